@@ -1,0 +1,144 @@
+"""Series → families: who owns which name, and which series are shown as one.
+
+Translation can make one out of several: two instruments with one Prometheus name share a family, and two
+attribute sets with equal labels share a *slot* in it. A slot shows the sum (or the newest) of its series.
+Only slots whose series changed are frozen anew; everything else is handed out as the same object again.
+"""
+
+from __future__ import annotations
+
+from otel_prom_bridge.accumulators import Series
+from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.errors import ConflictError
+from otel_prom_bridge.families import Kind, Labels, MetricFamily, Point, claimed_names
+
+
+class Slot:
+    """One series of a family as a scraper sees it."""
+
+    __slots__ = ("family", "index", "labels", "series", "stale")
+
+    def __init__(self, family: Family, labels: Labels, index: int) -> None:
+        self.family = family
+        self.labels = labels
+        self.index = index
+        self.series: list[Series] = []
+        self.stale = False
+
+    def touch(self) -> None:
+        """Have this slot frozen anew before the family is shown next."""
+        if not self.stale:
+            self.stale = True
+            self.family.stale.append(self)
+
+    def freeze(self) -> Point:
+        """The sum, or the newest, of the series in this slot."""
+        group = self.series
+        kind = self.family.kind
+        if len(group) == 1:
+            return group[0].freeze(self.labels, kind)
+        # One sum among gauges would make "the newest" meaningless only if all of them were sums.
+        additive = all(series.stream.key.meaning.additive for series in group)
+        return type(group[0]).merge(group, additive=additive).freeze(self.labels, kind)
+
+
+class Family:
+    """A family under construction."""
+
+    __slots__ = ("_frozen", "_points", "_slots", "by_labels", "help", "kind", "name", "stale", "unit")
+
+    def __init__(self, name: str, kind: Kind, help: str, unit: str) -> None:
+        self.name = name
+        self.kind = kind
+        self.help = help
+        self.unit = unit
+        self.stale: list[Slot] = []
+        self.by_labels: dict[Labels, Slot] = {}
+        self._slots: list[Slot] = []
+        self._points: list[Point | None] = []  # as long as _slots
+        self._frozen: MetricFamily | None = None
+
+    def place(self, series: Series, labels: Labels) -> Slot:
+        """Show a series under these labels."""
+        slot = self.by_labels.get(labels)
+        if slot is None:
+            slot = self.by_labels[labels] = Slot(self, labels, len(self._slots))
+            self._slots.append(slot)
+            self._points.append(None)
+        slot.series.append(series)
+        slot.touch()
+        return slot
+
+    def remove(self, series: Series, slot: Slot) -> None:
+        """Stop showing a series; the slot goes with its last one."""
+        slot.series.remove(series)
+        if slot.series:
+            slot.touch()
+            return
+        del self.by_labels[slot.labels]
+        # The last slot moves into the gap, so that removing many stays cheap.
+        last, point = self._slots.pop(), self._points.pop()
+        if last is not slot:
+            last.index = slot.index
+            self._slots[last.index], self._points[last.index] = last, point
+        self._frozen = None
+
+    def freeze(self) -> MetricFamily:
+        """The family as it is now: the same object as before if nothing changed."""
+        if self.stale or self._frozen is None:
+            for slot in self.stale:
+                slot.stale = False
+                if slot.series:  # it may have been removed since
+                    self._points[slot.index] = slot.freeze()
+            self.stale.clear()
+            points = tuple(point for point in self._points if point is not None)
+            self._frozen = MetricFamily(self.name, self.kind, self.help, self.unit, points)
+        return self._frozen
+
+
+class Catalog:
+    """The families of one reader, in the order in which they appeared."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self._families: dict[str, Family] = {}
+        self._owners: dict[str, str] = {}  # every claimed name → the family that claimed it
+
+    def claim(self, name: str, kind: Kind) -> None:
+        """Reserve a name and all that its samples use.
+
+        Raises :class:`ConflictError` if another family has one of them.
+        """
+        names = claimed_names(name, kind)
+        for claimed in names:
+            if claimed in self._owners:
+                raise ConflictError(
+                    f"{kind.value} {name!r} needs the name {claimed!r}, which belongs to "
+                    f"{self._owners[claimed]!r}"
+                )
+        self._owners.update(dict.fromkeys(names, name))
+
+    def family(self, name: str, *, kind: Kind, help: str, unit: str) -> Family:
+        """The family of that name, made if there is none.
+
+        Raises :class:`ConflictError` if the name belongs to a family of another kind: "Exporters MUST drop
+        entire metrics to prevent conflicting TYPE comments". A different help text or unit is not a reason
+        to drop points; the first one is kept.
+        """
+        family = self._families.get(name)
+        if family is None:
+            self.claim(name, kind)
+            family = self._families[name] = Family(name, kind, help, unit)
+        elif family.kind is not kind:
+            raise ConflictError(f"{name!r} is a {family.kind.value} already, not a {kind.value}")
+        elif (family.help, family.unit) != (help, unit):
+            self._findings.report(
+                ("metadata", name),
+                "metric %r has several descriptions or units; keeping %r in %r, dropping %r in %r",
+                *(name, family.help, family.unit, help, unit),
+            )
+        return family
+
+    def freeze(self) -> tuple[MetricFamily, ...]:
+        """All families that have a series."""
+        return tuple(family.freeze() for family in self._families.values() if family.by_labels)

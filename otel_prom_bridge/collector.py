@@ -1,0 +1,106 @@
+"""Our families as a collector of ``prometheus_client``.
+
+Whoever calls ``generate_latest(registry)``, or serves the registry in a way of their own, sees what the
+bridge knows: in the flat samples of that package, with the same names, labels, values and exemplars that
+our own endpoint shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar as ClientExemplar
+
+from otel_prom_bridge.exposition.escaping import bound
+from otel_prom_bridge.families import (
+    CounterPoint,
+    Exemplar,
+    GaugePoint,
+    HistogramPoint,
+    InfoPoint,
+    MetricFamily,
+    SummaryPoint,
+    UnknownPoint,
+)
+
+
+class BridgeCollector(Collector):
+    """Our families as a collector of ``prometheus_client``."""
+
+    def __init__(
+        self,
+        *,
+        collect: Callable[[], Sequence[MetricFamily]],
+        describe: Callable[[], Sequence[MetricFamily]],
+    ) -> None:
+        self._collect = collect
+        self._describe = describe
+
+    def collect(self) -> Iterator[Metric]:
+        """Collect from the SDK and yield every family with its samples."""
+        return map(_metric, self._collect())
+
+    def describe(self) -> Iterator[Metric]:
+        """Yield the families known so far, without samples and without touching the SDK.
+
+        The registry asks once, when the reader registers: then usually nothing has been recorded, so it
+        knows no names of ours, and its own ``restricted_registry`` finds none. Our endpoint's ``name[]``
+        does not depend on it.
+        """
+        return map(_metadata, self._describe())
+
+
+def _metadata(family: MetricFamily) -> Metric:
+    name = family.base_name
+    # prometheus_client appends a unit that the name does not end with; ours says what it says.
+    unit = family.unit if name.endswith(f"_{family.unit}") else ""
+    return Metric(name, family.help, family.kind.value, unit)
+
+
+def _metric(family: MetricFamily) -> Metric:
+    metric = _metadata(family)
+    for point in family.points:
+        labels = dict(point.labels)
+        match point:
+            case CounterPoint(exemplar=exemplar):
+                item = _exemplar(exemplar)
+                metric.add_sample(family.name, labels, point.value, exemplar=item)
+            case GaugePoint() | UnknownPoint():
+                metric.add_sample(family.name, labels, point.value)
+            case InfoPoint():
+                metric.add_sample(family.name, labels, 1)
+            case HistogramPoint():
+                _add_histogram(metric, family.name, labels, point)
+            case SummaryPoint():
+                _add_summary(metric, family.name, labels, point)
+    return metric
+
+
+def _add_histogram(
+    metric: Metric, name: str, labels: dict[str, str], point: HistogramPoint
+) -> None:
+    exemplars = point.exemplars or (None,) * len(point.counts)
+    limits = [*map(bound, point.bounds), "+Inf"]
+    total = 0
+    for limit, total, item in zip(limits, accumulate(point.counts), exemplars, strict=True):
+        exemplar = _exemplar(item)
+        metric.add_sample(f"{name}_bucket", {**labels, "le": limit}, total, exemplar=exemplar)
+    if point.sum is not None:
+        metric.add_sample(f"{name}_count", labels, total)
+        metric.add_sample(f"{name}_sum", labels, point.sum)
+
+
+def _add_summary(metric: Metric, name: str, labels: dict[str, str], point: SummaryPoint) -> None:
+    for quantile, value in point.quantiles:
+        metric.add_sample(name, {**labels, "quantile": bound(quantile)}, value)
+    if point.count is not None:
+        metric.add_sample(f"{name}_count", labels, point.count)
+    if point.sum is not None:
+        metric.add_sample(f"{name}_sum", labels, point.sum)
+
+
+def _exemplar(item: Exemplar | None) -> ClientExemplar | None:
+    return None if item is None else ClientExemplar(dict(item.labels), item.value, item.timestamp)

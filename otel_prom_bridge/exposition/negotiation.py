@@ -1,0 +1,145 @@
+"""Accept header → exposition format.
+
+An Accept header is a list of media ranges with weights; the highest weight that we can serve wins. Whatever
+the header says, the answer is a format, never an error: a scraper that asked for something strange is
+better served with text 0.0.4 than with a 406 or a 500.
+
+https://github.com/prometheus/docs/blob/main/docs/instrumenting/content_negotiation.md
+https://www.rfc-editor.org/rfc/rfc9110#name-accept
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+
+class Format(enum.Enum):
+    """What the bridge can write, by content type.
+
+    The content type says ``escaping=underscores`` from version 1.0.0 on, as the negotiation document asks:
+    every name is written with ``_`` for foreign characters, whichever escaping was asked for.
+    """
+
+    TEXT_0_0_4 = "text/plain; version=0.0.4; charset=utf-8"
+    TEXT_1_0_0 = "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"
+    # 0.0.1 is what Prometheus 2.5 to 2.33 ask for; the body is the same as for 1.0.0.
+    OPENMETRICS_0_0_1 = "application/openmetrics-text; version=0.0.1; charset=utf-8"
+    OPENMETRICS_1_0_0 = (
+        "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
+    )
+
+    @property
+    def content_type(self) -> str:
+        """The value of the Content-Type header."""
+        return self.value
+
+    @property
+    def is_openmetrics(self) -> bool:
+        """The body is OpenMetrics rather than Prometheus text."""
+        return self in (Format.OPENMETRICS_0_0_1, Format.OPENMETRICS_1_0_0)
+
+
+_TEXT, _OPENMETRICS = ("text", "plain"), ("application", "openmetrics-text")
+# Without a version the oldest one is meant (OpenMetrics 1.0, "Content Type").
+_VERSIONS = {
+    (_TEXT, ""): Format.TEXT_0_0_4,
+    (_TEXT, "0.0.4"): Format.TEXT_0_0_4,
+    (_TEXT, "1.0.0"): Format.TEXT_1_0_0,
+    (_OPENMETRICS, ""): Format.OPENMETRICS_0_0_1,
+    (_OPENMETRICS, "0.0.1"): Format.OPENMETRICS_0_0_1,
+    (_OPENMETRICS, "1.0.0"): Format.OPENMETRICS_1_0_0,
+}
+_WILDCARDS = {
+    ("*", "*"): Format.TEXT_0_0_4,
+    ("text", "*"): Format.TEXT_0_0_4,
+    ("application", "*"): Format.OPENMETRICS_1_0_0,
+}
+
+# RFC 9110: token, quoted-string. A header is a sequence of such pieces and separators.
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[^",;]+|[,;]', re.DOTALL)
+_WEIGHT = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
+# Beyond this nothing is read: the longest header of a known scraper has 300 characters.
+_MAX_LENGTH = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    type: tuple[str, str]
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def weight(self) -> float:
+        # A weight that the RFC does not allow (Prometheus 2.49.0 sent q=2) must neither win nor fail.
+        text = self.parameters.get("q", "1")
+        return float(text) if _WEIGHT.fullmatch(text) else 0.0
+
+    @property
+    def format(self) -> Format | None:
+        if self.type in _WILDCARDS:
+            return _WILDCARDS[self.type]
+        return _VERSIONS.get((self.type, self.parameters.get("version", "")))
+
+
+@lru_cache(maxsize=64)
+def negotiate(accept: str | None) -> Format:
+    """The format for an Accept header; text 0.0.4 without one, or if nothing in it can be served.
+
+    Of equal weights the more specific range wins, then the earlier one.
+
+    >>> negotiate('application/openmetrics-text;version="1.0.0";q=0.5, text/plain;q=0.4').name
+    'OPENMETRICS_1_0_0'
+    """
+    best, best_rank = Format.TEXT_0_0_4, (0.0, False)
+    for item in _ranges((accept or "")[:_MAX_LENGTH]):
+        rank = (item.weight, "*" not in item.type[1])
+        if item.format is not None and item.weight > 0 and rank > best_rank:
+            best, best_rank = item.format, rank
+    return best
+
+
+def accepts_gzip(accept_encoding: str | None) -> bool:
+    """Whether an Accept-Encoding header allows gzip: ``gzip;q=0`` does not.
+
+    https://www.rfc-editor.org/rfc/rfc9110#name-accept-encoding
+    """
+    weights = {
+        item.type[0]: item.weight for item in _ranges((accept_encoding or "")[:_MAX_LENGTH])
+    }
+    return weights.get("gzip", weights.get("*", 0.0)) > 0
+
+
+def _ranges(header: str) -> Iterator[_Range]:
+    pieces: list[str] = []
+    for piece in [*_PIECE.findall(header), ","]:
+        if piece == ",":
+            if "".join(pieces).strip():
+                yield _range("".join(pieces))
+            pieces = []
+        else:
+            pieces.append(piece)
+
+
+def _range(text: str) -> _Range:
+    parts = [""]
+    for piece in _PIECE.findall(text):
+        if piece == ";":
+            parts.append("")
+        else:
+            parts[-1] += piece
+    main, _, sub = parts[0].strip().lower().partition("/")
+    parameters: dict[str, str] = {}
+    for part in parts[1:]:
+        name, _, value = part.partition("=")
+        # The first of several wins: Prometheus 3.0 sends the escaping twice.
+        parameters.setdefault(name.strip().lower(), _unquoted(value.strip()))
+    return _Range((main, sub), parameters)
+
+
+def _unquoted(value: str) -> str:
+    if len(value) >= 2 and value[0] == value[-1] == '"':
+        return re.sub(r"\\(.)", r"\1", value[1:-1], flags=re.DOTALL)
+    return value

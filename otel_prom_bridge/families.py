@@ -1,0 +1,147 @@
+"""The vocabulary in the middle: metric families and their typed points.
+
+Translation writes families, exposition reads them, and neither knows the other. Points are typed
+(a histogram point is one object, not eighteen samples): which samples it becomes, under which suffixes,
+is for each exposition format to say.
+
+Everything here is immutable, and identity means "unchanged": the store hands out the *same* point object
+until the series changes, and the same family object until one of its points changes. That is what lets
+exposition reuse what it rendered before (see ``exposition/encoder.py``).
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+Labels: TypeAlias = tuple[tuple[str, str], ...]
+"""Label names and values, sorted by name, each name once. Values are valid Unicode."""
+
+
+class Kind(enum.Enum):
+    """The type of a family, by its name in the OpenMetrics specification."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+    SUMMARY = "summary"
+    INFO = "info"
+    UNKNOWN = "unknown"
+
+
+class Exemplar(NamedTuple):
+    """One recorded measurement that stands for the others, usually with the ids of its trace.
+
+    ``labels`` hold at most 128 characters of names and values together (OpenMetrics 1.0, "Exemplars").
+    ``timestamp`` is in seconds since the epoch, or None.
+    """
+
+    labels: Labels
+    value: float
+    timestamp: float | None
+
+
+# The points are named tuples, not frozen dataclasses, because a busy scrape makes ten thousand of them
+# and a frozen dataclass takes three times as long to make.
+
+
+class CounterPoint(NamedTuple):
+    """A cumulative, monotonic sum."""
+
+    labels: Labels
+    value: float
+    exemplar: Exemplar | None = None
+
+
+class GaugePoint(NamedTuple):
+    """A current value."""
+
+    labels: Labels
+    value: float
+
+
+class UnknownPoint(NamedTuple):
+    """A value of which nobody said what it is."""
+
+    labels: Labels
+    value: float
+
+
+class HistogramPoint(NamedTuple):
+    """A cumulative histogram with explicit buckets.
+
+    ``bounds`` are the finite upper bounds, strictly ascending. ``counts`` are the observations *in* each
+    bucket (not cumulated), one more than there are bounds: the last one is the bucket up to +Inf.
+    ``sum`` is None where the source has none. ``exemplars`` is either empty or as long as ``counts``.
+    """
+
+    labels: Labels
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    sum: float | None
+    exemplars: tuple[Exemplar | None, ...] = ()
+
+
+class SummaryPoint(NamedTuple):
+    """Quantiles (pairs of quantile and value) with the sum and the count of the observations."""
+
+    labels: Labels
+    quantiles: tuple[tuple[float, float], ...]
+    sum: float | None
+    count: float | None
+
+
+class InfoPoint(NamedTuple):
+    """Facts about the target, held in labels; the value is always 1."""
+
+    labels: Labels
+
+
+Point: TypeAlias = (
+    CounterPoint | GaugePoint | UnknownPoint | HistogramPoint | SummaryPoint | InfoPoint
+)
+
+# OpenMetrics 1.0, "MetricFamily": these suffixes of a family must not clash with other families.
+# https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md#metricfamily
+_SUFFIXES: dict[Kind, tuple[str, ...]] = {
+    Kind.COUNTER: ("", "_total", "_created"),
+    Kind.GAUGE: ("",),
+    Kind.HISTOGRAM: ("", "_bucket", "_count", "_sum", "_created"),
+    Kind.SUMMARY: ("", "_count", "_sum", "_created"),
+    Kind.INFO: ("", "_info"),
+    Kind.UNKNOWN: ("",),
+}
+_OWN_SUFFIX = {Kind.COUNTER: "_total", Kind.INFO: "_info"}
+
+
+def base_name(name: str, kind: Kind) -> str:
+    """The name that OpenMetrics gives the family: without ``_total`` or ``_info``."""
+    return name.removesuffix(_OWN_SUFFIX.get(kind, ""))
+
+
+def claimed_names(name: str, kind: Kind) -> frozenset[str]:
+    """Every name that a family of this name and kind uses in some exposition format."""
+    base = base_name(name, kind)
+    return frozenset({name, *(base + suffix for suffix in _SUFFIXES[kind])})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MetricFamily:
+    """A metric with all of its series.
+
+    ``name`` is the full Prometheus name: a counter's ends with ``_total``, the target's info is
+    ``target_info``. ``unit`` is the Prometheus unit (``seconds``) or empty. All points are of the type
+    that ``kind`` says, and no two have equal labels. Families compare by identity (see above).
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    unit: str
+    points: tuple[Point, ...]
+
+    @property
+    def base_name(self) -> str:
+        """The name without ``_total`` or ``_info``, as OpenMetrics uses it in ``# TYPE``."""
+        return base_name(self.name, self.kind)

@@ -1,0 +1,232 @@
+"""The seam to the SDK: a metric reader that collects deltas and exposes cumulative series.
+
+``MetricReader.collect`` calls ``_receive_metrics`` with what was recorded since the last collection, *if*
+there was anything, whoever caused it: a scrape, ``force_flush``, the application. Each batch goes straight
+into the store, so a delta is applied exactly once, and a flush without a scrape leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from opentelemetry.sdk.metrics import Counter, Histogram, UpDownCounter
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    CardinalityLimits,
+    MetricReader,
+    MetricsData,
+    ResourceMetrics,
+)
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from otel_prom_bridge.collector import BridgeCollector
+from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.errors import ConfigurationError, TranslationError
+from otel_prom_bridge.exposition import Exposer, Exposition
+from otel_prom_bridge.families import MetricFamily
+from otel_prom_bridge.limits import (
+    DEFAULT_MAX_SERIES,
+    INSTRUMENTS,
+    checked_max_series,
+    sdk_limits,
+    stream_limit,
+)
+from otel_prom_bridge.registry import registry_families
+from otel_prom_bridge.store import Store
+from otel_prom_bridge.translate import Translation, TranslationStrategy
+from otel_prom_bridge.translate.points import SourcePoint, Stream, read_metric
+
+# Deltas, for what the SDK adds up itself: it then hands over (and locks) only what changed since the last
+# collection. Asynchronous instruments report their current totals at every collection anyway. So does a
+# synchronous gauge, because a "delta" gauge that was not set again could not be told from an asynchronous
+# one that is gone.
+_TEMPORALITY: dict[type, AggregationTemporality] = {
+    **dict.fromkeys(INSTRUMENTS, AggregationTemporality.CUMULATIVE),
+    Counter: AggregationTemporality.DELTA,
+    UpDownCounter: AggregationTemporality.DELTA,
+    Histogram: AggregationTemporality.DELTA,
+}
+
+
+class PrometheusMetricReader(MetricReader):
+    """Exposes what a ``MeterProvider`` records in Prometheus' formats.
+
+    It takes the arguments of the class of this name in ``opentelemetry-exporter-prometheus``, so changing
+    the import is enough to move.
+
+    Args:
+        disable_target_info: leave out ``target_info``, the info metric with the resource attributes.
+        prefix: put before every metric name, with an ``_``.
+        scope_info_enabled: give every series the labels ``otel_scope_name``, ``otel_scope_version``,
+            ``otel_scope_schema_url`` and one per scope attribute.
+        resource_attribute_filter: called with each resource attribute's key; where it returns True, the
+            attribute becomes a label of every series (and stays in ``target_info``).
+        registry: the ``prometheus_client`` registry to register with, as a collector. Its other collectors
+            are part of what :meth:`expose` returns. None for none.
+        cardinality_limits: the limit of series per stream by instrument class, used for the SDK's table and
+            for ours. Classes not named get ``max_series_per_metric`` here, and ten times that (at least
+            20,000) in the SDK.
+        translation_strategy: how names are translated, as a :class:`TranslationStrategy` or its
+            specification spelling.
+        max_series_per_metric: the number of series that one stream may have. Points with further attribute
+            sets go to one series labelled ``otel_metric_overflow="true"``, so sums stay exact.
+
+    Raises:
+        ConfigurationError: an option has a value that cannot work.
+    """
+
+    def __init__(
+        self,
+        disable_target_info: bool = False,
+        prefix: str = "",
+        scope_info_enabled: bool = True,
+        *,
+        resource_attribute_filter: Callable[[str], bool] | None = None,
+        registry: CollectorRegistry | None = REGISTRY,
+        cardinality_limits: CardinalityLimits | None = None,
+        translation_strategy: TranslationStrategy
+        | str = TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES,
+        max_series_per_metric: int = DEFAULT_MAX_SERIES,
+    ) -> None:
+        max_series = checked_max_series("max_series_per_metric", max_series_per_metric)
+        translation = Translation(
+            strategy=_checked_strategy(translation_strategy),
+            prefix=prefix,
+            scope_info_enabled=scope_info_enabled,
+            resource_attribute_filter=resource_attribute_filter,
+        )
+        super().__init__(
+            preferred_temporality=_TEMPORALITY,
+            cardinality_limits=sdk_limits(cardinality_limits, max_series),
+        )
+        self._findings = Findings()
+        self._store = Store(
+            translation=translation,
+            limit=stream_limit(cardinality_limits, max_series),
+            findings=self._findings,
+            target_info=not disable_target_info,
+        )
+        self._exposer = Exposer(findings=self._findings)
+        self._collecting = threading.Lock()
+        self._collecting_thread: int | None = None
+        self._received = False
+        self._closing = threading.Lock()
+        self._is_shut_down = False
+        self._shutdown_hooks: list[Callable[[], None]] = []
+        self._registry = registry
+        self._collector = BridgeCollector(collect=self.families, describe=self._store.families)
+        if registry is not None:
+            registry.register(self._collector)
+
+    @property
+    def is_ready(self) -> bool:
+        """A provider uses this reader, and it was not shut down."""
+        return self._collect is not None and not self._is_shut_down
+
+    @property
+    def is_shut_down(self) -> bool:
+        """:meth:`shutdown` was called."""
+        return self._is_shut_down
+
+    def expose(self, accept: str | None = None, *, names: Iterable[str] = ()) -> Exposition:
+        """Collect, and return what a scrape with this Accept header is answered with.
+
+        Args:
+            accept: an Accept header; without one the answer is Prometheus text 0.0.4.
+            names: only the families that these names mention (as a family or as one of its samples).
+
+        Beside the metrics of the provider there are those of the registry's other collectors. After
+        :meth:`shutdown` and before a provider uses this reader, nothing is collected and the last known
+        state is shown. Never raises because of a metric, a callback or a collector: what failed is logged
+        once and left out.
+        """
+        families = list(self.families())
+        if self._registry is not None and not self._is_shut_down:
+            families += registry_families(
+                self._registry, ours=families, findings=self._findings
+            )
+        return self._exposer.expose(families, accept=accept, names=names)
+
+    def families(self) -> tuple[MetricFamily, ...]:
+        """Collect, and return the families of this reader as they are now."""
+        self._collect_into_store()
+        return self._store.families()
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Collect now, so that nothing recorded so far waits in the SDK. Exposes nothing."""
+        return self._collect_into_store(timeout_millis)
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """Leave the registry and close what serves this reader. A second call does nothing."""
+        with self._closing:
+            if self._is_shut_down:
+                return
+            self._is_shut_down = True
+            hooks, self._shutdown_hooks = self._shutdown_hooks, []
+        if self._registry is not None:
+            try:
+                self._registry.unregister(self._collector)
+            except KeyError:
+                pass  # the application did it already
+        for hook in hooks:
+            hook()
+
+    def on_shutdown(self, hook: Callable[[], None]) -> None:
+        """Call ``hook`` when this reader shuts down; at once if it has."""
+        with self._closing:
+            if not self._is_shut_down:
+                self._shutdown_hooks.append(hook)
+                return
+        hook()
+
+    def _receive_metrics(
+        self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
+    ) -> None:
+        self._received = True
+        for resource_metrics in metrics_data.resource_metrics:
+            attributes = resource_metrics.resource.attributes
+            self._store.apply(self._read(resource_metrics), resource=attributes)
+
+    def _read(
+        self, resource_metrics: ResourceMetrics
+    ) -> Iterator[tuple[Stream, Sequence[SourcePoint]]]:
+        for scope_metrics in resource_metrics.scope_metrics:
+            for metric in scope_metrics.metrics:
+                try:
+                    yield read_metric(scope_metrics.scope, metric)
+                except TranslationError as error:
+                    self._findings.report(("read", metric.name), "not exported: %s", error)
+
+    def _collect_into_store(self, timeout_millis: float = 10_000) -> bool:
+        """Collect once; False if that failed, in which case the store keeps what it has."""
+        if not self.is_ready:
+            return False
+        # A callback that scrapes its own process would wait for itself, in our lock and in the SDK's.
+        if self._collecting_thread == threading.get_ident():
+            return False
+        with self._collecting:
+            self._collecting_thread = threading.get_ident()
+            self._received = False
+            try:
+                self.collect(timeout_millis=timeout_millis)
+                if not self._received:  # the SDK stays silent when no instrument has a point
+                    self._store.apply(())
+            except Exception as error:
+                # Nothing is lost: the SDK hands its deltas over last, after whatever can fail.
+                self._findings.report(
+                    ("collect", type(error)), "a collection failed, showing known values: %r", error
+                )
+                return False
+            finally:
+                self._collecting_thread = None
+        return True
+
+
+def _checked_strategy(value: TranslationStrategy | str) -> TranslationStrategy:
+    try:
+        return TranslationStrategy(value)
+    except ValueError:
+        allowed = ", ".join(repr(strategy.value) for strategy in TranslationStrategy)
+        raise ConfigurationError("translation_strategy", value, f"one of {allowed}") from None

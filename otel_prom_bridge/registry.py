@@ -1,0 +1,197 @@
+"""What the other collectors of a ``prometheus_client`` registry yield, as families.
+
+Process, platform and GC metrics and the application's own ``prometheus_client`` metrics appear beside ours
+on one endpoint, so moving to the bridge takes nothing away. Their flat samples are put together to typed
+points here, so that every format can write them. Timestamps of samples and ``_created`` are left out, as
+they are for our own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar as ClientExemplar
+from prometheus_client.samples import Sample
+
+from otel_prom_bridge.collector import BridgeCollector
+from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.exposition.escaping import underscored
+from otel_prom_bridge.families import (
+    CounterPoint,
+    Exemplar,
+    GaugePoint,
+    HistogramPoint,
+    InfoPoint,
+    Kind,
+    Labels,
+    MetricFamily,
+    Point,
+    SummaryPoint,
+    UnknownPoint,
+    claimed_names,
+)
+from otel_prom_bridge.translate.labels import valid_unicode
+
+
+def registry_families(
+    registry: CollectorRegistry, *, ours: Iterable[MetricFamily], findings: Findings
+) -> list[MetricFamily]:
+    """The families of a registry's other collectors.
+
+    A collector that raises is reported once and left out, the others are kept. So is a family whose name
+    belongs to one of ``ours`` or to a family before it.
+    """
+    result: list[MetricFamily] = []
+    claimed: set[str] = set()
+    for collector in _collectors(registry):
+        if isinstance(collector, BridgeCollector):
+            continue  # this reader, or another one that has its own endpoint
+        for family in _collected(collector, findings):
+            if not claimed:
+                claimed.update(*(claimed_names(known.name, known.kind) for known in ours))
+            names = claimed_names(family.name, family.kind)
+            if claimed.isdisjoint(names):
+                claimed |= names
+                result.append(family)
+            else:
+                findings.report(
+                    ("registry", family.name),
+                    "metric %r of the prometheus_client registry is left out: its name is taken",
+                    family.name,
+                )
+    return result
+
+
+def _collectors(registry: CollectorRegistry) -> list[Collector]:
+    # There is no public way to collect one collector at a time, and registry.collect() ends at the first
+    # one that raises.
+    with registry._lock:
+        return list(registry._collector_to_names)
+
+
+def _collected(collector: Collector, findings: Findings) -> list[MetricFamily]:
+    try:
+        return [family for metric in collector.collect() for family in _families(metric)]
+    except Exception as error:
+        findings.report(
+            ("collector", type(collector)),
+            "collector %r of the prometheus_client registry failed and is left out: %r",
+            *(collector, error),
+        )
+        return []
+
+
+def _families(metric: Metric) -> list[MetricFamily]:
+    make = _MAKERS.get(metric.type)
+    if make is None:  # gaugehistogram, or a type of the future: its samples, without a type
+        names = dict.fromkeys(sample.name for sample in metric.samples)
+        return [_family(metric, name, Kind.UNKNOWN, _values(metric, name, UnknownPoint)) for name in names]
+    kind, suffix, points = make
+    return [_family(metric, metric.name + suffix, kind, points(metric))]
+
+
+def _family(metric: Metric, name: str, kind: Kind, points: Iterable[Point]) -> MetricFamily:
+    by_labels = {point.labels: point for point in points}
+    help_text = valid_unicode(metric.documentation)
+    return MetricFamily(underscored(name), kind, help_text, metric.unit, tuple(by_labels.values()))
+
+
+def _values(
+    metric: Metric, name: str, point: Callable[[Labels, float], Point]
+) -> Iterator[Point]:
+    return (
+        point(_labels(sample), sample.value) for sample in metric.samples if sample.name == name
+    )
+
+
+def _counters(metric: Metric) -> Iterator[Point]:
+    for sample in metric.samples:
+        if sample.name == f"{metric.name}_total":
+            yield CounterPoint(_labels(sample), sample.value, _exemplar(sample.exemplar))
+
+
+def _infos(metric: Metric) -> Iterator[Point]:
+    return (InfoPoint(_labels(sample)) for sample in metric.samples)
+
+
+@dataclass(slots=True)
+class _Parts:
+    """The samples of one histogram or summary, put together."""
+
+    by_limit: dict[float, float] = field(default_factory=dict)
+    exemplars: dict[float, Exemplar | None] = field(default_factory=dict)
+    sum: float | None = None
+    count: float | None = None
+
+
+def _grouped(metric: Metric, *, limit_suffix: str, limit_label: str) -> dict[Labels, _Parts]:
+    groups: dict[Labels, _Parts] = {}
+    for sample in metric.samples:
+        parts = groups.setdefault(_labels(sample, without=limit_label), _Parts())
+        if sample.name == metric.name + limit_suffix and limit_label in sample.labels:
+            limit = float(sample.labels[limit_label])
+            parts.by_limit[limit] = sample.value
+            parts.exemplars[limit] = _exemplar(sample.exemplar)
+        elif sample.name == f"{metric.name}_sum":
+            parts.sum = sample.value
+        elif sample.name == f"{metric.name}_count":
+            parts.count = sample.value
+    return groups
+
+
+def _histograms(metric: Metric) -> Iterator[Point]:
+    for labels, parts in _grouped(metric, limit_suffix="_bucket", limit_label="le").items():
+        if math.inf not in parts.by_limit:
+            parts.by_limit[math.inf] = parts.count or 0
+        limits = sorted(parts.by_limit)
+        totals = [int(parts.by_limit[limit]) for limit in limits]
+        counts = [after - before for before, after in zip([0, *totals], totals, strict=False)]
+        found = tuple(parts.exemplars.get(limit) for limit in limits)
+        exemplars = found if any(found) else ()
+        yield HistogramPoint(labels, tuple(limits[:-1]), tuple(counts), parts.sum, exemplars)
+
+
+def _summaries(metric: Metric) -> Iterator[Point]:
+    for labels, parts in _grouped(metric, limit_suffix="", limit_label="quantile").items():
+        yield SummaryPoint(labels, tuple(sorted(parts.by_limit.items())), parts.sum, parts.count)
+
+
+def _gauges(metric: Metric) -> Iterator[Point]:
+    # A state set, too, becomes a gauge: "a Prometheus Gauge MUST be produced instead".
+    return _values(metric, metric.name, GaugePoint)
+
+
+def _unknowns(metric: Metric) -> Iterator[Point]:
+    return _values(metric, metric.name, UnknownPoint)
+
+
+_MAKERS: dict[str, tuple[Kind, str, Callable[[Metric], Iterator[Point]]]] = {
+    "counter": (Kind.COUNTER, "_total", _counters),
+    "gauge": (Kind.GAUGE, "", _gauges),
+    "stateset": (Kind.GAUGE, "", _gauges),
+    "histogram": (Kind.HISTOGRAM, "", _histograms),
+    "summary": (Kind.SUMMARY, "", _summaries),
+    "info": (Kind.INFO, "_info", _infos),
+    "unknown": (Kind.UNKNOWN, "", _unknowns),
+}
+
+
+def _labels(sample: Sample, *, without: str = "") -> Labels:
+    # A later name wins where escaping makes two names one: a series must not have a label twice.
+    found = {
+        underscored(name): valid_unicode(value)
+        for name, value in sample.labels.items()
+        if name != without
+    }
+    return tuple(sorted(found.items()))
+
+
+def _exemplar(item: ClientExemplar | None) -> Exemplar | None:
+    if item is None:
+        return None
+    timestamp = None if item.timestamp is None else float(item.timestamp)
+    return Exemplar(tuple(item.labels.items()), item.value, timestamp)

@@ -1,0 +1,266 @@
+"""The accumulated series of one reader. Owns the only lock of the pipeline.
+
+Two steps, kept apart on purpose:
+
+1. ``apply`` takes what one collection of the SDK brought and adds it to the series' state. It looks a
+   series up by its raw attributes and translates nothing: the deltas are safe before anything can go wrong.
+2. ``families`` gives every series that changed a place in a family (translating its labels the first time
+   it is seen) and freezes it.
+
+So both cost what *changed* since the last time. The lock is never held while application code runs, and
+the recording path does not know it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from otel_prom_bridge.accumulators import HistogramSeries, NumberSeries, Series
+from otel_prom_bridge.catalog import Catalog, Family, Slot
+from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.errors import TranslationError
+from otel_prom_bridge.families import InfoPoint, Kind, MetricFamily
+from otel_prom_bridge.translate import Translation
+from otel_prom_bridge.translate.labels import valid_unicode
+from otel_prom_bridge.translate.points import SourcePoint, Stream
+from otel_prom_bridge.translate.units import unit_words
+
+# https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#overflow-attribute
+OVERFLOW_ATTRIBUTES: Mapping[str, object] = {"otel.metric.overflow": True}
+
+_GONE = -1  # what `seen` says of a series that was dropped
+# Values of these types make an attribute set's items a safe dictionary key (together with the types:
+# 1 == True). Floats do not (NaN != NaN), and containers may hold anything.
+_PLAIN = frozenset({str, bool, int, bytes, type(None)})
+
+
+class _StreamRecord:
+    """The series of one stream, found by attributes."""
+
+    __slots__ = ("by_items", "common", "family", "key", "limit", "rejected", "seen", "series")
+
+    def __init__(self, key: Stream, limit: int, common: tuple[tuple[str, object], ...]) -> None:
+        self.key = key
+        self.limit = limit
+        self.common = common
+        self.family: Family | None = None
+        self.rejected = False
+        self.seen = 0
+        self.series: dict[str, Series] = {}
+        # The fast way to a series: its attributes' items and types as they come, whatever their order. It
+        # only holds what `resolve` found the slow way.
+        self.by_items: dict[tuple[object, ...], Series] = {}
+
+    def resolve(self, attributes: Mapping[str, object] | None) -> Series:
+        """The series of an attribute set, made if there is none; past the limit, the overflow series."""
+        attributes = attributes or {}
+        key = _identity(attributes)
+        series = self.series.get(key)
+        if series is None:
+            if len(self.series) >= self.limit:
+                return self._overflow()
+            series = self.series[key] = self._new_series(attributes)
+        types = tuple(map(type, attributes.values()))
+        if _PLAIN.issuperset(types):
+            self.by_items[(*attributes.items(), *types)] = series
+        return series
+
+    def forget_unseen(self, collection: int) -> list[Series]:
+        """Drop the series that this collection had no point for, and return them."""
+        gone = {key: series for key, series in self.series.items() if series.seen != collection}
+        for key, series in gone.items():
+            del self.series[key]
+            series.seen = _GONE
+        if gone:
+            alive = self.by_items.items()
+            self.by_items = {key: series for key, series in alive if series.seen != _GONE}
+        return list(gone.values())
+
+    def _overflow(self) -> Series:
+        key = _identity(OVERFLOW_ATTRIBUTES)
+        if key not in self.series:
+            self.series[key] = self._new_series(OVERFLOW_ATTRIBUTES)
+        return self.series[key]
+
+    def _new_series(self, attributes: Mapping[str, object]) -> Series:
+        is_histogram = self.key.meaning.kind is Kind.HISTOGRAM
+        return (HistogramSeries if is_histogram else NumberSeries)(self, dict(attributes))
+
+
+class Store:
+    """Accumulates points and shows them as families. Safe to use from any thread.
+
+    ``limit`` gives the number of series that a stream may have; the ones past it share the series
+    ``otel_metric_overflow="true"``.
+    """
+
+    def __init__(
+        self,
+        *,
+        translation: Translation,
+        limit: Callable[[Stream], int],
+        findings: Findings,
+        target_info: bool = True,
+    ) -> None:
+        self._translation = translation
+        self._limit = limit
+        self._findings = findings
+        self._target_info = target_info
+        self._lock = threading.Lock()
+        self._catalog = Catalog(findings)
+        if target_info:
+            self._catalog.claim("target_info", Kind.INFO)
+        self._resource: Mapping[str, object] = {}
+        self._target: tuple[MetricFamily, ...] = ()
+        self._streams: dict[Stream, _StreamRecord] = {}
+        self._collection = 0
+        self._changed: list[Series] = []
+
+    def apply(
+        self,
+        batch: Iterable[tuple[Stream, Sequence[SourcePoint]]],
+        *,
+        resource: Mapping[str, object] | None = None,
+    ) -> None:
+        """Take in one whole collection.
+
+        A stream whose points are current values (asynchronous instruments) and that is missing in the batch
+        has no series any more. Apply each delta once, in any order; current values in the order in which
+        they were collected.
+        """
+        with self._lock:
+            self._collection += 1
+            if resource is not None and resource is not self._resource:
+                self._set_resource(resource)
+            for key, points in batch:
+                record = self._streams.get(key) or self._open(key)
+                record.seen = self._collection
+                if key.meaning.accumulates:
+                    self._accumulate(record, points)
+                else:
+                    self._replace(record, points)
+            for record in self._streams.values():
+                if not record.key.meaning.accumulates:
+                    self._forget_unseen(record)
+
+    def families(self) -> tuple[MetricFamily, ...]:
+        """Everything as it is now; families and points that did not change are the same objects as before.
+
+        The target's info comes first (OpenMetrics 1.0, "Supporting Target Metadata").
+        """
+        with self._lock:
+            changed, self._changed = self._changed, []
+            for series in changed:
+                series.changed = False
+                if series.slot is not None:
+                    series.slot.touch()
+                elif series.seen != _GONE:
+                    series.slot = self._place(series)
+            return self._target + self._catalog.freeze()
+
+    def _open(self, key: Stream) -> _StreamRecord:
+        common = self._translation.common_attributes(key.scope, self._resource)
+        record = self._streams[key] = _StreamRecord(key, self._limit(key), common)
+        return record
+
+    def _set_resource(self, resource: Mapping[str, object]) -> None:
+        self._resource = resource
+        labels = self._translation.target_labels(resource)
+        # "resource attributes SHOULD be converted to a target info metric if the resource is not empty"
+        if self._target_info and labels:
+            point = InfoPoint(labels)
+            self._target = (
+                MetricFamily("target_info", Kind.INFO, "Target metadata", "", (point,)),
+            )
+
+    def _accumulate(self, record: _StreamRecord, points: Sequence[SourcePoint]) -> None:
+        # The loop that runs once per changed series and scrape; the look-up is spelled out for speed.
+        collection = self._collection
+        for point in points:
+            attributes = point.attributes
+            try:
+                series = record.by_items[
+                    (*attributes.items(), *map(type, attributes.values()))  # type: ignore[union-attr]
+                ]
+            except (KeyError, TypeError, AttributeError):  # new, not hashable, or None
+                series = record.resolve(attributes)
+            try:
+                series.add(point)
+            except Exception as error:
+                self._report_point(record, error)
+            series.seen = series.updated = collection
+            if not series.changed:
+                series.changed = True
+                self._changed.append(series)
+
+    def _replace(self, record: _StreamRecord, points: Sequence[SourcePoint]) -> None:
+        collection = self._collection
+        for point in points:
+            series = record.resolve(point.attributes)
+            again = series.seen == collection
+            try:
+                if again and record.key.meaning.additive:
+                    # Several attribute sets past the limit share the overflow series: they add up.
+                    series.add(point)
+                    changed = True
+                else:
+                    changed = series.replace(point) or series.slot is None
+            except Exception as error:
+                self._report_point(record, error)
+                continue
+            series.seen = collection
+            if changed:
+                series.updated = collection
+            if changed and not series.changed:
+                series.changed = True
+                self._changed.append(series)
+
+    def _forget_unseen(self, record: _StreamRecord) -> None:
+        for series in record.forget_unseen(self._collection):
+            if series.slot is not None:
+                series.slot.family.remove(series, series.slot)
+                series.slot = None
+
+    def _place(self, series: Series) -> Slot | None:
+        record: _StreamRecord = series.stream
+        if record.rejected:
+            return None
+        try:
+            if record.family is None:
+                record.family = self._family(record.key)
+            labels = self._translation.labels(record.key, series.attributes, record.common)
+        except TranslationError as error:
+            record.rejected = True
+            self._findings.report(
+                ("rejected", record.key.name, record.key.scope.name),
+                "metric %r of scope %r is not exported: %s; rename one of them with an SDK View",
+                *(record.key.name, record.key.scope.name, error),
+            )
+            return None
+        except Exception as error:  # a fault of ours or of a filter given to us: this series waits
+            self._report_point(record, error)
+            series.changed = True
+            self._changed.append(series)
+            return None
+        return record.family.place(series, labels)
+
+    def _family(self, key: Stream) -> Family:
+        return self._catalog.family(
+            self._translation.name(key),
+            kind=key.meaning.kind,
+            help=valid_unicode(key.description),
+            unit=str(unit_words(key.unit)),
+        )
+
+    def _report_point(self, record: _StreamRecord, error: Exception) -> None:
+        self._findings.report(
+            ("point", record.key.name, type(error)),
+            "a point of metric %r of scope %r could not be taken in: %r",
+            *(record.key.name, record.key.scope.name, error),
+        )
+
+
+def _identity(attributes: Mapping[str, object]) -> str:
+    # repr() tells 1, True, 1.0 and "1" apart, as the SDK does, and gives NaN one identity.
+    return repr(sorted(attributes.items(), key=lambda item: item[0]))

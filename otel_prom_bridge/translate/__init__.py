@@ -1,0 +1,70 @@
+"""OTel terms → Prometheus terms: pure functions, and the choices that were made when the reader was built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from otel_prom_bridge.families import Kind, Labels
+from otel_prom_bridge.translate.labels import label_name, labels
+from otel_prom_bridge.translate.names import TranslationStrategy, metric_name
+from otel_prom_bridge.translate.points import Stream
+
+__all__ = ["Translation", "TranslationStrategy"]
+
+_SCOPE_FIELDS = ("otel_scope_name", "otel_scope_version", "otel_scope_schema_url")
+# The bridge writes this label into every bucket itself.
+_RESERVED = {Kind.HISTOGRAM: frozenset({"le"})}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translation:
+    """How one reader translates; the options are those of ``PrometheusMetricReader``."""
+
+    strategy: TranslationStrategy = TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES
+    prefix: str = ""
+    scope_info_enabled: bool = True
+    resource_attribute_filter: Callable[[str], bool] | None = None
+
+    def name(self, stream: Stream) -> str:
+        """The Prometheus name of a stream's family."""
+        counter = stream.meaning.kind is Kind.COUNTER
+        return metric_name(stream.name, unit=stream.unit, counter=counter, prefix=self.prefix)
+
+    def common_attributes(
+        self, scope: InstrumentationScope, resource: Mapping[str, object]
+    ) -> tuple[tuple[str, object], ...]:
+        """What every series of a scope gets beside its own attributes: scope and chosen resource keys."""
+        result: list[tuple[str, object]] = []
+        if self.scope_info_enabled:
+            result += _scope_attributes(scope)
+        if self.resource_attribute_filter is not None:
+            result += [pair for pair in resource.items() if self.resource_attribute_filter(pair[0])]
+        return tuple(result)
+
+    def labels(
+        self,
+        stream: Stream,
+        attributes: Mapping[str, object],
+        common: tuple[tuple[str, object], ...],
+    ) -> Labels:
+        """The labels of one series; ``common`` comes from :meth:`common_attributes`."""
+        reserved = _RESERVED.get(stream.meaning.kind, frozenset())
+        return labels((*attributes.items(), *common), reserved=reserved)
+
+    def target_labels(self, resource: Mapping[str, object]) -> Labels:
+        """The labels of ``target_info``: the resource attributes and nothing else."""
+        return labels(resource.items())
+
+
+def _scope_attributes(scope: InstrumentationScope) -> list[tuple[str, object]]:
+    values = (scope.name or "", scope.version or "", scope.schema_url or "")
+    result: list[tuple[str, object]] = list(zip(_SCOPE_FIELDS, values, strict=True))
+    for key, value in (scope.attributes or {}).items():
+        name = f"otel_scope_{key}"
+        # "Scope attributes that would conflict with name, version or schema_url MUST be dropped."
+        if label_name(name) not in _SCOPE_FIELDS:
+            result.append((name, value))
+    return result

@@ -1,0 +1,55 @@
+"""OTel exemplars → Prometheus exemplars.
+
+https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/compatibility/prometheus_and_openmetrics.md#exemplar-conversion
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from otel_prom_bridge.families import Exemplar
+from otel_prom_bridge.translate.labels import labels
+
+# "The combined length of the label names and values of an Exemplar's LabelSet MUST NOT exceed 128 UTF-8
+# character code points." The two ids take 63 of them.
+# https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md#exemplars
+MAX_CHARACTERS = 128
+
+
+class SourceExemplar(Protocol):
+    """What an exemplar is made of: ``opentelemetry.sdk.metrics.export.Exemplar`` has it.
+
+    Ids are integers, None where there was no span; the time is in nanoseconds since the epoch.
+    """
+
+    @property
+    def filtered_attributes(self) -> Mapping[str, object] | None: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def time_unix_nano(self) -> int: ...
+    @property
+    def trace_id(self) -> int | None: ...
+    @property
+    def span_id(self) -> int | None: ...
+
+
+def exemplar(source: SourceExemplar) -> Exemplar:
+    """Convert one exemplar.
+
+    ``trace_id`` and ``span_id`` always come along; the filtered attributes that still fit into the 128
+    characters do, in their own order, and lose against the ids when they have the same name.
+    """
+    result: dict[str, str] = {}
+    if source.trace_id:
+        result["trace_id"] = f"{source.trace_id:032x}"
+    if source.span_id:
+        result["span_id"] = f"{source.span_id:016x}"
+    room = MAX_CHARACTERS - sum(len(name) + len(value) for name, value in result.items())
+    for name, value in labels((source.filtered_attributes or {}).items()):
+        size = len(name) + len(value)
+        if name not in result and size <= room:
+            result[name] = value
+            room -= size
+    return Exemplar(tuple(result.items()), source.value, source.time_unix_nano / 1e9)

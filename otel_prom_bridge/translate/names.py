@@ -1,0 +1,72 @@
+"""OTel instrument names and units → Prometheus metric names.
+
+This is the first of two naming steps, fixed when the reader is built. The second one, the escaping that
+a scraper asks for, belongs to exposition.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+
+from otel_prom_bridge.translate.units import unit_words
+
+_FOREIGN = re.compile(r"[^a-zA-Z0-9:]+")
+
+
+class TranslationStrategy(enum.Enum):
+    """How OTel names become Prometheus names, by the specification's spelling.
+
+    https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk_exporters/prometheus.md#configuration
+    """
+
+    UNDERSCORE_ESCAPING_WITH_SUFFIXES = "UnderscoreEscapingWithSuffixes"
+
+
+def metric_name(name: str, *, unit: str = "", counter: bool = False, prefix: str = "") -> str:
+    """The Prometheus name of an OTel metric.
+
+    Foreign characters become ``_`` and runs of them collapse; the unit's words and, for a counter,
+    ``_total`` are appended unless the name ends with them already. The result always matches
+    ``[a-zA-Z_:][a-zA-Z0-9_:]*``.
+
+    >>> metric_name("http.server.request.duration", unit="s")
+    'http_server_request_duration_seconds'
+    >>> metric_name("jobs.total", unit="By", counter=True, prefix="app")
+    'app_jobs_bytes_total'
+    """
+    full = f"{prefix}_{name}" if prefix else name
+    # "Invalid characters in the metric name MUST be replaced with the _ character. Multiple consecutive _
+    # characters MUST be replaced with a single _ character." Leading and trailing ones go, as in
+    # otlptranslator.
+    result = _FOREIGN.sub("_", full).strip("_") or _spelled_out(full)
+    # "The unit suffix comes before any type-specific suffixes": a `_total` at the end is such a suffix.
+    # One in the middle is part of the name and stays where it is.
+    stem = result.removesuffix("_total") if counter else result
+    stem = _with_unit(stem, unit)
+    result = f"{stem}_total" if counter else stem
+    return f"_{result}" if result[0].isdigit() else result
+
+
+def _with_unit(name: str, unit: str) -> str:
+    words = unit_words(unit)
+    if _ends_with(name, str(words)):
+        return name
+    # A name that ends with the unit proper still needs its rate: read_bytes, By/s → read_bytes_per_second.
+    if not _ends_with(name, words.main):
+        name = f"{name}_{words.main}"
+    if not _ends_with(name, words.per):
+        name = f"{name}_{words.per}"
+    return name
+
+
+def _ends_with(name: str, words: str) -> bool:
+    # Whole words: foo_milliseconds does not end with the unit "seconds".
+    return not words or name == words or name.endswith(f"_{words}")
+
+
+def _spelled_out(name: str) -> str:
+    # A name without a single usable character would be empty or "_". Such names can come from SDK views,
+    # which do not validate. otlptranslator refuses them; we keep the data, under the reversible spelling
+    # that Prometheus' own `values` escaping uses.
+    return "U__" + "".join(f"_{ord(c):x}_" for c in name)

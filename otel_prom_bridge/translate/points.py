@@ -1,0 +1,107 @@
+"""SDK metrics → streams: the only place that knows the SDK's data classes.
+
+A stream is one source of points: an instrument as one view shows it. The store keeps a state per stream
+and attribute set, so what matters here is *how the points add up*: a delta is added to what was there, a
+current value replaces it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
+
+from opentelemetry.sdk.metrics.export import (
+    AggregationTemporality,
+    Gauge,
+    Histogram,
+    Metric,
+    Sum,
+)
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from otel_prom_bridge.errors import TranslationError
+from otel_prom_bridge.families import Kind
+from otel_prom_bridge.translate.exemplars import SourceExemplar
+
+
+class NumberPoint(Protocol):
+    """A point with one value; ``opentelemetry.sdk.metrics.export.NumberDataPoint`` is one."""
+
+    @property
+    def attributes(self) -> Mapping[str, object] | None: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def exemplars(self) -> Sequence[SourceExemplar]: ...
+
+
+class BucketPoint(Protocol):
+    """A histogram with explicit bounds; ``HistogramDataPoint`` of the SDK is one."""
+
+    @property
+    def attributes(self) -> Mapping[str, object] | None: ...
+    @property
+    def explicit_bounds(self) -> Sequence[float]: ...
+    @property
+    def bucket_counts(self) -> Sequence[int]: ...
+    @property
+    def sum(self) -> float: ...
+    @property
+    def exemplars(self) -> Sequence[SourceExemplar]: ...
+
+
+SourcePoint: TypeAlias = NumberPoint | BucketPoint
+
+
+class Meaning(NamedTuple):
+    """What the points of a stream say about its series.
+
+    ``kind``: the type of the family that they become. ``accumulates``: points are deltas to add up, and a
+    series without a point is unchanged; otherwise points are current values, and a series without one is
+    gone. ``additive``: equal series of several streams add up (sums, histograms); otherwise the newest
+    one stands (gauges).
+    """
+
+    kind: Kind
+    accumulates: bool
+    additive: bool
+
+
+class Stream(NamedTuple):
+    """The identity of a source of points; equal streams of two collections are one stream."""
+
+    scope: InstrumentationScope
+    name: str
+    unit: str
+    description: str
+    meaning: Meaning
+
+
+def read_metric(
+    scope: InstrumentationScope, metric: Metric
+) -> tuple[Stream, Sequence[SourcePoint]]:
+    """Say which stream an SDK metric belongs to, and give its points as they are.
+
+    Raises :class:`TranslationError` for data that has no form in Prometheus.
+    """
+    data = metric.data
+    if isinstance(data, Sum):
+        # "cumulative and monotonic → Counter, cumulative and non-monotonic → Gauge"; deltas become
+        # cumulative in our store.
+        kind = Kind.COUNTER if data.is_monotonic else Kind.GAUGE
+        meaning = Meaning(kind, _is_delta(data), additive=True)
+    elif isinstance(data, Gauge):
+        meaning = Meaning(Kind.GAUGE, accumulates=False, additive=False)
+    elif isinstance(data, Histogram):
+        meaning = Meaning(Kind.HISTOGRAM, _is_delta(data), additive=True)
+    else:
+        raise TranslationError(
+            f"metric {metric.name!r} of scope {scope.name!r}: no translation for "
+            f"{type(data).__name__}; give the instrument another aggregation with an SDK View"
+        )
+    stream = Stream(scope, metric.name, metric.unit or "", metric.description or "", meaning)
+    return stream, data.data_points
+
+
+def _is_delta(data: Sum | Histogram) -> bool:
+    return data.aggregation_temporality is AggregationTemporality.DELTA

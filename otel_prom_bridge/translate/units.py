@@ -1,0 +1,84 @@
+"""OTel units (UCUM) → Prometheus units (words).
+
+The table and the bracket rule are the compatibility document's; what it leaves open (which rates have
+words, how foreign characters are treated) follows ``prometheus/otlptranslator``.
+https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/compatibility/prometheus_and_openmetrics.md#metric-metadata-1
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+# otlptranslator writes TiBy as "tibibytes" and does not know kBy; the specification's table wins. KBy is
+# not UCUM but is what many instrumentations write, and otlptranslator accepts it.
+_WORDS = {
+    "d": "days",
+    "h": "hours",
+    "min": "minutes",
+    "s": "seconds",
+    "ms": "milliseconds",
+    "us": "microseconds",
+    "ns": "nanoseconds",
+    "By": "bytes",
+    "KiBy": "kibibytes",
+    "MiBy": "mebibytes",
+    "GiBy": "gibibytes",
+    "TiBy": "tebibytes",
+    "kBy": "kilobytes",
+    "KBy": "kilobytes",
+    "MBy": "megabytes",
+    "GBy": "gigabytes",
+    "TBy": "terabytes",
+    "m": "meters",
+    "V": "volts",
+    "A": "amperes",
+    "J": "joules",
+    "W": "watts",
+    "g": "grams",
+    "Cel": "celsius",
+    "Hz": "hertz",
+    "%": "percent",
+    # "1" is dimensionless and gets no word; "ratio" left the specification in v1.56.0.
+    "1": "",
+}
+
+_WORDS_PER = {
+    "s": "second",
+    "m": "minute",
+    "h": "hour",
+    "d": "day",
+    "w": "week",
+    "mo": "month",
+    "y": "year",
+}
+
+_BRACKETS = re.compile(r"\{[^}]*\}")
+_FOREIGN = re.compile(r"[^a-zA-Z0-9:]+")
+
+
+class UnitWords(NamedTuple):
+    """A unit in words: ``UnitWords("bytes", "per_second")``; either part may be empty."""
+
+    main: str
+    per: str
+
+    def __str__(self) -> str:
+        return "_".join(part for part in self if part)
+
+
+def unit_words(unit: str) -> UnitWords:
+    """Translate a UCUM unit: ``By/s`` gives ``bytes`` and ``per_second``.
+
+    Bracketed parts are dropped and the rest is kept (``By{written}`` is ``bytes``); text that is in no
+    table stays, with characters that a Prometheus name cannot hold replaced by ``_``.
+    """
+    main, _, per = _BRACKETS.sub("", unit).partition("/")
+    main, per = main.strip(), per.strip()
+    main_word = _clean(_WORDS.get(main, main))
+    per_word = _clean(_WORDS_PER.get(per, per))
+    return UnitWords(main_word, f"per_{per_word}" if per_word else "")
+
+
+def _clean(text: str) -> str:
+    return _FOREIGN.sub("_", text).strip("_")
