@@ -31,15 +31,12 @@ class Slot:
             self.stale = True
             self.family.stale.append(self)
 
-    def freeze(self) -> Point:
+    def merged(self) -> Point:
         """The sum, or the newest, of the series in this slot."""
         group = self.series
-        kind = self.family.kind
-        if len(group) == 1:
-            return group[0].freeze(self.labels, kind)
-        # One sum among gauges would make "the newest" meaningless only if all of them were sums.
+        # Where a sum meets a gauge under one name, there is nothing to add up: the newest stands.
         additive = all(series.stream.key.meaning.additive for series in group)
-        return type(group[0]).merge(group, additive=additive).freeze(self.labels, kind)
+        return type(group[0]).merge(group, additive=additive).freeze(self.labels, self.family.kind)
 
 
 class Family:
@@ -86,10 +83,14 @@ class Family:
     def freeze(self) -> MetricFamily:
         """The family as it is now: the same object as before if nothing changed."""
         if self.stale or self._frozen is None:
+            kind = self.kind
             for slot in self.stale:
                 slot.stale = False
-                if slot.series:  # it may have been removed since
-                    self._points[slot.index] = slot.freeze()
+                group = slot.series
+                if len(group) == 1:
+                    self._points[slot.index] = group[0].freeze(slot.labels, kind)
+                elif group:  # else it was removed since
+                    self._points[slot.index] = slot.merged()
             self.stale.clear()
             points = tuple(point for point in self._points if point is not None)
             self._frozen = MetricFamily(self.name, self.kind, self.help, self.unit, points)

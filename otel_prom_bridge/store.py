@@ -48,7 +48,7 @@ class _StreamRecord:
         self.rejected = False
         self.seen = 0
         self.series: dict[str, Series] = {}
-        # The fast way to a series: its attributes' items and types as they come, whatever their order. It
+        # The fast way to a series: its keys, values and their types, in the order in which they come. It
         # only holds what `resolve` found the slow way.
         self.by_items: dict[tuple[object, ...], Series] = {}
 
@@ -61,9 +61,10 @@ class _StreamRecord:
             if len(self.series) >= self.limit:
                 return self._overflow()
             series = self.series[key] = self._new_series(attributes)
-        types = tuple(map(type, attributes.values()))
+        values = attributes.values()
+        types = tuple(map(type, values))
         if _PLAIN.issuperset(types):
-            self.by_items[(*attributes.items(), *types)] = series
+            self.by_items[(*attributes, *values, *types)] = series
         return series
 
     def forget_unseen(self, collection: int) -> list[Series]:
@@ -153,8 +154,11 @@ class Store:
             changed, self._changed = self._changed, []
             for series in changed:
                 series.changed = False
-                if series.slot is not None:
-                    series.slot.touch()
+                slot: Slot | None = series.slot
+                if slot is not None:
+                    if not slot.stale:
+                        slot.stale = True
+                        slot.family.stale.append(slot)
                 elif series.seen != _GONE:
                     series.slot = self._place(series)
             return self._target + self._catalog.freeze()
@@ -175,24 +179,21 @@ class Store:
             )
 
     def _accumulate(self, record: _StreamRecord, points: Sequence[SourcePoint]) -> None:
-        # The loop that runs once per changed series and scrape; the look-up is spelled out for speed.
-        collection = self._collection
+        # The loop that runs once per changed series and scrape: its look-up is spelled out for speed.
+        by_items, changed = record.by_items, self._changed
         for point in points:
             attributes = point.attributes
             try:
-                series = record.by_items[
-                    (*attributes.items(), *map(type, attributes.values()))  # type: ignore[union-attr]
-                ]
+                series = by_items[(*attributes, *(v := attributes.values()), *map(type, v))]  # type: ignore[union-attr,misc]
             except (KeyError, TypeError, AttributeError):  # new, not hashable, or None
                 series = record.resolve(attributes)
             try:
                 series.add(point)
             except Exception as error:
                 self._report_point(record, error)
-            series.seen = series.updated = collection
             if not series.changed:
                 series.changed = True
-                self._changed.append(series)
+                changed.append(series)
 
     def _replace(self, record: _StreamRecord, points: Sequence[SourcePoint]) -> None:
         collection = self._collection

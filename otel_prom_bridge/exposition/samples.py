@@ -25,8 +25,9 @@ def single(name: str) -> Callable[[CounterPoint | GaugePoint | UnknownPoint, str
     """One line with the value."""
 
     def render(point: CounterPoint | GaugePoint | UnknownPoint, labels: str) -> str:
-        braces = f"{{{labels}}}" if labels else ""
-        return f"{name}{braces} {number(point.value)}\n"
+        if labels:
+            return f"{name}{{{labels}}} {number(point.value)}\n"
+        return f"{name} {number(point.value)}\n"
 
     return render
 
