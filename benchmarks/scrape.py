@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import prometheus_client
 from opentelemetry.exporter.prometheus import PrometheusMetricReader as PeerReader
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricReader
+from opentelemetry.sdk.metrics.export import CardinalityLimits, InMemoryMetricReader, MetricReader
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.utils import INF
 
@@ -118,10 +118,9 @@ def chosen(count: int, share: float) -> Iterator[int]:
 
 
 def subjects(size: Size, as_openmetrics: bool) -> dict[str, Subject]:
-    limits = dict.fromkeys((Counter, Histogram), 10 * (size.counters + size.histograms))
-    ours = PrometheusMetricReader(
-        registry=None, cardinality_limits=limits, disable_target_info=True
-    )
+    limit = 10 * (size.counters + size.histograms)
+    limits: CardinalityLimits = {Counter: limit, Histogram: limit}
+    ours = PrometheusMetricReader(registry=None, cardinality_limits=limits, disable_target_info=True)
     registry = prometheus_client.CollectorRegistry()
     exporter = PeerReader(registry=registry, cardinality_limits=limits, disable_target_info=True)
     # The in-memory reader takes no limits; this is the one that the other readers were given.
@@ -168,9 +167,7 @@ def run(size: Size, as_openmetrics: bool, rounds: int) -> None:
         subject.record(size, 1.0)
         subject.scrape()
     for share in SHARES:
-        times = {
-            key: best_time(subject, size, share, rounds) for key, subject in tested.items()
-        }
+        times = {key: best_time(subject, size, share, rounds) for key, subject in tested.items()}
         columns = "".join(
             f"{times[peer] * 1e3:>9.2f} ms {times[peer] / times['ours']:>5.0f}x" for peer in PEERS
         )

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from otel_prom_bridge.endpoint import (
+    MetricsServer,
+    make_asgi_app,
+    make_wsgi_app,
+    start_http_server,
+)
 from otel_prom_bridge.errors import (
     BridgeError,
     ConfigurationError,
@@ -11,12 +17,19 @@ from otel_prom_bridge.errors import (
 )
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.reader import PrometheusMetricReader
+from otel_prom_bridge.start import Bridge, start
 from otel_prom_bridge.translate import TranslationStrategy
 
 __all__ = [
+    "start",
+    "Bridge",
     "PrometheusMetricReader",
     "TranslationStrategy",
     "Exposition",
+    "start_http_server",
+    "MetricsServer",
+    "make_wsgi_app",
+    "make_asgi_app",
     "BridgeError",
     "ConfigurationError",
     "ConflictError",

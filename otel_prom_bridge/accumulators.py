@@ -141,9 +141,7 @@ class HistogramSeries(Series):
 
     def freeze(self, labels: Labels, kind: Kind) -> Point:
         """The present state as a histogram."""
-        return HistogramPoint(
-            labels, self.bounds, tuple(self.counts), self.sum, tuple(self.exemplars)
-        )
+        return HistogramPoint(labels, self.bounds, tuple(self.counts), self.sum, tuple(self.exemplars))
 
     @classmethod
     def merge(cls, group: Sequence[HistogramSeries], *, additive: bool) -> HistogramSeries:
@@ -183,16 +181,12 @@ def newest(exemplars: Sequence[Exemplar | None]) -> Exemplar | None:
     """The exemplar with the latest timestamp; of equal ones the last."""
     latest: Exemplar | None = None
     for item in exemplars:
-        if item is not None and (
-            latest is None or (item.timestamp or 0) >= (latest.timestamp or 0)
-        ):
+        if item is not None and (latest is None or (item.timestamp or 0) >= (latest.timestamp or 0)):
             latest = item
     return latest
 
 
-def rebucket(
-    bounds: Sequence[float], counts: Sequence[int], onto: Sequence[float]
-) -> list[int]:
+def rebucket(bounds: Sequence[float], counts: Sequence[int], onto: Sequence[float]) -> list[int]:
     """Counts for the bounds ``onto``, each of which must be among ``bounds``. The total is kept."""
     result = [0] * (len(onto) + 1)
     for bound, count in zip((*bounds, math.inf), counts, strict=True):

@@ -42,7 +42,17 @@ class Slot:
 class Family:
     """A family under construction."""
 
-    __slots__ = ("_frozen", "_points", "_slots", "by_labels", "help", "kind", "name", "stale", "unit")
+    __slots__ = (
+        "_frozen",
+        "_points",
+        "_slots",
+        "by_labels",
+        "help",
+        "kind",
+        "name",
+        "stale",
+        "unit",
+    )
 
     def __init__(self, name: str, kind: Kind, help: str, unit: str) -> None:
         self.name = name

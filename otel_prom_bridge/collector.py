@@ -79,9 +79,7 @@ def _metric(family: MetricFamily) -> Metric:
     return metric
 
 
-def _add_histogram(
-    metric: Metric, name: str, labels: dict[str, str], point: HistogramPoint
-) -> None:
+def _add_histogram(metric: Metric, name: str, labels: dict[str, str], point: HistogramPoint) -> None:
     exemplars = point.exemplars or (None,) * len(point.counts)
     limits = [*map(bound, point.bounds), "+Inf"]
     total = 0
@@ -96,8 +94,8 @@ def _add_histogram(
 def _add_summary(metric: Metric, name: str, labels: dict[str, str], point: SummaryPoint) -> None:
     for quantile, value in point.quantiles:
         metric.add_sample(name, {**labels, "quantile": bound(quantile)}, value)
-    if point.count is not None:
-        metric.add_sample(f"{name}_count", labels, point.count)
+    if point.observations is not None:
+        metric.add_sample(f"{name}_count", labels, point.observations)
     if point.sum is not None:
         metric.add_sample(f"{name}_sum", labels, point.sum)
 

@@ -84,12 +84,12 @@ class HistogramPoint(NamedTuple):
 
 
 class SummaryPoint(NamedTuple):
-    """Quantiles (pairs of quantile and value) with the sum and the count of the observations."""
+    """Quantiles (pairs of quantile and value), with the sum and the number of the observations."""
 
     labels: Labels
     quantiles: tuple[tuple[float, float], ...]
     sum: float | None
-    count: float | None
+    observations: float | None
 
 
 class InfoPoint(NamedTuple):
@@ -98,9 +98,7 @@ class InfoPoint(NamedTuple):
     labels: Labels
 
 
-Point: TypeAlias = (
-    CounterPoint | GaugePoint | UnknownPoint | HistogramPoint | SummaryPoint | InfoPoint
-)
+Point: TypeAlias = CounterPoint | GaugePoint | UnknownPoint | HistogramPoint | SummaryPoint | InfoPoint
 
 # OpenMetrics 1.0, "MetricFamily": these suffixes of a family must not clash with other families.
 # https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md#metricfamily

@@ -7,6 +7,7 @@ into the store, so a delta is applied exactly once, and a flush without a scrape
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -144,9 +145,7 @@ class PrometheusMetricReader(MetricReader):
         """
         families = list(self.families())
         if self._registry is not None and not self._is_shut_down:
-            families += registry_families(
-                self._registry, ours=families, findings=self._findings
-            )
+            families += registry_families(self._registry, ours=families, findings=self._findings)
         return self._exposer.expose(families, accept=accept, names=names)
 
     def families(self) -> tuple[MetricFamily, ...]:
@@ -166,10 +165,8 @@ class PrometheusMetricReader(MetricReader):
             self._is_shut_down = True
             hooks, self._shutdown_hooks = self._shutdown_hooks, []
         if self._registry is not None:
-            try:
+            with contextlib.suppress(KeyError):  # the application did it already
                 self._registry.unregister(self._collector)
-            except KeyError:
-                pass  # the application did it already
         for hook in hooks:
             hook()
 
@@ -189,9 +186,7 @@ class PrometheusMetricReader(MetricReader):
             attributes = resource_metrics.resource.attributes
             self._store.apply(self._read(resource_metrics), resource=attributes)
 
-    def _read(
-        self, resource_metrics: ResourceMetrics
-    ) -> Iterator[tuple[Stream, Sequence[SourcePoint]]]:
+    def _read(self, resource_metrics: ResourceMetrics) -> Iterator[tuple[Stream, Sequence[SourcePoint]]]:
         for scope_metrics in resource_metrics.scope_metrics:
             for metric in scope_metrics.metrics:
                 try:

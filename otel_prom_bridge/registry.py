@@ -100,12 +100,8 @@ def _family(metric: Metric, name: str, kind: Kind, points: Iterable[Point]) -> M
     return MetricFamily(underscored(name), kind, help_text, metric.unit, tuple(by_labels.values()))
 
 
-def _values(
-    metric: Metric, name: str, point: Callable[[Labels, float], Point]
-) -> Iterator[Point]:
-    return (
-        point(_labels(sample), sample.value) for sample in metric.samples if sample.name == name
-    )
+def _values(metric: Metric, name: str, point: Callable[[Labels, float], Point]) -> Iterator[Point]:
+    return (point(_labels(sample), sample.value) for sample in metric.samples if sample.name == name)
 
 
 def _counters(metric: Metric) -> Iterator[Point]:
@@ -183,9 +179,7 @@ _MAKERS: dict[str, tuple[Kind, str, Callable[[Metric], Iterator[Point]]]] = {
 def _labels(sample: Sample, *, without: str = "") -> Labels:
     # A later name wins where escaping makes two names one: a series must not have a label twice.
     found = {
-        underscored(name): valid_unicode(value)
-        for name, value in sample.labels.items()
-        if name != without
+        underscored(name): valid_unicode(value) for name, value in sample.labels.items() if name != without
     }
     return tuple(sorted(found.items()))
 

@@ -174,9 +174,7 @@ class Store:
         # "resource attributes SHOULD be converted to a target info metric if the resource is not empty"
         if self._target_info and labels:
             point = InfoPoint(labels)
-            self._target = (
-                MetricFamily("target_info", Kind.INFO, "Target metadata", "", (point,)),
-            )
+            self._target = (MetricFamily("target_info", Kind.INFO, "Target metadata", "", (point,)),)
 
     def _accumulate(self, record: _StreamRecord, points: Sequence[SourcePoint]) -> None:
         # The loop that runs once per changed series and scrape: its look-up is spelled out for speed.

@@ -37,8 +37,6 @@ class Exposer:
         """
         wanted = frozenset(names)
         if wanted:
-            families = [
-                family for family in families if wanted & claimed_names(family.name, family.kind)
-            ]
+            families = [family for family in families if wanted & claimed_names(family.name, family.kind)]
         format = negotiate(accept)
         return Exposition(format.content_type, self._encoders.encode(families, format))

@@ -28,9 +28,7 @@ class Format(enum.Enum):
     TEXT_1_0_0 = "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"
     # 0.0.1 is what Prometheus 2.5 to 2.33 ask for; the body is the same as for 1.0.0.
     OPENMETRICS_0_0_1 = "application/openmetrics-text; version=0.0.1; charset=utf-8"
-    OPENMETRICS_1_0_0 = (
-        "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
-    )
+    OPENMETRICS_1_0_0 = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
 
     @property
     def content_type(self) -> str:
@@ -106,9 +104,7 @@ def accepts_gzip(accept_encoding: str | None) -> bool:
 
     https://www.rfc-editor.org/rfc/rfc9110#name-accept-encoding
     """
-    weights = {
-        item.type[0]: item.weight for item in _ranges((accept_encoding or "")[:_MAX_LENGTH])
-    }
+    weights = {item.type[0]: item.weight for item in _ranges((accept_encoding or "")[:_MAX_LENGTH])}
     return weights.get("gzip", weights.get("*", 0.0)) > 0
 
 

@@ -58,8 +58,8 @@ def summary(name: str) -> Callable[[SummaryPoint, str], str]:
             f'{name}{{{comma}quantile="{bound(quantile)}"}} {number(value)}\n'
             for quantile, value in point.quantiles
         ]
-        if point.count is not None:
-            lines.append(f"{name}_count{braces} {number(point.count)}\n")
+        if point.observations is not None:
+            lines.append(f"{name}_count{braces} {number(point.observations)}\n")
         if point.sum is not None:
             lines.append(f"{name}_sum{braces} {number(point.sum)}\n")
         return "".join(lines)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from otel_prom_bridge.exposition import samples
-from otel_prom_bridge.exposition.escaping import help_text, number
+from otel_prom_bridge.exposition.escaping import help_text
 from otel_prom_bridge.families import Kind, MetricFamily
 
 TRAILER = ""

@@ -68,9 +68,7 @@ def valid_unicode(text: str) -> str:
     return text
 
 
-def labels(
-    attributes: Iterable[tuple[str, object]], *, reserved: frozenset[str] = frozenset()
-) -> Labels:
+def labels(attributes: Iterable[tuple[str, object]], *, reserved: frozenset[str] = frozenset()) -> Labels:
     """Labels of one series, sorted by name.
 
     ``attributes`` may repeat a key: point attributes first, then what the bridge adds (scope, resource).

@@ -77,9 +77,7 @@ class Stream(NamedTuple):
     meaning: Meaning
 
 
-def read_metric(
-    scope: InstrumentationScope, metric: Metric
-) -> tuple[Stream, Sequence[SourcePoint]]:
+def read_metric(scope: InstrumentationScope, metric: Metric) -> tuple[Stream, Sequence[SourcePoint]]:
     """Say which stream an SDK metric belongs to, and give its points as they are.
 
     Raises :class:`TranslationError` for data that has no form in Prometheus.

@@ -1,0 +1,8 @@
+"""The HTTP endpoint: a core without I/O, and thin spellings of it for WSGI, ASGI and a server of our own."""
+
+from __future__ import annotations
+
+from otel_prom_bridge.endpoint.apps import make_asgi_app, make_wsgi_app
+from otel_prom_bridge.endpoint.server import MetricsServer, start_http_server
+
+__all__ = ["MetricsServer", "make_asgi_app", "make_wsgi_app", "start_http_server"]
