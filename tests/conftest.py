@@ -1,0 +1,89 @@
+"""Fixtures, and the rule that every exposition a test produces is judged by independent parsers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+from oracles import parse, promtool_complaint
+from opentelemetry.metrics import Meter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+
+from otel_prom_bridge import PrometheusMetricReader
+from otel_prom_bridge.exposition import Exposer, Exposition
+
+PROMTOOL_RUNS_PER_TEST = 5  # it takes 40 ms each, and property tests produce thousands of expositions
+
+
+@pytest.fixture(autouse=True)
+def judged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Parse every exposition that the test produces, in any thread, and fail the test if one is wrong."""
+    faults: list[str] = []
+    seen: set[int] = set()
+    texts: list[bytes] = []
+    original = Exposer.expose
+
+    def expose(self: Exposer, *args: object, **options: object) -> Exposition:
+        result = original(self, *args, **options)  # type: ignore[arg-type]
+        if hash(result.body) not in seen:
+            seen.add(hash(result.body))
+            try:
+                parse(result.content_type, result.body)
+            except ValueError as error:
+                faults.append(f"{error!r} in\n{result.body.decode()}")
+            if result.content_type.startswith("text/") and len(texts) < PROMTOOL_RUNS_PER_TEST:
+                texts.append(result.body)
+        return result
+
+    monkeypatch.setattr(Exposer, "expose", expose)
+    yield
+    faults += [complaint for text in texts if (complaint := promtool_complaint(text)) is not None]
+    assert not faults, "\n\n".join(faults)
+
+
+class Setup:
+    """A reader, its provider and a meter."""
+
+    def __init__(self, reader: PrometheusMetricReader, provider: MeterProvider) -> None:
+        self.reader = reader
+        self.provider = provider
+        self.meter: Meter = provider.get_meter("test")
+
+    def text(self, accept: str | None = None) -> str:
+        """What a scrape shows, without the target_info that comes first."""
+        return self.reader.expose(accept).body.decode()
+
+
+@pytest.fixture
+def bridge() -> Iterator[Callable[..., Setup]]:
+    """Make readers with providers; without registry, scope labels and resource unless a test asks for them."""
+    providers: list[MeterProvider] = []
+
+    def make(*, views: tuple[object, ...] = (), resource: Resource | None = None, **options: object) -> Setup:
+        settings: dict[str, object] = {"registry": None, "scope_info_enabled": False, **options}
+        reader = PrometheusMetricReader(**settings)  # type: ignore[arg-type]
+        provider = MeterProvider(
+            [reader],
+            views=views,  # type: ignore[arg-type]
+            resource=resource or Resource({}),
+            shutdown_on_exit=False,
+        )
+        providers.append(provider)
+        return Setup(reader, provider)
+
+    yield make
+    for provider in providers:
+        provider.shutdown()
+
+
+@pytest.fixture
+def real_prometheus() -> str:
+    """The path of a real Prometheus: missing on CI is a failure, elsewhere a visible skip."""
+    found = shutil.which("prometheus")
+    if found is None or shutil.which("promtool") is None:
+        reason = "no prometheus and promtool here: `apt-get install prometheus` brings both"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    return found

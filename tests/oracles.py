@@ -1,0 +1,52 @@
+"""Independent judges of what the bridge writes: strict parsers, promtool."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+from prometheus_client import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+PROMTOOL = shutil.which("promtool")
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+def parse(content_type: str, body: bytes) -> list[Metric]:
+    """Parse an exposition with prometheus_client's parser for its format; raises ValueError if it is wrong."""
+    parser = parse_openmetrics if content_type.startswith("application/openmetrics") else parse_text
+    families = list(parser(body.decode()))
+    series: set[tuple[str, frozenset[tuple[str, str]]]] = set()
+    for family in families:
+        for sample in family.samples:
+            key = (sample.name, frozenset(sample.labels.items()))
+            if key in series:
+                raise ValueError(f"duplicate series {key}")
+            series.add(key)
+    names = [family.name for family in families]
+    if len(set(names)) != len(names):
+        raise ValueError(f"a family appears twice: {names}")
+    return families
+
+
+def samples(content_type: str, body: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every sample's value, by name and labels."""
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in parse(content_type, body)
+        for sample in family.samples
+    }
+
+
+def promtool_complaint(body: bytes) -> str | None:
+    """What `promtool check metrics` cannot parse in a text exposition; None if it is well-formed.
+
+    Exit code 3 is only a matter of style (a metric without a help text, say), which is the user's to decide.
+    """
+    if PROMTOOL is None:
+        return None
+    result = subprocess.run(
+        [PROMTOOL, "check", "metrics"], input=body, capture_output=True, timeout=20, check=False
+    )
+    return None if result.returncode in (0, 3) else result.stderr.decode()
