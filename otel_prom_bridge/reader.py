@@ -94,7 +94,7 @@ class PrometheusMetricReader(MetricReader):
         max_series = checked_max_series("max_series_per_metric", max_series_per_metric)
         translation = Translation(
             strategy=_checked_strategy(translation_strategy),
-            prefix=prefix,
+            prefix=_checked_prefix(prefix),
             scope_info_enabled=scope_info_enabled,
             resource_attribute_filter=resource_attribute_filter,
         )
@@ -217,6 +217,12 @@ class PrometheusMetricReader(MetricReader):
             finally:
                 self._collecting_thread = None
         return True
+
+
+def _checked_prefix(value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigurationError("prefix", value, "a string")
+    return value
 
 
 def _checked_strategy(value: TranslationStrategy | str) -> TranslationStrategy:

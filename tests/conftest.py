@@ -7,10 +7,10 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from oracles import parse, promtool_complaint
 from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
+from oracles import parse, promtool_complaint
 
 from otel_prom_bridge import PrometheusMetricReader
 from otel_prom_bridge.exposition import Exposer, Exposition
@@ -59,7 +59,7 @@ class Setup:
 
 @pytest.fixture
 def bridge() -> Iterator[Callable[..., Setup]]:
-    """Make readers with providers; without registry, scope labels and resource unless a test asks for them."""
+    """Make readers with providers; without registry, scope labels and resource unless a test asks."""
     providers: list[MeterProvider] = []
 
     def make(*, views: tuple[object, ...] = (), resource: Resource | None = None, **options: object) -> Setup:

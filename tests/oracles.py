@@ -14,7 +14,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def parse(content_type: str, body: bytes) -> list[Metric]:
-    """Parse an exposition with prometheus_client's parser for its format; raises ValueError if it is wrong."""
+    """Parse an exposition with prometheus_client's parser for its format; a fault is a ValueError."""
     parser = parse_openmetrics if content_type.startswith("application/openmetrics") else parse_text
     families = list(parser(body.decode()))
     series: set[tuple[str, frozenset[tuple[str, str]]]] = set()
