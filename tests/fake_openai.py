@@ -1,0 +1,147 @@
+"""A small OpenAI-compatible server on loopback: what a real `openai` client talks to in the tests.
+
+Chat completions (plain and streamed) and embeddings. The request's model decides what happens: a name with
+`429` or `500` in it gets that error, everything else an answer from a dated version of the model, as from
+the real API. Token counts follow from the number of words, so a test can tell requests apart.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+CHAT_MODEL = "gpt-fake"
+EMBEDDING_MODEL = "embed-fake"
+RELEASE = "2026-08-01"  # answers come from "<model>-<release>"
+REPLY = ["A", "histogram", "counts", "observations", "in", "buckets", "."]
+_MESSAGE_OVERHEAD = 4  # tokens that every message costs, as in the real API
+_CHUNK_SECONDS = 0.005  # between two chunks of a stream
+_SILENCE_SECONDS = 5.0
+_ERRORS = {
+    429: ("rate_limit_exceeded", "Rate limit reached for requests"),
+    500: ("server_error", "The server had an error while processing your request"),
+}
+
+
+@contextmanager
+def fake_openai() -> Iterator[str]:
+    """Run the server; gives the base URL for the client."""
+    server = _Server(("127.0.0.1", 0), _Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="fake-openai")
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=5)
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 64
+    daemon_threads = False  # so that server_close waits for the handlers
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = _SILENCE_SECONDS
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        answers = {"/v1/chat/completions": self._chat, "/v1/embeddings": self._embeddings}
+        answer = answers.get(self.path)
+        status = next((code for code in _ERRORS if str(code) in request["model"]), None)
+        if answer is None:
+            self._json(404, {"error": {"message": f"no such path: {self.path}", "type": "invalid_request"}})
+        elif status is not None:
+            kind, message = _ERRORS[status]
+            error = {"message": f"{message}: {request['model']}", "type": kind, "param": None, "code": kind}
+            self._json(status, {"error": error})
+        else:
+            answer(request)
+
+    def _chat(self, request: dict[str, Any]) -> None:
+        if request.get("stream"):
+            self._events(_chunks(request))
+            return
+        message = {"role": "assistant", "content": " ".join(REPLY), "refusal": None, "annotations": []}
+        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+        self._json(200, {**_head(request, "chat.completion"), "choices": [choice], "usage": _usage(request)})
+
+    def _embeddings(self, request: dict[str, Any]) -> None:
+        texts = request["input"] if isinstance(request["input"], list) else [request["input"]]
+        tokens = sum(len(text.split()) for text in texts)
+        # The client asks for base64 unless told otherwise, and takes a list of numbers as well.
+        data = [
+            {"object": "embedding", "index": index, "embedding": [0.25, -0.5, 0.125]}
+            for index in range(len(texts))
+        ]
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        model = f"{request['model']}-{RELEASE}"
+        self._json(200, {"object": "list", "model": model, "data": data, "usage": usage})
+
+    def _json(self, status: int, content: object) -> None:
+        body = json.dumps(content).encode()
+        self._head(status, "application/json", ("Content-Length", str(len(body))))
+        self.wfile.write(body)
+
+    def _events(self, events: Iterator[object]) -> None:
+        self._head(200, "text/event-stream; charset=utf-8")
+        for event in events:
+            self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
+            time.sleep(_CHUNK_SECONDS)
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    def _head(self, status: int, content_type: str, *headers: tuple[str, str]) -> None:
+        self.send_response(status)
+        for name, value in (("Content-Type", content_type), *headers):
+            self.send_header(name, value)
+        # One request per connection: handlers end by themselves, whatever a client keeps in its pool.
+        self.send_header("Connection", "close")
+        self.send_header("x-request-id", f"req_{uuid.uuid4().hex}")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the output of the tests silent."""
+
+
+def _head(request: dict[str, Any], kind: str) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{uuid.uuid4().hex[:29]}",
+        "object": kind,
+        "created": int(time.time()),
+        "model": f"{request['model']}-{RELEASE}",
+        "service_tier": "default",
+        "system_fingerprint": "fp_fake",
+    }
+
+
+def _usage(request: dict[str, Any]) -> dict[str, Any]:
+    prompt = sum(_MESSAGE_OVERHEAD + len(message["content"].split()) for message in request["messages"])
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": len(REPLY),
+        "total_tokens": prompt + len(REPLY),
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0},
+    }
+
+
+def _chunks(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The role, one chunk per word, the finish reason; the usage comes last, and only if it was asked for."""
+    head = _head(request, "chat.completion.chunk")
+    deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+    deltas += [{"content": f"{word} "} for word in REPLY]
+    for delta in deltas:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
+        yield {**head, "choices": [choice], "usage": None}
+    yield {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": None}
+    if (request.get("stream_options") or {}).get("include_usage"):
+        yield {**head, "choices": [], "usage": _usage(request)}

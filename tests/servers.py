@@ -1,0 +1,180 @@
+"""Other processes that tests need: a real Prometheus, applications. Every wait has an end."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+_Found = TypeVar("_Found")
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(probe: Callable[[], _Found], *, seconds: float, what: str) -> _Found:
+    """The first true result of ``probe``; fails the test after ``seconds`` without one."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if found := probe():
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {seconds} s, last seen {found!r}")
+        time.sleep(0.05)
+
+
+def get(url: str, *, accept: str | None = None, timeout: float = 5) -> tuple[str, bytes]:
+    """The content type and the body at a URL; straight to it, whatever proxy the environment names."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(url, headers={} if accept is None else {"Accept": accept})
+    with opener.open(request, timeout=timeout) as response:
+        return response.headers["Content-Type"], response.read()
+
+
+class Running:
+    """A process that was started, and what it has written so far, to stdout and stderr together."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    @property
+    def output(self) -> str:
+        """What it has written so far."""
+        return self._log.read_text()
+
+    def wait(self, seconds: float) -> int:
+        """Wait until it ends by itself; gives the exit code."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still running after {seconds} s:\n{self.output}") from None
+
+    def until(self, text: str, seconds: float) -> str:
+        """Wait until it has written ``text``; gives all of its output."""
+
+        def written() -> str:
+            ended = self.process.poll() is not None  # asked first: what it wrote at its end counts
+            output = self.output
+            if text in output:
+                return output
+            assert not ended, f"ended with {self.process.returncode} before {text!r}:\n{output}"
+            return ""
+
+        return wait_for(written, seconds=seconds, what=f"{text!r} in {self._log}")
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path], *, log: Path, env: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """Run a process, and end it: SIGTERM, and SIGKILL after five seconds."""
+    environment = {**os.environ, **(env or {})}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
+        )
+    try:
+        yield Running(process, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(5)
+
+
+class Prometheus:
+    """The HTTP API of a running Prometheus."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def query(self, expr: str) -> list[dict[str, Any]]:
+        """The instant vector of an expression, now: ``metric`` and ``value`` of every series."""
+        return self._api("query", query=expr)["result"]
+
+    def values(self, expr: str, *labels: str) -> dict[tuple[str, ...], float]:
+        """The values of an expression by the values of these labels; "" for a label that is not there."""
+        found: dict[tuple[str, ...], float] = {}
+        for series in self.query(expr):
+            key = tuple(series["metric"].get(label, "") for label in labels)
+            assert key not in found, f"{expr}: more than one series with {labels} = {key}"
+            found[key] = float(series["value"][1])
+        return found
+
+    def query_exemplars(self, expr: str) -> list[dict[str, Any]]:
+        """The exemplars of the last hour: ``seriesLabels`` and ``exemplars`` of every series."""
+        now = time.time()
+        return self._api("query_exemplars", query=expr, start=now - 3600, end=now + 60)
+
+    def targets(self) -> list[dict[str, Any]]:
+        """What is scraped, with ``health`` and ``lastError``: Prometheus' own verdict on an exposition."""
+        return self._api("targets")["activeTargets"]
+
+    def is_ready(self) -> bool:
+        """It answers queries."""
+        try:
+            return get(f"{self.url}/-/ready")[1] != b""
+        except urllib.error.HTTPError as error:  # 503: not yet
+            error.close()
+        except OSError:  # not even listening yet
+            pass
+        return False
+
+    def _api(self, path: str, **parameters: object) -> Any:
+        try:
+            answer = json.loads(get(f"{self.url}/api/v1/{path}?{urlencode(parameters)}")[1])
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(f"{path} {parameters}: {error.read().decode()}") from None
+        return answer["data"]
+
+
+@contextmanager
+def prometheus(executable: str, folder: Path, targets: Mapping[str, str]) -> Iterator[Prometheus]:
+    """Run a Prometheus that scrapes ``targets`` (``host:port`` by job name) every second.
+
+    Its first scrape comes about five seconds after the start, whatever the interval: targets are discovered
+    at that pace.
+    """
+    config = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "900ms"},
+        "scrape_configs": [
+            {"job_name": job, "static_configs": [{"targets": [target]}]} for job, target in targets.items()
+        ],
+    }
+    path = folder / "prometheus.yml"
+    path.write_text(json.dumps(config))  # JSON is YAML
+    address = f"127.0.0.1:{free_port()}"
+    command = [
+        executable,
+        f"--config.file={path}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address={address}",
+        "--enable-feature=exemplar-storage",
+        "--log.level=warn",
+    ]
+    with running(command, log=folder / "prometheus.log") as server:
+        api = Prometheus(f"http://{address}")
+
+        def ready() -> bool:
+            assert server.process.poll() is None, f"Prometheus did not start:\n{server.output}"
+            return api.is_ready()
+
+        wait_for(ready, seconds=10, what="a ready Prometheus")
+        yield api
