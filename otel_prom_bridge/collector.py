@@ -86,7 +86,9 @@ def _add_histogram(metric: Metric, name: str, labels: dict[str, str], point: His
     for limit, total, item in zip(limits, accumulate(point.counts), exemplars, strict=True):
         exemplar = _exemplar(item)
         metric.add_sample(f"{name}_bucket", {**labels, "le": limit}, total, exemplar=exemplar)
-    if point.sum is not None:
+    # A collector does not know which format it is written in, so here, as in prometheus_client's own
+    # histograms, OpenMetrics decides: no sum, and then no count, with a negative bound.
+    if point.sum is not None and not (point.bounds and point.bounds[0] < 0):
         metric.add_sample(f"{name}_count", labels, total)
         metric.add_sample(f"{name}_sum", labels, point.sum)
 

@@ -1,0 +1,58 @@
+"""Imports follow the way of the data: no cycles, no upward edges."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import otel_prom_bridge
+
+ROOT = Path(otel_prom_bridge.__file__).parent
+
+# From the bottom up; a part may import the parts before it. One line may hold parts that must not know each
+# other.
+LAYERS = (
+    ("errors", "diagnostics"),
+    ("families",),
+    ("translate", "exposition"),
+    ("accumulators", "limits", "collector"),
+    ("catalog", "registry"),
+    ("store",),
+    ("reader", "endpoint"),
+    ("start",),
+    ("autoconfigure",),
+)
+LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+
+
+def parts() -> dict[str, set[str]]:
+    """The top-level parts of the package and the parts that each imports."""
+    edges: dict[str, set[str]] = {}
+    for path in ROOT.rglob("*.py"):
+        part = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        if part == "__init__":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("otel_prom_bridge."):
+                target = (node.module or "").split(".")[1]
+                edges.setdefault(part, set()).add(target)
+    return {part: targets - {part} for part, targets in edges.items()}
+
+
+def test_imports_point_down() -> None:
+    """Every part imports only parts of lower layers, so there is no cycle and no way back."""
+    wrong = {
+        (part, target)
+        for part, targets in parts().items()
+        for target in targets
+        if LEVEL[target] >= LEVEL[part]
+    }
+    assert wrong == set()
+
+
+def test_translation_and_exposition_do_not_know_each_other() -> None:
+    """Families are all that the two sides share."""
+    graph = parts()
+    assert graph["translate"] <= {"families", "errors"}
+    assert graph["exposition"] <= {"families", "errors", "diagnostics"}
+    assert graph["endpoint"] <= {"exposition", "families", "errors", "diagnostics"}
