@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from opentelemetry import metrics
@@ -68,18 +69,20 @@ def start(
 
     Raises:
         ConfigurationError: an option or environment variable has a value that cannot work.
-        EndpointError: the address cannot be bound. Nothing has been started then.
+        EndpointError: the address cannot be bound.
+
+    After an exception nothing is left running or registered; a reader of your own can be used again.
     """
     addr, port = addr or environment_host(), environment_port() if port is None else port
     if not isinstance(resource, Resource):
         resource = Resource.create(dict(resource or {}))
-    reader = reader if reader is not None else PrometheusMetricReader()
-    try:
-        server = start_http_server(reader, port=port, addr=addr)
-    except Exception:
-        reader.shutdown()
-        raise
-    provider = MeterProvider(metric_readers=[reader], resource=resource, views=views)
+    with ExitStack() as undo:
+        if reader is None:
+            reader = PrometheusMetricReader()
+            undo.callback(reader.shutdown)
+        server = undo.enter_context(start_http_server(reader, port=port, addr=addr))
+        provider = MeterProvider(metric_readers=[reader], resource=resource, views=views)
+        undo.pop_all()
     if set_global:
         metrics.set_meter_provider(provider)
     return Bridge(reader, provider, server)
