@@ -98,6 +98,6 @@ def environment_port() -> int:
     text = os.environ.get(OTEL_EXPORTER_PROMETHEUS_PORT, "").strip()
     if not text:
         return DEFAULT_PORT
-    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
         raise ConfigurationError(OTEL_EXPORTER_PROMETHEUS_PORT, text, "a whole number from 0 to 65535")
     return int(text)
