@@ -1,0 +1,45 @@
+# Two commands: `make demo` and `make test`. Both need nothing but Python 3.11 or newer.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# distro 0.66b1 pins an older SDK than the one we need, but works with it; its configurator is what makes
+# `opentelemetry-instrument` configure anything, so the tests of auto-configuration need it.
+DISTRO := opentelemetry-distro==0.66b1
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test lint benchmark clean
+
+demo: .venv/demo
+	$(BIN)/python examples/demo.py
+
+test: .venv/dev lint
+	sh scripts/install-servers
+	$(BIN)/python -m coverage erase
+	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report
+	$(BIN)/python -m benchmarks.scrape --quick
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The numbers in docs/performance.md; several minutes.
+benchmark: .venv/dev
+	$(BIN)/python -m benchmarks.scrape
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/demo: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/dev: .venv/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps $(DISTRO)
+	touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

@@ -1,0 +1,222 @@
+"""The endpoint on a port: real sockets on loopback."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from conftest import Setup
+
+from otel_prom_bridge import ConfigurationError, EndpointError, MetricsServer, start_http_server
+
+Make = Callable[..., Setup]
+BODY = b"# TYPE c_total counter\nc_total 1\n"
+
+
+@pytest.fixture
+def setup(bridge: Make) -> Setup:
+    """A reader with one counter."""
+    setup = bridge()
+    setup.meter.create_counter("c").add(1)
+    return setup
+
+
+@pytest.fixture
+def server(setup: Setup) -> Iterator[MetricsServer]:
+    """An endpoint on a free port."""
+    with start_http_server(setup.reader, port=0) as server:
+        yield server
+
+
+def exchange(server: MetricsServer, request: bytes) -> bytes:
+    """Send raw bytes and read until the server closes."""
+    with socket.create_connection((server.address, server.port), timeout=5) as client:
+        client.sendall(request)
+        return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+def get(server: MetricsServer, path: str = "/metrics", **headers: str) -> tuple[int, bytes]:
+    """One request with the standard library's client."""
+    client = http.client.HTTPConnection(server.address, server.port, timeout=5)
+    try:
+        client.request("GET", path, headers=headers)
+        response = client.getresponse()
+        return response.status, response.read()
+    finally:
+        client.close()
+
+
+def test_the_server_answers_where_it_says(server: MetricsServer) -> None:
+    """`url` names the metrics; health, readiness and a 404 are there as well."""
+    assert server.url == f"http://127.0.0.1:{server.port}/metrics"
+    assert get(server) == (200, BODY)
+    assert get(server, "/ready") == (200, b"ready\n")
+    assert get(server, "/health")[0] == 200
+    assert get(server, "/%2e%2e/etc/passwd")[0] == 404
+    assert get(server, "/metrics?name[]=none") == (200, b"")
+
+
+def test_a_connection_is_kept_alive(server: MetricsServer) -> None:
+    """Several scrapes on one connection, without the delay of a head sent apart from its body."""
+    client = http.client.HTTPConnection(server.address, server.port, timeout=5)
+    start = time.perf_counter()
+    for method in ("GET", "HEAD", "GET", "OPTIONS", "GET") * 5:
+        client.request(method, "/metrics")
+        response = client.getresponse()
+        assert response.read() == (BODY if method == "GET" else b"")
+    assert time.perf_counter() - start < 1.0
+    client.close()
+
+
+def test_a_request_with_a_body_is_answered_and_closed(server: MetricsServer) -> None:
+    """A body is never read as the next request."""
+    answer = exchange(
+        server,
+        b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 36\r\n\r\nGET /metrics HTTP/1.1\r\nHost: smuggled",
+    )
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert b"Connection: close" in answer
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"NONSENSE\r\n\r\n",
+        b"GET /metrics HTTP/9.9\r\n\r\n",
+        b"\r\n\r\n",
+        b"GET " + b"x" * 70000 + b" HTTP/1.1\r\n\r\n",
+    ],
+)
+def test_nonsense_is_refused_and_nothing_is_printed(
+    server: MetricsServer, request_bytes: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What is not HTTP closes its connection; the endpoint lives, the host's stderr stays silent."""
+    try:
+        answer = exchange(server, request_bytes)
+    except ConnectionResetError:
+        answer = b""
+    assert b" 200 " not in answer
+    assert get(server) == (200, BODY)
+    assert capfd.readouterr().err == ""
+
+
+def test_clients_that_vanish_or_stay_silent_do_not_block_others(
+    server: MetricsServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Half requests and aborted connections leave the endpoint free for the next scrape."""
+    silent = [socket.create_connection((server.address, server.port)) for _ in range(20)]
+    for client in silent[:10]:
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHo")
+    for client in silent[5:15]:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        client.close()
+    start = time.perf_counter()
+    assert get(server) == (200, BODY)
+    assert time.perf_counter() - start < 1.0
+    for client in silent:
+        client.close()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_burst_of_new_connections_is_taken_at_once(server: MetricsServer) -> None:
+    """Thirty scrapers that connect at once are all answered, none after a lost packet's second."""
+
+    def timed(_: int) -> float:
+        start = time.perf_counter()
+        assert get(server) == (200, BODY)
+        return time.perf_counter() - start
+
+    with ThreadPoolExecutor(30) as pool:
+        assert max(pool.map(timed, range(60))) < 0.9
+
+
+def test_a_taken_port_is_an_error_that_names_it(server: MetricsServer, setup: Setup) -> None:
+    """The error says the address, the port and what to do, and is an OSError too."""
+    with pytest.raises(EndpointError, match=rf"address 'localhost', port {server.port}: .*in use") as caught:
+        start_http_server(setup.reader, port=server.port)
+    assert isinstance(caught.value, OSError)
+    with pytest.raises(EndpointError, match=r"address 'no\.such\.host\.invalid'"):
+        start_http_server(setup.reader, port=0, addr="no.such.host.invalid")
+
+
+@pytest.mark.parametrize("port", [-1, 65536, "9464", None, True, 1.5])
+def test_a_port_that_is_none_is_refused(setup: Setup, port: object) -> None:
+    """A wrong port says what is allowed."""
+    with pytest.raises(ConfigurationError, match="a whole number from 0 to 65535"):
+        start_http_server(setup.reader, port=port)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("addr", ["127.0.0.1", "localhost", "::1", "0.0.0.0", "::"])
+def test_addresses(setup: Setup, addr: str) -> None:
+    """IPv4, IPv6 and all interfaces."""
+    try:
+        server = start_http_server(setup.reader, port=0, addr=addr)
+    except EndpointError:
+        if ":" in addr and not socket.has_ipv6:
+            pytest.skip("no IPv6 on this machine")
+        raise
+    with server:
+        assert get(server) == (200, BODY)
+        assert ("[" in server.url) == (":" in server.address)
+
+
+def test_close_frees_the_port_with_connections_open(setup: Setup) -> None:
+    """close() returns soon, twice, with an idle and a half-open connection; the port is free at once."""
+    for _ in range(3):
+        server = start_http_server(setup.reader, port=0)
+        idle = socket.create_connection((server.address, server.port))
+        half = socket.create_connection((server.address, server.port))
+        half.sendall(b"GET /met")
+        start = time.perf_counter()
+        server.close()
+        server.close()
+        assert time.perf_counter() - start < 1.0
+        again = start_http_server(setup.reader, port=server.port)
+        assert get(again) == (200, BODY)
+        again.close()
+        idle.close()
+        half.close()
+
+
+def test_the_server_closes_when_the_reader_shuts_down(setup: Setup) -> None:
+    """A provider's shutdown reaches the endpoint, and a reader that was shut down cannot be served."""
+    server = start_http_server(setup.reader, port=0)
+    setup.provider.shutdown()
+    with pytest.raises(OSError, match="refused"):
+        get(server)
+    late = start_http_server(setup.reader, port=0)
+    with pytest.raises(OSError, match="refused"):
+        get(late)
+
+
+def test_the_interpreter_exits_with_the_server_running() -> None:
+    """A process that never closes anything ends at once, silently, with a client connected."""
+    code = (
+        "import socket, otel_prom_bridge as b\n"
+        "bridge = b.start(port=0)\n"
+        "client = socket.create_connection((bridge.server.address, bridge.server.port))\n"
+        "client.sendall(b'GET /met')\n"
+    )
+    start = time.perf_counter()
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=20, check=False)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert time.perf_counter() - start < 10
+
+
+def test_scrapes_leave_no_threads(server: MetricsServer) -> None:
+    """After many scrapes there are as many threads as before."""
+    before = threading.active_count()
+    for _ in range(50):
+        get(server)
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
