@@ -32,7 +32,7 @@ def setup(bridge: Make) -> Setup:
 def call_wsgi(setup: Setup, **environ: str) -> tuple[str, dict[str, str], bytes]:
     """One request through the standard library's WSGI validator."""
     started: list[Any] = []
-    full: dict[str, Any] = {"PATH_INFO": "/metrics", "QUERY_STRING": "", **environ}
+    full: dict[str, Any] = {"PATH_INFO": "/metrics", "SCRIPT_NAME": "", "QUERY_STRING": "", **environ}
     setup_testing_defaults(full)
     full["wsgi.input"] = io.BytesIO()
     app = validator(make_wsgi_app(setup.reader))  # type: ignore[arg-type]

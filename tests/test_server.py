@@ -79,7 +79,8 @@ def test_a_request_with_a_body_is_answered_and_closed(server: MetricsServer) -> 
     """A body is never read as the next request."""
     answer = exchange(
         server,
-        b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 36\r\n\r\nGET /metrics HTTP/1.1\r\nHost: smuggled",
+        b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 36\r\n\r\n"
+        b"GET /metrics HTTP/1.1\r\nHost: smuggled",
     )
     assert answer.startswith(b"HTTP/1.1 405 ")
     assert b"Connection: close" in answer

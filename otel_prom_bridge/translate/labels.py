@@ -46,10 +46,10 @@ def label_value(value: object) -> str:
     carry, become U+FFFD. Types that OTel does not know use ``str()``.
     """
     if isinstance(value, str):
-        text = str(value)
+        text = str.__str__(value)  # of a member of a string enum: its value, not its name
     elif value is None:
         text = ""
-    elif isinstance(value, (bool, float, bytes)):
+    elif isinstance(value, (int, float, bytes, bytearray)):
         plain = _json_value(value)
         text = plain if isinstance(plain, str) else json.dumps(plain)
     elif isinstance(value, (Mapping, Sequence)):
@@ -102,7 +102,9 @@ def _json_value(value: object) -> object:
     if isinstance(value, (bytes, bytearray)):
         return base64.b64encode(value).decode()
     if isinstance(value, Mapping):
-        return {str(key): _json_value(item) for key, item in value.items()}
+        return {
+            key if isinstance(key, str) else str(key): _json_value(item) for key, item in value.items()
+        }
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_json_value(item) for item in value]
     if value is None or isinstance(value, (str, bool, int, float)):
