@@ -102,9 +102,7 @@ def _json_value(value: object) -> object:
     if isinstance(value, (bytes, bytearray)):
         return base64.b64encode(value).decode()
     if isinstance(value, Mapping):
-        return {
-            key if isinstance(key, str) else str(key): _json_value(item) for key, item in value.items()
-        }
+        return {key if isinstance(key, str) else str(key): _json_value(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_json_value(item) for item in value]
     if value is None or isinstance(value, (str, bool, int, float)):
