@@ -52,4 +52,5 @@ def exemplar(source: SourceExemplar) -> Exemplar:
         if name not in result and size <= room:
             result[name] = value
             room -= size
-    return Exemplar(tuple(result.items()), source.value, source.time_unix_nano / 1e9)
+    # Divided as integers, so that it is rounded once: nanoseconds since the epoch do not fit into a float.
+    return Exemplar(tuple(result.items()), source.value, source.time_unix_nano / 1_000_000_000)
