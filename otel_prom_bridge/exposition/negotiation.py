@@ -57,8 +57,9 @@ _WILDCARDS = {
     ("application", "*"): Format.OPENMETRICS_1_0_0,
 }
 
-# RFC 9110: token, quoted-string. A header is a sequence of such pieces and separators.
-_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[^",;]+|[,;]', re.DOTALL)
+# RFC 9110: token, quoted-string. A header is a sequence of such pieces and separators. A quote that is never
+# closed reaches to the end: searching for another reading would take quadratic time.
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"?|[^",;]+|[,;]', re.DOTALL)
 _WEIGHT = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 # Beyond this nothing is read: the longest header of a known scraper has 300 characters.
 _MAX_LENGTH = 8192
@@ -91,9 +92,9 @@ def negotiate(accept: str | None) -> Format:
     >>> negotiate('application/openmetrics-text;version="1.0.0";q=0.5, text/plain;q=0.4').name
     'OPENMETRICS_1_0_0'
     """
-    best, best_rank = Format.TEXT_0_0_4, (0.0, False)
+    best, best_rank = Format.TEXT_0_0_4, (0.0, 0)
     for item in _ranges((accept or "")[:_MAX_LENGTH]):
-        rank = (item.weight, "*" not in item.type[1])
+        rank = (item.weight, -item.type.count("*"))
         if item.format is not None and item.weight > 0 and rank > best_rank:
             best, best_rank = item.format, rank
     return best
