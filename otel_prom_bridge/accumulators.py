@@ -69,17 +69,17 @@ class NumberSeries(Series):
 
     def add(self, point: NumberPoint) -> None:
         """Add a delta."""
-        self.value += point.value
+        self.value += plain(point.value)
         if point.exemplars:
             self._keep_exemplar(point)
 
     def replace(self, point: NumberPoint) -> bool:
         """Take the current value; say whether anything changed."""
-        before, self.value = self.value, point.value
+        before, self.value = self.value, plain(point.value)
         if point.exemplars:
             self._keep_exemplar(point)
             return True
-        return before != point.value
+        return before != self.value
 
     def freeze(self, labels: Labels, kind: Kind) -> Point:
         """The present state as a counter or gauge."""
@@ -125,7 +125,7 @@ class HistogramSeries(Series):
             self.counts = [a + b for a, b in zip(self.counts, point.bucket_counts, strict=True)]
         else:
             self._add_coarser(tuple(point.explicit_bounds), point.bucket_counts)
-        self.sum += point.sum
+        self.sum += plain(point.sum)
         if point.exemplars:
             self._keep_exemplars(point)
 
@@ -133,7 +133,7 @@ class HistogramSeries(Series):
         """Take the current value; say whether anything changed."""
         before = (self.bounds, self.counts, self.sum)
         self.bounds, self.counts = tuple(point.explicit_bounds), point.bucket_counts
-        self.sum = point.sum
+        self.sum = plain(point.sum)
         if point.exemplars:
             self._keep_exemplars(point)
             return True
@@ -175,6 +175,11 @@ class HistogramSeries(Series):
         # OTel buckets include their upper bound, as Prometheus' do.
         index = bisect_left(self.bounds, item.value)
         self.exemplars[index] = newest([self.exemplars[index], item])
+
+
+def plain(value: float) -> float:
+    """The value as an int or a float: a Decimal or NumPy number would not add up with the others."""
+    return value if isinstance(value, (int, float)) else float(value)
 
 
 def newest(exemplars: Sequence[Exemplar | None]) -> Exemplar | None:

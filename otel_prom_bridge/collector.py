@@ -1,8 +1,8 @@
 """Our families as a collector of ``prometheus_client``.
 
 Whoever calls ``generate_latest(registry)``, or serves the registry in a way of their own, sees what the
-bridge knows: in the flat samples of that package, with the same names, labels, values and exemplars that
-our own endpoint shows.
+bridge knows (counters, gauges, histograms and target_info: the SDK has nothing else) in the flat samples of
+that package, with the names, labels, values and exemplars that our own endpoint shows.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from otel_prom_bridge.families import (
     HistogramPoint,
     InfoPoint,
     MetricFamily,
-    SummaryPoint,
-    UnknownPoint,
 )
 
 
@@ -68,14 +66,12 @@ def _metric(family: MetricFamily) -> Metric:
             case CounterPoint(exemplar=exemplar):
                 item = _exemplar(exemplar)
                 metric.add_sample(family.name, labels, point.value, exemplar=item)
-            case GaugePoint() | UnknownPoint():
+            case GaugePoint():
                 metric.add_sample(family.name, labels, point.value)
             case InfoPoint():
                 metric.add_sample(family.name, labels, 1)
             case HistogramPoint():
                 _add_histogram(metric, family.name, labels, point)
-            case SummaryPoint():
-                _add_summary(metric, family.name, labels, point)
     return metric
 
 
@@ -90,15 +86,6 @@ def _add_histogram(metric: Metric, name: str, labels: dict[str, str], point: His
     # histograms, OpenMetrics decides: no sum, and then no count, with a negative bound.
     if point.sum is not None and not (point.bounds and point.bounds[0] < 0):
         metric.add_sample(f"{name}_count", labels, total)
-        metric.add_sample(f"{name}_sum", labels, point.sum)
-
-
-def _add_summary(metric: Metric, name: str, labels: dict[str, str], point: SummaryPoint) -> None:
-    for quantile, value in point.quantiles:
-        metric.add_sample(name, {**labels, "quantile": bound(quantile)}, value)
-    if point.observations is not None:
-        metric.add_sample(f"{name}_count", labels, point.observations)
-    if point.sum is not None:
         metric.add_sample(f"{name}_sum", labels, point.sum)
 
 

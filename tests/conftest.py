@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from opentelemetry.metrics import Meter
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import ExemplarFilter, MeterProvider
 from opentelemetry.sdk.resources import Resource
 from oracles import parse, promtool_complaint
 
@@ -62,13 +62,20 @@ def bridge() -> Iterator[Callable[..., Setup]]:
     """Make readers with providers; without registry, scope labels and resource unless a test asks."""
     providers: list[MeterProvider] = []
 
-    def make(*, views: tuple[object, ...] = (), resource: Resource | None = None, **options: object) -> Setup:
+    def make(
+        *,
+        views: tuple[object, ...] = (),
+        resource: Resource | None = None,
+        exemplar_filter: ExemplarFilter | None = None,
+        **options: object,
+    ) -> Setup:
         settings: dict[str, object] = {"registry": None, "scope_info_enabled": False, **options}
         reader = PrometheusMetricReader(**settings)  # type: ignore[arg-type]
         provider = MeterProvider(
             [reader],
             views=views,  # type: ignore[arg-type]
             resource=resource or Resource({}),
+            exemplar_filter=exemplar_filter,
             shutdown_on_exit=False,
         )
         providers.append(provider)

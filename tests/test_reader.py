@@ -8,13 +8,15 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 
 import pytest
 from conftest import Setup
 from opentelemetry.metrics import CallbackOptions, Observation
-from opentelemetry.sdk.metrics import Counter, MeterProvider, ObservableCounter
+from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, Counter, MeterProvider, ObservableCounter
 from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.metrics.view import (
+    ExplicitBucketHistogramAggregation,
     ExponentialBucketHistogramAggregation,
     SumAggregation,
     View,
@@ -22,7 +24,7 @@ from opentelemetry.sdk.metrics.view import (
 from opentelemetry.sdk.resources import Resource
 from oracles import OPENMETRICS, samples
 
-from otel_prom_bridge import ConfigurationError, PrometheusMetricReader, TranslationStrategy
+from otel_prom_bridge import ConfigurationError, PrometheusMetricReader, TranslationStrategy, accumulators
 from otel_prom_bridge.exposition import openmetrics
 from otel_prom_bridge.translate import Translation
 from otel_prom_bridge.translate.points import Stream
@@ -371,6 +373,71 @@ def test_sdk_views_decide_the_kind(bridge: Make) -> None:
     assert setup.text() == (
         '# TYPE summed gauge\nsummed 3\n# TYPE renamed_total counter\nrenamed_total{k="a"} 3\n'
     )
+
+
+def test_a_histogram_of_a_gauge_is_cumulative_already(bridge: Make) -> None:
+    """A histogram view on a gauge comes as a current value: it is replaced, not added up."""
+    buckets = ExplicitBucketHistogramAggregation([1, 2])
+    setup = bridge(views=(View(instrument_name="g", aggregation=buckets),))
+    gauge = setup.meter.create_gauge("g")
+    for total in (1, 2, 3):
+        gauge.set(1.5)
+        for _ in range(2):
+            assert values(setup, "g_count") == {"": total}
+
+
+def test_two_views_with_one_name_and_different_buckets_add_up(bridge: Make) -> None:
+    """Streams that cannot be told apart are one; of different bounds the common ones stay."""
+    views = [
+        View(instrument_name="h", name="h", aggregation=ExplicitBucketHistogramAggregation(bounds))
+        for bounds in ([1, 2, 3], [1, 3])
+    ]
+    setup = bridge(views=tuple(views), exemplar_filter=AlwaysOnExemplarFilter())
+    histogram = setup.meter.create_histogram("h")
+    for count in (2, 4):
+        histogram.record(1.5)
+        assert setup.text() == (
+            f'# TYPE h histogram\nh_bucket{{le="1.0"}} 0\nh_bucket{{le="3.0"}} {count}\n'
+            f'h_bucket{{le="+Inf"}} {count}\nh_count {count}\nh_sum {1.5 * count}\n'
+        )
+    assert 'h_bucket{le="3.0"} 4 # {} 1.5 ' in setup.text(OPENMETRICS)
+
+
+def test_numbers_of_other_types_add_up(bridge: Make) -> None:
+    """Decimals and booleans that an application records are numbers like the others."""
+    setup = bridge()
+    counter = setup.meter.create_counter("c")
+    gauge = setup.meter.create_gauge("g")
+    for value in (Decimal("1.5"), 2.25, 1, True):
+        counter.add(value)  # type: ignore[arg-type]
+        gauge.set(value)  # type: ignore[arg-type]
+        setup.text()
+    assert setup.text() == "# TYPE c_total counter\nc_total 5.75\n# TYPE g gauge\ng 1.0\n"
+
+
+def test_a_point_that_cannot_be_taken_in_is_alone(
+    bridge: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fault in one point is reported once; the other points of the metric are taken in."""
+    setup = bridge()
+    counter, gauge = setup.meter.create_counter("c"), setup.meter.create_gauge("g")
+    original = accumulators.plain
+
+    def fail(value: float) -> float:
+        if value == 13:
+            raise RuntimeError("unlucky")
+        return original(value)
+
+    monkeypatch.setattr(accumulators, "plain", fail)
+    for _ in range(2):
+        for value in (1, 13):
+            counter.add(value, {"k": str(value)})
+            gauge.set(value, {"k": str(value)})
+        setup.text()
+    assert values(setup, "c_total") == {"1": 2, "13": 0}
+    assert values(setup, "g") == {"1": 1}
+    ours = [r.getMessage() for r in caplog.records if r.name == "otel_prom_bridge"]
+    assert len(ours) == 2
 
 
 def test_the_limit_folds_and_keeps_sums_exact(bridge: Make) -> None:
