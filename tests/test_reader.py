@@ -412,7 +412,7 @@ def test_numbers_of_other_types_add_up(bridge: Make) -> None:
         counter.add(value)  # type: ignore[arg-type]
         gauge.set(value)  # type: ignore[arg-type]
         setup.text()
-    assert setup.text() == "# TYPE c_total counter\nc_total 5.75\n# TYPE g gauge\ng 1.0\n"
+    assert setup.text() == "# TYPE c_total counter\nc_total 5.75\n# TYPE g gauge\ng 1\n"
 
 
 def test_a_point_that_cannot_be_taken_in_is_alone(
