@@ -7,8 +7,8 @@ Two steps, kept apart on purpose:
 2. ``families`` gives every series that changed a place in a family (translating its labels the first time
    it is seen) and freezes it.
 
-So both cost what *changed* since the last time. The lock is never held while application code runs, and
-the recording path does not know it.
+So both cost what *changed* since the last time. No callback runs under the lock, and the recording path does
+not know it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from otel_prom_bridge.catalog import Catalog, Family, Slot
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.errors import TranslationError
 from otel_prom_bridge.families import InfoPoint, Kind, MetricFamily
-from otel_prom_bridge.translate import Translation
+from otel_prom_bridge.translate import Attributes, Translation
 from otel_prom_bridge.translate.labels import valid_unicode
 from otel_prom_bridge.translate.points import SourcePoint, Stream
 from otel_prom_bridge.translate.units import unit_words
@@ -40,7 +40,7 @@ class _StreamRecord:
 
     __slots__ = ("by_items", "common", "family", "key", "limit", "rejected", "seen", "series")
 
-    def __init__(self, key: Stream, limit: int, common: tuple[tuple[str, object], ...]) -> None:
+    def __init__(self, key: Stream, limit: int, common: Attributes) -> None:
         self.key = key
         self.limit = limit
         self.common = common
@@ -113,6 +113,7 @@ class Store:
         if target_info:
             self._catalog.claim("target_info", Kind.INFO)
         self._resource: Mapping[str, object] = {}
+        self._promoted: Attributes = ()  # resource attributes that every series gets as labels
         self._target: tuple[MetricFamily, ...] = ()
         self._streams: dict[Stream, _StreamRecord] = {}
         self._collection = 0
@@ -164,12 +165,18 @@ class Store:
             return self._target + self._catalog.freeze()
 
     def _open(self, key: Stream) -> _StreamRecord:
-        common = self._translation.common_attributes(key.scope, self._resource)
+        common = self._translation.scope_attributes(key.scope) + self._promoted
         record = self._streams[key] = _StreamRecord(key, self._limit(key), common)
         return record
 
     def _set_resource(self, resource: Mapping[str, object]) -> None:
         self._resource = resource
+        try:
+            self._promoted = self._translation.resource_attributes(resource)
+        except Exception as error:
+            self._findings.report(
+                "resource", "resource_attribute_filter failed, no label is added: %r", error
+            )
         labels = self._translation.target_labels(resource)
         # "resource attributes SHOULD be converted to a target info metric if the resource is not empty"
         if self._target_info and labels:
@@ -237,7 +244,7 @@ class Store:
                 *(record.key.name, record.key.scope.name, error),
             )
             return None
-        except Exception as error:  # a fault of ours or of a filter given to us: this series waits
+        except Exception as error:  # a fault of ours: this series waits
             self._report_point(record, error)
             series.changed = True
             self._changed.append(series)

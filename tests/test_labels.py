@@ -178,7 +178,7 @@ def labels_of(
     enabled = scope is not None if scope_info_enabled is None else scope_info_enabled
     translation = Translation(scope_info_enabled=enabled, resource_attribute_filter=copied)
     scope = scope or InstrumentationScope("scope")
-    common = translation.common_attributes(scope, resource or {})
+    common = translation.scope_attributes(scope) + translation.resource_attributes(resource or {})
     return dict(translation.labels(stream(kind, scope), attributes, common))
 
 
@@ -343,7 +343,7 @@ def test_any_scope_and_resource_give_valid_labels(
     """Attributes, scope and resource together give valid labels, and no le on a histogram."""
     scope = InstrumentationScope("scope", None, None, scope_attributes)  # type: ignore[arg-type]
     translation = Translation(resource_attribute_filter=lambda _: True)
-    common = translation.common_attributes(scope, resource)
+    common = translation.scope_attributes(scope) + translation.resource_attributes(resource)
     found = translation.labels(stream(kind, scope), attributes, common)
     pairs = [*attributes.items(), *common]
     check(found, {str(index): value for index, (_, value) in enumerate(pairs)})

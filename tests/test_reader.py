@@ -309,6 +309,18 @@ def test_a_metric_without_a_translation_is_reported_once(
     assert "SDK View" in warnings[0]
 
 
+def test_a_failing_resource_filter_loses_nothing(bridge: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """A filter of the application that raises costs its labels, not the deltas."""
+
+    def fail(key: str) -> bool:
+        raise KeyError(key)
+
+    setup = bridge(resource=Resource({"a": "b"}), resource_attribute_filter=fail, disable_target_info=True)
+    setup.meter.create_counter("c").add(1)
+    assert setup.text() == "# TYPE c_total counter\nc_total 1\n"
+    assert "resource_attribute_filter failed" in caplog.text
+
+
 def test_a_recording_that_the_bridge_cannot_take_never_raises(bridge: Make) -> None:
     """Hostile attributes and values do not raise into the application or break a scrape."""
     setup = bridge()
@@ -324,6 +336,35 @@ def test_a_recording_that_the_bridge_cannot_take_never_raises(bridge: Make) -> N
         counter.add(1, attributes)  # type: ignore[arg-type]
     exposition = setup.reader.expose(OPENMETRICS)
     assert sum(samples(exposition.content_type, exposition.body).values()) == 6
+
+
+def test_a_scrape_without_changes_takes_nothing_from_the_sdk(
+    bridge: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When nothing was recorded, the SDK's collection is that of no instruments: it has no point to build."""
+    setup = bridge()
+    counter, histogram = setup.meter.create_counter("c"), setup.meter.create_histogram("h")
+    taken: list[object] = []
+    original = setup.reader._collect
+    monkeypatch.setattr(
+        setup.reader, "_collect", lambda *args, **kwargs: taken.append(original(*args, **kwargs)) or taken[-1]
+    )
+    for number in range(100):
+        counter.add(1, {"k": str(number)})
+        histogram.record(1, {"k": str(number)})
+    body = setup.text()
+    assert setup.text() == body
+    counter.add(1, {"k": "7"})
+    setup.text()
+    points = [
+        sum(
+            len(m.data.data_points) for r in data.resource_metrics for s in r.scope_metrics for m in s.metrics
+        )
+        if data
+        else 0
+        for data in taken
+    ]
+    assert points == [200, 0, 1]
 
 
 # --- what a scrape shows ------------------------------------------------------------------------------

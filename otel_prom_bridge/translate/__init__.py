@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
@@ -13,6 +14,8 @@ from otel_prom_bridge.translate.names import TranslationStrategy, metric_name
 from otel_prom_bridge.translate.points import Stream
 
 __all__ = ["Translation", "TranslationStrategy"]
+
+Attributes: TypeAlias = tuple[tuple[str, object], ...]
 
 _SCOPE_FIELDS = ("otel_scope_name", "otel_scope_version", "otel_scope_schema_url")
 # The bridge writes this label into every bucket itself.
@@ -33,24 +36,22 @@ class Translation:
         counter = stream.meaning.kind is Kind.COUNTER
         return metric_name(stream.name, unit=stream.unit, counter=counter, prefix=self.prefix)
 
-    def common_attributes(
-        self, scope: InstrumentationScope, resource: Mapping[str, object]
-    ) -> tuple[tuple[str, object], ...]:
-        """What every series of a scope gets beside its own attributes: scope and chosen resource keys."""
-        result: list[tuple[str, object]] = []
-        if self.scope_info_enabled:
-            result += _scope_attributes(scope)
-        if self.resource_attribute_filter is not None:
-            result += [pair for pair in resource.items() if self.resource_attribute_filter(pair[0])]
-        return tuple(result)
+    def scope_attributes(self, scope: InstrumentationScope) -> Attributes:
+        """What every series of a scope gets beside its own attributes."""
+        return tuple(_scope_attributes(scope)) if self.scope_info_enabled else ()
+
+    def resource_attributes(self, resource: Mapping[str, object]) -> Attributes:
+        """What every series gets from the resource. Calls the application's filter, which may raise."""
+        chosen = self.resource_attribute_filter
+        return tuple(pair for pair in resource.items() if chosen(pair[0])) if chosen else ()
 
     def labels(
         self,
         stream: Stream,
         attributes: Mapping[str, object],
-        common: tuple[tuple[str, object], ...],
+        common: Attributes,
     ) -> Labels:
-        """The labels of one series; ``common`` comes from :meth:`common_attributes`."""
+        """The labels of one series; ``common`` are those of its scope and resource."""
         reserved = _RESERVED.get(stream.meaning.kind, frozenset())
         return labels((*attributes.items(), *common), reserved=reserved)
 
