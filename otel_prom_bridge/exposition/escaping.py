@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from decimal import Decimal
 
 from otel_prom_bridge.families import Labels
@@ -11,6 +12,8 @@ from otel_prom_bridge.families import Labels
 _FOREIGN = re.compile(r"^[^a-zA-Z_:]|[^a-zA-Z0-9_:]")
 _LABEL_VALUE = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _HELP_TEXT = str.maketrans({"\\": r"\\", "\n": r"\n"})
+_HIGHEST = int(sys.float_info.max)
+_LOWEST = -_HIGHEST
 
 
 def underscored(name: str) -> str:
@@ -34,10 +37,14 @@ def help_text(text: str, *, openmetrics: bool) -> str:
 def number(value: float) -> str:
     """A sample value: integers without a point, floats with one, ``+Inf``, ``-Inf``, ``NaN``.
 
-    Other numeric types (bool, numpy scalars) are written as floats.
+    Other numeric types (bool, numpy scalars) are written as floats, and integers that no float can hold as
+    infinite.
     """
     if type(value) is int:
-        return str(value)
+        if _LOWEST <= value <= _HIGHEST:
+            return str(value)
+        # Prometheus reads every value as a float, and one that does not fit fails the whole scrape.
+        value = math.inf if value > 0 else -math.inf
     value = float(value)
     if math.isfinite(value):
         return repr(value)
@@ -53,9 +60,8 @@ def bound(value: float) -> str:
     value = float(value)
     if not math.isfinite(value):
         return number(value)
-    _, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
-    power = len(digits) + int(exponent) - 1
-    if value == 0 or -5 < power < 6:
-        return f"{Decimal(repr(value)):f}" if value else "0.0"
-    mantissa, _, _ = f"{value:.{max(len(digits) - 1, 0)}e}".partition("e")
-    return f"{mantissa}e{power:+03d}"
+    if value == 0:
+        return "0.0"  # of either sign: they are one bound
+    # The digits of repr() are the fewest that read back as the same float, so they must not be rounded again.
+    mantissa, _, power = f"{Decimal(repr(value)).normalize():e}".partition("e")
+    return repr(value) if -5 < int(power) < 6 else f"{mantissa}e{int(power):+03d}"
