@@ -63,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif status is not None:
             kind, message = _ERRORS[status]
             error = {"message": f"{message}: {request['model']}", "type": kind, "param": None, "code": kind}
-            self._json(status, {"error": error})
+            self._json(status, {"error": error}, ("retry-after-ms", "10"))  # for clients that retry
         else:
             answer(request)
 
@@ -87,9 +87,9 @@ class _Handler(BaseHTTPRequestHandler):
         model = f"{request['model']}-{RELEASE}"
         self._json(200, {"object": "list", "model": model, "data": data, "usage": usage})
 
-    def _json(self, status: int, content: object) -> None:
+    def _json(self, status: int, content: object, *headers: tuple[str, str]) -> None:
         body = json.dumps(content).encode()
-        self._head(status, "application/json", ("Content-Length", str(len(body))))
+        self._head(status, "application/json", ("Content-Length", str(len(body))), *headers)
         self.wfile.write(body)
 
     def _events(self, events: Iterator[object]) -> None:

@@ -6,11 +6,15 @@ Nothing of the way is simulated but the model at its end.
 from __future__ import annotations
 
 import math
+import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
 
 import openai
 import pytest
@@ -23,7 +27,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from oracles import OPENMETRICS, parse
 from prometheus_client.samples import Sample
-from servers import Prometheus, get, prometheus, wait_for
+from servers import Prometheus, free_port, get, prometheus, running, wait_for
 
 from otel_prom_bridge import MetricsServer, PrometheusMetricReader, start_http_server
 
@@ -261,3 +265,49 @@ def _series(sample: Sample) -> tuple[str, frozenset[tuple[str, str]]]:
 
 def _ids(labels: dict[str, Any]) -> tuple[str, str]:
     return labels["trace_id"], labels["span_id"]
+
+
+@pytest.mark.parametrize(
+    ("model", "status", "error"),
+    [(CHAT_MODEL, 200, ""), (f"{CHAT_MODEL}-429", 502, "openai.RateLimitError")],
+)
+def test_the_example_service_does_what_its_header_says(
+    tmp_path: Path, model: str, status: int, error: str
+) -> None:
+    """Asked once, it answers and shows one call, with the ids of a span; a call that fails shows as that."""
+    metrics_port, port = free_port(), free_port()
+    with fake_openai() as base_url:
+        environment = {
+            "ASK_MODEL": model,
+            "ASK_PORT": str(port),
+            "NO_PROXY": "127.0.0.1,localhost",
+            "OPENAI_API_KEY": "none",
+            "OPENAI_BASE_URL": base_url,
+            "OTEL_EXPORTER_PROMETHEUS_PORT": str(metrics_port),
+        }
+        command = [sys.executable, "-W", "error", LLM_SERVICE]
+        with running(command, log=tmp_path / "service.log", env=environment) as process:
+            output = process.until("metrics at", 20)
+            (url,) = re.findall(r"metrics at (\S+)$", output, re.MULTILINE)
+            answer = _ask(f"http://localhost:{port}", "What is a histogram?")
+            content_type, body = get(url, accept=OPENMETRICS)
+    assert answer[0] == status
+    assert error or answer[1].split() == REPLY
+    families = {family.name: family for family in parse(content_type, body)}
+    assert families["target"].samples[0].labels["service_name"] == "llm-service"
+    # The client tries a failed call again; for its instrumentation all of that is one call.
+    (count,) = (sample for sample in families[DURATION].samples if sample.name == f"{DURATION}_count")
+    assert (count.value, count.labels.get("error_type", "")) == (1, error)
+    assert (TOKENS in families, FIRST_CHUNK in families) == (error == "", error == "")
+    assert any(sample.exemplar is not None for sample in families[DURATION].samples)
+
+
+def _ask(url: str, question: str) -> tuple[int, str]:
+    """Status and text of the answer."""
+    opener = build_opener(ProxyHandler({}))
+    try:
+        with opener.open(Request(url, data=question.encode()), timeout=10) as response:
+            return response.status, response.read().decode()
+    except HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
