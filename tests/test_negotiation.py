@@ -298,10 +298,13 @@ def test_ten_kilobytes_of_garbage(garbage: str) -> None:
     assert found == (TEXT, False)
 
 
-def test_garbage_does_not_hide_what_stands_before_it() -> None:
-    """What stands at the start of a header counts, whatever follows."""
-    accept = "application/openmetrics-text;version=1.0.0," + "x" * 10_000
-    assert negotiate(accept) is OPENMETRICS
+def test_only_the_start_of_a_header_is_read() -> None:
+    """What stands at the start of a header counts, whatever follows; what stands behind 8 KB does not."""
+    accept, garbage = "application/openmetrics-text;version=1.0.0", "x" * 10_000
+    assert negotiate(f"{accept},{garbage}") is OPENMETRICS
+    assert negotiate(f"{garbage},{accept}") is TEXT
+    assert accepts_gzip(f"gzip,{garbage}")
+    assert not accepts_gzip(f"{garbage},gzip")
 
 
 # https://www.rfc-editor.org/rfc/rfc9110#name-accept-encoding
