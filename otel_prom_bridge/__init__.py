@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from otel_prom_bridge.bridge import Bridge, start
 from otel_prom_bridge.endpoint import (
     MetricsServer,
     make_asgi_app,
@@ -17,7 +18,6 @@ from otel_prom_bridge.errors import (
 )
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.reader import PrometheusMetricReader
-from otel_prom_bridge.start import Bridge, start
 from otel_prom_bridge.translate import TranslationStrategy
 
 __all__ = [

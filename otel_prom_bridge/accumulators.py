@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from otel_prom_bridge.families import (
@@ -20,20 +19,24 @@ from otel_prom_bridge.families import (
     HistogramPoint,
     Kind,
     Labels,
+    NativeHistogramPoint,
     Point,
 )
-from otel_prom_bridge.translate.exemplars import exemplar
-from otel_prom_bridge.translate.points import BucketPoint, NumberPoint
+from otel_prom_bridge.histograms import by_bucket, joined, lowered, rebucket
+from otel_prom_bridge.merging import native_exemplars
+from otel_prom_bridge.translate.exemplars import SourceExemplar, exemplar
+from otel_prom_bridge.translate.points import BucketPoint, ExponentialPoint, NumberPoint
 
 
 class Series(ABC):
     """What the store asks of a series, whatever its points look like."""
 
-    __slots__ = ("attributes", "changed", "seen", "slot", "stream", "updated")
+    __slots__ = ("attributes", "changed", "created", "seen", "slot", "stream", "updated")
 
     def __init__(self, stream: Any, attributes: Mapping[str, object]) -> None:
         self.stream = stream  # the store's record of the stream that this series belongs to
         self.attributes = attributes
+        self.created: float | None = None  # seconds since the epoch
         self.slot: Any = None  # the place in a family that shows this series, once it has one
         self.changed = False  # it waits to be shown anew
         self.seen = 0  # the collection that last had a point for this series
@@ -51,10 +54,8 @@ class Series(ABC):
     def freeze(self, labels: Labels, kind: Kind) -> Point:
         """The present state as a point of a family."""
 
-    @classmethod
-    @abstractmethod
-    def merge(cls, group: Sequence[Any], *, additive: bool) -> Series:
-        """Several series that became one after translation: their sum, or the newest of them."""
+    def _exemplar(self, source: SourceExemplar) -> Exemplar:
+        return exemplar(source, escape=self.stream.escape)
 
 
 class NumberSeries(Series):
@@ -76,6 +77,9 @@ class NumberSeries(Series):
     def replace(self, point: NumberPoint) -> bool:
         """Take the current value; say whether anything changed."""
         before, self.value = self.value, plain(point.value)
+        if self.value < before:
+            # Only a counter shows when it began, and a counter that falls has begun anew.
+            self.created = point.time_unix_nano / 1e9
         if point.exemplars:
             self._keep_exemplar(point)
             return True
@@ -84,23 +88,13 @@ class NumberSeries(Series):
     def freeze(self, labels: Labels, kind: Kind) -> Point:
         """The present state as a counter or gauge."""
         if kind is Kind.COUNTER:
-            return CounterPoint(labels, self.value, self.exemplar)
+            return CounterPoint(labels, self.value, self.exemplar, self.created)
         # "Exemplars on gauges SHOULD be dropped": OpenMetrics 1.0 has no place for them.
         return GaugePoint(labels, self.value)
 
-    @classmethod
-    def merge(cls, group: Sequence[NumberSeries], *, additive: bool) -> NumberSeries:
-        """The sum of the group, or the one that changed last."""
-        if not additive:
-            return max(group, key=lambda series: series.updated)
-        merged = cls(None, {})
-        merged.value = sum(series.value for series in group)
-        merged.exemplar = newest([series.exemplar for series in group])
-        return merged
-
     def _keep_exemplar(self, point: NumberPoint) -> None:
         latest = max(point.exemplars, key=lambda item: item.time_unix_nano)
-        self.exemplar = exemplar(latest)
+        self.exemplar = self._exemplar(latest)
 
 
 class HistogramSeries(Series):
@@ -115,85 +109,134 @@ class HistogramSeries(Series):
         self.bounds = self.NO_BOUNDS
         self.counts: Sequence[int] = ()
         self.sum: float = 0
-        self.exemplars: list[Exemplar | None] = []
+        self.exemplars: tuple[Exemplar | None, ...] = ()
 
     def add(self, point: BucketPoint) -> None:
         """Add a delta."""
+        counts: Sequence[int] = point.bucket_counts
         if self.bounds is self.NO_BOUNDS:
-            self.bounds, self.counts = tuple(point.explicit_bounds), point.bucket_counts
-        elif self.bounds == point.explicit_bounds:
-            self.counts = [a + b for a, b in zip(self.counts, point.bucket_counts, strict=True)]
-        else:
-            self._add_coarser(tuple(point.explicit_bounds), point.bucket_counts)
+            self._set_bounds(point)
+        elif self.bounds != point.explicit_bounds:
+            # Two views that share a name: buckets that not both have are joined to the next higher one.
+            common = tuple(sorted(set(self.bounds) & set(point.explicit_bounds)))
+            counts = rebucket(point.explicit_bounds, counts, common)
+            self.counts = rebucket(self.bounds, self.counts, common)
+            self.bounds = common
+            self._keep(item for item in self.exemplars if item is not None)
+        self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)]
         self.sum += plain(point.sum)
         if point.exemplars:
-            self._keep_exemplars(point)
+            self._keep(self._with_new(point))
 
     def replace(self, point: BucketPoint) -> bool:
         """Take the current value; say whether anything changed."""
         before = (self.bounds, self.counts, self.sum)
-        self.bounds, self.counts = tuple(point.explicit_bounds), point.bucket_counts
+        self._set_bounds(point)
+        self.counts = point.bucket_counts
         self.sum = plain(point.sum)
         if point.exemplars:
-            self._keep_exemplars(point)
+            self._keep(self._with_new(point))
             return True
         return before != (self.bounds, self.counts, self.sum)
 
     def freeze(self, labels: Labels, kind: Kind) -> Point:
         """The present state as a histogram."""
-        return HistogramPoint(labels, self.bounds, tuple(self.counts), self.sum, tuple(self.exemplars))
+        counts = tuple(self.counts)
+        return HistogramPoint(labels, self.bounds, counts, self.sum, self.exemplars, self.created)
 
-    @classmethod
-    def merge(cls, group: Sequence[HistogramSeries], *, additive: bool) -> HistogramSeries:
-        """The sum of the group; buckets that not all of them have are joined to the next higher one."""
-        merged = cls(None, {})
-        merged.bounds, merged.counts = group[0].bounds, group[0].counts
-        for other in group[1:]:
-            merged._add_coarser(other.bounds, other.counts)
-        merged.sum = sum(series.sum for series in group)
-        for found in (item for series in group for item in series.exemplars if item is not None):
-            merged._keep(found)
-        return merged
+    def _set_bounds(self, point: BucketPoint) -> None:
+        self.bounds = tuple(point.explicit_bounds)
+        self.counts = [0] * len(point.bucket_counts)
 
-    def _add_coarser(self, bounds: tuple[float, ...], counts: Sequence[int]) -> None:
-        common = tuple(sorted(set(self.bounds) & set(bounds)))
-        mine = rebucket(self.bounds, self.counts, common)
-        theirs = rebucket(bounds, counts, common)
+    def _with_new(self, point: BucketPoint) -> list[Exemplar]:
         kept = [item for item in self.exemplars if item is not None]
-        self.bounds, self.exemplars = common, []
-        self.counts = [a + b for a, b in zip(mine, theirs, strict=True)]
-        for item in kept:
-            self._keep(item)
+        return kept + [self._exemplar(source) for source in point.exemplars]
 
-    def _keep_exemplars(self, point: BucketPoint) -> None:
-        for source in point.exemplars:
-            self._keep(exemplar(source))
-
-    def _keep(self, item: Exemplar) -> None:
-        if not self.exemplars:
-            self.exemplars = [None] * (len(self.bounds) + 1)
+    def _keep(self, exemplars: Iterable[Exemplar]) -> None:
         # OTel buckets include their upper bound, as Prometheus' do.
-        index = bisect_left(self.bounds, item.value)
-        self.exemplars[index] = newest([self.exemplars[index], item])
+        self.exemplars = by_bucket(self.bounds, exemplars)
+
+
+class ExponentialSeries(Series):
+    """Exponential buckets and a sum, at a resolution that only ever goes down, with the newest exemplars.
+
+    The SDK chooses a scale for every collection, by the range of what was recorded in it; here everything is
+    brought to the lowest that was seen. "Schema = scale in [-4, 8]; >8 SHOULD be downscaled."
+    https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/compatibility/prometheus_and_openmetrics.md#exponential-histograms
+    """
+
+    __slots__ = ("exemplars", "negative", "positive", "schema", "sum", "zero_count", "zero_threshold")
+
+    MAX_SCHEMA, MIN_SCHEMA = 8, -4
+    # The SDK's own default, per side; deltas of different ranges together may need more.
+    MAX_BUCKETS: ClassVar[int] = 160
+    # "ZeroThreshold: as set, otherwise 1e-128": the Python SDK sets none.
+    ZERO_THRESHOLD: ClassVar[float] = 1e-128
+
+    def __init__(self, stream: Any, attributes: Mapping[str, object]) -> None:
+        super().__init__(stream, attributes)
+        self._clear()
+        self.exemplars: tuple[Exemplar, ...] = ()
+
+    def _clear(self) -> None:
+        self.schema = self.MAX_SCHEMA
+        self.zero_count = 0
+        self.positive: tuple[tuple[int, int], ...] = ()
+        self.negative: tuple[tuple[int, int], ...] = ()
+        self.sum: float = 0
+
+    def add(self, point: ExponentialPoint) -> None:
+        """Add a delta; raises ValueError for a scale that Prometheus cannot represent."""
+        if point.scale < self.MIN_SCHEMA:
+            raise ValueError(f"scale {point.scale} of an exponential histogram is below {self.MIN_SCHEMA}")
+        positive, negative = _sparse(point.positive), _sparse(point.negative)
+        self._lower(max(0, self.schema - point.scale))
+        by = point.scale - self.schema
+        self.positive = joined(self.positive, lowered(positive, by))
+        self.negative = joined(self.negative, lowered(negative, by))
+        while (
+            max(len(self.positive), len(self.negative)) > self.MAX_BUCKETS and self.schema > self.MIN_SCHEMA
+        ):
+            self._lower(1)
+        self.zero_count += point.zero_count
+        self.sum += plain(point.sum)
+        if point.exemplars:
+            new = [self._exemplar(source) for source in point.exemplars]
+            self.exemplars = native_exemplars([*self.exemplars, *new])
+
+    def replace(self, point: ExponentialPoint) -> bool:
+        """Take the current value; say whether anything changed."""
+        before = self.freeze((), Kind.HISTOGRAM)
+        self._clear()
+        self.add(point)
+        return before != self.freeze((), Kind.HISTOGRAM)
+
+    def freeze(self, labels: Labels, kind: Kind) -> Point:
+        """The present state as a native histogram."""
+        return NativeHistogramPoint(
+            labels=labels,
+            schema=self.schema,
+            zero_threshold=self.ZERO_THRESHOLD,
+            zero_count=self.zero_count,
+            positive=self.positive,
+            negative=self.negative,
+            sum=self.sum,
+            exemplars=self.exemplars,
+            created=self.created,
+        )
+
+    def _lower(self, by: int) -> None:
+        if by:
+            self.schema -= by
+            self.positive, self.negative = lowered(self.positive, by), lowered(self.negative, by)
+
+
+def _sparse(buckets: Any) -> list[tuple[int, int]]:
+    # "Index: offset + i + 1": OTel names a bucket by its lower bound, Prometheus by its upper one.
+    counts = enumerate(buckets.bucket_counts, buckets.offset + 1)
+    return [(index, count) for index, count in counts if count]
 
 
 def plain(value: float) -> float:
     """The value as an int or a float: a Decimal or NumPy number would not add up with the others."""
     return value if isinstance(value, (int, float)) else float(value)
-
-
-def newest(exemplars: Sequence[Exemplar | None]) -> Exemplar | None:
-    """The exemplar with the latest timestamp; of equal ones the last."""
-    latest: Exemplar | None = None
-    for item in exemplars:
-        if item is not None and (latest is None or (item.timestamp or 0) >= (latest.timestamp or 0)):
-            latest = item
-    return latest
-
-
-def rebucket(bounds: Sequence[float], counts: Sequence[int], onto: Sequence[float]) -> list[int]:
-    """Counts for the bounds ``onto``, each of which must be among ``bounds``. The total is kept."""
-    result = [0] * (len(onto) + 1)
-    for bound, count in zip((*bounds, math.inf), counts, strict=True):
-        result[bisect_left(onto, bound)] += count
-    return result

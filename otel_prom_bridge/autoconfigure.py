@@ -7,11 +7,11 @@ included: so nothing is raised here. What is wrong is logged, and the applicatio
 
 from __future__ import annotations
 
+from otel_prom_bridge.bridge import environment_host, environment_port
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.server import DEFAULT_PORT, MetricsServer, start_http_server
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
 from otel_prom_bridge.reader import PrometheusMetricReader
-from otel_prom_bridge.start import environment_host, environment_port
 
 
 class AutoPrometheusMetricReader(PrometheusMetricReader):
@@ -29,7 +29,7 @@ class AutoPrometheusMetricReader(PrometheusMetricReader):
     def _serve(self) -> MetricsServer | None:
         try:
             return start_http_server(self, port=_port(), addr=environment_host())
-        except EndpointError as error:
+        except (EndpointError, ConfigurationError) as error:
             logger.error("metrics are recorded but not served: %s", error)
         except Exception:
             logger.exception("metrics are recorded but not served")

@@ -7,10 +7,13 @@ Only slots whose series changed are frozen anew; everything else is handed out a
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from otel_prom_bridge.accumulators import Series
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.errors import ConflictError
 from otel_prom_bridge.families import Kind, Labels, MetricFamily, Point, claimed_names
+from otel_prom_bridge.merging import merged
 
 
 class Slot:
@@ -36,29 +39,18 @@ class Slot:
         group = self.series
         # Where a sum meets a gauge under one name, there is nothing to add up: the newest stands.
         additive = all(series.stream.key.meaning.additive for series in group)
-        return type(group[0]).merge(group, additive=additive).freeze(self.labels, self.family.kind)
+        ordered = group if additive else sorted(group, key=lambda series: series.updated)
+        return merged([series.freeze(self.labels, self.family.kind) for series in ordered], additive=additive)
 
 
 class Family:
     """A family under construction."""
 
-    __slots__ = (
-        "_frozen",
-        "_points",
-        "_slots",
-        "by_labels",
-        "help",
-        "kind",
-        "name",
-        "stale",
-        "unit",
-    )
+    __slots__ = ("_frozen", "_points", "_slots", "by_labels", "empty", "kind", "stale")
 
-    def __init__(self, name: str, kind: Kind, help: str, unit: str) -> None:
-        self.name = name
-        self.kind = kind
-        self.help = help
-        self.unit = unit
+    def __init__(self, empty: MetricFamily) -> None:
+        self.empty = empty  # everything about the family but its points
+        self.kind = empty.kind
         self.stale: list[Slot] = []
         self.by_labels: dict[Labels, Slot] = {}
         self._slots: list[Slot] = []
@@ -103,7 +95,7 @@ class Family:
                     self._points[slot.index] = slot.merged()
             self.stale.clear()
             points = tuple(point for point in self._points if point is not None)
-            self._frozen = MetricFamily(self.name, self.kind, self.help, self.unit, points)
+            self._frozen = replace(self.empty, points=points)
         return self._frozen
 
 
@@ -129,24 +121,25 @@ class Catalog:
                 )
         self._owners.update(dict.fromkeys(names, name))
 
-    def family(self, name: str, *, kind: Kind, help: str, unit: str) -> Family:
-        """The family of that name, made if there is none.
+    def family(self, wanted: MetricFamily) -> Family:
+        """The family of that name, made from this one, which has no points, if there is none.
 
         Raises :class:`ConflictError` if the name belongs to a family of another kind: "Exporters MUST drop
         entire metrics to prevent conflicting TYPE comments". A different help text or unit is not a reason
         to drop points; the first one is kept.
         """
+        name, kind = wanted.name, wanted.kind
         family = self._families.get(name)
         if family is None:
             self.claim(name, kind)
-            family = self._families[name] = Family(name, kind, help, unit)
+            family = self._families[name] = Family(wanted)
         elif family.kind is not kind:
             raise ConflictError(f"{name!r} is a {family.kind.value} already, not a {kind.value}")
-        elif (family.help, family.unit) != (help, unit):
+        elif (family.empty.help, family.empty.unit) != (wanted.help, wanted.unit):
             self._findings.report(
                 ("metadata", name),
                 "metric %r has several descriptions or units; keeping %r in %r, dropping %r in %r",
-                *(name, family.help, family.unit, help, unit),
+                *(name, family.empty.help, family.empty.unit, wanted.help, wanted.unit),
             )
         return family
 

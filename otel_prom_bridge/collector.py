@@ -22,7 +22,9 @@ from otel_prom_bridge.families import (
     HistogramPoint,
     InfoPoint,
     MetricFamily,
+    NativeHistogramPoint,
 )
+from otel_prom_bridge.histograms import to_classic
 
 
 class BridgeCollector(Collector):
@@ -72,6 +74,8 @@ def _metric(family: MetricFamily) -> Metric:
                 metric.add_sample(family.name, labels, 1)
             case HistogramPoint():
                 _add_histogram(metric, family.name, labels, point)
+            case NativeHistogramPoint():
+                _add_histogram(metric, family.name, labels, to_classic(point))
     return metric
 
 

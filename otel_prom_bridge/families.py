@@ -46,12 +46,16 @@ class Exemplar(NamedTuple):
 # and a frozen dataclass takes three times as long to make.
 
 
+# `created` is when the series began, in seconds since the epoch, or None where nobody knows.
+
+
 class CounterPoint(NamedTuple):
     """A cumulative, monotonic sum."""
 
     labels: Labels
     value: float
     exemplar: Exemplar | None = None
+    created: float | None = None
 
 
 class GaugePoint(NamedTuple):
@@ -81,6 +85,32 @@ class HistogramPoint(NamedTuple):
     counts: tuple[int, ...]
     sum: float | None
     exemplars: tuple[Exemplar | None, ...] = ()
+    created: float | None = None
+
+
+class NativeHistogramPoint(NamedTuple):
+    """A cumulative histogram with exponential buckets.
+
+    The bucket with index i holds the observations in ``(base ** (i - 1), base ** i]``, where ``base`` is
+    ``2 ** 2 ** -schema``; ``negative`` counts the absolute values of negative observations likewise. Both are
+    pairs of index and count, by ascending index, counts above zero. ``zero_count`` observations were within
+    ``zero_threshold`` of zero. ``exemplars`` are ordered by time, oldest first.
+    """
+
+    labels: Labels
+    schema: int
+    zero_threshold: float
+    zero_count: int
+    positive: tuple[tuple[int, int], ...]
+    negative: tuple[tuple[int, int], ...]
+    sum: float
+    exemplars: tuple[Exemplar, ...] = ()
+    created: float | None = None
+
+    @property
+    def observations(self) -> int:
+        """The number of all observations."""
+        return self.zero_count + sum(count for _, count in self.positive + self.negative)
 
 
 class SummaryPoint(NamedTuple):
@@ -98,7 +128,15 @@ class InfoPoint(NamedTuple):
     labels: Labels
 
 
-Point: TypeAlias = CounterPoint | GaugePoint | UnknownPoint | HistogramPoint | SummaryPoint | InfoPoint
+Point: TypeAlias = (
+    CounterPoint
+    | GaugePoint
+    | UnknownPoint
+    | HistogramPoint
+    | NativeHistogramPoint
+    | SummaryPoint
+    | InfoPoint
+)
 
 # OpenMetrics 1.0, "MetricFamily": these suffixes of a family must not clash with other families.
 # https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md#metricfamily
@@ -130,7 +168,11 @@ class MetricFamily:
 
     ``name`` is the full Prometheus name: a counter's ends with ``_total``, the target's info is
     ``target_info``. ``unit`` is the Prometheus unit (``seconds``) or empty. All points are of the type
-    that ``kind`` says, and no two have equal labels. Families compare by identity (see above).
+    that ``kind`` says (a histogram's may be classic or native), and no two have equal labels. Families
+    compare by identity (see above).
+
+    ``foreign``: some name in it may have characters that legacy Prometheus names cannot hold. ``additive``:
+    gauges in it are non-monotonic sums, which add up where two of them become one.
     """
 
     name: str
@@ -138,6 +180,8 @@ class MetricFamily:
     help: str
     unit: str
     points: tuple[Point, ...]
+    foreign: bool = False
+    additive: bool = False
 
     @property
     def base_name(self) -> str:

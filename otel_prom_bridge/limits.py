@@ -22,7 +22,7 @@ from opentelemetry.sdk.metrics import _Gauge as Gauge  # the SDK's public name f
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import Kind
-from otel_prom_bridge.translate.points import Meaning, Stream
+from otel_prom_bridge.translate.points import Meaning, Shape, Stream
 
 # The specification's default for a stream.
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#cardinality-limits
@@ -44,7 +44,8 @@ _INSTRUMENTS_OF: Mapping[Meaning, tuple[type, ...]] = {
     Meaning(Kind.GAUGE, accumulates=True, additive=True): (UpDownCounter,),
     Meaning(Kind.GAUGE, accumulates=False, additive=True): (ObservableUpDownCounter,),
     Meaning(Kind.GAUGE, accumulates=False, additive=False): (Gauge, ObservableGauge),
-    Meaning(Kind.HISTOGRAM, accumulates=True, additive=True): (Histogram,),
+    Meaning(Kind.HISTOGRAM, True, True, Shape.BUCKETS): (Histogram,),
+    Meaning(Kind.HISTOGRAM, True, True, Shape.EXPONENTIAL): (Histogram,),
 }
 
 

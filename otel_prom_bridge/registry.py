@@ -19,7 +19,6 @@ from prometheus_client.samples import Sample
 
 from otel_prom_bridge.collector import BridgeCollector
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.exposition.escaping import underscored
 from otel_prom_bridge.families import (
     CounterPoint,
     Exemplar,
@@ -97,7 +96,9 @@ def _families(metric: Metric) -> list[MetricFamily]:
 def _family(metric: Metric, name: str, kind: Kind, points: Iterable[Point]) -> MetricFamily:
     by_labels = {point.labels: point for point in points}
     help_text = valid_unicode(metric.documentation)
-    return MetricFamily(underscored(name), kind, help_text, metric.unit, tuple(by_labels.values()))
+    # Names may be any UTF-8 here; what a scraper cannot read is escaped for it like any other.
+    points = tuple(by_labels.values())
+    return MetricFamily(valid_unicode(name), kind, help_text, metric.unit, points, foreign=True)
 
 
 def _values(metric: Metric, name: str, point: Callable[[Labels, float], Point]) -> Iterator[Point]:
@@ -177,9 +178,8 @@ _MAKERS: dict[str, tuple[Kind, str, Callable[[Metric], Iterator[Point]]]] = {
 
 
 def _labels(sample: Sample, *, without: str = "") -> Labels:
-    # A later name wins where escaping makes two names one: a series must not have a label twice.
     found = {
-        underscored(name): valid_unicode(value) for name, value in sample.labels.items() if name != without
+        valid_unicode(name): valid_unicode(value) for name, value in sample.labels.items() if name != without
     }
     return tuple(sorted(found.items()))
 

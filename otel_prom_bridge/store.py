@@ -16,14 +16,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from otel_prom_bridge.accumulators import HistogramSeries, NumberSeries, Series
+from otel_prom_bridge.accumulators import ExponentialSeries, HistogramSeries, NumberSeries, Series
 from otel_prom_bridge.catalog import Catalog, Family, Slot
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.errors import TranslationError
 from otel_prom_bridge.families import InfoPoint, Kind, MetricFamily
 from otel_prom_bridge.translate import Attributes, Translation
 from otel_prom_bridge.translate.labels import valid_unicode
-from otel_prom_bridge.translate.points import SourcePoint, Stream
+from otel_prom_bridge.translate.points import Shape, SourcePoint, Stream
 from otel_prom_bridge.translate.units import unit_words
 
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#overflow-attribute
@@ -35,15 +35,23 @@ _GONE = -1  # what `seen` says of a series that was dropped
 _PLAIN = frozenset({str, bool, int, bytes, type(None)})
 
 
+_SERIES: Mapping[Shape, type[Series]] = {
+    Shape.NUMBER: NumberSeries,
+    Shape.BUCKETS: HistogramSeries,
+    Shape.EXPONENTIAL: ExponentialSeries,
+}
+
+
 class _StreamRecord:
     """The series of one stream, found by attributes."""
 
-    __slots__ = ("by_items", "common", "family", "key", "limit", "rejected", "seen", "series")
+    __slots__ = ("by_items", "common", "escape", "family", "key", "limit", "rejected", "seen", "series")
 
-    def __init__(self, key: Stream, limit: int, common: Attributes) -> None:
+    def __init__(self, key: Stream, limit: int, common: Attributes, escape: bool) -> None:
         self.key = key
         self.limit = limit
         self.common = common
+        self.escape = escape  # whether exemplars' label names are made legacy names, too
         self.family: Family | None = None
         self.rejected = False
         self.seen = 0
@@ -85,8 +93,7 @@ class _StreamRecord:
         return self.series[key]
 
     def _new_series(self, attributes: Mapping[str, object]) -> Series:
-        is_histogram = self.key.meaning.kind is Kind.HISTOGRAM
-        return (HistogramSeries if is_histogram else NumberSeries)(self, dict(attributes))
+        return _SERIES[self.key.meaning.shape](self, dict(attributes))
 
 
 class Store:
@@ -166,7 +173,9 @@ class Store:
 
     def _open(self, key: Stream) -> _StreamRecord:
         common = self._translation.scope_attributes(key.scope) + self._promoted
-        record = self._streams[key] = _StreamRecord(key, self._limit(key), common)
+        record = self._streams[key] = _StreamRecord(
+            key, self._limit(key), common, self._translation.strategy.escapes
+        )
         return record
 
     def _set_resource(self, resource: Mapping[str, object]) -> None:
@@ -181,7 +190,10 @@ class Store:
         # "resource attributes SHOULD be converted to a target info metric if the resource is not empty"
         if self._target_info and labels:
             point = InfoPoint(labels)
-            self._target = (MetricFamily("target_info", Kind.INFO, "Target metadata", "", (point,)),)
+            foreign = not self._translation.strategy.escapes
+            self._target = (
+                MetricFamily("target_info", Kind.INFO, "Target metadata", "", (point,), foreign=foreign),
+            )
 
     def _accumulate(self, record: _StreamRecord, points: Sequence[SourcePoint]) -> None:
         # The loop that runs once per changed series and scrape: its look-up is spelled out for speed.
@@ -192,6 +204,7 @@ class Store:
                 series = by_items[(*attributes, *(v := attributes.values()), *map(type, v))]  # type: ignore[union-attr,misc]
             except (KeyError, TypeError, AttributeError):  # new, not hashable, or None
                 series = record.resolve(attributes)
+                _note_start(series, point)
             try:
                 series.add(point)
             except Exception as error:
@@ -204,6 +217,7 @@ class Store:
         collection = self._collection
         for point in points:
             series = record.resolve(point.attributes)
+            _note_start(series, point)
             again = series.seen == collection
             try:
                 if again and record.key.meaning.additive:
@@ -253,10 +267,15 @@ class Store:
 
     def _family(self, key: Stream) -> Family:
         return self._catalog.family(
-            self._translation.name(key),
-            kind=key.meaning.kind,
-            help=valid_unicode(key.description),
-            unit=str(unit_words(key.unit)),
+            MetricFamily(
+                name=self._translation.name(key),
+                kind=key.meaning.kind,
+                help=valid_unicode(key.description),
+                unit=str(unit_words(key.unit)),
+                points=(),
+                foreign=not self._translation.strategy.escapes,
+                additive=key.meaning.additive,
+            )
         )
 
     def _report_point(self, record: _StreamRecord, error: Exception) -> None:
@@ -265,6 +284,11 @@ class Store:
             "a point of metric %r of scope %r could not be taken in: %r",
             *(record.key.name, record.key.scope.name, error),
         )
+
+
+def _note_start(series: Series, point: SourcePoint) -> None:
+    if series.created is None and point.start_time_unix_nano is not None:
+        series.created = point.start_time_unix_nano / 1_000_000_000
 
 
 def _identity(attributes: Mapping[str, object]) -> str:

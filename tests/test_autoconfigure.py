@@ -25,7 +25,7 @@ from otel_prom_bridge import (
     start_http_server,
 )
 from otel_prom_bridge.autoconfigure import AutoPrometheusMetricReader
-from otel_prom_bridge.start import environment_host, environment_port
+from otel_prom_bridge.bridge import environment_host, environment_port
 
 HOST, PORT = "OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT"
 ASKED_FOR = {

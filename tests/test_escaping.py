@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from oracles import OPENMETRICS, PROMTOOL, parse, promtool_complaint
 
-from otel_prom_bridge.exposition.escaping import bound, help_text, label_set, number, underscored
+from otel_prom_bridge.exposition.escaping import bound, help_text, label_set, number
 
 TEXT = "text/plain; version=0.0.4"
 
@@ -221,42 +221,3 @@ def test_bounds_are_exact(value: float) -> None:
 def test_integer_bounds_are_float_bounds(value: int) -> None:
     """A bound given as an integer is the same label as the float."""
     assert bound(value) == bound(float(value))
-
-
-# prometheus/common@d2417e2cbb82 model/metric_test.go TestEscapeName and prometheus/docs@c105550aad07
-# docs/instrumenting/escaping_schemes.md: the scheme "underscores".
-UNDERSCORED = {
-    "": "",
-    "no:escaping_required": "no:escaping_required",
-    "mysystem.prod.west.cpu.load": "mysystem_prod_west_cpu_load",
-    "mysystem.prod.west.cpu.load_total": "mysystem_prod_west_cpu_load_total",
-    "http.status:sum": "http_status:sum",
-    "label with 😱": "label_with__",
-    "花火": "__",
-    "label with Ā": "label_with__",
-    "metric.name/with/slashes": "metric_name_with_slashes",
-    # what follows: a digit in front is replaced, one elsewhere and runs of underscores stay
-    "1st": "_st",
-    "a1": "a1",
-    "a__b": "a__b",
-    "a\n": "a_",
-    "\na": "_a",
-    "a\n1": "a_1",
-    "٣": "_",
-}
-
-
-@pytest.mark.parametrize(("name", "expected"), UNDERSCORED.items())
-def test_underscored(name: str, expected: str) -> None:
-    """Each foreign character of a name becomes one underscore."""
-    assert underscored(name) == expected
-
-
-@given(st.text(min_size=1) | st.text(st.characters(), min_size=1))
-@settings(deadline=None)
-def test_any_name_can_be_underscored(name: str) -> None:
-    """Any name becomes a legal one of the same length, and a legal one stays as it is."""
-    result = underscored(name)
-    assert re.fullmatch(r"[a-zA-Z_:][a-zA-Z0-9_:]*", result)
-    assert len(result) == len(name)
-    assert underscored(result) == result

@@ -238,7 +238,7 @@ def test_quotes_in_exemplar_labels_are_escaped() -> None:
     OpenMetrics 1.0 (`escaped-string`), which Prometheus follows and so do we.
     """
     point = CounterPoint((), 1, Exemplar((("q", 'a"b'),), 1, None))
-    assert samples.counter("c_total")(point, "") == 'c_total 1 # {q="a\\"b"} 1\n'
+    assert samples.counter("c_total")(point, "") == b'c_total 1 # {q="a\\"b"} 1\n'
 
 
 # --- exemplars, from a recording within a span --------------------------------------------------------

@@ -14,12 +14,14 @@ ROOT = Path(otel_prom_bridge.__file__).parent
 LAYERS = (
     ("errors", "diagnostics"),
     ("families",),
+    ("histograms",),
+    ("merging",),
     ("translate", "exposition"),
     ("accumulators", "limits", "collector"),
     ("catalog", "registry"),
     ("store",),
     ("reader", "endpoint"),
-    ("start",),
+    ("bridge",),
     ("autoconfigure",),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
@@ -54,5 +56,5 @@ def test_translation_and_exposition_do_not_know_each_other() -> None:
     """Families are all that the two sides share."""
     graph = parts()
     assert graph["translate"] <= {"families", "errors"}
-    assert graph["exposition"] <= {"families", "errors", "diagnostics"}
+    assert graph["exposition"] <= {"families", "histograms", "merging", "errors", "diagnostics"}
     assert graph["endpoint"] <= {"exposition", "families", "errors", "diagnostics"}

@@ -9,18 +9,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from otel_prom_bridge.exposition.negotiation import Format, accepts_gzip, negotiate
+from otel_prom_bridge.exposition.negotiation import Format, Negotiated, accepts_gzip, negotiate
+from otel_prom_bridge.exposition.schemes import Escaping
 
 TEXT = Format.TEXT_0_0_4
 TEXT_1 = Format.TEXT_1_0_0
 OPENMETRICS_0 = Format.OPENMETRICS_0_0_1
 OPENMETRICS = Format.OPENMETRICS_1_0_0
 
+DELIMITED = Format.PROTOBUF
+
 PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 
 # What Prometheus sends: prometheus/prometheus@d15adb9ad7e5 scrape/scrape_test.go:4635-4653, and
-# scrape/scrape.go with config/config.go of the tags named. We have no protobuf, so what is second there comes
-# first.
+# scrape/scrape.go with config/config.go of the tags named.
 SCRAPERS = {
     "3.x, underscore escaping": (
         "application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.6,"
@@ -32,7 +34,7 @@ SCRAPERS = {
         f"{PROTOBUF};q=0.6,application/openmetrics-text;version=1.0.0;escaping=dots;q=0.5,"
         "application/openmetrics-text;version=0.0.1;q=0.4,"
         "text/plain;version=1.0.0;escaping=dots;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
-        OPENMETRICS,
+        DELIMITED,
     ),
     "3.x, no escaping (default of v3.4.0 .. v3.14.0)": (
         "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
@@ -44,7 +46,7 @@ SCRAPERS = {
         f"{PROTOBUF};q=0.6,application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,"
         "application/openmetrics-text;version=0.0.1;q=0.4,"
         "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
-        OPENMETRICS,
+        DELIMITED,
     ),
     "v2.30.0 .. v2.33.0": (
         "application/openmetrics-text; version=0.0.1,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
@@ -90,12 +92,12 @@ SCRAPERS = {
         "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited,"
         "application/openmetrics-text;version=1.0.0;q=0.75,application/openmetrics-text;q=0.6,"
         "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-        OPENMETRICS,
+        DELIMITED,
     ),
     "v2.41.0 .. v2.48.0, native histograms": (
         f"{PROTOBUF},application/openmetrics-text;version=1.0.0;q=0.8,"
         "application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
-        OPENMETRICS,
+        DELIMITED,
     ),
 }
 
@@ -103,18 +105,18 @@ SCRAPERS = {
 @pytest.mark.parametrize(("accept", "expected"), SCRAPERS.values(), ids=SCRAPERS)
 def test_scrapers(accept: str, expected: Format) -> None:
     """Every Prometheus since 2.30 gets the best format that it asks for and we have."""
-    assert negotiate(accept) is expected
+    assert negotiate(accept).format is expected
 
 
 # prometheus/common@d2417e2cbb82 expfmt/encode_test.go:37-258 (TestNegotiate…), by media type and version;
 # there the content type carries the escaping for every version, here from 1.0.0 on.
 GO = [
-    # protobuf alone, in any encoding: we have none, so text 0.0.4
-    (PROTOBUF, TEXT),
+    # of the protobuf encodings we have the delimited one; asked for another alone, text 0.0.4
+    (PROTOBUF, DELIMITED),
     ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text", TEXT),
     ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=compact-text", TEXT),
-    (f"{PROTOBUF}; escaping=allow-utf-8;", TEXT),
-    (f"{PROTOBUF}; escaping=underscores;", TEXT),
+    (f"{PROTOBUF}; escaping=allow-utf-8;", DELIMITED),
+    (f"{PROTOBUF}; escaping=underscores;", DELIMITED),
     ("text/plain;version=0.0.4;", TEXT),
     ("text/plain;version=0.0.4; escaping=allow-utf-8", TEXT),
     ("application/openmetrics-text;version=0.0.1; escaping=underscores", OPENMETRICS_0),
@@ -219,25 +221,51 @@ WILDCARDS = [
 )
 def test_format(accept: str | None, expected: Format) -> None:
     """The format is the one with the highest weight that we have, and text 0.0.4 if there is none."""
-    assert negotiate(accept) is expected
+    assert negotiate(accept).format is expected
 
 
-def test_content_types() -> None:
-    """A content type says type, version and charset and, from 1.0.0 on, the escaping."""
-    # prometheus/docs@c105550aad07 docs/instrumenting/content_negotiation.md:105-112
-    assert {format.content_type for format in Format} == {
-        "text/plain; version=0.0.4; charset=utf-8",
-        "text/plain; version=1.0.0; charset=utf-8; escaping=underscores",
-        "application/openmetrics-text; version=0.0.1; charset=utf-8",
-        "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
-    }
+# prometheus/docs@c105550aad07 docs/instrumenting/content_negotiation.md:105-112, and for the two versions
+# that are older than escaping what their scrapers have always got, unless they ask for a scheme.
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        (None, "text/plain; version=0.0.4; charset=utf-8"),
+        (
+            "text/plain;version=0.0.4;escaping=values",
+            "text/plain; version=0.0.4; charset=utf-8; escaping=values",
+        ),
+        ("text/plain;version=1.0.0", "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"),
+        (
+            "text/plain;version=1.0.0;escaping=allow-utf-8",
+            "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+        ),
+        ("application/openmetrics-text", "application/openmetrics-text; version=0.0.1; charset=utf-8"),
+        (
+            "application/openmetrics-text;version=1.0.0;escaping=DOTS",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=dots",
+        ),
+        (
+            "application/openmetrics-text;version=1.0.0;escaping=evil\r\nSet-Cookie: x",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
+        ),
+        (
+            PROTOBUF,
+            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; "
+            "encoding=delimited; escaping=underscores",
+        ),
+    ],
+)
+def test_content_types(accept: str | None, content_type: str) -> None:
+    """A content type says type, version, charset and the escaping, which is validated and never echoed."""
+    assert negotiate(accept).content_type == content_type
 
 
+@pytest.mark.parametrize("scheme", Escaping)
 @pytest.mark.parametrize("format", Format)
-def test_a_format_is_what_its_content_type_asks_for(format: Format) -> None:
+def test_a_format_is_what_its_content_type_asks_for(format: Format, scheme: Escaping) -> None:
     """Our own content types are understood, and say which body to expect."""
-    assert negotiate(format.content_type) is format
-    assert format.is_openmetrics == format.content_type.startswith("application/openmetrics-text")
+    choice = Negotiated(format, scheme)
+    assert negotiate(choice.content_type) == choice
 
 
 # Fragments of headers, so that random sequences of them are nearly headers.
@@ -259,8 +287,8 @@ headers = st.text() | st.lists(pieces, max_size=30).map("".join)
 def test_any_accept_header_gives_a_format(accept: str) -> None:
     """Whatever the header says, the answer is a format; OpenMetrics only if the header mentions it."""
     found = negotiate(accept)
-    assert isinstance(found, Format)
-    if found.is_openmetrics:
+    assert isinstance(found.format, Format)
+    if "openmetrics" in found.content_type:
         assert re.search(r"application/(openmetrics-text|\*)", accept, re.IGNORECASE)
 
 
@@ -272,7 +300,7 @@ def test_any_accept_header_gives_a_format(accept: str) -> None:
 @settings(deadline=None)
 def test_the_order_of_different_weights_does_not_matter(ranges: list[str]) -> None:
     """Ranges of different weights mean the same in any order."""
-    assert negotiate(",".join(ranges)) is TEXT_1
+    assert negotiate(",".join(ranges)).format is TEXT_1
 
 
 GARBAGE = {
@@ -293,7 +321,7 @@ GARBAGE = {
 def test_ten_kilobytes_of_garbage(garbage: str) -> None:
     """A header of ten kilobytes of garbage is answered like none, and at once."""
     start = time.process_time()
-    found = negotiate(garbage), accepts_gzip(garbage)
+    found = negotiate(garbage).format, accepts_gzip(garbage)
     assert time.process_time() - start < 0.2
     assert found == (TEXT, False)
 
@@ -301,8 +329,8 @@ def test_ten_kilobytes_of_garbage(garbage: str) -> None:
 def test_only_the_start_of_a_header_is_read() -> None:
     """What stands at the start of a header counts, whatever follows; what stands behind 8 KB does not."""
     accept, garbage = "application/openmetrics-text;version=1.0.0", "x" * 10_000
-    assert negotiate(f"{accept},{garbage}") is OPENMETRICS
-    assert negotiate(f"{garbage},{accept}") is TEXT
+    assert negotiate(f"{accept},{garbage}").format is OPENMETRICS
+    assert negotiate(f"{garbage},{accept}").format is TEXT
     assert accepts_gzip(f"gzip,{garbage}")
     assert not accepts_gzip(f"{garbage},gzip")
 

@@ -241,7 +241,7 @@ def test_without_anything_it_is_localhost_9464(monkeypatch: pytest.MonkeyPatch) 
         return start_http_server(reader, port=0, addr=addr)
 
     # Not by its dotted name: in the package's namespace that is the function.
-    monkeypatch.setattr(sys.modules["otel_prom_bridge.start"], "start_http_server", elsewhere)
+    monkeypatch.setattr(sys.modules["otel_prom_bridge.bridge"], "start_http_server", elsewhere)
     start(set_global=False).shutdown()
     assert asked == ["localhost", 9464]
 

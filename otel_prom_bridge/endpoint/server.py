@@ -40,7 +40,7 @@ class MetricsServer:
 
     @property
     def url(self) -> str:
-        """Where the metrics are: ``http://localhost:9464/metrics``."""
+        """Where the metrics are: ``http://127.0.0.1:9464/metrics``."""
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"http://{host}:{self.port}/metrics"
 
@@ -71,7 +71,7 @@ def start_http_server(source: Source, port: int = DEFAULT_PORT, addr: str = DEFA
             this machine; ``0.0.0.0`` or ``::`` opens it to the network.
 
     Raises:
-        ConfigurationError: the port is not a port.
+        ConfigurationError: the port is not a port, or the address not an address.
         EndpointError: the address cannot be bound, usually because something else uses the port.
     """
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
@@ -89,12 +89,18 @@ def _listen(addr: str, port: int, scrape: Scrape) -> _Server:
         # `localhost` is both 127.0.0.1 and ::1 on most machines; take the one that every client reaches.
         family, _, _, _, address = min(found, key=lambda info: info[0] is not socket.AF_INET)
         return _Server(family, address, scrape)
+    except socket.gaierror as error:
+        advice = "give an address of this machine, or a host name that leads to one"
+        raise EndpointError(error.errno, _message(addr, port, error.strerror, advice)) from error
     except OSError as error:
-        raise EndpointError(
-            error.errno,
-            f"cannot serve metrics on address {addr!r}, port {port}: {error.strerror or error}; "
-            "choose another port (0 takes a free one) or stop what uses it",
-        ) from error
+        advice = "choose another port (0 takes a free one) or stop what uses it"
+        raise EndpointError(error.errno, _message(addr, port, error.strerror, advice)) from error
+    except UnicodeError as error:  # a host name that cannot be one, such as "a..b"
+        raise ConfigurationError("addr", addr, "a host name or an IP address") from error
+
+
+def _message(addr: str, port: int, reason: str | None, advice: str) -> str:
+    return f"cannot serve metrics on address {addr!r}, port {port}: {reason}; {advice}"
 
 
 class _Server(ThreadingHTTPServer):

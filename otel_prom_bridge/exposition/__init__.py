@@ -6,11 +6,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.exposition.encoder import Encoders
-from otel_prom_bridge.exposition.negotiation import Format, accepts_gzip, negotiate
+from otel_prom_bridge.exposition.encoder import Encoder
+from otel_prom_bridge.exposition.negotiation import Format, Negotiated, accepts_gzip, negotiate
+from otel_prom_bridge.exposition.openmetrics import OpenMetricsWriter
+from otel_prom_bridge.exposition.protobuf import ProtobufWriter
+from otel_prom_bridge.exposition.schemes import Escaper, Escaping
+from otel_prom_bridge.exposition.text import TextWriter
+from otel_prom_bridge.exposition.writer import DEFAULT_OPTIONS, Options
 from otel_prom_bridge.families import MetricFamily, claimed_names
 
-__all__ = ["Exposer", "Exposition", "Format", "accepts_gzip", "negotiate"]
+__all__ = [
+    "Escaping",
+    "Exposer",
+    "Exposition",
+    "Format",
+    "Negotiated",
+    "Options",
+    "accepts_gzip",
+    "negotiate",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +36,20 @@ class Exposition:
 
 
 class Exposer:
-    """Negotiates, filters and encodes. Safe to use from any thread."""
+    """Negotiates, filters, escapes and encodes. Safe to use from any thread."""
 
-    def __init__(self, *, findings: Findings) -> None:
-        self._encoders = Encoders(findings)
+    def __init__(self, *, findings: Findings, options: Options = DEFAULT_OPTIONS) -> None:
+        text = Encoder(TextWriter(options), findings=findings)
+        openmetrics = Encoder(OpenMetricsWriter(options), findings=findings)
+        # Formats that share a body share its encoder.
+        self._encoders = {
+            Format.TEXT_0_0_4: text,
+            Format.TEXT_1_0_0: text,
+            Format.OPENMETRICS_0_0_1: openmetrics,
+            Format.OPENMETRICS_1_0_0: openmetrics,
+            Format.PROTOBUF: Encoder(ProtobufWriter(), findings=findings),
+        }
+        self._escapers = {scheme: Escaper(scheme, findings=findings) for scheme in Escaping}
 
     def expose(
         self, families: Sequence[MetricFamily], *, accept: str | None, names: Iterable[str] = ()
@@ -33,10 +57,11 @@ class Exposer:
         """The exposition of these families, or of those that ``names`` mention.
 
         A name mentions a family if it is the family's or one of its samples' (``h`` and ``h_bucket`` both
-        mention the histogram ``h``).
+        mention the histogram ``h``), as this scraper sees them.
         """
+        choice = negotiate(accept)
+        shown = self._escapers[choice.escaping].escape(tuple(families))
         wanted = frozenset(names)
         if wanted:
-            families = [family for family in families if wanted & claimed_names(family.name, family.kind)]
-        format = negotiate(accept)
-        return Exposition(format.content_type, self._encoders.encode(families, format))
+            shown = tuple(family for family in shown if wanted & claimed_names(family.name, family.kind))
+        return Exposition(choice.content_type, self._encoders[choice.format].encode(shown))

@@ -1,8 +1,8 @@
-"""Families → bytes, rendering each line once.
+"""Families → bytes, rendering each point once.
 
 The store hands out the same point object until a series changes, so "changed" is "another object". An
-encoder keeps, per family, the points it saw last and the line it made of each, and renders only where the
-object differs. If no family differs, the whole body is handed out again.
+encoder keeps, per family, the points it saw last and what it made of each, and renders only where the object
+differs. If no family differs, the whole body is handed out again.
 
 Encoders are safe to use from any thread without a lock: a page is never modified once it is published,
 and two threads that render at once merely do the same work twice.
@@ -10,16 +10,13 @@ and two threads that render at once merely do the same work twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain, compress
 from operator import is_not
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.exposition import openmetrics, text
-from otel_prom_bridge.exposition.escaping import label_set
-from otel_prom_bridge.exposition.negotiation import Format
+from otel_prom_bridge.exposition.writer import Writer
 from otel_prom_bridge.families import MetricFamily
 
 
@@ -29,19 +26,18 @@ class _Page(NamedTuple):
     family: MetricFamily
     header: bytes
     render: Any
-    labels: list[str]
+    labels: list[Any]
     lines: list[bytes]
 
 
 class Encoder:
-    """Renders families in one text format and remembers what it rendered."""
+    """Renders families in one format and remembers what it rendered."""
 
-    def __init__(self, writer: ModuleType, findings: Findings) -> None:
+    def __init__(self, writer: Writer, *, findings: Findings) -> None:
         self._writer = writer
         self._findings = findings
-        self._trailer = writer.TRAILER.encode()
         self._pages: dict[str, _Page] = {}
-        self._last: tuple[tuple[MetricFamily, ...], bytes] = ((), self._trailer)
+        self._last: tuple[tuple[MetricFamily, ...], bytes] = ((), writer.trailer)
 
     def encode(self, families: Sequence[MetricFamily]) -> bytes:
         """The exposition of these families, in this order.
@@ -53,8 +49,8 @@ class Encoder:
         if families == last:  # families compare by identity
             return body
         pages = [page for family in families if (page := self._page_or_none(family)) is not None]
-        parts = chain.from_iterable((page.header, *page.lines) for page in pages)
-        body = b"".join([*parts, self._trailer])
+        parts = chain.from_iterable(self._writer.page(page.header, page.lines) for page in pages)
+        body = b"".join([*parts, self._writer.trailer])
         self._last = (families, body)
         return body
 
@@ -72,42 +68,27 @@ class Encoder:
     def _page(self, family: MetricFamily) -> _Page:
         page = self._pages.get(family.name)
         if page is None or _metadata(page.family) != _metadata(family):
-            header = self._writer.header(family).encode()
+            header = self._writer.header(family)
             page = _Page(family, header, self._writer.renderer(family), [], [])
-            page = self._pages[family.name] = _updated(page, (), family)
+            page = self._pages[family.name] = self._updated(page, (), family)
         elif page.family is not family:
-            page = self._pages[family.name] = _updated(page, page.family.points, family)
+            page = self._pages[family.name] = self._updated(page, page.family.points, family)
         return page
 
-
-class Encoders:
-    """One encoder per distinct body; formats that share a body share its encoder."""
-
-    def __init__(self, findings: Findings) -> None:
-        self._text = Encoder(text, findings)
-        self._openmetrics = Encoder(openmetrics, findings)
-
-    def encode(self, families: Iterable[MetricFamily], format: Format) -> bytes:
-        """The exposition of these families in a format."""
-        encoder = self._openmetrics if format.is_openmetrics else self._text
-        return encoder.encode(tuple(families))
+    def _updated(self, page: _Page, before: tuple[Any, ...], family: MetricFamily) -> _Page:
+        points, render, render_labels = family.points, page.render, self._writer.labels
+        known = min(len(before), len(points))
+        labels, lines = page.labels[:known], page.lines[:known]
+        for index in compress(range(known), map(is_not, before, points)):
+            point = points[index]
+            if point.labels is not before[index].labels:
+                labels[index] = render_labels(point.labels)
+            lines[index] = render(point, labels[index])
+        for point in points[known:]:
+            labels.append(render_labels(point.labels))
+            lines.append(render(point, labels[-1]))
+        return page._replace(family=family, labels=labels, lines=lines)
 
 
 def _metadata(family: MetricFamily) -> tuple[object, ...]:
     return (family.name, family.kind, family.help, family.unit)
-
-
-def _updated(page: _Page, before: tuple[Any, ...], family: MetricFamily) -> _Page:
-    points = family.points
-    render = page.render
-    known = min(len(before), len(points))
-    labels, lines = page.labels[:known], page.lines[:known]
-    for index in compress(range(known), map(is_not, before, points)):
-        point = points[index]
-        if point.labels is not before[index].labels:
-            labels[index] = label_set(point.labels)
-        lines[index] = render(point, labels[index]).encode()
-    for point in points[known:]:
-        labels.append(label_set(point.labels))
-        lines.append(render(point, labels[-1]).encode())
-    return page._replace(family=family, labels=labels, lines=lines)

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import math
-import re
 import sys
 from decimal import Decimal
 
+from otel_prom_bridge.exposition.schemes import is_legacy_label, is_legacy_name
 from otel_prom_bridge.families import Labels
 
-_FOREIGN = re.compile(r"^[^a-zA-Z_:]|[^a-zA-Z0-9_:]")
 _LABEL_VALUE = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _HELP_TEXT = str.maketrans({"\\": r"\\", "\n": r"\n"})
 _HIGHEST = int(sys.float_info.max)
 _LOWEST = -_HIGHEST
 
 
-def underscored(name: str) -> str:
-    """A name with ``_`` for every foreign character: the escaping scheme ``underscores``.
+def quoted(name: str) -> str:
+    """A name in quotes, as UTF-8 names stand in both text formats."""
+    return f'"{name.translate(_LABEL_VALUE)}"'
 
-    https://github.com/prometheus/docs/blob/main/docs/instrumenting/escaping_schemes.md
-    """
-    return _FOREIGN.sub("_", name)
+
+def metadata_name(name: str) -> str:
+    """A metric's name as it stands in HELP, TYPE and UNIT lines."""
+    return name if is_legacy_name(name) else quoted(name)
 
 
 def label_set(labels: Labels) -> str:
-    r"""The labels without braces: ``a="b",c="d\"e"``."""
-    return ",".join([f'{name}="{value.translate(_LABEL_VALUE)}"' for name, value in labels])
+    r"""The labels without braces: ``a="b",c="d\"e","f.g"="h"``."""
+    return ",".join(
+        [
+            f'{name if is_legacy_label(name) else quoted(name)}="{value.translate(_LABEL_VALUE)}"'
+            for name, value in labels
+        ]
+    )
 
 
 def help_text(text: str, *, openmetrics: bool) -> str:

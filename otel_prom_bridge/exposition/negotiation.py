@@ -15,33 +15,43 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
+
+from otel_prom_bridge.exposition.schemes import Escaping
 
 
 class Format(enum.Enum):
-    """What the bridge can write, by content type.
-
-    The content type says ``escaping=underscores`` from version 1.0.0 on, as the negotiation document asks:
-    every name is written with ``_`` for foreign characters, whichever escaping was asked for.
-    """
+    """What the bridge can write, by content type without the escaping."""
 
     TEXT_0_0_4 = "text/plain; version=0.0.4; charset=utf-8"
-    TEXT_1_0_0 = "text/plain; version=1.0.0; charset=utf-8; escaping=underscores"
+    TEXT_1_0_0 = "text/plain; version=1.0.0; charset=utf-8"
     # 0.0.1 is what Prometheus 2.5 to 2.33 ask for; the body is the same as for 1.0.0.
     OPENMETRICS_0_0_1 = "application/openmetrics-text; version=0.0.1; charset=utf-8"
-    OPENMETRICS_1_0_0 = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
+    OPENMETRICS_1_0_0 = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+
+
+# These are older than escaping; it is named in their content type only where a scraper asked for it.
+_BEFORE_ESCAPING = (Format.TEXT_0_0_4, Format.OPENMETRICS_0_0_1)
+
+
+class Negotiated(NamedTuple):
+    """The format and the escaping of names that a scraper gets."""
+
+    format: Format
+    escaping: Escaping
 
     @property
     def content_type(self) -> str:
         """The value of the Content-Type header."""
-        return self.value
-
-    @property
-    def is_openmetrics(self) -> bool:
-        """The body is OpenMetrics rather than Prometheus text."""
-        return self in (Format.OPENMETRICS_0_0_1, Format.OPENMETRICS_1_0_0)
+        if self.escaping is Escaping.UNDERSCORES and self.format in _BEFORE_ESCAPING:
+            return self.format.value
+        return f"{self.format.value}; escaping={self.escaping.value}"
 
 
 _TEXT, _OPENMETRICS = ("text", "plain"), ("application", "openmetrics-text")
+_PROTOBUF = ("application", "vnd.google.protobuf")
+_PROTOBUF_PARAMETERS = {"proto": "io.prometheus.client.MetricFamily", "encoding": "delimited"}
 # Without a version the oldest one is meant (OpenMetrics 1.0, "Content Type").
 _VERSIONS = {
     (_TEXT, ""): Format.TEXT_0_0_4,
@@ -80,23 +90,32 @@ class _Range:
     def format(self) -> Format | None:
         if self.type in _WILDCARDS:
             return _WILDCARDS[self.type]
+        if self.type == _PROTOBUF:
+            return Format.PROTOBUF if self.parameters.items() >= _PROTOBUF_PARAMETERS.items() else None
         return _VERSIONS.get((self.type, self.parameters.get("version", "")))
+
+    @property
+    def escaping(self) -> Escaping:
+        try:
+            return Escaping(self.parameters.get("escaping", "").lower())
+        except ValueError:
+            return Escaping.UNDERSCORES  # "SHOULD" be used where no known scheme was asked for
 
 
 @lru_cache(maxsize=64)
-def negotiate(accept: str | None) -> Format:
-    """The format for an Accept header; text 0.0.4 without one, or if nothing in it can be served.
+def negotiate(accept: str | None) -> Negotiated:
+    """The answer to an Accept header; text 0.0.4 without one, or if nothing in it can be served.
 
     Of equal weights the more specific range wins, then the earlier one.
 
-    >>> negotiate('application/openmetrics-text;version="1.0.0";q=0.5, text/plain;q=0.4').name
+    >>> negotiate('application/openmetrics-text;version="1.0.0";q=0.5, text/plain;q=0.4').format.name
     'OPENMETRICS_1_0_0'
     """
-    best, best_rank = Format.TEXT_0_0_4, (0.0, 0)
+    best, best_rank = Negotiated(Format.TEXT_0_0_4, Escaping.UNDERSCORES), (0.0, 0)
     for item in _ranges((accept or "")[:_MAX_LENGTH]):
         rank = (item.weight, -item.type.count("*"))
         if item.format is not None and item.weight > 0 and rank > best_rank:
-            best, best_rank = item.format, rank
+            best, best_rank = Negotiated(item.format, item.escaping), rank
     return best
 
 

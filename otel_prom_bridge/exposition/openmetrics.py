@@ -8,42 +8,63 @@ counters and buckets have exemplars, and the body ends with ``# EOF``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from otel_prom_bridge.exposition import samples
-from otel_prom_bridge.exposition.escaping import help_text
-from otel_prom_bridge.families import Kind, MetricFamily
-
-TRAILER = "# EOF\n"
-
-
-def header(family: MetricFamily) -> str:
-    """The TYPE, UNIT and HELP lines, in the order that the specification recommends."""
-    name = family.base_name
-    lines = [f"# TYPE {name} {_type(family)}\n"]
-    # "If non-empty, it MUST be a suffix of the MetricFamily name separated by an underscore"
-    if family.unit and name.endswith(f"_{family.unit}"):
-        lines.append(f"# UNIT {name} {family.unit}\n")
-    if family.help:
-        lines.append(f"# HELP {name} {help_text(family.help, openmetrics=True)}\n")
-    return "".join(lines)
+from otel_prom_bridge.exposition.escaping import help_text, label_set, metadata_name
+from otel_prom_bridge.exposition.writer import DEFAULT_OPTIONS, Options
+from otel_prom_bridge.families import Kind, Labels, MetricFamily
 
 
-def renderer(family: MetricFamily) -> Callable[[Any, str], str]:
-    """A function from a point of this family and its rendered labels to its lines."""
-    match family.kind:
-        case Kind.COUNTER if _is_total(family):
-            return samples.counter(family.name)
-        case Kind.HISTOGRAM:
-            # "If the histogram has a negative threshold, the Sum MUST NOT be present", nor then the count.
-            return samples.histogram(family.name, exemplars=True, sums_with_negative_bounds=False)
-        case Kind.SUMMARY:
-            return samples.summary(family.name)
-        case Kind.INFO:
-            return samples.info(family.name)
-        case _:
-            return samples.single(family.name)
+@dataclass(frozen=True, slots=True)
+class OpenMetricsWriter:
+    """Writes OpenMetrics text."""
+
+    options: Options = DEFAULT_OPTIONS
+    trailer: bytes = b"# EOF\n"
+
+    def header(self, family: MetricFamily) -> bytes:
+        """The TYPE, UNIT and HELP lines, in the order that the specification recommends."""
+        base = family.base_name
+        name = metadata_name(base)
+        lines = [f"# TYPE {name} {_type(family)}\n"]
+        # "If non-empty, it MUST be a suffix of the MetricFamily name separated by an underscore", and Info
+        # has none.
+        if family.unit and base.endswith(f"_{family.unit}") and family.kind is not Kind.INFO:
+            lines.append(f"# UNIT {name} {family.unit}\n")
+        if family.help:
+            lines.append(f"# HELP {name} {help_text(family.help, openmetrics=True)}\n")
+        return "".join(lines).encode()
+
+    def labels(self, labels: Labels) -> str:
+        """The labels without braces."""
+        return label_set(labels)
+
+    def renderer(self, family: MetricFamily) -> Callable[[Any, str], bytes]:
+        """A function from a point of this family and its rendered labels to its lines."""
+        options = self.options
+        match family.kind:
+            case Kind.COUNTER if _is_total(family):
+                return samples.counter(family.name, created=options.created)
+            case Kind.HISTOGRAM:
+                return samples.histogram(
+                    family.name,
+                    openmetrics=True,
+                    created=options.created,
+                    native_bounds=options.native_bounds,
+                )
+            case Kind.SUMMARY:
+                return samples.summary(family.name)
+            case Kind.INFO:
+                return samples.info(family.name)
+            case _:
+                return samples.single(family.name)
+
+    def page(self, header: bytes, points: Sequence[bytes]) -> Iterable[bytes]:
+        """The header, then the lines."""
+        return (header, *points)
 
 
 def _type(family: MetricFamily) -> str:

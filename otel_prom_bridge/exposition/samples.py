@@ -2,104 +2,145 @@
 
 Each function here takes what is fixed for a family and returns a function from one point and its rendered
 labels to its lines, so that nothing is decided twice in the loop over ten thousand points.
+
+A name that is not a legacy one stands in quotes within the braces: ``{"http.requests",method="GET"} 1``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import accumulate
+from typing import NamedTuple
 
-from otel_prom_bridge.exposition.escaping import bound, label_set, number
+from otel_prom_bridge.exposition.escaping import bound, label_set, number, quoted
+from otel_prom_bridge.exposition.schemes import is_legacy_name
 from otel_prom_bridge.families import (
     CounterPoint,
     Exemplar,
     GaugePoint,
     HistogramPoint,
     InfoPoint,
+    NativeHistogramPoint,
     SummaryPoint,
     UnknownPoint,
 )
+from otel_prom_bridge.histograms import to_classic
 
 
-def single(name: str) -> Callable[[CounterPoint | GaugePoint | UnknownPoint, str], str]:
+class _Name(NamedTuple):
+    """How a sample's line begins: before labels, and without any."""
+
+    open: str
+    bare: str
+
+    def with_labels(self, labels: str) -> str:
+        """The name with its labels: everything before the value."""
+        return f"{self.open}{labels}}}" if labels else self.bare
+
+
+def _name(name: str) -> _Name:
+    if is_legacy_name(name):
+        return _Name(f"{name}{{", name)
+    return _Name(f"{{{quoted(name)},", f"{{{quoted(name)}}}")
+
+
+def single(name: str) -> Callable[[CounterPoint | GaugePoint | UnknownPoint, str], bytes]:
     """One line with the value."""
+    opening, bare = _name(name)
 
-    def render(point: CounterPoint | GaugePoint | UnknownPoint, labels: str) -> str:
+    def render(point: CounterPoint | GaugePoint | UnknownPoint, labels: str) -> bytes:
         if labels:
-            return f"{name}{{{labels}}} {number(point.value)}\n"
-        return f"{name} {number(point.value)}\n"
+            return f"{opening}{labels}}} {number(point.value)}\n".encode()
+        return f"{bare} {number(point.value)}\n".encode()
 
     return render
 
 
-def counter(name: str) -> Callable[[CounterPoint, str], str]:
-    """One line with the value and the exemplar."""
+def counter(name: str, *, created: bool = False) -> Callable[[CounterPoint, str], bytes]:
+    """One line with the value and the exemplar, and one with the start time if that is wanted."""
     plain = single(name)
+    start = _name(f"{name.removesuffix('_total')}_created")
 
-    def render(point: CounterPoint, labels: str) -> str:
+    def render(point: CounterPoint, labels: str) -> bytes:
         line = plain(point, labels)
-        return line if point.exemplar is None else f"{line[:-1]}{_exemplar(point.exemplar)}\n"
+        if point.exemplar is not None:
+            line = b"%s%s\n" % (line[:-1], _exemplar(point.exemplar).encode())
+        if created and point.created is not None:
+            line += f"{start.with_labels(labels)} {point.created:.3f}\n".encode()
+        return line
 
     return render
 
 
-def info(name: str) -> Callable[[InfoPoint, str], str]:
+def info(name: str) -> Callable[[InfoPoint, str], bytes]:
     """One line with the value 1."""
-    return lambda point, labels: f"{name}{{{labels}}} 1\n"
+    start = _name(name)
+    return lambda _, labels: f"{start.with_labels(labels)} 1\n".encode()
 
 
-def summary(name: str) -> Callable[[SummaryPoint, str], str]:
+def summary(name: str) -> Callable[[SummaryPoint, str], bytes]:
     """A line per quantile, the count and the sum."""
+    own, count, total = _name(name), _name(f"{name}_count"), _name(f"{name}_sum")
 
-    def render(point: SummaryPoint, labels: str) -> str:
+    def render(point: SummaryPoint, labels: str) -> bytes:
         comma = f"{labels}," if labels else ""
-        braces = f"{{{labels}}}" if labels else ""
         lines = [
-            f'{name}{{{comma}quantile="{bound(quantile)}"}} {number(value)}\n'
+            f'{own.open}{comma}quantile="{bound(quantile)}"}} {number(value)}\n'
             for quantile, value in point.quantiles
         ]
         if point.observations is not None:
-            lines.append(f"{name}_count{braces} {number(point.observations)}\n")
+            lines.append(f"{count.with_labels(labels)} {number(point.observations)}\n")
         if point.sum is not None:
-            lines.append(f"{name}_sum{braces} {number(point.sum)}\n")
-        return "".join(lines)
+            lines.append(f"{total.with_labels(labels)} {number(point.sum)}\n")
+        return "".join(lines).encode()
 
     return render
 
 
 def histogram(
-    name: str, *, exemplars: bool, sums_with_negative_bounds: bool
-) -> Callable[[HistogramPoint, str], str]:
-    """The cumulated buckets up to +Inf, the count and the sum.
+    name: str,
+    *,
+    openmetrics: bool,
+    created: bool = False,
+    native_bounds: tuple[float, ...] | None = None,
+) -> Callable[[HistogramPoint | NativeHistogramPoint, str], bytes]:
+    """The cumulated buckets up to +Inf, the count and the sum; in OpenMetrics with exemplars.
 
-    Without ``sums_with_negative_bounds`` a histogram whose first bound is negative gets neither sum nor
-    count.
+    A native histogram is written as a classic one (see ``histograms.to_classic``).
     """
+    bucket, count, total, start = (_name(name + end) for end in ("_bucket", "_count", "_sum", "_created"))
     heads: dict[tuple[float, ...], list[str]] = {}  # a family has one set of bounds, seldom several
 
-    def render(point: HistogramPoint, labels: str) -> str:
-        bounds = point.bounds
-        tails = heads.get(bounds)
-        if tails is None:
-            limits = [*map(bound, bounds), "+Inf"]
-            tails = heads[bounds] = [f'le="{limit}"}} ' for limit in limits]
-        head = f"{name}_bucket{{{labels}," if labels else f"{name}_bucket{{"
+    def render(point: HistogramPoint | NativeHistogramPoint, labels: str) -> bytes:
+        if isinstance(point, NativeHistogramPoint):
+            point = to_classic(point, native_bounds)
+            tails = _tails(point.bounds)
+        else:
+            known = heads.get(point.bounds)
+            tails = heads[point.bounds] = _tails(point.bounds) if known is None else known
+        head = f"{bucket.open}{labels}," if labels else bucket.open
         counts = list(accumulate(point.counts))
-        if exemplars and point.exemplars:
-            found = point.exemplars
+        if openmetrics and point.exemplars:
             lines = [
-                f"{head}{tail}{count}{_exemplar(item) if item is not None else ''}\n"
-                for tail, count, item in zip(tails, counts, found, strict=True)
+                f"{head}{tail}{value}{_exemplar(item) if item is not None else ''}\n"
+                for tail, value, item in zip(tails, counts, point.exemplars, strict=True)
             ]
         else:
-            lines = [f"{head}{tail}{count}\n" for tail, count in zip(tails, counts, strict=True)]
-        if point.sum is not None and (sums_with_negative_bounds or not bounds or bounds[0] >= 0):
-            braces = f"{{{labels}}}" if labels else ""
-            lines.append(f"{name}_count{braces} {counts[-1]}\n")
-            lines.append(f"{name}_sum{braces} {number(point.sum)}\n")
-        return "".join(lines)
+            lines = [f"{head}{tail}{value}\n" for tail, value in zip(tails, counts, strict=True)]
+        # OpenMetrics: "If the histogram has a negative threshold, the Sum MUST NOT be present", nor the
+        # count then.
+        if point.sum is not None and not (openmetrics and point.bounds and point.bounds[0] < 0):
+            lines.append(f"{count.with_labels(labels)} {counts[-1]}\n")
+            lines.append(f"{total.with_labels(labels)} {number(point.sum)}\n")
+        if created and point.created is not None:
+            lines.append(f"{start.with_labels(labels)} {point.created:.3f}\n")
+        return "".join(lines).encode()
 
     return render
+
+
+def _tails(bounds: tuple[float, ...]) -> list[str]:
+    return [f'le="{limit}"}} ' for limit in (*map(bound, bounds), "+Inf")]
 
 
 def _exemplar(exemplar: Exemplar) -> str:

@@ -2,42 +2,57 @@
 
 https://github.com/prometheus/docs/blob/main/docs/instrumenting/exposition_formats.md#text-based-format
 
-It has no exemplars, no units and no ``info`` or ``unknown`` type, and its TYPE lines carry the full name
-of a counter.
+It has no exemplars, no units, no start times and no ``info`` or ``unknown`` type, and its TYPE lines carry
+the full name of a counter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from otel_prom_bridge.exposition import samples
-from otel_prom_bridge.exposition.escaping import help_text
-from otel_prom_bridge.families import Kind, MetricFamily
-
-TRAILER = ""
+from otel_prom_bridge.exposition.escaping import help_text, label_set, metadata_name
+from otel_prom_bridge.exposition.writer import DEFAULT_OPTIONS, Options
+from otel_prom_bridge.families import Kind, Labels, MetricFamily
 
 # "the remaining token is one of counter, gauge, histogram, summary, or untyped"; the compatibility document
 # has info become a gauge.
 _TYPES = {Kind.INFO: "gauge", Kind.UNKNOWN: "untyped"}
 
 
-def header(family: MetricFamily) -> str:
-    """The HELP and TYPE lines; no HELP without a text."""
-    type_name = _TYPES.get(family.kind, family.kind.value)
-    text = help_text(family.help, openmetrics=False)
-    help_line = f"# HELP {family.name} {text}\n" if text else ""
-    return f"{help_line}# TYPE {family.name} {type_name}\n"
+@dataclass(frozen=True, slots=True)
+class TextWriter:
+    """Writes Prometheus text."""
 
+    options: Options = DEFAULT_OPTIONS
+    trailer: bytes = b""
 
-def renderer(family: MetricFamily) -> Callable[[Any, str], str]:
-    """A function from a point of this family and its rendered labels to its lines."""
-    match family.kind:
-        case Kind.HISTOGRAM:
-            return samples.histogram(family.name, sums_with_negative_bounds=True, exemplars=False)
-        case Kind.SUMMARY:
-            return samples.summary(family.name)
-        case Kind.INFO:
-            return samples.info(family.name)
-        case _:
-            return samples.single(family.name)
+    def header(self, family: MetricFamily) -> bytes:
+        """The HELP and TYPE lines; no HELP without a text."""
+        name = metadata_name(family.name)
+        text = help_text(family.help, openmetrics=False)
+        help_line = f"# HELP {name} {text}\n" if text else ""
+        return f"{help_line}# TYPE {name} {_TYPES.get(family.kind, family.kind.value)}\n".encode()
+
+    def labels(self, labels: Labels) -> str:
+        """The labels without braces."""
+        return label_set(labels)
+
+    def renderer(self, family: MetricFamily) -> Callable[[Any, str], bytes]:
+        """A function from a point of this family and its rendered labels to its lines."""
+        match family.kind:
+            case Kind.HISTOGRAM:
+                bounds = self.options.native_bounds
+                return samples.histogram(family.name, openmetrics=False, native_bounds=bounds)
+            case Kind.SUMMARY:
+                return samples.summary(family.name)
+            case Kind.INFO:
+                return samples.info(family.name)
+            case _:
+                return samples.single(family.name)
+
+    def page(self, header: bytes, points: Sequence[bytes]) -> Iterable[bytes]:
+        """The header, then the lines."""
+        return (header, *points)

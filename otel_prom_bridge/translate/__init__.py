@@ -10,10 +10,11 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_prom_bridge.families import Kind, Labels
 from otel_prom_bridge.translate.labels import label_name, labels
-from otel_prom_bridge.translate.names import TranslationStrategy, metric_name
+from otel_prom_bridge.translate.names import metric_name
 from otel_prom_bridge.translate.points import Stream
+from otel_prom_bridge.translate.strategies import TranslationStrategy
 
-__all__ = ["Translation", "TranslationStrategy"]
+__all__ = ["Attributes", "Translation", "TranslationStrategy"]
 
 Attributes: TypeAlias = tuple[tuple[str, object], ...]
 
@@ -34,7 +35,13 @@ class Translation:
     def name(self, stream: Stream) -> str:
         """The Prometheus name of a stream's family."""
         counter = stream.meaning.kind is Kind.COUNTER
-        return metric_name(stream.name, unit=stream.unit, counter=counter, prefix=self.prefix)
+        return metric_name(
+            stream.name,
+            unit=stream.unit,
+            counter=counter,
+            prefix=self.prefix,
+            strategy=self.strategy,
+        )
 
     def scope_attributes(self, scope: InstrumentationScope) -> Attributes:
         """What every series of a scope gets beside its own attributes."""
@@ -53,11 +60,12 @@ class Translation:
     ) -> Labels:
         """The labels of one series; ``common`` are those of its scope and resource."""
         reserved = _RESERVED.get(stream.meaning.kind, frozenset())
-        return labels((*attributes.items(), *common), reserved=reserved)
+        items = (*attributes.items(), *common)
+        return labels(items, reserved=reserved, escape=self.strategy.escapes)
 
     def target_labels(self, resource: Mapping[str, object]) -> Labels:
         """The labels of ``target_info``: the resource attributes and nothing else."""
-        return labels(resource.items())
+        return labels(resource.items(), escape=self.strategy.escapes)
 
 
 def _scope_attributes(scope: InstrumentationScope) -> list[tuple[str, object]]:

@@ -35,7 +35,7 @@ class SourceExemplar(Protocol):
     def span_id(self) -> int | None: ...
 
 
-def exemplar(source: SourceExemplar) -> Exemplar:
+def exemplar(source: SourceExemplar, *, escape: bool = True) -> Exemplar:
     """Convert one exemplar.
 
     ``trace_id`` and ``span_id`` always come along; the filtered attributes that still fit into the 128
@@ -47,7 +47,7 @@ def exemplar(source: SourceExemplar) -> Exemplar:
     if source.span_id:
         result["span_id"] = f"{source.span_id:016x}"
     room = MAX_CHARACTERS - sum(len(name) + len(value) for name, value in result.items())
-    for name, value in labels((source.filtered_attributes or {}).items()):
+    for name, value in labels((source.filtered_attributes or {}).items(), escape=escape):
         size = len(name) + len(value)
         if name not in result and size <= room:
             result[name] = value

@@ -68,20 +68,27 @@ def valid_unicode(text: str) -> str:
     return text
 
 
-def labels(attributes: Iterable[tuple[str, object]], *, reserved: frozenset[str] = frozenset()) -> Labels:
+def labels(
+    attributes: Iterable[tuple[str, object]],
+    *,
+    reserved: frozenset[str] = frozenset(),
+    escape: bool = True,
+) -> Labels:
     """Labels of one series, sorted by name.
 
     ``attributes`` may repeat a key: point attributes first, then what the bridge adds (scope, resource).
     Where several keys become one label, the values are joined with ``;`` in the order of the original
     keys, so none is lost. A label in ``reserved`` (``le`` on a histogram, which would corrupt the
     buckets) gets the prefix ``exported_``, Prometheus' own word for a label that had to make way.
+    Without ``escape`` the keys stay as they are.
 
     >>> labels({"foo.bar": "a", "foo-bar": "b"}.items())
     (('foo_bar', 'b;a'),)
     """
     found: dict[str, list[tuple[str, str]]] = {}
     for key, value in attributes:
-        name = label_name(key)
+        # "NoTranslation … leaves label names unaltered"; an empty one cannot be a label at all.
+        name = label_name(key) if escape else valid_unicode(key) or "_"
         if name in reserved:
             name = f"exported_{name}"
         found.setdefault(name, []).append((key, label_value(value)))

@@ -6,46 +6,53 @@ a scraper asks for, belongs to exposition.
 
 from __future__ import annotations
 
-import enum
 import re
 
+from otel_prom_bridge.translate.labels import valid_unicode
+from otel_prom_bridge.translate.strategies import TranslationStrategy
 from otel_prom_bridge.translate.units import unit_words
 
 _FOREIGN = re.compile(r"[^a-zA-Z0-9:]+")
+_DEFAULT = TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES
 
 
-class TranslationStrategy(enum.Enum):
-    """How OTel names become Prometheus names, by the specification's spelling.
-
-    https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk_exporters/prometheus.md#configuration
-    """
-
-    UNDERSCORE_ESCAPING_WITH_SUFFIXES = "UnderscoreEscapingWithSuffixes"
-
-
-def metric_name(name: str, *, unit: str = "", counter: bool = False, prefix: str = "") -> str:
+def metric_name(
+    name: str,
+    *,
+    unit: str = "",
+    counter: bool = False,
+    prefix: str = "",
+    strategy: TranslationStrategy = _DEFAULT,
+) -> str:
     """The Prometheus name of an OTel metric.
 
-    Foreign characters become ``_`` and runs of them collapse; the unit's words and, for a counter,
-    ``_total`` are appended unless the name ends with them already. The result always matches
-    ``[a-zA-Z_:][a-zA-Z0-9_:]*``.
+    Where the strategy escapes, foreign characters become ``_`` and runs of them collapse, and the result
+    matches ``[a-zA-Z_:][a-zA-Z0-9_:]*``. Where it adds suffixes, the unit's words and, for a counter,
+    ``_total`` are appended unless the name ends with them already.
 
     >>> metric_name("http.server.request.duration", unit="s")
     'http_server_request_duration_seconds'
     >>> metric_name("jobs.total", unit="By", counter=True, prefix="app")
     'app_jobs_bytes_total'
+    >>> metric_name("jobs", unit="By", strategy=TranslationStrategy.NO_TRANSLATION)
+    'jobs'
     """
     full = f"{prefix}_{name}" if prefix else name
+    result = _escaped(full) if strategy.escapes else valid_unicode(full) or "_"
+    if strategy.adds_suffixes:
+        # "The unit suffix comes before any type-specific suffixes": a `_total` at the end is such a suffix.
+        # One in the middle is part of the name and stays where it is.
+        stem = result.removesuffix("_total") if counter else result
+        stem = _with_unit(stem, unit)
+        result = f"{stem}_total" if counter else stem
+    return f"_{result}" if strategy.escapes and result[0].isdigit() else result
+
+
+def _escaped(name: str) -> str:
     # "Invalid characters in the metric name MUST be replaced with the _ character. Multiple consecutive _
     # characters MUST be replaced with a single _ character." Leading and trailing ones go, as in
     # otlptranslator.
-    result = _FOREIGN.sub("_", full).strip("_") or _spelled_out(full)
-    # "The unit suffix comes before any type-specific suffixes": a `_total` at the end is such a suffix.
-    # One in the middle is part of the name and stays where it is.
-    stem = result.removesuffix("_total") if counter else result
-    stem = _with_unit(stem, unit)
-    result = f"{stem}_total" if counter else stem
-    return f"_{result}" if result[0].isdigit() else result
+    return _FOREIGN.sub("_", name).strip("_") or _spelled_out(name)
 
 
 def _with_unit(name: str, unit: str) -> str:

@@ -7,11 +7,13 @@ current value replaces it.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
+    ExponentialHistogram,
     Gauge,
     Histogram,
     Metric,
@@ -30,6 +32,10 @@ class NumberPoint(Protocol):
     @property
     def attributes(self) -> Mapping[str, object] | None: ...
     @property
+    def start_time_unix_nano(self) -> int | None: ...
+    @property
+    def time_unix_nano(self) -> int: ...
+    @property
     def value(self) -> float: ...
     @property
     def exemplars(self) -> Sequence[SourceExemplar]: ...
@@ -41,6 +47,8 @@ class BucketPoint(Protocol):
     @property
     def attributes(self) -> Mapping[str, object] | None: ...
     @property
+    def start_time_unix_nano(self) -> int | None: ...
+    @property
     def explicit_bounds(self) -> Sequence[float]: ...
     @property
     def bucket_counts(self) -> Sequence[int]: ...
@@ -50,7 +58,45 @@ class BucketPoint(Protocol):
     def exemplars(self) -> Sequence[SourceExemplar]: ...
 
 
-SourcePoint: TypeAlias = NumberPoint | BucketPoint
+class Buckets(Protocol):
+    """One side of an exponential histogram: counts of consecutive buckets, the first with index `offset`."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def bucket_counts(self) -> Sequence[int]: ...
+
+
+class ExponentialPoint(Protocol):
+    """A histogram with exponential buckets; ``ExponentialHistogramDataPoint`` of the SDK is one."""
+
+    @property
+    def attributes(self) -> Mapping[str, object] | None: ...
+    @property
+    def start_time_unix_nano(self) -> int | None: ...
+    @property
+    def scale(self) -> int: ...
+    @property
+    def zero_count(self) -> int: ...
+    @property
+    def positive(self) -> Buckets: ...
+    @property
+    def negative(self) -> Buckets: ...
+    @property
+    def sum(self) -> float: ...
+    @property
+    def exemplars(self) -> Sequence[SourceExemplar]: ...
+
+
+SourcePoint: TypeAlias = NumberPoint | BucketPoint | ExponentialPoint
+
+
+class Shape(enum.Enum):
+    """What the points of a stream look like."""
+
+    NUMBER = "number"
+    BUCKETS = "explicit buckets"
+    EXPONENTIAL = "exponential buckets"
 
 
 class Meaning(NamedTuple):
@@ -59,12 +105,13 @@ class Meaning(NamedTuple):
     ``kind``: the type of the family that they become. ``accumulates``: points are deltas to add up, and a
     series without a point is unchanged; otherwise points are current values, and a series without one is
     gone. ``additive``: equal series of several streams add up (sums, histograms); otherwise the newest
-    one stands (gauges).
+    one stands (gauges). ``shape``: what the points look like.
     """
 
     kind: Kind
     accumulates: bool
     additive: bool
+    shape: Shape = Shape.NUMBER
 
 
 class Stream(NamedTuple):
@@ -90,8 +137,9 @@ def read_metric(scope: InstrumentationScope, metric: Metric) -> tuple[Stream, Se
         meaning = Meaning(kind, _is_delta(data), additive=True)
     elif isinstance(data, Gauge):
         meaning = Meaning(Kind.GAUGE, accumulates=False, additive=False)
-    elif isinstance(data, Histogram):
-        meaning = Meaning(Kind.HISTOGRAM, _is_delta(data), additive=True)
+    elif isinstance(data, Histogram | ExponentialHistogram):
+        shape = Shape.BUCKETS if isinstance(data, Histogram) else Shape.EXPONENTIAL
+        meaning = Meaning(Kind.HISTOGRAM, _is_delta(data), additive=True, shape=shape)
     else:
         raise TranslationError(
             f"metric {metric.name!r} of scope {scope.name!r}: no translation for "
@@ -101,5 +149,5 @@ def read_metric(scope: InstrumentationScope, metric: Metric) -> tuple[Stream, Se
     return stream, data.data_points
 
 
-def _is_delta(data: Sum | Histogram) -> bool:
+def _is_delta(data: Sum | Histogram | ExponentialHistogram) -> bool:
     return data.aggregation_temporality is AggregationTemporality.DELTA

@@ -37,7 +37,7 @@ class Bridge:
 
     def shutdown(self) -> None:
         """Close the endpoint and shut the provider down. A second call does nothing."""
-        if not self.reader.is_shut_down:
+        if not self.reader.is_shut_down:  # the application did it itself
             self.meter_provider.shutdown()
 
     def __enter__(self) -> Bridge:
@@ -73,6 +73,8 @@ def start(
 
     After an exception nothing is left running or registered; a reader of your own can be used again.
     """
+    if reader is not None and reader.is_shut_down:
+        raise ConfigurationError("reader", reader, "a reader that was not shut down")
     addr, port = addr or environment_host(), environment_port() if port is None else port
     if not isinstance(resource, Resource):
         resource = Resource.create(dict(resource or {}))

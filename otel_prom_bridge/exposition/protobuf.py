@@ -1,0 +1,328 @@
+"""The protobuf format: a sequence of ``io.prometheus.client.MetricFamily`` messages, each after its length.
+
+https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto
+
+It is the only format that has native histograms, and the reader of it makes the suffixes: one ``Metric``
+stands for all samples of a series. The messages are few and fixed, so they are put together from bytes here,
+field by field, instead of by a library that would have to be a dependency. A field is a tag (its number
+times eight, plus 0 for a varint, 1 for eight bytes, 2 for a length and as many bytes) and a value; tags are
+written as constants below, and lengths and counts, most of which are small, come from tables.
+
+https://protobuf.dev/programming-guides/encoding/
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import accumulate, chain
+from typing import Any
+
+from otel_prom_bridge.families import (
+    CounterPoint,
+    Exemplar,
+    GaugePoint,
+    HistogramPoint,
+    InfoPoint,
+    Kind,
+    Labels,
+    MetricFamily,
+    NativeHistogramPoint,
+    SummaryPoint,
+    UnknownPoint,
+)
+
+# MetricType. It has neither info nor stateset: "gauge target_info=1 MUST be used where info is unsupported".
+# https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/compatibility/prometheus_and_openmetrics.md#resource-attributes-1
+_TYPES = {
+    Kind.COUNTER: 0,
+    Kind.GAUGE: 1,
+    Kind.INFO: 1,
+    Kind.SUMMARY: 2,
+    Kind.UNKNOWN: 3,
+    Kind.HISTOGRAM: 4,
+}
+
+# Tags, by message. Those of the first field, `name` or `label` or a number, are the same everywhere.
+_TEXT_1, _DOUBLE_1, _VARINT_1 = b"\x0a", b"\x09", b"\x08"
+_HELP, _TYPE, _METRIC, _UNIT = b"\x12", b"\x18", b"\x22", b"\x2a"  # MetricFamily 2 to 5
+_GAUGE, _COUNTER, _SUMMARY, _UNTYPED, _HISTOGRAM = b"\x12", b"\x1a", b"\x22", b"\x2a", b"\x3a"  # Metric 2-5, 7
+_DOUBLE_2, _MESSAGE_2, _MESSAGE_3 = b"\x11", b"\x12", b"\x1a"
+_SCHEMA, _ZERO_THRESHOLD, _ZERO_COUNT = b"\x28", b"\x31", b"\x38"  # Histogram 5 to 7
+_NEGATIVE, _POSITIVE = (b"\x4a", b"\x52"), (b"\x62", b"\x6a")  # Histogram: span and delta, 9, 10, 12, 13
+_HISTOGRAM_START, _HISTOGRAM_EXEMPLAR = b"\x7a", b"\x82\x01"  # Histogram 15 and 16
+
+_pack = struct.Struct("<d").pack
+
+# A gap of up to this many empty buckets is written out: that is shorter than a new span, and what Prometheus
+# and client_golang do.
+_MAX_GAP = 2
+
+
+def _encoded(number: int) -> bytes:
+    """A varint: seven bits at a time, the lowest first, with the eighth set in all but the last."""
+    result = bytearray()
+    while number > 0x7F:
+        result.append(number & 0x7F | 0x80)
+        number >>= 7
+    result.append(number)
+    return bytes(result)
+
+
+_SMALL = 1024  # below this, varints and what begins with them come from tables
+_VARINTS = tuple(map(_encoded, range(_SMALL)))
+_METRICS = tuple(_METRIC + size for size in _VARINTS)
+
+
+def _varint(number: int) -> bytes:
+    if 0 <= number < _SMALL:
+        return _VARINTS[number]
+    if not 0 <= number < 1 << 64:
+        raise OverflowError(f"{number} does not fit into an unsigned integer of 64 bits")
+    return _encoded(number)
+
+
+def _zigzag(number: int) -> bytes:
+    return _varint(2 * number if number >= 0 else -2 * number - 1)
+
+
+def _double(value: float) -> bytes:
+    try:
+        return _pack(value)
+    except OverflowError:  # an int that no float can hold; text says +Inf or -Inf then, too
+        return _pack(math.inf if value > 0 else -math.inf)
+
+
+def _field(tag: bytes, content: bytes) -> bytes:
+    size = len(content)
+    return tag + (_VARINTS[size] if size < _SMALL else _varint(size)) + content
+
+
+def _metric(content: bytes) -> bytes:
+    size = len(content)
+    return (_METRICS[size] if size < _SMALL else _METRIC + _varint(size)) + content
+
+
+def _label_pairs(labels: Labels) -> bytes:
+    pairs = (_field(_TEXT_1, name.encode()) + _field(_MESSAGE_2, value.encode()) for name, value in labels)
+    return b"".join([_field(_TEXT_1, pair) for pair in pairs])
+
+
+def _timestamp(tag: bytes, seconds: float) -> bytes:
+    # To the microsecond: the nanoseconds of a float are noise, and Prometheus, which cuts at the millisecond,
+    # would make .123 of .124 by them.
+    whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
+    # A negative int64 is written as if it were unsigned.
+    content = _VARINT_1 + _varint(whole % (1 << 64))
+    return _field(tag, content + (b"\x10" + _varint(micros * 1000) if micros else b""))
+
+
+@lru_cache(maxsize=1024)  # many series begin at the same time, and one keeps its own while its value changes
+def _start(tag: bytes, created: float | None) -> bytes:
+    return b"" if created is None else _timestamp(tag, created)
+
+
+def _exemplar(tag: bytes, exemplar: Exemplar) -> bytes:
+    content = _label_pairs(exemplar.labels) + _DOUBLE_2 + _double(exemplar.value)
+    if exemplar.timestamp is not None:
+        content += _timestamp(_MESSAGE_3, exemplar.timestamp)
+    return _field(tag, content)
+
+
+class _Native(bytes):
+    """A metric that is a native histogram."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtobufWriter:
+    """Writes delimited ``io.prometheus.client.MetricFamily`` messages."""
+
+    trailer: bytes = b""
+
+    def header(self, family: MetricFamily) -> bytes:
+        """The fields of the family besides its metrics; their order within the message is free."""
+        fields = [_field(_TEXT_1, family.name.encode()), _TYPE, _varint(_TYPES[family.kind])]
+        if family.help:
+            fields.append(_field(_HELP, family.help.encode()))
+        # Prometheus 2.50 to 3.5 fail the scrape if the unit is not the end of the name after a `_`, not
+        # counting a counter's `_total`.
+        # https://github.com/prometheus/prometheus/blob/v3.5.0/model/textparse/protobufparse.go
+        base = family.name.removesuffix("_total") if family.kind is Kind.COUNTER else family.name
+        if family.unit and base.endswith(f"_{family.unit}"):
+            fields.append(_field(_UNIT, family.unit.encode()))
+        return b"".join(fields)
+
+    def labels(self, labels: Labels) -> bytes:
+        """The labels as fields of a Metric."""
+        return _label_pairs(labels)
+
+    def renderer(self, family: MetricFamily) -> Callable[[Any, bytes], bytes]:
+        """A function from a point of this family and its rendered labels to a ``metric`` field."""
+        match family.kind:
+            case Kind.COUNTER:
+                return _counter
+            case Kind.GAUGE:
+                return _single(_GAUGE)
+            case Kind.UNKNOWN:
+                return _single(_UNTYPED)
+            case Kind.INFO:
+                return _info
+            case Kind.SUMMARY:
+                return _summary
+            case Kind.HISTOGRAM:
+                return _histogram()
+
+    def page(self, header: bytes, points: Sequence[bytes]) -> Iterable[bytes]:
+        """The family's message after its length; none for a family without points, which readers skip.
+
+        Two messages if some points are native histograms and others classic ones: Prometheus decides by the
+        first metric of a message how it reads the others.
+        https://github.com/prometheus/prometheus/blob/v3.5.0/model/textparse/protobufparse.go
+        """
+        if _Native not in set(map(type, points)):
+            return _message(header, points)
+        classic = [point for point in points if type(point) is not _Native]
+        return chain(
+            _message(header, classic),
+            _message(header, [point for point in points if type(point) is _Native]),
+        )
+
+
+def _message(header: bytes, points: Sequence[bytes]) -> Iterable[bytes]:
+    return (_varint(len(header) + sum(map(len, points))), header, *points) if points else ()
+
+
+def _single(tag: bytes) -> Callable[[GaugePoint | UnknownPoint, bytes], bytes]:
+    head = tag + b"\x09" + _DOUBLE_1  # nine bytes: the tag and the value
+
+    def render(point: GaugePoint | UnknownPoint, labels: bytes) -> bytes:
+        return _metric(labels + head + _double(point.value))
+
+    return render
+
+
+_INFO = _field(_GAUGE, _DOUBLE_1 + _pack(1))
+
+
+def _info(_: InfoPoint, labels: bytes) -> bytes:
+    return _metric(labels + _INFO)
+
+
+def _counter(point: CounterPoint, labels: bytes) -> bytes:
+    content = _DOUBLE_1 + _double(point.value) + _start(_MESSAGE_3, point.created)
+    if point.exemplar is not None:
+        content += _exemplar(_MESSAGE_2, point.exemplar)
+    return _metric(labels + _field(_COUNTER, content))
+
+
+def _summary(point: SummaryPoint, labels: bytes) -> bytes:
+    fields = [] if point.observations is None else [_VARINT_1, _varint(int(point.observations))]
+    fields.append(_sum(point.sum))
+    fields += [
+        _field(_MESSAGE_3, _DOUBLE_1 + _double(quantile) + _DOUBLE_2 + _double(value))
+        for quantile, value in point.quantiles
+    ]
+    return _metric(labels + _field(_SUMMARY, b"".join(fields)))
+
+
+def _sum(value: float | None) -> bytes:
+    # Without the field, Prometheus would show a sum of 0. NaN says that it is not known, and keeps averages
+    # made of it from looking right.
+    return _DOUBLE_2 + (_pack(math.nan) if value is None else _double(value))
+
+
+def _histogram() -> Callable[[HistogramPoint | NativeHistogramPoint, bytes], bytes]:
+    limits: dict[tuple[float, ...], list[bytes]] = {}  # a family has one set of bounds, seldom several
+
+    def render(point: HistogramPoint | NativeHistogramPoint, labels: bytes) -> bytes:
+        if isinstance(point, NativeHistogramPoint):
+            return _Native(_metric(labels + _field(_HISTOGRAM, _native(point))))
+        ends = limits.get(point.bounds)
+        if ends is None:
+            ends = [_DOUBLE_2 + _double(bound) for bound in (*point.bounds, math.inf)]
+            limits[point.bounds] = ends
+        counts = list(accumulate(point.counts))
+        buckets = _explained_buckets(point, counts, ends) if point.exemplars else _buckets(counts, ends)
+        start = _start(_HISTOGRAM_START, point.created)
+        fields = (_VARINT_1, _varint(counts[-1]), _sum(point.sum), *buckets, start)
+        return _metric(labels + _field(_HISTOGRAM, b"".join(fields)))
+
+    return render
+
+
+def _bucket(count: int) -> bytes:
+    """A bucket up to its bound, which takes nine bytes."""
+    number = _varint(count)
+    return _MESSAGE_3 + _VARINTS[1 + len(number) + 9] + _VARINT_1 + number
+
+
+_BUCKETS = tuple(map(_bucket, range(_SMALL)))
+
+
+def _buckets(counts: list[int], ends: list[bytes]) -> Iterator[bytes]:
+    heads = [_BUCKETS[count] if 0 <= count < _SMALL else _bucket(count) for count in counts]
+    return chain.from_iterable(zip(heads, ends, strict=True))
+
+
+def _explained_buckets(point: HistogramPoint, counts: list[int], ends: list[bytes]) -> Iterator[bytes]:
+    for count, end, exemplar in zip(counts, ends, point.exemplars, strict=True):
+        if exemplar is None:
+            yield _bucket(count) + end
+        else:
+            example = _exemplar(_MESSAGE_3, exemplar)
+            yield _field(_MESSAGE_3, _VARINT_1 + _varint(count) + end + example)
+
+
+def _native(point: NativeHistogramPoint) -> bytes:
+    """https://github.com/prometheus/docs/blob/main/docs/specs/native_histograms.md"""
+    fields = [
+        *(_VARINT_1, _varint(point.observations), _DOUBLE_2, _double(point.sum)),
+        *(_SCHEMA, _zigzag(point.schema)),
+        *(_ZERO_THRESHOLD, _double(point.zero_threshold), _ZERO_COUNT, _varint(point.zero_count)),
+        *_side(_NEGATIVE, point.negative),
+        *_side(_POSITIVE, point.positive),
+        _start(_HISTOGRAM_START, point.created),
+        # "Each exemplar MUST have a timestamp"; readers drop those that have none.
+        *(_exemplar(_HISTOGRAM_EXEMPLAR, item) for item in point.exemplars if item.timestamp is not None),
+    ]
+    if not (point.negative or point.positive or point.zero_threshold > 0 or point.zero_count):
+        # "A no-op span (offset 0, length 0)", without which nothing tells it from a classic histogram.
+        fields.append(_field(_POSITIVE[0], b""))
+    return b"".join(fields)
+
+
+def _side(tags: tuple[bytes, bytes], buckets: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    span, delta = tags
+    spans, deltas = layout(buckets)
+    for offset, length in spans:
+        yield _field(span, _VARINT_1 + _zigzag(offset) + b"\x10" + _varint(length))
+    if deltas:
+        # Packed; readers take both forms of a repeated number.
+        yield _field(delta, b"".join(map(_zigzag, deltas)))
+
+
+def layout(buckets: Iterable[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[int]]:
+    """Spans of consecutive buckets (offset and length), and each bucket's difference to the one before it.
+
+    "The first offset is the index of the first bucket, later ones are the gap to the previous span":
+    https://github.com/prometheus/docs/blob/main/docs/specs/native_histograms.md#schema
+    """
+    spans: list[tuple[int, int]] = []
+    deltas: list[int] = []
+    end = previous = 0  # the index after the last bucket, and its count
+    for index, count in buckets:
+        gap = index - end
+        if not spans or gap > _MAX_GAP:
+            spans.append((gap, 1))
+        else:
+            offset, length = spans[-1]
+            spans[-1] = (offset, length + gap + 1)
+            if gap:
+                deltas += [-previous] + [0] * (gap - 1)
+                previous = 0
+        deltas.append(count - previous)
+        end, previous = index + 1, count
+    return spans, deltas

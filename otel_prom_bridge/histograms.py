@@ -1,0 +1,120 @@
+"""Arithmetic on histogram points: joining buckets, lowering a resolution, native → classic.
+
+Native (exponential) buckets grow by a constant factor, ``base = 2 ** 2 ** -schema``; the bucket with index i
+is ``(base ** (i - 1), base ** i]``. Lowering the schema by one joins two neighbours, exactly: no observation
+changes sides. Bounds that are not powers of the base can only be approached; there an observation is counted
+in the first bucket that surely contains it, so that counts up to a bound are never too high, and the total is
+exact.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+
+from otel_prom_bridge.families import Exemplar, HistogramPoint, NativeHistogramPoint
+
+Buckets = tuple[tuple[int, int], ...]  # (index, count) by ascending index, counts above zero
+
+# How many populated buckets a converted histogram keeps at most; twice as many bounds.
+MAX_CLASSIC_BUCKETS = 20
+
+
+def rebucket(bounds: Sequence[float], counts: Sequence[int], onto: Sequence[float]) -> list[int]:
+    """Counts for the bounds ``onto``, each of which must be among ``bounds``. The total is kept."""
+    result = [0] * (len(onto) + 1)
+    for bound, count in zip((*bounds, math.inf), counts, strict=True):
+        result[bisect_left(onto, bound)] += count
+    return result
+
+
+def lowered(buckets: Iterable[tuple[int, int]], by: int) -> Buckets:
+    """The buckets at a schema that is lower by ``by``.
+
+    https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/compatibility/prometheus_and_openmetrics.md#exponential-histograms
+    """
+    result: dict[int, int] = {}
+    for index, count in buckets:
+        # Arithmetic shift: rounds towards minus infinity, as it must for indexes below one.
+        lower = ((index - 1) >> by) + 1
+        result[lower] = result.get(lower, 0) + count
+    return tuple(sorted(result.items()))
+
+
+def limit(index: int, schema: int) -> float:
+    """The upper bound of a native bucket; +Inf where a float ends."""
+    try:
+        return float(2.0 ** math.ldexp(index, -schema))
+    except OverflowError:
+        return math.inf
+
+
+def at_schema(point: NativeHistogramPoint, schema: int) -> NativeHistogramPoint:
+    """The point at this or, if its own is lower, at its own schema."""
+    by = max(0, point.schema - schema)
+    if not by:
+        return point
+    return point._replace(
+        schema=schema, positive=lowered(point.positive, by), negative=lowered(point.negative, by)
+    )
+
+
+def native_sum(points: Sequence[NativeHistogramPoint]) -> NativeHistogramPoint:
+    """The sum of several points, at the lowest of their schemas, with the first one's labels."""
+    schema = min(point.schema for point in points)
+    points = [at_schema(point, schema) for point in points]
+    first = points[0]
+    return first._replace(
+        zero_threshold=max(point.zero_threshold for point in points),
+        zero_count=sum(point.zero_count for point in points),
+        positive=joined(*(point.positive for point in points)),
+        negative=joined(*(point.negative for point in points)),
+        sum=sum(point.sum for point in points),
+    )
+
+
+def joined(*sides: Buckets) -> Buckets:
+    """Buckets of one schema, added up."""
+    result: dict[int, int] = {}
+    for index, count in (bucket for side in sides for bucket in side):
+        result[index] = result.get(index, 0) + count
+    return tuple(sorted(result.items()))
+
+
+def to_classic(point: NativeHistogramPoint, bounds: Sequence[float] | None = None) -> HistogramPoint:
+    """A native histogram with explicit buckets; count and sum are exact.
+
+    Without ``bounds`` these are the limits of the populated native buckets, at the highest schema at which
+    there are at most :data:`MAX_CLASSIC_BUCKETS` of them: then the buckets are exact, too.
+    """
+    if bounds is None:
+        while len(point.positive) + len(point.negative) > MAX_CLASSIC_BUCKETS:
+            point = at_schema(point, point.schema - 1)
+    slices = list(_slices(point))
+    if bounds is None:
+        limits = {bound for _, *edges in slices for bound in edges if math.isfinite(bound)}
+        bounds = tuple(sorted(limits))
+    counts = [0] * (len(bounds) + 1)
+    for count, _, upper in slices:
+        counts[bisect_left(bounds, upper)] += count
+    exemplars = by_bucket(bounds, point.exemplars)
+    return HistogramPoint(point.labels, tuple(bounds), tuple(counts), point.sum, exemplars, point.created)
+
+
+def by_bucket(bounds: Sequence[float], exemplars: Iterable[Exemplar]) -> tuple[Exemplar | None, ...]:
+    """The newest exemplar of each bucket; empty if there is none at all."""
+    result: list[Exemplar | None] = [None] * (len(bounds) + 1)
+    for item in sorted(exemplars, key=lambda item: item.timestamp or 0):
+        result[bisect_left(bounds, item.value)] = item
+    return tuple(result) if any(result) else ()
+
+
+def _slices(point: NativeHistogramPoint) -> Iterable[tuple[int, float, float]]:
+    """Count, lower and upper limit of everything that was observed, ascending."""
+    for index, count in reversed(point.negative):
+        yield count, -limit(index, point.schema), -limit(index - 1, point.schema)
+    if point.zero_count:
+        yield point.zero_count, 0.0, 0.0
+    for index, count in point.positive:
+        yield count, limit(index - 1, point.schema), limit(index, point.schema)

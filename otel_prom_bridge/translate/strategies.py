@@ -1,0 +1,40 @@
+"""The four ways to translate names, and what they do, asked through predicates.
+
+https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk_exporters/prometheus.md#configuration
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class TranslationStrategy(enum.Enum):
+    """How OTel names become Prometheus names, by the specification's spelling.
+
+    ``TranslationStrategy(value)`` also takes the spellings of the declarative configuration:
+    ``underscore_escaping_with_suffixes``, ``no_translation/development``, ….
+
+    >>> TranslationStrategy("no_utf8_escaping_with_suffixes/development")
+    <TranslationStrategy.NO_UTF8_ESCAPING_WITH_SUFFIXES: 'NoUTF8EscapingWithSuffixes'>
+    """
+
+    UNDERSCORE_ESCAPING_WITH_SUFFIXES = "UnderscoreEscapingWithSuffixes"
+    UNDERSCORE_ESCAPING_WITHOUT_SUFFIXES = "UnderscoreEscapingWithoutSuffixes"
+    NO_UTF8_ESCAPING_WITH_SUFFIXES = "NoUTF8EscapingWithSuffixes"
+    NO_TRANSLATION = "NoTranslation"
+
+    @classmethod
+    def _missing_(cls, value: object) -> TranslationStrategy | None:
+        if not isinstance(value, str):
+            return None
+        return next((item for item in cls if value.removesuffix("/development") == item.name.lower()), None)
+
+    @property
+    def escapes(self) -> bool:
+        """Metric and label names are made legacy names; otherwise they stay as they are."""
+        return self.name.startswith("UNDERSCORE")
+
+    @property
+    def adds_suffixes(self) -> bool:
+        """Units, and ``_total`` for counters, are appended to metric names."""
+        return self.name.endswith("WITH_SUFFIXES")
