@@ -49,7 +49,8 @@ _TYPES = {
 # Tags, by message. Those of the first field, `name` or `label` or a number, are the same everywhere.
 _TEXT_1, _DOUBLE_1, _VARINT_1 = b"\x0a", b"\x09", b"\x08"
 _HELP, _TYPE, _METRIC, _UNIT = b"\x12", b"\x18", b"\x22", b"\x2a"  # MetricFamily 2 to 5
-_GAUGE, _COUNTER, _SUMMARY, _UNTYPED, _HISTOGRAM = b"\x12", b"\x1a", b"\x22", b"\x2a", b"\x3a"  # Metric 2-5, 7
+_GAUGE, _COUNTER, _SUMMARY, _UNTYPED = b"\x12", b"\x1a", b"\x22", b"\x2a"  # Metric 2 to 5
+_HISTOGRAM = b"\x3a"  # Metric 7
 _DOUBLE_2, _MESSAGE_2, _MESSAGE_3 = b"\x11", b"\x12", b"\x1a"
 _SCHEMA, _ZERO_THRESHOLD, _ZERO_COUNT = b"\x28", b"\x31", b"\x38"  # Histogram 5 to 7
 _NEGATIVE, _POSITIVE = (b"\x4a", b"\x52"), (b"\x62", b"\x6a")  # Histogram: span and delta, 9, 10, 12, 13
@@ -64,6 +65,10 @@ _MAX_GAP = 2
 
 def _encoded(number: int) -> bytes:
     """A varint: seven bits at a time, the lowest first, with the eighth set in all but the last."""
+    if 0x80 <= number < 0x4000:  # the sizes that counts mostly have: twice as fast as the loop
+        return bytes((number & 0x7F | 0x80, number >> 7))
+    if 0x4000 <= number < 0x200000:
+        return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
     result = bytearray()
     while number > 0x7F:
         result.append(number & 0x7F | 0x80)
@@ -106,9 +111,19 @@ def _metric(content: bytes) -> bytes:
     return (_METRICS[size] if size < _SMALL else _METRIC + _varint(size)) + content
 
 
+@lru_cache(maxsize=1024)  # there are few names, and many series
+def _label_name(name: str) -> bytes:
+    """The name of a LabelPair and the tag of its value."""
+    return _field(_TEXT_1, name.encode()) + _MESSAGE_2
+
+
 def _label_pairs(labels: Labels) -> bytes:
-    pairs = (_field(_TEXT_1, name.encode()) + _field(_MESSAGE_2, value.encode()) for name, value in labels)
-    return b"".join([_field(_TEXT_1, pair) for pair in pairs])
+    pairs: list[bytes] = []
+    for name, value in labels:
+        text = value.encode()
+        pair = _label_name(name) + _varint(len(text)) + text
+        pairs += (_TEXT_1, _varint(len(pair)), pair)
+    return b"".join(pairs)
 
 
 def _timestamp(tag: bytes, seconds: float) -> bytes:
@@ -116,8 +131,8 @@ def _timestamp(tag: bytes, seconds: float) -> bytes:
     # would make .123 of .124 by them.
     whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
     # A negative int64 is written as if it were unsigned.
-    content = _VARINT_1 + _varint(whole % (1 << 64))
-    return _field(tag, content + (b"\x10" + _varint(micros * 1000) if micros else b""))
+    content = _VARINT_1 + _encoded(whole if whole >= 0 else whole % (1 << 64))
+    return _field(tag, content + b"\x10" + _encoded(micros * 1000))
 
 
 @lru_cache(maxsize=1024)  # many series begin at the same time, and one keeps its own while its value changes
@@ -192,7 +207,8 @@ class ProtobufWriter:
 
 
 def _message(header: bytes, points: Sequence[bytes]) -> Iterable[bytes]:
-    return (_varint(len(header) + sum(map(len, points))), header, *points) if points else ()
+    size = _varint(len(header) + sum(map(len, points)))
+    return chain((size, header), points) if points else ()
 
 
 def _single(tag: bytes) -> Callable[[GaugePoint | UnknownPoint, bytes], bytes]:
@@ -253,10 +269,14 @@ def _histogram() -> Callable[[HistogramPoint | NativeHistogramPoint, bytes], byt
     return render
 
 
+# How a bucket with a count of so many bytes begins; its bound takes nine.
+_BUCKET_HEADS = tuple(_MESSAGE_3 + _VARINTS[1 + size + 9] + _VARINT_1 for size in range(11))
+
+
 def _bucket(count: int) -> bytes:
-    """A bucket up to its bound, which takes nine bytes."""
-    number = _varint(count)
-    return _MESSAGE_3 + _VARINTS[1 + len(number) + 9] + _VARINT_1 + number
+    """A bucket up to its bound."""
+    number = _encoded(count)
+    return _BUCKET_HEADS[len(number)] + number
 
 
 _BUCKETS = tuple(map(_bucket, range(_SMALL)))
