@@ -20,7 +20,6 @@ from opentelemetry.sdk.metrics import (
 )
 from opentelemetry.sdk.metrics import _Gauge as Gauge  # the SDK's public name for it
 
-from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.translate.points import Meaning, Shape, Stream
 
@@ -63,10 +62,3 @@ def stream_limit(given: Mapping[type, int] | None, max_series: int) -> Callable[
         return max((chosen[kind] for kind in classes if kind in chosen), default=max_series)
 
     return limit
-
-
-def checked_max_series(key: str, value: object) -> int:
-    """The value if it is a positive whole number; else :class:`ConfigurationError`."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigurationError(key, value, "a whole number of at least 1")
-    return value

@@ -22,15 +22,15 @@ from opentelemetry.sdk.metrics.export import (
 )
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from otel_prom_bridge.checks import BOOLEAN, BOUNDS, LIMITS, POSITIVE, STRATEGY, STRING
 from otel_prom_bridge.collector import BridgeCollector
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.errors import ConfigurationError, TranslationError
-from otel_prom_bridge.exposition import Exposer, Exposition
+from otel_prom_bridge.errors import TranslationError
+from otel_prom_bridge.exposition import Exposer, Exposition, Options
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.limits import (
     DEFAULT_MAX_SERIES,
     INSTRUMENTS,
-    checked_max_series,
     sdk_limits,
     stream_limit,
 )
@@ -73,6 +73,9 @@ class PrometheusMetricReader(MetricReader):
             specification spelling.
         max_series_per_metric: the number of series that one stream may have. Points with further attribute
             sets go to one series labelled ``otel_metric_overflow="true"``, so sums stay exact.
+        created_timestamps: say when each counter and histogram began, as ``_created`` lines of OpenMetrics.
+        exponential_histogram_bounds: the buckets that exponential histograms get in formats without native
+            histograms (text, OpenMetrics). None for the limits of their own buckets, at most 20 of them.
 
     Raises:
         ConfigurationError: an option has a value that cannot work.
@@ -90,26 +93,33 @@ class PrometheusMetricReader(MetricReader):
         translation_strategy: TranslationStrategy
         | str = TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES,
         max_series_per_metric: int = DEFAULT_MAX_SERIES,
+        created_timestamps: bool = False,
+        exponential_histogram_bounds: Sequence[float] | None = None,
     ) -> None:
-        max_series = checked_max_series("max_series_per_metric", max_series_per_metric)
+        max_series = POSITIVE.value("max_series_per_metric", max_series_per_metric)
+        limits = LIMITS.value("cardinality_limits", cardinality_limits or {})
+        bounds = exponential_histogram_bounds
+        if bounds is not None:
+            bounds = BOUNDS.value("exponential_histogram_bounds", bounds)
+        created = BOOLEAN.value("created_timestamps", created_timestamps)
         translation = Translation(
-            strategy=_checked_strategy(translation_strategy),
-            prefix=_checked_prefix(prefix),
+            strategy=STRATEGY.value("translation_strategy", translation_strategy),
+            prefix=STRING.value("prefix", prefix),
             scope_info_enabled=scope_info_enabled,
             resource_attribute_filter=resource_attribute_filter,
         )
         super().__init__(
             preferred_temporality=_TEMPORALITY,
-            cardinality_limits=sdk_limits(cardinality_limits, max_series),
+            cardinality_limits=sdk_limits(limits, max_series),
         )
         self._findings = Findings()
         self._store = Store(
             translation=translation,
-            limit=stream_limit(cardinality_limits, max_series),
+            limit=stream_limit(limits, max_series),
             findings=self._findings,
             target_info=not disable_target_info,
         )
-        self._exposer = Exposer(findings=self._findings)
+        self._exposer = Exposer(findings=self._findings, options=Options(created, bounds))
         self._collecting = threading.Lock()
         self._collecting_thread: int | None = None
         self._received = False
@@ -217,17 +227,3 @@ class PrometheusMetricReader(MetricReader):
             finally:
                 self._collecting_thread = None
         return True
-
-
-def _checked_prefix(value: object) -> str:
-    if not isinstance(value, str):
-        raise ConfigurationError("prefix", value, "a string")
-    return value
-
-
-def _checked_strategy(value: TranslationStrategy | str) -> TranslationStrategy:
-    try:
-        return TranslationStrategy(value)
-    except ValueError:
-        allowed = ", ".join(repr(strategy.value) for strategy in TranslationStrategy)
-        raise ConfigurationError("translation_strategy", value, f"one of {allowed}") from None

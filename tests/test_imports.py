@@ -18,7 +18,7 @@ LAYERS = (
     ("merging",),
     ("translate", "exposition"),
     ("accumulators", "limits", "collector"),
-    ("catalog", "registry"),
+    ("catalog", "registry", "checks"),
     ("store",),
     ("reader", "endpoint"),
     ("bridge",),

@@ -1,0 +1,197 @@
+"""What an option may be: one check per type of value, whichever way the value came.
+
+A value comes as a Python object (from an argument, or from YAML, which has the same types) or as text (from
+an environment variable). Text is only *read* here, into what YAML would have held; the check is one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.limits import INSTRUMENTS
+from otel_prom_bridge.translate.strategies import TranslationStrategy
+
+Filter: TypeAlias = Callable[[str], bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """A type of value.
+
+    ``check`` gives what the reader takes, or raises ValueError, TypeError or OverflowError. ``read`` makes of
+    text what ``check`` takes; text that makes no sense it may hand on, to be refused there.
+    """
+
+    allowed: str
+    check: Callable[[Any], Any]
+    read: Callable[[str], object]
+    allowed_text: str = ""
+
+    def value(self, key: str, value: object) -> Any:
+        """The checked value; raises :class:`ConfigurationError`."""
+        try:
+            return self.check(value)
+        except (ValueError, TypeError, OverflowError):
+            raise ConfigurationError(key, value, self.allowed) from None
+
+    def text(self, key: str, text: str) -> Any:
+        """The checked value that this text stands for; raises :class:`ConfigurationError`."""
+        try:
+            return self.check(self.read(text))
+        except (ValueError, TypeError, OverflowError):
+            raise ConfigurationError(key, text, self.allowed_text or self.allowed) from None
+
+
+def _string(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    value.encode()  # a lone surrogate could not be written
+    return value
+
+
+def _host(value: object) -> str:
+    if not _string(value).strip():  # to the socket that would be all addresses of the machine
+        raise ValueError
+    return _string(value).strip()
+
+
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _whole(lowest: int, highest: float = math.inf) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise TypeError
+        if not lowest <= value <= highest:
+            raise ValueError
+        return value
+
+    return check
+
+
+def _read_whole(text: str) -> object:
+    # Nothing but digits: int() also takes "+80", "9_464" and digits of other scripts.
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else text
+
+
+def _bounds(value: object) -> tuple[float, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        raise TypeError
+    if any(isinstance(item, bool) or not isinstance(item, int | float) for item in value):
+        raise TypeError
+    bounds = tuple(map(float, value))
+    if not all(map(math.isfinite, bounds)) or any(b <= a for a, b in pairwise(bounds)):
+        raise ValueError
+    return bounds
+
+
+# The keys of the declarative configuration's `cardinality_limits`: counter, observable_up_down_counter, ….
+_BY_NAME = {
+    re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__.lstrip("_")).lower(): kind for kind in INSTRUMENTS
+}
+_LIMIT_KEYS = ", ".join(f"'{name}'" for name in (*_BY_NAME, "default"))
+
+
+def _limits(value: object) -> dict[type, int]:
+    if not isinstance(value, Mapping):
+        raise TypeError
+    given = {key: _whole(1)(limit) for key, limit in value.items() if limit is not None}
+    default = given.pop("default", None)
+    limits = {} if default is None else dict.fromkeys(INSTRUMENTS, default)
+    for key, limit in given.items():
+        kind = _BY_NAME.get(key, key)
+        if kind not in INSTRUMENTS:
+            raise ValueError
+        limits[kind] = limit
+    return limits
+
+
+def _read_limits(text: str) -> dict[str, object]:
+    pairs = (item.partition("=") for item in text.split(","))
+    return {key.strip(): _read_whole(value.strip()) for key, _, value in pairs}
+
+
+def _patterns(value: object) -> Filter:
+    """A filter of attribute keys.
+
+    ``IncludeExclude`` of the declarative configuration: case matters, ``?`` is one character and ``*`` any
+    number of them, what is excluded beats what is included, and without ``included`` all keys are.
+    https://github.com/open-telemetry/opentelemetry-configuration/blob/main/schema/common.yaml
+    """
+    if not isinstance(value, Mapping) or not value.keys() <= {"included", "excluded"}:
+        raise TypeError
+    included, excluded = (_glob(value.get(key)) for key in ("included", "excluded"))
+
+    def chosen(key: str) -> bool:
+        if excluded is not None and excluded.fullmatch(key):
+            return False
+        return included is None or included.fullmatch(key) is not None
+
+    return chosen
+
+
+def _glob(patterns: object) -> re.Pattern[str] | None:
+    if patterns is None:
+        return None
+    if not isinstance(patterns, Sequence) or isinstance(patterns, str | bytes) or not patterns:
+        raise TypeError
+    # Not fnmatch: it gives [...] a meaning, and folds the case on some systems.
+    if not all(patterns):
+        raise ValueError
+    escaped = (re.escape(_string(item)).replace(r"\*", ".*").replace(r"\?", ".") for item in patterns)
+    return re.compile("|".join(escaped), re.DOTALL)
+
+
+def _read_patterns(text: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for item in _items(text):
+        key = "excluded" if item.startswith("!") else "included"
+        found.setdefault(key, []).append(item.removeprefix("!").strip())
+    return found
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",")]
+
+
+STRING = Check(allowed="a string", check=_string, read=str)
+HOST = Check(allowed="a host name or an IP address", check=_host, read=str)
+PORT = Check(allowed="a whole number from 0 to 65535", check=_whole(0, 65535), read=_read_whole)
+POSITIVE = Check(allowed="a whole number of at least 1", check=_whole(1), read=_read_whole)
+BOOLEAN = Check(
+    allowed="true or false",
+    check=_boolean,
+    read=lambda text: {"true": True, "false": False}.get(text.lower(), text),
+)
+STRATEGY = Check(
+    allowed="one of " + ", ".join(repr(strategy.value) for strategy in TranslationStrategy),
+    check=TranslationStrategy,
+    read=str,
+)
+BOUNDS = Check(
+    allowed="a list of finite numbers, each greater than the one before",
+    allowed_text="finite numbers, each greater than the one before, separated by commas",
+    check=_bounds,
+    read=lambda text: [float(item) for item in _items(text)],
+)
+LIMITS = Check(
+    allowed=f"a mapping of {_LIMIT_KEYS} to whole numbers of at least 1",
+    allowed_text="like 'counter=500,default=1000': " + _LIMIT_KEYS + " with whole numbers of at least 1",
+    check=_limits,
+    read=_read_limits,
+)
+PATTERNS = Check(
+    allowed="a mapping with 'included' or 'excluded' or both, lists of patterns with '*' and '?'",
+    allowed_text="patterns with '*' and '?', separated by commas; those that exclude begin with '!'",
+    check=_patterns,
+    read=_read_patterns,
+)
