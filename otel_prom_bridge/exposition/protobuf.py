@@ -97,7 +97,7 @@ def _zigzag(number: int) -> bytes:
 def _double(value: float) -> bytes:
     try:
         return _pack(value)
-    except OverflowError:  # an int that no float can hold; text says +Inf or -Inf then, too
+    except struct.error:  # an int that no float can hold, for which text says +Inf or -Inf, too
         return _pack(math.inf if value > 0 else -math.inf)
 
 
