@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from otel_prom_bridge.accumulators import ExponentialSeries, HistogramSeries, NumberSeries, Series
 from otel_prom_bridge.catalog import Catalog, Family, Slot
-from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.errors import TranslationError
+from otel_prom_bridge.diagnostics import Conflict, Findings
+from otel_prom_bridge.errors import ConflictError, TranslationError
 from otel_prom_bridge.families import InfoPoint, Kind, MetricFamily
 from otel_prom_bridge.translate import Attributes, Translation
-from otel_prom_bridge.translate.labels import valid_unicode
+from otel_prom_bridge.translate.labels import label_value, valid_unicode
 from otel_prom_bridge.translate.points import Shape, SourcePoint, Stream
 from otel_prom_bridge.translate.units import unit_words
 
@@ -60,15 +60,23 @@ class _StreamRecord:
         # only holds what `resolve` found the slow way.
         self.by_items: dict[tuple[object, ...], Series] = {}
 
-    def resolve(self, attributes: Mapping[str, object] | None) -> Series:
+    def find(self, point: SourcePoint) -> Series:
+        """The series of a point's attribute set."""
+        attributes = point.attributes
+        try:
+            return self.by_items[(*attributes, *(v := attributes.values()), *map(type, v))]  # type: ignore[union-attr,misc]
+        except (KeyError, TypeError, AttributeError):
+            return self.resolve(point)
+
+    def resolve(self, point: SourcePoint) -> Series:
         """The series of an attribute set, made if there is none; past the limit, the overflow series."""
-        attributes = attributes or {}
+        attributes = point.attributes or {}
         key = _identity(attributes)
         series = self.series.get(key)
         if series is None:
             if len(self.series) >= self.limit:
-                return self._overflow()
-            series = self.series[key] = self._new_series(attributes)
+                return self._overflow(point)
+            series = self.series[key] = self._new_series(attributes, point)
         values = attributes.values()
         types = tuple(map(type, values))
         if _PLAIN.issuperset(types):
@@ -86,14 +94,17 @@ class _StreamRecord:
             self.by_items = {key: series for key, series in alive if series.seen != _GONE}
         return list(gone.values())
 
-    def _overflow(self) -> Series:
+    def _overflow(self, point: SourcePoint) -> Series:
         key = _identity(OVERFLOW_ATTRIBUTES)
         if key not in self.series:
-            self.series[key] = self._new_series(OVERFLOW_ATTRIBUTES)
+            self.series[key] = self._new_series(OVERFLOW_ATTRIBUTES, point)
         return self.series[key]
 
-    def _new_series(self, attributes: Mapping[str, object]) -> Series:
-        return _SERIES[self.key.meaning.shape](self, dict(attributes))
+    def _new_series(self, attributes: Mapping[str, object], point: SourcePoint) -> Series:
+        series = _SERIES[self.key.meaning.shape](self, dict(attributes))
+        if point.start_time_unix_nano is not None:
+            series.created = point.start_time_unix_nano / 1_000_000_000
+        return series
 
 
 class Store:
@@ -196,15 +207,14 @@ class Store:
             )
 
     def _accumulate(self, record: _StreamRecord, points: Sequence[SourcePoint]) -> None:
-        # The loop that runs once per changed series and scrape: its look-up is spelled out for speed.
+        # The loop that runs once per changed series and scrape: `find` is spelled out for speed.
         by_items, changed = record.by_items, self._changed
         for point in points:
             attributes = point.attributes
             try:
                 series = by_items[(*attributes, *(v := attributes.values()), *map(type, v))]  # type: ignore[union-attr,misc]
             except (KeyError, TypeError, AttributeError):  # new, not hashable, or None
-                series = record.resolve(attributes)
-                _note_start(series, point)
+                series = record.resolve(point)
             try:
                 series.add(point)
             except Exception as error:
@@ -216,8 +226,7 @@ class Store:
     def _replace(self, record: _StreamRecord, points: Sequence[SourcePoint]) -> None:
         collection = self._collection
         for point in points:
-            series = record.resolve(point.attributes)
-            _note_start(series, point)
+            series = record.find(point)
             again = series.seen == collection
             try:
                 if again and record.key.meaning.additive:
@@ -252,11 +261,7 @@ class Store:
             labels = self._translation.labels(record.key, series.attributes, record.common)
         except TranslationError as error:
             record.rejected = True
-            self._findings.report(
-                ("rejected", record.key.name, record.key.scope.name),
-                "metric %r of scope %r is not exported: %s; rename one of them with an SDK View",
-                *(record.key.name, record.key.scope.name, error),
-            )
+            self._report_rejected(record.key, error)
             return None
         except Exception as error:  # a fault of ours: this series waits
             self._report_point(record, error)
@@ -278,6 +283,14 @@ class Store:
             )
         )
 
+    def _report_rejected(self, key: Stream, error: TranslationError) -> None:
+        what = f"{key.meaning.kind.value} {key.name!r} of scope {key.scope.name!r}"
+        if isinstance(error, ConflictError):
+            reason = f"{error}; rename one of them with an SDK View"
+            self._findings.conflict(Conflict(self._translation.name(key), what, reason))
+        else:
+            self._findings.report(("rejected", what), "not exported: %s: %s", what, error)
+
     def _report_point(self, record: _StreamRecord, error: Exception) -> None:
         self._findings.report(
             ("point", record.key.name, type(error)),
@@ -286,11 +299,10 @@ class Store:
         )
 
 
-def _note_start(series: Series, point: SourcePoint) -> None:
-    if series.created is None and point.start_time_unix_nano is not None:
-        series.created = point.start_time_unix_nano / 1_000_000_000
-
-
 def _identity(attributes: Mapping[str, object]) -> str:
-    # repr() tells 1, True, 1.0 and "1" apart, as the SDK does, and gives NaN one identity.
-    return repr(sorted(attributes.items(), key=lambda item: item[0]))
+    items = sorted(attributes.items(), key=lambda item: item[0])
+    try:
+        # repr() tells 1, True, 1.0 and "1" apart, as the SDK does, and gives NaN one identity.
+        return repr(items)
+    except Exception:  # an integer of too many digits, an object whose repr() fails
+        return repr([(key, label_value(value)) for key, value in items])

@@ -34,7 +34,9 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                 parse(result.content_type, result.body)
             except ValueError as error:
                 faults.append(f"{error!r} in\n{result.body.decode()}")
-            if result.content_type.startswith("text/") and len(texts) < PROMTOOL_RUNS_PER_TEST:
+            # Debian's promtool is older than quoted names.
+            quoted = result.content_type.endswith("escaping=allow-utf-8")
+            if result.content_type.startswith("text/") and not quoted and len(texts) < PROMTOOL_RUNS_PER_TEST:
                 texts.append(result.body)
         return result
 

@@ -174,7 +174,7 @@ DERIVED = [
     (":", "", "counter", "", ":_total"),
     # names that only an SDK view can make
     ("", "", "gauge", "", "U__"),
-    ("___", "", "gauge", "", "U___5f__5f__5f_"),
+    ("___", "", "gauge", "", "U________"),
     ("火", "s", "counter", "", "U___706b__seconds_total"),
     ("foo\nbar", "", "gauge", "", "foo_bar"),
     ("foo\ud800", "", "gauge", "", "foo"),

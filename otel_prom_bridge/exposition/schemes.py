@@ -19,7 +19,7 @@ from itertools import compress
 from operator import is_not
 from typing import Any, NamedTuple
 
-from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.families import (
     CounterPoint,
     Exemplar,
@@ -60,7 +60,8 @@ def is_legacy_label(name: str) -> bool:
 def escaped(name: str, scheme: Escaping, *, label: bool = False) -> str:
     """A metric's name, or a label's, under a scheme; a legacy name is never changed.
 
-    A colon is a legacy character in metric names only.
+    A colon is a legacy character in metric names only, and Prometheus keeps labels that begin with two
+    underscores for itself: such a result gets the prefix ``exported_``.
 
     >>> [escaped("http.status", scheme) for scheme in Escaping]
     ['http.status', 'http_status', 'http_dot_status', 'U__http_2e_status']
@@ -73,13 +74,13 @@ def escaped(name: str, scheme: Escaping, *, label: bool = False) -> str:
     characters = list(zip(name, legacy, strict=True))
     match scheme:
         case Escaping.UNDERSCORES:
-            return "".join(c if ok else "_" for c, ok in characters)
+            result = "".join(c if ok else "_" for c, ok in characters)
         case Escaping.DOTS:
             special = {".": "_dot_", "_": "__"}
-            return "".join(special.get(c, c if ok else "__") for c, ok in characters)
+            result = "".join(special.get(c, c if ok else "__") for c, ok in characters)
         case _:
-            spelled = (c if ok and c != "_" else _value(c) for c, ok in characters)
-            return "U__" + "".join(spelled)
+            result = "U__" + "".join(c if ok and c != "_" else _value(c) for c, ok in characters)
+    return f"exported_{result}" if label and result.startswith("__") else result
 
 
 def _value(character: str) -> str:
@@ -113,7 +114,7 @@ class Escaper:
             return families
         before, result = self._last
         if families != before:
-            result = self._distinct([self._family(family) for family in families])
+            result = self._distinct(families)
             self._last = (families, result)
         return result
 
@@ -154,25 +155,28 @@ class Escaper:
             found.setdefault(escaped(name, self._scheme, label=True), []).append(value)
         return tuple(sorted((name, ";".join(values)) for name, values in found.items()))
 
-    def _distinct(self, families: list[MetricFamily]) -> tuple[MetricFamily, ...]:
+    def _distinct(self, families: tuple[MetricFamily, ...]) -> tuple[MetricFamily, ...]:
         result: dict[str, MetricFamily] = {}
         owners: dict[str, str] = {}
-        for family in families:
+        for original in families:
+            family = self._family(original)
             claimed = claimed_names(family.name, family.kind)
             known = result.get(family.name)
             if known is not None and known.kind is family.kind:
                 points = [*known.points, *family.points]
                 result[family.name] = _family(known, family.name, points)
+                self._report(original, family, "as a metric of its own", "its series are merged with those")
             elif owners.keys().isdisjoint(claimed):
                 owners.update(dict.fromkeys(claimed, family.name))
                 result[family.name] = family
             else:
-                self._findings.report(
-                    ("escaping", self._scheme, family.name),
-                    "metric %r is left out for scrapers that ask for escaping=%s: its name is taken there",
-                    *(family.name, self._scheme.value),
-                )
+                self._report(original, family, "at all", "what came first is kept")
         return tuple(result.values())
+
+    def _report(self, original: MetricFamily, family: MetricFamily, how: str, instead: str) -> None:
+        reason = f"another metric has its name under escaping={self._scheme.value}, {instead}"
+        what = f"{family.kind.value} {original.name!r} {how}"
+        self._findings.conflict(Conflict(family.name, what, reason))
 
 
 def _family(like: MetricFamily, name: str, points: Sequence[Point]) -> MetricFamily:

@@ -43,20 +43,26 @@ def label_value(value: object) -> str:
 
     Strings as they are, ``true``/``false``, numbers as JSON, ``NaN``/``Infinity``/``-Infinity``, bytes as
     Base64, None as the empty string, arrays and maps as JSON. Lone surrogates, which no encoding can
-    carry, become U+FFFD. Types that OTel does not know use ``str()``.
+    carry, become U+FFFD. Types that OTel does not know use ``str()``. What cannot be printed at all (an
+    integer of too many digits, an object whose ``str()`` fails) is hexadecimal or ``<type name>``.
     """
+    try:
+        return valid_unicode(_text(value))
+    except Exception:
+        return hex(value) if isinstance(value, int) else f"<{type(value).__name__}>"
+
+
+def _text(value: object) -> str:
     if isinstance(value, str):
-        text = str.__str__(value)  # of a member of a string enum: its value, not its name
-    elif value is None:
-        text = ""
-    elif isinstance(value, (int, float, bytes, bytearray)):
+        return str.__str__(value)  # of a member of a string enum: its value, not its name
+    if value is None:
+        return ""
+    if isinstance(value, (int, float, bytes, bytearray)):
         plain = _json_value(value)
-        text = plain if isinstance(plain, str) else json.dumps(plain)
-    elif isinstance(value, (Mapping, Sequence)):
-        text = json.dumps(_json_value(value), ensure_ascii=False)
-    else:
-        text = str(value)
-    return valid_unicode(text)
+        return plain if isinstance(plain, str) else json.dumps(plain)
+    if isinstance(value, (Mapping, Sequence)):
+        return json.dumps(_json_value(value), ensure_ascii=False)
+    return str(value)
 
 
 def valid_unicode(text: str) -> str:
@@ -89,7 +95,8 @@ def labels(
     for key, value in attributes:
         # "NoTranslation … leaves label names unaltered"; an empty one cannot be a label at all.
         name = label_name(key) if escape else valid_unicode(key) or "_"
-        if name in reserved:
+        # Prometheus reserves names that begin with two underscores; a __name__ would break the scrape.
+        if name in reserved or name.startswith("__"):
             name = f"exported_{name}"
         found.setdefault(name, []).append((key, label_value(value)))
     return tuple(sorted((name, _joined(values)) for name, values in found.items()))

@@ -76,4 +76,4 @@ def _spelled_out(name: str) -> str:
     # A name without a single usable character would be empty or "_". Such names can come from SDK views,
     # which do not validate. otlptranslator refuses them; we keep the data, under the reversible spelling
     # that Prometheus' own `values` escaping uses.
-    return "U__" + "".join(f"_{ord(c):x}_" for c in name)
+    return "U__" + "".join("__" if c == "_" else f"_{ord(c):x}_" for c in name)
