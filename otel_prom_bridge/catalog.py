@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from otel_prom_bridge.accumulators import Series
-from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
 from otel_prom_bridge.families import Kind, Labels, MetricFamily, Point, claimed_names
 from otel_prom_bridge.merging import merged
@@ -135,12 +135,14 @@ class Catalog:
             family = self._families[name] = Family(wanted)
         elif family.kind is not kind:
             raise ConflictError(f"{name!r} is a {family.kind.value} already, not a {kind.value}")
-        elif (family.empty.help, family.empty.unit) != (wanted.help, wanted.unit):
-            self._findings.report(
-                ("metadata", name),
-                "metric %r has several descriptions or units; keeping %r in %r, dropping %r in %r",
-                *(name, family.empty.help, family.empty.unit, wanted.help, wanted.unit),
-            )
+        kept = family.empty
+        for what, first, later in (
+            ("description", kept.help, wanted.help),
+            ("unit", kept.unit, wanted.unit),
+        ):
+            if first != later:
+                reason = f"the first one is kept: {first!r}"
+                self._findings.conflict(Conflict(name, f"the {what} {later!r}", reason))
         return family
 
     def freeze(self) -> tuple[MetricFamily, ...]:

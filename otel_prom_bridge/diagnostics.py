@@ -1,4 +1,4 @@
-"""Warnings that are said once.
+"""Warnings that are said once, and conflicts of names, which are also kept.
 
 A scrape runs every few seconds for the life of the process, so whatever it finds wrong it finds again
 and again. Each finding is logged the first time only: the host's log belongs to the host.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable
+from dataclasses import dataclass
 
 logger = logging.getLogger("otel_prom_bridge")
 
@@ -16,15 +17,47 @@ logger = logging.getLogger("otel_prom_bridge")
 MAX_FINDINGS = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Something that is not shown, or not by itself, because of conflicting names.
+
+    ``metric`` is the Prometheus name that is in conflict, ``dropped`` what is not shown under it, ``reason``
+    why, and what is shown instead.
+    """
+
+    metric: str
+    dropped: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"metric {self.metric!r}: not shown: {self.dropped}; {self.reason}"
+
+
 class Findings:
     """Logs each finding once, to the logger ``otel_prom_bridge``, at level WARNING."""
 
     def __init__(self) -> None:
         self._seen: set[Hashable] = set()
+        self._conflicts: list[Conflict] = []
+
+    @property
+    def conflicts(self) -> list[Conflict]:
+        """The conflicts that were reported, in the order in which they were found."""
+        return list(self._conflicts)
 
     def report(self, finding: Hashable, message: str, *args: object) -> None:
         """Log ``message % args`` unless ``finding`` was reported before. Never raises."""
+        if self._is_new(finding):
+            logger.warning(message, *args)
+
+    def conflict(self, conflict: Conflict) -> None:
+        """Keep and log a conflict unless it was reported before. Never raises."""
+        if self._is_new(conflict):
+            self._conflicts.append(conflict)
+            logger.warning("%s", conflict)
+
+    def _is_new(self, finding: Hashable) -> bool:
         if finding in self._seen or len(self._seen) >= MAX_FINDINGS:
-            return
+            return False
         self._seen.add(finding)
-        logger.warning(message, *args)
+        return True
