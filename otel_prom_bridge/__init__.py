@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from otel_prom_bridge.bridge import Bridge, start
+from otel_prom_bridge.diagnostics import Conflict
 from otel_prom_bridge.endpoint import (
     MetricsServer,
     make_asgi_app,
@@ -26,6 +27,7 @@ __all__ = [
     "PrometheusMetricReader",
     "TranslationStrategy",
     "Exposition",
+    "Conflict",
     "start_http_server",
     "MetricsServer",
     "make_wsgi_app",

@@ -24,7 +24,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from otel_prom_bridge.checks import BOOLEAN, BOUNDS, LIMITS, POSITIVE, STRATEGY, STRING
 from otel_prom_bridge.collector import BridgeCollector
-from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import TranslationError
 from otel_prom_bridge.exposition import Exposer, Exposition, Options
 from otel_prom_bridge.families import MetricFamily
@@ -162,6 +162,13 @@ class PrometheusMetricReader(MetricReader):
         """Collect, and return the families of this reader as they are now."""
         self._collect_into_store()
         return self._store.families()
+
+    def conflicts(self) -> list[Conflict]:
+        """What scrapes so far left out or merged because of conflicting names: types, comments, escaping.
+
+        Each was logged once, when it was found. Collects nothing.
+        """
+        return self._findings.conflicts
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Collect now, so that nothing recorded so far waits in the SDK. Exposes nothing."""

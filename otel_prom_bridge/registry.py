@@ -18,7 +18,7 @@ from prometheus_client.samples import Exemplar as ClientExemplar
 from prometheus_client.samples import Sample
 
 from otel_prom_bridge.collector import BridgeCollector
-from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.families import (
     CounterPoint,
     Exemplar,
@@ -57,11 +57,8 @@ def registry_families(
                 claimed |= names
                 result.append(family)
             else:
-                findings.report(
-                    ("registry", family.name),
-                    "metric %r of the prometheus_client registry is left out: its name is taken",
-                    family.name,
-                )
+                what = f"{family.kind.value} {family.name!r} of the prometheus_client registry"
+                findings.conflict(Conflict(family.name, what, "its name is taken"))
     return result
 
 
