@@ -146,8 +146,12 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(executable: str, folder: Path, targets: Mapping[str, str]) -> Iterator[Prometheus]:
+def prometheus(
+    executable: str, folder: Path, targets: Mapping[str, str], *, features: Sequence[str] = ()
+) -> Iterator[Prometheus]:
     """Run a Prometheus that scrapes ``targets`` (``host:port`` by job name) every second.
+
+    It stores exemplars; ``features`` are what else to enable, by the names of ``--enable-feature``.
 
     Its first scrape comes about five seconds after the start, whatever the interval: targets are discovered
     at that pace.
@@ -166,7 +170,7 @@ def prometheus(executable: str, folder: Path, targets: Mapping[str, str]) -> Ite
         f"--config.file={path}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address={address}",
-        "--enable-feature=exemplar-storage",
+        f"--enable-feature={','.join(('exemplar-storage', *features))}",
         "--log.level=warn",
     ]
     with running(command, log=folder / "prometheus.log") as server:

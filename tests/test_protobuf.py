@@ -285,13 +285,15 @@ def test_native_exemplars_have_timestamps() -> None:
     assert [exemplar.timestamp.seconds for exemplar in histogram.exemplars] == [1700000000]
 
 
-@pytest.mark.parametrize("timestamp", [0.0, -1.25, 0.999999999, 1700000000.124, 1700000000.125])
-def test_timestamps_are_cut_at_the_millisecond_that_text_shows(timestamp: float) -> None:
+@pytest.mark.parametrize(
+    "timestamp", [0.0, -1.25, 0.0004, 0.9996, 1700000000.124, 1700000000.1246, 1700000000.9996]
+)
+def test_timestamps_are_the_millisecond_that_text_shows(timestamp: float) -> None:
     """Prometheus cuts at the millisecond; it must get the one that is nearest to the float."""
     point = CounterPoint((), 1, EXEMPLAR._replace(timestamp=timestamp))
     found = one(Kind.COUNTER, point).metric[0].counter.exemplar.timestamp
     assert 0 <= found.nanos < 10**9
-    assert found.seconds * 1000 + found.nanos // 10**6 == math.floor(round(timestamp, 6) * 1000)
+    assert f"{(found.seconds * 1000 + found.nanos // 10**6) / 1000:.3f}" == f"{timestamp:.3f}"
 
 
 def test_classic_and_native_histograms_of_one_family_are_in_messages_of_their_own() -> None:
@@ -472,14 +474,14 @@ def check_one_exemplar(found: Any, exemplar: Exemplar) -> None:
     assert same(found.value, exemplar.value)
     assert found.HasField("timestamp") == (exemplar.timestamp is not None)
     if exemplar.timestamp is not None:
-        assert seconds(found.timestamp) == pytest.approx(exemplar.timestamp, abs=2e-6, rel=0)
+        assert seconds(found.timestamp) == pytest.approx(exemplar.timestamp, abs=1e-5, rel=0)
 
 
 def check_start(owner: Any, created: float | None) -> None:
     """The owner has this start time, or none."""
     assert owner.HasField("start_timestamp") == (created is not None)
     if created is not None:
-        assert seconds(owner.start_timestamp) == pytest.approx(created, abs=2e-6, rel=0)
+        assert seconds(owner.start_timestamp) == pytest.approx(created, abs=1e-5, rel=0)
 
 
 def as_float(value: float) -> float:

@@ -127,12 +127,12 @@ def _label_pairs(labels: Labels) -> bytes:
 
 
 def _timestamp(tag: bytes, seconds: float) -> bytes:
-    # To the microsecond: the nanoseconds of a float are noise, and Prometheus, which cuts at the millisecond,
-    # would make .123 of .124 by them.
-    whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
+    # To the nearest millisecond, as text has it: Prometheus cuts there, and an exemplar that it gets in both
+    # formats should be the same one.
+    whole, millis = divmod(round(seconds * 1000), 1000)
     # A negative int64 is written as if it were unsigned.
     content = _VARINT_1 + _encoded(whole if whole >= 0 else whole % (1 << 64))
-    return _field(tag, content + b"\x10" + _encoded(micros * 1000))
+    return _field(tag, content + b"\x10" + _encoded(millis * 1_000_000))
 
 
 @lru_cache(maxsize=1024)  # many series begin at the same time, and one keeps its own while its value changes
