@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Unpack
 
 from opentelemetry import metrics
-from opentelemetry.sdk.environment_variables import (
-    OTEL_EXPORTER_PROMETHEUS_HOST,
-    OTEL_EXPORTER_PROMETHEUS_PORT,
-)
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import AttributeValue
 
-from otel_prom_bridge.endpoint.server import (
-    DEFAULT_ADDRESS,
-    DEFAULT_PORT,
-    MetricsServer,
-    start_http_server,
-)
+from otel_prom_bridge.configuration import ReaderOptions, from_arguments
+from otel_prom_bridge.endpoint.server import MetricsServer, start_http_server
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.reader import PrometheusMetricReader
 
@@ -55,6 +47,7 @@ def start(
     views: Sequence[View] = (),
     reader: PrometheusMetricReader | None = None,
     set_global: bool = True,
+    **options: Unpack[ReaderOptions],
 ) -> Bridge:
     """Record with OpenTelemetry, scrape with Prometheus: everything between, with one call.
 
@@ -64,8 +57,13 @@ def start(
         addr: the address of the endpoint; without it ``OTEL_EXPORTER_PROMETHEUS_HOST``, else ``localhost``.
         resource: what ``target_info`` says: a ``Resource``, or attributes to add to the SDK's own.
         views: SDK views for the provider.
-        reader: a reader with options of its own; without it one with the defaults.
+        reader: a configured reader of the application's own.
         set_global: make the provider the one that ``opentelemetry.metrics.get_meter`` uses.
+        options: the options of the reader, unless there is ``reader``: ``prefix``, ``scope_info_enabled``,
+            ``target_info_enabled``, ``resource_constant_labels``, ``translation_strategy``,
+            ``max_series_per_metric``, ``cardinality_limits``, ``created_timestamps``,
+            ``exponential_histogram_bounds``. For what is not given (or None) there are environment
+            variables; see docs/configuration.md.
 
     Raises:
         ConfigurationError: an option or environment variable has a value that cannot work.
@@ -75,31 +73,16 @@ def start(
     """
     if reader is not None and reader.is_shut_down:
         raise ConfigurationError("reader", reader, "a reader that was not shut down")
-    addr, port = addr or environment_host(), environment_port() if port is None else port
+    settings = from_arguments({"addr": addr, "port": port, **options}, own_reader=reader is not None)
     if not isinstance(resource, Resource):
         resource = Resource.create(dict(resource or {}))
     with ExitStack() as undo:
         if reader is None:
-            reader = PrometheusMetricReader()
+            reader = PrometheusMetricReader(**settings.reader)
             undo.callback(reader.shutdown)
-        server = undo.enter_context(start_http_server(reader, port=port, addr=addr))
+        server = undo.enter_context(start_http_server(reader, port=settings.port, addr=settings.host))
         provider = MeterProvider(metric_readers=[reader], resource=resource, views=views)
         undo.pop_all()
     if set_global:
         metrics.set_meter_provider(provider)
     return Bridge(reader, provider, server)
-
-
-def environment_host() -> str:
-    """``OTEL_EXPORTER_PROMETHEUS_HOST``; "an empty value MUST be read as unset"."""
-    return os.environ.get(OTEL_EXPORTER_PROMETHEUS_HOST, "").strip() or DEFAULT_ADDRESS
-
-
-def environment_port() -> int:
-    """``OTEL_EXPORTER_PROMETHEUS_PORT``; raises :class:`ConfigurationError` if it is not a port."""
-    text = os.environ.get(OTEL_EXPORTER_PROMETHEUS_PORT, "").strip()
-    if not text:
-        return DEFAULT_PORT
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65535):
-        raise ConfigurationError(OTEL_EXPORTER_PROMETHEUS_PORT, text, "a whole number from 0 to 65535")
-    return int(text)

@@ -25,13 +25,19 @@ class Check:
     """A type of value.
 
     ``check`` gives what the reader takes, or raises ValueError, TypeError or OverflowError. ``read`` makes of
-    text what ``check`` takes; text that makes no sense it may hand on, to be refused there.
+    text what ``check`` takes; text that makes no sense it may hand on, to be refused there. ``example`` shows how it is written as text,
+    where that is not obvious.
     """
 
     allowed: str
     check: Callable[[Any], Any]
     read: Callable[[str], object]
-    allowed_text: str = ""
+    example: str = ""
+
+    @property
+    def allowed_text(self) -> str:
+        """What is allowed as text."""
+        return f"{self.allowed}, written like {self.example!r}" if self.example else self.allowed
 
     def value(self, key: str, value: object) -> Any:
         """The checked value; raises :class:`ConfigurationError`."""
@@ -45,7 +51,7 @@ class Check:
         try:
             return self.check(self.read(text))
         except (ValueError, TypeError, OverflowError):
-            raise ConfigurationError(key, text, self.allowed_text or self.allowed) from None
+            raise ConfigurationError(key, text, self.allowed_text) from None
 
 
 def _string(value: object) -> str:
@@ -179,19 +185,19 @@ STRATEGY = Check(
 )
 BOUNDS = Check(
     allowed="a list of finite numbers, each greater than the one before",
-    allowed_text="finite numbers, each greater than the one before, separated by commas",
+    example="0.1,0.5,1",
     check=_bounds,
     read=lambda text: [float(item) for item in _items(text)],
 )
 LIMITS = Check(
     allowed=f"a mapping of {_LIMIT_KEYS} to whole numbers of at least 1",
-    allowed_text="like 'counter=500,default=1000': " + _LIMIT_KEYS + " with whole numbers of at least 1",
+    example="counter=500,default=1000",
     check=_limits,
     read=_read_limits,
 )
 PATTERNS = Check(
     allowed="a mapping with 'included' or 'excluded' or both, lists of patterns with '*' and '?'",
-    allowed_text="patterns with '*' and '?', separated by commas; those that exclude begin with '!'",
+    example="service.*,!service.instance.id",
     check=_patterns,
     read=_read_patterns,
 )

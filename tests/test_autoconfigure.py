@@ -25,7 +25,6 @@ from otel_prom_bridge import (
     start_http_server,
 )
 from otel_prom_bridge.autoconfigure import AutoPrometheusMetricReader
-from otel_prom_bridge.bridge import environment_host, environment_port
 
 HOST, PORT = "OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT"
 ASKED_FOR = {
@@ -153,39 +152,6 @@ def test_it_serves_until_it_is_shut_down(
     provider.shutdown()
     with pytest.raises(URLError, match="refused"):
         get(reader.server.url)
-
-
-@pytest.mark.parametrize("text", [None, "", "  "])
-def test_an_empty_variable_is_an_unset_one(monkeypatch: pytest.MonkeyPatch, text: str | None) -> None:
-    """The specification's defaults hold when a variable is missing or empty."""
-    if text is not None:
-        monkeypatch.setenv(HOST, text)
-        monkeypatch.setenv(PORT, text)
-    assert environment_host() == "localhost"
-    assert environment_port() == 9464
-
-
-def test_variables_say_where(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Host and port are what the variables say, without the blanks around them."""
-    monkeypatch.setenv(HOST, " 0.0.0.0 ")
-    monkeypatch.setenv(PORT, " 9999 ")
-    assert (environment_host(), environment_port()) == ("0.0.0.0", 9999)
-
-
-@pytest.mark.parametrize("text", ["0", "65535"])
-def test_every_port_is_allowed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """The first and the last port are ports."""
-    monkeypatch.setenv(PORT, text)
-    assert environment_port() == int(text)
-
-
-@pytest.mark.parametrize("text", ["http", "65536", "-1", "+80", "80.0", "1e3", "9_464", "²", "9" * 5000])
-def test_what_is_no_port_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """The error names the variable, the value and what is allowed."""
-    monkeypatch.setenv(PORT, text)
-    with pytest.raises(ConfigurationError, match="expected a whole number from 0 to 65535") as caught:
-        environment_port()
-    assert (caught.value.key, caught.value.value) == (PORT, text)
 
 
 def test_it_asks_for_what_the_environment_says(

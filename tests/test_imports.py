@@ -21,8 +21,8 @@ LAYERS = (
     ("catalog", "registry", "checks"),
     ("store",),
     ("reader", "endpoint"),
-    ("bridge",),
-    ("autoconfigure",),
+    ("configuration",),
+    ("bridge", "autoconfigure"),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
