@@ -14,6 +14,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import compress
 from operator import is_not
@@ -127,22 +128,30 @@ class Escaper:
         old, kept = (page.family.points, page.points) if page is not None else ((), [])
         known = min(len(old), len(family.points))
         points = kept[:known]
+        # A series whose labels are the same object keeps the labels that it was given before.
+        relabelled = len(old) != len(family.points)
         for index in compress(range(known), map(is_not, old, family.points)):
-            points[index] = self._point(family.points[index])
-        points += [self._point(point) for point in family.points[known:]]
+            point = family.points[index]
+            same = point.labels is old[index].labels
+            relabelled = relabelled or not same
+            points[index] = self._point(point, kept[index].labels if same else self._labels(point.labels))
+        points += [self._point(point, self._labels(point.labels)) for point in family.points[known:]]
         name = escaped(family.name, self._scheme)
-        result = _family(family, name, points)
+        if not relabelled and page is not None and len(page.escaped.points) == len(points):
+            result = replace(page.escaped, points=tuple(points))  # still no two with equal labels
+        else:
+            result = _merged_family(family, name, points)
         self._pages[family.name] = _Page(family, points, result)
         return result
 
-    def _point(self, point: Point) -> Point:
-        point = point._replace(labels=self._labels(point.labels))
+    def _point(self, point: Point, labels: Labels) -> Point:
+        point = point._replace(labels=labels)
         if isinstance(point, CounterPoint) and point.exemplar is not None:
             return point._replace(exemplar=self._exemplar(point.exemplar))
-        if isinstance(point, HistogramPoint):
+        if isinstance(point, HistogramPoint) and point.exemplars:
             found = (None if item is None else self._exemplar(item) for item in point.exemplars)
             return point._replace(exemplars=tuple(found))
-        if isinstance(point, NativeHistogramPoint):
+        if isinstance(point, NativeHistogramPoint) and point.exemplars:
             return point._replace(exemplars=tuple(map(self._exemplar, point.exemplars)))
         return point
 
@@ -164,7 +173,7 @@ class Escaper:
             known = result.get(family.name)
             if known is not None and known.kind is family.kind:
                 points = [*known.points, *family.points]
-                result[family.name] = _family(known, family.name, points)
+                result[family.name] = _merged_family(known, family.name, points)
                 self._report(original, family, "as a metric of its own", "its series are merged with those")
             elif owners.keys().isdisjoint(claimed):
                 owners.update(dict.fromkeys(claimed, family.name))
@@ -179,7 +188,7 @@ class Escaper:
         self._findings.conflict(Conflict(family.name, what, reason))
 
 
-def _family(like: MetricFamily, name: str, points: Sequence[Point]) -> MetricFamily:
+def _merged_family(like: MetricFamily, name: str, points: Sequence[Point]) -> MetricFamily:
     groups: dict[Labels, list[Point]] = {}
     for point in points:
         groups.setdefault(point.labels, []).append(point)
