@@ -25,8 +25,8 @@ class Check:
     """A type of value.
 
     ``check`` gives what the reader takes, or raises ValueError, TypeError or OverflowError. ``read`` makes of
-    text what ``check`` takes; text that makes no sense it may hand on, to be refused there. ``example`` shows how it is written as text,
-    where that is not obvious.
+    text what ``check`` takes; text that makes no sense it may hand on, to be refused there. ``example`` shows
+    how it is written as text, where that is not obvious.
     """
 
     allowed: str

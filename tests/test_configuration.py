@@ -1,0 +1,405 @@
+"""One table of options: what the ways of giving one have in common, and the answers to wrong values."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Setup
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.sdk.metrics import Counter, Histogram, ObservableGauge
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
+from opentelemetry.sdk.resources import Resource
+from oracles import OPENMETRICS
+from prometheus_client import CollectorRegistry, Gauge
+
+from otel_prom_bridge import ConfigurationError, Conflict, PrometheusMetricReader, TranslationStrategy, start
+from otel_prom_bridge.autoconfigure import DeclarativePrometheusMetricReader
+from otel_prom_bridge.checks import PATTERNS
+from otel_prom_bridge.configuration import (
+    OPTIONS,
+    READER_OPTIONS,
+    ReaderOptions,
+    Settings,
+    from_arguments,
+    from_environment,
+    from_mapping,
+    log_error,
+    markdown_table,
+    raise_error,
+)
+from otel_prom_bridge.limits import INSTRUMENTS
+
+Make = Callable[..., Setup]
+ROOT = Path(__file__).parent.parent
+VARIABLES = {option.key: option.variable for option in OPTIONS}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is set where the tests run, no test sees it."""
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
+
+
+# One value per option in each of the ways, and what the reader is made with.
+WAYS: list[tuple[str, str, object, str, object]] = [
+    ("host", "0.0.0.0", "0.0.0.0", "host", "0.0.0.0"),
+    ("port", "9999", 9999, "port", 9999),
+    ("prefix", "shop", "shop", "prefix", "shop"),
+    ("scope_info_enabled", "False", False, "scope_info_enabled", False),
+    ("target_info_enabled", "false", False, "disable_target_info", True),
+    ("translation_strategy", "NoTranslation", "no_translation/development", "translation_strategy",
+     TranslationStrategy.NO_TRANSLATION),
+    ("max_series_per_metric", "7", 7, "max_series_per_metric", 7),
+    ("cardinality_limits", "counter=5, histogram=6", {"counter": 5, "histogram": 6, "gauge": None},
+     "cardinality_limits", {Counter: 5, Histogram: 6}),
+    ("cardinality_limits", "default=9,observable_gauge=1", {"default": 9, "observable_gauge": 1},
+     "cardinality_limits", {**dict.fromkeys(INSTRUMENTS, 9), ObservableGauge: 1}),
+    ("created_timestamps", "true", True, "created_timestamps", True),
+    ("exponential_histogram_bounds", "-1, 0.5,1e3", [-1, 0.5, 1000], "exponential_histogram_bounds",
+     (-1.0, 0.5, 1000.0)),
+]  # fmt: skip
+
+
+def made(found: Settings, argument: str) -> object:
+    """What the settings say of an argument."""
+    return {"host": found.host, "port": found.port, **found.reader}[argument]
+
+
+@pytest.mark.parametrize(("key", "text", "value", "argument", "expected"), WAYS)
+def test_every_way_means_the_same(
+    monkeypatch: pytest.MonkeyPatch, key: str, text: str, value: object, argument: str, expected: object
+) -> None:
+    """A variable's text, a value of YAML and an argument of start() lead to one and the same setting."""
+    assert made(from_mapping({key: value}, raise_error), argument) == expected
+    assert made(from_arguments({"addr" if key == "host" else key: value}), argument) == expected
+    monkeypatch.setenv(VARIABLES[key], f" {text} ")
+    assert made(from_environment(raise_error), argument) == expected
+    assert made(from_arguments({}), argument) == expected
+
+
+def test_the_ways_above_are_all_options() -> None:
+    """No option is left out of the test above, or of what type checkers know of start()."""
+    assert {key for key, *_ in WAYS} | {"resource_constant_labels"} == {option.key for option in OPTIONS}
+    assert ReaderOptions.__annotations__.keys() == {option.key for option in READER_OPTIONS}
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_nothing_and_empty_and_null_are_the_default(monkeypatch: pytest.MonkeyPatch, empty: str) -> None:
+    """An empty variable is an unset one, null in YAML is the default, and so is None as an argument."""
+    expected = from_mapping({}, raise_error)
+    assert expected == Settings(
+        "localhost",
+        9464,
+        {
+            "prefix": "",
+            "scope_info_enabled": True,
+            "disable_target_info": False,
+            "resource_attribute_filter": None,
+            "translation_strategy": TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES,
+            "max_series_per_metric": 2000,
+            "cardinality_limits": None,
+            "created_timestamps": False,
+            "exponential_histogram_bounds": None,
+        },
+    )
+    for option in OPTIONS:
+        monkeypatch.setenv(option.variable, empty)
+    nulls = dict.fromkeys(VARIABLES)
+    assert from_environment(raise_error) == expected
+    assert from_mapping(nulls, raise_error) == expected
+    assert from_arguments({"addr" if key == "host" else key: None for key in nulls}) == expected
+
+
+def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable is not even read where there is an argument; YAML ignores all variables."""
+    for option in OPTIONS:
+        monkeypatch.setenv(option.variable, "nonsense")
+    monkeypatch.setenv(VARIABLES["prefix"], "variable")
+    arguments = {"addr": "::1", **{key: value for key, _, value, *_ in WAYS if key != "host"}}
+    labels = {"included": ["x"]}
+    assert from_arguments({**arguments, "resource_constant_labels": labels}).reader["prefix"] == "shop"
+    assert from_mapping({}, raise_error).reader["prefix"] == ""
+
+
+WHOLE = "expected a whole number of at least 1"
+WRONG_TEXTS = [
+    *(
+        ("port", text, "expected a whole number from 0 to 65535")
+        for text in ("http", "65536", "-1", "+80", "80.0", "1e3", "9_464", "²", "9" * 5000)
+    ),
+    ("scope_info_enabled", "1", "expected true or false"),
+    ("target_info_enabled", "no", "expected true or false"),
+    ("created_timestamps", "yes please", "expected true or false"),
+    ("prefix", "\udc80", "expected a string"),
+    ("translation_strategy", "CamelCase", "expected one of 'UnderscoreEscapingWithSuffixes', 'Under"),
+    *(("max_series_per_metric", text, WHOLE) for text in ("0", "many", "1.5")),
+    *(
+        ("cardinality_limits", text, "expected a mapping of 'counter', .*, written like 'counter=500,")
+        for text in ("counter", "counter=", "counter=0", "contur=5", "=5", "counter=5,", "5")
+    ),
+    *(
+        ("exponential_histogram_bounds", text, "each greater than the one before, written like '0.1,0.5,1'")
+        for text in ("1,1", "2,1", "nan", "1,inf", "a", "1,,2", "1;2")
+    ),
+    *(
+        ("resource_constant_labels", text, r"written like 'service.\*,!service.instance.id'")
+        for text in ("a,,b", "!", ",")
+    ),
+]
+
+
+@pytest.mark.parametrize(("key", "text", "message"), WRONG_TEXTS)
+def test_a_wrong_variable(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, key: str, text: str, message: str
+) -> None:
+    """start() refuses it, naming variable, value and what is allowed; a lenient reader logs that."""
+    monkeypatch.setenv(VARIABLES[key], text)
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        start(set_global=False)
+    assert (caught.value.key, caught.value.value) == (VARIABLES[key], text)
+    assert from_environment(log_error) == from_mapping({}, raise_error)
+    (logged,) = caplog.messages
+    assert logged.startswith(f"{caught.value}; using ")
+
+
+WRONG_VALUES: list[tuple[str, object]] = [
+    *(("host", value) for value in ("", " ", 1, ["localhost"])),
+    *(("port", value) for value in ("9464", 1.0, True, -1, 65536, [1])),
+    *(("prefix", value) for value in (1, b"x", "\ud800")),
+    *(("scope_info_enabled", value) for value in ("true", 1, 0, {})),
+    *(("translation_strategy", value) for value in ("", "none", 1, [])),
+    *(("max_series_per_metric", value) for value in (0, True, "5", 1.5)),
+    *(
+        ("cardinality_limits", value)
+        for value in ({"contur": 5}, {"counter": 0}, {"counter": "5"}, {"default": True}, {int: 5}, 5, [])
+    ),
+    *(
+        ("exponential_histogram_bounds", value)
+        for value in ([1, 1], [2, 1], [1, float("nan")], [float("inf")], [10**400], "123", b"12", 5, [True])
+    ),
+    *(
+        ("resource_constant_labels", value)
+        for value in ({"include": ["x"]}, {"included": "x"}, {"included": []}, {"excluded": [1]}, "x", [], 1)
+    ),
+    ("resource_constant_labels", {"included": [""]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG_VALUES)
+def test_a_wrong_value(caplog: pytest.LogCaptureFixture, key: str, value: object) -> None:
+    """As an argument and in YAML it is refused or, under auto-instrumentation, logged."""
+    argument = "addr" if key == "host" else key
+    for refuse in (lambda: start(**{argument: value, "set_global": False}), lambda: strict({key: value})):
+        with pytest.raises(ConfigurationError, match="is not allowed, expected") as caught:
+            refuse()
+        assert caught.value.key in {key, argument}
+        assert caught.value.value is value
+    assert from_mapping({key: value}, log_error) == from_mapping({}, raise_error)
+    (logged,) = caplog.messages
+    assert logged.startswith(f"{caught.value}; using ")
+
+
+def strict(given: dict[str, object]) -> Settings:
+    """The settings of a mapping, whose wrong values are errors."""
+    return from_mapping(given, raise_error)
+
+
+def test_an_unknown_key(caplog: pytest.LogCaptureFixture) -> None:
+    """It is named with what is allowed; where that is only logged, the other keys still count."""
+    with pytest.raises(ConfigurationError, match=r"prefx: 'x' is not allowed, expected one of .*prefix"):
+        strict({"prefix": "shop", "prefx": "x"})
+    with pytest.raises(ConfigurationError, match=r"prefx: 'x' is not allowed, expected one of .*addr"):
+        start(prefx="x", set_global=False)  # type: ignore[call-arg]
+    found = from_mapping({"prefix": "shop", "prefx": "x", "self": 1}, log_error)
+    assert found.reader["prefix"] == "shop"
+    assert [message.split(":")[0] for message in caplog.messages] == ["prefx", "self"]
+    assert all(message.endswith("; ignoring it") for message in caplog.messages)
+
+
+def test_the_specifications_other_spelling() -> None:
+    """`target_info_enabled/development` is `target_info_enabled`."""
+    assert strict({"target_info_enabled/development": False}).reader["disable_target_info"] is True
+
+
+PATTERN_CASES = [
+    ({"included": ["service.*"]}, {"service.name": True, "Service.name": False, "host.name": False}),
+    ({"included": ["*"], "excluded": ["*.id"]}, {"host.name": True, "host.id": False}),
+    ({"excluded": ["host.?"]}, {"host.x": False, "host.xy": True, "host.": True}),
+    ({"included": ["a.b", "c?"], "excluded": None}, {"a.b": True, "axb": False, "cd": True, "xa.b": False}),
+    ({"included": ["[ab]", "x\ny*"]}, {"a": False, "[ab]": True, "x\ny\nz": True}),
+    ({"included": ["a"], "excluded": ["a"]}, {"a": False}),
+    ({}, {"anything": True}),
+]
+
+
+@pytest.mark.parametrize(("patterns", "expected"), PATTERN_CASES)
+def test_patterns(patterns: dict[str, object], expected: dict[str, bool]) -> None:
+    """Case matters, `?` is one character and `*` any number, nothing else is special, excluded wins."""
+    chosen = PATTERNS.value("resource_constant_labels", patterns)
+    assert {key: chosen(key) for key in expected} == expected
+
+
+@pytest.mark.parametrize("way", ["variable", "yaml", "argument"])
+def test_resource_labels_come_by_every_way(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """The chosen attributes are labels, and all of them stay in target_info."""
+    patterns = {"included": ["service.*"], "excluded": ["service.instance.id"]}
+    monkeypatch.setenv(VARIABLES["resource_constant_labels"], "service.*,!service.instance.id")
+    found = {
+        "variable": lambda: from_environment(raise_error),
+        "yaml": lambda: strict({"resource_constant_labels": patterns}),
+        "argument": lambda: from_arguments({"resource_constant_labels": patterns}),
+    }[way]()
+    chosen: Any = found.reader["resource_attribute_filter"]
+    keys = ("service.name", "service.instance.id", "host.name")
+    assert [chosen(key) for key in keys] == [True, False, False]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from([*VARIABLES, "target_info_enabled/development", "other"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.text() | st.sampled_from(["included", "counter", "default"]), inner)
+            ),
+            max_leaves=6,
+        ),
+    )
+)
+def test_no_yaml_whatsoever_raises_under_auto_instrumentation(values: dict[str, Any]) -> None:
+    """Whatever the mapping holds, settings come out that a reader can be made with."""
+    found = from_mapping(values, log_error)
+    PrometheusMetricReader(**{**found.reader, "registry": None})
+
+
+def test_the_declarative_reader_is_made_of_any_keys(caplog: pytest.LogCaptureFixture) -> None:
+    """Even a key named `self` is only an unknown option."""
+    options: dict[str, Any] = {"self": 1, "port": 0, "host": "127.0.0.1", "created_timestamps": "often"}
+    reader = DeclarativePrometheusMetricReader(**options)
+    try:
+        assert reader.server is not None
+    finally:
+        reader.shutdown()
+    assert [message.split(":")[0] for message in caplog.messages] == ["self", "created_timestamps"]
+
+
+def test_start_takes_the_readers_options() -> None:
+    """The options of start() are visible in what it serves."""
+    bounds = View(instrument_name="h", aggregation=ExponentialBucketHistogramAggregation())
+    with start(
+        port=0,
+        addr="127.0.0.1",
+        set_global=False,
+        resource=Resource({"service.name": "shop", "rank": 1}),
+        views=[bounds],
+        prefix="shop",
+        scope_info_enabled=False,
+        target_info_enabled=False,
+        resource_constant_labels={"included": ["rank"]},
+        exponential_histogram_bounds=[1, 10],
+        created_timestamps=True,
+    ) as bridge:
+        bridge.meter_provider.get_meter("test").create_histogram("h").record(3.5)
+        body = bridge.reader.expose(OPENMETRICS, names=["shop_h"]).body.decode()
+    assert re.sub(r"\d{10}\.\d{3}", "<time>", body) == (
+        "# TYPE shop_h histogram\n"
+        'shop_h_bucket{rank="1",le="1.0"} 0\nshop_h_bucket{rank="1",le="10.0"} 1\n'
+        'shop_h_bucket{rank="1",le="+Inf"} 1\nshop_h_count{rank="1"} 1\nshop_h_sum{rank="1"} 3.5\n'
+        'shop_h_created{rank="1"} <time>\n# EOF\n'
+    )
+
+
+def test_a_reader_of_ones_own_has_its_own_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Options beside `reader` are an error; the variables of the reader's options do not matter then."""
+    monkeypatch.setenv(VARIABLES["max_series_per_metric"], "nonsense")
+    reader = PrometheusMetricReader(registry=None)
+    with pytest.raises(ConfigurationError, match="prefix: 'x' is not allowed, expected no option of the"):
+        start(port=0, reader=reader, prefix="x", set_global=False)
+    with start(port=0, addr="127.0.0.1", reader=reader, prefix=None, set_global=False) as bridge:
+        assert bridge.reader is reader
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"created_timestamps": "no"}, "created_timestamps: 'no' is not allowed, expected true or false"),
+        ({"exponential_histogram_bounds": [2, 1]}, r"exponential_histogram_bounds: \[2, 1\] is not allowed"),
+        ({"cardinality_limits": {Counter: 0}}, "cardinality_limits: .* expected a mapping of 'counter',"),
+    ],
+)
+def test_the_constructor_checks_by_the_same_table(options: dict[str, Any], message: str) -> None:
+    """A reader made by hand refuses what start() refuses."""
+    with pytest.raises(ConfigurationError, match=message):
+        PrometheusMetricReader(registry=None, **options)
+
+
+def test_start_times_are_opt_in(bridge: Make) -> None:
+    """`_created` lines are there when asked for, in OpenMetrics only."""
+    for wanted in (False, True):
+        setup = bridge(created_timestamps=wanted)
+        setup.meter.create_counter("jobs").add(1)
+        assert ("jobs_created " in setup.text(OPENMETRICS)) is wanted
+        assert "jobs_created" not in setup.text()
+
+
+def test_conflicts_of_types_and_comments(bridge: Make, caplog: pytest.LogCaptureFixture) -> None:
+    """What another type, another description or another unit cost is listed, and logged once."""
+    registry = CollectorRegistry()
+    Gauge("jobs", "of the application", registry=registry).set(1)
+    setup = bridge(registry=registry, translation_strategy="UnderscoreEscapingWithoutSuffixes")
+    setup.meter.create_counter("jobs", unit="s", description="first").add(1)
+    setup.provider.get_meter("b").create_counter("jobs", unit="By", description="second").add(1)
+    setup.provider.get_meter("c").create_histogram("jobs").record(1)
+    assert setup.reader.conflicts() == []
+    for _ in range(2):
+        setup.text()
+    kept = "the first one is kept: "
+    expected = [
+        Conflict("jobs", "the description 'second'", f"{kept}'first'"),
+        Conflict("jobs", "the unit 'bytes'", f"{kept}'seconds'"),
+        Conflict(
+            "jobs",
+            "histogram 'jobs' of scope 'c'",
+            "'jobs' is a counter already, not a histogram; rename one of them with an SDK View",
+        ),
+        Conflict("jobs", "gauge 'jobs' of the prometheus_client registry", "its name is taken"),
+    ]
+    assert setup.reader.conflicts() == expected
+    assert caplog.messages == [str(conflict) for conflict in expected]
+    assert str(expected[0]) == (
+        "metric 'jobs': not shown: the description 'second'; the first one is kept: 'first'"
+    )
+
+
+def test_conflicts_of_escaped_names(bridge: Make) -> None:
+    """What a scraper's escaping merges or leaves out is listed when it first asks for it."""
+    setup = bridge(translation_strategy="NoTranslation")
+    setup.meter.create_gauge("a.b").set(1)
+    setup.meter.create_gauge("a-b").set(2)
+    setup.meter.create_histogram("c.d").record(1)
+    setup.meter.create_gauge("c_d").set(1)
+    setup.text(OPENMETRICS + "; escaping=allow-utf-8")
+    assert setup.reader.conflicts() == []
+    setup.text()
+    taken = "another metric has its name under escaping=underscores, "
+    assert setup.reader.conflicts() == [
+        Conflict("a_b", "gauge 'a-b' as a metric of its own", f"{taken}its series are merged with those"),
+        Conflict("c_d", "gauge 'c_d' at all", f"{taken}what came first is kept"),
+    ]
+
+
+def test_the_page_has_the_table_of_the_code() -> None:
+    """docs/configuration.md holds what `markdown_table()` gives."""
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    between = re.search(r"<!-- options: begin .*?-->\n(.*?)<!-- options: end -->", page, re.DOTALL)
+    assert between is not None
+    assert between[1] == markdown_table()
