@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
 from conftest import Setup
 from opentelemetry.metrics import Observation
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 
 Make = Callable[..., Setup]
@@ -67,6 +69,39 @@ def test_histograms_with_different_buckets_add_up_in_the_buckets_they_share(brid
             '# TYPE h histogram\nh_bucket{le="1.0"} 2\nh_bucket{le="3.0"} 6\nh_bucket{le="+Inf"} 10\n'
             "h_count 10\nh_sum 29.0\n"
         )
+
+
+def test_classic_and_native_histograms_of_one_name_add_up(bridge: Make) -> None:
+    """One scope's exponential histogram and another's explicit one are one family, and one series if equal."""
+    exponential = ExponentialBucketHistogramAggregation()
+    setup = bridge(views=(View(instrument_name="h", meter_name="b", aggregation=exponential),))
+    for scope in "ab":
+        histogram = setup.provider.get_meter(scope).create_histogram(
+            "h", explicit_bucket_boundaries_advisory=[1, 4]
+        )
+        for value in (0, 1, 3, 5):
+            histogram.record(value)
+            histogram.record(value, {"scope": scope})
+    found = setup.text()
+    buckets = 'h_bucket{le="1.0"} 4\nh_bucket{le="4.0"} 6\nh_bucket{le="+Inf"} 8\n'
+    assert f"{buckets}h_count 8\nh_sum 18\n" in found
+    for scope in "ab":
+        assert f'h_count{{scope="{scope}"}} 4\nh_sum{{scope="{scope}"}} 9\n' in found
+
+
+def test_a_counter_that_is_reset_falls_and_begins_anew(bridge: Make) -> None:
+    """A total that an application resets is shown as it is; its start time says that it began again."""
+    setup = bridge(created_timestamps=True)
+    totals = iter((5.0, 7.0, 2.0, 3.0))
+    setup.meter.create_observable_counter("c", [lambda _: [Observation(next(totals))]])
+    found = []
+    for _ in range(4):
+        time.sleep(0.005)
+        _, value, created, _ = setup.text("application/openmetrics-text;version=1.0.0").splitlines()
+        found.append((value, float(created.removeprefix("c_created "))))
+    values, starts = zip(*found, strict=True)
+    assert values == ("c_total 5.0", "c_total 7.0", "c_total 2.0", "c_total 3.0")
+    assert starts[0] == starts[1] < starts[2] == starts[3]
 
 
 def test_attribute_values_that_look_the_same_are_one_series(bridge: Make) -> None:
