@@ -190,7 +190,9 @@ class ExponentialSeries(Series):
         if point.scale < self.MIN_SCHEMA:
             raise ValueError(f"scale {point.scale} of an exponential histogram is below {self.MIN_SCHEMA}")
         positive, negative = _sparse(point.positive), _sparse(point.negative)
-        self._lower(max(0, self.schema - point.scale))
+        if positive or negative:
+            # Of observations that were all zero the SDK says scale 0, which must not cost any resolution.
+            self._lower(max(0, self.schema - point.scale))
         by = point.scale - self.schema
         self.positive = joined(self.positive, lowered(positive, by))
         self.negative = joined(self.negative, lowered(negative, by))

@@ -17,7 +17,7 @@ from otel_prom_bridge.families import Exemplar, HistogramPoint, NativeHistogramP
 
 Buckets = tuple[tuple[int, int], ...]  # (index, count) by ascending index, counts above zero
 
-# How many populated buckets a converted histogram keeps at most; twice as many bounds.
+# How many populated buckets a converted histogram keeps at most; twice as many bounds, and one for zero.
 MAX_CLASSIC_BUCKETS = 20
 
 
