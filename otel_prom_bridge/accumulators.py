@@ -187,8 +187,7 @@ class ExponentialSeries(Series):
 
     def add(self, point: ExponentialPoint) -> None:
         """Add a delta; raises ValueError for a scale that Prometheus cannot represent."""
-        if point.scale < self.MIN_SCHEMA:
-            raise ValueError(f"scale {point.scale} of an exponential histogram is below {self.MIN_SCHEMA}")
+        self._check(point)
         positive, negative = _sparse(point.positive), _sparse(point.negative)
         if positive or negative:
             # Of observations that were all zero the SDK says scale 0, which must not cost any resolution.
@@ -208,6 +207,7 @@ class ExponentialSeries(Series):
 
     def replace(self, point: ExponentialPoint) -> bool:
         """Take the current value; say whether anything changed."""
+        self._check(point)  # before the old state is gone
         before = self.freeze((), Kind.HISTOGRAM)
         self._clear()
         self.add(point)
@@ -226,6 +226,10 @@ class ExponentialSeries(Series):
             exemplars=self.exemplars,
             created=self.created,
         )
+
+    def _check(self, point: ExponentialPoint) -> None:
+        if point.scale < self.MIN_SCHEMA:
+            raise ValueError(f"scale {point.scale} of an exponential histogram is below {self.MIN_SCHEMA}")
 
     def _lower(self, by: int) -> None:
         if by:

@@ -8,6 +8,7 @@ Only slots whose series changed are frozen anew; everything else is handed out a
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 from otel_prom_bridge.accumulators import Series
 from otel_prom_bridge.diagnostics import Conflict, Findings
@@ -94,8 +95,8 @@ class Family:
                 elif group:  # else it was removed since
                     self._points[slot.index] = slot.merged()
             self.stale.clear()
-            points = tuple(point for point in self._points if point is not None)
-            self._frozen = replace(self.empty, points=points)
+            # Every slot was stale when it was made, so none is without a point now.
+            self._frozen = replace(self.empty, points=tuple(cast("list[Point]", self._points)))
         return self._frozen
 
 

@@ -72,7 +72,7 @@ def test_histograms_with_different_buckets_add_up_in_the_buckets_they_share(brid
 
 
 def test_classic_and_native_histograms_of_one_name_add_up(bridge: Make) -> None:
-    """One scope's exponential histogram and another's explicit one are one family, and one series if equal."""
+    """Exponential and explicit histograms of one name are one family, and one series if equal."""
     exponential = ExponentialBucketHistogramAggregation()
     setup = bridge(views=(View(instrument_name="h", meter_name="b", aggregation=exponential),))
     for scope in "ab":
@@ -108,7 +108,8 @@ def test_attribute_values_that_look_the_same_are_one_series(bridge: Make) -> Non
     """1, "1" and two keys that become one label do not give a series twice."""
     setup = bridge()
     counter = setup.meter.create_counter("c")
-    for attributes in ({"k": 1}, {"k": "1"}, {"a.b": "x"}, {"a-b": "x"}, {"a": float("nan")}, {"a": "NaN"}):
+    nan = float("nan")
+    for attributes in ({"k": 1}, {"k": "1"}, {"a.b": "x"}, {"a-b": "x"}, {"a": nan}, {"a": "NaN"}):
         counter.add(1, attributes)
     setup.text()
     counter.add(1, {"a": float("nan")})
