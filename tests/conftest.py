@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import pytest
 from opentelemetry.metrics import Meter
@@ -88,11 +89,24 @@ def bridge() -> Iterator[Callable[..., Setup]]:
         provider.shutdown()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def real_prometheus() -> str:
     """The path of a real Prometheus: missing on CI is a failure, elsewhere a visible skip."""
-    found = shutil.which("prometheus")
-    if found is None or shutil.which("promtool") is None:
-        reason = "no prometheus and promtool here: `apt-get install prometheus` brings both"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    return found
+    if shutil.which("promtool") is None:
+        _missing("promtool", package="prometheus")
+    return _installed("prometheus")
+
+
+@pytest.fixture(scope="session")
+def real_victoria_metrics() -> str:
+    """The path of a real VictoriaMetrics: missing on CI is a failure, elsewhere a visible skip."""
+    return _installed("victoria-metrics")
+
+
+def _installed(server: str) -> str:
+    return shutil.which(server) or _missing(server, package=server)
+
+
+def _missing(program: str, *, package: str) -> NoReturn:
+    reason = f"no {program} here: `apt-get install {package}` brings it"
+    pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)

@@ -1,4 +1,4 @@
-"""Other processes that tests need: a real Prometheus, applications. Every wait has an end."""
+"""Other processes that tests need: real scrapers, applications. Every wait has an end."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def running(
 
 
 class Prometheus:
-    """The HTTP API of a running Prometheus."""
+    """The HTTP API of a running Prometheus, or of a VictoriaMetrics, which has the same."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -126,6 +126,16 @@ class Prometheus:
         """What is scraped, with ``health`` and ``lastError``: Prometheus' own verdict on an exposition."""
         return self._api("targets")["activeTargets"]
 
+    def has_scraped(self) -> bool:
+        """Every target was scraped at least once, with success or without."""
+        targets = self.targets()
+        return targets != [] and all(target["health"] == "up" or target["lastError"] for target in targets)
+
+    def metadata(self, job: str) -> dict[str, tuple[str, str, str]]:
+        """Type, description and unit of every family that a job's target exposes."""
+        found = self._api("targets/metadata", match_target=f'{{job="{job}"}}')
+        return {item["metric"]: (item["type"], item["help"], item["unit"]) for item in found}
+
     def is_ready(self) -> bool:
         """It answers queries."""
         try:
@@ -147,38 +157,81 @@ class Prometheus:
 
 @contextmanager
 def prometheus(
-    executable: str, folder: Path, targets: Mapping[str, str], *, features: Sequence[str] = ()
+    executable: str,
+    folder: Path,
+    targets: Mapping[str, str],
+    *,
+    features: Sequence[str] = (),
+    interval: float = 1.0,
 ) -> Iterator[Prometheus]:
-    """Run a Prometheus that scrapes ``targets`` (``host:port`` by job name) every second.
+    """Run a Prometheus that scrapes ``targets`` (``host:port`` by job name) every ``interval`` seconds.
 
     It stores exemplars; ``features`` are what else to enable, by the names of ``--enable-feature``.
 
     Its first scrape comes about five seconds after the start, whatever the interval: targets are discovered
     at that pace.
     """
-    config = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "900ms"},
-        "scrape_configs": [
-            {"job_name": job, "static_configs": [{"targets": [target]}]} for job, target in targets.items()
-        ],
-    }
-    path = folder / "prometheus.yml"
-    path.write_text(json.dumps(config))  # JSON is YAML
     address = f"127.0.0.1:{free_port()}"
     command = [
         executable,
-        f"--config.file={path}",
+        f"--config.file={_scrape_config(folder, targets, interval)}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address={address}",
         f"--enable-feature={','.join(('exemplar-storage', *features))}",
         "--log.level=warn",
     ]
-    with running(command, log=folder / "prometheus.log") as server:
+    with _serving(command, folder, address) as api:
+        yield api
+
+
+@contextmanager
+def victoria_metrics(
+    executable: str, folder: Path, targets: Mapping[str, str], *, interval: float = 1.0
+) -> Iterator[Prometheus]:
+    """Run a VictoriaMetrics that scrapes ``targets``; its HTTP API is that of Prometheus, without exemplars.
+
+    It has scraped them once when this gives it: an earlier query would find nothing, and for ten seconds it
+    would answer later ones with that.
+    """
+    address = f"127.0.0.1:{free_port()}"
+    command = [
+        executable,
+        f"-promscrape.config={_scrape_config(folder, targets, interval)}",
+        f"-storageDataPath={folder / 'data'}",
+        f"-httpListenAddr={address}",
+        "-retentionPeriod=1",
+        "-search.latencyOffset=0s",  # otherwise it answers with nothing that is younger than 30 seconds
+        "-loggerLevel=WARN",
+    ]
+    with _serving(command, folder, address) as api:
+        wait_for(api.has_scraped, seconds=10, what="the first scrapes")
+        get(f"{api.url}/internal/force_flush")  # what was stored can be found
+        yield api
+
+
+def _scrape_config(folder: Path, targets: Mapping[str, str], interval: float) -> Path:
+    config = {
+        "global": {
+            "scrape_interval": f"{interval * 1000:.0f}ms",
+            "scrape_timeout": f"{interval * 900:.0f}ms",
+        },
+        "scrape_configs": [
+            {"job_name": job, "static_configs": [{"targets": [target]}]} for job, target in targets.items()
+        ],
+    }
+    path = folder / "scrape.yml"
+    path.write_text(json.dumps(config))  # JSON is YAML
+    return path
+
+
+@contextmanager
+def _serving(command: Sequence[str], folder: Path, address: str) -> Iterator[Prometheus]:
+    with running(command, log=folder / "server.log") as server:
         api = Prometheus(f"http://{address}")
 
         def ready() -> bool:
-            assert server.process.poll() is None, f"Prometheus did not start:\n{server.output}"
+            assert server.process.poll() is None, f"{command[0]} did not start:\n{server.output}"
             return api.is_ready()
 
-        wait_for(ready, seconds=10, what="a ready Prometheus")
+        wait_for(ready, seconds=10, what=f"a ready {command[0]}")
         yield api

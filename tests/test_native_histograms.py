@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from metrics_messages import decode
 from opentelemetry.metrics import Histogram, Meter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from oracles import parse
 from prometheus_client import CollectorRegistry, Summary
 from servers import Prometheus, prometheus, wait_for
+from watched import PROTOBUF, Watched
 
 from otel_prom_bridge import PrometheusMetricReader
 from otel_prom_bridge.endpoint.server import start_http_server
-from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.families import NativeHistogramPoint
 from otel_prom_bridge.histograms import limit
 
 pytestmark = [pytest.mark.real_server, pytest.mark.timeout(40)]
 
-PROTOBUF = "application/vnd.google.protobuf"
 DURATION = "request_duration_seconds"
 NATIVE = 'otel_scope_name="native"'
 ROUTES = ("/a", "/b")
@@ -36,25 +33,6 @@ ROUTES = ("/a", "/b")
 @pytest.fixture(autouse=True)
 def judged() -> None:
     """Instead of the judge in conftest, which reads text: `Watched` judges what is served here."""
-
-
-class Watched:
-    """A reader that keeps what it was asked for and judges what it answered."""
-
-    def __init__(self, reader: PrometheusMetricReader) -> None:
-        self._reader = reader
-        self.is_ready, self.is_shut_down = True, False
-        self.answers: set[tuple[str, str]] = set()
-
-    def expose(self, accept: str | None = None, *, names: Iterable[str] = ()) -> Exposition:
-        """As the reader; what cannot be parsed is an exception, and so a failed scrape."""
-        result = self._reader.expose(accept, names=names)
-        if result.content_type.startswith(PROTOBUF):
-            decode(result.body)
-        else:
-            parse(result.content_type, result.body)
-        self.answers.add((accept or "", result.content_type))
-        return result
 
 
 class Application:
