@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from conftest import Setup
@@ -278,6 +279,23 @@ def test_resource_labels_come_by_every_way(monkeypatch: pytest.MonkeyPatch, way:
 def test_no_yaml_whatsoever_raises_under_auto_instrumentation(values: dict[str, Any]) -> None:
     """Whatever the mapping holds, settings come out that a reader can be made with."""
     found = from_mapping(values, log_error)
+    PrometheusMetricReader(**{**found.reader, "registry": None})
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.dictionaries(
+        st.sampled_from(list(VARIABLES.values())),
+        TEXTS | st.lists(TEXTS | st.sampled_from(["1", "counter=1", "*", "!*", "nan"])).map(",".join),
+    )
+)
+def test_no_variable_whatsoever_raises_under_auto_instrumentation(values: dict[str, str]) -> None:
+    """Whatever the variables hold, settings come out that a reader can be made with."""
+    with patch.dict(os.environ, values):
+        found = from_environment(log_error)
     PrometheusMetricReader(**{**found.reader, "registry": None})
 
 
