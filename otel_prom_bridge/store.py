@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from otel_prom_bridge.accumulators import ExponentialSeries, HistogramSeries, NumberSeries, Series
 from otel_prom_bridge.catalog import Catalog, Family, Slot
 from otel_prom_bridge.diagnostics import Conflict, Findings
-from otel_prom_bridge.errors import ConflictError, TranslationError
+from otel_prom_bridge.errors import ConflictError
 from otel_prom_bridge.families import InfoPoint, Kind, MetricFamily
 from otel_prom_bridge.translate import Attributes, Translation
 from otel_prom_bridge.translate.labels import label_value, valid_unicode
@@ -259,7 +259,7 @@ class Store:
             if record.family is None:
                 record.family = self._family(record.key)
             labels = self._translation.labels(record.key, series.attributes, record.common)
-        except TranslationError as error:
+        except ConflictError as error:
             record.rejected = True
             self._report_rejected(record.key, error)
             return None
@@ -283,13 +283,10 @@ class Store:
             )
         )
 
-    def _report_rejected(self, key: Stream, error: TranslationError) -> None:
+    def _report_rejected(self, key: Stream, error: ConflictError) -> None:
         what = f"{key.meaning.kind.value} {key.name!r} of scope {key.scope.name!r}"
-        if isinstance(error, ConflictError):
-            reason = f"{error}; rename one of them with an SDK View"
-            self._findings.conflict(Conflict(self._translation.name(key), what, reason))
-        else:
-            self._findings.report(("rejected", what), "not exported: %s: %s", what, error)
+        reason = f"{error}; rename one of them with an SDK View"
+        self._findings.conflict(Conflict(self._translation.name(key), what, reason))
 
     def _report_point(self, record: _StreamRecord, error: Exception) -> None:
         self._findings.report(

@@ -170,6 +170,14 @@ def test_reader_survives_a_port_in_use(taken: MetricsServer) -> None:
         assert "work_total" in scrape(bridge.server.url)
 
 
+def test_reader_that_was_shut_down_is_refused() -> None:
+    """A reader serves once; the error says so before anything is opened."""
+    reader = PrometheusMetricReader(registry=None)
+    reader.shutdown()
+    with pytest.raises(ConfigurationError, match=r"reader: .* expected a reader that was not shut down"):
+        start(port=0, reader=reader, set_global=False)
+
+
 def test_provider_that_cannot_be_made_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     """When the SDK refuses its own settings, the endpoint that was open already is closed again."""
     monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", "nonsense")
