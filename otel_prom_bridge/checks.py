@@ -46,6 +46,10 @@ class Check:
         except (ValueError, TypeError, OverflowError):
             raise ConfigurationError(key, value, self.allowed) from None
 
+    def optional(self, key: str, value: object) -> Any:
+        """The checked value, or None for None."""
+        return None if value is None else self.value(key, value)
+
     def text(self, key: str, text: str) -> Any:
         """The checked value that this text stands for; raises :class:`ConfigurationError`."""
         try:

@@ -98,10 +98,10 @@ class PrometheusMetricReader(MetricReader):
     ) -> None:
         max_series = POSITIVE.value("max_series_per_metric", max_series_per_metric)
         limits = LIMITS.value("cardinality_limits", cardinality_limits or {})
-        bounds = exponential_histogram_bounds
-        if bounds is not None:
-            bounds = BOUNDS.value("exponential_histogram_bounds", bounds)
-        created = BOOLEAN.value("created_timestamps", created_timestamps)
+        options = Options(
+            created=BOOLEAN.value("created_timestamps", created_timestamps),
+            native_bounds=BOUNDS.optional("exponential_histogram_bounds", exponential_histogram_bounds),
+        )
         translation = Translation(
             strategy=STRATEGY.value("translation_strategy", translation_strategy),
             prefix=STRING.value("prefix", prefix),
@@ -119,7 +119,7 @@ class PrometheusMetricReader(MetricReader):
             findings=self._findings,
             target_info=not disable_target_info,
         )
-        self._exposer = Exposer(findings=self._findings, options=Options(created, bounds))
+        self._exposer = Exposer(findings=self._findings, options=options)
         self._collecting = threading.Lock()
         self._collecting_thread: int | None = None
         self._received = False
