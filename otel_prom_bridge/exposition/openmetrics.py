@@ -8,21 +8,20 @@ counters and buckets have exemplars, and the body ends with ``# EOF``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from otel_prom_bridge.exposition import samples
-from otel_prom_bridge.exposition.escaping import help_text, label_set, metadata_name
-from otel_prom_bridge.exposition.writer import DEFAULT_OPTIONS, Options
-from otel_prom_bridge.families import Kind, Labels, MetricFamily
+from otel_prom_bridge.exposition.escaping import help_text, metadata_name
+from otel_prom_bridge.exposition.text import TextWriter
+from otel_prom_bridge.families import Kind, MetricFamily
 
 
 @dataclass(frozen=True, slots=True)
-class OpenMetricsWriter:
-    """Writes OpenMetrics text."""
+class OpenMetricsWriter(TextWriter):
+    """Writes OpenMetrics text: Prometheus text but for its metadata and what is said above."""
 
-    options: Options = DEFAULT_OPTIONS
     trailer: bytes = b"# EOF\n"
 
     def header(self, family: MetricFamily) -> bytes:
@@ -38,33 +37,16 @@ class OpenMetricsWriter:
             lines.append(f"# HELP {name} {help_text(family.help, openmetrics=True)}\n")
         return "".join(lines).encode()
 
-    def labels(self, labels: Labels) -> str:
-        """The labels without braces."""
-        return label_set(labels)
-
     def renderer(self, family: MetricFamily) -> Callable[[Any, str], bytes]:
         """A function from a point of this family and its rendered labels to its lines."""
-        options = self.options
-        match family.kind:
-            case Kind.COUNTER if _is_total(family):
-                return samples.counter(family.name, created=options.created)
-            case Kind.HISTOGRAM:
-                return samples.histogram(
-                    family.name,
-                    openmetrics=True,
-                    created=options.created,
-                    native_bounds=options.native_bounds,
-                )
-            case Kind.SUMMARY:
-                return samples.summary(family.name)
-            case Kind.INFO:
-                return samples.info(family.name)
-            case _:
-                return samples.single(family.name)
-
-    def page(self, header: bytes, points: Sequence[bytes]) -> Iterable[bytes]:
-        """The header, then the lines."""
-        return (header, *points)
+        created, native_bounds = self.options
+        if family.kind is Kind.COUNTER and _is_total(family):
+            return samples.counter(family.name, created=created)
+        if family.kind is Kind.HISTOGRAM:
+            return samples.histogram(
+                family.name, openmetrics=True, created=created, native_bounds=native_bounds
+            )
+        return TextWriter.renderer(self, family)
 
 
 def _type(family: MetricFamily) -> str:
