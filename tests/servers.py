@@ -190,8 +190,8 @@ def victoria_metrics(
 ) -> Iterator[Prometheus]:
     """Run a VictoriaMetrics that scrapes ``targets``; its HTTP API is that of Prometheus, without exemplars.
 
-    It has scraped them once when this gives it: an earlier query would find nothing, and for ten seconds it
-    would answer later ones with that.
+    It has scraped them once when this gives it: a query before that would find nothing, and for ten seconds
+    it would answer later ones with that.
     """
     address = f"127.0.0.1:{free_port()}"
     command = [
@@ -205,7 +205,12 @@ def victoria_metrics(
     ]
     with _serving(command, folder, address) as api:
         wait_for(api.has_scraped, seconds=10, what="the first scrapes")
-        get(f"{api.url}/internal/force_flush")  # what was stored can be found
+        get(f"{api.url}/internal/force_flush")  # within a second, what was stored can be found
+
+        def found() -> bool:
+            return {job for (job,) in api.values("up", "job")} == set(targets)
+
+        wait_for(found, seconds=15, what="the first samples")
         yield api
 
 
