@@ -22,7 +22,7 @@ from otel_prom_bridge.families import (
     NativeHistogramPoint,
     Point,
 )
-from otel_prom_bridge.histograms import by_bucket, joined, lowered, rebucket
+from otel_prom_bridge.histograms import by_bucket, joined, lowered, rebucket, total
 from otel_prom_bridge.merging import native_exemplars
 from otel_prom_bridge.translate.exemplars import SourceExemplar, exemplar
 from otel_prom_bridge.translate.points import BucketPoint, ExponentialPoint, NumberPoint
@@ -31,7 +31,7 @@ from otel_prom_bridge.translate.points import BucketPoint, ExponentialPoint, Num
 class Series(ABC):
     """What the store asks of a series, whatever its points look like."""
 
-    __slots__ = ("attributes", "changed", "created", "seen", "slot", "stream", "updated")
+    __slots__ = ("attributes", "changed", "created", "gone", "seen", "slot", "stream", "updated")
 
     def __init__(self, stream: Any, attributes: Mapping[str, object]) -> None:
         self.stream = stream  # the store's record of the stream that this series belongs to
@@ -39,6 +39,7 @@ class Series(ABC):
         self.created: float | None = None  # seconds since the epoch
         self.slot: Any = None  # the place in a family that shows this series, once it has one
         self.changed = False  # it waits to be shown anew
+        self.gone = False  # its stream does not report it any more
         self.seen = 0  # the collection that last had a point for this series
         self.updated = 0  # the collection that last changed it
 
@@ -70,7 +71,7 @@ class NumberSeries(Series):
 
     def add(self, point: NumberPoint) -> None:
         """Add a delta."""
-        self.value += plain(point.value)
+        self.value = added(self.value, plain(point.value))
         if point.exemplars:
             self._keep_exemplar(point)
 
@@ -124,7 +125,7 @@ class HistogramSeries(Series):
             self.bounds = common
             self._keep(item for item in self.exemplars if item is not None)
         self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)]
-        self.sum += plain(point.sum)
+        self.sum = added(self.sum, plain(point.sum))
         if point.exemplars:
             self._keep(self._with_new(point))
 
@@ -200,7 +201,7 @@ class ExponentialSeries(Series):
         ):
             self._lower(1)
         self.zero_count += point.zero_count
-        self.sum += plain(point.sum)
+        self.sum = added(self.sum, plain(point.sum))
         if point.exemplars:
             new = [self._exemplar(source) for source in point.exemplars]
             self.exemplars = native_exemplars([*self.exemplars, *new])
@@ -241,6 +242,14 @@ def _sparse(buckets: Any) -> list[tuple[int, int]]:
     # "Index: offset + i + 1": OTel names a bucket by its lower bound, Prometheus by its upper one.
     counts = enumerate(buckets.bucket_counts, buckets.offset + 1)
     return [(index, count) for index, count in counts if count]
+
+
+def added(value: float, delta: float) -> float:
+    """The sum of both; infinite where an integer is larger than any float."""
+    try:
+        return value + delta
+    except OverflowError:
+        return total((value, delta))
 
 
 def plain(value: float) -> float:

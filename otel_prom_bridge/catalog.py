@@ -8,12 +8,11 @@ Only slots whose series changed are frozen anew; everything else is handed out a
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
 
 from otel_prom_bridge.accumulators import Series
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
-from otel_prom_bridge.families import Kind, Labels, MetricFamily, Point, claimed_names
+from otel_prom_bridge.families import Kind, Labels, MetricFamily, Point, claimed_names, identity
 from otel_prom_bridge.merging import merged
 
 
@@ -60,9 +59,10 @@ class Family:
 
     def place(self, series: Series, labels: Labels) -> Slot:
         """Show a series under these labels."""
-        slot = self.by_labels.get(labels)
+        key = identity(labels)
+        slot = self.by_labels.get(key)
         if slot is None:
-            slot = self.by_labels[labels] = Slot(self, labels, len(self._slots))
+            slot = self.by_labels[key] = Slot(self, labels, len(self._slots))
             self._slots.append(slot)
             self._points.append(None)
         slot.series.append(series)
@@ -75,7 +75,7 @@ class Family:
         if slot.series:
             slot.touch()
             return
-        del self.by_labels[slot.labels]
+        del self.by_labels[identity(slot.labels)]
         # The last slot moves into the gap, so that removing many stays cheap.
         last, point = self._slots.pop(), self._points.pop()
         if last is not slot:
@@ -83,20 +83,24 @@ class Family:
             self._slots[last.index], self._points[last.index] = last, point
         self._frozen = None
 
-    def freeze(self) -> MetricFamily:
+    def freeze(self, findings: Findings) -> MetricFamily:
         """The family as it is now: the same object as before if nothing changed."""
         if self.stale or self._frozen is None:
             kind = self.kind
-            for slot in self.stale:
+            while self.stale:
+                slot = self.stale.pop()
                 slot.stale = False
                 group = slot.series
-                if len(group) == 1:
-                    self._points[slot.index] = group[0].freeze(slot.labels, kind)
-                elif group:  # else it was removed since
-                    self._points[slot.index] = slot.merged()
-            self.stale.clear()
-            # Every slot was stale when it was made, so none is without a point now.
-            self._frozen = replace(self.empty, points=tuple(cast("list[Point]", self._points)))
+                try:
+                    if len(group) == 1:
+                        self._points[slot.index] = group[0].freeze(slot.labels, kind)
+                    elif group:  # else it was removed since
+                        self._points[slot.index] = slot.merged()
+                except Exception as error:  # the point before stays
+                    what = "a series of metric %r could not be brought up to date: %r"
+                    findings.report(("freeze", self.empty.name), what, self.empty.name, error)
+            points = tuple(point for point in self._points if point is not None)
+            self._frozen = replace(self.empty, points=points)
         return self._frozen
 
 
@@ -148,4 +152,4 @@ class Catalog:
 
     def freeze(self) -> tuple[MetricFamily, ...]:
         """All families that have a series."""
-        return tuple(family.freeze() for family in self._families.values() if family.by_labels)
+        return tuple(family.freeze(self._findings) for family in self._families.values() if family.by_labels)

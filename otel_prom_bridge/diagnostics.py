@@ -6,6 +6,7 @@ and again. Each finding is logged the first time only: the host's log belongs to
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -48,16 +49,22 @@ class Findings:
     def report(self, finding: Hashable, message: str, *args: object) -> None:
         """Log ``message % args`` unless ``finding`` was reported before. Never raises."""
         if self._is_new(finding):
-            logger.warning(message, *args)
+            _warn(message, *args)
 
     def conflict(self, conflict: Conflict) -> None:
         """Keep and log a conflict unless it was reported before. Never raises."""
         if self._is_new(conflict):
             self._conflicts.append(conflict)
-            logger.warning("%s", conflict)
+            _warn("%s", conflict)
 
     def _is_new(self, finding: Hashable) -> bool:
         if finding in self._seen or len(self._seen) >= MAX_FINDINGS:
             return False
         self._seen.add(finding)
         return True
+
+
+def _warn(message: str, *args: object) -> None:
+    # A handler or filter of the application may raise; what it costs must be a line in the log, not data.
+    with contextlib.suppress(Exception):
+        logger.warning(message, *args)

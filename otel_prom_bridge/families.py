@@ -19,6 +19,14 @@ Labels: TypeAlias = tuple[tuple[str, str], ...]
 """Label names and values, sorted by name, each name once. Values are valid Unicode."""
 
 
+def identity(labels: Labels) -> Labels:
+    """What makes a series one: a label with an empty value is the same as none.
+
+    https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels
+    """
+    return tuple(pair for pair in labels if pair[1]) if any(not value for _, value in labels) else labels
+
+
 class Kind(enum.Enum):
     """The type of a family, by its name in the OpenMetrics specification."""
 

@@ -21,6 +21,22 @@ Buckets = tuple[tuple[int, int], ...]  # (index, count) by ascending index, coun
 MAX_CLASSIC_BUCKETS = 20
 
 
+def total(values: Iterable[float]) -> float:
+    """The sum, also where integers in it are larger than any float: they are infinite then."""
+    values = list(values)
+    try:
+        return sum(values)
+    except OverflowError:
+        return sum(map(_as_float, values))
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def rebucket(bounds: Sequence[float], counts: Sequence[int], onto: Sequence[float]) -> list[int]:
     """Counts for the bounds ``onto``, each of which must be among ``bounds``. The total is kept."""
     result = [0] * (len(onto) + 1)
@@ -70,7 +86,7 @@ def native_sum(points: Sequence[NativeHistogramPoint]) -> NativeHistogramPoint:
         zero_count=sum(point.zero_count for point in points),
         positive=joined(*(point.positive for point in points)),
         negative=joined(*(point.negative for point in points)),
-        sum=sum(point.sum for point in points),
+        sum=total(point.sum for point in points),
     )
 
 

@@ -16,7 +16,7 @@ from otel_prom_bridge.families import (
     NativeHistogramPoint,
     Point,
 )
-from otel_prom_bridge.histograms import by_bucket, native_sum, rebucket, to_classic
+from otel_prom_bridge.histograms import by_bucket, native_sum, rebucket, to_classic, total
 
 # As many as the SDK's reservoir hands over for an exponential histogram, halved: a scrape carries them all.
 MAX_NATIVE_EXEMPLARS = 10
@@ -31,12 +31,12 @@ def merged(group: Sequence[Point], *, additive: bool = True) -> Point:
     if isinstance(first, CounterPoint):
         counters = [point for point in group if isinstance(point, CounterPoint)]
         return first._replace(
-            value=sum(point.value for point in counters),
+            value=total(point.value for point in counters),
             exemplar=newest([point.exemplar for point in counters]),
             created=earliest([point.created for point in counters]),
         )
     if isinstance(first, GaugePoint) and additive:
-        return first._replace(value=sum(p.value for p in group if isinstance(p, GaugePoint)))
+        return first._replace(value=total(p.value for p in group if isinstance(p, GaugePoint)))
     if isinstance(first, HistogramPoint | NativeHistogramPoint):
         return _merged_histograms([p for p in group if isinstance(p, HistogramPoint | NativeHistogramPoint)])
     return group[-1]._replace(labels=first.labels)
@@ -82,6 +82,6 @@ def _classic_sum(group: Sequence[HistogramPoint], bounds: tuple[float, ...]) -> 
     return group[0]._replace(
         bounds=bounds,
         counts=tuple(map(sum, zip(*columns, strict=True))),
-        sum=sum(sums) if len(sums) == len(group) else None,
+        sum=total(sums) if len(sums) == len(group) else None,
         exemplars=by_bucket(bounds, exemplars),
     )

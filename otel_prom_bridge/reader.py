@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from asyncio.exceptions import CancelledError
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from opentelemetry.sdk.metrics import Counter, Histogram, UpDownCounter
@@ -25,7 +27,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from otel_prom_bridge.checks import BOOLEAN, BOUNDS, LIMITS, POSITIVE, STRATEGY, STRING
 from otel_prom_bridge.collector import BridgeCollector
 from otel_prom_bridge.diagnostics import Conflict, Findings
-from otel_prom_bridge.errors import TranslationError
+from otel_prom_bridge.errors import ConfigurationError, TranslationError
 from otel_prom_bridge.exposition import Exposer, Exposition, Options
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.limits import (
@@ -105,9 +107,10 @@ class PrometheusMetricReader(MetricReader):
         translation = Translation(
             strategy=STRATEGY.value("translation_strategy", translation_strategy),
             prefix=STRING.value("prefix", prefix),
-            scope_info_enabled=scope_info_enabled,
+            scope_info_enabled=BOOLEAN.value("scope_info_enabled", scope_info_enabled),
             resource_attribute_filter=resource_attribute_filter,
         )
+        _check_objects(resource_attribute_filter, registry)
         super().__init__(
             preferred_temporality=_TEMPORALITY,
             cardinality_limits=sdk_limits(limits, max_series),
@@ -117,7 +120,7 @@ class PrometheusMetricReader(MetricReader):
             translation=translation,
             limit=stream_limit(limits, max_series),
             findings=self._findings,
-            target_info=not disable_target_info,
+            target_info=not BOOLEAN.value("disable_target_info", disable_target_info),
         )
         self._exposer = Exposer(findings=self._findings, options=options)
         self._collecting = threading.Lock()
@@ -187,13 +190,18 @@ class PrometheusMetricReader(MetricReader):
         for hook in hooks:
             hook()
 
-    def on_shutdown(self, hook: Callable[[], None]) -> None:
-        """Call ``hook`` when this reader shuts down; at once if it has."""
+    def on_shutdown(self, hook: Callable[[], None]) -> Callable[[], None]:
+        """Call ``hook`` when this reader shuts down, at once if it has; the result takes that back."""
         with self._closing:
             if not self._is_shut_down:
                 self._shutdown_hooks.append(hook)
-                return
+                return partial(self._forget_hook, hook)
         hook()
+        return partial(self._forget_hook, hook)
+
+    def _forget_hook(self, hook: Callable[[], None]) -> None:
+        with self._closing, contextlib.suppress(ValueError):
+            self._shutdown_hooks.remove(hook)
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
@@ -225,7 +233,7 @@ class PrometheusMetricReader(MetricReader):
                 self.collect(timeout_millis=timeout_millis)
                 if not self._received:  # the SDK stays silent when no instrument has a point
                     self._store.apply(())
-            except Exception as error:
+            except (Exception, CancelledError) as error:
                 # Nothing is lost: the SDK hands its deltas over last, after whatever can fail.
                 self._findings.report(
                     ("collect", type(error)), "a collection failed, showing known values: %r", error
@@ -234,3 +242,11 @@ class PrometheusMetricReader(MetricReader):
             finally:
                 self._collecting_thread = None
         return True
+
+
+def _check_objects(resource_attribute_filter: object, registry: object) -> None:
+    if not (resource_attribute_filter is None or callable(resource_attribute_filter)):
+        expected = "a function from an attribute's key to True or False, or None"
+        raise ConfigurationError("resource_attribute_filter", resource_attribute_filter, expected)
+    if not (registry is None or isinstance(registry, CollectorRegistry)):
+        raise ConfigurationError("registry", registry, "a prometheus_client CollectorRegistry, or None")

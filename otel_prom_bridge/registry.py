@@ -32,6 +32,7 @@ from otel_prom_bridge.families import (
     SummaryPoint,
     UnknownPoint,
     claimed_names,
+    identity,
 )
 from otel_prom_bridge.translate.labels import valid_unicode
 
@@ -70,28 +71,42 @@ def _collectors(registry: CollectorRegistry) -> list[Collector]:
 
 
 def _collected(collector: Collector, findings: Findings) -> list[MetricFamily]:
+    result: list[MetricFamily] = []
     try:
-        return [family for metric in collector.collect() for family in _families(metric)]
+        for metric in collector.collect():
+            try:
+                result += _families(metric)
+            except Exception as error:
+                findings.report(
+                    ("collected", getattr(metric, "name", None)),
+                    "metric %r of the prometheus_client registry is not valid and is left out: %r",
+                    *(metric, error),
+                )
     except Exception as error:
         findings.report(
             ("collector", type(collector)),
             "collector %r of the prometheus_client registry failed and is left out: %r",
             *(collector, error),
         )
-        return []
+    return result
 
 
 def _families(metric: Metric) -> list[MetricFamily]:
-    make = _MAKERS.get(metric.type)
-    if make is None:  # gaugehistogram, or a type of the future: its samples, without a type
-        names = dict.fromkeys(sample.name for sample in metric.samples)
-        return [_family(metric, name, Kind.UNKNOWN, _values(metric, name, UnknownPoint)) for name in names]
-    kind, suffix, points = make
-    return [_family(metric, metric.name + suffix, kind, points(metric))]
+    result: list[MetricFamily] = []
+    taken: frozenset[str] = frozenset()
+    if metric.type in _MAKERS:
+        kind, suffix, points = _MAKERS[metric.type]
+        result.append(_family(metric, metric.name + suffix, kind, points(metric)))
+        taken = claimed_names(metric.name + suffix, kind)
+    # The samples of a gaugehistogram or of a type of the future, and those that do not belong to their type.
+    names = dict.fromkeys(sample.name for sample in metric.samples if sample.name not in taken)
+    return result + [
+        _family(metric, name, Kind.UNKNOWN, _values(metric, name, UnknownPoint)) for name in names
+    ]
 
 
 def _family(metric: Metric, name: str, kind: Kind, points: Iterable[Point]) -> MetricFamily:
-    by_labels = {point.labels: point for point in points}
+    by_labels = {identity(point.labels): point for point in points}
     help_text = valid_unicode(metric.documentation)
     # Names may be any UTF-8 here; what a scraper cannot read is escaped for it like any other.
     points = tuple(by_labels.values())
@@ -176,9 +191,16 @@ _MAKERS: dict[str, tuple[Kind, str, Callable[[Metric], Iterator[Point]]]] = {
 
 def _labels(sample: Sample, *, without: str = "") -> Labels:
     found = {
-        valid_unicode(name): valid_unicode(value) for name, value in sample.labels.items() if name != without
+        _label(valid_unicode(name)): valid_unicode(value)
+        for name, value in sample.labels.items()
+        if name != without
     }
     return tuple(sorted(found.items()))
+
+
+def _label(name: str) -> str:
+    # Prometheus keeps names that begin with two underscores for itself; a __name__ would break the scrape.
+    return f"exported_{name}" if name.startswith("__") else name
 
 
 def _exemplar(item: ClientExemplar | None) -> Exemplar | None:

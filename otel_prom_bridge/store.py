@@ -7,14 +7,17 @@ Two steps, kept apart on purpose:
 2. ``families`` gives every series that changed a place in a family (translating its labels the first time
    it is seen) and freezes it.
 
-So both cost what *changed* since the last time. No callback runs under the lock, and the recording path does
-not know it.
+So both cost what *changed* since the last time. The recording path does not know the lock. Application
+code can run under it in three ways only (a log handler, a signal handler, the resource filter); if it comes
+back to the store, it sees the last state instead of waiting for itself.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
 
 from otel_prom_bridge.accumulators import ExponentialSeries, HistogramSeries, NumberSeries, Series
 from otel_prom_bridge.catalog import Catalog, Family, Slot
@@ -29,7 +32,7 @@ from otel_prom_bridge.translate.units import unit_words
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#overflow-attribute
 OVERFLOW_ATTRIBUTES: Mapping[str, object] = {"otel.metric.overflow": True}
 
-_GONE = -1  # what `seen` says of a series that was dropped
+_MOMENT = 10_000_000_000  # nanoseconds
 # Values of these types make an attribute set's items a safe dictionary key (together with the types:
 # 1 == True). Floats do not (NaN != NaN), and containers may hold anything.
 _PLAIN = frozenset({str, bool, int, bytes, type(None)})
@@ -41,11 +44,13 @@ _SERIES: Mapping[Shape, type[Series]] = {
     Shape.EXPONENTIAL: ExponentialSeries,
 }
 
+_Batch: TypeAlias = Iterable[tuple[Stream, Sequence[SourcePoint]]]
+
 
 class _StreamRecord:
     """The series of one stream, found by attributes."""
 
-    __slots__ = ("by_items", "common", "escape", "family", "key", "limit", "rejected", "seen", "series")
+    __slots__ = ("by_items", "common", "escape", "family", "key", "limit", "rejected", "series")
 
     def __init__(self, key: Stream, limit: int, common: Attributes, escape: bool) -> None:
         self.key = key
@@ -54,7 +59,6 @@ class _StreamRecord:
         self.escape = escape  # whether exemplars' label names are made legacy names, too
         self.family: Family | None = None
         self.rejected = False
-        self.seen = 0
         self.series: dict[str, Series] = {}
         # The fast way to a series: its keys, values and their types, in the order in which they come. It
         # only holds what `resolve` found the slow way.
@@ -88,10 +92,10 @@ class _StreamRecord:
         gone = {key: series for key, series in self.series.items() if series.seen != collection}
         for key, series in gone.items():
             del self.series[key]
-            series.seen = _GONE
+            series.gone = True
         if gone:
             alive = self.by_items.items()
-            self.by_items = {key: series for key, series in alive if series.seen != _GONE}
+            self.by_items = {key: series for key, series in alive if not series.gone}
         return list(gone.values())
 
     def _overflow(self, point: SourcePoint) -> Series:
@@ -136,51 +140,98 @@ class Store:
         self._streams: dict[Stream, _StreamRecord] = {}
         self._collection = 0
         self._changed: list[Series] = []
+        self._time = 0  # of the latest collection, in nanoseconds since the epoch
+        self._owner: int | None = None  # the thread that has the lock
+        self._deferred: list[tuple[_Batch, Mapping[str, object] | None]] = []
+        self._shown: tuple[MetricFamily, ...] = ()
 
     def apply(
         self,
-        batch: Iterable[tuple[Stream, Sequence[SourcePoint]]],
+        batch: _Batch,
         *,
         resource: Mapping[str, object] | None = None,
     ) -> None:
         """Take in one whole collection.
 
         A stream whose points are current values (asynchronous instruments) and that is missing in the batch
-        has no series any more. Apply each delta once, in any order; current values in the order in which
-        they were collected.
+        has no series any more. Apply each delta once, in any order. Current values of a straggler, a batch
+        that was collected before the last one that came, are passed over.
         """
+        if self._owner == threading.get_ident():
+            self._deferred.append((list(batch), resource))
+            return
+        with self._owned():
+            self._apply(batch, resource)
+            while self._deferred:
+                self._apply(*self._deferred.pop(0))
+
+    @contextmanager
+    def _owned(self) -> Iterator[None]:
+        # What runs under the lock may be interrupted by, or log into, code that asks us for families or
+        # flushes: it must find that its own thread has the lock instead of waiting for it.
         with self._lock:
-            self._collection += 1
-            if resource is not None and resource is not self._resource:
-                self._set_resource(resource)
-            for key, points in batch:
-                record = self._streams.get(key) or self._open(key)
-                record.seen = self._collection
-                if key.meaning.accumulates:
-                    self._accumulate(record, points)
-                else:
-                    self._replace(record, points)
+            self._owner = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._owner = None
+
+    def _apply(
+        self,
+        batch: _Batch,
+        resource: Mapping[str, object] | None,
+    ) -> None:
+        self._collection += 1
+        if resource is not None and resource is not self._resource:
+            self._set_resource(resource)
+        straggles = False
+        for key, points in batch:
+            record = self._streams.get(key) or self._open(key)
+            straggles = self._straggles(points[0].time_unix_nano) if points else straggles
+            if key.meaning.accumulates:
+                self._accumulate(record, points)
+            elif not straggles:
+                self._replace(record, points)
+        if not straggles:
             for record in self._streams.values():
                 if not record.key.meaning.accumulates:
                     self._forget_unseen(record)
+
+    def _straggles(self, time: int) -> bool:
+        # Collections that the application starts in threads of its own may reach us in another order than
+        # they were made in. A clock that was set back by more than a moment is no straggler.
+        late = self._time - _MOMENT < time < self._time
+        self._time = self._time if late else time
+        return late
 
     def families(self) -> tuple[MetricFamily, ...]:
         """Everything as it is now; families and points that did not change are the same objects as before.
 
         The target's info comes first (OpenMetrics 1.0, "Supporting Target Metadata").
         """
-        with self._lock:
-            changed, self._changed = self._changed, []
+        if self._owner == threading.get_ident():
+            return self._shown
+        with self._owned():
+            self._show_changed()
+            self._shown = self._target + self._catalog.freeze()
+            return self._shown
+
+    def _show_changed(self) -> None:
+        changed, self._changed = self._changed, []
+        done = 0
+        try:
             for series in changed:
-                series.changed = False
                 slot: Slot | None = series.slot
                 if slot is not None:
                     if not slot.stale:
                         slot.stale = True
                         slot.family.stale.append(slot)
-                elif series.seen != _GONE:
+                    series.changed = False
+                elif not series.gone:
                     series.slot = self._place(series)
-            return self._target + self._catalog.freeze()
+                done += 1
+        finally:  # an interrupt (Ctrl-C in the application's thread) leaves the rest for the next time
+            self._changed += changed[done:]
 
     def _open(self, key: Stream) -> _StreamRecord:
         common = self._translation.scope_attributes(key.scope) + self._promoted
@@ -253,6 +304,7 @@ class Store:
 
     def _place(self, series: Series) -> Slot | None:
         record: _StreamRecord = series.stream
+        series.changed = False
         if record.rejected:
             return None
         try:

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from otel_prom_bridge.diagnostics import logger
-from otel_prom_bridge.endpoint.scrape import Request, Response, Scrape, Source
+from otel_prom_bridge.endpoint.scrape import FAILED, Request, Response, Scrape, Source, joined_headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -67,18 +67,18 @@ def make_asgi_app(source: Source) -> ASGIApplication:
 
 
 def _request(scope: _Message) -> Request:
-    mount = scope.get("root_path", "")
+    mount = scope.get("root_path", "").rstrip("/")
     path = scope["path"]
     # By the ASGI specification the path includes the mount; some servers took it off.
-    path = path.removeprefix(mount) if mount else path
+    if mount and (path == mount or path.startswith(f"{mount}/")):
+        path = path.removeprefix(mount)
     return Request(
         method=scope["method"],
         path=path,
         query=scope.get("query_string", b"").decode("latin-1"),
-        headers={
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in scope.get("headers", ())
-        },
+        headers=joined_headers(
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope.get("headers", ())
+        ),
         mount=mount,
     )
 
@@ -108,7 +108,11 @@ async def _in_thread(work: Callable[[], Response]) -> Response:
             future.set_result(response)
 
     def run() -> None:
-        response = work()
+        response = FAILED
+        try:
+            response = work()
+        except BaseException:  # a callback may raise anything; the request must not wait for ever
+            logger.exception("a scrape was broken off")
         try:
             loop.call_soon_threadsafe(deliver, response)
         except RuntimeError:

@@ -98,12 +98,14 @@ class Scrape:
             response = self._answer(request)
         except Exception:
             logger.exception("a scrape failed; this is a fault of the bridge")
-            response = _text(500, "the scrape failed; the application's log says why\n")
+            response = FAILED
         if request.method == "HEAD":
             response = Response(response.status, response.headers, b"")
         return response
 
     def _answer(self, request: Request) -> Response:
+        if request.method == "OPTIONS" and request.path == "*":
+            return Response(204, (("Allow", ", ".join(_METHODS)),), b"")
         path = self._path(request)
         if path is None:
             here = "".join(f"  {request.mount}{path}\n" for path in _PATHS)
@@ -158,6 +160,18 @@ class Scrape:
         return _text(503, "not ready: no meter provider uses the metric reader, or it was shut down\n")
 
 
+def joined_headers(items: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Header fields by lower-case name; a field that comes several times is one list.
+
+    https://www.rfc-editor.org/rfc/rfc9110#name-field-order
+    """
+    result: dict[str, str] = {}
+    for name, value in items:
+        key = name.lower()
+        result[key] = f"{result[key]}, {value}" if key in result else value
+    return result
+
+
 def _text(status: int, text: str, *headers: tuple[str, str]) -> Response:
     body = text.encode()
     content = ("Content-Type", "text/plain; charset=utf-8")
@@ -170,3 +184,6 @@ def _query(query: str) -> list[tuple[str, str]]:
         return parse_qsl(query, max_num_fields=1000)
     except ValueError:
         return []
+
+
+FAILED = _text(500, "the scrape failed; the application's log says why\n")

@@ -7,27 +7,31 @@ response, daemon threads only, nothing on the host's stderr.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import socketserver
 import sys
 import threading
+from collections.abc import Callable
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from otel_prom_bridge.diagnostics import logger
-from otel_prom_bridge.endpoint.scrape import Request, Response, Scrape, Source
+from otel_prom_bridge.endpoint.scrape import Request, Response, Scrape, Source, joined_headers
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
 
 DEFAULT_PORT = 9464  # the specification's
 DEFAULT_ADDRESS = "localhost"
 _SILENCE_SECONDS = 10.0  # how long a client may keep us waiting
+_LONGEST_LINE = 65536
 
 
 class MetricsServer:
     """A running endpoint; made by :func:`start_http_server`."""
 
-    def __init__(self, server: _Server) -> None:
+    def __init__(self, server: _Server, source: Source) -> None:
         self._server = server
         self._closing = threading.Lock()
         self._closed = False
@@ -37,6 +41,10 @@ class MetricsServer:
             target=server.serve_forever, args=(0.05,), name="otel-prom-bridge-server", daemon=True
         )
         self._thread.start()
+        self._forget: Callable[[], object] = lambda: None
+        on_shutdown = getattr(source, "on_shutdown", None)
+        if on_shutdown is not None:
+            self._forget = on_shutdown(self.close)
 
     @property
     def url(self) -> str:
@@ -52,6 +60,8 @@ class MetricsServer:
             self._closed = True
         self._server.shutdown()
         self._server.server_close()
+        self._server.close_connections()
+        self._forget()
         self._thread.join(timeout=1)
 
     def __enter__(self) -> MetricsServer:
@@ -76,11 +86,9 @@ def start_http_server(source: Source, port: int = DEFAULT_PORT, addr: str = DEFA
     """
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
         raise ConfigurationError("port", port, "a whole number from 0 to 65535")
-    server = MetricsServer(_listen(addr, port, Scrape(source)))
-    on_shutdown = getattr(source, "on_shutdown", None)
-    if on_shutdown is not None:
-        on_shutdown(server.close)
-    return server
+    if not isinstance(addr, str):
+        raise ConfigurationError("addr", addr, "a host name or an IP address")
+    return MetricsServer(_listen(addr, port, Scrape(source)), source)
 
 
 def _listen(addr: str, port: int, scrape: Scrape) -> _Server:
@@ -111,7 +119,14 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, family: socket.AddressFamily, address: Any, scrape: Scrape) -> None:
         self.address_family = family
         self.scrape = scrape
+        self.connections: set[socket.socket] = set()
         super().__init__(address, _Handler)
+
+    def close_connections(self) -> None:
+        """End the connections that are open, so that nobody goes on scraping a closed server."""
+        for connection in list(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def server_bind(self) -> None:
         # Not HTTPServer's: it looks up the host's full name, which can take seconds and serves nobody.
@@ -128,10 +143,25 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _SILENCE_SECONDS
     disable_nagle_algorithm = True
 
+    def setup(self) -> None:
+        """Let the server know the connection."""
+        super().setup()
+        self.server.connections.add(self.connection)
+
+    def finish(self) -> None:
+        """Let the server forget the connection."""
+        self.server.connections.discard(self.connection)
+        super().finish()
+
     def handle_one_request(self) -> None:
         """Read one request and answer it; the base class would want a method per verb."""
         try:
-            self.raw_requestline = self.rfile.readline(65537)
+            self.raw_requestline = self.rfile.readline(_LONGEST_LINE + 1)
+            if len(self.raw_requestline) > _LONGEST_LINE:
+                self.requestline = self.request_version = self.command = ""
+                self.send_error(HTTPStatus.REQUEST_URI_TOO_LONG)
+                self.close_connection = True
+                return
             if not self.raw_requestline or not self.parse_request():
                 self.close_connection = True
                 return
@@ -140,13 +170,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
             self.close_connection = True  # no request of ours has a body, and we do not read this one
-        target = urlsplit(self.path)
-        request = Request(
-            method=self.command,
-            path=unquote(target.path),
-            query=target.query,
-            headers={name.lower(): value for name, value in self.headers.items()},
-        )
+        path, query = _target(self.path)
+        headers = joined_headers(self.headers.items())
+        request = Request(method=self.command, path=path, query=query, headers=headers)
         self._send(self.server.scrape.respond(request))
 
     def _send(self, response: Response) -> None:
@@ -159,3 +185,12 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Keep the host's stderr silent."""
         logger.debug(format, *args)
+
+
+def _target(target: str) -> tuple[str, str]:
+    """Path and query of a request's target, which may be a whole URL; what is neither is an unknown path."""
+    try:
+        parts = urlsplit(target if "://" in target else f"//host{target}")
+    except ValueError:
+        return target, ""
+    return (unquote(parts.path), parts.query) if target != "*" else ("*", "")

@@ -61,7 +61,7 @@ class Exposer:
         """
         choice = negotiate(accept)
         shown = self._escapers[choice.escaping].escape(tuple(families))
-        wanted = frozenset(names)
+        wanted = frozenset((names,) if isinstance(names, str) else names)
         if wanted:
             shown = tuple(family for family in shown if wanted & claimed_names(family.name, family.kind))
         return Exposition(choice.content_type, self._encoders[choice.format].encode(shown))

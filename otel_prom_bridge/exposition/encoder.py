@@ -10,7 +10,7 @@ and two threads that render at once merely do the same work twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain, compress
 from operator import is_not
 from typing import Any, NamedTuple
@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.exposition.writer import Writer
 from otel_prom_bridge.families import MetricFamily
+
+_SPARE_PAGES = 100
 
 
 class _Page(NamedTuple):
@@ -28,6 +30,7 @@ class _Page(NamedTuple):
     render: Any
     labels: list[Any]
     lines: list[bytes]
+    joined: bytes | None = None  # the whole page, once it was asked for without having changed
 
 
 class Encoder:
@@ -49,7 +52,8 @@ class Encoder:
         if families == last:  # families compare by identity
             return body
         pages = [page for family in families if (page := self._page_or_none(family)) is not None]
-        parts = chain.from_iterable(self._writer.page(page.header, page.lines) for page in pages)
+        self._prune(families)
+        parts = chain.from_iterable(map(self._parts, pages))
         body = b"".join([*parts, self._writer.trailer])
         self._last = (families, body)
         return body
@@ -73,6 +77,8 @@ class Encoder:
             page = self._pages[family.name] = self._updated(page, (), family)
         elif page.family is not family:
             page = self._pages[family.name] = self._updated(page, page.family.points, family)
+        elif page.joined is None:
+            page = self._pages[family.name] = page._replace(joined=b"".join(self._parts(page)))
         return page
 
     def _updated(self, page: _Page, before: tuple[Any, ...], family: MetricFamily) -> _Page:
@@ -87,7 +93,17 @@ class Encoder:
         for point in points[known:]:
             labels.append(render_labels(point.labels))
             lines.append(render(point, labels[-1]))
-        return page._replace(family=family, labels=labels, lines=lines)
+        return page._replace(family=family, labels=labels, lines=lines, joined=None)
+
+    def _parts(self, page: _Page) -> Iterable[bytes]:
+        return self._writer.page(page.header, page.lines) if page.joined is None else (page.joined,)
+
+    def _prune(self, families: tuple[MetricFamily, ...]) -> None:
+        # Collectors may make up names for ever. A scrape that asked for a few names only prunes too much
+        # now and then, which costs rendering them again.
+        if len(self._pages) > 2 * len(families) + _SPARE_PAGES:
+            names = {family.name for family in families}
+            self._pages = {name: page for name, page in self._pages.items() if name in names}
 
 
 def _metadata(family: MetricFamily) -> tuple[object, ...]:

@@ -30,12 +30,14 @@ from otel_prom_bridge.families import (
     NativeHistogramPoint,
     Point,
     claimed_names,
+    identity,
 )
 from otel_prom_bridge.merging import merged
 
 _LEGACY_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LEGACY_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _NAMES_REMEMBERED = 8192
+_SPARE_PAGES = 100
 
 
 class Escaping(enum.Enum):
@@ -117,6 +119,9 @@ class Escaper:
         if families != before:
             result = self._distinct(families)
             self._last = (families, result)
+            if len(self._pages) > 2 * len(families) + _SPARE_PAGES:  # names that were made up and are gone
+                names = {family.name for family in families}
+                self._pages = {name: page for name, page in self._pages.items() if name in names}
         return result
 
     def _family(self, family: MetricFamily) -> MetricFamily:
@@ -191,6 +196,6 @@ class Escaper:
 def _merged_family(like: MetricFamily, name: str, points: Sequence[Point]) -> MetricFamily:
     groups: dict[Labels, list[Point]] = {}
     for point in points:
-        groups.setdefault(point.labels, []).append(point)
+        groups.setdefault(identity(point.labels), []).append(point)
     distinct = (g[0] if len(g) == 1 else merged(g, additive=like.additive) for g in groups.values())
     return MetricFamily(name, like.kind, like.help, like.unit, tuple(distinct), additive=like.additive)
