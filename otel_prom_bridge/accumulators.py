@@ -71,7 +71,14 @@ class NumberSeries(Series):
 
     def add(self, point: NumberPoint) -> None:
         """Add a delta."""
-        self.value = added(self.value, plain(point.value))
+        value = point.value
+        if type(value) is int or type(value) is float:  # as nearly always: this runs for every changed series
+            try:
+                self.value += value
+            except OverflowError:
+                self.value = added(self.value, value)
+        else:
+            self.value = added(self.value, plain(value))
         if point.exemplars:
             self._keep_exemplar(point)
 

@@ -7,7 +7,9 @@ Only slots whose series changed are frozen anew; everything else is handed out a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import cast
 
 from otel_prom_bridge.accumulators import Series
 from otel_prom_bridge.diagnostics import Conflict, Findings
@@ -46,7 +48,7 @@ class Slot:
 class Family:
     """A family under construction."""
 
-    __slots__ = ("_frozen", "_points", "_slots", "by_labels", "empty", "kind", "stale")
+    __slots__ = ("_frozen", "_has_gaps", "_points", "_slots", "by_labels", "empty", "kind", "stale")
 
     def __init__(self, empty: MetricFamily) -> None:
         self.empty = empty  # everything about the family but its points
@@ -55,6 +57,7 @@ class Family:
         self.by_labels: dict[Labels, Slot] = {}
         self._slots: list[Slot] = []
         self._points: list[Point | None] = []  # as long as _slots
+        self._has_gaps = False
         self._frozen: MetricFamily | None = None
 
     def place(self, series: Series, labels: Labels) -> Slot:
@@ -96,11 +99,12 @@ class Family:
                         self._points[slot.index] = group[0].freeze(slot.labels, kind)
                     elif group:  # else it was removed since
                         self._points[slot.index] = slot.merged()
-                except Exception as error:  # the point before stays
+                except Exception as error:  # the point before stays, if there is one
+                    self._has_gaps = True
                     what = "a series of metric %r could not be brought up to date: %r"
                     findings.report(("freeze", self.empty.name), what, self.empty.name, error)
-            points = tuple(point for point in self._points if point is not None)
-            self._frozen = replace(self.empty, points=points)
+            points = filter(None, self._points) if self._has_gaps else self._points
+            self._frozen = replace(self.empty, points=tuple(cast("Iterable[Point]", points)))
         return self._frozen
 
 

@@ -36,6 +36,7 @@ _MOMENT = 10_000_000_000  # nanoseconds
 # Values of these types make an attribute set's items a safe dictionary key (together with the types:
 # 1 == True). Floats do not (NaN != NaN), and containers may hold anything.
 _PLAIN = frozenset({str, bool, int, bytes, type(None)})
+_TEXT = frozenset({str})
 
 
 _SERIES: Mapping[Shape, type[Series]] = {
@@ -50,7 +51,7 @@ _Batch: TypeAlias = Iterable[tuple[Stream, Sequence[SourcePoint]]]
 class _StreamRecord:
     """The series of one stream, found by attributes."""
 
-    __slots__ = ("by_items", "common", "escape", "family", "key", "limit", "rejected", "series")
+    __slots__ = ("by_items", "by_texts", "common", "escape", "family", "key", "limit", "rejected", "series")
 
     def __init__(self, key: Stream, limit: int, common: Attributes, escape: bool) -> None:
         self.key = key
@@ -63,13 +64,17 @@ class _StreamRecord:
         # The fast way to a series: its keys, values and their types, in the order in which they come. It
         # only holds what `resolve` found the slow way.
         self.by_items: dict[tuple[object, ...], Series] = {}
+        # Faster still, and nearly always enough: where all values are strings, their types need no mention.
+        self.by_texts: dict[tuple[object, ...], Series] = {}
 
     def find(self, point: SourcePoint) -> Series:
         """The series of a point's attribute set."""
         attributes = point.attributes
         try:
-            return self.by_items[(*attributes, *(v := attributes.values()), *map(type, v))]  # type: ignore[union-attr,misc]
-        except (KeyError, TypeError, AttributeError):
+            values = attributes.values()  # type: ignore[union-attr]
+            series = self.by_texts.get((*attributes, *values))  # type: ignore[misc]
+            return self.by_items[(*attributes, *values, *map(type, values))] if series is None else series  # type: ignore[misc]
+        except (KeyError, TypeError, AttributeError):  # new, not hashable, or no attributes at all
             return self.resolve(point)
 
     def resolve(self, point: SourcePoint) -> Series:
@@ -83,7 +88,9 @@ class _StreamRecord:
             series = self.series[key] = self._new_series(attributes, point)
         values = attributes.values()
         types = tuple(map(type, values))
-        if _PLAIN.issuperset(types):
+        if _TEXT.issuperset(types):
+            self.by_texts[(*attributes, *values)] = series
+        elif _PLAIN.issuperset(types):
             self.by_items[(*attributes, *values, *types)] = series
         return series
 
@@ -94,8 +101,8 @@ class _StreamRecord:
             del self.series[key]
             series.gone = True
         if gone:
-            alive = self.by_items.items()
-            self.by_items = {key: series for key, series in alive if not series.gone}
+            self.by_items = {key: series for key, series in self.by_items.items() if not series.gone}
+            self.by_texts = {key: series for key, series in self.by_texts.items() if not series.gone}
         return list(gone.values())
 
     def _overflow(self, point: SourcePoint) -> Series:
@@ -258,14 +265,14 @@ class Store:
             )
 
     def _accumulate(self, record: _StreamRecord, points: Sequence[SourcePoint]) -> None:
-        # The loop that runs once per changed series and scrape: `find` is spelled out for speed.
-        by_items, changed = record.by_items, self._changed
+        # The loop that runs once per changed series and scrape.
+        by_texts, changed = record.by_texts, self._changed
         for point in points:
             attributes = point.attributes
             try:
-                series = by_items[(*attributes, *(v := attributes.values()), *map(type, v))]  # type: ignore[union-attr,misc]
-            except (KeyError, TypeError, AttributeError):  # new, not hashable, or None
-                series = record.resolve(point)
+                series = by_texts[(*attributes, *attributes.values())]  # type: ignore[union-attr,misc]
+            except (KeyError, TypeError, AttributeError):
+                series = record.find(point)
             try:
                 series.add(point)
             except Exception as error:
