@@ -10,6 +10,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from conftest import Setup
@@ -24,7 +25,8 @@ from opentelemetry.sdk.metrics.view import (
 from opentelemetry.sdk.resources import Resource
 from oracles import OPENMETRICS, samples
 
-from otel_prom_bridge import ConfigurationError, PrometheusMetricReader, TranslationStrategy, accumulators
+from otel_prom_bridge import ConfigurationError, PrometheusMetricReader, TranslationStrategy
+from otel_prom_bridge.accumulators import NumberSeries
 from otel_prom_bridge.exposition.openmetrics import OpenMetricsWriter
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.translate import Translation
@@ -469,14 +471,17 @@ def test_a_point_that_cannot_be_taken_in_is_alone(
     """A fault in one point is reported once; the other points of the metric are taken in."""
     setup = bridge()
     counter, gauge = setup.meter.create_counter("c"), setup.meter.create_gauge("g")
-    original = accumulators.plain
 
-    def fail(value: float) -> float:
-        if value == 13:
-            raise RuntimeError("unlucky")
-        return original(value)
+    def unlucky(original: Callable[..., Any]) -> Callable[..., Any]:
+        def take_in(series: NumberSeries, point: Any) -> Any:
+            if point.value == 13:
+                raise RuntimeError("unlucky")
+            return original(series, point)
 
-    monkeypatch.setattr(accumulators, "plain", fail)
+        return take_in
+
+    for name in ("add", "replace"):
+        monkeypatch.setattr(NumberSeries, name, unlucky(getattr(NumberSeries, name)))
     for _ in range(2):
         for value in (1, 13):
             counter.add(value, {"k": str(value)})

@@ -26,6 +26,8 @@ from otel_prom_bridge.families import (
 )
 from otel_prom_bridge.histograms import to_classic
 
+_PLAIN = 2**62
+
 
 class _Name(NamedTuple):
     """How a sample's line begins: before labels, and without any."""
@@ -49,9 +51,10 @@ def single(name: str) -> Callable[[CounterPoint | GaugePoint | UnknownPoint, str
     opening, bare = _name(name)
 
     def render(point: CounterPoint | GaugePoint | UnknownPoint, labels: str) -> bytes:
-        if labels:
-            return f"{opening}{labels}}} {number(point.value)}\n".encode()
-        return f"{bare} {number(point.value)}\n".encode()
+        value = point.value
+        # What `number` gives for nearly every count, without the call: this runs for every changed series.
+        text = str(value) if type(value) is int and -_PLAIN < value < _PLAIN else number(value)
+        return f"{opening}{labels}}} {text}\n".encode() if labels else f"{bare} {text}\n".encode()
 
     return render
 
