@@ -52,6 +52,10 @@ _TEMPORALITY: dict[type, AggregationTemporality] = {
     Histogram: AggregationTemporality.DELTA,
 }
 
+# How long a scrape waits for one that is collecting, and how long the SDK may take between callbacks: half of
+# what Prometheus waits for us by default.
+_PATIENCE_MILLIS = 5_000
+
 
 class PrometheusMetricReader(MetricReader):
     """Exposes what a ``MeterProvider`` records in Prometheus' formats.
@@ -163,7 +167,7 @@ class PrometheusMetricReader(MetricReader):
 
     def families(self) -> tuple[MetricFamily, ...]:
         """Collect, and return the families of this reader as they are now."""
-        self._collect_into_store()
+        self._collect_into_store(_PATIENCE_MILLIS)
         return self._store.families()
 
     def conflicts(self) -> list[Conflict]:
@@ -174,7 +178,11 @@ class PrometheusMetricReader(MetricReader):
         return self._findings.conflicts
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Collect now, so that nothing recorded so far waits in the SDK. Exposes nothing."""
+        """Collect now, so that nothing recorded so far waits in the SDK. Exposes nothing.
+
+        ``timeout_millis`` bounds the wait for a collection that runs already, and is what the SDK checks
+        between callbacks; a callback that hangs it cannot break off. False if nothing was collected.
+        """
         return self._collect_into_store(timeout_millis)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
@@ -218,29 +226,38 @@ class PrometheusMetricReader(MetricReader):
                     yield read_metric(scope_metrics.scope, metric)
                 except TranslationError as error:
                     self._findings.report(("read", metric.name), "not exported: %s", error)
+                except Exception as error:
+                    self._findings.report(
+                        ("read", metric.name), "metric %r cannot be read: %r", metric.name, error
+                    )
 
-    def _collect_into_store(self, timeout_millis: float = 10_000) -> bool:
+    def _collect_into_store(self, timeout_millis: float) -> bool:
         """Collect once; False if that failed, in which case the store keeps what it has."""
         if not self.is_ready:
             return False
         # A callback that scrapes its own process would wait for itself, in our lock and in the SDK's.
         if self._collecting_thread == threading.get_ident():
             return False
-        with self._collecting:
+        if not self._collecting.acquire(timeout=min(timeout_millis / 1000, threading.TIMEOUT_MAX)):
+            self._findings.report(
+                "busy", "a collection has not ended for %s ms, showing known values", timeout_millis
+            )
+            return False
+        try:
             self._collecting_thread = threading.get_ident()
             self._received = False
-            try:
-                self.collect(timeout_millis=timeout_millis)
-                if not self._received:  # the SDK stays silent when no instrument has a point
-                    self._store.apply(())
-            except (Exception, CancelledError) as error:
-                # Nothing is lost: the SDK hands its deltas over last, after whatever can fail.
-                self._findings.report(
-                    ("collect", type(error)), "a collection failed, showing known values: %r", error
-                )
-                return False
-            finally:
-                self._collecting_thread = None
+            self.collect(timeout_millis=timeout_millis)
+            if not self._received:  # the SDK stays silent when no instrument has a point
+                self._store.apply(())
+        except (Exception, CancelledError) as error:
+            # Nothing is lost: the SDK hands its deltas over last, after whatever can fail.
+            self._findings.report(
+                ("collect", type(error)), "a collection failed, showing known values: %r", error
+            )
+            return False
+        finally:
+            self._collecting_thread = None
+            self._collecting.release()
         return True
 
 

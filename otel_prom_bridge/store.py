@@ -193,12 +193,17 @@ class Store:
             self._set_resource(resource)
         straggles = False
         for key, points in batch:
-            record = self._streams.get(key) or self._open(key)
             straggles = self._straggles(points[0].time_unix_nano) if points else straggles
-            if key.meaning.accumulates:
-                self._accumulate(record, points)
-            elif not straggles:
-                self._replace(record, points)
+            try:
+                record = self._streams.get(key) or self._open(key)
+                if key.meaning.accumulates:
+                    self._accumulate(record, points)
+                elif not straggles:
+                    self._replace(record, points)
+            except Exception as error:  # never at the cost of the other streams
+                self._findings.report(
+                    ("stream", key.name, type(error)), "metric %r could not be taken in: %r", key.name, error
+                )
         if not straggles:
             for record in self._streams.values():
                 if not record.key.meaning.accumulates:

@@ -21,6 +21,7 @@ from test_apps import call_asgi
 from test_reader import values
 
 from otel_prom_bridge import ConfigurationError, PrometheusMetricReader, make_asgi_app, start_http_server
+from otel_prom_bridge import reader as reader_module
 from otel_prom_bridge.catalog import Slot
 from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.exposition import Exposer
@@ -219,6 +220,32 @@ def test_series_that_differ_by_an_empty_label_are_one(bridge: Make) -> None:
     counter.add(4, {"k": None})  # type: ignore[dict-item]
     counter.add(8, {"k": "v"})
     assert values(setup, "c_total") == {"": 7, "v": 8}
+
+
+def test_a_callback_that_hangs_stops_one_scrape_only(bridge: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a callback hangs, other scrapes and flushes give up waiting and show what is known."""
+    monkeypatch.setattr(reader_module, "_PATIENCE_MILLIS", 50)
+    setup = bridge()
+    counter, release = setup.meter.create_counter("c"), threading.Event()
+    counter.add(1)
+    setup.text()
+    hanging = threading.Event()
+
+    def hang(_: CallbackOptions) -> Iterable[Observation]:
+        hanging.set()
+        release.wait(10)
+        return []
+
+    setup.meter.create_observable_gauge("g", [hang])
+    stuck = threading.Thread(target=setup.text)
+    stuck.start()
+    assert hanging.wait(5)
+    counter.add(1)
+    assert not setup.reader.force_flush(timeout_millis=10)
+    assert values(setup, "c_total") == {"": 1}
+    release.set()
+    stuck.join(5)
+    assert values(setup, "c_total") == {"": 2}
 
 
 # --- things that end, and things that must not grow ---------------------------------------------------
