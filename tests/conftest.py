@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
+from metrics_messages import decode
 from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import ExemplarFilter, MeterProvider
 from opentelemetry.sdk.resources import Resource
@@ -32,9 +33,10 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if hash(result.body) not in seen:
             seen.add(hash(result.body))
             try:
-                parse(result.content_type, result.body)
+                is_protobuf = result.content_type.startswith("application/vnd.google.protobuf")
+                decode(result.body) if is_protobuf else parse(result.content_type, result.body)
             except ValueError as error:
-                faults.append(f"{error!r} in\n{result.body.decode()}")
+                faults.append(f"{error!r} in\n{result.body.decode(errors='replace')}")
             # Debian's promtool is older than quoted names.
             quoted = result.content_type.endswith("escaping=allow-utf-8")
             if result.content_type.startswith("text/") and not quoted and len(texts) < PROMTOOL_RUNS_PER_TEST:

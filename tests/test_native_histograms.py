@@ -30,11 +30,6 @@ NATIVE = 'otel_scope_name="native"'
 ROUTES = ("/a", "/b")
 
 
-@pytest.fixture(autouse=True)
-def judged() -> None:
-    """Instead of the judge in conftest, which reads text: `Watched` judges what is served here."""
-
-
 class Application:
     """Something that records every kind of metric; the values of its durations are known."""
 

@@ -36,11 +36,6 @@ EXEMPLAR = Exemplar((("span_id", "cd"), ("trace_id", "ab")), 0.25, 1700000000.12
 COUNTER, GAUGE, SUMMARY, UNTYPED, HISTOGRAM = range(5)
 
 
-@pytest.fixture(autouse=True)
-def judged() -> None:
-    """Instead of the judge in conftest, which reads text: everything here goes through `decode`."""
-
-
 class Recorded(Findings):
     """Findings to look at."""
 

@@ -55,11 +55,6 @@ HOSTILE = [
 VALUES = [0, -0.0, 1.5, -273.15, 0.1 + 0.2, 2**53 + 1, 2**60, 1e21, 1e-300, sys.float_info.max, 5e-324]
 
 
-@pytest.fixture(autouse=True)
-def judged() -> None:
-    """Instead of the judge in conftest, which reads text: `Watched` judges what is served here."""
-
-
 class Application:
     """One of everything; nothing changes by itself, so that every scrape can be compared with every other."""
 
