@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Setup
+from google.protobuf.text_format import MessageToString
 from metrics_messages import decode
 from opentelemetry import trace
 from opentelemetry.metrics import Observation
@@ -192,7 +193,7 @@ def readable(body: bytes, format: str) -> str:
     """The body as text, without what differs in every run."""
     if format != "protobuf":
         return re.sub(r"\b1\d{9}\.\d{3}\b", "TIME", body.decode())
-    text = "\n".join(str(message) for message in decode(body))
+    text = "\n".join(map(MessageToString, decode(body)))
     return re.sub(r"seconds: 1\d{9}(\s+nanos: \d+)?", "TIME", text)
 
 
