@@ -15,7 +15,7 @@ demo: .venv/demo
 test: .venv/dev lint
 	sh scripts/install-servers
 	$(BIN)/python -m coverage erase
-	COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report
 	$(BIN)/python -m benchmarks.scrape --quick
