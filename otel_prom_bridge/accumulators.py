@@ -98,7 +98,7 @@ class NumberSeries(Series):
         if kind is Kind.COUNTER:
             return CounterPoint(labels, self.value, self.exemplar, self.created)
         # "Exemplars on gauges SHOULD be dropped": OpenMetrics 1.0 has no place for them.
-        return GaugePoint(labels, self.value)
+        return GaugePoint(labels, self.value, self.updated)
 
     def _keep_exemplar(self, point: NumberPoint) -> None:
         latest = max(point.exemplars, key=lambda item: item.time_unix_nano)

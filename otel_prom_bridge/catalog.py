@@ -41,8 +41,8 @@ class Slot:
         group = self.series
         # Where a sum meets a gauge under one name, there is nothing to add up: the newest stands.
         additive = all(series.stream.key.meaning.additive for series in group)
-        ordered = group if additive else sorted(group, key=lambda series: series.updated)
-        return merged([series.freeze(self.labels, self.family.kind) for series in ordered], additive=additive)
+        points = [series.freeze(self.labels, self.family.kind) for series in group]
+        return merged(points, additive=additive)
 
 
 class Family:

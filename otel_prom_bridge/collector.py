@@ -15,14 +15,17 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar as ClientExemplar
 
 from otel_prom_bridge.exposition.escaping import bound
+from otel_prom_bridge.exposition.writer import DEFAULT_OPTIONS, Options
 from otel_prom_bridge.families import (
     CounterPoint,
     Exemplar,
     GaugePoint,
     HistogramPoint,
     InfoPoint,
+    Kind,
     MetricFamily,
     NativeHistogramPoint,
+    is_total,
 )
 from otel_prom_bridge.histograms import to_classic
 
@@ -35,13 +38,15 @@ class BridgeCollector(Collector):
         *,
         collect: Callable[[], Sequence[MetricFamily]],
         describe: Callable[[], Sequence[MetricFamily]],
+        options: Options = DEFAULT_OPTIONS,
     ) -> None:
         self._collect = collect
         self._describe = describe
+        self._options = options
 
     def collect(self) -> Iterator[Metric]:
         """Collect from the SDK and yield every family with its samples."""
-        return map(_metric, self._collect())
+        return (_metric(family, self._options) for family in self._collect())
 
     def describe(self) -> Iterator[Metric]:
         """Yield the families known so far, without samples and without touching the SDK.
@@ -60,7 +65,7 @@ def _metadata(family: MetricFamily) -> Metric:
     return Metric(name, family.help, family.kind.value, unit)
 
 
-def _metric(family: MetricFamily) -> Metric:
+def _metric(family: MetricFamily, options: Options) -> Metric:
     metric = _metadata(family)
     for point in family.points:
         labels = dict(point.labels)
@@ -68,15 +73,25 @@ def _metric(family: MetricFamily) -> Metric:
             case CounterPoint(exemplar=exemplar):
                 item = _exemplar(exemplar)
                 metric.add_sample(family.name, labels, point.value, exemplar=item)
+                _add_created(metric, family, labels, point.created, options)
             case GaugePoint():
                 metric.add_sample(family.name, labels, point.value)
             case InfoPoint():
                 metric.add_sample(family.name, labels, 1)
             case HistogramPoint():
                 _add_histogram(metric, family.name, labels, point)
+                _add_created(metric, family, labels, point.created, options)
             case NativeHistogramPoint():
-                _add_histogram(metric, family.name, labels, to_classic(point))
+                _add_histogram(metric, family.name, labels, to_classic(point, options.native_bounds))
+                _add_created(metric, family, labels, point.created, options)
     return metric
+
+
+def _add_created(
+    metric: Metric, family: MetricFamily, labels: dict[str, str], created: float | None, options: Options
+) -> None:
+    if options.created and created is not None and (family.kind is not Kind.COUNTER or is_total(family.name)):
+        metric.add_sample(f"{family.base_name}_created", labels, created)
 
 
 def _add_histogram(metric: Metric, name: str, labels: dict[str, str], point: HistogramPoint) -> None:

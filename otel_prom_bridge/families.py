@@ -38,6 +38,12 @@ class Kind(enum.Enum):
     UNKNOWN = "unknown"
 
 
+# "The combined length of the label names and values of an Exemplar's LabelSet MUST NOT exceed 128 UTF-8
+# character code points."
+# https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md#exemplars
+EXEMPLAR_CHARACTERS = 128
+
+
 class Exemplar(NamedTuple):
     """One recorded measurement that stands for the others, usually with the ids of its trace.
 
@@ -67,10 +73,11 @@ class CounterPoint(NamedTuple):
 
 
 class GaugePoint(NamedTuple):
-    """A current value."""
+    """A current value; ``updated`` is higher for what changed later."""
 
     labels: Labels
     value: float
+    updated: int = 0
 
 
 class UnknownPoint(NamedTuple):
@@ -161,7 +168,12 @@ _OWN_SUFFIX = {Kind.COUNTER: "_total", Kind.INFO: "_info"}
 
 def base_name(name: str, kind: Kind) -> str:
     """The name that OpenMetrics gives the family: without ``_total`` or ``_info``."""
-    return name.removesuffix(_OWN_SUFFIX.get(kind, ""))
+    return name.removesuffix(_OWN_SUFFIX.get(kind, "")) or name
+
+
+def is_total(name: str) -> bool:
+    """A counter of this name can be called a counter in OpenMetrics: it is ``<family>_total``."""
+    return name.endswith("_total") and name != "_total"
 
 
 def claimed_names(name: str, kind: Kind) -> frozenset[str]:

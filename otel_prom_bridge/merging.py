@@ -1,7 +1,7 @@
 """Several points with equal labels → one.
 
 Translation, and the escaping that a scraper asks for, can make one series of several. No value is lost then:
-sums and histograms add up; of gauges the last one in the group stands, so put the newest last.
+sums and histograms add up; of gauges the one that changed last stands.
 """
 
 from __future__ import annotations
@@ -35,8 +35,11 @@ def merged(group: Sequence[Point], *, additive: bool = True) -> Point:
             exemplar=newest([point.exemplar for point in counters]),
             created=earliest([point.created for point in counters]),
         )
-    if isinstance(first, GaugePoint) and additive:
-        return first._replace(value=total(p.value for p in group if isinstance(p, GaugePoint)))
+    if isinstance(first, GaugePoint):
+        gauges = [point for point in group if isinstance(point, GaugePoint)]
+        newest_gauge = max(gauges, key=lambda point: point.updated)
+        value = total(point.value for point in gauges) if additive else newest_gauge.value
+        return first._replace(value=value, updated=newest_gauge.updated)
     if isinstance(first, HistogramPoint | NativeHistogramPoint):
         return _merged_histograms([p for p in group if isinstance(p, HistogramPoint | NativeHistogramPoint)])
     return group[-1]._replace(labels=first.labels)

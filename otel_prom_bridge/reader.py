@@ -134,7 +134,9 @@ class PrometheusMetricReader(MetricReader):
         self._is_shut_down = False
         self._shutdown_hooks: list[Callable[[], None]] = []
         self._registry = registry
-        self._collector = BridgeCollector(collect=self.families, describe=self._store.families)
+        self._collector = BridgeCollector(
+            collect=self.families, describe=self._store.families, options=options
+        )
         if registry is not None:
             registry.register(self._collector)
 

@@ -154,6 +154,8 @@ def _grouped(metric: Metric, *, limit_suffix: str, limit_label: str) -> dict[Lab
 
 def _histograms(metric: Metric) -> Iterator[Point]:
     for labels, parts in _grouped(metric, limit_suffix="_bucket", limit_label="le").items():
+        if not parts.by_limit and parts.count is None:
+            continue  # a native histogram's sample, which has none of this
         if math.inf not in parts.by_limit:
             parts.by_limit[math.inf] = parts.count or 0
         limits = sorted(parts.by_limit)

@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import Exemplar as SdkExemplar
 
-from otel_prom_bridge.families import Exemplar
-from otel_prom_bridge.translate.exemplars import MAX_CHARACTERS, exemplar
+from otel_prom_bridge.families import EXEMPLAR_CHARACTERS, Exemplar
+from otel_prom_bridge.translate.exemplars import exemplar
 from otel_prom_bridge.translate.labels import labels
 
 TRACE_ID, SPAN_ID = 0x0AF7651916CD43DD8448EB211C80319C, 0x00F067AA0BA902B7
@@ -170,7 +170,7 @@ def test_any_exemplar_keeps_its_ids_and_fits(
     pairs = converted(attributes, trace_id=trace_id, span_id=span_id).labels
     found = dict(pairs)
     assert len(found) == len(pairs)
-    assert size(found) <= MAX_CHARACTERS == 128
+    assert size(found) <= EXEMPLAR_CHARACTERS == 128
     if trace_id:
         assert int(found["trace_id"], 16) == trace_id
     if span_id:
@@ -179,7 +179,7 @@ def test_any_exemplar_keeps_its_ids_and_fits(
     offered = {name: value for name, value in labels(attributes.items()) if name not in ids}
     assert {name: value for name, value in found.items() if name not in ids}.items() <= offered.items()
     left_out = [len(name) + len(value) for name, value in offered.items() if name not in found]
-    assert all(size(found) + more > MAX_CHARACTERS for more in left_out)
+    assert all(size(found) + more > EXEMPLAR_CHARACTERS for more in left_out)
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,15 @@ def record(setup: Setup, item: tuple[str, str]) -> None:
             setup.meter.create_histogram(name).record(1)
 
 
+@pytest.mark.parametrize("strategy", ["NoTranslation", "NoUTF8EscapingWithSuffixes"])
+def test_a_counter_called_total_is_no_empty_family(bridge: Make, strategy: str) -> None:
+    """The name _total has nothing before its suffix: OpenMetrics cannot call it a counter."""
+    setup = bridge(translation_strategy=strategy, views=(View(instrument_name="c", name="_total"),))
+    setup.meter.create_counter("c").add(1)
+    accept = "application/openmetrics-text;version=1.0.0"
+    assert setup.text(accept) == "# TYPE _total unknown\n_total 1\n# EOF\n"
+
+
 def test_target_info_has_the_resource_and_comes_first(bridge: Make) -> None:
     """target_info carries the resource attributes, joined where they collide, and nothing else."""
     setup = bridge(resource=Resource({"service.name": "s", "a.b": 1, "a_b": 2}))

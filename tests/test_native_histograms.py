@@ -136,7 +136,7 @@ def scraped(
             for features in (("native-histograms",), ())
         ]
         for api in both:
-            wait_for(lambda api=api: api.query("queue_length"), seconds=12, what="the first scrape")
+            wait_for(lambda api=api: api.query("queue_length"), seconds=30, what="the first scrape")
         existing.append(Scraped(application, watched, *both))
     return existing[0]
 
@@ -270,7 +270,7 @@ def test_a_resolution_that_falls_between_scrapes_keeps_counts_exact(scraped: Scr
     def has_arrived() -> bool:
         return scraped.native.values(f"histogram_count({DURATION})", "route") == expected
 
-    wait_for(has_arrived, seconds=5, what="the next scrape")
+    wait_for(has_arrived, seconds=20, what="the next scrape")
     sums = scraped.native.values(f"histogram_sum({DURATION})", "route")
     for route, values in application.durations.items():
         assert sums[route,] == pytest.approx(math.fsum(values), rel=1e-12)

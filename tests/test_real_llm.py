@@ -156,7 +156,7 @@ def test_a_real_prometheus_gets_what_the_real_openai_client_did(
     seen = handle_request(service)
     assert sum(seen.calls.values()) == 6
     with prometheus(real_prometheus, tmp_path, {"llm": f"127.0.0.1:{service.server.port}"}) as server:
-        wait_for(lambda: server.query(f"{DURATION}_count"), seconds=15, what="the first scrape")
+        wait_for(lambda: server.query(f"{DURATION}_count"), seconds=30, what="the first scrape")
         assert server.values("up", "job") == {("llm",): 1.0}
         assert [(target["health"], target["lastError"]) for target in server.targets()] == [("up", "")]
         _check_durations(server, seen)

@@ -25,12 +25,12 @@ from watched import PROTOBUF, Watched
 
 from otel_prom_bridge import PrometheusMetricReader, TranslationStrategy, start_http_server
 
-pytestmark = [pytest.mark.real_server, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.real_server, pytest.mark.timeout(120)]
 
 TEXT = "text/plain"
 FORMATS = {"text": TEXT, "openmetrics": "application/openmetrics-text", "protobuf": PROTOBUF}
-INTERVAL = 0.4
-SCRAPES = 30  # that must come one after the other, all on one connection, without a loss
+INTERVAL = 1.5  # with a timeout of 1.35 s, which a busy machine must be able to keep
+SCRAPES = 10  # that must come one after the other, all on one connection, without a loss
 
 Series = tuple[tuple[str, str], ...]  # the name as the label __name__, and the labels
 
@@ -300,7 +300,7 @@ def scraper(request: pytest.FixtureRequest, targets: Targets) -> Scraper:
     else:
         api = request.getfixturevalue("prometheuses")["protobuf" if wanted == "protobuf" else "openmetrics"]
     job = "plain" if request.param == "prometheus-text" else "app"
-    wait_for(api.has_scraped, seconds=15, what="the first scrapes")
+    wait_for(api.has_scraped, seconds=30, what="the first scrapes")
     return Scraper(api, server, job, FORMATS[wanted], targets.watched[job])
 
 
@@ -414,7 +414,7 @@ def test_a_counter_only_grows(scraper: Scraper, targets: Targets) -> None:
     for _ in range(3):
         steps.append(application.increase())
         wait_for(
-            lambda: scraper.api.values(series) == {(): application.done}, seconds=5, what="the new value"
+            lambda: scraper.api.values(series) == {(): application.done}, seconds=20, what="the new value"
         )
     found = scraper.samples(series)
     assert found == sorted(found)
@@ -430,14 +430,14 @@ def test_a_counter_only_grows(scraper: Scraper, targets: Targets) -> None:
 
 
 def test_no_scrape_is_lost(scraper: Scraper) -> None:
-    """Thirty scrapes in a row succeed, each with every sample, and Prometheus uses one connection for all."""
-    wait_for(lambda: scraper.scrapes >= SCRAPES, seconds=25, what=f"{SCRAPES} scrapes")
+    """Ten scrapes in a row succeed, each with every sample, and Prometheus uses one connection for all."""
+    wait_for(lambda: scraper.scrapes >= SCRAPES, seconds=50, what=f"{SCRAPES} scrapes")
     job = f'{{job="{scraper.job}"}}'
-    wait_for(lambda: len(scraper.samples(f"up{job}")) >= SCRAPES, seconds=5, what="their samples")
+    wait_for(lambda: len(scraper.samples(f"up{job}")) >= SCRAPES, seconds=20, what="their samples")
     assert set(scraper.samples(f"up{job}")) == {1}
     assert len(set(scraper.samples(f"scrape_samples_scraped{job}"))) == 1
     lost = f"count_over_time(up{job}[2m]) - on (job) count_over_time(jobs_done_total{job}[2m])"
-    wait_for(lambda: scraper.api.values(lost, "job") == {(scraper.job,): 0}, seconds=5, what="nothing lost")
+    wait_for(lambda: scraper.api.values(lost, "job") == {(scraper.job,): 0}, seconds=20, what="nothing lost")
     if scraper.server == "prometheus":
         lines = get(f"{scraper.api.url}/metrics")[1].decode().splitlines()
         own = dict(line.rsplit(" ", 1) for line in lines)

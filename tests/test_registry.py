@@ -8,6 +8,7 @@ import pytest
 from conftest import Setup
 from opentelemetry.exporter.prometheus import PrometheusMetricReader as PeerReader
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from oracles import OPENMETRICS, samples
@@ -75,6 +76,24 @@ def test_what_the_registry_yields_is_what_we_expose(bridge: Make, registry: Coll
     assert b"# UNIT c_bytes bytes" in theirs
     text = generate_latest(registry).decode()
     assert {family.name for family in text_string_to_metric_families(text)} >= {"c_bytes", "u", "target_info"}
+
+
+def test_options_reach_the_registry(bridge: Make, registry: CollectorRegistry) -> None:
+    """Start times and the bounds of exponential histograms are the same by way of prometheus_client."""
+    exponential = ExponentialBucketHistogramAggregation()
+    setup = bridge(
+        registry=registry,
+        created_timestamps=True,
+        exponential_histogram_bounds=[1, 10],
+        views=(View(instrument_name="h", aggregation=exponential),),
+    )
+    setup.meter.create_histogram("h").record(3)
+    setup.meter.create_counter("c").add(1)
+    ours = setup.reader.expose(OPENMETRICS)
+    assert b"h_created " in ours.body
+    found = samples(ours.content_type, ours.body)
+    theirs = samples("application/openmetrics-text", generate_openmetrics(registry))
+    assert {key: pytest.approx(value, abs=0.001) for key, value in found.items()} == theirs
 
 
 def test_registering_describes_without_collecting(bridge: Make, registry: CollectorRegistry) -> None:

@@ -134,13 +134,33 @@ def test_families_that_meet_are_merged_or_the_later_is_left_out() -> None:
     ) == [("h", (histogram,)), ("g", (gauge,))]
 
 
-@pytest.mark.parametrize(("additive", "expected"), [(True, 5), (False, 3)])
+@pytest.mark.parametrize(("additive", "expected"), [(True, 5), (False, 2)])
 def test_gauges_that_meet(additive: bool, expected: float) -> None:
-    """Up-down counters add up; of gauges the last stands."""
-    points = [GaugePoint((("a.b", "1"),), 2), GaugePoint((("a-b", "1"),), 3)]
+    """Up-down counters add up; of gauges the one that changed last stands."""
+    points = [GaugePoint((("a.b", "1"),), 2, updated=7), GaugePoint((("a-b", "1"),), 3, updated=6)]
     assert escape(family("g", *points, kind=Kind.GAUGE, additive=additive)) == [
-        ("g", (GaugePoint((("a_b", "1"),), expected),))
+        ("g", (GaugePoint((("a_b", "1"),), expected, 7),))
     ]
+
+
+def test_the_newest_gauge_stands_for_scrapers_that_cannot_tell_them_apart(bridge: Make) -> None:
+    """Under `underscores`, two gauges that become one show what was set last."""
+    setup = bridge(translation_strategy="NoTranslation")
+    dotted, plain = setup.meter.create_gauge("a.b"), setup.meter.create_gauge("a_b")
+    dotted.set(1)
+    plain.set(2)
+    setup.text()
+    for gauge, value in ((dotted, 3), (plain, 4), (dotted, 5)):
+        gauge.set(value)
+        assert setup.text() == f"# TYPE a_b gauge\na_b {value}\n"
+
+
+def test_escaped_exemplars_keep_their_length() -> None:
+    """Names that escaping makes too long for an exemplar are left out of it; the ids stay."""
+    ids = (("trace_id", "a" * 32), ("span_id", "b" * 16))
+    item = Exemplar((("." * 30, "v" * 20), ("k", "v"), *ids), 1, 1.0)
+    ((_, (point,)),) = escape(family("c_total", CounterPoint((), 1, item)), scheme=VALUES)
+    assert point.exemplar.labels == (*ids, ("k", "v"))  # type: ignore[attr-defined]
 
 
 def test_histograms_that_meet() -> None:

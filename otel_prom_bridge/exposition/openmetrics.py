@@ -15,7 +15,7 @@ from typing import Any
 from otel_prom_bridge.exposition import samples
 from otel_prom_bridge.exposition.escaping import help_text, metadata_name
 from otel_prom_bridge.exposition.text import TextWriter
-from otel_prom_bridge.families import Kind, MetricFamily
+from otel_prom_bridge.families import Kind, MetricFamily, is_total
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class OpenMetricsWriter(TextWriter):
     def renderer(self, family: MetricFamily) -> Callable[[Any, str], bytes]:
         """A function from a point of this family and its rendered labels to its lines."""
         created, native_bounds = self.options
-        if family.kind is Kind.COUNTER and _is_total(family):
+        if family.kind is Kind.COUNTER and is_total(family.name):
             return samples.counter(family.name, created=created)
         if family.kind is Kind.HISTOGRAM:
             return samples.histogram(
@@ -52,8 +52,4 @@ class OpenMetricsWriter(TextWriter):
 def _type(family: MetricFamily) -> str:
     # "The MetricPoint's Total Value Sample MetricName MUST have the suffix _total": a counter that has
     # none cannot be called a counter here.
-    return "unknown" if family.kind is Kind.COUNTER and not _is_total(family) else family.kind.value
-
-
-def _is_total(family: MetricFamily) -> bool:
-    return family.name.endswith("_total")
+    return "unknown" if family.kind is Kind.COUNTER and not is_total(family.name) else family.kind.value

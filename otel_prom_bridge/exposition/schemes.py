@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.families import (
+    EXEMPLAR_CHARACTERS,
     CounterPoint,
     Exemplar,
     HistogramPoint,
@@ -37,6 +38,7 @@ from otel_prom_bridge.merging import merged
 _LEGACY_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _LEGACY_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _NAMES_REMEMBERED = 8192
+_IDS = ("trace_id", "span_id")
 _SPARE_PAGES = 100
 
 
@@ -88,6 +90,10 @@ def escaped(name: str, scheme: Escaping, *, label: bool = False) -> str:
 
 def _value(character: str) -> str:
     return "__" if character == "_" else f"_{ord(character):x}_"
+
+
+def _ids_first(pair: tuple[str, str]) -> int:
+    return _IDS.index(pair[0]) if pair[0] in _IDS else len(_IDS)
 
 
 class _Page(NamedTuple):
@@ -161,7 +167,13 @@ class Escaper:
         return point
 
     def _exemplar(self, item: Exemplar) -> Exemplar:
-        return item._replace(labels=self._labels(item.labels))
+        # Escaping can make names longer than an exemplar may be; the ids are short, and legacy names.
+        kept, room = [], EXEMPLAR_CHARACTERS
+        for name, value in sorted(self._labels(item.labels), key=_ids_first):
+            if len(name) + len(value) <= room:
+                kept.append((name, value))
+                room -= len(name) + len(value)
+        return item._replace(labels=tuple(kept))
 
     def _labels(self, labels: Labels) -> Labels:
         found: dict[str, list[str]] = {}

@@ -8,13 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from otel_prom_bridge.families import Exemplar
+from otel_prom_bridge.families import EXEMPLAR_CHARACTERS, Exemplar
 from otel_prom_bridge.translate.labels import labels
-
-# "The combined length of the label names and values of an Exemplar's LabelSet MUST NOT exceed 128 UTF-8
-# character code points." The two ids take 63 of them.
-# https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md#exemplars
-MAX_CHARACTERS = 128
 
 
 class SourceExemplar(Protocol):
@@ -46,7 +41,7 @@ def exemplar(source: SourceExemplar, *, escape: bool = True) -> Exemplar:
         result["trace_id"] = f"{source.trace_id:032x}"
     if source.span_id:
         result["span_id"] = f"{source.span_id:016x}"
-    room = MAX_CHARACTERS - sum(len(name) + len(value) for name, value in result.items())
+    room = EXEMPLAR_CHARACTERS - sum(len(name) + len(value) for name, value in result.items())
     for name, value in labels((source.filtered_attributes or {}).items(), escape=escape):
         size = len(name) + len(value)
         if name not in result and size <= room:
