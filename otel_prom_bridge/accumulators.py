@@ -22,7 +22,7 @@ from otel_prom_bridge.families import (
     NativeHistogramPoint,
     Point,
 )
-from otel_prom_bridge.histograms import by_bucket, joined, lowered, rebucket, total
+from otel_prom_bridge.histograms import by_bucket, joined, lowered, rebucket, to_classic, total
 from otel_prom_bridge.merging import native_exemplars
 from otel_prom_bridge.translate.exemplars import SourceExemplar, exemplar
 from otel_prom_bridge.translate.points import BucketPoint, ExponentialPoint, NumberPoint
@@ -194,8 +194,7 @@ class ExponentialSeries(Series):
         self.sum: float = 0
 
     def add(self, point: ExponentialPoint) -> None:
-        """Add a delta; raises ValueError for a scale that Prometheus cannot represent."""
-        self._check(point)
+        """Add a delta."""
         positive, negative = _sparse(point.positive), _sparse(point.negative)
         if positive or negative:
             # Of observations that were all zero the SDK says scale 0, which must not cost any resolution.
@@ -215,15 +214,14 @@ class ExponentialSeries(Series):
 
     def replace(self, point: ExponentialPoint) -> bool:
         """Take the current value; say whether anything changed."""
-        self._check(point)  # before the old state is gone
         before = self.freeze((), Kind.HISTOGRAM)
         self._clear()
         self.add(point)
         return before != self.freeze((), Kind.HISTOGRAM)
 
     def freeze(self, labels: Labels, kind: Kind) -> Point:
-        """The present state as a native histogram."""
-        return NativeHistogramPoint(
+        """The present state as a native histogram; as a classic one if its schema is too low."""
+        native = NativeHistogramPoint(
             labels=labels,
             schema=self.schema,
             zero_threshold=self.ZERO_THRESHOLD,
@@ -234,10 +232,8 @@ class ExponentialSeries(Series):
             exemplars=self.exemplars,
             created=self.created,
         )
-
-    def _check(self, point: ExponentialPoint) -> None:
-        if point.scale < self.MIN_SCHEMA:
-            raise ValueError(f"scale {point.scale} of an exponential histogram is below {self.MIN_SCHEMA}")
+        # "Scale < -4 MUST be dropped" as a native histogram; written with explicit buckets nothing is lost.
+        return native if self.schema >= self.MIN_SCHEMA else to_classic(native)
 
     def _lower(self, by: int) -> None:
         if by:

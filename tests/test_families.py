@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from conftest import Setup
+from metrics_messages import decode
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
@@ -87,6 +88,21 @@ def test_classic_and_native_histograms_of_one_name_add_up(bridge: Make) -> None:
     assert f"{buckets}h_count 8\nh_sum 18\n" in found
     for scope in "ab":
         assert f'h_count{{scope="{scope}"}} 4\nh_sum{{scope="{scope}"}} 9\n' in found
+
+
+def test_an_exponential_histogram_of_any_range_loses_nothing(bridge: Make) -> None:
+    """A scale that Prometheus does not have is written with explicit buckets, with exact count and sum."""
+    tiny = ExponentialBucketHistogramAggregation(max_size=2)
+    setup = bridge(views=(View(instrument_name="h", aggregation=tiny),))
+    histogram = setup.meter.create_histogram("h")
+    for values, count in (((1, 2), 2), ((1e-300, 1e300, 1, 5), 6)):
+        for value in values:
+            histogram.record(value)
+        assert f"h_count {count}\n" in setup.text()
+    assert "h_sum 1e+300\n" in setup.text()
+    protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+    ((metric,),) = (family.metric for family in decode(setup.reader.expose(protobuf).body))
+    assert (metric.histogram.sample_count, len(metric.histogram.positive_span)) == (6, 0)
 
 
 def test_a_counter_that_is_reset_falls_and_begins_anew(bridge: Make) -> None:

@@ -23,7 +23,7 @@ from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from otel_prom_bridge import PrometheusMetricReader
 from otel_prom_bridge.accumulators import ExponentialSeries
 from otel_prom_bridge.exposition.protobuf import layout
-from otel_prom_bridge.families import Exemplar, Kind, NativeHistogramPoint
+from otel_prom_bridge.families import Exemplar, HistogramPoint, Kind, NativeHistogramPoint
 from otel_prom_bridge.histograms import (
     MAX_CLASSIC_BUCKETS,
     at_schema,
@@ -139,14 +139,17 @@ def test_a_point_converts_as_in_prometheus() -> None:
 
 
 @pytest.mark.parametrize("scale", [-5, -10])
-def test_scales_below_prometheus_lowest_are_refused(scale: int) -> None:
-    """Such a point is an error, and what the series had before is not touched by it."""
+def test_scales_below_prometheus_lowest_are_written_with_explicit_buckets(scale: int) -> None:
+    """Such a series is no native histogram any more, but count and sum stay exact."""
     series = ExponentialSeries(None, {})
     series.add(exponential(3))
     before = series.freeze((), Kind.HISTOGRAM)
-    with pytest.raises(ValueError, match=f"scale {scale} "):
-        series.add(exponential(scale))
-    assert series.freeze((), Kind.HISTOGRAM) == before
+    series.add(exponential(scale))
+    after = series.freeze((), Kind.HISTOGRAM)
+    assert isinstance(before, NativeHistogramPoint)
+    assert isinstance(after, HistogramPoint)
+    assert sum(after.counts) == 2 * before.observations
+    assert after.sum == 2 * before.sum
 
 
 # --- properties ---------------------------------------------------------------------------------------
@@ -415,14 +418,16 @@ def test_zeros_do_not_cost_resolution() -> None:
     assert (point.zero_count, point.observations) == (3, 5)
 
 
-def test_a_scale_below_prometheus_lowest_loses_that_point_only() -> None:
-    """The other metrics and the histogram's earlier values are still shown."""
+def test_a_scale_below_prometheus_lowest_loses_nothing() -> None:
+    """The range that needed it is covered, and what was recorded before still counts."""
     both = Both(max_size=2)
     both.histogram.record(1.0)
-    before = both.our_point()
+    both.our_point()
     both.histogram.record(1e-300)
     both.histogram.record(1e300)
-    assert both.our_point() == before
+    point = both.our_point()
+    assert isinstance(point, HistogramPoint)
+    assert (sum(point.counts), point.sum) == (3, 1e300)
     assert both.their_point().scale < ExponentialSeries.MIN_SCHEMA
     both.provider.shutdown()
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from metrics_messages import decode
 from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, MeterProvider
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
@@ -136,6 +137,8 @@ def test_any_mixture_of_instruments_parses(
     for accept in FORMATS:
         exposition = reader.expose(accept)
         assert parse(exposition.content_type, exposition.body)
+    protobuf = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
+    assert decode(reader.expose(protobuf).body)
 
 
 @pytest.mark.parametrize("strategy", TranslationStrategy)
