@@ -19,103 +19,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from otel_prom_bridge.accumulators import ExponentialSeries, HistogramSeries, NumberSeries, Series
+from otel_prom_bridge.accumulators import Series
 from otel_prom_bridge.catalog import Catalog, Family, Slot
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
 from otel_prom_bridge.families import InfoPoint, Kind, MetricFamily
+from otel_prom_bridge.streams import StreamRecord
 from otel_prom_bridge.translate import Attributes, Translation
-from otel_prom_bridge.translate.labels import label_value, valid_unicode
-from otel_prom_bridge.translate.points import Shape, SourcePoint, Stream
+from otel_prom_bridge.translate.labels import valid_unicode
+from otel_prom_bridge.translate.points import SourcePoint, Stream
 from otel_prom_bridge.translate.units import unit_words
 
-# https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#overflow-attribute
-OVERFLOW_ATTRIBUTES: Mapping[str, object] = {"otel.metric.overflow": True}
-
 _MOMENT = 10_000_000_000  # nanoseconds
-# Values of these types make an attribute set's items a safe dictionary key (together with the types:
-# 1 == True). Floats do not (NaN != NaN), and containers may hold anything.
-_PLAIN = frozenset({str, bool, int, bytes, type(None)})
-_TEXT = frozenset({str})
-
-
-_SERIES: Mapping[Shape, type[Series]] = {
-    Shape.NUMBER: NumberSeries,
-    Shape.BUCKETS: HistogramSeries,
-    Shape.EXPONENTIAL: ExponentialSeries,
-}
 
 _Batch: TypeAlias = Iterable[tuple[Stream, Sequence[SourcePoint]]]
-
-
-class _StreamRecord:
-    """The series of one stream, found by attributes."""
-
-    __slots__ = ("by_items", "by_texts", "common", "escape", "family", "key", "limit", "rejected", "series")
-
-    def __init__(self, key: Stream, limit: int, common: Attributes, escape: bool) -> None:
-        self.key = key
-        self.limit = limit
-        self.common = common
-        self.escape = escape  # whether exemplars' label names are made legacy names, too
-        self.family: Family | None = None
-        self.rejected = False
-        self.series: dict[str, Series] = {}
-        # The fast way to a series: its keys, values and their types, in the order in which they come. It
-        # only holds what `resolve` found the slow way.
-        self.by_items: dict[tuple[object, ...], Series] = {}
-        # Faster still, and nearly always enough: where all values are strings, their types need no mention.
-        self.by_texts: dict[tuple[object, ...], Series] = {}
-
-    def find(self, point: SourcePoint) -> Series:
-        """The series of a point's attribute set."""
-        attributes = point.attributes
-        try:
-            values = attributes.values()  # type: ignore[union-attr]
-            series = self.by_texts.get((*attributes, *values))  # type: ignore[misc]
-            return self.by_items[(*attributes, *values, *map(type, values))] if series is None else series  # type: ignore[misc]
-        except (KeyError, TypeError, AttributeError):  # new, not hashable, or no attributes at all
-            return self.resolve(point)
-
-    def resolve(self, point: SourcePoint) -> Series:
-        """The series of an attribute set, made if there is none; past the limit, the overflow series."""
-        attributes = point.attributes or {}
-        key = _identity(attributes)
-        series = self.series.get(key)
-        if series is None:
-            if len(self.series) >= self.limit:
-                return self._overflow(point)
-            series = self.series[key] = self._new_series(attributes, point)
-        values = attributes.values()
-        types = tuple(map(type, values))
-        if _TEXT.issuperset(types):
-            self.by_texts[(*attributes, *values)] = series
-        elif _PLAIN.issuperset(types):
-            self.by_items[(*attributes, *values, *types)] = series
-        return series
-
-    def forget_unseen(self, collection: int) -> list[Series]:
-        """Drop the series that this collection had no point for, and return them."""
-        gone = {key: series for key, series in self.series.items() if series.seen != collection}
-        for key, series in gone.items():
-            del self.series[key]
-            series.gone = True
-        if gone:
-            self.by_items = {key: series for key, series in self.by_items.items() if not series.gone}
-            self.by_texts = {key: series for key, series in self.by_texts.items() if not series.gone}
-        return list(gone.values())
-
-    def _overflow(self, point: SourcePoint) -> Series:
-        key = _identity(OVERFLOW_ATTRIBUTES)
-        if key not in self.series:
-            self.series[key] = self._new_series(OVERFLOW_ATTRIBUTES, point)
-        return self.series[key]
-
-    def _new_series(self, attributes: Mapping[str, object], point: SourcePoint) -> Series:
-        series = _SERIES[self.key.meaning.shape](self, dict(attributes))
-        if point.start_time_unix_nano is not None:
-            series.created = point.start_time_unix_nano / 1_000_000_000
-        return series
 
 
 class Store:
@@ -144,7 +61,7 @@ class Store:
         self._resource: Mapping[str, object] = {}
         self._promoted: Attributes = ()  # resource attributes that every series gets as labels
         self._target: tuple[MetricFamily, ...] = ()
-        self._streams: dict[Stream, _StreamRecord] = {}
+        self._streams: dict[Stream, StreamRecord] = {}
         self._collection = 0
         self._changed: list[Series] = []
         self._time = 0  # of the latest collection, in nanoseconds since the epoch
@@ -245,9 +162,9 @@ class Store:
         finally:  # an interrupt (Ctrl-C in the application's thread) leaves the rest for the next time
             self._changed += changed[done:]
 
-    def _open(self, key: Stream) -> _StreamRecord:
+    def _open(self, key: Stream) -> StreamRecord:
         common = self._translation.scope_attributes(key.scope) + self._promoted
-        record = self._streams[key] = _StreamRecord(
+        record = self._streams[key] = StreamRecord(
             key, self._limit(key), common, self._translation.strategy.escapes
         )
         return record
@@ -269,7 +186,7 @@ class Store:
                 MetricFamily("target_info", Kind.INFO, "Target metadata", "", (point,), foreign=foreign),
             )
 
-    def _accumulate(self, record: _StreamRecord, points: Sequence[SourcePoint]) -> None:
+    def _accumulate(self, record: StreamRecord, points: Sequence[SourcePoint]) -> None:
         # The loop that runs once per changed series and scrape.
         by_texts, changed = record.by_texts, self._changed
         for point in points:
@@ -286,7 +203,7 @@ class Store:
                 series.changed = True
                 changed.append(series)
 
-    def _replace(self, record: _StreamRecord, points: Sequence[SourcePoint]) -> None:
+    def _replace(self, record: StreamRecord, points: Sequence[SourcePoint]) -> None:
         collection = self._collection
         for point in points:
             series = record.find(point)
@@ -308,14 +225,14 @@ class Store:
                 series.changed = True
                 self._changed.append(series)
 
-    def _forget_unseen(self, record: _StreamRecord) -> None:
+    def _forget_unseen(self, record: StreamRecord) -> None:
         for series in record.forget_unseen(self._collection):
             if series.slot is not None:
                 series.slot.family.remove(series, series.slot)
                 series.slot = None
 
     def _place(self, series: Series) -> Slot | None:
-        record: _StreamRecord = series.stream
+        record: StreamRecord = series.stream
         series.changed = False
         if record.rejected:
             return None
@@ -352,18 +269,9 @@ class Store:
         reason = f"{error}; rename one of them with an SDK View"
         self._findings.conflict(Conflict(self._translation.name(key), what, reason))
 
-    def _report_point(self, record: _StreamRecord, error: Exception) -> None:
+    def _report_point(self, record: StreamRecord, error: Exception) -> None:
         self._findings.report(
             ("point", record.key.name, type(error)),
             "a point of metric %r of scope %r could not be taken in: %r",
             *(record.key.name, record.key.scope.name, error),
         )
-
-
-def _identity(attributes: Mapping[str, object]) -> str:
-    items = sorted(attributes.items(), key=lambda item: item[0])
-    try:
-        # repr() tells 1, True, 1.0 and "1" apart, as the SDK does, and gives NaN one identity.
-        return repr(items)
-    except Exception:  # an integer of too many digits, an object whose repr() fails
-        return repr([(key, label_value(value)) for key, value in items])

@@ -19,6 +19,7 @@ LAYERS = (
     ("translate", "exposition"),
     ("accumulators", "limits", "collector"),
     ("catalog", "registry", "checks"),
+    ("streams",),
     ("store",),
     ("reader", "endpoint"),
     ("configuration",),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
@@ -26,8 +26,8 @@ from otel_prom_bridge.families import Kind
 from otel_prom_bridge.translate.exemplars import SourceExemplar
 
 
-class NumberPoint(Protocol):
-    """A point with one value; ``opentelemetry.sdk.metrics.export.NumberDataPoint`` is one."""
+class SourcePoint(Protocol):
+    """What all points have; times are in nanoseconds since the epoch."""
 
     @property
     def attributes(self) -> Mapping[str, object] | None: ...
@@ -35,29 +35,26 @@ class NumberPoint(Protocol):
     def start_time_unix_nano(self) -> int | None: ...
     @property
     def time_unix_nano(self) -> int: ...
-    @property
-    def value(self) -> float: ...
     @property
     def exemplars(self) -> Sequence[SourceExemplar]: ...
 
 
-class BucketPoint(Protocol):
-    """A histogram with explicit bounds; ``HistogramDataPoint`` of the SDK is one."""
+class NumberPoint(SourcePoint, Protocol):
+    """A point with one value; ``opentelemetry.sdk.metrics.export.NumberDataPoint`` is one."""
 
     @property
-    def attributes(self) -> Mapping[str, object] | None: ...
-    @property
-    def time_unix_nano(self) -> int: ...
-    @property
-    def start_time_unix_nano(self) -> int | None: ...
+    def value(self) -> float: ...
+
+
+class BucketPoint(SourcePoint, Protocol):
+    """A histogram with explicit bounds; ``HistogramDataPoint`` of the SDK is one."""
+
     @property
     def explicit_bounds(self) -> Sequence[float]: ...
     @property
     def bucket_counts(self) -> Sequence[int]: ...
     @property
     def sum(self) -> float: ...
-    @property
-    def exemplars(self) -> Sequence[SourceExemplar]: ...
 
 
 class Buckets(Protocol):
@@ -69,15 +66,9 @@ class Buckets(Protocol):
     def bucket_counts(self) -> Sequence[int]: ...
 
 
-class ExponentialPoint(Protocol):
+class ExponentialPoint(SourcePoint, Protocol):
     """A histogram with exponential buckets; ``ExponentialHistogramDataPoint`` of the SDK is one."""
 
-    @property
-    def attributes(self) -> Mapping[str, object] | None: ...
-    @property
-    def time_unix_nano(self) -> int: ...
-    @property
-    def start_time_unix_nano(self) -> int | None: ...
     @property
     def scale(self) -> int: ...
     @property
@@ -88,11 +79,6 @@ class ExponentialPoint(Protocol):
     def negative(self) -> Buckets: ...
     @property
     def sum(self) -> float: ...
-    @property
-    def exemplars(self) -> Sequence[SourceExemplar]: ...
-
-
-SourcePoint: TypeAlias = NumberPoint | BucketPoint | ExponentialPoint
 
 
 class Shape(enum.Enum):
