@@ -1,0 +1,23 @@
+"""Label value rules: small functions from a label's value to one of few values.
+
+A rule bounds or cleans what a label says, on instrumentation that nobody can edit. It is called with the
+value as a string, once per new attribute set, not per measurement and not per scrape, and returns the value to
+show, or None to leave the label out. ``max_values`` says how many different results it can have.
+"""
+
+from otel_prom_bridge.rules.chain import Chain
+from otel_prom_bridge.rules.identifiers import is_identifier
+from otel_prom_bridge.rules.rule import Rule
+from otel_prom_bridge.rules.values import Allow, First, Forbid, StatusClass, Translate, Truncate
+
+__all__ = [
+    "Rule",
+    "Allow",
+    "First",
+    "Translate",
+    "StatusClass",
+    "Truncate",
+    "Forbid",
+    "Chain",
+    "is_identifier",
+]
