@@ -1,0 +1,181 @@
+"""The command line: ``otel-prom-bridge COMMAND …``.
+
+A command is a function that adds itself to the parser, with a function from its arguments to the text it
+prints. Everything that a user can do wrong ends in one line on stderr: exit code 1, or 2 for wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from otel_prom_bridge.cardinality import (
+    DEFAULT_VALUES,
+    CardinalityReport,
+    MetricCardinality,
+    of_labels,
+    visible,
+)
+from otel_prom_bridge.expositions import ExpositionError, load
+
+if TYPE_CHECKING:
+    Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+PROGRAM = "otel-prom-bridge"
+_TOP = 20
+_TIMEOUT = 10.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; gives the exit code."""
+    options = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], str] = options.run
+    try:
+        return _write(run(options))
+    except ExpositionError as error:
+        sys.stderr.write(f"{PROGRAM}: {visible(str(error))}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Tools for metrics that Prometheus scrapes.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for add in (_add_cardinality,):
+        add(commands)
+    return parser
+
+
+def _write(text: str) -> int:
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a Latin-1 terminal has no ellipsis
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough. Python flushes once more at exit, which must find no pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _add_cardinality(commands: Commands) -> None:
+    command = commands.add_parser(
+        "cardinality",
+        help="how many series each metric of an exposition has, and which labels make them",
+        description="Count the series of an exposition (text or OpenMetrics), biggest metric first.",
+        epilog="SERIES are label sets; SAMPLES are lines, each a series to the database.",
+    )
+    command.add_argument(
+        "where",
+        metavar="URL|FILE|-",
+        help="what to read; host:port is http, a URL without a path means /metrics, - is stdin",
+    )
+    command.add_argument(
+        "--top",
+        type=_whole,
+        metavar="N",
+        help=f"show N metrics, 0 for all (default: {_TOP} in the table, all with --json)",
+    )
+    command.add_argument(
+        "--values",
+        type=_whole,
+        default=DEFAULT_VALUES,
+        metavar="N",
+        help="count the series of the N biggest values of each label (default: %(default)s)",
+    )
+    command.add_argument(
+        "--match",
+        action="append",
+        metavar="GLOB",
+        help="only metrics of this name, with *, ? and […]; may be repeated",
+    )
+    command.add_argument("--json", action="store_true", help="write JSON instead of a table")
+    command.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=_TIMEOUT,
+        metavar="SECONDS",
+        help="for the whole answer of a URL (default: %(default)g)",
+    )
+    command.add_argument(
+        "--header",
+        type=_header,
+        action="append",
+        default=[],
+        metavar="'NAME: VALUE'",
+        help="send this to the URL, such as 'Authorization: Bearer …'; may be repeated",
+    )
+    command.set_defaults(run=_cardinality)
+
+
+def _cardinality(options: argparse.Namespace) -> str:
+    globs: list[str] = options.match or ["*"]
+    metrics = load(options.where, timeout=options.timeout, headers=dict(options.header))
+    report = CardinalityReport.of(
+        of_labels(metric.name, metric.kind, metric.series, samples=metric.samples, values=options.values)
+        for metric in metrics
+        if any(fnmatchcase(metric.name, glob) for glob in globs)
+    )
+    if options.json:
+        return json.dumps(_as_json(report, options.top or None), indent=2)
+    return report.table(top=_TOP if options.top is None else options.top or None)
+
+
+def _as_json(report: CardinalityReport, top: int | None) -> dict[str, Any]:
+    return {
+        "series": report.series,
+        "samples": report.samples,
+        "metrics": [_metric_as_json(metric) for metric in report.metrics[:top]],
+        "left_out": len(report) - len(report.metrics[:top]),
+    }
+
+
+def _metric_as_json(metric: MetricCardinality) -> dict[str, Any]:
+    return {
+        "metric": metric.metric,
+        "type": metric.kind,
+        "series": metric.series,
+        "samples": metric.samples,
+        "overflow_series": metric.overflow_series,
+        "labels": [
+            {
+                "name": label.name,
+                "values": label.values,
+                "biggest": [{"value": value, "series": series} for value, series in label.biggest],
+            }
+            for label in metric.labels
+        ],
+    }
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 0")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return seconds
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = (part.strip() for part in text.partition(":"))
+    if not name or not colon or not text.isprintable() or not text.isascii() or " " in name:
+        raise argparse.ArgumentTypeError(f"{text!r} is not like 'Authorization: Bearer …'")
+    return name, value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
