@@ -1,0 +1,117 @@
+"""What the families of the bridge itself are called, and what each help text says to do when it grows.
+
+The names of the OTel semantic conventions are translated as the default strategy does: dots become
+underscores, and the unit is appended.
+
+https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/
+"""
+
+from __future__ import annotations
+
+from otel_prom_bridge.families import Kind, MetricFamily
+
+
+def _family(name: str, kind: Kind, help_text: str, unit: str = "") -> MetricFamily:
+    return MetricFamily(name, kind, help_text, unit, ())
+
+
+# https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/#metric-otelsdkmetric_readercollectionduration
+COLLECTION = _family(
+    "otel_sdk_metric_reader_collection_duration_seconds",
+    Kind.HISTOGRAM,
+    "The duration of the collect operation of the metric reader. "
+    "If it grows, look for slow callbacks of asynchronous instruments.",
+    "seconds",
+)
+
+# https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/#metric-otelsdkexporteroperationduration
+OPERATION = _family(
+    "otel_sdk_exporter_operation_duration_seconds",
+    Kind.HISTOGRAM,
+    "The duration of exporting a batch of telemetry records; of this component, of a whole scrape. "
+    "If it grows, its parts say where: otel_sdk_metric_reader_collection_duration_seconds and "
+    "otel_prom_bridge_scrape_phase_duration_seconds.",
+    "seconds",
+)
+
+PHASE = _family(
+    "otel_prom_bridge_scrape_phase_duration_seconds",
+    Kind.HISTOGRAM,
+    "The duration of the bridge's own parts of a scrape. All grow with the number of series "
+    "(otel_prom_bridge_metric_series says of which metric).",
+    "seconds",
+)
+
+SCRAPES = _family(
+    "otel_prom_bridge_scrapes_total",
+    Kind.COUNTER,
+    "Requests for metrics by HTTP status. If others than 200 grow, the application's log says why.",
+)
+
+SIZE = _family(
+    "otel_prom_bridge_body_size_bytes",
+    Kind.GAUGE,
+    "The size of the last body by format and content encoding. If it grows, so does the number of series.",
+    "bytes",
+)
+
+CALLBACK_FAILURES = _family(
+    "otel_prom_bridge_callback_failures_total",
+    Kind.COUNTER,
+    "Callbacks of asynchronous instruments that raised while this reader collected; their series are "
+    "missing. If it grows, correct the callback: the SDK logs the traceback.",
+)
+
+COLLECTOR_FAILURES = _family(
+    "otel_prom_bridge_collector_failures_total",
+    Kind.COUNTER,
+    "Collectors of the prometheus_client registry that raised; their metrics are missing. If it grows, "
+    "correct the collector: the log names the error.",
+)
+
+SERIES = _family(
+    "otel_prom_bridge_series",
+    Kind.GAUGE,
+    "Series in all. If it grows without end, otel_prom_bridge_metric_series says of which metric.",
+)
+
+METRIC_SERIES = _family(
+    "otel_prom_bridge_metric_series",
+    Kind.GAUGE,
+    "Series by metric. If it grows without end, an attribute of the metric has too many values: drop it "
+    "with an SDK View.",
+)
+
+OVERFLOWED = _family(
+    "otel_prom_bridge_overflowed_points_total",
+    Kind.COUNTER,
+    "Points that went to a metric's overflow series because it has as many series as it may. If it grows, "
+    "drop an attribute with an SDK View, or raise max_series_per_metric.",
+)
+
+FOLDED = _family(
+    "otel_prom_bridge_folded_points_total",
+    Kind.COUNTER,
+    "Points of which a rule changed a label, by metric, label and rule. If it grows faster than expected, "
+    "the rule takes in more values than it was meant for.",
+)
+
+DROPPED = _family(
+    "otel_prom_bridge_dropped_metrics",
+    Kind.GAUGE,
+    "Metrics that are not shown. If it is not 0, the log names them and says what to do.",
+)
+
+CONFLICTING = _family(
+    "otel_prom_bridge_conflicting_metrics",
+    Kind.GAUGE,
+    "Conflicts of metric names found so far. If it is not 0, the log names them: rename one of two metrics "
+    "with an SDK View.",
+)
+
+EXEMPLARS = _family(
+    "otel_prom_bridge_exemplars",
+    Kind.GAUGE,
+    "Exemplars held. There is at most one per bucket; if it is 0 though spans are sampled, look at "
+    "OTEL_METRICS_EXEMPLAR_FILTER.",
+)

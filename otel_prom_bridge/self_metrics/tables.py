@@ -1,0 +1,131 @@
+"""The points of one family of ours: counters, gauges and durations by label values, bounded.
+
+Points are made when their value changes and families when one of their points did, so identity means
+"unchanged" here as it does in the store. Nothing here locks: whoever owns a table does.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import replace
+from operator import is_not
+from typing import Any, TypeAlias
+
+from otel_prom_bridge.families import CounterPoint, GaugePoint, HistogramPoint, Labels, MetricFamily
+
+# The parts of a scrape differ by orders of magnitude, so half-decades tell which of them is slow, and
+# averages (from the sum) are exact. Prometheus gives up after 10 s by default.
+BOUNDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+
+# How many series a family of ours may have; what comes later shares one that is labelled as the SDK's is.
+# https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#overflow-attribute
+MAX_SERIES = 1000
+_OVERFLOW: Labels = (("otel_metric_overflow", "true"),)
+
+Key: TypeAlias = str | tuple[str, ...]
+"""The values of the labels in the order of their names; the value itself if there is one label."""
+
+_REST: Key = ()  # of a family with labels
+
+
+class Table:
+    """The points of one family by label values, in the order in which they came; at most ``limit`` and one.
+
+    A label whose value is empty is left out.
+    """
+
+    def __init__(self, family: MetricFamily, *labels: str, created: float, limit: int = MAX_SERIES) -> None:
+        self._family = family
+        self._names = labels
+        self._created = created
+        self._limit = limit
+        self._points: dict[Key, Any] = {}
+
+    def family(self) -> MetricFamily:
+        """The family as it is now: the same object as before if no point is another object."""
+        before, points = self._family.points, tuple(self._points.values())
+        if len(before) != len(points) or any(map(is_not, before, points)):
+            self._family = replace(self._family, points=points)
+        return self._family
+
+    def _room(self, key: Key) -> Key:
+        return key if key in self._points or len(self._points) < self._limit else _REST
+
+    def _labels(self, key: Key) -> Labels:
+        if key == _REST and self._names:
+            return _OVERFLOW
+        values = (key,) if isinstance(key, str) else key
+        pairs = zip(self._names, values, strict=True)
+        return tuple(sorted((name, value) for name, value in pairs if value))
+
+
+class Counters(Table):
+    """Sums that never go down."""
+
+    def add(self, key: Key) -> None:
+        """Count one more."""
+        key = self._room(key)
+        point = self._points.get(key)
+        self._put(key, 1 if point is None else point.value + 1)
+
+    def raise_all(self, totals: Mapping[Any, int]) -> None:
+        """Take over totals; one that is lower than before comes from a scrape that was overtaken."""
+        points, rest = self._points, 0
+        for key, value in totals.items():
+            point = points.get(key)
+            if point is None and self._room(key) == _REST:
+                rest += value
+            elif point is None or value > point.value:
+                self._put(key, value)
+        if rest and (_REST not in points or rest > points[_REST].value):
+            self._put(_REST, rest)
+
+    def _put(self, key: Key, value: int) -> None:
+        point = self._points.get(key)
+        labels = self._labels(key) if point is None else point.labels
+        self._points[key] = CounterPoint(labels, value, None, self._created)
+
+
+class Gauges(Table):
+    """Current values."""
+
+    def set(self, key: Key, value: int) -> None:
+        """Set one value."""
+        self._put(self._room(key), value)
+
+    def set_all(self, values: Mapping[Any, int]) -> None:
+        """Set all values; what is not among them is gone."""
+        points, rest, known_rest = self._points, 0, self._points.pop(_REST, None)
+        if not points.keys() <= values.keys():
+            points = self._points = {key: point for key, point in points.items() if key in values}
+        for key, value in values.items():
+            point = points.get(key)
+            if point is None and self._room(key) == _REST:
+                rest += value
+            elif point is None or point.value != value:
+                self._put(key, value)
+        if rest:
+            same = known_rest is not None and known_rest.value == rest
+            points[_REST] = known_rest if same else GaugePoint(_OVERFLOW, rest)
+
+    def _put(self, key: Key, value: int) -> None:
+        point = self._points.get(key)
+        if point is None or point.value != value:
+            self._points[key] = GaugePoint(self._labels(key) if point is None else point.labels, value)
+
+
+class Durations(Table):
+    """Histograms of seconds."""
+
+    def observe(self, key: Key, seconds: float) -> None:
+        """Add one observation."""
+        key = self._room(key)
+        point = self._points.get(key)
+        if point is None:
+            point = HistogramPoint(
+                self._labels(key), BOUNDS, (0,) * (len(BOUNDS) + 1), 0.0, (), self._created
+            )
+        counts = list(point.counts)
+        counts[bisect_left(BOUNDS, seconds)] += 1
+        self._points[key] = point._replace(counts=tuple(counts), sum=(point.sum or 0.0) + seconds)
