@@ -1,12 +1,13 @@
 """Label value rules: small functions from a label's value to one of few values.
 
 A rule bounds or cleans what a label says, on instrumentation that nobody can edit. It is called with the
-value as a string, once per new attribute set, not per measurement and not per scrape, and returns the value to
-show, or None to leave the label out. ``max_values`` says how many different results it can have.
+value as a string, once per new attribute set, not per measurement and not per scrape, and returns the value
+to show, or None to leave the label out. ``max_values`` says how many different results it can have.
 """
 
 from otel_prom_bridge.rules.chain import Chain
 from otel_prom_bridge.rules.identifiers import is_identifier
+from otel_prom_bridge.rules.model_name import ModelName
 from otel_prom_bridge.rules.rule import Rule
 from otel_prom_bridge.rules.values import Allow, First, Forbid, StatusClass, Translate, Truncate
 
@@ -16,6 +17,7 @@ __all__ = [
     "First",
     "Translate",
     "StatusClass",
+    "ModelName",
     "Truncate",
     "Forbid",
     "Chain",

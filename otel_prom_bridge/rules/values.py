@@ -166,4 +166,4 @@ class Forbid:
 
     def __call__(self, value: str) -> None:
         """Left out."""
-        return None
+        return
