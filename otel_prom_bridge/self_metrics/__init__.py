@@ -180,8 +180,9 @@ class SelfMetrics:
         """The families of the application, then ours; where names meet, the application's come first.
 
         The SDK can record the duration of collections itself, for all of its readers: then ours is left
-        out. Exporters record the duration of their operations under the name that we use: then our series
-        join theirs. Any other family of ours whose name is taken is left out and reported.
+        out. Series of ours join a family of the same name and type that has none of them: exporters record
+        their operations under the name that we use. Any other family of ours whose name is taken is left
+        out and reported.
 
         https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/#metric-otelsdkmetric_readercollectionduration
         """
