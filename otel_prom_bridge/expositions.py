@@ -47,7 +47,7 @@ _LINE_WIDTH = 70
 
 # What Prometheus prefers, too, so that what is counted is what it stores: OpenMetrics may have start times.
 ACCEPT = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
-# A million series are about 200 MB; what is larger than this is no exposition.
+# A million lines are 50 to 200 MB; what is larger than this is no exposition.
 MAX_BYTES = 512 * 2**20
 _CHUNK = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
