@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from otel_prom_bridge.bridge import Bridge, start
+from otel_prom_bridge.computations import FirstOf, Outcome
 from otel_prom_bridge.diagnostics import Conflict
 from otel_prom_bridge.endpoint import (
     MetricsServer,
@@ -17,15 +18,25 @@ from otel_prom_bridge.errors import (
     EndpointError,
     TranslationError,
 )
+from otel_prom_bridge.exemplars import Exemplars
 from otel_prom_bridge.exposition import Exposition
+from otel_prom_bridge.limits import Tenants
+from otel_prom_bridge.policy import Policy
 from otel_prom_bridge.reader import PrometheusMetricReader
 from otel_prom_bridge.translate import TranslationStrategy
+from otel_prom_bridge.views import ExportView
 
 __all__ = [
     "start",
     "Bridge",
     "PrometheusMetricReader",
     "TranslationStrategy",
+    "ExportView",
+    "FirstOf",
+    "Outcome",
+    "Tenants",
+    "Exemplars",
+    "Policy",
     "Exposition",
     "Conflict",
     "start_http_server",

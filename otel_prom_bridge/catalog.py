@@ -40,7 +40,7 @@ class Slot:
         """The sum, or the newest, of the series in this slot."""
         group = self.series
         # Where a sum meets a gauge under one name, there is nothing to add up: the newest stands.
-        additive = all(series.stream.key.meaning.additive for series in group)
+        additive = all(series.projection.additive for series in group)
         points = [series.freeze(self.labels, self.family.kind) for series in group]
         return merged(points, additive=additive)
 

@@ -11,13 +11,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.limits import INSTRUMENTS
+from otel_prom_bridge.patterns import Filter, filter_of
 from otel_prom_bridge.translate.strategies import TranslationStrategy
-
-Filter: TypeAlias = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +42,8 @@ class Check:
         """The checked value; raises :class:`ConfigurationError`."""
         try:
             return self.check(value)
+        except ConfigurationError as error:  # of a part of the value
+            raise ConfigurationError(f"{key}{error.key}", error.value, error.expected) from None
         except (ValueError, TypeError, OverflowError):
             raise ConfigurationError(key, value, self.allowed) from None
 
@@ -88,6 +89,14 @@ def _whole(lowest: int, highest: float = math.inf) -> Callable[[object], int]:
     return check
 
 
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError
+    if not 0 < value < math.inf:
+        raise ValueError
+    return float(value)
+
+
 def _read_whole(text: str) -> object:
     # Nothing but digits: int() also takes "+80", "9_464" and digits of other scripts.
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else text
@@ -105,10 +114,10 @@ def _bounds(value: object) -> tuple[float, ...]:
 
 
 # The keys of the declarative configuration's `cardinality_limits`: counter, observable_up_down_counter, ….
-_BY_NAME = {
+INSTRUMENTS_BY_NAME = {
     re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__.lstrip("_")).lower(): kind for kind in INSTRUMENTS
 }
-_LIMIT_KEYS = ", ".join(f"'{name}'" for name in (*_BY_NAME, "default"))
+_LIMIT_KEYS = ", ".join(f"'{name}'" for name in (*INSTRUMENTS_BY_NAME, "default"))
 
 
 def _limits(value: object) -> dict[type, int]:
@@ -118,7 +127,7 @@ def _limits(value: object) -> dict[type, int]:
     default = given.pop("default", None)
     limits = {} if default is None else dict.fromkeys(INSTRUMENTS, default)
     for key, limit in given.items():
-        kind = _BY_NAME.get(key, key)
+        kind = INSTRUMENTS_BY_NAME.get(key, key)
         if kind not in INSTRUMENTS:
             raise ValueError
         limits[kind] = limit
@@ -131,34 +140,12 @@ def _read_limits(text: str) -> dict[str, object]:
 
 
 def _patterns(value: object) -> Filter:
-    """A filter of attribute keys.
-
-    ``IncludeExclude`` of the declarative configuration: case matters, ``?`` is one character and ``*`` any
-    number of them, what is excluded beats what is included, and without ``included`` all keys are.
-    https://github.com/open-telemetry/opentelemetry-configuration/blob/main/schema/common.yaml
-    """
-    if not isinstance(value, Mapping) or not value.keys() <= {"included", "excluded"}:
-        raise TypeError
-    included, excluded = (_glob(value.get(key)) for key in ("included", "excluded"))
-
-    def chosen(key: str) -> bool:
-        if excluded is not None and excluded.fullmatch(key):
-            return False
-        return included is None or included.fullmatch(key) is not None
-
+    chosen = filter_of(value)
+    for pattern in (item for items in value.values() for item in items or ()):  # type: ignore[attr-defined]
+        if not pattern:
+            raise ValueError
+        _string(pattern)
     return chosen
-
-
-def _glob(patterns: object) -> re.Pattern[str] | None:
-    if patterns is None:
-        return None
-    if not isinstance(patterns, Sequence) or isinstance(patterns, str | bytes) or not patterns:
-        raise TypeError
-    # Not fnmatch: it gives [...] a meaning, and folds the case on some systems.
-    if not all(patterns):
-        raise ValueError
-    escaped = (re.escape(_string(item)).replace(r"\*", ".*").replace(r"\?", ".") for item in patterns)
-    return re.compile("|".join(escaped), re.DOTALL)
 
 
 def _read_patterns(text: str) -> dict[str, list[str]]:
@@ -177,6 +164,7 @@ STRING = Check(allowed="a string", check=_string, read=str)
 HOST = Check(allowed="a host name or an IP address", check=_host, read=str)
 PORT = Check(allowed="a whole number from 0 to 65535", check=_whole(0, 65535), read=_read_whole)
 POSITIVE = Check(allowed="a whole number of at least 1", check=_whole(1), read=_read_whole)
+SECONDS = Check(allowed="a number of seconds above zero", check=_seconds, read=float)
 BOOLEAN = Check(
     allowed="true or false",
     check=_boolean,

@@ -48,12 +48,13 @@ class Exemplar(NamedTuple):
     """One recorded measurement that stands for the others, usually with the ids of its trace.
 
     ``labels`` hold at most 128 characters of names and values together (OpenMetrics 1.0, "Exemplars").
-    ``timestamp`` is in seconds since the epoch, or None.
+    ``timestamp`` is in seconds since the epoch, or None. ``failed``: what was measured failed.
     """
 
     labels: Labels
     value: float
     timestamp: float | None
+    failed: bool = False
 
 
 # The points are named tuples, not frozen dataclasses, because a busy scrape makes ten thousand of them

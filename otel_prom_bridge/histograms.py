@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from otel_prom_bridge.families import Exemplar, HistogramPoint, NativeHistogramPoint
 
@@ -118,10 +118,20 @@ def to_classic(point: NativeHistogramPoint, bounds: Sequence[float] | None = Non
     return HistogramPoint(point.labels, tuple(bounds), tuple(counts), point.sum, exemplars, point.created)
 
 
-def by_bucket(bounds: Sequence[float], exemplars: Iterable[Exemplar]) -> tuple[Exemplar | None, ...]:
-    """The newest exemplar of each bucket; empty if there is none at all."""
+def time(item: Exemplar) -> tuple[float, ...]:
+    """Newer exemplars are greater; one without a time is the oldest."""
+    return (item.timestamp or 0,)
+
+
+def by_bucket(
+    bounds: Sequence[float],
+    exemplars: Iterable[Exemplar],
+    *,
+    order: Callable[[Exemplar], tuple[float, ...]] = time,
+) -> tuple[Exemplar | None, ...]:
+    """The greatest exemplar of each bucket, which is the newest; empty if there is none at all."""
     result: list[Exemplar | None] = [None] * (len(bounds) + 1)
-    for item in sorted(exemplars, key=lambda item: item.timestamp or 0):
+    for item in sorted(exemplars, key=order):
         result[bisect_left(bounds, item.value)] = item
     return tuple(result) if any(result) else ()
 

@@ -1,4 +1,4 @@
-"""How many series a metric may have, here and in the SDK.
+"""How many series a metric, a tenant and the bridge may have, here and in the SDK.
 
 Two tables hold series: the SDK's, which in delta mode starts empty at every collection, and our store,
 which remembers. Ours is the one that bounds a process, because a point that went to *its* overflow series
@@ -9,6 +9,7 @@ no longer be told apart, so its limit stays well above ours.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from opentelemetry.sdk.metrics import (
     Counter,
@@ -20,6 +21,7 @@ from opentelemetry.sdk.metrics import (
 )
 from opentelemetry.sdk.metrics import _Gauge as Gauge  # the SDK's public name for it
 
+from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.translate.points import Meaning, Shape, Stream
 
@@ -37,6 +39,8 @@ INSTRUMENTS: tuple[type, ...] = (
     ObservableGauge,
 )
 
+HISTOGRAM: tuple[type, ...] = (Histogram,)
+
 _INSTRUMENTS_OF: Mapping[Meaning, tuple[type, ...]] = {
     Meaning(Kind.COUNTER, accumulates=True, additive=True): (Counter,),
     Meaning(Kind.COUNTER, accumulates=False, additive=True): (ObservableCounter,),
@@ -48,9 +52,19 @@ _INSTRUMENTS_OF: Mapping[Meaning, tuple[type, ...]] = {
 }
 
 
-def sdk_limits(given: Mapping[type, int] | None, max_series: int) -> dict[type, int]:
-    """The SDK's limit per instrument class: the larger of 20,000 and ten times ours, or what was given."""
-    return {**dict.fromkeys(INSTRUMENTS, max(20_000, 10 * max_series)), **(given or {})}
+def instruments_of(meaning: Meaning) -> tuple[type, ...]:
+    """The instruments that make points of this meaning by default; none for what only SDK Views make."""
+    return _INSTRUMENTS_OF.get(meaning, ())
+
+
+def sdk_limit(max_series: int) -> int:
+    """The SDK's limit where ours is ``max_series``: the larger of 20,000 and ten times that."""
+    return max(20_000, 10 * max_series)
+
+
+def sdk_limits(given: Mapping[type, int] | None, default: int) -> dict[type, int]:
+    """The SDK's limit per instrument class: what was given, or the default."""
+    return {**dict.fromkeys(INSTRUMENTS, default), **(given or {})}
 
 
 def stream_limit(given: Mapping[type, int] | None, max_series: int) -> Callable[[Stream], int]:
@@ -58,7 +72,84 @@ def stream_limit(given: Mapping[type, int] | None, max_series: int) -> Callable[
     chosen = given or {}
 
     def limit(stream: Stream) -> int:
-        classes = _INSTRUMENTS_OF.get(stream.meaning, ())
+        classes = instruments_of(stream.meaning)
         return max((chosen[kind] for kind in classes if kind in chosen), default=max_series)
 
     return limit
+
+
+@dataclass(frozen=True, slots=True)
+class Tenants:
+    """The tenants of a service, each with a limit of its own, so that none floods the others.
+
+    Args:
+        attribute: the attribute that names the tenant. Points without it belong to nobody.
+        limits: tenant → the number of series that it may have in the whole bridge. Further ones go to
+            ``otel_metric_overflow="true"`` with the tenant's label.
+        other: what the label says of a tenant that is not in ``limits``.
+        other_limit: the number of series that all others may have together.
+
+    Raises:
+        ConfigurationError: a value that cannot work.
+    """
+
+    attribute: str
+    limits: Mapping[str, int]
+    other: str = "other"
+    other_limit: int = DEFAULT_MAX_SERIES
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attribute, str) or not self.attribute:
+            raise ConfigurationError("tenant.attribute", self.attribute, "an attribute key")
+        if not isinstance(self.other, str):
+            raise ConfigurationError("tenant.other", self.other, "a string")
+        if not isinstance(self.limits, Mapping) or not self.limits:
+            expected = "a mapping of tenants to whole numbers of at least 1"
+            raise ConfigurationError("tenant.limits", self.limits, expected)
+        for tenant, limit in (*self.limits.items(), (self.other, self.other_limit)):
+            if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+                raise ConfigurationError(f"tenant.limits[{tenant!r}]", limit, "a whole number of at least 1")
+        object.__setattr__(self, "limits", {str(tenant): limit for tenant, limit in self.limits.items()})
+
+    def known(self, value: str) -> str:
+        """The tenant as its label says it."""
+        return value if value in self.limits else self.other
+
+    def limit(self, tenant: str) -> int:
+        """The number of series of a tenant."""
+        return self.limits.get(tenant, self.other_limit)
+
+
+class Budget:
+    """A number of series that may exist, and how many do."""
+
+    __slots__ = ("limit", "used")
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self.used = 0
+
+
+class Budgets:
+    """The budgets of one store: of each family, of each tenant, and of the bridge."""
+
+    def __init__(self, *, max_series: int | None, tenants: Tenants | None) -> None:
+        self._bridge = () if max_series is None else (Budget(max_series),)
+        self._tenants = tenants
+        self._families: dict[str, Budget] = {}
+        self._by_tenant: dict[str, Budget] = {}
+
+    def family(self, name: str, limit: int) -> Budget:
+        """The budget of a family; where several views feed it, the largest of their limits counts."""
+        budget = self._families.setdefault(name, Budget(limit))
+        budget.limit = max(budget.limit, limit)
+        return budget
+
+    def of(self, family: Budget, tenant: str | None) -> tuple[Budget, ...]:
+        """All budgets that a new series of a family must fit into."""
+        if tenant is None or self._tenants is None:
+            return (family, *self._bridge)
+        budget = self._by_tenant.get(tenant)
+        if budget is None:  # tenants are a list, so this does not grow
+            budget = self._by_tenant[tenant] = Budget(self._tenants.limit(tenant))
+        return (family, budget, *self._bridge)

@@ -6,7 +6,7 @@ sums and histograms add up; of gauges the one that changed last stands.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from otel_prom_bridge.families import (
     CounterPoint,
@@ -16,7 +16,7 @@ from otel_prom_bridge.families import (
     NativeHistogramPoint,
     Point,
 )
-from otel_prom_bridge.histograms import by_bucket, native_sum, rebucket, to_classic, total
+from otel_prom_bridge.histograms import by_bucket, native_sum, rebucket, time, to_classic, total
 
 # As many as the SDK's reservoir hands over for an exponential histogram, halved: a scrape carries them all.
 MAX_NATIVE_EXEMPLARS = 10
@@ -54,10 +54,12 @@ def newest(exemplars: Sequence[Exemplar | None]) -> Exemplar | None:
     return latest
 
 
-def native_exemplars(exemplars: Sequence[Exemplar]) -> tuple[Exemplar, ...]:
-    """The newest exemplars of a native histogram, oldest first, as Prometheus wants them."""
-    ordered = sorted(exemplars, key=lambda item: item.timestamp or 0)
-    return tuple(ordered[-MAX_NATIVE_EXEMPLARS:])
+def native_exemplars(
+    exemplars: Sequence[Exemplar], *, order: Callable[[Exemplar], tuple[float, ...]] = time
+) -> tuple[Exemplar, ...]:
+    """The greatest (newest) exemplars of a native histogram, oldest first, as Prometheus wants them."""
+    kept = sorted(exemplars, key=order)[-MAX_NATIVE_EXEMPLARS:]
+    return tuple(kept if order is time else sorted(kept, key=time))
 
 
 def earliest(times: Sequence[float | None]) -> float | None:

@@ -24,22 +24,21 @@ from opentelemetry.sdk.metrics.export import (
 )
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from otel_prom_bridge.checks import BOOLEAN, BOUNDS, LIMITS, POSITIVE, STRATEGY, STRING
+from otel_prom_bridge.checks import BOOLEAN, BOUNDS, LIMITS, POSITIVE, SECONDS, STRATEGY, STRING
 from otel_prom_bridge.collector import BridgeCollector
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConfigurationError, TranslationError
+from otel_prom_bridge.exemplars import Exemplars
 from otel_prom_bridge.exposition import Exposer, Exposition, Options
 from otel_prom_bridge.families import MetricFamily
-from otel_prom_bridge.limits import (
-    DEFAULT_MAX_SERIES,
-    INSTRUMENTS,
-    sdk_limits,
-    stream_limit,
-)
+from otel_prom_bridge.limits import DEFAULT_MAX_SERIES, INSTRUMENTS, Tenants, sdk_limits
+from otel_prom_bridge.policy import Policy
 from otel_prom_bridge.registry import registry_families
+from otel_prom_bridge.schema import EXEMPLARS, TENANTS, VIEWS
 from otel_prom_bridge.store import Store
 from otel_prom_bridge.translate import Translation, TranslationStrategy
 from otel_prom_bridge.translate.points import SourcePoint, Stream, read_metric
+from otel_prom_bridge.views import ExportView
 
 # Deltas, for what the SDK adds up itself: it then hands over (and locks) only what changed since the last
 # collection. Asynchronous instruments report their current totals at every collection anyway. So does a
@@ -72,13 +71,26 @@ class PrometheusMetricReader(MetricReader):
             attribute becomes a label of every series (and stays in ``target_info``).
         registry: the ``prometheus_client`` registry to register with, as a collector. Its other collectors
             are part of what :meth:`expose` returns. None for none.
-        cardinality_limits: the limit of series per stream by instrument class, used for the SDK's table and
-            for ours. Classes not named get ``max_series_per_metric`` here, and ten times that (at least
-            20,000) in the SDK.
+        cardinality_limits: the limit of series per metric by instrument class, used for the SDK's table and
+            for ours. Classes not named get ``max_series_per_metric`` here, and ``sdk_max_series`` in the SDK.
         translation_strategy: how names are translated, as a :class:`TranslationStrategy` or its
             specification spelling.
-        max_series_per_metric: the number of series that one stream may have. Points with further attribute
+        views: what to make of which streams (see :class:`ExportView`); a stream that none of them selects is
+            exported as it is.
+        max_series_per_metric: the number of series that one metric may have. Points with further attribute
             sets go to one series labelled ``otel_metric_overflow="true"``, so sums stay exact.
+        max_series: the number of series that all metrics together may have; None for any.
+        tenant: the attribute that names a tenant, and how many series each may have (:class:`Tenants`).
+        id_labels: make labels also of the ids of users, sessions, conversations, requests, responses, traces,
+            spans and calls. Otherwise they are labels of exemplars only, or of views that ask for them by
+            name.
+        exemplars: which exemplars are kept (:class:`Exemplars`); False for none.
+        expire_after: seconds after which a series that nobody touches disappears; it comes back as a new one.
+            None for never. Of counters, up-down counters and histograms; asynchronous instruments say
+            themselves what there is.
+        sdk_max_series: the number of attribute sets that the SDK may hold per instrument between two
+            collections. What is more cannot be told apart any more. None for the larger of 20,000 and ten
+            times the largest limit of ours.
         created_timestamps: say when each counter and histogram began, as ``_created`` lines of OpenMetrics.
         exponential_histogram_bounds: the buckets that exponential histograms get in formats without native
             histograms (text, OpenMetrics). None for the limits of their own buckets, at most 20 of them.
@@ -98,12 +110,29 @@ class PrometheusMetricReader(MetricReader):
         cardinality_limits: CardinalityLimits | None = None,
         translation_strategy: TranslationStrategy
         | str = TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES,
+        views: Sequence[ExportView] = (),
         max_series_per_metric: int = DEFAULT_MAX_SERIES,
+        max_series: int | None = None,
+        tenant: Tenants | None = None,
+        id_labels: bool = False,
+        exemplars: Exemplars | bool = True,
+        expire_after: float | None = None,
+        sdk_max_series: int | None = None,
         created_timestamps: bool = False,
         exponential_histogram_bounds: Sequence[float] | None = None,
     ) -> None:
-        max_series = POSITIVE.value("max_series_per_metric", max_series_per_metric)
         limits = LIMITS.value("cardinality_limits", cardinality_limits or {})
+        self._policy = Policy(
+            views=VIEWS.value("views", views),
+            max_series_per_metric=POSITIVE.value("max_series_per_metric", max_series_per_metric),
+            max_series_by_type=limits,
+            max_series=POSITIVE.optional("max_series", max_series),
+            tenant=TENANTS.optional("tenant", tenant),
+            id_labels=BOOLEAN.value("id_labels", id_labels),
+            exemplars=EXEMPLARS.value("exemplars", exemplars),
+            expire_after=SECONDS.optional("expire_after", expire_after),
+        )
+        sdk_limit = POSITIVE.optional("sdk_max_series", sdk_max_series) or self._policy.sdk_limit
         options = Options(
             created=BOOLEAN.value("created_timestamps", created_timestamps),
             native_bounds=BOUNDS.optional("exponential_histogram_bounds", exponential_histogram_bounds),
@@ -117,12 +146,12 @@ class PrometheusMetricReader(MetricReader):
         _check_objects(resource_attribute_filter, registry)
         super().__init__(
             preferred_temporality=_TEMPORALITY,
-            cardinality_limits=sdk_limits(limits, max_series),
+            cardinality_limits=sdk_limits(limits, sdk_limit),
         )
         self._findings = Findings()
         self._store = Store(
             translation=translation,
-            limit=stream_limit(limits, max_series),
+            policy=self._policy,
             findings=self._findings,
             target_info=not BOOLEAN.value("disable_target_info", disable_target_info),
         )
@@ -139,6 +168,11 @@ class PrometheusMetricReader(MetricReader):
         )
         if registry is not None:
             registry.register(self._collector)
+
+    @property
+    def policy(self) -> Policy:
+        """What is exported; ``policy.sdk_views()`` is for a ``MeterProvider`` of one's own."""
+        return self._policy
 
     @property
     def is_ready(self) -> bool:

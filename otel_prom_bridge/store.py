@@ -15,20 +15,23 @@ back to the store, it sees the last state instead of waiting for itself.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from otel_prom_bridge.accumulators import Series
-from otel_prom_bridge.catalog import Catalog, Family, Slot
+from otel_prom_bridge.accumulators import Series, Target
+from otel_prom_bridge.catalog import Catalog, Slot
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
+from otel_prom_bridge.expiry import Expiry
 from otel_prom_bridge.families import InfoPoint, Kind, MetricFamily
+from otel_prom_bridge.limits import Budgets
+from otel_prom_bridge.policy import Policy
+from otel_prom_bridge.projections import Projection
 from otel_prom_bridge.streams import StreamRecord
 from otel_prom_bridge.translate import Attributes, Translation
-from otel_prom_bridge.translate.labels import valid_unicode
 from otel_prom_bridge.translate.points import SourcePoint, Stream
-from otel_prom_bridge.translate.units import unit_words
 
 _MOMENT = 10_000_000_000  # nanoseconds
 
@@ -38,20 +41,22 @@ _Batch: TypeAlias = Iterable[tuple[Stream, Sequence[SourcePoint]]]
 class Store:
     """Accumulates points and shows them as families. Safe to use from any thread.
 
-    ``limit`` gives the number of series that a stream may have; the ones past it share the series
-    ``otel_metric_overflow="true"``.
+    ``policy`` says what becomes of a stream. ``clock`` gives seconds, by which series expire.
     """
 
     def __init__(
         self,
         *,
         translation: Translation,
-        limit: Callable[[Stream], int],
+        policy: Policy,
         findings: Findings,
         target_info: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._translation = translation
-        self._limit = limit
+        self._policy = policy
+        self._budgets = Budgets(max_series=policy.max_series, tenants=policy.tenant)
+        self._expiry = None if policy.expire_after is None else Expiry(policy.expire_after, clock)
         self._findings = findings
         self._target_info = target_info
         self._lock = threading.Lock()
@@ -63,7 +68,7 @@ class Store:
         self._target: tuple[MetricFamily, ...] = ()
         self._streams: dict[Stream, StreamRecord] = {}
         self._collection = 0
-        self._changed: list[Series] = []
+        self._changed: list[Target] = []
         self._time = 0  # of the latest collection, in nanoseconds since the epoch
         self._owner: int | None = None  # the thread that has the lock
         self._deferred: list[tuple[_Batch, Mapping[str, object] | None]] = []
@@ -122,9 +127,18 @@ class Store:
                     ("stream", key.name, type(error)), "metric %r could not be taken in: %r", key.name, error
                 )
         if not straggles:
-            for record in self._streams.values():
-                if not record.key.meaning.accumulates:
-                    self._forget_unseen(record)
+            self._forget_unseen()
+        self._forget_expired()
+
+    def _forget_unseen(self) -> None:
+        for record in self._streams.values():
+            if not record.key.meaning.accumulates:
+                self._forget(record, self._collection - 1)
+
+    def _forget_expired(self) -> None:
+        last_seen = self._expiry.expired(self._collection) if self._expiry is not None else 0
+        for record in self._streams.values() if last_seen else ():
+            self._forget(record, last_seen)
 
     def _straggles(self, time: int) -> bool:
         # Collections that the application starts in threads of its own may reach us in another order than
@@ -156,7 +170,7 @@ class Store:
                         slot.stale = True
                         slot.family.stale.append(slot)
                     series.changed = False
-                elif not series.gone:
+                elif isinstance(series, Series) and not series.gone:
                     series.slot = self._place(series)
                 done += 1
         finally:  # an interrupt (Ctrl-C in the application's thread) leaves the rest for the next time
@@ -164,9 +178,21 @@ class Store:
 
     def _open(self, key: Stream) -> StreamRecord:
         common = self._translation.scope_attributes(key.scope) + self._promoted
-        record = self._streams[key] = StreamRecord(
-            key, self._limit(key), common, self._translation.strategy.escapes
-        )
+        views = [view for view in self._policy.views_of(key) if view.name is not None]
+        projections = [
+            Projection(
+                key,
+                view,
+                policy=self._policy,
+                translation=self._translation,
+                common=common,
+                budgets=self._budgets,
+                findings=self._findings,
+            )
+            for view in views
+        ]
+        limit = max((self._policy.limit(key, view) for view in views), default=0)
+        record = self._streams[key] = StreamRecord(key, projections, limit)
         return record
 
     def _set_resource(self, resource: Mapping[str, object]) -> None:
@@ -188,90 +214,77 @@ class Store:
 
     def _accumulate(self, record: StreamRecord, points: Sequence[SourcePoint]) -> None:
         # The loop that runs once per changed series and scrape.
-        by_texts, changed = record.by_texts, self._changed
+        by_texts, changed, collection = record.by_texts, self._changed, self._collection
         for point in points:
             attributes = point.attributes
             try:
-                series = by_texts[(*attributes, *attributes.values())]  # type: ignore[union-attr,misc]
+                targets = by_texts[(*attributes, *attributes.values())]  # type: ignore[union-attr,misc]
             except (KeyError, TypeError, AttributeError):
-                series = record.find(point)
-            try:
-                series.add(point)
-            except Exception as error:
-                self._report_point(record, error)
-            if not series.changed:
-                series.changed = True
-                changed.append(series)
+                targets = record.find(point)
+            for series in targets:
+                try:
+                    series.add(point)
+                except Exception as error:
+                    self._report_point(record.key, error)
+                series.seen = collection
+                if not series.changed:
+                    series.changed = True
+                    changed.append(series)
 
     def _replace(self, record: StreamRecord, points: Sequence[SourcePoint]) -> None:
-        collection = self._collection
+        # Several attribute sets may have become one series: what it shows is all of them together.
+        groups: dict[Target, list[SourcePoint]] = {}
         for point in points:
-            series = record.find(point)
-            again = series.seen == collection
+            for series in record.find(point):
+                groups.setdefault(series, []).append(point)
+        for series, group in groups.items():
             try:
-                if again and record.key.meaning.additive:
-                    # Several attribute sets past the limit share the overflow series: they add up.
-                    series.add(point)
-                    changed = True
-                else:
-                    changed = series.replace(point) or series.slot is None
+                changed = series.replace(group) or series.slot is None
             except Exception as error:
-                self._report_point(record, error)
+                self._report_point(record.key, error)
                 continue
-            series.seen = collection
+            series.seen = self._collection
             if changed:
-                series.updated = collection
-            if changed and not series.changed:
-                series.changed = True
-                self._changed.append(series)
+                series.updated = self._collection
+                if not series.changed:
+                    series.changed = True
+                    self._changed.append(series)
 
-    def _forget_unseen(self, record: StreamRecord) -> None:
-        for series in record.forget_unseen(self._collection):
+    def _forget(self, record: StreamRecord, last_seen: int) -> None:
+        for series in record.forget(last_seen):
             if series.slot is not None:
                 series.slot.family.remove(series, series.slot)
                 series.slot = None
 
     def _place(self, series: Series) -> Slot | None:
-        record: StreamRecord = series.stream
+        projection: Projection = series.projection
         series.changed = False
-        if record.rejected:
+        if projection.rejected:
             return None
         try:
-            if record.family is None:
-                record.family = self._family(record.key)
-            labels = self._translation.labels(record.key, series.attributes, record.common)
+            if projection.family is None:
+                projection.family = self._catalog.family(projection.empty_family())
+            labels = self._translation.labels(projection.kind, series.attributes, projection.common)
         except ConflictError as error:
-            record.rejected = True
-            self._report_rejected(record.key, error)
+            projection.rejected = True
+            self._report_rejected(projection, error)
             return None
         except Exception as error:  # a fault of ours: this series waits
-            self._report_point(record, error)
+            self._report_point(projection.key, error)
             series.changed = True
             self._changed.append(series)
             return None
-        return record.family.place(series, labels)
+        return projection.family.place(series, labels)
 
-    def _family(self, key: Stream) -> Family:
-        return self._catalog.family(
-            MetricFamily(
-                name=self._translation.name(key),
-                kind=key.meaning.kind,
-                help=valid_unicode(key.description),
-                unit=str(unit_words(key.unit)),
-                points=(),
-                foreign=not self._translation.strategy.escapes,
-                additive=key.meaning.additive,
-            )
-        )
+    def _report_rejected(self, projection: Projection, error: ConflictError) -> None:
+        key = projection.key
+        what = f"{projection.kind.value} {key.name!r} of scope {key.scope.name!r}"
+        reason = f"{error}; rename one of them with an ExportView"
+        self._findings.conflict(Conflict(projection.name, what, reason))
 
-    def _report_rejected(self, key: Stream, error: ConflictError) -> None:
-        what = f"{key.meaning.kind.value} {key.name!r} of scope {key.scope.name!r}"
-        reason = f"{error}; rename one of them with an SDK View"
-        self._findings.conflict(Conflict(self._translation.name(key), what, reason))
-
-    def _report_point(self, record: StreamRecord, error: Exception) -> None:
+    def _report_point(self, key: Stream, error: Exception) -> None:
         self._findings.report(
-            ("point", record.key.name, type(error)),
+            ("point", key.name, type(error)),
             "a point of metric %r of scope %r could not be taken in: %r",
-            *(record.key.name, record.key.scope.name, error),
+            *(key.name, key.scope.name, error),
         )

@@ -1,108 +1,89 @@
-"""The series of one stream, and how a point finds its own.
+"""What takes the points of one stream, and how a point finds it.
 
 Every changed point of every scrape is looked up here by its raw attributes, so the look-up has a fast way for
-what was seen before, and a slow one that decides what a series *is*.
+what was seen before; the slow one asks the projections what a new attribute set becomes. What they say is
+remembered, up to a bound: an attribute that no label shows may have a new value in every point.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
-from otel_prom_bridge.accumulators import ExponentialSeries, HistogramSeries, NumberSeries, Series
-from otel_prom_bridge.catalog import Family
-from otel_prom_bridge.translate import Attributes
-from otel_prom_bridge.translate.labels import label_value
-from otel_prom_bridge.translate.points import Shape, SourcePoint, Stream
-
-# https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#overflow-attribute
-OVERFLOW_ATTRIBUTES: Mapping[str, object] = {"otel.metric.overflow": True}
+from otel_prom_bridge.accumulators import Series, Target
+from otel_prom_bridge.projections import Projection
+from otel_prom_bridge.translate.points import SourcePoint, Stream
 
 # Values of these types make an attribute set's items a safe dictionary key (together with the types:
 # 1 == True). Floats do not (NaN != NaN), and containers may hold anything.
 _PLAIN = frozenset({str, bool, int, bytes, type(None)})
 _TEXT = frozenset({str})
 
-_SERIES: Mapping[Shape, type[Series]] = {
-    Shape.NUMBER: NumberSeries,
-    Shape.BUCKETS: HistogramSeries,
-    Shape.EXPONENTIAL: ExponentialSeries,
-}
+# How many attribute sets are remembered, by the series that the stream may have.
+_REMEMBERED = 4
+_REMEMBERED_AT_LEAST = 1000
 
 
 class StreamRecord:
-    """The series of one stream, found by attributes."""
+    """The projections of one stream, and what its attribute sets became in them."""
 
-    __slots__ = ("by_items", "by_texts", "common", "escape", "family", "key", "limit", "rejected", "series")
+    __slots__ = ("_most", "by_items", "by_texts", "key", "projections")
 
-    def __init__(self, key: Stream, limit: int, common: Attributes, escape: bool) -> None:
+    def __init__(self, key: Stream, projections: Sequence[Projection], limit: int) -> None:
         self.key = key
-        self.limit = limit
-        self.common = common
-        self.escape = escape  # whether exemplars' label names are made legacy names, too
-        self.family: Family | None = None
-        self.rejected = False
-        self.series: dict[str, Series] = {}
-        # The fast way to a series: its keys, values and their types, in the order in which they come. It
-        # only holds what `resolve` found the slow way.
-        self.by_items: dict[tuple[object, ...], Series] = {}
+        self.projections = projections
+        self._most = max(_REMEMBERED_AT_LEAST, _REMEMBERED * limit)
+        # The fast way: keys, values and their types, in the order in which they come. It only holds what
+        # `resolve` found the slow way.
+        self.by_items: dict[tuple[object, ...], Sequence[Target]] = {}
         # Faster still, and nearly always enough: where all values are strings, their types need no mention.
-        self.by_texts: dict[tuple[object, ...], Series] = {}
+        self.by_texts: dict[tuple[object, ...], Sequence[Target]] = {}
 
-    def find(self, point: SourcePoint) -> Series:
-        """The series of a point's attribute set."""
+    def find(self, point: SourcePoint) -> Sequence[Target]:
+        """What takes a point of this attribute set."""
         attributes = point.attributes
         try:
             values = attributes.values()  # type: ignore[union-attr]
-            series = self.by_texts.get((*attributes, *values))  # type: ignore[misc]
-            return self.by_items[(*attributes, *values, *map(type, values))] if series is None else series  # type: ignore[misc]
+            targets = self.by_texts.get((*attributes, *values))  # type: ignore[misc]
+            return self.by_items[(*attributes, *values, *map(type, values))] if targets is None else targets  # type: ignore[misc]
         except (KeyError, TypeError, AttributeError):  # new, not hashable, or no attributes at all
             return self.resolve(point)
 
-    def resolve(self, point: SourcePoint) -> Series:
-        """The series of an attribute set, made if there is none; past the limit, the overflow series."""
+    def resolve(self, point: SourcePoint) -> Sequence[Target]:
+        """The same for an attribute set that is not remembered."""
+        targets = self._targets(point)
         attributes = point.attributes or {}
-        key = _identity(attributes)
-        series = self.series.get(key)
-        if series is None:
-            if len(self.series) >= self.limit:
-                return self._overflow(point)
-            series = self.series[key] = self._new_series(attributes, point)
         values = attributes.values()
         types = tuple(map(type, values))
+        if len(self.by_texts) + len(self.by_items) >= self._most:
+            self.by_texts.clear()
+            self.by_items.clear()
         if _TEXT.issuperset(types):
-            self.by_texts[(*attributes, *values)] = series
+            self.by_texts[(*attributes, *values)] = targets
         elif _PLAIN.issuperset(types):
-            self.by_items[(*attributes, *values, *types)] = series
-        return series
+            self.by_items[(*attributes, *values, *types)] = targets
+        return targets
 
-    def forget_unseen(self, collection: int) -> list[Series]:
-        """Drop the series that this collection had no point for, and return them."""
-        gone = {key: series for key, series in self.series.items() if series.seen != collection}
-        for key, series in gone.items():
-            del self.series[key]
-            series.gone = True
+    def _targets(self, point: SourcePoint) -> Sequence[Target]:
+        # Views that send one stream to one family select by attributes: the first that wants a point takes
+        # it, so that nothing is counted twice.
+        taken: set[str] = set()
+        targets: list[Target] = []
+        for projection in self.projections:
+            if projection.name not in taken:
+                found = projection.targets(point)
+                if found is not None:
+                    taken.add(projection.name)
+                    targets += found
+        return tuple(targets)
+
+    def forget(self, last_seen: int) -> list[Series]:
+        """Drop the series that had their last point in this collection or before, and return them."""
+        gone = [series for projection in self.projections for series in projection.forget(last_seen)]
         if gone:
-            self.by_items = {key: series for key, series in self.by_items.items() if not series.gone}
-            self.by_texts = {key: series for key, series in self.by_texts.items() if not series.gone}
-        return list(gone.values())
-
-    def _overflow(self, point: SourcePoint) -> Series:
-        key = _identity(OVERFLOW_ATTRIBUTES)
-        if key not in self.series:
-            self.series[key] = self._new_series(OVERFLOW_ATTRIBUTES, point)
-        return self.series[key]
-
-    def _new_series(self, attributes: Mapping[str, object], point: SourcePoint) -> Series:
-        series = _SERIES[self.key.meaning.shape](self, dict(attributes))
-        if point.start_time_unix_nano is not None:
-            series.created = point.start_time_unix_nano / 1_000_000_000
-        return series
+            self.by_items = {key: found for key, found in self.by_items.items() if not _is_gone(found)}
+            self.by_texts = {key: found for key, found in self.by_texts.items() if not _is_gone(found)}
+        return gone
 
 
-def _identity(attributes: Mapping[str, object]) -> str:
-    items = sorted(attributes.items(), key=lambda item: item[0])
-    try:
-        # repr() tells 1, True, 1.0 and "1" apart, as the SDK does, and gives NaN one identity.
-        return repr(items)
-    except Exception:  # an integer of too many digits, an object whose repr() fails
-        return repr([(key, label_value(value)) for key, value in items])
+def _is_gone(targets: Sequence[Target]) -> bool:
+    return any(isinstance(target, Series) and target.gone for target in targets)

@@ -27,7 +27,7 @@ def converted(
 ) -> Exemplar:
     """Our exemplar for one of the SDK."""
     source = SdkExemplar(attributes, value, time_unix_nano, span_id, trace_id)  # type: ignore[arg-type]
-    return exemplar(source)
+    return exemplar(source, source.filtered_attributes or {})
 
 
 def size(pairs: dict[str, str]) -> int:

@@ -473,10 +473,11 @@ def test_a_point_that_cannot_be_taken_in_is_alone(
     counter, gauge = setup.meter.create_counter("c"), setup.meter.create_gauge("g")
 
     def unlucky(original: Callable[..., Any]) -> Callable[..., Any]:
-        def take_in(series: NumberSeries, point: Any) -> Any:
-            if point.value == 13:
+        def take_in(series: NumberSeries, given: Any) -> Any:
+            points = given if isinstance(given, list) else [given]
+            if any(point.value == 13 for point in points):
                 raise RuntimeError("unlucky")
-            return original(series, point)
+            return original(series, given)
 
         return take_in
 

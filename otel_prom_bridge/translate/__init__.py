@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -18,6 +19,7 @@ __all__ = ["Attributes", "Translation", "TranslationStrategy"]
 
 Attributes: TypeAlias = tuple[tuple[str, object], ...]
 
+_LEGACY_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _SCOPE_FIELDS = ("otel_scope_name", "otel_scope_version", "otel_scope_schema_url")
 # The bridge writes this label into every bucket itself.
 _RESERVED = {Kind.HISTOGRAM: frozenset({"le"})}
@@ -43,6 +45,10 @@ class Translation:
             strategy=self.strategy,
         )
 
+    def given_name(self, name: str) -> str:
+        """The name that a view gives a family: as it is, in the characters that the strategy allows."""
+        return name if _LEGACY_NAME.fullmatch(name) else metric_name(name, strategy=self.strategy)
+
     def scope_attributes(self, scope: InstrumentationScope) -> Attributes:
         """What every series of a scope gets beside its own attributes."""
         return tuple(_scope_attributes(scope)) if self.scope_info_enabled else ()
@@ -54,12 +60,12 @@ class Translation:
 
     def labels(
         self,
-        stream: Stream,
+        kind: Kind,
         attributes: Mapping[str, object],
         common: Attributes,
     ) -> Labels:
         """The labels of one series; ``common`` are those of its scope and resource."""
-        reserved = _RESERVED.get(stream.meaning.kind, frozenset())
+        reserved = _RESERVED.get(kind, frozenset())
         items = (*attributes.items(), *common)
         return labels(items, reserved=reserved, escape=self.strategy.escapes)
 

@@ -30,11 +30,11 @@ class SourceExemplar(Protocol):
     def span_id(self) -> int | None: ...
 
 
-def exemplar(source: SourceExemplar, *, escape: bool = True) -> Exemplar:
-    """Convert one exemplar.
+def exemplar(source: SourceExemplar, attributes: Mapping[str, object], *, escape: bool = True) -> Exemplar:
+    """Convert one exemplar; ``attributes`` are those that are not labels of its series.
 
-    ``trace_id`` and ``span_id`` always come along; the filtered attributes that still fit into the 128
-    characters do, in their own order, and lose against the ids when they have the same name.
+    ``trace_id`` and ``span_id`` always come along; the attributes that still fit into the 128 characters do,
+    ordered by their labels, and lose against the ids when they have the same name.
     """
     result: dict[str, str] = {}
     if source.trace_id:
@@ -42,7 +42,7 @@ def exemplar(source: SourceExemplar, *, escape: bool = True) -> Exemplar:
     if source.span_id:
         result["span_id"] = f"{source.span_id:016x}"
     room = EXEMPLAR_CHARACTERS - sum(len(name) + len(value) for name, value in result.items())
-    for name, value in labels((source.filtered_attributes or {}).items(), escape=escape):
+    for name, value in labels(attributes.items(), escape=escape):
         size = len(name) + len(value)
         if name not in result and size <= room:
             result[name] = value

@@ -46,6 +46,15 @@ class NumberPoint(SourcePoint, Protocol):
     def value(self) -> float: ...
 
 
+class CountedPoint(SourcePoint, Protocol):
+    """A histogram of any kind."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def sum(self) -> float: ...
+
+
 class BucketPoint(SourcePoint, Protocol):
     """A histogram with explicit bounds; ``HistogramDataPoint`` of the SDK is one."""
 

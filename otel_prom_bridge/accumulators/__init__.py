@@ -1,0 +1,16 @@
+"""The state of series: what one view of one stream has said so far about one attribute set."""
+
+from otel_prom_bridge.accumulators.histograms import ExponentialSeries, HistogramSeries
+from otel_prom_bridge.accumulators.numbers import CountSeries, NumberSeries, SumSeries
+from otel_prom_bridge.accumulators.series import Folded, Series, Target
+
+__all__ = [
+    "CountSeries",
+    "ExponentialSeries",
+    "Folded",
+    "HistogramSeries",
+    "NumberSeries",
+    "Series",
+    "SumSeries",
+    "Target",
+]

@@ -1,0 +1,105 @@
+"""Series with one value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from otel_prom_bridge.accumulators.series import Series, added, plain
+from otel_prom_bridge.families import CounterPoint, Exemplar, GaugePoint, Kind, Labels, Point
+from otel_prom_bridge.histograms import total
+from otel_prom_bridge.translate.points import CountedPoint, NumberPoint, SourcePoint
+
+
+class NumberSeries(Series):
+    """A sum or a current value, with one exemplar."""
+
+    __slots__ = ("exemplar", "value")
+
+    def __init__(self, projection: Any, attributes: Mapping[str, object]) -> None:
+        super().__init__(projection, attributes)
+        self.value: float = 0
+        self.exemplar: Exemplar | None = None
+
+    @property
+    def exemplars_held(self) -> int:
+        """One or none."""
+        return 0 if self.exemplar is None else 1
+
+    def add(self, point: NumberPoint) -> None:
+        """Add a delta."""
+        value = point.value
+        if type(value) is int or type(value) is float:  # as nearly always: this runs for every changed series
+            try:
+                self.value += value
+            except OverflowError:
+                self.value = added(self.value, value)
+        else:
+            self.value = added(self.value, plain(value))
+        if point.exemplars:
+            self._keep_exemplar(point)
+
+    def replace(self, points: Sequence[NumberPoint]) -> bool:
+        """Take the current values: their sum, or of gauges the last; say whether anything changed."""
+        before, self.value = self.value, plain(points[-1].value)
+        if len(points) > 1 and self.projection.additive:
+            self.value = total(plain(point.value) for point in points)
+        if self.value < before:
+            # Only a counter shows when it began, and a counter that falls has begun anew.
+            self.created = points[-1].time_unix_nano / 1e9
+        return self._keep_exemplars(points) or before != self.value
+
+    def freeze(self, labels: Labels, kind: Kind) -> Point:
+        """The present state as a counter or gauge."""
+        if kind is Kind.COUNTER:
+            return CounterPoint(labels, self.value, self.exemplar, self.created)
+        # "Exemplars on gauges SHOULD be dropped": OpenMetrics 1.0 has no place for them.
+        return GaugePoint(labels, self.value, self.updated)
+
+    def _keep_exemplars(self, points: Iterable[SourcePoint]) -> bool:
+        having = [point for point in points if point.exemplars]
+        for point in having:
+            self._keep_exemplar(point)
+        return bool(having)
+
+    def _keep_exemplar(self, point: SourcePoint) -> None:
+        items: list[Exemplar] = self.projection.new_exemplars(point, self)
+        if items:
+            self.projection.exemplars_held += self.exemplar is None
+            items = items if self.exemplar is None else [self.exemplar, *items]
+            order = self._order(items)
+            self.exemplar = max(reversed(items), key=order)  # of equal ones the last
+
+
+class CountSeries(NumberSeries):
+    """The number of observations of histograms."""
+
+    __slots__ = ()
+
+    def add(self, point: CountedPoint) -> None:  # type: ignore[override]
+        """Add a delta."""
+        self.value += point.count
+        if point.exemplars:
+            self._keep_exemplar(point)
+
+    def replace(self, points: Sequence[CountedPoint]) -> bool:  # type: ignore[override]
+        """Take the current values; say whether anything changed."""
+        before, self.value = self.value, sum(point.count for point in points)
+        return self._keep_exemplars(points) or before != self.value
+
+
+class SumSeries(NumberSeries):
+    """The sum of the observations of histograms."""
+
+    __slots__ = ()
+
+    def add(self, point: CountedPoint) -> None:  # type: ignore[override]
+        """Add a delta."""
+        self.value = added(self.value, plain(point.sum))
+        if point.exemplars:
+            self._keep_exemplar(point)
+
+    def replace(self, points: Sequence[CountedPoint]) -> bool:  # type: ignore[override]
+        """Take the current values; say whether anything changed."""
+        before, self.value = self.value, total(plain(point.sum) for point in points)
+        return self._keep_exemplars(points) or before != self.value

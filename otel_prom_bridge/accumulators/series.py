@@ -1,0 +1,98 @@
+"""The state of one series: what one stream has said so far about one attribute set.
+
+A series knows nothing of names, labels or formats. That makes accumulating the step that cannot fail: a
+delta that the SDK handed over is added here before anything is translated, so it is not lost, whatever
+goes wrong later.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from otel_prom_bridge.families import Exemplar, Kind, Labels, Point
+from otel_prom_bridge.histograms import total
+from otel_prom_bridge.limits import Budget
+
+
+class Target(ABC):
+    """What takes points: a series, or a counter of those that were folded."""
+
+    __slots__ = ("changed", "seen", "slot", "updated")
+
+    def __init__(self) -> None:
+        self.slot: Any = None  # the place in a family that shows this series, once it has one
+        self.changed = False  # it waits to be shown anew
+        self.seen = 0  # the collection that last had a point for this series
+        self.updated = 0  # the collection that last changed it
+
+    @abstractmethod
+    def add(self, point: Any) -> None:
+        """Add a delta."""
+
+    @abstractmethod
+    def replace(self, points: Sequence[Any]) -> bool:
+        """Take the current values of all that became this one; say whether anything changed."""
+
+
+class Folded(Target):
+    """Counts points which lost what told them apart."""
+
+    __slots__ = ("points",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points = 0
+        self.changed = True  # so it never asks to be shown
+
+    def add(self, point: Any) -> None:
+        """Count a point."""
+        self.points += 1
+
+    def replace(self, points: Sequence[Any]) -> bool:
+        """Count the points."""
+        self.points += len(points)
+        return False
+
+
+class Series(Target):
+    """What the store asks of a series, whatever its points look like."""
+
+    __slots__ = ("attributes", "budgets", "created", "exemplar_time", "gone", "overflowed", "projection")
+
+    def __init__(self, projection: Any, attributes: Mapping[str, object]) -> None:
+        super().__init__()
+        self.projection = projection  # what this series belongs to
+        self.attributes = attributes
+        self.created: float | None = None  # seconds since the epoch
+        self.exemplar_time = 0.0  # when it last took an exemplar, in seconds since the epoch
+        self.budgets: tuple[Budget, ...] = ()  # what it counts against
+        self.overflowed = False  # it stands for what is past a limit
+        self.gone = False  # it is not shown any more
+
+    @property
+    @abstractmethod
+    def exemplars_held(self) -> int:
+        """The number of exemplars that it keeps."""
+
+    @abstractmethod
+    def freeze(self, labels: Labels, kind: Kind) -> Point:
+        """The present state as a point of a family."""
+
+    def _order(self, exemplars: Sequence[Exemplar]) -> Callable[[Exemplar], Any]:
+        now = max(item.timestamp or 0 for item in exemplars)
+        return cast("Callable[[Exemplar], Any]", self.projection.exemplars.order(now))
+
+
+def added(value: float, delta: float) -> float:
+    """The sum of both; infinite where an integer is larger than any float."""
+    try:
+        return value + delta
+    except OverflowError:
+        return total((value, delta))
+
+
+def plain(value: float) -> float:
+    """The value as an int or a float: a Decimal or NumPy number would not add up with the others."""
+    return value if isinstance(value, (int, float)) else float(value)

@@ -1,0 +1,209 @@
+"""What a view makes of an attribute set: which of them become labels, under which names, with which values.
+
+Called once per new attribute set, with the attributes as recorded; the result is in OpenTelemetry's terms
+still, and is translated like any attribute set. Rules and computations may be the application's own code:
+when one fails, its label is left out and the point is counted all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeAlias
+
+from otel_prom_bridge.computations import attributes_of
+from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.limits import Tenants
+from otel_prom_bridge.patterns import glob
+from otel_prom_bridge.rules import Forbid, Rule, is_identifier
+from otel_prom_bridge.translate.labels import label_value
+from otel_prom_bridge.views import ExportView
+
+# https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#overflow-attribute
+OVERFLOW_KEY = "otel.metric.overflow"
+OVERFLOW_ATTRIBUTES: Mapping[str, object] = {OVERFLOW_KEY: True}
+
+# Keys are few and come back with every attribute set; the bound is for producers that put data into keys.
+_KEYS_REMEMBERED = 1000
+
+
+AnyRule: TypeAlias = Rule | Callable[[str], str | None]
+
+
+class Fold(NamedTuple):
+    """A rule took a value for another one: the label, and the rule as text."""
+
+    label: str
+    rule: str
+
+
+class Mapped(NamedTuple):
+    """The attributes that a view makes of others, the folds that it took, and whose they are."""
+
+    attributes: Mapping[str, object]
+    folds: tuple[Fold, ...] = ()
+    tenant: str | None = None
+    overflow: Mapping[str, object] = OVERFLOW_ATTRIBUTES  # of the series that takes the point past a limit
+
+
+class AttributeMap:
+    """The attributes of one view."""
+
+    def __init__(
+        self,
+        view: ExportView,
+        *,
+        tenants: Tenants | None = None,
+        id_labels: bool = False,
+        findings: Findings,
+    ) -> None:
+        self._view = view
+        self._tenants = tenants
+        self._id_labels = id_labels
+        self._findings = findings
+        self._where = view.conditions()
+        self._computations = view.computations()
+        self._keep = None if view.keep is None else glob(view.keep)
+        self._drop = glob(view.drop)
+        # A rule for an attribute goes with it to its new name.
+        self._rules = {
+            view.rename.get(key, key): (rule, _rule_name(rule)) for key, rule in view.rules.items()
+        }
+        self._kept: dict[str, bool] = {}
+
+    def keeps(self, key: str) -> bool:
+        """Whether an attribute becomes a label (under whatever name)."""
+        kept = self._kept.get(key)
+        if kept is None:
+            if len(self._kept) >= _KEYS_REMEMBERED:
+                self._kept.clear()
+            kept = self._kept[key] = self._decide(key)
+        return kept
+
+    def _decide(self, key: str) -> bool:
+        if self._drop.fullmatch(key):
+            return False
+        if self._view.names(key):
+            return True
+        if self._keep is not None and not self._keep.fullmatch(key):
+            return False
+        is_tenant = self._tenants is not None and key == self._tenants.attribute
+        return self._id_labels or is_tenant or not is_identifier(key)
+
+    def needs(self, key: str) -> bool:
+        """Whether anything but exemplars would change if this attribute had not been recorded."""
+        if self._tenants is not None and key == self._tenants.attribute:
+            return True
+        sources = [attributes_of(compute) for compute in self._computations.values()]
+        if key in self._where or any(source is None or key in source for source in sources):
+            return True
+        return self.keeps(key) and not isinstance(self._view.rules.get(key), Forbid)
+
+    def apply(self, attributes: Mapping[str, object]) -> Mapped | None:
+        """The attributes of the series that takes this attribute set; None if the view does not want it."""
+        for key, chosen in self._where.items():
+            if not chosen(label_value(attributes.get(key))):
+                return None
+        if OVERFLOW_KEY in attributes:  # the SDK's own overflow: nothing is known of it
+            return Mapped(attributes)
+        result = {key: value for key, value in attributes.items() if self.keeps(key)}
+        if self._view.rename:
+            result = self._renamed(result)
+        for label, compute in self._computations.items():
+            try:
+                value = compute(attributes)
+            except Exception as error:
+                self._report("computation of the label", label, error)
+                value = None
+            if value is not None:
+                result[label] = value
+        folds = self._ruled(result) if self._rules else ()
+        if self._tenants is None:
+            return Mapped(result, folds)
+        return self._of_tenant(self._tenants, attributes, result, folds)
+
+    def _renamed(self, attributes: dict[str, object]) -> dict[str, object]:
+        renamed: dict[str, object] = {}
+        for key, label in self._view.rename.items():
+            if key in attributes:
+                renamed.setdefault(label, attributes.pop(key))
+        return {**attributes, **renamed}
+
+    def _ruled(self, attributes: dict[str, object]) -> tuple[Fold, ...]:
+        folds: list[Fold] = []
+        for label, (rule, name) in self._rules.items():
+            if label in attributes:
+                before = label_value(attributes[label])
+                after = self._value(label, rule, before)
+                if after is None:
+                    del attributes[label]
+                else:
+                    attributes[label] = after
+                if _is_fold(rule, before, after):
+                    folds.append(Fold(label, name))
+        return tuple(folds)
+
+    def _value(self, label: str, rule: AnyRule, value: str) -> str | None:
+        try:
+            result = rule(value)
+        except Exception as error:
+            self._report("rule of the label", label, error)
+            return None
+        return result if result is None else label_value(result)
+
+    def _of_tenant(
+        self,
+        tenants: Tenants,
+        attributes: Mapping[str, object],
+        result: dict[str, object],
+        folds: tuple[Fold, ...],
+    ) -> Mapped:
+        if tenants.attribute not in attributes:
+            return Mapped(result, folds)
+        given = label_value(attributes[tenants.attribute])
+        tenant = tenants.known(given)
+        if tenant != given:
+            folds = (*folds, Fold(tenants.attribute, "tenant"))
+        label = self._view.rename.get(tenants.attribute, tenants.attribute)
+        if label not in result:  # the view shows no tenants
+            return Mapped(result, folds, tenant)
+        result[label] = tenant
+        return Mapped(result, folds, tenant, {**OVERFLOW_ATTRIBUTES, label: tenant})
+
+    def exemplar_attributes(
+        self, attributes: Mapping[str, object], *, overflowed: bool = False
+    ) -> dict[str, object]:
+        """Those of these attributes which are no labels and may be shown with an exemplar.
+
+        ``overflowed``: none of them is a label, because the series is the one past the limit. A rule applies
+        here, too: what it forbids or redacts must not come out at the back door.
+        """
+        result: dict[str, object] = {}
+        for key, value in attributes.items():
+            if key == OVERFLOW_KEY or (self.keeps(key) and not overflowed):
+                continue
+            rule = self._view.rules.get(key)
+            shown = value if rule is None else self._value(key, rule, label_value(value))
+            if shown is not None:
+                result[key] = shown
+        return result
+
+    def _report(self, what: str, label: str, error: Exception) -> None:
+        self._findings.report(
+            ("view", self._view.title, label),
+            "%s: the %s %r failed, the label is left out: %r",
+            *(self._view.title, what, label, error),
+        )
+
+
+def _rule_name(rule: object) -> str:
+    # A self-metric's label: without arguments, which may be long lists, or the address of a function.
+    return str(getattr(rule, "__name__", type(rule).__name__))
+
+
+def _is_fold(rule: AnyRule, before: str, after: str | None) -> bool:
+    # A rule with a catch-all folds what falls into it: 200 → 2xx is what such a rule is for. Without one it
+    # folds whatever it changes.
+    other = getattr(rule, "other", None)
+    if after is None or other is None:
+        return after != before
+    return bool(after == other != before)

@@ -1,0 +1,84 @@
+"""Which exemplars a series keeps, and what their labels say.
+
+An exemplar stands for the other measurements of its bucket, so which one is kept decides what one finds when
+one follows it: the newest, the slowest, or one that failed. A slow or failed one is held for some minutes
+against what comes later, not for ever: its trace will be gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.families import Exemplar
+from otel_prom_bridge.histograms import time
+from otel_prom_bridge.patterns import glob
+
+Keep: TypeAlias = Literal["newest", "slowest", "error"]
+Order: TypeAlias = Callable[[Exemplar], tuple[float, ...]]
+_KEEP = ("newest", "slowest", "error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exemplars:
+    """How a series keeps exemplars.
+
+    Args:
+        keep: which one a bucket shows: the ``newest``, the ``slowest`` (largest value), or one whose
+            measurement says ``error.type`` or an HTTP status of 500 and above (``error``), before others.
+        hold: seconds for which the slowest or failed one is kept against later ones.
+        per_minute: how many new ones a series takes in a minute at most; None for all.
+        labels: patterns of the attributes which are not labels of the series, and come along as labels of
+            its exemplars as far as they fit into 128 characters. None for all of them.
+
+    Raises:
+        ConfigurationError: a value that cannot work.
+    """
+
+    keep: Keep = "newest"
+    hold: float = 300
+    per_minute: float | None = None
+    labels: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.keep not in _KEEP:
+            raise ConfigurationError("exemplars.keep", self.keep, f"one of {', '.join(map(repr, _KEEP))}")
+        for key, value in (("hold", self.hold), ("per_minute", self.per_minute)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise ConfigurationError(f"exemplars.{key}", value, "a number above zero")
+            if value is not None and not value > 0:
+                raise ConfigurationError(f"exemplars.{key}", value, "a number above zero")
+        if self.labels is not None:
+            try:
+                glob(self.labels)
+            except (TypeError, ValueError):
+                expected = "a list of attribute keys, with '*' and '?', or None"
+                raise ConfigurationError("exemplars.labels", self.labels, expected) from None
+            object.__setattr__(self, "labels", tuple(self.labels))
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two exemplars that one series takes."""
+        return 60 / self.per_minute if self.per_minute else 0.0
+
+    def chosen(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
+        """Those of these attributes that come along as labels of an exemplar."""
+        if self.labels is None:
+            return attributes
+        expression = glob(self.labels)
+        return {key: value for key, value in attributes.items() if expression.fullmatch(key)}
+
+    def order(self, now: float) -> Order:
+        """How exemplars compare at this time, in seconds since the epoch; the highest one is kept."""
+        held_since = now - self.hold
+        if self.keep == "slowest":
+            return lambda item: (_fresh(item, held_since), item.value, item.timestamp or 0)
+        if self.keep == "error":
+            return lambda item: (_fresh(item, held_since) and item.failed, item.timestamp or 0)
+        return time
+
+
+def _fresh(item: Exemplar, since: float) -> bool:
+    return (item.timestamp or 0) >= since

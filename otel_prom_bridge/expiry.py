@@ -1,0 +1,38 @@
+"""When series that nobody touches disappear."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+
+class Expiry:
+    """Knows which collections are so long ago that a series which had its last point then has expired.
+
+    A series remembers the number of the collection that last touched it, not a time: that is one assignment
+    in the loop over all changed points. Looking through all series costs what exists, so it is done four
+    times in that time, not at every scrape.
+    """
+
+    def __init__(self, after: float, clock: Callable[[], float]) -> None:
+        self._after = after
+        self._clock = clock
+        self._next = clock() + after / 4
+        # When a collection was, for one in every sixteenth of the time: (time, its number).
+        self._times: deque[tuple[float, int]] = deque()
+
+    def expired(self, collection: int) -> int:
+        """The last collection that is too long ago, when it is time to look; else 0.
+
+        Called with the number of the collection that has just been applied.
+        """
+        now = self._clock()
+        if not self._times or now - self._times[-1][0] >= self._after / 16:
+            self._times.append((now, collection))
+        if now < self._next:
+            return 0
+        self._next = now + self._after / 4
+        last = 0
+        while self._times and now - self._times[0][0] >= self._after:
+            last = self._times.popleft()[1]
+        return last

@@ -1,0 +1,58 @@
+"""Patterns of names and values, as OpenTelemetry's configuration writes them.
+
+``*`` is any number of characters and ``?`` is one; nothing else has a meaning, and case matters. Not fnmatch:
+it gives ``[...]`` a meaning, and folds the case on some systems.
+https://github.com/open-telemetry/opentelemetry-configuration/blob/main/schema/common.yaml
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+Filter: TypeAlias = Callable[[str], bool]
+
+
+def glob(patterns: object, *, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
+    """One expression for a list of patterns; to be used with ``fullmatch``.
+
+    Raises TypeError or ValueError for what is no list of patterns.
+    """
+    if not isinstance(patterns, Sequence) or isinstance(patterns, str | bytes):
+        raise TypeError("no list of patterns")
+    if not all(isinstance(item, str) for item in patterns):
+        raise TypeError("a pattern is a string")
+    escaped = (re.escape(item).replace(r"\*", ".*").replace(r"\?", ".") for item in patterns)
+    return re.compile("|".join(escaped) if patterns else r"(?!)", re.DOTALL | flags)
+
+
+def is_pattern(text: str) -> bool:
+    """Whether it stands for more than itself."""
+    return "*" in text or "?" in text
+
+
+def filter_of(value: object) -> Filter:
+    """The filter that a mapping with ``included`` or ``excluded`` or both describes.
+
+    What is excluded beats what is included, and without ``included`` everything is. Raises TypeError or
+    ValueError for anything else.
+    """
+    if not isinstance(value, Mapping) or not value.keys() <= {"included", "excluded"}:
+        raise TypeError("no mapping with 'included' or 'excluded'")
+    included, excluded = (_listed(value.get(key)) for key in ("included", "excluded"))
+
+    def chosen(text: str) -> bool:
+        if excluded is not None and excluded.fullmatch(text):
+            return False
+        return included is None or included.fullmatch(text) is not None
+
+    return chosen
+
+
+def _listed(patterns: object) -> re.Pattern[str] | None:
+    if patterns is None:
+        return None
+    if not patterns:  # an empty list says neither "all" nor "nothing" plainly
+        raise ValueError("an empty list")
+    return glob(patterns)

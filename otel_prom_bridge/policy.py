@@ -1,0 +1,98 @@
+"""What a reader exports: its views, its limits, and how long a series lives.
+
+A policy is what the options of a reader amount to, checked as a whole. It holds no state: the store applies
+it, and :meth:`Policy.sdk_views` says as much of it to the SDK as the SDK understands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from opentelemetry.sdk.metrics.view import View
+
+from otel_prom_bridge.attributes import AttributeMap
+from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.exemplars import Exemplars
+from otel_prom_bridge.families import claimed_names
+from otel_prom_bridge.limits import DEFAULT_MAX_SERIES, Tenants, sdk_limit, stream_limit
+from otel_prom_bridge.sdk_views import sdk_views
+from otel_prom_bridge.translate.points import Stream
+from otel_prom_bridge.views import ExportView
+
+# The view of what no view selects.
+AS_IT_IS = ExportView()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The policy of a reader; ``reader.policy`` has the options of ``PrometheusMetricReader``.
+
+    Raises:
+        ConfigurationError: two views cannot both be right.
+    """
+
+    views: Sequence[ExportView] = ()
+    max_series_per_metric: int = DEFAULT_MAX_SERIES
+    max_series_by_type: Mapping[type, int] = field(default_factory=dict)
+    max_series: int | None = None
+    tenant: Tenants | None = None
+    id_labels: bool = False
+    exemplars: Exemplars | bool = True
+    expire_after: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "views", tuple(self.views))
+        _check_kinds([view for view in self.views if view.name])
+
+    def views_of(self, stream: Stream) -> tuple[ExportView, ...]:
+        """The views that make families of a stream, in their order."""
+        return tuple(view for view in self.views if view.selects(stream)) or (AS_IT_IS,)
+
+    def limit(self, stream: Stream, view: ExportView) -> int:
+        """The number of series that the family of a stream may have."""
+        return view.max_series or stream_limit(self.max_series_by_type, self.max_series_per_metric)(stream)
+
+    def exemplars_of(self, view: ExportView) -> Exemplars | None:
+        """How the series of a view keep exemplars; None for not at all."""
+        given = self.exemplars if view.exemplars is True else view.exemplars
+        return Exemplars() if given is True else given or None
+
+    def attribute_map(self, view: ExportView, findings: Findings) -> AttributeMap:
+        """The attributes of the series that a view makes."""
+        return AttributeMap(view, tenants=self.tenant, id_labels=self.id_labels, findings=findings)
+
+    @property
+    def sdk_limit(self) -> int:
+        """The limit of the SDK's own table: well above every limit here, so that floods reach the rules."""
+        views = (view.max_series or 0 for view in self.views)
+        return sdk_limit(max(self.max_series_per_metric, *views, 0))
+
+    def sdk_views(self, *, beside: Iterable[View] = ()) -> list[View]:
+        """SDK Views for a ``MeterProvider`` of one's own, so that the SDK does not keep what no view shows.
+
+        They leave out the attributes that no view that may match the instrument needs (which come along with
+        exemplars all the same), record the bounds that views ask for, exponential histograms, and limits. At
+        most one of them matches an instrument, and none of them one that a View of ``beside`` matches, so
+        each instrument keeps one stream.
+        """
+        views = (*self.views, AS_IT_IS)
+        maps = [self.attribute_map(view, Findings()) for view in views]
+        return sdk_views(views, maps, beside=tuple(beside))
+
+
+def _check_kinds(views: Sequence[ExportView]) -> None:
+    owners: dict[str, ExportView] = {}
+    for view in views:
+        if view.kind is None:
+            continue
+        for name in claimed_names(view.name or "", view.kind):
+            owner = owners.setdefault(name, view)
+            if (owner.name, owner.kind) != (view.name, view.kind):
+                expected = f"another name: {name!r} is of the {_kind(owner)} that {owner.title} makes"
+                raise ConfigurationError(f"{view.title}.name", f"{view.name} ({_kind(view)})", expected)
+
+
+def _kind(view: ExportView) -> str:
+    return view.kind.value if view.kind else "metric"

@@ -1,0 +1,224 @@
+"""One view of one stream: its family, its limit and its series.
+
+A point is added straight to the series of every projection that wants it; what a view leaves out is never
+kept. What a new attribute set becomes is decided here once, and remembered by ``streams.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from otel_prom_bridge.accumulators import (
+    CountSeries,
+    ExponentialSeries,
+    Folded,
+    HistogramSeries,
+    NumberSeries,
+    Series,
+    SumSeries,
+    Target,
+)
+from otel_prom_bridge.attributes import Fold, Mapped
+from otel_prom_bridge.catalog import Family
+from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.families import Exemplar, Kind, MetricFamily
+from otel_prom_bridge.limits import Budgets
+from otel_prom_bridge.policy import Policy
+from otel_prom_bridge.translate import Attributes, Translation
+from otel_prom_bridge.translate.exemplars import exemplar
+from otel_prom_bridge.translate.labels import label_value, valid_unicode
+from otel_prom_bridge.translate.points import Shape, SourcePoint, Stream
+from otel_prom_bridge.translate.units import unit_words
+from otel_prom_bridge.views import ExportView
+
+_VALUES: Mapping[Shape, type[Series]] = {
+    Shape.NUMBER: NumberSeries,
+    Shape.BUCKETS: HistogramSeries,
+    Shape.EXPONENTIAL: ExponentialSeries,
+}
+
+OVERFLOW = Fold("", "max_series")  # the fold that is not a rule's
+
+
+class Projection:
+    """The series that one view makes of one stream."""
+
+    __slots__ = (
+        "_attributes",
+        "_budget",
+        "_budgets",
+        "_findings",
+        "_new",
+        "_translation",
+        "_unit",
+        "bounds",
+        "common",
+        "exemplars",
+        "exemplars_held",
+        "family",
+        "folds",
+        "key",
+        "kind",
+        "name",
+        "rejected",
+        "series",
+        "view",
+    )
+
+    def __init__(
+        self,
+        key: Stream,
+        view: ExportView,
+        *,
+        policy: Policy,
+        translation: Translation,
+        common: Attributes,
+        budgets: Budgets,
+        findings: Findings,
+    ) -> None:
+        self.key = key
+        self.view = view
+        self.common = common
+        derived: dict[str, type[Series]] = {"count": CountSeries, "sum": SumSeries}
+        self._new = derived.get(view.take, _VALUES[key.meaning.shape])
+        self.kind = Kind.COUNTER if view.take != "value" else key.meaning.kind
+        self._unit = "" if view.take == "count" else str(unit_words(key.unit))
+        self._translation = translation
+        try:
+            self.name = self._family_name()
+        except Exception:  # reported when the family is made; until then the points count under this name
+            self.name = key.name
+        self.bounds = view.buckets if isinstance(view.buckets, tuple) else None
+        self.exemplars = policy.exemplars_of(view)
+        self.exemplars_held = 0
+        self.folds: dict[Fold, Folded] = {}
+        self.family: Family | None = None
+        self.rejected = False
+        self.series: dict[str, Series] = {}
+        self._attributes = policy.attribute_map(view, findings)
+        self._findings = findings
+        self._budget = budgets.family(self.name, policy.limit(key, view))
+        self._budgets = budgets
+
+    @property
+    def additive(self) -> bool:
+        """Whether equal series add up."""
+        return self.key.meaning.additive
+
+    def _family_name(self) -> str:
+        translation = self._translation
+        return translation.given_name(self.view.name) if self.view.name else translation.name(self.key)
+
+    def empty_family(self) -> MetricFamily:
+        """The family that its series belong to, without points."""
+        self.name = self._family_name()
+        return MetricFamily(
+            name=self.name,
+            kind=self.kind,
+            help=valid_unicode(self.view.description or self._description()),
+            unit=self._unit,
+            points=(),
+            foreign=not self._translation.strategy.escapes,
+            additive=self.additive,
+        )
+
+    def _description(self) -> str:
+        if self.view.take == "value":
+            return self.key.description
+        return f"The {self.view.take} of what {self.key.name} observed"
+
+    def targets(self, point: SourcePoint) -> tuple[Target, ...] | None:
+        """What takes the points of an attribute set: a series, and the counters of its folds.
+
+        None if the view does not want it.
+        """
+        try:
+            mapped = self._attributes.apply(point.attributes or {})
+        except Exception as error:  # a fault of ours: no point is lost for it
+            self._findings.report(("view", self.name), "%s failed: %r", self.view.title, error)
+            return self._overflow(Mapped({}), point)
+        if mapped is None:
+            return None
+        key = identity(mapped.attributes)
+        series = self.series.get(key)
+        if series is None:
+            budgets = self._budgets.of(self._budget, mapped.tenant)
+            if any(budget.used >= budget.limit for budget in budgets):
+                return self._overflow(mapped, point)
+            series = self.series[key] = self._new_series(mapped.attributes, point)
+            series.budgets = budgets
+            for budget in budgets:
+                budget.used += 1
+        return (series, *self._folded(mapped.folds))
+
+    def _overflow(self, mapped: Mapped, point: SourcePoint) -> tuple[Target, ...]:
+        key = identity(mapped.overflow)
+        series = self.series.get(key)
+        if series is None:
+            self._findings.report(
+                ("overflow", self.name),
+                "metric %r is at a limit of its series (%s of %s of its own): points with further labels are"
+                ' shown as otel_metric_overflow="true"; reader.cardinality() says which labels make so many,'
+                " an ExportView can drop or bound them",
+                *(self.name, self._budget.used, self._budget.limit),
+            )
+            series = self.series[key] = self._new_series(mapped.overflow, point)
+            series.overflowed = True
+        return (series, *self._folded((*mapped.folds, OVERFLOW)))
+
+    def _folded(self, folds: Sequence[Fold]) -> tuple[Folded, ...]:
+        return tuple(self.folds.setdefault(fold, Folded()) for fold in folds)
+
+    def _new_series(self, attributes: Mapping[str, object], point: SourcePoint) -> Series:
+        series = self._new(self, dict(attributes))
+        if point.start_time_unix_nano is not None:
+            series.created = point.start_time_unix_nano / 1_000_000_000
+        return series
+
+    def forget(self, last_seen: int) -> list[Series]:
+        """Drop the series that had their last point in this collection or before, and return them."""
+        gone = {key: series for key, series in self.series.items() if series.seen <= last_seen}
+        for key, series in gone.items():
+            del self.series[key]
+            series.gone = True
+            self.exemplars_held -= series.exemplars_held
+            for budget in series.budgets:
+                budget.used -= 1
+        return list(gone.values())
+
+    def new_exemplars(self, point: SourcePoint, series: Series) -> list[Exemplar]:
+        """The exemplars of a point that a series takes, with their labels."""
+        if self.exemplars is None:
+            return []
+        latest = max(item.time_unix_nano for item in point.exemplars) / 1e9
+        if self.exemplars.interval:
+            if latest < series.exemplar_time + self.exemplars.interval:
+                return []
+            series.exemplar_time = latest
+        extra = self._attributes.exemplar_attributes(point.attributes or {}, overflowed=series.overflowed)
+        failed = self.exemplars.keep == "error" and _failed(point.attributes or {})
+        result = []
+        for source in point.exemplars:
+            left_out = self._attributes.exemplar_attributes(source.filtered_attributes or {}, overflowed=True)
+            item = exemplar(
+                source,
+                self.exemplars.chosen({**extra, **left_out}),
+                escape=self._translation.strategy.escapes,
+            )
+            result.append(item._replace(failed=True) if failed else item)
+        return result
+
+
+def _failed(attributes: Mapping[str, object]) -> bool:
+    status = label_value(attributes.get("http.response.status_code"))
+    return bool(attributes.get("error.type")) or (len(status) == 3 and status >= "500")
+
+
+def identity(attributes: Mapping[str, object]) -> str:
+    """What makes an attribute set one."""
+    items = sorted(attributes.items(), key=lambda item: item[0])
+    try:
+        # repr() tells 1, True, 1.0 and "1" apart, as the SDK does, and gives NaN one identity.
+        return repr(items)
+    except Exception:  # an integer of too many digits, an object whose repr() fails
+        return repr([(key, label_value(value)) for key, value in items])

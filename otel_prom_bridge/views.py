@@ -1,0 +1,281 @@
+"""Export views: which families a stream becomes, and what their labels may say.
+
+As an SDK View makes streams out of an instrument, an ``ExportView`` makes a family out of the streams that
+it selects. It is a description: checked when it is made, applied by ``projections.py`` once per new attribute
+set. So it works on instrumentation that nobody can edit, and what it leaves out costs no series.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from functools import partial
+from typing import Any, Literal, TypeAlias, cast
+
+from otel_prom_bridge.checks import BOUNDS, INSTRUMENTS_BY_NAME, POSITIVE
+from otel_prom_bridge.computations import Computation, computation
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.exemplars import Exemplars
+from otel_prom_bridge.families import Kind
+from otel_prom_bridge.limits import HISTOGRAM, instruments_of
+from otel_prom_bridge.patterns import Filter, filter_of, glob, is_pattern
+from otel_prom_bridge.rules import Rule
+from otel_prom_bridge.translate.labels import label_name
+from otel_prom_bridge.translate.points import Stream
+
+Take: TypeAlias = Literal["value", "count", "sum"]
+_TAKE = ("value", "count", "sum")
+
+# Labels that the bridge or Prometheus itself writes. An attribute of such a name has to make way; a view that
+# makes one on purpose is wrong.
+_RESERVED = frozenset(
+    {
+        "le",
+        "quantile",
+        "otel_metric_overflow",
+        "otel_scope_name",
+        "otel_scope_version",
+        "otel_scope_schema_url",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ExportView:
+    """Makes one family of the streams that it selects.
+
+    Several views can select one stream, and each makes its own family of it; a stream that no view selects is
+    exported as it is. In patterns ``*`` is any number of characters, ``?`` is one.
+
+    Args:
+        instrument_name: the pattern of the streams' names, in any case.
+        instrument_type: ``"counter"``, ``"histogram"``, ``"observable_gauge"`` … or the SDK's class. Its data
+            does not tell gauges from observable ones: either selects both.
+        instrument_unit: the unit, as recorded: ``"s"``.
+        meter_name: the pattern of the scopes' names.
+        name: the Prometheus name of the family, as it is to be: nothing is added to it, so a counter's should
+            end with ``_total``. Without it the stream's name, translated; None exports nothing.
+        description: the help text; without it the stream's.
+        take: the ``value`` as it is; or of a histogram its ``count`` or ``sum``, as a counter. (A sum of
+            negative observations goes down, which Prometheus takes for a restart.)
+        buckets: of a histogram, the bounds to keep. Bounds that the SDK does not record are left out; with
+            :meth:`Policy.sdk_views` it does. ``"exponential"`` asks the SDK for an exponential histogram.
+        keep: patterns of the attributes that become labels; without it all do.
+        drop: patterns of attributes that do not.
+        rename: attribute → label. Where several become one label, the first of them that is there does.
+        compute: label → what it is computed from: an attribute, the first of several, or a function of the
+            attributes as recorded (:class:`Outcome`, your own). A label that comes out as None is left out.
+        where: attribute → pattern, or several, or a mapping of ``included`` and ``excluded`` patterns, that
+            its value must match. An attribute that is not there has the value "".
+        rules: attribute or computed label → rule for its values.
+        max_series: the number of series that the family may have; else the reader's.
+        exemplars: how exemplars are kept, or False for none; else as the reader says.
+
+    Raises:
+        ConfigurationError: the view cannot work; the message names it and says why.
+    """
+
+    instrument_name: str = "*"
+    instrument_type: str | type | None = None
+    instrument_unit: str | None = None
+    meter_name: str | None = None
+    name: str | None = ""
+    description: str = ""
+    take: Take = "value"
+    buckets: Sequence[float] | Literal["exponential"] | None = None
+    keep: Sequence[str] | None = None
+    drop: Sequence[str] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    compute: Mapping[str, str | Sequence[str] | Computation] = field(default_factory=dict)
+    where: Mapping[str, str | Sequence[str] | Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    rules: Mapping[str, Rule | Callable[[str], str | None]] = field(default_factory=dict)
+    max_series: int | None = None
+    exemplars: Exemplars | bool = True
+
+    def __post_init__(self) -> None:
+        self._check_selection()
+        self._check_output()
+        self._check_labels()
+
+    def __repr__(self) -> str:
+        shown = (
+            f"{item.name}={value!r}" for item in fields(self) if (value := self._given(item)) is not None
+        )
+        return f"ExportView({', '.join(shown)})"
+
+    def _given(self, item: Any) -> object:
+        default = {} if item.default is MISSING else item.default
+        value = getattr(self, item.name)
+        return None if value == default else "None" if value is None else value
+
+    @property
+    def title(self) -> str:
+        """The view in a few words, for messages."""
+        return f"ExportView({self.instrument_name!r}, name={self.name!r})"
+
+    @property
+    def classes(self) -> tuple[type, ...]:
+        """The SDK's classes of instruments that it selects; none for all."""
+        if self._needs_histogram:
+            return HISTOGRAM
+        if self.instrument_type is None:
+            return ()
+        given = self.instrument_type
+        return (INSTRUMENTS_BY_NAME[given] if isinstance(given, str) else given,)
+
+    @property
+    def _needs_histogram(self) -> bool:
+        return self.take != "value" or self.buckets is not None
+
+    @property
+    def kind(self) -> Kind | None:
+        """The type of the family, where the view alone determines it."""
+        if self.take != "value":
+            return Kind.COUNTER
+        if not self.classes:
+            return None
+        names = {kind.__name__.lstrip("_").removeprefix("Observable") for kind in self.classes}
+        kinds = {"Counter": Kind.COUNTER, "Histogram": Kind.HISTOGRAM}
+        return kinds.get(names.pop(), Kind.GAUGE)
+
+    def selects(self, stream: Stream) -> bool:
+        """Whether the stream is among those that it makes a family of."""
+        classes = instruments_of(stream.meaning)
+        return self.selects_instrument(stream.name, stream.unit, stream.scope.name or "", classes)
+
+    def selects_instrument(self, name: str, unit: str, meter: str, classes: tuple[type, ...]) -> bool:
+        """The same, by what is known of an instrument; ``classes`` are those that it may be of."""
+        if self.classes and not set(self.classes) & set(classes):
+            return False
+        if self.instrument_unit is not None and self.instrument_unit != unit:
+            return False
+        if self.meter_name is not None and not glob([self.meter_name]).fullmatch(meter):
+            return False
+        return self.selects_name(name)
+
+    def selects_name(self, name: str) -> bool:
+        """The same, by the instrument's name alone; names of instruments have no case."""
+        return glob([self.instrument_name], flags=re.IGNORECASE).fullmatch(name) is not None
+
+    def _check_selection(self) -> None:
+        for key in ("instrument_name", "instrument_unit", "meter_name"):
+            value = getattr(self, key)
+            if not (isinstance(value, str) and value) and (value is not None or key == "instrument_name"):
+                self._refuse(key, value, "a string that is not empty")
+        given = self.instrument_type
+        known = INSTRUMENTS_BY_NAME
+        if given is not None and given not in known and given not in known.values():
+            self._refuse("instrument_type", given, f"one of {', '.join(map(repr, known))}")
+        if self._needs_histogram and given not in (None, "histogram", *HISTOGRAM):
+            self._refuse("instrument_type", given, "a histogram, as 'take' and 'buckets' need one")
+
+    def _check_output(self) -> None:
+        if self.name is not None and not _is_text(self.name):
+            self._refuse("name", self.name, "the name of a family, or None to export nothing")
+        if not _is_text(self.description):
+            self._refuse("description", self.description, "a string")
+        if self.take not in _TAKE:
+            self._refuse("take", self.take, f"one of {', '.join(map(repr, _TAKE))}")
+        if self.take != "value" and self.name == "":
+            self._refuse("name", self.name, f"the name of the new counter, as the view takes the {self.take}")
+        if self.take != "value" and self.buckets is not None:
+            self._refuse("buckets", self.buckets, f"none, as the view takes only the {self.take}")
+        if self.buckets is not None and self.buckets != "exponential":
+            bounds = BOUNDS.value(self._key("buckets"), self.buckets)
+            object.__setattr__(self, "buckets", bounds)
+        POSITIVE.optional(self._key("max_series"), self.max_series)
+        if not isinstance(self.exemplars, Exemplars | bool):
+            self._refuse("exemplars", self.exemplars, "Exemplars(…), or False for none")
+
+    def _check_labels(self) -> None:
+        for key in ("keep", "drop"):
+            self._set_patterns(key)
+        for key in ("rename", "compute", "where", "rules"):
+            value = getattr(self, key)
+            if not isinstance(value, Mapping) or not all(_is_text(item) and item for item in value):
+                self._refuse(key, value, "a mapping by attribute key")
+            object.__setattr__(self, key, dict(value))
+        self._check_new_labels()
+        compiled = {"compute": computation, "where": _condition}
+        for key, compile_value in compiled.items():
+            for name, value in getattr(self, key).items():
+                self._check_value(f"{key}[{name!r}]", value, compile_value)
+        for name, rule in self.rules.items():
+            if not callable(rule) or isinstance(rule, type):
+                self._refuse(f"rules[{name!r}]", rule, "a rule such as Allow([…]), or a function of a string")
+
+    def _check_new_labels(self) -> None:
+        for key, labels in (("rename", self.rename.values()), ("compute", self.compute)):
+            for label in labels:
+                if not (_is_text(label) and label):
+                    self._refuse(key, getattr(self, key), "labels that are strings and not empty")
+                if label_name(label) in _RESERVED or label.startswith("__"):
+                    self._refuse(key, getattr(self, key), f"a label other than {label!r}, which is reserved")
+        for label in self.compute.keys() & set(self.rename.values()):
+            self._refuse("compute", label, "a label that 'rename' does not make, too")
+
+    def _set_patterns(self, key: str) -> None:
+        value = getattr(self, key)
+        if value is None and key == "keep":
+            return
+        try:
+            glob(value)
+        except (TypeError, ValueError):
+            self._refuse(key, value, "a list of attribute keys, with '*' and '?'")
+        object.__setattr__(self, key, tuple(value))
+
+    def _check_value(self, key: str, value: object, compile_value: Callable[[Any], object]) -> None:
+        expected = "a pattern, a list of them, or a mapping with 'included' or 'excluded'"
+        if key.startswith("compute"):
+            expected = (
+                "what to compute it from: an attribute key, a list of them, or a function of attributes"
+            )
+        try:
+            compile_value(value)
+        except (TypeError, ValueError):
+            self._refuse(key, value, expected)
+
+    def _key(self, key: str) -> str:
+        return f"{self.title}.{key}"
+
+    def _refuse(self, key: str, value: object, expected: str) -> None:
+        raise ConfigurationError(self._key(key), value, expected)
+
+    def conditions(self) -> dict[str, Filter]:
+        """``where``, as functions of the values."""
+        return {key: _condition(value) for key, value in self.where.items()}
+
+    def computations(self) -> dict[str, Computation]:
+        """``compute``, as functions of the attributes."""
+        return {label: computation(value) for label, value in self.compute.items()}
+
+    def names(self, key: str) -> bool:
+        """Whether the view asks for this attribute by its key, not by a pattern."""
+        return key in self.rename or key in (self.keep or ())
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it selects by one name, without a pattern."""
+        return not is_pattern(self.instrument_name)
+
+
+def _condition(value: object) -> Filter:
+    if isinstance(value, Mapping):
+        return filter_of(value)
+    expression = glob((value,) if isinstance(value, str) else value)
+    return cast("Filter", partial(_matches, expression))
+
+
+def _matches(expression: re.Pattern[str], text: str) -> bool:
+    return expression.fullmatch(text) is not None
+
+
+def _is_text(value: object) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a lone surrogate could not be written
+        return False
+    return True
