@@ -104,7 +104,7 @@ UNCHANGED = [
     *("gemini-1.5-pro", "gemini-2.5-flash-lite", "gemini-embedding-001", "llama-3.1-8b-instruct"),
     *("llama-4-maverick", "codellama-34b", "llama-guard-3-8b", "mixtral-8x7b-32768"),
     *("titan-embed-text-v1", "titan-embed-text-v2", "embed-english-v3.0", "command-r", "deepseek-v3.2-exp"),
-    *("qwen3-235b-a22b", "phi-3.5-mini-128k", "grok-3-beta", "my-deployment", "gpt-fake", "", "2024-08-06"),
+    *("qwen3-235b-a22b", "phi-3.5-mini-128k", "grok-3-beta", "my-deployment", "gpt-fake", ""),
 ]
 
 
@@ -122,7 +122,7 @@ def test_canonical_names_stay(value: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["prod-chat", "PROD-CHAT", "azure/prod-chat", "us.anthropic.prod-chat-2024-08-06", "prod-chat:free"],
+    ["prod-chat", "PROD-CHAT", "azure/prod-chat", "us.meta.prod-chat-2024-08-06", "prod-chat:free"],
 )
 def test_aliases_at_every_step(value: str) -> None:
     """An alias is found under what the application sends and under what is left of it."""
@@ -144,9 +144,7 @@ def test_aliases_are_copied() -> None:
     assert name("a") == "b"
 
 
-@pytest.mark.parametrize(
-    "aliases", [None, "gpt-4o", ["gpt-4o"], {"a": 1}, {1: "a"}, {"a": ""}, {"a": "\ud800"}]
-)
+@pytest.mark.parametrize("aliases", [None, "a", ["a"], {"a": 1}, {1: "a"}, {"a": ""}, {"a": "\ud800"}])
 def test_wrong_aliases(aliases: object) -> None:
     """What is no table of names is refused when the rule is made."""
     with pytest.raises(ConfigurationError, match=r"ModelName\.aliases"):

@@ -8,6 +8,7 @@ to show, or None to leave the label out. ``max_values`` says how many different 
 from otel_prom_bridge.rules.chain import Chain
 from otel_prom_bridge.rules.identifiers import is_identifier
 from otel_prom_bridge.rules.model_name import ModelName
+from otel_prom_bridge.rules.paths import PathTemplate
 from otel_prom_bridge.rules.rule import Rule
 from otel_prom_bridge.rules.values import Allow, First, Forbid, StatusClass, Translate, Truncate
 
@@ -17,6 +18,7 @@ __all__ = [
     "First",
     "Translate",
     "StatusClass",
+    "PathTemplate",
     "ModelName",
     "Truncate",
     "Forbid",

@@ -1,8 +1,8 @@
 """Which attribute keys identify one user, session or request, so that each makes a series of its own.
 
 A key is split into words at ``.``, ``_``, ``-`` and where a capital letter follows a small one. The last word
-has to be ``id`` (or ``uid``, ``uuid``, ``guid``) and the word before it one of :data:`SUBJECTS`. A rule, not a
-list: every convention and application spells these keys in its own way, and new ones keep coming.
+has to be ``id`` (or ``uid``, ``uuid``, ``guid``) and the word before it one of :data:`SUBJECTS`. A rule, and
+no list: every convention and application spells these keys in its own way, and new ones keep coming.
 """
 
 from __future__ import annotations

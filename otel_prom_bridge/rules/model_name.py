@@ -18,8 +18,8 @@ from otel_prom_bridge.rules.rule import checked_table
 # Names are shorter; the paths and ARNs that they come in hardly ever are longer.
 _LONGEST = 512
 
-# The base of a fine-tune: "ft:gpt-4o-mini-2024-07-18:org::id" and, older, "davinci:ft-org-2023-04-05" at OpenAI,
-# "gpt-4o-2024-08-06.ft-0e2f" at Azure.
+# The base of a fine-tune: "ft:gpt-4o-mini-2024-07-18:org::id" and, older, "davinci:ft-org-2023-04-05" at
+# OpenAI, "gpt-4o-2024-08-06.ft-0e2f" at Azure.
 _FINE_TUNE = re.compile(r"(?:^|[/:])ft:([^:/]+)|(?:^|/)([^:/]+)[.:]ft-")
 
 

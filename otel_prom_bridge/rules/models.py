@@ -87,7 +87,7 @@ ROUTE = re.compile(
     r":(?:free|nitro|floor|online|exacto|beta|extended|thinking|latest|fastest|cheapest|\d+k)$"
 )
 
-# How the weights are packed: at Ollama, and in GGUF, GPTQ and AWQ files. That makes no other model; a size does.
+# How the weights are packed, at Ollama and in files. That makes no other model; a size does.
 # https://github.com/ollama/ollama/blob/main/docs/import.md
 PACKING = re.compile(
     r"[-.:_](?:gguf|gptq|awq|bnb|mlx|[48]-?bit|int[48]|fp(?:4|8|16|32)|bf16|i?q[1-8](?:_[01kmslx]{1,3})*)$"
