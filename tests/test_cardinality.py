@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from conftest import Setup
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 
@@ -41,6 +41,7 @@ LABEL_SETS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(LABEL_SETS, st.integers(0, 6))
 def test_counts_are_those_of_a_naive_count(label_sets: list[Labels], values: int) -> None:
     """Series, values and the biggest of them, counted one by one, are the same."""
@@ -173,11 +174,19 @@ def test_the_top_of_the_table() -> None:
     assert len(report) == 2
 
 
+def test_the_table_shows_the_labels_with_most_values() -> None:
+    """Six labels of a metric, and how many more there are."""
+    wide = of_labels("wide", "gauge", [[(f"label{number}", "x") for number in range(8)]])
+    lines = str(CardinalityReport.of([wide])).splitlines()
+    assert lines[2:9] == [*(f'    label{number}  1  "x" 1' for number in range(6)), "    and 2 more labels"]
+
+
 def test_the_table_of_nothing() -> None:
     """No metrics are a table, too."""
     assert str(CardinalityReport.of([])).endswith("\n\nTOTAL of 0 metrics             0        0")
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.text(max_size=150), LABEL_SETS)),
     st.lists(st.tuples(st.text("abc\n", min_size=1, max_size=60), st.text(max_size=200)), max_size=12),

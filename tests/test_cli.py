@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
-from servers import free_port, get, prometheus
+from servers import free_port, get, prometheus, wait_for
 
 from otel_prom_bridge import expositions, start_http_server
 from otel_prom_bridge.cli import main
@@ -206,7 +206,7 @@ def test_text_and_openmetrics_have_the_same_counts(registry: prometheus_client.C
 
 @pytest.mark.real_server
 def test_a_real_prometheus(real_prometheus: str, tmp_path: Path, capsys: Capture) -> None:
-    """A Prometheus' own metrics, and what it federates of itself, add up to the lines that it sends."""
+    """A Prometheus' own metrics have its types and names, and add up to the lines that it sends."""
     with prometheus(real_prometheus, tmp_path, {}) as server:
         _, body = get(f"{server.url}/metrics")
         (tmp_path / "prometheus.txt").write_bytes(body)
@@ -225,6 +225,25 @@ def test_a_real_prometheus(real_prometheus: str, tmp_path: Path, capsys: Capture
     buckets = sum(line.startswith("prometheus_http_request_duration_seconds_bucket") for line in lines)
     _, series, samples = found["prometheus_http_request_duration_seconds"]
     assert samples == buckets + 2 * series
+
+
+@pytest.mark.real_server
+def test_what_a_real_prometheus_federates(real_prometheus: str, tmp_path: Path, capsys: Capture) -> None:
+    """It counts the samples that we count; histograms, which federation makes untyped, are found again."""
+    body = (
+        b'# TYPE h histogram\nh_bucket{k="v",le="1"} 1\nh_bucket{k="v",le="+Inf"} 1\nh_sum{k="v"} 1\n'
+        b'h_count{k="v"} 1\n# TYPE c_total counter\nc_total{k="v"} 1\n'
+    )
+    with serving({"/metrics": (200, {"Content-Type": "text/plain; version=0.0.4"}, body)}) as target:
+        targets = {"job": target.url.removeprefix("http://")}
+        with prometheus(real_prometheus, tmp_path, targets) as server:
+            wait_for(lambda: server.query("c_total"), seconds=20, what="the first samples")
+            assert main(["cardinality", target.url, "--json"]) == 0
+            scraped = server.values("scrape_samples_scraped", "job")[("job",)]
+            assert json.loads(capsys.readouterr().out)["samples"] == scraped == 5
+            url = f"{server.url}/federate?match[]=%7Bjob%3D%22job%22%7D"
+            assert main(["cardinality", url, "--json", "--match", "h*", "--match", "c_*"]) == 0
+    assert counts(capsys.readouterr().out) == {"h": ("histogram", 1, 4), "c_total": ("unknown", 1, 1)}
 
 
 @pytest.mark.parametrize(
@@ -250,6 +269,7 @@ def test_a_real_prometheus(real_prometheus: str, tmp_path: Path, capsys: Capture
         ('# TYPE x gauge\nx{a="b",c=""} 1\nx{c="d",a="b"} 1\n', {"x": ("gauge", 2, 2)}),
         ('# TYPE "a.b" counter\n{"a.b",k="v"} 1\n', {"a.b": ("counter", 1, 1)}),
         ('#TYPE x gauge\n# nothing\n#\n# TYPE x\nx 1 # {a="b"} 1\n', {"x": ("unknown", 1, 1)}),
+        ('x_total 1 # {a="b c",d="} 1 # {"} 0.5 1.7e9\n', {"x_total": ("unknown", 1, 1)}),
         ('x{a="\u2028\x85"} 1\n', {"x": ("unknown", 1, 1)}),
         ("", {}),
     ],
