@@ -203,7 +203,7 @@ class _Layout:
 
 def _row(item: MetricCardinality) -> _Row:
     maximum = _UNKNOWN if item.maximum is None else f"{item.maximum:,}"
-    return (visible(item.metric), item.kind, f"{item.series:,}", f"{item.samples:,}", maximum)
+    return (visible(item.metric), visible(item.kind), f"{item.series:,}", f"{item.samples:,}", maximum)
 
 
 def _details(item: MetricCardinality) -> Iterator[str]:

@@ -76,6 +76,12 @@ def _add_cardinality(commands: Commands) -> None:
         metavar="URL|FILE|-",
         help="what to read; host:port is http, a URL without a path means /metrics, - is stdin",
     )
+    _add_choices(command)
+    _add_access(command)
+    command.set_defaults(run=_cardinality)
+
+
+def _add_choices(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--top",
         type=_whole,
@@ -96,6 +102,10 @@ def _add_cardinality(commands: Commands) -> None:
         help="only metrics of this name, with *, ? and […]; may be repeated",
     )
     command.add_argument("--json", action="store_true", help="write JSON instead of a table")
+
+
+def _add_access(command: argparse.ArgumentParser) -> None:
+    """What every command that reads an exposition takes."""
     command.add_argument(
         "--timeout",
         type=_seconds,
@@ -111,7 +121,6 @@ def _add_cardinality(commands: Commands) -> None:
         metavar="'NAME: VALUE'",
         help="send this to the URL, such as 'Authorization: Bearer …'; may be repeated",
     )
-    command.set_defaults(run=_cardinality)
 
 
 def _cardinality(options: argparse.Namespace) -> str:

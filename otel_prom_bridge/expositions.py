@@ -29,6 +29,7 @@ from prometheus_client.parser import text_fd_to_metric_families
 from otel_prom_bridge.families import Kind, Labels
 
 _TYPE = re.compile(r'#[ \t]+TYPE[ \t]+("(?:[^"\\]|\\.)*"|\S+)[ \t]+(\S+)')
+_TYPES = frozenset(kind.value for kind in Kind) | {"gaugehistogram", "stateset"}
 _UNKNOWN = Kind.UNKNOWN.value
 
 # Suffixes of sample names, and the types whose samples have them.
@@ -92,7 +93,7 @@ class _Lines:
                 yield self.line
             elif found := _TYPE.fullmatch(self.line):
                 name, kind = found.groups()
-                self.types[_unquoted(name)] = _UNKNOWN if kind == "untyped" else kind
+                self.types[_unquoted(name)] = kind if kind in _TYPES else _UNKNOWN
 
 
 def load(where: str, *, timeout: float, headers: Mapping[str, str]) -> list[ExposedMetric]:

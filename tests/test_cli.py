@@ -271,6 +271,7 @@ def test_what_a_real_prometheus_federates(real_prometheus: str, tmp_path: Path, 
         ('#TYPE x gauge\n# nothing\n#\n# TYPE x\nx 1 # {a="b"} 1\n', {"x": ("unknown", 1, 1)}),
         ('x_total 1 # {a="b c",d="} 1 # {"} 0.5 1.7e9\n', {"x_total": ("unknown", 1, 1)}),
         ('x{a="\u2028\x85"} 1\n', {"x": ("unknown", 1, 1)}),
+        ("# TYPE x \x1b[2J\nx 1\n# TYPE y untyped\ny 1\n", {"x": ("unknown", 1, 1), "y": ("unknown", 1, 1)}),
         ("", {}),
     ],
 )
