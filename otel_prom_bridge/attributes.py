@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 from otel_prom_bridge.computations import attributes_of
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.limits import Tenants
-from otel_prom_bridge.patterns import glob
+from otel_prom_bridge.patterns import glob, is_pattern
 from otel_prom_bridge.rules import Forbid, Rule, is_identifier
 from otel_prom_bridge.translate.labels import label_value
 from otel_prom_bridge.views import ExportView
@@ -97,6 +97,32 @@ class AttributeMap:
         if key in self._where or any(source is None or key in source for source in sources):
             return True
         return self.keeps(key) and not isinstance(self._view.rules.get(key), Forbid)
+
+    @property
+    def max_series(self) -> int | None:
+        """How many attribute sets there can be, whatever is recorded; None if that has no bound.
+
+        Bounded are labels with a rule or computation that says its ``max_values``, and tenants; each may be
+        missing, too.
+        """
+        view = self._view
+        if view.keep is None or any(map(is_pattern, view.keep)):
+            return None
+        most = 1
+        for label in {*(view.rename.get(key, key) for key in (*view.keep, *view.rename)), *view.compute}:
+            values = self._max_values(label)
+            if values is None:
+                return None
+            most *= values + 1
+        return most
+
+    def _max_values(self, label: str) -> int | None:
+        tenants = self._tenants
+        if tenants is not None and label == self._view.rename.get(tenants.attribute, tenants.attribute):
+            return len({*tenants.limits, tenants.other})
+        rule, _ = self._rules.get(label, (self._computations.get(label), ""))
+        values = getattr(rule, "max_values", None)
+        return values if isinstance(values, int) else None
 
     def apply(self, attributes: Mapping[str, object]) -> Mapped | None:
         """The attributes of the series that takes this attribute set; None if the view does not want it."""

@@ -57,6 +57,11 @@ class Outcome:
         """The attributes that it reads."""
         return (self.error_attribute, self.status_attribute)
 
+    @property
+    def max_values(self) -> int:
+        """Success and error."""
+        return 2
+
     def __call__(self, attributes: Mapping[str, object]) -> str:
         """The value for an attribute set."""
         failed = bool(attributes.get(self.error_attribute))

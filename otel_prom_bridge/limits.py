@@ -145,6 +145,11 @@ class Budgets:
         budget.limit = max(budget.limit, limit)
         return budget
 
+    def most(self, name: str) -> int:
+        """The series that a family may have, those past the limit (one, or one per tenant) included."""
+        tenants = 0 if self._tenants is None else len({*self._tenants.limits, self._tenants.other})
+        return int(self._families[name].limit) + 1 + tenants
+
     def of(self, family: Budget, tenant: str | None) -> tuple[Budget, ...]:
         """All budgets that a new series of a family must fit into."""
         if tenant is None or self._tenants is None:

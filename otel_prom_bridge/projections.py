@@ -105,6 +105,12 @@ class Projection:
         """Whether equal series add up."""
         return self.key.meaning.additive
 
+    @property
+    def maximum(self) -> int:
+        """The largest number of series that it can have."""
+        most = self._attributes.max_series
+        return int(self._budget.limit) + 1 if most is None else most
+
     def _family_name(self) -> str:
         translation = self._translation
         return translation.given_name(self.view.name) if self.view.name else translation.name(self.key)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from asyncio.exceptions import CancelledError
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -22,9 +21,12 @@ from opentelemetry.sdk.metrics.export import (
     MetricsData,
     ResourceMetrics,
 )
+from opentelemetry.semconv._incubating.attributes.otel_attributes import OtelComponentTypeValues
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from otel_prom_bridge.cardinality import CardinalityReport, of_family
 from otel_prom_bridge.checks import BOOLEAN, BOUNDS, LIMITS, POSITIVE, SECONDS, STRATEGY, STRING
+from otel_prom_bridge.collection import Collections
 from otel_prom_bridge.collector import BridgeCollector
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConfigurationError, TranslationError
@@ -35,6 +37,7 @@ from otel_prom_bridge.limits import DEFAULT_MAX_SERIES, INSTRUMENTS, Tenants, sd
 from otel_prom_bridge.policy import Policy
 from otel_prom_bridge.registry import registry_families
 from otel_prom_bridge.schema import EXEMPLARS, TENANTS, VIEWS
+from otel_prom_bridge.self_metrics import SelfMetrics
 from otel_prom_bridge.store import Store
 from otel_prom_bridge.translate import Translation, TranslationStrategy
 from otel_prom_bridge.translate.points import SourcePoint, Stream, read_metric
@@ -88,6 +91,7 @@ class PrometheusMetricReader(MetricReader):
         expire_after: seconds after which a series that nobody touches disappears; it comes back as a new one.
             None for never. Of counters, up-down counters and histograms; asynchronous instruments say
             themselves what there is.
+        self_metrics: show what the bridge does (``otel_prom_bridge_*`` and two ``otel_sdk_*`` metrics).
         sdk_max_series: the number of attribute sets that the SDK may hold per instrument between two
             collections. What is more cannot be told apart any more. None for the larger of 20,000 and ten
             times the largest limit of ours.
@@ -117,6 +121,7 @@ class PrometheusMetricReader(MetricReader):
         id_labels: bool = False,
         exemplars: Exemplars | bool = True,
         expire_after: float | None = None,
+        self_metrics: bool = True,
         sdk_max_series: int | None = None,
         created_timestamps: bool = False,
         exponential_histogram_bounds: Sequence[float] | None = None,
@@ -147,8 +152,13 @@ class PrometheusMetricReader(MetricReader):
         super().__init__(
             preferred_temporality=_TEMPORALITY,
             cardinality_limits=sdk_limits(limits, sdk_limit),
+            otel_component_type=OtelComponentTypeValues.PROMETHEUS_HTTP_TEXT_METRIC_EXPORTER,
         )
         self._findings = Findings()
+        self._self_metrics = SelfMetrics(
+            findings=self._findings, enabled=BOOLEAN.value("self_metrics", self_metrics)
+        )
+        self._collections = Collections(findings=self._findings, self_metrics=self._self_metrics)
         self._store = Store(
             translation=translation,
             policy=self._policy,
@@ -156,8 +166,6 @@ class PrometheusMetricReader(MetricReader):
             target_info=not BOOLEAN.value("disable_target_info", disable_target_info),
         )
         self._exposer = Exposer(findings=self._findings, options=options)
-        self._collecting = threading.Lock()
-        self._collecting_thread: int | None = None
         self._received = False
         self._closing = threading.Lock()
         self._is_shut_down = False
@@ -198,13 +206,43 @@ class PrometheusMetricReader(MetricReader):
         """
         families = list(self.families())
         if self._registry is not None and not self._is_shut_down:
-            families += registry_families(self._registry, ours=families, findings=self._findings)
-        return self._exposer.expose(families, accept=accept, names=names)
+            families += registry_families(
+                self._registry,
+                ours=families,
+                findings=self._findings,
+                failed=self._self_metrics.collector_failed,
+            )
+        with self._self_metrics.phase("encode"):
+            result = self._exposer.expose(families, accept=accept, names=names)
+        self._self_metrics.size(result.content_type, len(result.body))
+        return result
 
     def families(self) -> tuple[MetricFamily, ...]:
-        """Collect, and return the families of this reader as they are now."""
+        """Collect, and return the families of this reader as they are now, with those about itself."""
         self._collect_into_store(_PATIENCE_MILLIS)
-        return self._store.families()
+        with self._collections.showing():
+            families = self._store.families()
+        return self._self_metrics.beside(families, self._store.state())
+
+    def cardinality(self) -> CardinalityReport:
+        """Collect, and say of each metric how many series it has, and which labels make them.
+
+        ``str()`` of it is a table, the biggest metric first. The maximum of a metric follows from the rules
+        of its views and its limit.
+        """
+        self._collect_into_store(_PATIENCE_MILLIS)
+        families, state, maxima = self._store.families(), self._store.state(), self._store.maxima()
+        return CardinalityReport.of(
+            of_family(
+                family, overflowed=state.overflowed.get(family.name, 0), maximum=maxima.get(family.name)
+            )
+            for family in families
+        )
+
+    @property
+    def observer(self) -> SelfMetrics:
+        """What an endpoint tells about the scrapes that it answers."""
+        return self._self_metrics
 
     def conflicts(self) -> list[Conflict]:
         """What scrapes so far left out or merged because of conflicting names: types, comments, escaping.
@@ -231,6 +269,7 @@ class PrometheusMetricReader(MetricReader):
         if self._registry is not None:
             with contextlib.suppress(KeyError):  # the application did it already
                 self._registry.unregister(self._collector)
+        self._collections.close()
         for hook in hooks:
             hook()
 
@@ -251,9 +290,10 @@ class PrometheusMetricReader(MetricReader):
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> None:
         self._received = True
-        for resource_metrics in metrics_data.resource_metrics:
-            attributes = resource_metrics.resource.attributes
-            self._store.apply(self._read(resource_metrics), resource=attributes)
+        with self._collections.applying():
+            for resource_metrics in metrics_data.resource_metrics:
+                attributes = resource_metrics.resource.attributes
+                self._store.apply(self._read(resource_metrics), resource=attributes)
 
     def _read(self, resource_metrics: ResourceMetrics) -> Iterator[tuple[Stream, Sequence[SourcePoint]]]:
         for scope_metrics in resource_metrics.scope_metrics:
@@ -269,32 +309,14 @@ class PrometheusMetricReader(MetricReader):
 
     def _collect_into_store(self, timeout_millis: float) -> bool:
         """Collect once; False if that failed, in which case the store keeps what it has."""
-        if not self.is_ready:
-            return False
-        # A callback that scrapes its own process would wait for itself, in our lock and in the SDK's.
-        if self._collecting_thread == threading.get_ident():
-            return False
-        if not self._collecting.acquire(timeout=min(timeout_millis / 1000, threading.TIMEOUT_MAX)):
-            self._findings.report(
-                "busy", "a collection has not ended for %s ms, showing known values", timeout_millis
-            )
-            return False
-        try:
-            self._collecting_thread = threading.get_ident()
+
+        def collect() -> None:
             self._received = False
             self.collect(timeout_millis=timeout_millis)
             if not self._received:  # the SDK stays silent when no instrument has a point
                 self._store.apply(())
-        except (Exception, CancelledError) as error:
-            # Nothing is lost: the SDK hands its deltas over last, after whatever can fail.
-            self._findings.report(
-                ("collect", type(error)), "a collection failed, showing known values: %r", error
-            )
-            return False
-        finally:
-            self._collecting_thread = None
-            self._collecting.release()
-        return True
+
+        return self.is_ready and self._collections.run(collect, timeout_millis)
 
 
 def _check_objects(resource_attribute_filter: object, registry: object) -> None:

@@ -38,19 +38,23 @@ from otel_prom_bridge.translate.labels import valid_unicode
 
 
 def registry_families(
-    registry: CollectorRegistry, *, ours: Iterable[MetricFamily], findings: Findings
+    registry: CollectorRegistry,
+    *,
+    ours: Iterable[MetricFamily],
+    findings: Findings,
+    failed: Callable[[str], None] = lambda _: None,
 ) -> list[MetricFamily]:
     """The families of a registry's other collectors.
 
-    A collector that raises is reported once and left out, the others are kept. So is a family whose name
-    belongs to one of ``ours`` or to a family before it.
+    A collector that raises is reported once and left out, the others are kept; ``failed`` hears the name of
+    its class every time. So is a family left out whose name belongs to one of ``ours`` or to one before it.
     """
     result: list[MetricFamily] = []
     claimed: set[str] = set()
     for collector in _collectors(registry):
         if isinstance(collector, BridgeCollector):
             continue  # this reader, or another one that has its own endpoint
-        for family in _collected(collector, findings):
+        for family in _collected(collector, findings, failed):
             if not claimed:
                 claimed.update(*(claimed_names(known.name, known.kind) for known in ours))
             names = claimed_names(family.name, family.kind)
@@ -70,7 +74,7 @@ def _collectors(registry: CollectorRegistry) -> list[Collector]:
         return list(registry._collector_to_names)
 
 
-def _collected(collector: Collector, findings: Findings) -> list[MetricFamily]:
+def _collected(collector: Collector, findings: Findings, failed: Callable[[str], None]) -> list[MetricFamily]:
     result: list[MetricFamily] = []
     try:
         for metric in collector.collect():
@@ -88,6 +92,7 @@ def _collected(collector: Collector, findings: Findings) -> list[MetricFamily]:
             "collector %r of the prometheus_client registry failed and is left out: %r",
             *(collector, error),
         )
+        failed(type(collector).__qualname__)
     return result
 
 

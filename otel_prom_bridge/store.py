@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
@@ -28,7 +29,8 @@ from otel_prom_bridge.expiry import Expiry
 from otel_prom_bridge.families import InfoPoint, Kind, MetricFamily
 from otel_prom_bridge.limits import Budgets
 from otel_prom_bridge.policy import Policy
-from otel_prom_bridge.projections import Projection
+from otel_prom_bridge.projections import OVERFLOW, Projection
+from otel_prom_bridge.self_metrics import State
 from otel_prom_bridge.streams import StreamRecord
 from otel_prom_bridge.translate import Attributes, Translation
 from otel_prom_bridge.translate.points import SourcePoint, Stream
@@ -158,6 +160,36 @@ class Store:
             self._show_changed()
             self._shown = self._target + self._catalog.freeze()
             return self._shown
+
+    def state(self) -> State:
+        """How many series each metric shows, and what was folded so far."""
+        series: Counter[str] = Counter()
+        overflowed: Counter[str] = Counter()
+        folded: Counter[tuple[str, str, str]] = Counter()
+        projections = [item for record in list(self._streams.values()) for item in record.projections]
+        for projection in projections:
+            series[projection.name] = len(projection.family.by_labels) if projection.family else 0
+            for fold, counter in list(projection.folds.items()):
+                if fold is OVERFLOW:
+                    overflowed[projection.name] += counter.points
+                else:
+                    folded[(projection.name, *fold)] += counter.points
+        return State(
+            series=+series,
+            overflowed=overflowed,
+            folded=folded,
+            dropped=sum(projection.rejected for projection in projections),
+            conflicting=len(self._findings.conflicts),
+            exemplars=sum(projection.exemplars_held for projection in projections),
+        )
+
+    def maxima(self) -> dict[str, int]:
+        """The largest number of series that each metric can have, by its rules and its limit."""
+        result: dict[str, int] = {}
+        projections = [item for record in list(self._streams.values()) for item in record.projections]
+        for projection in projections:
+            result[projection.name] = result.get(projection.name, 0) + projection.maximum
+        return {name: min(maximum, self._budgets.most(name)) for name, maximum in result.items()}
 
     def _show_changed(self) -> None:
         changed, self._changed = self._changed, []

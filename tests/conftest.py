@@ -64,7 +64,7 @@ class Setup:
 
 @pytest.fixture
 def bridge() -> Iterator[Callable[..., Setup]]:
-    """Make readers with providers; without registry, scope labels and resource unless a test asks."""
+    """Make readers with providers; only their own metrics, and without scope labels, unless a test asks."""
     providers: list[MeterProvider] = []
 
     def make(
@@ -74,7 +74,12 @@ def bridge() -> Iterator[Callable[..., Setup]]:
         exemplar_filter: ExemplarFilter | None = None,
         **options: object,
     ) -> Setup:
-        settings: dict[str, object] = {"registry": None, "scope_info_enabled": False, **options}
+        settings: dict[str, object] = {
+            "registry": None,
+            "scope_info_enabled": False,
+            "self_metrics": False,
+            **options,
+        }
         reader = PrometheusMetricReader(**settings)  # type: ignore[arg-type]
         provider = MeterProvider(
             [reader],

@@ -15,7 +15,7 @@ LAYERS = (
     ("errors", "diagnostics", "callbacks", "patterns", "computations"),
     ("families", "rules"),
     ("histograms", "self_metrics", "cardinality"),
-    ("merging", "exemplars", "expositions"),
+    ("merging", "exemplars", "expositions", "collection"),
     ("translate", "exposition", "cli"),
     ("limits", "collector"),
     ("accumulators", "registry", "checks"),

@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 from urllib.parse import parse_qsl
 
 from otel_prom_bridge.diagnostics import logger
@@ -27,6 +28,22 @@ GZIP_THRESHOLD = 1024
 _GZIP_LEVEL, _GZIP_FORMAT = 1, 31
 
 
+class Observer(Protocol):
+    """Who hears of scrapes: their status, how long they took, and the size of compressed bodies."""
+
+    def scrape(self, status: int, seconds: float) -> None:
+        """A request for metrics was answered."""
+        ...
+
+    def phase(self, name: Literal["compress"]) -> AbstractContextManager[None]:
+        """Times the compression."""
+        ...
+
+    def size(self, content_type: str, size: int, *, encoding: str) -> None:
+        """A body was compressed to so many bytes."""
+        ...
+
+
 class Source(Protocol):
     """What an endpoint serves; ``PrometheusMetricReader`` is one."""
 
@@ -38,6 +55,11 @@ class Source(Protocol):
     @property
     def is_shut_down(self) -> bool:
         """There will be nothing to serve any more."""
+        ...
+
+    @property
+    def observer(self) -> Observer:
+        """Who hears of the scrapes."""
         ...
 
     def expose(self, accept: str | None = None, *, names: Iterable[str] = ()) -> Exposition:
@@ -116,7 +138,7 @@ class Scrape:
             allow = ("Allow", ", ".join(_METHODS))
             return _text(405, f"use one of {', '.join(_METHODS)}\n", allow)
         if path == METRICS_PATH:
-            return self._metrics(request)
+            return self._observed(request)
         return self._health() if path == HEALTH_PATH else self._ready()
 
     @staticmethod
@@ -126,6 +148,15 @@ class Scrape:
             return METRICS_PATH
         path = request.path.rstrip("/")
         return path if path in _PATHS else None
+
+    def _observed(self, request: Request) -> Response:
+        start, status = time.perf_counter(), FAILED.status
+        try:
+            response = self._metrics(request)
+            status = response.status
+            return response
+        finally:
+            self._source.observer.scrape(status, time.perf_counter() - start)
 
     def _metrics(self, request: Request) -> Response:
         if self._source.is_shut_down:
@@ -139,15 +170,18 @@ class Scrape:
             ("Vary", "Accept, Accept-Encoding"),
         ]
         if len(body) >= GZIP_THRESHOLD and accepts_gzip(request.headers.get("accept-encoding")):
-            body = self._gzip(body)
+            body = self._gzip(exposition)
             headers.append(("Content-Encoding", "gzip"))
         return Response(200, (*headers, ("Content-Length", str(len(body)))), body)
 
-    def _gzip(self, body: bytes) -> bytes:
+    def _gzip(self, exposition: Exposition) -> bytes:
         plain, compressed = self._compressed
-        if plain is not body:
-            compressed = zlib.compress(body, _GZIP_LEVEL, _GZIP_FORMAT)
-            self._compressed = (body, compressed)
+        if plain is not exposition.body:
+            observer = self._source.observer
+            with observer.phase("compress"):
+                compressed = zlib.compress(exposition.body, _GZIP_LEVEL, _GZIP_FORMAT)
+            observer.size(exposition.content_type, len(compressed), encoding="gzip")
+            self._compressed = (exposition.body, compressed)
         return compressed
 
     def _health(self) -> Response:
