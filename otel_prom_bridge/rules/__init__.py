@@ -9,6 +9,7 @@ from otel_prom_bridge.rules.chain import Chain
 from otel_prom_bridge.rules.identifiers import is_identifier
 from otel_prom_bridge.rules.model_name import ModelName
 from otel_prom_bridge.rules.paths import PathTemplate
+from otel_prom_bridge.rules.redaction import Redact
 from otel_prom_bridge.rules.rule import Rule
 from otel_prom_bridge.rules.values import Allow, First, Forbid, StatusClass, Translate, Truncate
 
@@ -21,6 +22,7 @@ __all__ = [
     "PathTemplate",
     "ModelName",
     "Truncate",
+    "Redact",
     "Forbid",
     "Chain",
     "is_identifier",

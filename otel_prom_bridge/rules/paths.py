@@ -105,7 +105,7 @@ class PathTemplate:
 def _is_word(text: str) -> bool:
     """Whether this part of a segment could be part of a route, and not of an id or a token.
 
-    >>> [_is_word(text) for text in ("getUserById", "oauth2", "v1beta1", "8f3k2", "20241022", "NffrFeUfNV2Hib")]
+    >>> [_is_word(text) for text in ("getUserById", "oauth2", "v1beta1", "8f3k2", "20241022", "NfFeUfV2Hi")]
     [True, True, True, False, False, False]
     """
     digits = sum(map(str.isdigit, text))
