@@ -19,6 +19,8 @@ _LONGEST = 2048
 _LONGEST_SEGMENT = 64
 
 _HOST = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^/?#]*")
+_MATRIX = re.compile(r";[^/]*")
+_SLASHES = re.compile(r"/{2,}")
 
 # A template already: {user_id}, <int:id>, :id.
 _TEMPLATE = re.compile(r"\{[\w:.*-]{1,40}\}|<[\w:. -]{1,40}>|:[a-zA-Z_]\w{0,40}", re.ASCII)
@@ -82,15 +84,14 @@ class PathTemplate:
         text = value[:_LONGEST]
         host = _HOST.match(text)
         if host:
-            text = text[host.end() :] or "/"
-        path = text.partition("?")[0].partition("#")[0]
-        first, *segments = re.sub("/{2,}", "/", path).split("/")
+            text = text[host.end() :]
+        path = text.partition("?")[0].partition("#")[0] or ("/" if host else "")
+        first, *segments = _SLASHES.sub("/", _MATRIX.sub("", path)).split("/")
         if len(segments) > self.max_segments:
             segments[self.max_segments :] = ["{more}"]
         return "/".join(map(self._segment, (first, *segments)))
 
-    def _segment(self, text: str) -> str:
-        segment = text.partition(";")[0]
+    def _segment(self, segment: str) -> str:
         if not segment or _TEMPLATE.fullmatch(segment):
             return segment
         if len(segment) > _LONGEST_SEGMENT:
