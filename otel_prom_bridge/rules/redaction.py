@@ -115,13 +115,14 @@ _TABLE: tuple[tuple[str, str, _Judge | None], ...] = (
     ),
     (
         "key",
-        r"(?P<keep>(?i:passw(?:or)?d|pwd|secret|api[-_ ]?key)[\"']? ?[=:] ?[\"']?)[^\s\"'&,;{}]{3,}",
+        r"(?P<keep>(?i:passw(?:or)?d|pwd|secret|(?:api|access|account|secret|private)[-_ ]?key)"
+        r"[\"']? ?[=:] ?[\"']?)[^\s\"'&,;{}]{3,}",
         None,
     ),
     # a colon after these is mostly prose: "unexpected token: comma"
     (
         "key",
-        r"(?P<keep>(?i:token|auth|authorization|credentials?|key|signature|\bsig|session)"
+        r"(?P<keep>(?i:token|auth|authorization|credentials?|[?&]key|signature|\bsig)"
         r"(?:=|[\"'] ?: ?)[\"']?)[^\s\"'&,;{}]{6,}",
         None,
     ),
@@ -168,10 +169,16 @@ class Redact:
     kinds: tuple[str, ...]
 
     def __init__(self, patterns: Iterable[Pattern] = (), *, kinds: Iterable[str] = KINDS) -> None:
-        chosen = tuple(kinds) if isinstance(kinds, Iterable) else ()
-        if not set(chosen) <= set(KINDS) or (not chosen and kinds != ()):
+        chosen = list(kinds) if isinstance(kinds, Iterable) and not isinstance(kinds, str) else [None]
+        if not all(kind in KINDS for kind in chosen):
             raise ConfigurationError("Redact.kinds", kinds, f"a list of {', '.join(KINDS)}")
-        object.__setattr__(self, "patterns", checked_patterns("Redact.patterns", patterns))
+        compiled = checked_patterns("Redact.patterns", patterns)
+        for pattern, _ in compiled:
+            if pattern.fullmatch(""):  # it would be found between any two characters
+                raise ConfigurationError(
+                    "Redact.patterns", pattern.pattern, "expressions that match something"
+                )
+        object.__setattr__(self, "patterns", compiled)
         object.__setattr__(self, "kinds", tuple(kind for kind in KINDS if kind in chosen))
 
     @property
