@@ -7,7 +7,8 @@ when one fails, its label is left out and the point is counted all the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from otel_prom_bridge.computations import attributes_of
@@ -34,6 +35,9 @@ class Fold(NamedTuple):
 
     label: str
     rule: str
+
+
+NamedRule: TypeAlias = tuple[str, AnyRule, Fold]
 
 
 class Mapped(NamedTuple):
@@ -64,10 +68,15 @@ class AttributeMap:
         self._computations = view.computations()
         self._keep = None if view.keep is None else glob(view.keep)
         self._drop = glob(view.drop)
-        # A rule for an attribute goes with it to its new name.
-        self._rules = {
-            view.rename.get(key, key): (rule, _rule_name(rule)) for key, rule in view.rules.items()
-        }
+        # First the rules of attributes, then those of the labels that the view makes: each value meets the
+        # rules of both of its names, each once.
+        rename, rules = view.rename, view.rules
+        self._before = [
+            (key, rule, Fold(rename.get(key, key), _rule_name(rule)))
+            for key, rule in rules.items()
+            if rename.get(key) != key
+        ]
+        self._after = [(label, rule, Fold(label, _rule_name(rule))) for label, rule in rules.items()]
         self._kept: dict[str, bool] = {}
 
     def keeps(self, key: str) -> bool:
@@ -96,7 +105,12 @@ class AttributeMap:
         sources = [attributes_of(compute) for compute in self._computations.values()]
         if key in self._where or any(source is None or key in source for source in sources):
             return True
-        return self.keeps(key) and not isinstance(self._view.rules.get(key), Forbid)
+        return self.keeps(key) and not any(isinstance(rule, Forbid) for rule in self._rules_of(key))
+
+    def _rules_of(self, key: str) -> list[AnyRule]:
+        """The rules for an attribute's values: its own, then that of the label that it becomes."""
+        names = dict.fromkeys((key, self._view.rename.get(key, key)))
+        return [self._view.rules[name] for name in names if name in self._view.rules]
 
     @property
     def max_series(self) -> int | None:
@@ -120,53 +134,68 @@ class AttributeMap:
         tenants = self._tenants
         if tenants is not None and label == self._view.rename.get(tenants.attribute, tenants.attribute):
             return len({*tenants.limits, tenants.other})
-        rule, _ = self._rules.get(label, (self._computations.get(label), ""))
-        values = getattr(rule, "max_values", None)
-        return values if isinstance(values, int) else None
+        view = self._view
+        deciding = view.rules.get(label, self._computations.get(label))
+        if deciding is not None:
+            return _max_values(deciding)
+        sources = [key for key, renamed in view.rename.items() if renamed == label]
+        if label not in view.rename and self.keeps(label):
+            sources.append(label)
+        bounds = [_max_values(view.rules.get(key)) for key in sources]
+        return None if None in bounds else sum(filter(None, bounds))
 
     def apply(self, attributes: Mapping[str, object]) -> Mapped | None:
         """The attributes of the series that takes this attribute set; None if the view does not want it."""
         for key, chosen in self._where.items():
             if not chosen(label_value(attributes.get(key))):
                 return None
-        if OVERFLOW_KEY in attributes:  # the SDK's own overflow: nothing is known of it
+        if OVERFLOW_KEY in attributes and len(attributes) == 1:  # the SDK's own: nothing is known of it
             return Mapped(attributes)
-        result = {key: value for key, value in attributes.items() if self.keeps(key)}
-        if self._view.rename:
-            result = self._renamed(result)
+        folds: list[Fold] = []
+        result = {key: value for key, value in attributes.items() if self._is_shown(key)}
+        self._rule(result, self._before, folds)
+        if self._view.rename or self._computations:
+            made = self._made(result, attributes)
+            for label in made:
+                result.pop(label, None)
+            self._rule(made, self._after, folds)
+            result.update(made)
+        if self._tenants is None:
+            return Mapped(result, tuple(folds))
+        return self._of_tenant(self._tenants, attributes, result, tuple(folds))
+
+    def _is_shown(self, key: str) -> bool:
+        # An attribute makes way for a computed label of its name, even where nothing could be computed.
+        return self.keeps(key) and (key not in self._computations or key in self._view.rename)
+
+    def _made(self, result: dict[str, object], attributes: Mapping[str, object]) -> dict[str, object]:
+        """The labels that are renamed (and taken out of the result) or computed."""
+        made: dict[str, object] = {}
+        for key, label in self._view.rename.items():
+            if key in result:
+                made.setdefault(label, result.pop(key))
         for label, compute in self._computations.items():
             try:
-                value = compute(attributes)
+                value = compute(MappingProxyType(attributes))  # they are the SDK's, not to be changed
             except Exception as error:
                 self._report("computation of the label", label, error)
                 value = None
             if value is not None:
-                result[label] = value
-        folds = self._ruled(result) if self._rules else ()
-        if self._tenants is None:
-            return Mapped(result, folds)
-        return self._of_tenant(self._tenants, attributes, result, folds)
+                made[label] = value
+        return made
 
-    def _renamed(self, attributes: dict[str, object]) -> dict[str, object]:
-        renamed: dict[str, object] = {}
-        for key, label in self._view.rename.items():
-            if key in attributes:
-                renamed.setdefault(label, attributes.pop(key))
-        return {**attributes, **renamed}
-
-    def _ruled(self, attributes: dict[str, object]) -> tuple[Fold, ...]:
-        folds: list[Fold] = []
-        for label, (rule, name) in self._rules.items():
-            if label in attributes:
-                before = label_value(attributes[label])
-                after = self._value(label, rule, before)
+    def _rule(self, values: dict[str, object], rules: Iterable[NamedRule], folds: list[Fold]) -> None:
+        """Apply rules to these attributes or labels, in place."""
+        for name, rule, fold in rules:
+            if name in values:
+                before = label_value(values[name])
+                after = self._value(name, rule, before)
                 if after is None:
-                    del attributes[label]
+                    del values[name]
                 else:
-                    attributes[label] = after
+                    values[name] = after
                 if _is_fold(rule, before, after):
-                    folds.append(Fold(label, name))
-        return tuple(folds)
+                    folds.append(fold)
 
     def _value(self, label: str, rule: AnyRule, value: str) -> str | None:
         try:
@@ -207,9 +236,12 @@ class AttributeMap:
         for key, value in attributes.items():
             if key == OVERFLOW_KEY or (self.keeps(key) and not overflowed):
                 continue
-            rule = self._view.rules.get(key)
-            shown = value if rule is None else self._value(key, rule, label_value(value))
-            if shown is not None:
+            shown: object = value
+            rules = self._rules_of(key)
+            for rule in rules:
+                if shown is not None:
+                    shown = self._value(key, rule, label_value(shown))
+            if shown is not None or not rules:
                 result[key] = shown
         return result
 
@@ -224,6 +256,11 @@ class AttributeMap:
 def _rule_name(rule: object) -> str:
     # A self-metric's label: without arguments, which may be long lists, or the address of a function.
     return str(getattr(rule, "__name__", type(rule).__name__))
+
+
+def _max_values(function: object) -> int | None:
+    values = getattr(function, "max_values", None)
+    return values if isinstance(values, int) else None
 
 
 def _is_fold(rule: AnyRule, before: str, after: str | None) -> bool:

@@ -22,8 +22,13 @@ class FirstOf:
     'openai'
     """
 
-    attributes: tuple[str, ...]
+    attributes: Sequence[str]
     default: str | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.attributes, str):  # its letters would be the keys
+            object.__setattr__(self, "attributes", (self.attributes,))
+        object.__setattr__(self, "attributes", tuple(self.attributes))
 
     def __call__(self, attributes: Mapping[str, object]) -> object:
         """The value for an attribute set."""
@@ -76,6 +81,8 @@ def computation(value: object) -> Computation:
 
     Raises ValueError where there is nothing to compute from, TypeError for anything else.
     """
+    if isinstance(value, type):  # Outcome instead of Outcome()
+        raise TypeError("a class")
     if callable(value):
         if not getattr(value, "attributes", True):
             raise ValueError("a computation from nothing")
@@ -91,4 +98,4 @@ def computation(value: object) -> Computation:
 def attributes_of(compute: Computation) -> tuple[str, ...] | None:
     """The attributes that a computation reads; None if it may read any."""
     attributes = getattr(compute, "attributes", None)
-    return attributes if isinstance(attributes, tuple) else None
+    return tuple(attributes) if isinstance(attributes, tuple | list | set | frozenset) else None

@@ -79,7 +79,7 @@ class Policy:
         """
         views = (*self.views, AS_IT_IS)
         maps = [self.attribute_map(view, Findings()) for view in views]
-        return sdk_views(views, maps, beside=tuple(beside))
+        return sdk_views(views, maps, limit=self.sdk_limit, beside=tuple(beside))
 
 
 def _check_kinds(views: Sequence[ExportView]) -> None:

@@ -24,8 +24,10 @@ from opentelemetry.sdk.metrics.view import (
 )
 
 from otel_prom_bridge.attributes import AttributeMap
-from otel_prom_bridge.limits import sdk_limit
 from otel_prom_bridge.views import ExportView
+
+# https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#explicit-bucket-histogram-aggregation
+_DEFAULT_BOUNDS: tuple[float, ...] = (0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000)
 
 Selected = Callable[[Any], bool]
 
@@ -46,66 +48,93 @@ class _DisjointView(View):
         return self._selected(instrument)
 
 
-class _Needed(set[str]):
+class _MoreBounds(ExplicitBucketHistogramAggregation):
+    """The bounds that views ask for, beside those that a histogram has anyway, which another view shows.
+
+    Neither ``_create_aggregation`` nor the advisory bounds are public. Should a later SDK have neither, the
+    bounds that views ask for are all there are.
+    """
+
+    def _create_aggregation(self, instrument: Any, *args: Any, **options: Any) -> Any:
+        advisory = getattr(instrument, "_advisory", None)
+        own = getattr(advisory, "explicit_bucket_boundaries", None)
+        bounds = _together(_DEFAULT_BOUNDS if own is None else tuple(own), tuple(self._boundaries or ()))
+        aggregation = ExplicitBucketHistogramAggregation(boundaries=bounds)
+        return aggregation._create_aggregation(instrument, *args, **options)
+
+
+@lru_cache(maxsize=1000)  # called for every series of every collection
+def _together(*bounds: Sequence[float]) -> tuple[float, ...]:
+    return tuple(sorted({bound for each in bounds for bound in each}))
+
+
+def _needed(needs: Sequence[Callable[[str], bool]]) -> set[str]:
     """The attribute keys that some view needs; asked by the SDK for every attribute of every measurement.
 
     The SDK wants a set and asks ``key in keys``. What is needed may be given by patterns, so this is a set
-    without members that answers by a function; the answers are remembered.
+    without members that answers by a function; the answers are remembered. It has a class of its own, so
+    that ``in`` calls the remembering function directly, which has no Python frame.
     """
-
-    def __init__(self, needs: Callable[[str], bool]) -> None:
-        super().__init__()
-        self._needs = lru_cache(maxsize=1000)(needs)
-
-    def __contains__(self, key: object) -> bool:
-        return self._needs(cast("str", key))
+    answer = lru_cache(maxsize=1000)(lambda key: any(need(key) for need in needs))
+    return cast("set[str]", type("_Needed", (set,), {"__contains__": staticmethod(answer)})())
 
 
 def sdk_views(
-    views: Sequence[ExportView], maps: Sequence[AttributeMap], *, beside: Sequence[View] = ()
+    views: Sequence[ExportView],
+    maps: Sequence[AttributeMap],
+    *,
+    limit: int,
+    beside: Sequence[View] = (),
 ) -> list[View]:
-    """SDK Views for export views, of which the last one selects what no other does; ``maps`` are theirs."""
+    """SDK Views for export views, of which the last one selects what no other does; ``maps`` are theirs.
+
+    ``limit`` is the SDK's for an instrument of which a view says how many series it may have.
+    """
+    # Those which ask for buckets come first: only of their instruments it is certain that they have some.
+    order = sorted(range(len(views)), key=lambda index: views[index].buckets is None)
 
     def first(instrument: Any) -> int | None:
         if any(view._match(instrument) for view in beside):
             return None
-        return next(index for index, view in enumerate(views) if _selects(view, instrument))
+        return next(index for index in order if _selects(views[index], instrument))
 
     def chosen(index: int) -> Selected:
         return lambda instrument: first(instrument) == index
 
     return [
-        _DisjointView(chosen(index), **_options(index, view, views, maps)) for index, view in enumerate(views)
+        _DisjointView(chosen(index), **_options(index, views, maps, limit)) for index in range(len(views))
     ]
 
 
 def _options(
-    index: int, view: ExportView, views: Sequence[ExportView], maps: Sequence[AttributeMap]
+    index: int, views: Sequence[ExportView], maps: Sequence[AttributeMap], limit: int
 ) -> dict[str, Any]:
+    view = views[index]
     # The last view stands for what is exported as it is: no other selects those instruments.
     rest = index == len(views) - 1
     together = [other for other in range(len(views) - 1) if _may_meet(view, views[other])]
     together = [index] if rest else together
     wanted = [other for other in together if views[other].name is not None]
-    needs = [maps[other].needs for other in wanted]
     if not wanted:
         return {"aggregation": DropAggregation()}
-    limit = max((views[other].max_series or 0 for other in wanted), default=0)
+    limited = any(views[other].max_series for other in wanted)
     return {
-        "attribute_keys": _Needed(lambda key: any(need(key) for need in needs)),
+        "attribute_keys": _needed([maps[other].needs for other in wanted]),
         "aggregation": _aggregation(view, [views[other] for other in wanted]),
-        "aggregation_cardinality_limit": sdk_limit(limit) if limit else None,
+        "aggregation_cardinality_limit": limit if limited else None,
     }
 
 
 def _aggregation(view: ExportView, together: Sequence[ExportView]) -> Aggregation | None:
     # Only a view that asks for buckets itself is sure to select nothing but histograms.
-    if view.buckets is None:
+    asked = [other.buckets for other in together if other.buckets is not None]
+    if view.buckets is None or not asked:
         return None
-    if any(other.buckets == "exponential" for other in together):
+    if "exponential" in asked:
         return ExponentialBucketHistogramAggregation()
-    bounds = {bound for other in together for bound in (other.buckets or ()) if not isinstance(bound, str)}
-    return ExplicitBucketHistogramAggregation(boundaries=sorted(bounds))
+    bounds = _together(*(tuple(map(float, each)) for each in asked))
+    as_it_is = any(other.take == "value" and other.buckets is None for other in together)
+    return (_MoreBounds if as_it_is else ExplicitBucketHistogramAggregation)(boundaries=bounds)
 
 
 def _selects(view: ExportView, instrument: Any) -> bool:

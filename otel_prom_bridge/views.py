@@ -24,6 +24,9 @@ from otel_prom_bridge.rules import Rule
 from otel_prom_bridge.translate.labels import label_name
 from otel_prom_bridge.translate.points import Stream
 
+# The SDK's data does not tell them apart.
+GAUGES: tuple[type, ...] = (INSTRUMENTS_BY_NAME["gauge"], INSTRUMENTS_BY_NAME["observable_gauge"])
+
 Take: TypeAlias = Literal["value", "count", "sum"]
 _TAKE = ("value", "count", "sum")
 
@@ -63,12 +66,14 @@ class ExportView:
             :meth:`Policy.sdk_views` it does. ``"exponential"`` asks the SDK for an exponential histogram.
         keep: patterns of the attributes that become labels; without it all do.
         drop: patterns of attributes that do not.
-        rename: attribute → label. Where several become one label, the first of them that is there does.
+        rename: attribute → label. Where several become one label, the first of them that is there does. A
+            label that the view makes takes the place of an attribute of that name.
         compute: label → what it is computed from: an attribute, the first of several, or a function of the
             attributes as recorded (:class:`Outcome`, your own). A label that comes out as None is left out.
         where: attribute → pattern, or several, or a mapping of ``included`` and ``excluded`` patterns, that
             its value must match. An attribute that is not there has the value "".
-        rules: attribute or computed label → rule for its values.
+        rules: attribute → rule for its values, under whatever label; or renamed or computed label → rule for
+            what becomes it.
         max_series: the number of series that the family may have; else the reader's.
         exemplars: how exemplars are kept, or False for none; else as the reader says.
 
@@ -99,15 +104,12 @@ class ExportView:
         self._check_labels()
 
     def __repr__(self) -> str:
-        shown = (
-            f"{item.name}={value!r}" for item in fields(self) if (value := self._given(item)) is not None
-        )
+        shown = (f"{item.name}={getattr(self, item.name)!r}" for item in fields(self) if self._is_given(item))
         return f"ExportView({', '.join(shown)})"
 
-    def _given(self, item: Any) -> object:
+    def _is_given(self, item: Any) -> bool:
         default = {} if item.default is MISSING else item.default
-        value = getattr(self, item.name)
-        return None if value == default else "None" if value is None else value
+        return bool(getattr(self, item.name) != default)
 
     @property
     def title(self) -> str:
@@ -122,7 +124,8 @@ class ExportView:
         if self.instrument_type is None:
             return ()
         given = self.instrument_type
-        return (INSTRUMENTS_BY_NAME[given] if isinstance(given, str) else given,)
+        kind = INSTRUMENTS_BY_NAME[given] if isinstance(given, str) else given
+        return GAUGES if kind in GAUGES else (kind,)
 
     @property
     def _needs_histogram(self) -> bool:
@@ -165,7 +168,7 @@ class ExportView:
                 self._refuse(key, value, "a string that is not empty")
         given = self.instrument_type
         known = INSTRUMENTS_BY_NAME
-        if given is not None and given not in known and given not in known.values():
+        if not (given is None or (isinstance(given, str) and given in known) or given in known.values()):
             self._refuse("instrument_type", given, f"one of {', '.join(map(repr, known))}")
         if self._needs_histogram and given not in (None, "histogram", *HISTOGRAM):
             self._refuse("instrument_type", given, "a histogram, as 'take' and 'buckets' need one")
@@ -212,6 +215,9 @@ class ExportView:
                     self._refuse(key, getattr(self, key), "labels that are strings and not empty")
                 if label_name(label) in _RESERVED or label.startswith("__"):
                     self._refuse(key, getattr(self, key), f"a label other than {label!r}, which is reserved")
+        for key in self.rename:
+            if glob(self.drop).fullmatch(key):
+                self._refuse("rename", key, "an attribute that 'drop' does not leave out")
         for label in self.compute.keys() & set(self.rename.values()):
             self._refuse("compute", label, "a label that 'rename' does not make, too")
 
@@ -262,6 +268,8 @@ class ExportView:
 
 def _condition(value: object) -> Filter:
     if isinstance(value, Mapping):
+        if not value:  # says neither "all" nor "nothing" plainly
+            raise ValueError("an empty mapping")
         return filter_of(value)
     expression = glob((value,) if isinstance(value, str) else value)
     return cast("Filter", partial(_matches, expression))
