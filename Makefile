@@ -19,6 +19,7 @@ test: .venv/dev lint
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report
 	$(BIN)/python -m benchmarks.scrape --quick
+	$(BIN)/python -m benchmarks.views --quick
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -28,6 +29,7 @@ lint: .venv/dev
 # The numbers in docs/performance.md; several minutes.
 benchmark: .venv/dev
 	$(BIN)/python -m benchmarks.scrape
+	$(BIN)/python -m benchmarks.views
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
