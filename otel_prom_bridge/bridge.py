@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,9 +14,10 @@ from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import AttributeValue
 
-from otel_prom_bridge.configuration import ReaderOptions, from_arguments
+from otel_prom_bridge.configuration import from_arguments
 from otel_prom_bridge.endpoint.server import MetricsServer, start_http_server
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.options import ReaderOptions
 from otel_prom_bridge.reader import PrometheusMetricReader
 
 
@@ -44,7 +46,8 @@ def start(
     port: int | None = None,
     addr: str | None = None,
     resource: Resource | Mapping[str, AttributeValue] | None = None,
-    views: Sequence[View] = (),
+    sdk_views: Sequence[View] = (),
+    config_file: str | os.PathLike[str] | None = None,
     reader: PrometheusMetricReader | None = None,
     set_global: bool = True,
     **options: Unpack[ReaderOptions],
@@ -56,24 +59,25 @@ def start(
             ``OTEL_EXPORTER_PROMETHEUS_PORT``, else 9464.
         addr: the address of the endpoint; without it ``OTEL_EXPORTER_PROMETHEUS_HOST``, else ``localhost``.
         resource: what ``target_info`` says: a ``Resource``, or attributes to add to the SDK's own.
-        views: SDK views for the provider.
+        sdk_views: SDK Views for the provider. Beside them it gets ``reader.policy.sdk_views()``, so that the
+            SDK does not keep what no view of the reader shows.
+        config_file: a TOML file with options; without it ``OTEL_PROM_BRIDGE_CONFIG_FILE``, else none.
         reader: a configured reader of the application's own.
         set_global: make the provider the one that ``opentelemetry.metrics.get_meter`` uses.
-        options: the options of the reader, unless there is ``reader``: ``prefix``, ``scope_info_enabled``,
-            ``target_info_enabled``, ``resource_constant_labels``, ``translation_strategy``,
-            ``max_series_per_metric``, ``cardinality_limits``, ``created_timestamps``,
-            ``exponential_histogram_bounds``. For what is not given (or None) there are environment
-            variables; see docs/configuration.md.
+        options: the options of the reader, unless there is ``reader``: ``views``, ``exemplars``, ``tenant``,
+            ``max_series_per_metric`` and all others of docs/configuration.md, as Python objects or as a file
+            would have them. For what is not given (or None) there are environment variables, then the file.
 
     Raises:
-        ConfigurationError: an option or environment variable has a value that cannot work.
+        ConfigurationError: an option, an environment variable or a file has a value that cannot work.
         EndpointError: the address cannot be bound.
 
     After an exception nothing is left running or registered; a reader of your own can be used again.
     """
     if reader is not None and reader.is_shut_down:
         raise ConfigurationError("reader", reader, "a reader that was not shut down")
-    settings = from_arguments({"addr": addr, "port": port, **options}, own_reader=reader is not None)
+    given = {"addr": addr, "port": port, "config_file": config_file, **options}
+    settings = from_arguments(given, own_reader=reader is not None)
     if not isinstance(resource, Resource):
         resource = Resource.create(dict(resource or {}))
     with ExitStack() as undo:
@@ -81,7 +85,8 @@ def start(
             reader = PrometheusMetricReader(**settings.reader)
             undo.callback(reader.shutdown)
         server = undo.enter_context(start_http_server(reader, port=settings.port, addr=settings.host))
-        provider = MeterProvider(metric_readers=[reader], resource=resource, views=views)
+        all_views = [*sdk_views, *reader.policy.sdk_views(beside=sdk_views)]
+        provider = MeterProvider(metric_readers=[reader], resource=resource, views=all_views)
         undo.pop_all()
     if set_global:
         metrics.set_meter_provider(provider)

@@ -7,6 +7,7 @@ an environment variable). Text is only *read* here, into what YAML would have he
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,10 +67,25 @@ def _string(value: object) -> str:
     return value
 
 
+def _text(value: object) -> str:
+    if not _string(value):
+        raise ValueError
+    return _string(value)
+
+
 def _host(value: object) -> str:
     if not _string(value).strip():  # to the socket that would be all addresses of the machine
         raise ValueError
     return _string(value).strip()
+
+
+def _path(value: object) -> str:
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError
+    path = os.fspath(value)
+    if not isinstance(path, str) or not path:
+        raise ValueError
+    return path
 
 
 def _boolean(value: object) -> bool:
@@ -117,6 +133,16 @@ def _bounds(value: object) -> tuple[float, ...]:
 INSTRUMENTS_BY_NAME = {
     re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__.lstrip("_")).lower(): kind for kind in INSTRUMENTS
 }
+
+
+def _instrument(value: object) -> str | type:
+    if isinstance(value, str) and value in INSTRUMENTS_BY_NAME:
+        return value
+    if isinstance(value, type) and value in INSTRUMENTS:
+        return value
+    raise ValueError
+
+
 _LIMIT_KEYS = ", ".join(f"'{name}'" for name in (*INSTRUMENTS_BY_NAME, "default"))
 
 
@@ -161,6 +187,8 @@ def _items(text: str) -> list[str]:
 
 
 STRING = Check(allowed="a string", check=_string, read=str)
+TEXT = Check(allowed="a string that is not empty", check=_text, read=str)
+PATH = Check(allowed="the path of a file", check=_path, read=str)
 HOST = Check(allowed="a host name or an IP address", check=_host, read=str)
 PORT = Check(allowed="a whole number from 0 to 65535", check=_whole(0, 65535), read=_read_whole)
 POSITIVE = Check(allowed="a whole number of at least 1", check=_whole(1), read=_read_whole)
@@ -173,6 +201,11 @@ BOOLEAN = Check(
 STRATEGY = Check(
     allowed="one of " + ", ".join(repr(strategy.value) for strategy in TranslationStrategy),
     check=TranslationStrategy,
+    read=str,
+)
+INSTRUMENT = Check(
+    allowed="one of " + ", ".join(map(repr, INSTRUMENTS_BY_NAME)),
+    check=_instrument,
     read=str,
 )
 BOUNDS = Check(

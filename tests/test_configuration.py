@@ -19,26 +19,34 @@ from opentelemetry.sdk.resources import Resource
 from oracles import OPENMETRICS
 from prometheus_client import CollectorRegistry, Gauge
 
-from otel_prom_bridge import ConfigurationError, Conflict, PrometheusMetricReader, TranslationStrategy, start
+from otel_prom_bridge import (
+    ConfigurationError,
+    Conflict,
+    Exemplars,
+    ExportView,
+    PrometheusMetricReader,
+    Tenants,
+    TranslationStrategy,
+    start,
+)
 from otel_prom_bridge.autoconfigure import DeclarativePrometheusMetricReader
 from otel_prom_bridge.checks import PATTERNS
 from otel_prom_bridge.configuration import (
-    OPTIONS,
-    READER_OPTIONS,
-    ReaderOptions,
     Settings,
     from_arguments,
     from_environment,
     from_mapping,
     log_error,
-    markdown_table,
     raise_error,
 )
 from otel_prom_bridge.limits import INSTRUMENTS
+from otel_prom_bridge.options import CONFIG_FILE, OPTIONS, READER_OPTIONS, ReaderOptions, markdown_table
+from otel_prom_bridge.rules import Forbid
 
 Make = Callable[..., Setup]
 ROOT = Path(__file__).parent.parent
-VARIABLES = {option.key: option.variable for option in OPTIONS}
+KEYS = [option.key for option in OPTIONS]
+VARIABLES = {option.key: option.variable for option in OPTIONS if option.variable}
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +56,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-# One value per option in each of the ways, and what the reader is made with.
-WAYS: list[tuple[str, str, object, str, object]] = [
+# One value per option in each of the ways, and what the reader is made with. Without text it has no variable.
+WAYS: list[tuple[str, str | None, object, str, object]] = [
     ("host", "0.0.0.0", "0.0.0.0", "host", "0.0.0.0"),
     ("port", "9999", 9999, "port", 9999),
     ("prefix", "shop", "shop", "prefix", "shop"),
@@ -65,6 +73,16 @@ WAYS: list[tuple[str, str, object, str, object]] = [
     ("created_timestamps", "true", True, "created_timestamps", True),
     ("exponential_histogram_bounds", "-1, 0.5,1e3", [-1, 0.5, 1000], "exponential_histogram_bounds",
      (-1.0, 0.5, 1000.0)),
+    ("views", None, [{"instrument_name": "a", "rules": {"b": "forbid"}}], "views",
+     (ExportView(instrument_name="a", rules={"b": Forbid()}),)),
+    ("max_series", "1000000", 1_000_000, "max_series", 1_000_000),
+    ("tenant", None, {"attribute": "t", "limits": {"acme": 5}}, "tenant", Tenants("t", {"acme": 5})),
+    ("id_labels", "TRUE", True, "id_labels", True),
+    ("exemplars", "false", False, "exemplars", False),
+    ("exemplars", None, {"keep": "slowest", "hold": 60}, "exemplars", Exemplars(keep="slowest", hold=60)),
+    ("expire_after", "1.5e3", 1500, "expire_after", 1500.0),
+    ("sdk_max_series", "50000", 50000, "sdk_max_series", 50000),
+    ("self_metrics", "false", False, "self_metrics", False),
 ]  # fmt: skip
 
 
@@ -75,11 +93,20 @@ def made(found: Settings, argument: str) -> object:
 
 @pytest.mark.parametrize(("key", "text", "value", "argument", "expected"), WAYS)
 def test_every_way_means_the_same(
-    monkeypatch: pytest.MonkeyPatch, key: str, text: str, value: object, argument: str, expected: object
+    monkeypatch: pytest.MonkeyPatch,
+    key: str,
+    text: str | None,
+    value: object,
+    argument: str,
+    expected: object,
 ) -> None:
     """A variable's text, a value of YAML and an argument of start() lead to one and the same setting."""
     assert made(from_mapping({key: value}, raise_error), argument) == expected
-    assert made(from_arguments({"addr" if key == "host" else key: value}), argument) == expected
+    for given_value in (value, expected) if argument == key else (value,):
+        arguments = {"addr" if key == "host" else key: given_value}
+        assert made(from_arguments(arguments), argument) == expected
+    if text is None:
+        return
     monkeypatch.setenv(VARIABLES[key], f" {text} ")
     assert made(from_environment(raise_error), argument) == expected
     assert made(from_arguments({}), argument) == expected
@@ -104,24 +131,35 @@ def test_nothing_and_empty_and_null_are_the_default(monkeypatch: pytest.MonkeyPa
             "disable_target_info": False,
             "resource_attribute_filter": None,
             "translation_strategy": TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES,
+            "views": (),
             "max_series_per_metric": 2000,
             "cardinality_limits": None,
+            "max_series": None,
+            "tenant": None,
+            "id_labels": False,
+            "exemplars": True,
+            "expire_after": None,
+            "sdk_max_series": None,
             "created_timestamps": False,
             "exponential_histogram_bounds": None,
+            "self_metrics": True,
         },
     )
-    for option in OPTIONS:
-        monkeypatch.setenv(option.variable, empty)
-    nulls = dict.fromkeys(VARIABLES)
+    for name in (CONFIG_FILE.variable, *VARIABLES.values()):
+        monkeypatch.setenv(name, empty)
+    nulls = dict.fromkeys(KEYS)
     assert from_environment(raise_error) == expected
     assert from_mapping(nulls, raise_error) == expected
-    assert from_arguments({"addr" if key == "host" else key: None for key in nulls}) == expected
+    assert (
+        from_arguments({"addr" if key == "host" else key: None for key in [*nulls, "config_file"]})
+        == expected
+    )
 
 
 def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable is not even read where there is an argument; YAML ignores all variables."""
-    for option in OPTIONS:
-        monkeypatch.setenv(option.variable, "nonsense")
+    for name in VARIABLES.values():
+        monkeypatch.setenv(name, "nonsense")
     monkeypatch.setenv(VARIABLES["prefix"], "variable")
     arguments = {"addr": "::1", **{key: value for key, _, value, *_ in WAYS if key != "host"}}
     labels = {"included": ["x"]}
@@ -141,6 +179,10 @@ WRONG_TEXTS = [
     ("prefix", "\udc80", "expected a string"),
     ("translation_strategy", "CamelCase", "expected one of 'UnderscoreEscapingWithSuffixes', 'Under"),
     *(("max_series_per_metric", text, WHOLE) for text in ("0", "many", "1.5")),
+    *((key, "none", WHOLE) for key in ("max_series", "sdk_max_series")),
+    *(("expire_after", text, "a number of seconds above zero") for text in ("0", "-1", "1h", "nan", "inf")),
+    *((key, "1", "expected true or false") for key in ("id_labels", "self_metrics")),
+    *(("exemplars", text, "true, false, or a mapping of 'keep'") for text in ("slowest", "{}", "1")),
     *(
         ("cardinality_limits", text, "expected a mapping of 'counter', .*, written like 'counter=500,")
         for text in ("counter", "counter=", "counter=0", "contur=5", "=5", "counter=5,", "5")
@@ -190,6 +232,12 @@ WRONG_VALUES: list[tuple[str, object]] = [
         for value in ({"include": ["x"]}, {"included": "x"}, {"included": []}, {"excluded": [1]}, "x", [], 1)
     ),
     ("resource_constant_labels", {"included": [""]}),
+    *(("views", value) for value in ("views", {}, 1, {"instrument_name": "x"}, b"x")),
+    *(("tenant", value) for value in ("acme", [], 1, {}, {"attribute": "t"}, True)),
+    *(("exemplars", value) for value in ("slowest", 1, [], 0)),
+    *(("expire_after", value) for value in (0, -1, "60", True, float("inf"), 10**400)),
+    *((key, value) for key in ("max_series", "sdk_max_series") for value in (0, True, "5")),
+    *((key, value) for key in ("id_labels", "self_metrics") for value in (0, "true")),
 ]  # fmt: skip
 
 
@@ -214,7 +262,8 @@ def strict(given: dict[str, object]) -> Settings:
 
 def test_an_unknown_key(caplog: pytest.LogCaptureFixture) -> None:
     """It is named with what is allowed; where that is only logged, the other keys still count."""
-    with pytest.raises(ConfigurationError, match=r"prefx: 'x' is not allowed, expected one of .*prefix"):
+    message = r"^prefx: 'x' is not allowed, expected one of .*prefix.* \(did you mean 'prefix'\?\)$"
+    with pytest.raises(ConfigurationError, match=message):
         strict({"prefix": "shop", "prefx": "x"})
     with pytest.raises(ConfigurationError, match=r"prefx: 'x' is not allowed, expected one of .*addr"):
         start(prefx="x", set_global=False)  # type: ignore[call-arg]
@@ -265,7 +314,7 @@ def test_resource_labels_come_by_every_way(monkeypatch: pytest.MonkeyPatch, way:
 @settings(max_examples=200, deadline=None)
 @given(
     st.dictionaries(
-        st.sampled_from([*VARIABLES, "target_info_enabled/development", "other"]),
+        st.sampled_from([*KEYS, "target_info_enabled/development", "other"]),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
             lambda inner: (
@@ -318,13 +367,14 @@ def test_start_takes_the_readers_options() -> None:
         addr="127.0.0.1",
         set_global=False,
         resource=Resource({"service.name": "shop", "rank": 1}),
-        views=[bounds],
+        sdk_views=[bounds],
         prefix="shop",
         scope_info_enabled=False,
         target_info_enabled=False,
         resource_constant_labels={"included": ["rank"]},
         exponential_histogram_bounds=[1, 10],
         created_timestamps=True,
+        self_metrics=False,
     ) as bridge:
         bridge.meter_provider.get_meter("test").create_histogram("h").record(3.5)
         body = bridge.reader.expose(OPENMETRICS, names=["shop_h"]).body.decode()
@@ -387,7 +437,7 @@ def test_conflicts_of_types_and_comments(bridge: Make, caplog: pytest.LogCapture
         Conflict(
             "jobs",
             "histogram 'jobs' of scope 'c'",
-            "'jobs' is a counter already, not a histogram; rename one of them with an SDK View",
+            "'jobs' is a counter already, not a histogram; rename one of them with an ExportView",
         ),
         Conflict("jobs", "gauge 'jobs' of the prometheus_client registry", "its name is taken"),
     ]

@@ -13,7 +13,7 @@ ROOT = Path(otel_prom_bridge.__file__).parent
 # other.
 LAYERS = (
     ("errors", "diagnostics", "callbacks", "patterns", "computations"),
-    ("families", "rules"),
+    ("families", "rules", "notation", "config_file"),
     ("histograms", "self_metrics", "cardinality"),
     ("merging", "exemplars", "expositions", "collection"),
     ("translate", "exposition", "cli"),
@@ -21,12 +21,13 @@ LAYERS = (
     ("accumulators", "registry", "checks"),
     ("catalog", "views"),
     ("attributes",),
-    ("sdk_views", "schema"),
+    ("sdk_views",),
     ("policy", "expiry"),
-    ("projections",),
+    ("projections", "schema"),
     ("streams",),
     ("store",),
     ("reader", "endpoint"),
+    ("options",),
     ("configuration",),
     ("bridge", "autoconfigure"),
 )

@@ -12,6 +12,7 @@ from urllib.error import URLError
 import pytest
 from opentelemetry import metrics
 from opentelemetry.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 from oracles import parse
@@ -21,6 +22,7 @@ from servers import free_port, get
 from otel_prom_bridge import (
     ConfigurationError,
     EndpointError,
+    ExportView,
     MetricsServer,
     PrometheusMetricReader,
     start,
@@ -131,20 +133,52 @@ def test_resource_object_is_taken_as_it_is() -> None:
         assert scrape(bridge.server.url)["target_info"] == {"service_name": "shop"}
 
 
-def test_views_reach_the_provider() -> None:
-    """An SDK view renames a stream and drops an attribute."""
+def test_sdk_views_reach_the_provider() -> None:
+    """An SDK View renames a stream and drops an attribute, and none of ours makes another stream of it."""
     view = View(instrument_name="work", name="jobs", attribute_keys={"kind"})
     reader = PrometheusMetricReader(scope_info_enabled=False)
-    with start(port=0, set_global=False, views=[view], reader=reader) as bridge:
+    with start(port=0, set_global=False, sdk_views=[view], reader=reader) as bridge:
         record(bridge.meter_provider)
         names = scrape(bridge.server.url)
     assert names["jobs_total"] == {"kind": "a"}
     assert "work_total" not in names
 
 
+def test_views_reach_the_reader_and_the_sdk() -> None:
+    """What no view shows is left out by the SDK already, also for a reader of the application's own."""
+    view = ExportView(instrument_name="work", name="jobs_total", keep=["kind"])
+    reader = PrometheusMetricReader(scope_info_enabled=False, views=[view])
+    for given in ({"views": [view], "scope_info_enabled": False}, {"reader": reader}):
+        with start(port=0, set_global=False, **given) as bridge:  # type: ignore[arg-type]
+            other = InMemoryMetricReader()
+            assert bridge.reader.policy.views == (view,)
+            bridge.meter_provider.add_metric_reader(other)
+            record(bridge.meter_provider)
+            names = scrape(bridge.server.url)
+            data = other.get_metrics_data()
+        assert names["jobs_total"] == {"kind": "a"}
+        assert "work_total" not in names
+        assert data is not None
+        (metric,) = (
+            metric
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == "work"
+        )
+        (point,) = metric.data.data_points
+        assert point.attributes == {"kind": "a"}
+
+
+def test_an_sdk_view_among_the_views_is_refused() -> None:
+    """The error says where SDK Views belong."""
+    with pytest.raises(ConfigurationError, match=r"^views\[0\]: .* expected an ExportView; .*`sdk_views` of"):
+        start(port=0, set_global=False, views=[View(instrument_name="work")])  # type: ignore[list-item]
+
+
 def test_reader_with_options_of_its_own() -> None:
     """A reader that the application configured is the one that serves."""
-    reader = PrometheusMetricReader(prefix="app", registry=None)
+    reader = PrometheusMetricReader(prefix="app", registry=None, self_metrics=False)
     with start(port=0, set_global=False, reader=reader) as bridge:
         record(bridge.meter_provider)
         names = scrape(bridge.server.url)

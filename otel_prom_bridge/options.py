@@ -1,0 +1,265 @@
+"""The options, in one table.
+
+The table says everything about an option; reading it, checking it and the documentation follow from that. So
+an option means the same whichever way it came, and a wrong value has the same answer: which key, which value,
+what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from opentelemetry.sdk.environment_variables import (
+    OTEL_EXPORTER_PROMETHEUS_HOST,
+    OTEL_EXPORTER_PROMETHEUS_PORT,
+)
+
+from otel_prom_bridge.checks import (
+    BOOLEAN,
+    BOUNDS,
+    HOST,
+    LIMITS,
+    PATH,
+    PATTERNS,
+    PORT,
+    POSITIVE,
+    SECONDS,
+    STRATEGY,
+    STRING,
+    Check,
+)
+from otel_prom_bridge.endpoint.server import DEFAULT_ADDRESS, DEFAULT_PORT
+from otel_prom_bridge.exemplars import Exemplars
+from otel_prom_bridge.limits import DEFAULT_MAX_SERIES, Tenants
+from otel_prom_bridge.schema import EXEMPLARS, TENANTS, VIEWS
+from otel_prom_bridge.translate import TranslationStrategy
+from otel_prom_bridge.views import ExportView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option.
+
+    ``key`` is its name in files and, unless ``argument`` is another one, in ``start()``. Without a
+    ``variable`` it has too much structure for one. A ``default`` of None is described by ``without``.
+    """
+
+    key: str
+    variable: str
+    check: Check
+    meaning: str
+    default: object = None
+    without: str = ""
+    argument: str = ""
+    other_keys: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All names in files."""
+        return (self.key, *self.other_keys)
+
+    @property
+    def shown_default(self) -> str:
+        """The default as one would write it."""
+        if isinstance(self.default, TranslationStrategy):
+            return self.default.value
+        return self.without or str(self.default).lower()
+
+
+def _ours(key: str) -> str:
+    return f"OTEL_PROM_BRIDGE_{key.upper()}"
+
+
+CONFIG_FILE = Option(
+    key="config_file",
+    variable=_ours("config_file"),
+    check=PATH,
+    without="none",
+    meaning="a TOML file with the options of this table; not in YAML, and not in the file itself",
+)
+ENDPOINT_OPTIONS = (
+    Option(
+        key="host",
+        argument="addr",
+        variable=OTEL_EXPORTER_PROMETHEUS_HOST,
+        check=HOST,
+        default=DEFAULT_ADDRESS,
+        meaning="the address to listen on; `0.0.0.0` opens it to the network",
+    ),
+    Option(
+        key="port",
+        variable=OTEL_EXPORTER_PROMETHEUS_PORT,
+        check=PORT,
+        default=DEFAULT_PORT,
+        meaning="the TCP port; 0 takes a free one",
+    ),
+)
+READER_OPTIONS = (
+    Option(
+        key="prefix",
+        variable=_ours("prefix"),
+        check=STRING,
+        default="",
+        without="none",
+        meaning="put before every metric name, with an `_`",
+    ),
+    Option(
+        key="scope_info_enabled",
+        variable=_ours("scope_info_enabled"),
+        check=BOOLEAN,
+        default=True,
+        meaning="the labels `otel_scope_*` on every series",
+    ),
+    Option(
+        key="target_info_enabled",
+        other_keys=("target_info_enabled/development",),
+        variable=_ours("target_info_enabled"),
+        check=BOOLEAN,
+        default=True,
+        meaning="`target_info`, the info metric with the resource attributes",
+    ),
+    Option(
+        key="resource_constant_labels",
+        variable=_ours("resource_constant_labels"),
+        check=PATTERNS,
+        without="none",
+        meaning="resource attributes that become labels of every series, by their keys; what is excluded"
+        " beats what is included, and without `included` all are",
+    ),
+    Option(
+        key="translation_strategy",
+        variable=_ours("translation_strategy"),
+        check=STRATEGY,
+        default=TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES,
+        meaning="how names are translated; the declarative configuration's spellings"
+        " (`no_translation/development`) are taken, too",
+    ),
+    Option(
+        key="views",
+        variable="",
+        check=VIEWS,
+        default=(),
+        without="none",
+        meaning="which families the streams become, and what their labels may say; see"
+        " [below](#views-rules-and-limits-in-a-file)",
+    ),
+    Option(
+        key="max_series_per_metric",
+        variable=_ours("max_series_per_metric"),
+        check=POSITIVE,
+        default=DEFAULT_MAX_SERIES,
+        meaning="series per stream; what is more goes to one series, `otel_metric_overflow`",
+    ),
+    Option(
+        key="cardinality_limits",
+        variable=_ours("cardinality_limits"),
+        check=LIMITS,
+        without="none",
+        meaning="the same by kind of instrument, for the SDK's table, too; `default` is for kinds not named",
+    ),
+    Option(
+        key="max_series",
+        variable=_ours("max_series"),
+        check=POSITIVE,
+        without="none",
+        meaning="series of all metrics together",
+    ),
+    Option(
+        key="tenant",
+        variable="",
+        check=TENANTS,
+        without="none",
+        meaning="the attribute that names a tenant, and how many series each tenant may have",
+    ),
+    Option(
+        key="id_labels",
+        variable=_ours("id_labels"),
+        check=BOOLEAN,
+        default=False,
+        meaning="labels also of the ids of users, sessions, requests, traces …, which are labels of exemplars"
+        " otherwise",
+    ),
+    Option(
+        key="exemplars",
+        variable=_ours("exemplars"),
+        check=EXEMPLARS,
+        default=True,
+        meaning="which exemplars are kept: `true` for the newest of each bucket, `false` for none",
+    ),
+    Option(
+        key="expire_after",
+        variable=_ours("expire_after"),
+        check=SECONDS,
+        without="never",
+        meaning="how long a series lives that nobody touches",
+    ),
+    Option(
+        key="sdk_max_series",
+        variable=_ours("sdk_max_series"),
+        check=POSITIVE,
+        without="20000, or ten times the largest limit here",
+        meaning="attribute sets that the SDK may hold per instrument between two collections",
+    ),
+    Option(
+        key="created_timestamps",
+        variable=_ours("created_timestamps"),
+        check=BOOLEAN,
+        default=False,
+        meaning="`_created` lines in OpenMetrics: when each counter and histogram began",
+    ),
+    Option(
+        key="exponential_histogram_bounds",
+        variable=_ours("exponential_histogram_bounds"),
+        check=BOUNDS,
+        without="limits of their own buckets",
+        meaning="the buckets of exponential histograms in text and OpenMetrics",
+    ),
+    Option(
+        key="self_metrics",
+        variable=_ours("self_metrics"),
+        check=BOOLEAN,
+        default=True,
+        meaning="what the bridge does: `otel_prom_bridge_*` and two `otel_sdk_*` metrics",
+    ),
+)
+OPTIONS = ENDPOINT_OPTIONS + READER_OPTIONS
+
+
+class ReaderOptions(TypedDict, total=False):
+    """The reader's options as keyword arguments; None and a missing one are the same."""
+
+    prefix: str | None
+    scope_info_enabled: bool | None
+    target_info_enabled: bool | None
+    resource_constant_labels: Mapping[str, Sequence[str]] | None
+    translation_strategy: TranslationStrategy | str | None
+    views: Sequence[ExportView | Mapping[str, Any]] | None
+    max_series_per_metric: int | None
+    cardinality_limits: Mapping[str, int] | Mapping[type, int] | None
+    max_series: int | None
+    tenant: Tenants | Mapping[str, Any] | None
+    id_labels: bool | None
+    exemplars: Exemplars | Mapping[str, Any] | bool | None
+    expire_after: float | None
+    sdk_max_series: int | None
+    created_timestamps: bool | None
+    exponential_histogram_bounds: Sequence[float] | None
+    self_metrics: bool | None
+
+
+def markdown_table() -> str:
+    """The table of options for ``docs/configuration.md``."""
+    rows = ["| option | environment variable | allowed | default | meaning |", "|---|---|---|---|---|"]
+    for option in (CONFIG_FILE, *OPTIONS):
+        allowed = option.check.allowed
+        if option.check.example:
+            allowed += f"; as text `{option.check.example}`"
+        allowed = re.sub(r"'([^']+)'", r"`\1`", allowed)
+        variable = f"`{option.variable}`" if option.variable else "in a file"
+        default = option.without or f"`{option.shown_default}`"
+        cells = (f"`{option.key}`", variable, allowed, default, option.meaning)
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
