@@ -87,7 +87,7 @@ def _check_kinds(views: Sequence[ExportView]) -> None:
     for view in views:
         if view.kind is None:
             continue
-        for name in claimed_names(view.name or "", view.kind):
+        for name in sorted(claimed_names(view.name or "", view.kind)):
             owner = owners.setdefault(name, view)
             if (owner.name, owner.kind) != (view.name, view.kind):
                 expected = f"another name: {name!r} is of the {_kind(owner)} that {owner.title} makes"

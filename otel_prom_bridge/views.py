@@ -185,8 +185,9 @@ class ExportView:
         if self.take != "value" and self.buckets is not None:
             self._refuse("buckets", self.buckets, f"none, as the view takes only the {self.take}")
         if self.buckets is not None and self.buckets != "exponential":
-            bounds = BOUNDS.value(self._key("buckets"), self.buckets)
-            object.__setattr__(self, "buckets", bounds)
+            if isinstance(self.buckets, str):
+                self._refuse("buckets", self.buckets, f"{BOUNDS.allowed}, or 'exponential'")
+            object.__setattr__(self, "buckets", BOUNDS.value(self._key("buckets"), self.buckets))
         POSITIVE.optional(self._key("max_series"), self.max_series)
         if not isinstance(self.exemplars, Exemplars | bool):
             self._refuse("exemplars", self.exemplars, "Exemplars(…), or False for none")
@@ -271,6 +272,8 @@ def _condition(value: object) -> Filter:
         if not value:  # says neither "all" nor "nothing" plainly
             raise ValueError("an empty mapping")
         return filter_of(value)
+    if not value and not isinstance(value, str):  # an empty list chooses nothing, ever
+        raise ValueError("an empty list")
     expression = glob((value,) if isinstance(value, str) else value)
     return cast("Filter", partial(_matches, expression))
 
