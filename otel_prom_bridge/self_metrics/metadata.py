@@ -79,14 +79,14 @@ METRIC_SERIES = _family(
     "otel_prom_bridge_metric_series",
     Kind.GAUGE,
     "Series by metric. If it grows without end, an attribute of the metric has too many values: drop it "
-    "with an SDK View.",
+    "with an ExportView.",
 )
 
 OVERFLOWED = _family(
     "otel_prom_bridge_overflowed_points_total",
     Kind.COUNTER,
     "Points that went to a metric's overflow series because it has as many series as it may. If it grows, "
-    "drop an attribute with an SDK View, or raise max_series_per_metric.",
+    "drop an attribute with an ExportView, or raise max_series_per_metric.",
 )
 
 FOLDED = _family(
@@ -106,7 +106,7 @@ CONFLICTING = _family(
     "otel_prom_bridge_conflicting_metrics",
     Kind.GAUGE,
     "Conflicts of metric names found so far. If it is not 0, the log names them: rename one of two metrics "
-    "with an SDK View.",
+    "with an ExportView.",
 )
 
 EXEMPLARS = _family(
