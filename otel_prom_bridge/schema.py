@@ -157,22 +157,27 @@ def _single_rule(value: object) -> object:
     ((name, given),) = value.items()
     if name not in RULES:
         raise unknown(name, given, RULES, "rules", at=part(name), hint=_QUOTES)
-    return read_at(f".{name}", partial(_rule_with_arguments, RULES[name]), given)
+    return read_at(f".{name}", partial(_rule_with_arguments, name), given)
 
 
 def _rule_by_name(name: str) -> object:
     if name not in RULES:
         raise unknown(name, name, RULES, "rules", at="")
+    return _rule_without_arguments(name, name)
+
+
+def _rule_without_arguments(name: str, value: object) -> object:
     rule = RULES[name]
     if required_by(rule):
         expected = f"the rule with its arguments, {{{name!r}: {{{first_of(rule)!r}: …}}}}"
-        raise ConfigurationError("", name, expected)
+        raise ConfigurationError("", value, expected)
     return rule()
 
 
-def _rule_with_arguments(rule: type, given: object) -> object:
+def _rule_with_arguments(name: str, given: object) -> object:
     if given is True or given is None:
-        given = {}
+        return _rule_without_arguments(name, given)
+    rule = RULES[name]
     if isinstance(given, Mapping):
         return called(rule, given, title=rule.__name__)
     argument = first_of(rule)
