@@ -27,6 +27,25 @@ def glob(patterns: object, *, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str
     return re.compile("|".join(escaped) if patterns else r"(?!)", re.DOTALL | flags)
 
 
+def overlap(one: str, other: str) -> bool:
+    """Whether there is a text that both patterns match.
+
+    >>> overlap("http.*", "*.duration"), overlap("http.*", "db.*")
+    (True, False)
+    """
+    # After each row: which beginnings of `other` can match what the beginning of `one` so far does.
+    reached = [all(char == "*" for char in other[:length]) for length in range(len(other) + 1)]
+    for char in one:
+        row = [reached[0] and char == "*"]
+        for length, last in enumerate(other, 1):
+            if "*" in (char, last):
+                row.append(reached[length] or row[-1])
+            else:
+                row.append(reached[length - 1] and (char == last or "?" in (char, last)))
+        reached = row
+    return reached[-1]
+
+
 def is_pattern(text: str) -> bool:
     """Whether it stands for more than itself."""
     return "*" in text or "?" in text

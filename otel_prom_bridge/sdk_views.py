@@ -4,9 +4,8 @@ What no view shows need not be kept by the SDK either: its table is smaller then
 never gets into it. This is an economy only. The store applies the whole policy to whatever comes.
 
 Every SDK View that matches an instrument makes a stream of it, so the Views must not overlap, nor overlap
-with those of the application; but patterns overlap. Therefore each of ours stands for the instruments of
-which one export view is the first that selects them (the last one for all others), and leaves out only what
-none of the export views that might select the same instrument needs.
+with those of the application; but patterns overlap. Therefore there is one for every combination of export
+views that may select the same instrument, and it matches the instruments that just these select.
 """
 
 from __future__ import annotations
@@ -24,10 +23,14 @@ from opentelemetry.sdk.metrics.view import (
 )
 
 from otel_prom_bridge.attributes import AttributeMap
+from otel_prom_bridge.patterns import overlap
 from otel_prom_bridge.views import ExportView
 
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#explicit-bucket-histogram-aggregation
 _DEFAULT_BOUNDS: tuple[float, ...] = (0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000)
+
+# How many combinations of views get an SDK View. Of another combination's instruments the SDK keeps all.
+_MOST = 500
 
 Selected = Callable[[Any], bool]
 
@@ -86,54 +89,62 @@ def sdk_views(
     limit: int,
     beside: Sequence[View] = (),
 ) -> list[View]:
-    """SDK Views for export views, of which the last one selects what no other does; ``maps`` are theirs.
+    """SDK Views for export views, the last of which is for what no other selects; ``maps`` are theirs.
 
     ``limit`` is the SDK's for an instrument of which a view says how many series it may have.
     """
-    # Those which ask for buckets come first: only of their instruments it is certain that they have some.
-    order = sorted(range(len(views)), key=lambda index: views[index].buckets is None)
+    *given, rest = range(len(views))
+    wanted = [index for index in given if views[index].name is not None]
 
-    def first(instrument: Any) -> int | None:
+    def combination(instrument: Any) -> tuple[int, ...] | None:
         if any(view._match(instrument) for view in beside):
             return None
-        return next(index for index in order if _selects(views[index], instrument))
+        selecting = tuple(index for index in given if _selects(views[index], instrument)) or (rest,)
+        return tuple(index for index in selecting if views[index].name is not None)
 
-    def chosen(index: int) -> Selected:
-        return lambda instrument: first(instrument) == index
+    def matching(indexes: tuple[int, ...]) -> Selected:
+        return lambda instrument: combination(instrument) == indexes
 
     return [
-        _DisjointView(chosen(index), **_options(index, views, maps, limit)) for index in range(len(views))
+        _DisjointView(
+            matching(indexes),
+            **_options([views[index] for index in indexes], [maps[index] for index in indexes], limit),
+        )
+        for indexes in [*_combinations(views, wanted), (rest,)]
     ]
 
 
-def _options(
-    index: int, views: Sequence[ExportView], maps: Sequence[AttributeMap], limit: int
-) -> dict[str, Any]:
-    view = views[index]
-    # The last view stands for what is exported as it is: no other selects those instruments.
-    rest = index == len(views) - 1
-    together = [other for other in range(len(views) - 1) if _may_meet(view, views[other])]
-    together = [index] if rest else together
-    wanted = [other for other in together if views[other].name is not None]
-    if not wanted:
+def _combinations(views: Sequence[ExportView], wanted: Sequence[int]) -> list[tuple[int, ...]]:
+    """The views, by index, that may select one instrument together; none of them first."""
+    groups: dict[object, list[int]] = {}  # those which select the same are always together
+    for index in wanted:
+        groups.setdefault(_selection(views[index]), []).append(index)
+    found: list[tuple[int, ...]] = [()]
+    for group in groups.values():
+        for other in tuple(found):
+            if len(found) < _MOST and all(_may_meet(views[group[0]], views[index]) for index in other):
+                found.append((*other, *group))
+    return sorted(tuple(sorted(indexes)) for indexes in found)
+
+
+def _options(views: Sequence[ExportView], maps: Sequence[AttributeMap], limit: int) -> dict[str, Any]:
+    if not views:
         return {"aggregation": DropAggregation()}
-    limited = any(views[other].max_series for other in wanted)
     return {
-        "attribute_keys": _needed([maps[other].needs for other in wanted]),
-        "aggregation": _aggregation(view, [views[other] for other in wanted]),
-        "aggregation_cardinality_limit": limit if limited else None,
+        "attribute_keys": _needed([each.needs for each in maps]),
+        "aggregation": _aggregation(views),
+        "aggregation_cardinality_limit": limit if any(view.max_series for view in views) else None,
     }
 
 
-def _aggregation(view: ExportView, together: Sequence[ExportView]) -> Aggregation | None:
-    # Only a view that asks for buckets itself is sure to select nothing but histograms.
-    asked = [other.buckets for other in together if other.buckets is not None]
-    if view.buckets is None or not asked:
+def _aggregation(views: Sequence[ExportView]) -> Aggregation | None:
+    asked = [view.buckets for view in views if view.buckets is not None]
+    if not asked:
         return None
     if "exponential" in asked:
         return ExponentialBucketHistogramAggregation()
     bounds = _together(*(tuple(map(float, each)) for each in asked))
-    as_it_is = any(other.take == "value" and other.buckets is None for other in together)
+    as_it_is = any(view.take == "value" and view.buckets is None for view in views)
     return (_MoreBounds if as_it_is else ExplicitBucketHistogramAggregation)(boundaries=bounds)
 
 
@@ -143,14 +154,17 @@ def _selects(view: ExportView, instrument: Any) -> bool:
     return view.selects_instrument(instrument.name, instrument.unit or "", scope, classes)
 
 
+def _selection(view: ExportView) -> tuple[object, ...]:
+    return (view.instrument_name.lower(), view.classes, view.instrument_unit, view.meter_name)
+
+
 def _may_meet(one: ExportView, other: ExportView) -> bool:
-    """Whether an instrument may be selected by both; in doubt it may."""
+    """Whether there can be an instrument that both select."""
     if one.classes and other.classes and not set(one.classes) & set(other.classes):
         return False
-    if (
-        None not in (one.instrument_unit, other.instrument_unit)
-        and one.instrument_unit != other.instrument_unit
-    ):
-        return False
-    exact, pattern = (one, other) if one.is_exact else (other, one)
-    return not exact.is_exact or pattern.selects_name(exact.instrument_name)
+    units = {one.instrument_unit, other.instrument_unit} - {None}
+    return (
+        len(units) < 2
+        and overlap(one.instrument_name.lower(), other.instrument_name.lower())
+        and overlap(one.meter_name or "*", other.meter_name or "*")
+    )

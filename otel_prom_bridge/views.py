@@ -19,7 +19,7 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.exemplars import Exemplars
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.limits import HISTOGRAM, instruments_of
-from otel_prom_bridge.patterns import Filter, filter_of, glob, is_pattern
+from otel_prom_bridge.patterns import Filter, filter_of, glob
 from otel_prom_bridge.rules import Rule
 from otel_prom_bridge.translate.labels import label_name
 from otel_prom_bridge.translate.points import Stream
@@ -260,11 +260,6 @@ class ExportView:
     def names(self, key: str) -> bool:
         """Whether the view asks for this attribute by its key, not by a pattern."""
         return key in self.rename or key in (self.keep or ())
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether it selects by one name, without a pattern."""
-        return not is_pattern(self.instrument_name)
 
 
 def _condition(value: object) -> Filter:
