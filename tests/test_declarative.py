@@ -133,8 +133,49 @@ WRONG = {
     "translation_strategy": ("CamelCase", "'CamelCase' is not allowed, expected one of "),
     "exponential_histogram_bounds": ("[2, 1]", "[2, 1] is not allowed, expected a list of finite numbers"),
     "resource_constant_labels": ("{include: [a]}", "{'include': ['a']} is not allowed, expected a mapping"),
+    "tenant": (
+        "{attribute: kind}",
+        "{'attribute': 'kind'} is not allowed, expected a mapping of 'attribute',",
+    ),
     "prefx": ("shop", "'shop' is not allowed, expected one of the options "),
 }
+
+
+def test_views_and_limits_of_the_file(tmp_path: Path) -> None:
+    """The reader does what the file says of views and tenants, though the provider is not ours."""
+    port = free_port()
+    options = {
+        "port": str(port),
+        "host": "127.0.0.1",
+        "scope_info_enabled": "false",
+        "self_metrics": "false",
+        "tenant": "{attribute: kind, limits: {a: 5}}",
+        "exemplars": "{keep: slowest}",
+        "views": "[{instrument_name: job*, name: done_total, compute: {how: {outcome: true}}},"
+        " {instrument_name: size, name: false}]",
+    }
+    text, errors = run(tmp_path, with_options(**options), url(port))
+    assert errors == [TRACED]
+    assert sorted(re.findall(r"^done_total{(.*?)} (\S+)", text, re.MULTILINE)) == [
+        ('how="success",kind="a"', "1"),
+        ('how="success",kind="other"', "2"),
+    ]
+    assert "TYPE size" not in text
+
+
+def test_a_wrong_view_is_logged_and_no_view_used(tmp_path: Path) -> None:
+    """Not even the right ones: the file's name is not known here, so the key comes first."""
+    port = free_port()
+    views = "[{instrument_name: size, name: false}, {rules: {kind: {alow: [a]}}}]"
+    text, (error, traced) = run(
+        tmp_path, with_options(port=str(port), host="127.0.0.1", views=views), url(port)
+    )
+    assert traced == TRACED
+    assert error.startswith(
+        "views[1].rules['kind'].alow: ['a'] is not allowed, expected one of the rules allow,"
+    )
+    assert error.endswith("; using none")
+    assert "size_bucket{" in text
 
 
 def test_mistakes_are_logged_and_the_defaults_used(tmp_path: Path) -> None:

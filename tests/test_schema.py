@@ -326,6 +326,13 @@ def test_the_examples_of_the_page_are_the_same() -> None:
         assert PrometheusMetricReader(**{**options, "registry": None}).policy == policy
 
 
+def test_the_page_lists_the_rules() -> None:
+    """Their names are those that a file may use."""
+    found = re.search(r"^The rules are (.*?)\.", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    assert re.findall(r"`(\w+)`", found[1]) == list(RULES)
+
+
 def one_of(*names: str) -> st.SearchStrategy[str]:
     """Mostly these strings, sometimes any."""
     return st.sampled_from(names) | st.text(max_size=5)
