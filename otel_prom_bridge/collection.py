@@ -76,8 +76,10 @@ class Collections:
     def showing(self) -> Iterator[None]:
         """Time the second half of that part: what the store does for a scrape."""
         start = time.perf_counter()
-        yield
-        self._self_metrics.observe("apply", self._apply_seconds + time.perf_counter() - start)
+        try:
+            yield
+        finally:
+            self._self_metrics.observe("apply", self._apply_seconds + time.perf_counter() - start)
 
     def close(self) -> None:
         """Watch callbacks no longer."""

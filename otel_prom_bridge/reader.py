@@ -204,7 +204,7 @@ class PrometheusMetricReader(MetricReader):
         state is shown. Never raises because of a metric, a callback or a collector: what failed is logged
         once and left out.
         """
-        families = list(self.families())
+        families = list(self._self_metrics.beside(self.families(), self._store.state()))
         if self._registry is not None and not self._is_shut_down:
             families += registry_families(
                 self._registry,
@@ -218,11 +218,13 @@ class PrometheusMetricReader(MetricReader):
         return result
 
     def families(self) -> tuple[MetricFamily, ...]:
-        """Collect, and return the families of this reader as they are now, with those about itself."""
+        """Collect, and return the families of this reader as they are now, without those about itself.
+
+        This is also what the registry's collector gives: several readers may share a registry.
+        """
         self._collect_into_store(_PATIENCE_MILLIS)
         with self._collections.showing():
-            families = self._store.families()
-        return self._self_metrics.beside(families, self._store.state())
+            return self._store.families()
 
     def cardinality(self) -> CardinalityReport:
         """Collect, and say of each metric how many series it has, and which labels make them.

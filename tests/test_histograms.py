@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -129,7 +130,7 @@ def exponential(scale: int, **changes: Any) -> ExponentialHistogramDataPoint:
 
 def test_a_point_converts_as_in_prometheus() -> None:
     """Schema, zero threshold, both sides, sum and count of Prometheus' TestExponentialToNativeHistogram."""
-    series = ExponentialSeries(None, {})
+    series = ExponentialSeries(SimpleNamespace(bounds=None), {})
     series.add(exponential(8))
     point = series.freeze((), Kind.HISTOGRAM)
     assert isinstance(point, NativeHistogramPoint)
@@ -141,7 +142,7 @@ def test_a_point_converts_as_in_prometheus() -> None:
 @pytest.mark.parametrize("scale", [-5, -10])
 def test_scales_below_prometheus_lowest_are_written_with_explicit_buckets(scale: int) -> None:
     """Such a series is no native histogram any more, but count and sum stay exact."""
-    series = ExponentialSeries(None, {})
+    series = ExponentialSeries(SimpleNamespace(bounds=None), {})
     series.add(exponential(3))
     before = series.freeze((), Kind.HISTOGRAM)
     series.add(exponential(scale))

@@ -40,7 +40,7 @@ def provider_with(
     strategy: TranslationStrategy, *views: View, resource: dict[str, Any] | None = None
 ) -> tuple[PrometheusMetricReader, MeterProvider]:
     """A reader and a provider that samples every measurement as an exemplar."""
-    reader = PrometheusMetricReader(registry=None, translation_strategy=strategy)
+    reader = PrometheusMetricReader(registry=None, self_metrics=False, translation_strategy=strategy)
     return reader, MeterProvider(
         [reader],
         resource=Resource(resource or {}),

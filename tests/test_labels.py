@@ -15,7 +15,6 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from otel_prom_bridge.families import Kind, Labels
 from otel_prom_bridge.translate import Translation
 from otel_prom_bridge.translate.labels import label_name, label_value, labels
-from otel_prom_bridge.translate.points import Meaning, Stream
 
 LEGAL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
@@ -159,12 +158,6 @@ def test_value_as_json(value: object, expected: str) -> None:
     assert json.loads(label_value(value)) == json.loads(expected)
 
 
-def stream(kind: Kind = Kind.COUNTER, scope: InstrumentationScope | None = None) -> Stream:
-    """A stream of a kind; nothing else about it matters for labels."""
-    meaning = Meaning(kind, accumulates=True, additive=True)
-    return Stream(scope or InstrumentationScope("scope"), "name", "", "", meaning)
-
-
 def labels_of(
     attributes: Mapping[str, object],
     *,
@@ -179,7 +172,7 @@ def labels_of(
     translation = Translation(scope_info_enabled=enabled, resource_attribute_filter=copied)
     scope = scope or InstrumentationScope("scope")
     common = translation.scope_attributes(scope) + translation.resource_attributes(resource or {})
-    return dict(translation.labels(stream(kind, scope), attributes, common))
+    return dict(translation.labels(kind, attributes, common))
 
 
 # open-telemetry/opentelemetry-specification@1377f53b2bc0
@@ -344,7 +337,7 @@ def test_any_scope_and_resource_give_valid_labels(
     scope = InstrumentationScope("scope", None, None, scope_attributes)  # type: ignore[arg-type]
     translation = Translation(resource_attribute_filter=lambda _: True)
     common = translation.scope_attributes(scope) + translation.resource_attributes(resource)
-    found = translation.labels(stream(kind, scope), attributes, common)
+    found = translation.labels(kind, attributes, common)
     pairs = [*attributes.items(), *common]
     check(found, {str(index): value for index, (_, value) in enumerate(pairs)})
     assert kind is not Kind.HISTOGRAM or "le" not in dict(found)

@@ -36,7 +36,7 @@ class Application:
     def __init__(self) -> None:
         registry = CollectorRegistry()
         exponential = ExponentialBucketHistogramAggregation()
-        self.reader = PrometheusMetricReader(registry=registry)
+        self.reader = PrometheusMetricReader(registry=registry, self_metrics=False)
         self.provider = MeterProvider(
             [self.reader],
             resource=Resource({"service.name": "native"}),

@@ -47,7 +47,7 @@ def values(setup: Setup, name: str) -> dict[str, float]:
 
 def test_a_reader_without_a_provider_exposes_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """Before a provider uses the reader a scrape is empty, in every format, and logs nothing."""
-    reader = PrometheusMetricReader(registry=None)
+    reader = PrometheusMetricReader(registry=None, self_metrics=False)
     assert not reader.is_ready
     assert reader.expose().body == b""
     assert reader.expose(OPENMETRICS).body == b"# EOF\n"
@@ -112,7 +112,7 @@ def test_a_reader_can_be_added_to_a_running_provider() -> None:
     provider = MeterProvider(resource=Resource({}), shutdown_on_exit=False)
     counter = provider.get_meter("test").create_counter("c")
     counter.add(1)
-    reader = PrometheusMetricReader(registry=None, scope_info_enabled=False)
+    reader = PrometheusMetricReader(registry=None, self_metrics=False, scope_info_enabled=False)
     provider.add_metric_reader(reader)
     counter.add(2)
     assert reader.expose().body == b"# TYPE c_total counter\nc_total 2\n"
@@ -122,7 +122,9 @@ def test_a_reader_can_be_added_to_a_running_provider() -> None:
 
 def test_two_readers_of_one_provider_do_not_disturb_each_other() -> None:
     """Each reader adds up its own deltas."""
-    readers = [PrometheusMetricReader(registry=None, scope_info_enabled=False) for _ in range(2)]
+    readers = [
+        PrometheusMetricReader(registry=None, self_metrics=False, scope_info_enabled=False) for _ in range(2)
+    ]
     provider = MeterProvider(readers, resource=Resource({}), shutdown_on_exit=False)
     counter = provider.get_meter("test").create_counter("c")
     for _ in range(3):
@@ -133,7 +135,7 @@ def test_two_readers_of_one_provider_do_not_disturb_each_other() -> None:
 
 def test_a_reader_that_nobody_needs_is_freed() -> None:
     """Neither thread nor module holds on to a reader after its provider is gone."""
-    reader = PrometheusMetricReader(registry=None)
+    reader = PrometheusMetricReader(registry=None, self_metrics=False)
     provider = MeterProvider([reader], shutdown_on_exit=False)
     provider.get_meter("test").create_counter("c").add(1)
     reader.expose()
@@ -182,6 +184,7 @@ def test_the_constructor_takes_what_the_peer_takes() -> None:
         resource_attribute_filter=lambda key: key == "service.name",
         registry=None,
         cardinality_limits={Counter: 5},
+        self_metrics=False,
     )
     provider = MeterProvider(
         [reader], resource=Resource({"service.name": "s", "x": 1}), shutdown_on_exit=False

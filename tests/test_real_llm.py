@@ -73,7 +73,7 @@ def service() -> Iterator[Service]:
     spans = InMemorySpanExporter()
     tracer_provider = TracerProvider(shutdown_on_exit=False)
     tracer_provider.add_span_processor(SimpleSpanProcessor(spans))
-    reader = PrometheusMetricReader(registry=None)
+    reader = PrometheusMetricReader(registry=None, self_metrics=False)
     resource = Resource.create({"service.name": "llm-test"})
     provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
     instrumentor = OpenAIInstrumentor()

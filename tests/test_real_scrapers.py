@@ -60,7 +60,7 @@ class Application:
 
     def __init__(self, process: int) -> None:
         registry = prometheus_client.CollectorRegistry()
-        self.reader = PrometheusMetricReader(registry=registry)
+        self.reader = PrometheusMetricReader(registry=registry, self_metrics=False)
         self.provider = MeterProvider(
             [self.reader],
             resource=Resource({"service.name": 'the "app"', "service.version": "1", "host.arch": "x\\y"}),
@@ -160,6 +160,7 @@ def _others(registry: prometheus_client.CollectorRegistry, process: int) -> None
 def _untranslated() -> tuple[PrometheusMetricReader, MeterProvider]:
     """A reader that translates no names; what an old scraper cannot read is escaped for it alone."""
     reader = PrometheusMetricReader(
+        self_metrics=False,
         registry=None,
         scope_info_enabled=False,
         translation_strategy=TranslationStrategy.NO_TRANSLATION,

@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_prom_bridge import PrometheusMetricReader
+from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.endpoint.scrape import GZIP_THRESHOLD, Request, Response, Scrape
 from otel_prom_bridge.exposition import Exposition
+from otel_prom_bridge.self_metrics import SelfMetrics, State
 
 Make = Callable[..., Setup]
 
@@ -153,6 +155,7 @@ def test_a_fault_of_ours_is_a_500_without_details(caplog: pytest.LogCaptureFixtu
 
     class Broken:
         is_ready, is_shut_down = True, False
+        observer = SelfMetrics(findings=Findings())
 
         def expose(self, accept: str | None = None, *, names: object = ()) -> Exposition:
             raise RuntimeError("secret")
@@ -160,6 +163,8 @@ def test_a_fault_of_ours_is_a_500_without_details(caplog: pytest.LogCaptureFixtu
     response = Scrape(Broken()).respond(Request())
     assert response.status == 500
     assert b"secret" not in response.body
+    found = {family.name: family for family in Broken.observer.families(State())}
+    assert [point.labels for point in found["otel_prom_bridge_scrapes_total"].points] == [(("status", "500"),)]
     assert "secret" in caplog.text
 
 

@@ -24,6 +24,7 @@ class Watched:
         self._reader = reader
         self._accept = accept
         self.is_ready, self.is_shut_down = True, False
+        self.observer = reader.observer
         self.answers: Counter[tuple[str, str]] = Counter()
 
     def expose(self, accept: str | None = None, *, names: Iterable[str] = ()) -> Exposition:
