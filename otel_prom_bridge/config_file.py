@@ -31,8 +31,10 @@ def read_config_file(key: str, path: str | os.PathLike[str]) -> dict[str, object
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(path, text, str(error)) from None
-    except (ValueError, RecursionError) as error:  # a number of 5000 digits, a list a thousand lists deep
+    except ValueError as error:  # a number of 5000 digits
         raise ConfigurationError(str(path), "its content", f"TOML that can be read ({error})") from None
+    except RecursionError:
+        raise ConfigurationError(str(path), "its content", "TOML of fewer lists within lists") from None
 
 
 def _syntax_error(path: object, text: str, message: str) -> ConfigurationError:

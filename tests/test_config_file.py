@@ -129,7 +129,7 @@ WRONG: list[tuple[str, str, object, str]] = [
     ("a = 1\na = 2", "the end", "a = 2", r"TOML \(Cannot overwrite a value\)"),
     ("a = 1\nb", "the end", "b", r"TOML \(Expected '=' after a key in a key/value pair\)"),
     ("a = '\n'", "line 1, column 6", "a = '", r"TOML \(.*\)"),
-    (f"a = {'[' * 5000}", "", "its content", r"TOML that can be read \(.*\)"),
+    (f"a = {'[' * 5000}", "", "its content", "TOML of fewer lists within lists"),
     (f"a = {'9' * 5000}", "", "its content", r"TOML that can be read \(.*\)"),
 ]  # fmt: skip
 

@@ -26,6 +26,7 @@ from otel_prom_bridge import (
 )
 from otel_prom_bridge.checks import Check
 from otel_prom_bridge.configuration import from_mapping, log_error, raise_error
+from otel_prom_bridge.notation import called
 from otel_prom_bridge.rules import (
     Allow,
     Chain,
@@ -294,6 +295,14 @@ def test_a_list_that_contains_itself() -> None:
     for text in ("{rules: {a: &x [*x]}}", "{compute: {a: &x {first_of: [*x]}}}", "&x {compute: {a: *x}}"):
         with pytest.raises(ConfigurationError):
             VIEWS.value("views", [yaml.safe_load(text)])
+
+
+def test_a_class_that_does_not_check_its_arguments() -> None:
+    """What it raises is an error of the whole mapping, with its reason."""
+    with pytest.raises(
+        ConfigurationError, match=r"expected other values of 'length' \('str' object cannot be"
+    ):
+        called(lambda length: range(length), {"length": "x"})
 
 
 def test_one_wrong_view_means_none_where_nothing_may_raise(caplog: pytest.LogCaptureFixture) -> None:
