@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from exported import PROTOBUF, Application, in_span, selecting
+from exported import PROTOBUF, QUIET, Application, in_span, selecting
 from metrics_messages import decode, labels
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import Counter, Histogram, ObservableGauge
@@ -25,6 +25,7 @@ from otel_prom_bridge import (
     PrometheusMetricReader,
     TranslationStrategy,
 )
+from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.rules import Allow, Chain, Forbid, StatusClass, Translate, Truncate
 
 # ---------------------------------------------------------------- what a view selects
@@ -665,3 +666,27 @@ def test_views_that_cannot_both_be_right_make_no_reader() -> None:
     with pytest.raises(ConfigurationError, match="'x' is of the gauge that"):
         PrometheusMetricReader(views=views)
     PrometheusMetricReader(registry=None, views=views[:1])
+
+
+@pytest.mark.parametrize(
+    ("fields", "most"),
+    [
+        ({}, None),
+        ({"keep": ["a*"]}, None),
+        ({"keep": []}, 1),
+        ({"keep": ["a"]}, None),
+        ({"keep": ["a"], "rules": {"a": Allow(["1", "2"])}}, 4),
+        ({"keep": [], "rename": {"a": "x"}, "rules": {"a": Allow(["1"])}}, 3),
+        ({"keep": [], "rename": {"a": "x"}, "rules": {"x": Allow(["1"])}}, 3),
+        # Two attributes with rules of their own bring the values of both.
+        ({"keep": [], "rename": {"a": "x", "b": "x"}, "rules": {"a": Allow(["1"]), "b": Allow(["2"])}}, 5),
+        ({"keep": [], "rename": {"a": "x", "b": "x"}, "rules": {"a": Allow(["1"])}}, None),
+        ({"keep": [], "compute": {"o": Outcome()}}, 3),
+        ({"keep": [], "compute": {"o": "a"}}, None),
+        ({"keep": [], "compute": {"o": "a"}, "rules": {"o": StatusClass()}}, 7),
+    ],
+)
+def test_the_bound_of_a_view(fields: Mapping[str, Any], most: int | None) -> None:
+    """Bounded values make a bounded number of attribute sets, each label being there or not."""
+    reader = PrometheusMetricReader(**QUIET)
+    assert reader.policy.attribute_map(selecting("c", **fields), Findings()).max_series == most
