@@ -367,6 +367,7 @@ CASES = {
     "the overflow series": Case(
         counts({"k": "1"}, {"k": "2"}), options={"cardinality_limits": {Counter: 1}}
     ),
+    "the id of a session, request, user, …": Case(counts({"session.id": "1"}, {"session.id": "2"})),
     "`force_flush()` twice before a scrape": Case(flushed_twice),
 }  # fmt: skip
 
