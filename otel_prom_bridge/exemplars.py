@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, TypeAlias
 
 from otel_prom_bridge.errors import ConfigurationError
@@ -29,7 +30,9 @@ class Exemplars:
         keep: which one a bucket shows: the ``newest``, the ``slowest`` (largest value), or one whose
             measurement says ``error.type`` or an HTTP status of 500 and above (``error``), before others.
         hold: seconds for which the slowest or failed one is kept against later ones.
-        per_minute: how many new ones a series takes in a minute at most; None for all.
+        per_minute: how many new ones a series takes in a minute: for each it waits for a share of the minute
+            before it takes another; a histogram takes those of several buckets at once, and waits for all.
+            None for no such limit.
         labels: patterns of the attributes which are not labels of the series, and come along as labels of
             its exemplars as far as they fit into 128 characters. None for all of them.
 
@@ -60,14 +63,19 @@ class Exemplars:
 
     @property
     def interval(self) -> float:
-        """Seconds between two exemplars that one series takes."""
+        """Seconds for which a series waits after each exemplar that it takes."""
         return 60 / self.per_minute if self.per_minute else 0.0
+
+    @property
+    def at_once(self) -> int:
+        """How many of one point a series takes, where there is a limit."""
+        return max(1, int(min(self.per_minute or 1, 1000)))
 
     def chosen(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
         """Those of these attributes that come along as labels of an exemplar."""
         if self.labels is None:
             return attributes
-        expression = glob(self.labels)
+        expression = _expression(tuple(self.labels))
         return {key: value for key, value in attributes.items() if expression.fullmatch(key)}
 
     def order(self, now: float) -> Order:
@@ -78,6 +86,9 @@ class Exemplars:
         if self.keep == "error":
             return lambda item: (_fresh(item, held_since) and item.failed, item.timestamp or 0)
         return time
+
+
+_expression = cache(glob)  # as many as there are policies
 
 
 def _fresh(item: Exemplar, since: float) -> bool:

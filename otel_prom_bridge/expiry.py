@@ -18,7 +18,7 @@ class Expiry:
         self._after = after
         self._clock = clock
         self._next = clock() + after / 4
-        # When a collection was, for one in every sixteenth of the time: (time, its number).
+        # When a collection was, for one in every sixteenth of the time and the last one: (time, its number).
         self._times: deque[tuple[float, int]] = deque()
 
     def expired(self, collection: int) -> int:
@@ -27,12 +27,14 @@ class Expiry:
         Called with the number of the collection that has just been applied.
         """
         now = self._clock()
-        if not self._times or now - self._times[-1][0] >= self._after / 16:
-            self._times.append((now, collection))
+        times = self._times
+        if len(times) > 1 and now - times[-2][0] < self._after / 16:
+            times.pop()
+        times.append((now, collection))
         if now < self._next:
             return 0
         self._next = now + self._after / 4
         last = 0
-        while self._times and now - self._times[0][0] >= self._after:
-            last = self._times.popleft()[1]
+        while now - times[0][0] >= self._after:  # the last one is from now
+            last = times.popleft()[1]
         return last

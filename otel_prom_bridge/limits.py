@@ -63,8 +63,13 @@ def sdk_limit(max_series: int) -> int:
 
 
 def sdk_limits(given: Mapping[type, int] | None, default: int) -> dict[type, int]:
-    """The SDK's limit per instrument class: what was given, or the default."""
-    return {**dict.fromkeys(INSTRUMENTS, default), **(given or {})}
+    """The SDK's limit per instrument class: the default, or more where our limit for it asks for more.
+
+    ``given`` are our limits. As the SDK's own they would fill first come, first served in every cycle: a
+    flood between two collections would take the places of the series that we know.
+    """
+    ours = given or {}
+    return {kind: max(default, sdk_limit(ours.get(kind, 0))) for kind in INSTRUMENTS}
 
 
 def stream_limit(given: Mapping[type, int] | None, max_series: int) -> Callable[[Stream], int]:
@@ -106,9 +111,10 @@ class Tenants:
         if not isinstance(self.limits, Mapping) or not self.limits:
             expected = "a mapping of tenants to whole numbers of at least 1"
             raise ConfigurationError("tenant.limits", self.limits, expected)
-        for tenant, limit in (*self.limits.items(), (self.other, self.other_limit)):
+        limits = {f"tenant.limits[{tenant!r}]": limit for tenant, limit in self.limits.items()}
+        for key, limit in (*limits.items(), ("tenant.other_limit", self.other_limit)):
             if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-                raise ConfigurationError(f"tenant.limits[{tenant!r}]", limit, "a whole number of at least 1")
+                raise ConfigurationError(key, limit, "a whole number of at least 1")
         object.__setattr__(self, "limits", {str(tenant): limit for tenant, limit in self.limits.items()})
 
     def known(self, value: str) -> str:
@@ -129,6 +135,11 @@ class Budget:
         self.limit = limit
         self.used = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Nothing more fits in."""
+        return self.used >= self.limit
+
 
 class Budgets:
     """The budgets of one store: of each family, of each tenant, and of the bridge."""
@@ -145,10 +156,20 @@ class Budgets:
         budget.limit = max(budget.limit, limit)
         return budget
 
-    def most(self, name: str) -> int:
-        """The series that a family may have, those past the limit (one, or one per tenant) included."""
+    def most(self, name: str, *, wanted: float, projections: int) -> int:
+        """The series that a family may have, if it has no more attribute sets than ``wanted``.
+
+        Those past a limit are included: one for each projection that feeds the family, and for each tenant.
+        """
+        limit = min(budget.limit for budget in (self._families[name], *self._bridge))
+        if wanted <= limit and self._tenants is None:
+            return int(wanted)
         tenants = 0 if self._tenants is None else len({*self._tenants.limits, self._tenants.other})
-        return int(self._families[name].limit) + 1 + tenants
+        return int(min(wanted, limit)) + projections * (1 + tenants)
+
+    def may_be_full(self, family: Budget) -> bool:
+        """Whether some new series of a family may not fit in."""
+        return self._tenants is not None or any(budget.is_full for budget in (family, *self._bridge))
 
     def of(self, family: Budget, tenant: str | None) -> tuple[Budget, ...]:
         """All budgets that a new series of a family must fit into."""

@@ -6,7 +6,8 @@ kept. What a new attribute set becomes is decided here once, and remembered by `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 from otel_prom_bridge.accumulators import (
     CountSeries,
@@ -18,11 +19,13 @@ from otel_prom_bridge.accumulators import (
     SumSeries,
     Target,
 )
-from otel_prom_bridge.attributes import Fold, Mapped
+from otel_prom_bridge.attributes import OVERFLOW_ATTRIBUTES, Fold, Mapped
 from otel_prom_bridge.catalog import Family
+from otel_prom_bridge.computations import Outcome
 from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.exemplars import Exemplars
 from otel_prom_bridge.families import Exemplar, Kind, MetricFamily
-from otel_prom_bridge.limits import Budgets
+from otel_prom_bridge.limits import Budget, Budgets
 from otel_prom_bridge.policy import Policy
 from otel_prom_bridge.translate import Attributes, Translation
 from otel_prom_bridge.translate.exemplars import exemplar
@@ -39,6 +42,8 @@ _VALUES: Mapping[Shape, type[Series]] = {
 
 OVERFLOW = Fold("", "max_series")  # the fold that is not a rule's
 
+_outcome = Outcome()
+
 
 class Projection:
     """The series that one view makes of one stream."""
@@ -48,6 +53,7 @@ class Projection:
         "_budget",
         "_budgets",
         "_findings",
+        "_full",
         "_new",
         "_translation",
         "_unit",
@@ -89,7 +95,8 @@ class Projection:
         except Exception:  # reported when the family is made; until then the points count under this name
             self.name = key.name
         self.bounds = view.buckets if isinstance(view.buckets, tuple) else None
-        self.exemplars = policy.exemplars_of(view)
+        # "Exemplars on gauges SHOULD be dropped": OpenMetrics 1.0 has no place for them.
+        self.exemplars = None if self.kind is Kind.GAUGE else policy.exemplars_of(view)
         self.exemplars_held = 0
         self.folds: dict[Fold, Folded] = {}
         self.family: Family | None = None
@@ -99,6 +106,7 @@ class Projection:
         self._findings = findings
         self._budget = budgets.family(self.name, policy.limit(key, view))
         self._budgets = budgets
+        self._full: set[Budget] = set()  # those that sent points to the overflow
 
     @property
     def additive(self) -> bool:
@@ -106,10 +114,24 @@ class Projection:
         return self.key.meaning.additive
 
     @property
-    def maximum(self) -> int:
-        """The largest number of series that it can have."""
+    def wanted(self) -> float:
+        """The number of attribute sets that there can be."""
         most = self._attributes.max_series
-        return int(self._budget.limit) + 1 if most is None else most
+        return math.inf if most is None else most
+
+    @property
+    def may_be_full(self) -> bool:
+        """Whether some new attribute set may find no place."""
+        return self._budgets.may_be_full(self._budget)
+
+    @property
+    def has_room_again(self) -> bool:
+        """Whether a budget that sent points to the overflow is not full any more."""
+        return any(not budget.is_full for budget in self._full)
+
+    def take_back(self) -> None:
+        """Forget which budgets sent points to the overflow: those sets ask again."""
+        self._full.clear()
 
     def _family_name(self) -> str:
         translation = self._translation
@@ -136,44 +158,69 @@ class Projection:
     def targets(self, point: SourcePoint) -> tuple[Target, ...] | None:
         """What takes the points of an attribute set: a series, and the counters of its folds.
 
-        None if the view does not want it.
+        None if the view does not want it, or its family cannot be shown.
         """
-        try:
-            mapped = self._attributes.apply(point.attributes or {})
-        except Exception as error:  # a fault of ours: no point is lost for it
-            self._findings.report(("view", self.name), "%s failed: %r", self.view.title, error)
-            return self._overflow(Mapped({}), point)
-        if mapped is None:
+        mapped = self._mapped(point)
+        if mapped is None or self.rejected:
             return None
         key = identity(mapped.attributes)
+        if key == _SDK_OVERFLOW:
+            return self._overflow(mapped, point, self._report_sdk_limit)
         series = self.series.get(key)
         if series is None:
             budgets = self._budgets.of(self._budget, mapped.tenant)
-            if any(budget.used >= budget.limit for budget in budgets):
-                return self._overflow(mapped, point)
+            full = [budget for budget in budgets if budget.used >= budget.limit]
+            if full:
+                self._full.update(full)
+                return self._overflow(mapped, point, self._report_limit)
             series = self.series[key] = self._new_series(mapped.attributes, point)
             series.budgets = budgets
             for budget in budgets:
                 budget.used += 1
-        return (series, *self._folded(mapped.folds))
+        return (series, *self._folded(mapped.folds)) if mapped.folds else (series,)
 
-    def _overflow(self, mapped: Mapped, point: SourcePoint) -> tuple[Target, ...]:
-        key = identity(mapped.overflow)
+    def known(self, point: SourcePoint) -> Series | None:
+        """The series of an attribute set, if it has one already."""
+        mapped = self._mapped(point)
+        return None if mapped is None else self.series.get(identity(mapped.attributes))
+
+    def _mapped(self, point: SourcePoint) -> Mapped | None:
+        try:
+            return self._attributes.apply(point.attributes or {})
+        except Exception as error:  # a fault of ours: no point is lost for it
+            self._findings.report(("view", self.name), "%s failed: %r", self.view.title, error)
+            return Mapped(OVERFLOW_ATTRIBUTES)
+
+    def _overflow(self, mapped: Mapped, point: SourcePoint, report: Callable[[], None]) -> tuple[Target, ...]:
+        # Of a flood every point comes here, so the usual case takes no detour.
+        attributes = mapped.overflow
+        key = _SDK_OVERFLOW if attributes is OVERFLOW_ATTRIBUTES else identity(attributes)
         series = self.series.get(key)
         if series is None:
-            self._findings.report(
-                ("overflow", self.name),
-                "metric %r is at a limit of its series (%s of %s of its own): points with further labels are"
-                ' shown as otel_metric_overflow="true"; reader.cardinality() says which labels make so many,'
-                " an ExportView can drop or bound them",
-                *(self.name, self._budget.used, self._budget.limit),
-            )
-            series = self.series[key] = self._new_series(mapped.overflow, point)
+            report()
+            series = self.series[key] = self._new_series(attributes, point)
             series.overflowed = True
         return (series, *self._folded((*mapped.folds, OVERFLOW)))
 
-    def _folded(self, folds: Sequence[Fold]) -> tuple[Folded, ...]:
-        return tuple(self.folds.setdefault(fold, Folded()) for fold in folds)
+    def _report_limit(self) -> None:
+        self._findings.report(
+            ("overflow", self.name),
+            "metric %r is at a limit of its series (%s of %s of its own): points with further labels are"
+            ' shown as otel_metric_overflow="true"; reader.cardinality() says which labels make so many,'
+            " an ExportView can drop or bound them",
+            *(self.name, self._budget.used, self._budget.limit),
+        )
+
+    def _report_sdk_limit(self) -> None:
+        self._findings.report(
+            ("overflow", self.name),
+            "metric %r had more attribute sets between two collections than the SDK may hold: points past"
+            ' that are shown as otel_metric_overflow="true"; sdk_max_series allows more',
+            self.name,
+        )
+
+    def _folded(self, folds: Sequence[Fold]) -> list[Folded]:
+        return [self.folds.get(fold) or self.folds.setdefault(fold, Folded()) for fold in folds]
 
     def _new_series(self, attributes: Mapping[str, object], point: SourcePoint) -> Series:
         series = self._new(self, dict(attributes))
@@ -181,9 +228,16 @@ class Projection:
             series.created = point.start_time_unix_nano / 1_000_000_000
         return series
 
-    def forget(self, last_seen: int) -> list[Series]:
-        """Drop the series that had their last point in this collection or before, and return them."""
-        gone = {key: series for key, series in self.series.items() if series.seen <= last_seen}
+    def forget(self, last_seen: int, *, overflow: bool = True) -> list[Series]:
+        """Drop the series that had their last point in this collection or before, and return them.
+
+        ``overflow``: also those that stand for what is past a limit.
+        """
+        gone = {
+            key: series
+            for key, series in self.series.items()
+            if series.seen <= last_seen and (overflow or not series.overflowed)
+        }
         for key, series in gone.items():
             del self.series[key]
             series.gone = True
@@ -197,27 +251,31 @@ class Projection:
         if self.exemplars is None:
             return []
         latest = max(item.time_unix_nano for item in point.exemplars) / 1e9
+        if latest < series.exemplars_from:
+            return []
+        result = self._exemplars(self.exemplars, point, series)
         if self.exemplars.interval:
-            if latest < series.exemplar_time + self.exemplars.interval:
-                return []
-            series.exemplar_time = latest
+            # Each one that is taken makes the series wait: of a histogram's many none is left out for one.
+            result = sorted(result, key=self.exemplars.order(latest))[-self.exemplars.at_once :]
+            series.exemplars_from = latest + self.exemplars.interval * len(result)
+        return result
+
+    def _exemplars(self, policy: Exemplars, point: SourcePoint, series: Series) -> list[Exemplar]:
         extra = self._attributes.exemplar_attributes(point.attributes or {}, overflowed=series.overflowed)
-        failed = self.exemplars.keep == "error" and _failed(point.attributes or {})
         result = []
         for source in point.exemplars:
-            left_out = self._attributes.exemplar_attributes(source.filtered_attributes or {}, overflowed=True)
-            item = exemplar(
-                source,
-                self.exemplars.chosen({**extra, **left_out}),
-                escape=self._translation.strategy.escapes,
-            )
-            result.append(item._replace(failed=True) if failed else item)
+            filtered = source.filtered_attributes or {}  # what an SDK View left out of the point
+            left_out = self._attributes.exemplar_attributes(filtered, overflowed=True)
+            shown = policy.chosen({**extra, **left_out})
+            item = exemplar(source, shown, escape=self._translation.strategy.escapes)
+            if policy.keep == "error" and _failed({**(point.attributes or {}), **filtered}):
+                item = item._replace(failed=True)
+            result.append(item)
         return result
 
 
 def _failed(attributes: Mapping[str, object]) -> bool:
-    status = label_value(attributes.get("http.response.status_code"))
-    return bool(attributes.get("error.type")) or (len(status) == 3 and status >= "500")
+    return _outcome(attributes) == _outcome.error
 
 
 def identity(attributes: Mapping[str, object]) -> str:
@@ -228,3 +286,6 @@ def identity(attributes: Mapping[str, object]) -> str:
         return repr(items)
     except Exception:  # an integer of too many digits, an object whose repr() fails
         return repr([(key, label_value(value)) for key, value in items])
+
+
+_SDK_OVERFLOW = identity(OVERFLOW_ATTRIBUTES)

@@ -128,19 +128,17 @@ class Store:
                 self._findings.report(
                     ("stream", key.name, type(error)), "metric %r could not be taken in: %r", key.name, error
                 )
-        if not straggles:
-            self._forget_unseen()
-        self._forget_expired()
+        self._forget_gone(straggles)
 
-    def _forget_unseen(self) -> None:
+    def _forget_gone(self, straggles: bool) -> None:
+        expired = self._expiry.expired(self._collection) if self._expiry is not None else 0
+        unseen = 0 if straggles else self._collection - 1
         for record in self._streams.values():
-            if not record.key.meaning.accumulates:
-                self._forget(record, self._collection - 1)
-
-    def _forget_expired(self) -> None:
-        last_seen = self._expiry.expired(self._collection) if self._expiry is not None else 0
-        for record in self._streams.values() if last_seen else ():
-            self._forget(record, last_seen)
+            last_seen = expired if record.key.meaning.accumulates else unseen
+            if last_seen:
+                self._forget(record, last_seen)
+        for record in self._streams.values():
+            record.take_back()
 
     def _straggles(self, time: int) -> bool:
         # Collections that the application starts in threads of its own may reach us in another order than
@@ -168,7 +166,8 @@ class Store:
         folded: Counter[tuple[str, str, str]] = Counter()
         projections = [item for record in list(self._streams.values()) for item in record.projections]
         for projection in projections:
-            series[projection.name] = len(projection.family.by_labels) if projection.family else 0
+            if projection.family is not None:
+                series[projection.name] = len(projection.family.by_labels)
             for fold, counter in list(projection.folds.items()):
                 if fold is OVERFLOW:
                     overflowed[projection.name] += counter.points
@@ -185,11 +184,15 @@ class Store:
 
     def maxima(self) -> dict[str, int]:
         """The largest number of series that each metric can have, by its rules and its limit."""
-        result: dict[str, int] = {}
-        projections = [item for record in list(self._streams.values()) for item in record.projections]
-        for projection in projections:
-            result[projection.name] = result.get(projection.name, 0) + projection.maximum
-        return {name: min(maximum, self._budgets.most(name)) for name, maximum in result.items()}
+        wanted: dict[str, list[float]] = {}
+        for record in list(self._streams.values()):
+            for item in record.projections:
+                if not item.rejected:
+                    wanted.setdefault(item.name, []).append(item.wanted)
+        return {
+            name: self._budgets.most(name, wanted=sum(found), projections=len(found))
+            for name, found in wanted.items()
+        }
 
     def _show_changed(self) -> None:
         changed, self._changed = self._changed, []
@@ -264,6 +267,8 @@ class Store:
                     changed.append(series)
 
     def _replace(self, record: StreamRecord, points: Sequence[SourcePoint]) -> None:
+        if record.may_be_full:
+            self._make_room(record, points)
         # Several attribute sets may have become one series: what it shows is all of them together.
         groups: dict[Target, list[SourcePoint]] = {}
         for point in points:
@@ -282,8 +287,19 @@ class Store:
                     series.changed = True
                     self._changed.append(series)
 
-    def _forget(self, record: StreamRecord, last_seen: int) -> None:
-        for series in record.forget(last_seen):
+    def _make_room(self, record: StreamRecord, points: Sequence[SourcePoint]) -> None:
+        # What is gone gives its place to what is new in the same collection.
+        for point in points:
+            for series in record.known(point):
+                series.seen = self._collection
+        self._forget(record, self._collection - 1, overflow=False)
+        record.take_back()
+
+    def _forget(self, record: StreamRecord, last_seen: int, *, overflow: bool = True) -> None:
+        gone = record.forget(last_seen, overflow=overflow)
+        if any(series.changed for series in gone):  # nobody may ever scrape
+            self._changed = [item for item in self._changed if not (isinstance(item, Series) and item.gone)]
+        for series in gone:
             if series.slot is not None:
                 series.slot.family.remove(series, series.slot)
                 series.slot = None
@@ -298,7 +314,7 @@ class Store:
                 projection.family = self._catalog.family(projection.empty_family())
             labels = self._translation.labels(projection.kind, series.attributes, projection.common)
         except ConflictError as error:
-            projection.rejected = True
+            self._streams[projection.key].reject(projection)
             self._report_rejected(projection, error)
             return None
         except Exception as error:  # a fault of ours: this series waits

@@ -7,7 +7,9 @@ remembered, up to a bound: an attribute that no label shows may have a new value
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from otel_prom_bridge.accumulators import Series, Target
 from otel_prom_bridge.projections import Projection
@@ -40,13 +42,19 @@ class StreamRecord:
 
     def find(self, point: SourcePoint) -> Sequence[Target]:
         """What takes a point of this attribute set."""
-        attributes = point.attributes
+        targets = self._remembered(point)
+        return self.resolve(point) if targets is None else targets
+
+    def _remembered(self, point: SourcePoint) -> Sequence[Target] | None:
+        attributes: Any = point.attributes
         try:
-            values = attributes.values()  # type: ignore[union-attr]
-            targets = self.by_texts.get((*attributes, *values))  # type: ignore[misc]
-            return self.by_items[(*attributes, *values, *map(type, values))] if targets is None else targets  # type: ignore[misc]
-        except (KeyError, TypeError, AttributeError):  # new, not hashable, or no attributes at all
-            return self.resolve(point)
+            values = attributes.values()
+            targets = self.by_texts.get((*attributes, *values))
+            if targets is None:
+                targets = self.by_items.get((*attributes, *values, *map(type, values)))
+            return targets
+        except (TypeError, AttributeError):  # not hashable, or no attributes at all
+            return None
 
     def resolve(self, point: SourcePoint) -> Sequence[Target]:
         """The same for an attribute set that is not remembered."""
@@ -76,14 +84,53 @@ class StreamRecord:
                     targets += found
         return tuple(targets)
 
-    def forget(self, last_seen: int) -> list[Series]:
-        """Drop the series that had their last point in this collection or before, and return them."""
-        gone = [series for projection in self.projections for series in projection.forget(last_seen)]
+    @property
+    def may_be_full(self) -> bool:
+        """Whether some new attribute set may find no place."""
+        return any(projection.may_be_full for projection in self.projections)
+
+    def known(self, point: SourcePoint) -> list[Series]:
+        """The series that a point of this attribute set has already, not counting the overflow."""
+        found: Iterable[Target | None] | None = self._remembered(point)
+        if found is None:
+            found = (projection.known(point) for projection in self.projections)
+        return [series for series in found if isinstance(series, Series) and not series.overflowed]
+
+    def forget(self, last_seen: int, *, overflow: bool = True) -> list[Series]:
+        """Drop the series that had their last point in this collection or before, and return them.
+
+        ``overflow``: also those that stand for what is past a limit.
+        """
+        gone = [
+            series
+            for projection in self.projections
+            for series in projection.forget(last_seen, overflow=overflow)
+        ]
         if gone:
-            self.by_items = {key: found for key, found in self.by_items.items() if not _is_gone(found)}
-            self.by_texts = {key: found for key, found in self.by_texts.items() if not _is_gone(found)}
+            self._forget_sets(_is_gone)
         return gone
+
+    def reject(self, projection: Projection) -> None:
+        """Keep no series for what cannot be shown; their places are free for what can."""
+        projection.rejected = True
+        if projection.forget(sys.maxsize):
+            self._forget_sets(_is_gone)
+
+    def take_back(self) -> None:
+        """Where a limit has room again, let what is past it ask for a place when it comes next."""
+        if any(projection.has_room_again for projection in self.projections):
+            self._forget_sets(_is_overflow)
+            for projection in self.projections:
+                projection.take_back()
+
+    def _forget_sets(self, condition: Callable[[Sequence[Target]], bool]) -> None:
+        self.by_items = {key: found for key, found in self.by_items.items() if not condition(found)}
+        self.by_texts = {key: found for key, found in self.by_texts.items() if not condition(found)}
 
 
 def _is_gone(targets: Sequence[Target]) -> bool:
     return any(isinstance(target, Series) and target.gone for target in targets)
+
+
+def _is_overflow(targets: Sequence[Target]) -> bool:
+    return any(isinstance(target, Series) and target.overflowed for target in targets)

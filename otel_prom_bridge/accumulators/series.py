@@ -59,14 +59,14 @@ class Folded(Target):
 class Series(Target):
     """What the store asks of a series, whatever its points look like."""
 
-    __slots__ = ("attributes", "budgets", "created", "exemplar_time", "gone", "overflowed", "projection")
+    __slots__ = ("attributes", "budgets", "created", "exemplars_from", "gone", "overflowed", "projection")
 
     def __init__(self, projection: Any, attributes: Mapping[str, object]) -> None:
         super().__init__()
         self.projection = projection  # what this series belongs to
         self.attributes = attributes
         self.created: float | None = None  # seconds since the epoch
-        self.exemplar_time = 0.0  # when it last took an exemplar, in seconds since the epoch
+        self.exemplars_from = 0.0  # when it may take an exemplar, in seconds since the epoch
         self.budgets: tuple[Budget, ...] = ()  # what it counts against
         self.overflowed = False  # it stands for what is past a limit
         self.gone = False  # it is not shown any more
