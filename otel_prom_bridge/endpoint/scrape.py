@@ -72,6 +72,8 @@ class Request:
     """A request without a body. Header names are in lower case.
 
     ``mount`` is the part of the URL's path that a framework took off before it called us, ``path`` the rest.
+    ``peer`` is the IP address of the other end of the connection; None where there is none (a Unix socket) or
+    nobody says. ``secure``: it came over TLS.
     """
 
     method: str = "GET"
@@ -79,6 +81,8 @@ class Request:
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     mount: str = ""
+    peer: str | None = None
+    secure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
