@@ -73,7 +73,7 @@ class Request:
 
     ``mount`` is the part of the URL's path that a framework took off before it called us, ``path`` the rest.
     ``peer`` is the IP address of the other end of the connection; None where there is none (a Unix socket) or
-    nobody says. ``secure``: it came over TLS.
+    nobody says. ``secure``: it came over TLS. ``authenticated``: guards verified its credentials.
     """
 
     method: str = "GET"
@@ -83,6 +83,7 @@ class Request:
     mount: str = ""
     peer: str | None = None
     secure: bool = False
+    authenticated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
