@@ -29,6 +29,8 @@ from otel_prom_bridge.translate.points import Meaning, Shape, Stream
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#cardinality-limits
 DEFAULT_MAX_SERIES = 2000
 
+_TIMES = 10  # the SDK's limit, by ours
+
 INSTRUMENTS: tuple[type, ...] = (
     Counter,
     UpDownCounter,
@@ -59,7 +61,7 @@ def instruments_of(meaning: Meaning) -> tuple[type, ...]:
 
 def sdk_limit(max_series: int) -> int:
     """The SDK's limit where ours is ``max_series``: the larger of 20,000 and ten times that."""
-    return max(20_000, 10 * max_series)
+    return max(20_000, _TIMES * max_series)
 
 
 def sdk_limits(given: Mapping[type, int] | None, default: int) -> dict[type, int]:
@@ -69,7 +71,7 @@ def sdk_limits(given: Mapping[type, int] | None, default: int) -> dict[type, int
     flood between two collections would take the places of the series that we know.
     """
     ours = given or {}
-    return {kind: max(default, sdk_limit(ours.get(kind, 0))) for kind in INSTRUMENTS}
+    return {kind: max(default, _TIMES * ours.get(kind, 0)) for kind in INSTRUMENTS}
 
 
 def stream_limit(given: Mapping[type, int] | None, max_series: int) -> Callable[[Stream], int]:
@@ -156,16 +158,16 @@ class Budgets:
         budget.limit = max(budget.limit, limit)
         return budget
 
-    def most(self, name: str, *, wanted: float, projections: int) -> int:
+    def most(self, name: str, *, wanted: float, scopes: int) -> int:
         """The series that a family may have, if it has no more attribute sets than ``wanted``.
 
-        Those past a limit are included: one for each projection that feeds the family, and for each tenant.
+        Those past a limit are included: for each scope that has labels of its own one, and one per tenant.
         """
         limit = min(budget.limit for budget in (self._families[name], *self._bridge))
         if wanted <= limit and self._tenants is None:
             return int(wanted)
         tenants = 0 if self._tenants is None else len({*self._tenants.limits, self._tenants.other})
-        return int(min(wanted, limit)) + projections * (1 + tenants)
+        return int(min(wanted, limit)) + scopes * (1 + tenants)
 
     def may_be_full(self, family: Budget) -> bool:
         """Whether some new series of a family may not fit in."""

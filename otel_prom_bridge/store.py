@@ -159,6 +159,11 @@ class Store:
             self._shown = self._target + self._catalog.freeze()
             return self._shown
 
+    @property
+    def is_entered(self) -> bool:
+        """This very thread is at work in the store, and has come back to us: it must not wait for itself."""
+        return self._owner == threading.get_ident()
+
     def state(self) -> State:
         """How many series each metric shows, and what was folded so far."""
         series: Counter[str] = Counter()
@@ -184,15 +189,17 @@ class Store:
 
     def maxima(self) -> dict[str, int]:
         """The largest number of series that each metric can have, by its rules and its limit."""
-        wanted: dict[str, list[float]] = {}
+        feeding: dict[str, list[Projection]] = {}
         for record in list(self._streams.values()):
             for item in record.projections:
                 if not item.rejected:
-                    wanted.setdefault(item.name, []).append(item.wanted)
-        return {
-            name: self._budgets.most(name, wanted=sum(found), projections=len(found))
-            for name, found in wanted.items()
-        }
+                    feeding.setdefault(item.name, []).append(item)
+        result = {}
+        for name, projections in feeding.items():
+            wanted = sum(item.wanted for item in projections)
+            scopes = len({item.common for item in projections})
+            result[name] = self._budgets.most(name, wanted=wanted, scopes=scopes)
+        return result
 
     def _show_changed(self) -> None:
         changed, self._changed = self._changed, []
