@@ -48,11 +48,9 @@ class Exemplars:
     def __post_init__(self) -> None:
         if self.keep not in _KEEP:
             raise ConfigurationError("exemplars.keep", self.keep, f"one of {', '.join(map(repr, _KEEP))}")
-        for key, value in (("hold", self.hold), ("per_minute", self.per_minute)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-                raise ConfigurationError(f"exemplars.{key}", value, "a number above zero")
-            if value is not None and not value > 0:
-                raise ConfigurationError(f"exemplars.{key}", value, "a number above zero")
+        _check_positive("exemplars.hold", self.hold)
+        if self.per_minute is not None:
+            _check_positive("exemplars.per_minute", self.per_minute)
         if self.labels is not None:
             try:
                 glob(self.labels)
@@ -86,6 +84,12 @@ class Exemplars:
         if self.keep == "error":
             return lambda item: (_fresh(item, held_since) and item.failed, item.timestamp or 0)
         return time
+
+
+def _check_positive(key: str, value: object) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (is_number and value > 0):  # type: ignore[operator]
+        raise ConfigurationError(key, value, "a number above zero")
 
 
 _expression = cache(glob)  # as many as there are policies

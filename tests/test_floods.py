@@ -1,8 +1,8 @@
 """Floods of attribute sets: old series stay, totals are exact, memory is bounded.
 
 Memory is counted in blocks (``sys.getallocatedblocks``): every object of Python's is at least one. That is
-exact, which resident memory is not, and counting costs nothing. A remembered attribute set is some ten blocks,
-a series with its labels and its point some thirty.
+exact, which resident memory is not, and counting costs nothing. A remembered attribute set is some ten
+blocks, a series with its labels and its point some thirty.
 """
 
 from __future__ import annotations
