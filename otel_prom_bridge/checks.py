@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from prometheus_client import CollectorRegistry
+
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.limits import INSTRUMENTS
 from otel_prom_bridge.patterns import Filter, filter_of
@@ -100,6 +102,15 @@ def _whole(lowest: int, highest: float = math.inf) -> Callable[[object], int]:
             raise TypeError
         if not lowest <= value <= highest:
             raise ValueError
+        return value
+
+    return check
+
+
+def _of(kind: Any) -> Callable[[object], Any]:
+    def check(value: object) -> Any:
+        if not isinstance(value, kind):
+            raise TypeError
         return value
 
     return check
@@ -192,6 +203,11 @@ PATH = Check(allowed="the path of a file", check=_path, read=str)
 HOST = Check(allowed="a host name or an IP address", check=_host, read=str)
 PORT = Check(allowed="a whole number from 0 to 65535", check=_whole(0, 65535), read=_read_whole)
 POSITIVE = Check(allowed="a whole number of at least 1", check=_whole(1), read=_read_whole)
+INTERVAL = Check(
+    allowed="a number of seconds, 0 for never",
+    check=lambda value: 0.0 if value == 0 and not isinstance(value, bool) else _seconds(value),
+    read=float,
+)
 SECONDS = Check(allowed="a number of seconds above zero", check=_seconds, read=float)
 BOOLEAN = Check(
     allowed="true or false",
@@ -225,4 +241,11 @@ PATTERNS = Check(
     example="service.*,!service.instance.id",
     check=_patterns,
     read=_read_patterns,
+)
+# What only Python can give.
+FUNCTION = Check(
+    allowed="a function from an attribute's key to True or False, or None", check=_of(Callable), read=str
+)
+CLIENT_REGISTRY = Check(
+    allowed="a prometheus_client CollectorRegistry, or None", check=_of(CollectorRegistry), read=str
 )

@@ -1,67 +1,109 @@
 """One collection at a time, and what it says of itself.
 
-A collection is the only place where the bridge runs callbacks of the application, so whatever can go wrong in
-one is dealt with here: it may raise, take long, or scrape its own process.
+A collection is where the bridge runs callbacks of the application, so whatever can go wrong in one is dealt
+with here: it may raise, take long, never return, or scrape its own process. Whoever asks for a collection
+while one runs shares it (``coalescing.py``); when nobody asks for a while, one runs on its own
+(``background.py``).
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from asyncio.exceptions import CancelledError
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from otel_prom_bridge.background import background
 from otel_prom_bridge.callbacks import CallbackFailures
+from otel_prom_bridge.coalescing import Coalesced
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.self_metrics import SelfMetrics
 
 
 class Collections:
-    """Runs the collections of one reader."""
+    """Runs the collections of one reader.
 
-    def __init__(self, *, findings: Findings, self_metrics: SelfMetrics) -> None:
+    ``collect`` collects once, if ``is_ready`` says that it may, in the thread that asks. ``interval``: after
+    how many seconds a collection runs on its own; None for never.
+    """
+
+    def __init__(
+        self,
+        collect: Callable[[], None],
+        *,
+        is_ready: Callable[[], bool],
+        interval: float | None,
+        findings: Findings,
+        self_metrics: SelfMetrics,
+    ) -> None:
+        self._collect = collect
+        self._is_ready = is_ready
         self._findings = findings
         self._self_metrics = self_metrics
         self._failures = CallbackFailures(self_metrics.callback_failed) if self_metrics.enabled else None
-        self._running = threading.Lock()
-        self._thread: int | None = None
         self._apply_seconds = 0.0
+        self._succeeded: bool | None = None
+        self._task = Coalesced(self._run, name="otel-prom-bridge-collection")
+        self._interval = interval
+        self._started = time.monotonic()
+        if interval is not None:
+            background.add(self)
 
-    def run(self, collect: Callable[[], None], timeout_millis: float) -> bool:
-        """Collect once; False if that failed or another collection did not end in time."""
-        # A callback that scrapes its own process would wait for itself, in our lock and in the SDK's.
-        if self._thread == threading.get_ident():
+    @property
+    def is_healthy(self) -> bool:
+        """The last collection succeeded, and none is going on that somebody waited for in vain."""
+        return self._succeeded is True and not self._task.is_late
+
+    @property
+    def due(self) -> float:
+        """When a collection is to run on its own, by ``time.monotonic()``."""
+        return self._started + (self._interval or 0)
+
+    def start(self) -> None:
+        """See that a collection is going on, if there is a provider to collect from."""
+        self._started = time.monotonic()
+        if self._is_ready():
+            self._task.start()
+
+    def run(self, seconds: float, *, fresh: bool = False) -> bool:
+        """Collect, or share the collection that is going on; False if that failed or did not end in time.
+
+        ``fresh``: share none that began before this call. A callback that scrapes its own process gets False
+        at once.
+        """
+        if not self._is_ready():
             return False
-        if not self._running.acquire(timeout=min(timeout_millis / 1000, threading.TIMEOUT_MAX)):
+        done = self._task.wait(seconds, fresh=fresh)
+        if self._task.is_late:
             self._findings.report(
-                "busy", "a collection has not ended for %s ms, showing known values", timeout_millis
+                "late",
+                "a collection has not ended for %s s, showing known values: is a callback stuck?",
+                seconds,
             )
-            return False
+        return done
+
+    def _run(self) -> bool:
+        self._started = time.monotonic()
         start, failure = time.perf_counter(), ""
+        self._apply_seconds = 0.0
         try:
-            self._thread = threading.get_ident()
-            self._apply_seconds = 0.0
-            self._watched(collect)
-        except (Exception, CancelledError) as error:
+            self._watched()
+        except BaseException as error:  # this thread is ours: not even SystemExit is meant for it
             # Nothing is lost: the SDK hands its deltas over last, after whatever can fail.
             self._findings.report(
                 ("collect", type(error)), "a collection failed, showing known values: %r", error
             )
             failure = type(error).__qualname__
-        finally:
-            seconds = time.perf_counter() - start - self._apply_seconds
-            self._self_metrics.observe("collect", seconds, error=failure)
-            self._thread = None
-            self._running.release()
+        seconds = time.perf_counter() - start - self._apply_seconds
+        self._self_metrics.observe("collect", seconds, error=failure)
+        self._succeeded = not failure
         return not failure
 
-    def _watched(self, collect: Callable[[], None]) -> None:
+    def _watched(self) -> None:
         if self._failures is None:
-            collect()
+            self._collect()
         else:
             with self._failures.collecting():
-                collect()
+                self._collect()
 
     @contextmanager
     def applying(self) -> Iterator[None]:
@@ -82,6 +124,7 @@ class Collections:
             self._self_metrics.observe("apply", self._apply_seconds + time.perf_counter() - start)
 
     def close(self) -> None:
-        """Watch callbacks no longer."""
+        """Collect no more, and watch no callbacks."""
+        background.discard(self)
         if self._failures is not None:
             self._failures.close()

@@ -21,6 +21,7 @@ from otel_prom_bridge.checks import (
     BOOLEAN,
     BOUNDS,
     HOST,
+    INTERVAL,
     LIMITS,
     PATH,
     PATTERNS,
@@ -34,6 +35,7 @@ from otel_prom_bridge.checks import (
 from otel_prom_bridge.endpoint.server import DEFAULT_ADDRESS, DEFAULT_PORT
 from otel_prom_bridge.exemplars import Exemplars
 from otel_prom_bridge.limits import DEFAULT_MAX_SERIES, Tenants
+from otel_prom_bridge.reader import DEFAULT_COLLECT_INTERVAL, DEFAULT_SCRAPE_TIMEOUT
 from otel_prom_bridge.schema import EXEMPLARS, TENANTS, VIEWS
 from otel_prom_bridge.translate import TranslationStrategy
 from otel_prom_bridge.views import ExportView
@@ -197,6 +199,20 @@ READER_OPTIONS = (
         meaning="how long a series lives that nobody touches",
     ),
     Option(
+        key="scrape_timeout",
+        variable=_ours("scrape_timeout"),
+        check=SECONDS,
+        default=DEFAULT_SCRAPE_TIMEOUT,
+        meaning="how long a scrape waits for callbacks and collectors",
+    ),
+    Option(
+        key="collect_interval",
+        variable=_ours("collect_interval"),
+        check=INTERVAL,
+        default=DEFAULT_COLLECT_INTERVAL,
+        meaning="after how long without a scrape a collection runs on its own; 0 for never",
+    ),
+    Option(
         key="sdk_max_series",
         variable=_ours("sdk_max_series"),
         check=POSITIVE,
@@ -244,6 +260,8 @@ class ReaderOptions(TypedDict, total=False):
     id_labels: bool | None
     exemplars: Exemplars | Mapping[str, Any] | bool | None
     expire_after: float | None
+    scrape_timeout: float | None
+    collect_interval: float | None
     sdk_max_series: int | None
     created_timestamps: bool | None
     exponential_histogram_bounds: Sequence[float] | None

@@ -8,7 +8,8 @@ into the store, so a delta is applied exactly once, and a flush without a scrape
 from __future__ import annotations
 
 import contextlib
-import threading
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -25,19 +26,31 @@ from opentelemetry.semconv._incubating.attributes.otel_attributes import OtelCom
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from otel_prom_bridge.cardinality import CardinalityReport, of_family
-from otel_prom_bridge.checks import BOOLEAN, BOUNDS, LIMITS, POSITIVE, SECONDS, STRATEGY, STRING
+from otel_prom_bridge.checks import (
+    BOOLEAN,
+    BOUNDS,
+    CLIENT_REGISTRY,
+    FUNCTION,
+    INTERVAL,
+    LIMITS,
+    POSITIVE,
+    SECONDS,
+    STRATEGY,
+    STRING,
+)
 from otel_prom_bridge.collection import Collections
 from otel_prom_bridge.collector import BridgeCollector
 from otel_prom_bridge.diagnostics import Conflict, Findings
-from otel_prom_bridge.errors import ConfigurationError, TranslationError
+from otel_prom_bridge.errors import TranslationError
 from otel_prom_bridge.exemplars import Exemplars
 from otel_prom_bridge.exposition import Exposer, Exposition, Options
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.limits import DEFAULT_MAX_SERIES, INSTRUMENTS, Tenants, sdk_limits
 from otel_prom_bridge.policy import Policy
-from otel_prom_bridge.registry import registry_families
+from otel_prom_bridge.registry import OtherCollectors
 from otel_prom_bridge.schema import EXEMPLARS, TENANTS, VIEWS
 from otel_prom_bridge.self_metrics import SelfMetrics
+from otel_prom_bridge.shutdown import Shutdown
 from otel_prom_bridge.store import Store
 from otel_prom_bridge.translate import Translation, TranslationStrategy
 from otel_prom_bridge.translate.points import SourcePoint, Stream, read_metric
@@ -54,9 +67,12 @@ _TEMPORALITY: dict[type, AggregationTemporality] = {
     Histogram: AggregationTemporality.DELTA,
 }
 
-# How long a scrape waits for one that is collecting, and how long the SDK may take between callbacks: half of
-# what Prometheus waits for us by default.
-_PATIENCE_MILLIS = 5_000
+# How long a scrape waits for callbacks: half of what Prometheus waits for us by default.
+DEFAULT_SCRAPE_TIMEOUT = 5.0
+DEFAULT_COLLECT_INTERVAL = 10.0
+# When the SDK gives a collection up between two callbacks. No scrape waits that long, but the next one has
+# what was collected meanwhile.
+_CALLBACKS_MILLIS = 60_000
 
 
 class PrometheusMetricReader(MetricReader):
@@ -91,6 +107,10 @@ class PrometheusMetricReader(MetricReader):
         expire_after: seconds after which a series that nobody touches disappears; it comes back as a new one.
             None for never. Of counters, up-down counters and histograms; asynchronous instruments say
             themselves what there is.
+        scrape_timeout: seconds that a scrape waits for callbacks and collectors; what has not answered then
+            shows what it said last.
+        collect_interval: seconds after which a collection runs on its own if nobody scrapes, so that each is
+            short; 0 for never.
         self_metrics: show what the bridge does (``otel_prom_bridge_*`` and two ``otel_sdk_*`` metrics).
         sdk_max_series: the number of attribute sets that the SDK may hold per instrument between two
             collections. What is more cannot be told apart any more. None for the larger of 20,000 and ten
@@ -121,6 +141,8 @@ class PrometheusMetricReader(MetricReader):
         id_labels: bool = False,
         exemplars: Exemplars | bool = True,
         expire_after: float | None = None,
+        scrape_timeout: float = DEFAULT_SCRAPE_TIMEOUT,
+        collect_interval: float = DEFAULT_COLLECT_INTERVAL,
         self_metrics: bool = True,
         sdk_max_series: int | None = None,
         created_timestamps: bool = False,
@@ -146,9 +168,11 @@ class PrometheusMetricReader(MetricReader):
             strategy=STRATEGY.value("translation_strategy", translation_strategy),
             prefix=STRING.value("prefix", prefix),
             scope_info_enabled=BOOLEAN.value("scope_info_enabled", scope_info_enabled),
-            resource_attribute_filter=resource_attribute_filter,
+            resource_attribute_filter=FUNCTION.optional(
+                "resource_attribute_filter", resource_attribute_filter
+            ),
         )
-        _check_objects(resource_attribute_filter, registry)
+        registry = CLIENT_REGISTRY.optional("registry", registry)
         super().__init__(
             preferred_temporality=_TEMPORALITY,
             cardinality_limits=sdk_limits(limits, sdk_limit),
@@ -158,7 +182,14 @@ class PrometheusMetricReader(MetricReader):
         self._self_metrics = SelfMetrics(
             findings=self._findings, enabled=BOOLEAN.value("self_metrics", self_metrics)
         )
-        self._collections = Collections(findings=self._findings, self_metrics=self._self_metrics)
+        self._scrape_timeout = SECONDS.value("scrape_timeout", scrape_timeout)
+        self._collections = Collections(
+            self._collect_once,
+            is_ready=lambda: self.is_ready and not self._store.is_entered,
+            interval=INTERVAL.value("collect_interval", collect_interval) or None,
+            findings=self._findings,
+            self_metrics=self._self_metrics,
+        )
         self._store = Store(
             translation=translation,
             policy=self._policy,
@@ -167,15 +198,18 @@ class PrometheusMetricReader(MetricReader):
         )
         self._exposer = Exposer(findings=self._findings, options=options)
         self._received = False
-        self._closing = threading.Lock()
-        self._is_shut_down = False
-        self._shutdown_hooks: list[Callable[[], None]] = []
-        self._registry = registry
+        self._shutdown = Shutdown()
+        self._shutdown.add(self._collections.close)
         self._collector = BridgeCollector(
             collect=self.families, describe=self._store.families, options=options
         )
+        self._others: OtherCollectors | None = None
         if registry is not None:
             registry.register(self._collector)
+            self._shutdown.add(partial(_unregister, registry, self._collector))
+            self._others = OtherCollectors(
+                registry, findings=self._findings, failed=self._self_metrics.collector_failed
+            )
 
     @property
     def policy(self) -> Policy:
@@ -185,33 +219,33 @@ class PrometheusMetricReader(MetricReader):
     @property
     def is_ready(self) -> bool:
         """A provider uses this reader, and it was not shut down."""
-        return self._collect is not None and not self._is_shut_down
+        return self._collect is not None and not self.is_shut_down
 
     @property
     def is_shut_down(self) -> bool:
         """:meth:`shutdown` was called."""
-        return self._is_shut_down
+        return self._shutdown.has_begun
 
-    def expose(self, accept: str | None = None, *, names: Iterable[str] = ()) -> Exposition:
+    def expose(
+        self, accept: str | None = None, *, names: Iterable[str] = (), timeout: float | None = None
+    ) -> Exposition:
         """Collect, and return what a scrape with this Accept header is answered with.
 
         Args:
             accept: an Accept header; without one the answer is Prometheus text 0.0.4.
             names: only the families that these names mention (as a family or as one of its samples).
+            timeout: how many seconds to wait for callbacks and collectors, if less than ``scrape_timeout``.
 
         Beside the metrics of the provider there are those of the registry's other collectors. After
         :meth:`shutdown` and before a provider uses this reader, nothing is collected and the last known
         state is shown. Never raises because of a metric, a callback or a collector: what failed is logged
-        once and left out.
+        once and left out, and what does not answer in time shows what it said last.
         """
-        families = list(self._self_metrics.beside(self.families(), self._store.state()))
-        if self._registry is not None and not self._is_shut_down:
-            families += registry_families(
-                self._registry,
-                ours=families,
-                findings=self._findings,
-                failed=self._self_metrics.collector_failed,
-            )
+        deadline = time.monotonic() + min(self._scrape_timeout, math.inf if timeout is None else timeout)
+        shown = self._families(deadline - time.monotonic())
+        families = list(self._self_metrics.beside(shown, self._store.state()))
+        if self._others is not None and not self.is_shut_down:
+            families += self._others.families(ours=families, seconds=deadline - time.monotonic())
         with self._self_metrics.phase("encode"):
             result = self._exposer.expose(families, accept=accept, names=names)
         self._self_metrics.size(result.content_type, len(result.body))
@@ -222,7 +256,10 @@ class PrometheusMetricReader(MetricReader):
 
         This is also what the registry's collector gives: several readers may share a registry.
         """
-        self._collect_into_store(_PATIENCE_MILLIS)
+        return self._families(self._scrape_timeout)
+
+    def _families(self, seconds: float) -> tuple[MetricFamily, ...]:
+        self._collections.run(seconds)
         with self._collections.showing():
             return self._store.families()
 
@@ -232,7 +269,7 @@ class PrometheusMetricReader(MetricReader):
         ``str()`` of it is a table, the biggest metric first. The maximum of a metric follows from the rules
         of its views and its limit.
         """
-        self._collect_into_store(_PATIENCE_MILLIS)
+        self._collections.run(self._scrape_timeout)
         families, state, maxima = self._store.families(), self._store.state(), self._store.maxima()
         return CardinalityReport.of(
             of_family(
@@ -240,6 +277,11 @@ class PrometheusMetricReader(MetricReader):
             )
             for family in families
         )
+
+    @property
+    def is_healthy(self) -> bool:
+        """The last collection succeeded, and none is going on that a scrape waited for in vain."""
+        return self._collections.is_healthy
 
     @property
     def observer(self) -> SelfMetrics:
@@ -256,37 +298,17 @@ class PrometheusMetricReader(MetricReader):
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Collect now, so that nothing recorded so far waits in the SDK. Exposes nothing.
 
-        ``timeout_millis`` bounds the wait for a collection that runs already, and is what the SDK checks
-        between callbacks; a callback that hangs it cannot break off. False if nothing was collected.
+        ``timeout_millis`` bounds the wait; the collection goes on. False if it did not succeed in time.
         """
-        return self._collect_into_store(timeout_millis)
+        return self._collections.run(timeout_millis / 1000, fresh=True)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Leave the registry and close what serves this reader. A second call does nothing."""
-        with self._closing:
-            if self._is_shut_down:
-                return
-            self._is_shut_down = True
-            hooks, self._shutdown_hooks = self._shutdown_hooks, []
-        if self._registry is not None:
-            with contextlib.suppress(KeyError):  # the application did it already
-                self._registry.unregister(self._collector)
-        self._collections.close()
-        for hook in hooks:
-            hook()
+        self._shutdown.begin()
 
     def on_shutdown(self, hook: Callable[[], None]) -> Callable[[], None]:
         """Call ``hook`` when this reader shuts down, at once if it has; the result takes that back."""
-        with self._closing:
-            if not self._is_shut_down:
-                self._shutdown_hooks.append(hook)
-                return partial(self._forget_hook, hook)
-        hook()
-        return partial(self._forget_hook, hook)
-
-    def _forget_hook(self, hook: Callable[[], None]) -> None:
-        with self._closing, contextlib.suppress(ValueError):
-            self._shutdown_hooks.remove(hook)
+        return self._shutdown.add(hook)
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
@@ -309,21 +331,13 @@ class PrometheusMetricReader(MetricReader):
                         ("read", metric.name), "metric %r cannot be read: %r", metric.name, error
                     )
 
-    def _collect_into_store(self, timeout_millis: float) -> bool:
-        """Collect once; False if that failed, in which case the store keeps what it has."""
-
-        def collect() -> None:
-            self._received = False
-            self.collect(timeout_millis=timeout_millis)
-            if not self._received:  # the SDK stays silent when no instrument has a point
-                self._store.apply(())
-
-        return self.is_ready and self._collections.run(collect, timeout_millis)
+    def _collect_once(self) -> None:
+        self._received = False
+        self.collect(timeout_millis=_CALLBACKS_MILLIS)
+        if not self._received:  # the SDK stays silent when no instrument has a point
+            self._store.apply(())
 
 
-def _check_objects(resource_attribute_filter: object, registry: object) -> None:
-    if not (resource_attribute_filter is None or callable(resource_attribute_filter)):
-        expected = "a function from an attribute's key to True or False, or None"
-        raise ConfigurationError("resource_attribute_filter", resource_attribute_filter, expected)
-    if not (registry is None or isinstance(registry, CollectorRegistry)):
-        raise ConfigurationError("registry", registry, "a prometheus_client CollectorRegistry, or None")
+def _unregister(registry: CollectorRegistry, collector: BridgeCollector) -> None:
+    with contextlib.suppress(KeyError):  # the application did it already
+        registry.unregister(collector)

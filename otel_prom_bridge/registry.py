@@ -1,60 +1,125 @@
 """What the other collectors of a ``prometheus_client`` registry yield, as families.
 
 Process, platform and GC metrics and the application's own ``prometheus_client`` metrics appear beside ours
-on one endpoint, so moving to the bridge takes nothing away. Their flat samples are put together to typed
-points here, so that every format can write them. Timestamps of samples and ``_created`` are left out, as
-they are for our own.
+on one endpoint, so moving to the bridge takes nothing away. Collectors are the application's code, too: one
+that raises is left out, and one that hangs shows what it said last, while the others are asked as usual.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Iterable
 
-from prometheus_client import CollectorRegistry, Metric
+from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
-from prometheus_client.samples import Exemplar as ClientExemplar
-from prometheus_client.samples import Sample
 
+from otel_prom_bridge.client_metrics import families
+from otel_prom_bridge.coalescing import Coalesced
 from otel_prom_bridge.collector import BridgeCollector
 from otel_prom_bridge.diagnostics import Conflict, Findings
-from otel_prom_bridge.families import (
-    CounterPoint,
-    Exemplar,
-    GaugePoint,
-    HistogramPoint,
-    InfoPoint,
-    Kind,
-    Labels,
-    MetricFamily,
-    Point,
-    SummaryPoint,
-    UnknownPoint,
-    claimed_names,
-    identity,
-)
-from otel_prom_bridge.translate.labels import valid_unicode
+from otel_prom_bridge.families import MetricFamily, claimed_names
 
 
-def registry_families(
-    registry: CollectorRegistry,
-    *,
-    ours: Iterable[MetricFamily],
-    findings: Findings,
-    failed: Callable[[str], None] = lambda _: None,
-) -> list[MetricFamily]:
-    """The families of a registry's other collectors.
+class OtherCollectors:
+    """The collectors of a registry, without those of bridges.
 
-    A collector that raises is reported once and left out, the others are kept; ``failed`` hears the name of
-    its class every time. So is a family left out whose name belongs to one of ``ours`` or to one before it.
+    ``failed`` hears the name of a collector's class every time it raises.
     """
-    result: list[MetricFamily] = []
-    claimed: set[str] = set()
-    for collector in _collectors(registry):
-        if isinstance(collector, BridgeCollector):
-            continue  # this reader, or another one that has its own endpoint
-        for family in _collected(collector, findings, failed):
+
+    def __init__(
+        self, registry: CollectorRegistry, *, findings: Findings, failed: Callable[[str], None]
+    ) -> None:
+        self._registry = registry
+        self._findings = findings
+        self._failed = failed
+        self._lock = threading.Lock()
+        self._last: dict[Collector, list[MetricFamily]] = {}
+        self._asked: Collector | None = None  # the one that the present round is waiting for
+        self._stuck: set[Collector] = set()
+        self._round = self._new_round()
+
+    def families(self, *, ours: Iterable[MetricFamily], seconds: float) -> list[MetricFamily]:
+        """Ask all of them, and wait so long.
+
+        A collector that does not answer shows what it said last, and is not asked again before it has
+        answered. A family whose name belongs to one of ``ours`` or to one before it is left out and reported.
+        """
+        collectors = self._collectors()
+        if collectors and not self._round.wait(seconds):
+            self._set_stuck()
+        with self._lock:
+            self._last = {item: self._last[item] for item in collectors if item in self._last}
+        found = [family for shown in self._last.values() for family in shown]
+        return self._without_conflicts(found, ours)
+
+    def _new_round(self) -> Coalesced:
+        return Coalesced(self._ask, name="otel-prom-bridge-collectors")
+
+    def _set_stuck(self) -> None:
+        # The thread of this round is lost to the one that it waits for; the next round begins without it.
+        with self._lock:
+            if self._asked is None or not self._round.is_late:
+                return
+            self._stuck.add(self._asked)
+            self._findings.report(
+                ("stuck", type(self._asked)),
+                "collector %r of the prometheus_client registry has not answered, showing what it said last",
+                self._asked,
+            )
+            self._asked = None
+            self._round = self._new_round()
+
+    def _collectors(self) -> list[Collector]:
+        # There is no public way to collect one collector at a time, and registry.collect() ends at the first
+        # one that raises.
+        with self._registry._lock:
+            found = list(self._registry._collector_to_names)
+        return [item for item in found if not isinstance(item, BridgeCollector)]
+
+    def _ask(self) -> bool:
+        this = self._round
+        for collector in self._collectors():
+            with self._lock:
+                if this is not self._round:
+                    return False  # given up: there is another round
+                if collector in self._stuck:
+                    continue
+                self._asked = collector
+            found = self._collected(collector)
+            with self._lock:
+                self._last[collector] = found
+                self._stuck.discard(collector)
+                if this is self._round:
+                    self._asked = None
+        return True
+
+    def _collected(self, collector: Collector) -> list[MetricFamily]:
+        result: list[MetricFamily] = []
+        try:
+            for metric in collector.collect():
+                try:
+                    result += families(metric)
+                except Exception as error:
+                    self._findings.report(
+                        ("collected", getattr(metric, "name", None)),
+                        "metric %r of the prometheus_client registry is not valid and is left out: %r",
+                        *(metric, error),
+                    )
+        except BaseException as error:  # this thread is ours: not even SystemExit is meant for it
+            self._findings.report(
+                ("collector", type(collector)),
+                "collector %r of the prometheus_client registry failed and is left out: %r",
+                *(collector, error),
+            )
+            self._failed(type(collector).__qualname__)
+        return result
+
+    def _without_conflicts(
+        self, found: Iterable[MetricFamily], ours: Iterable[MetricFamily]
+    ) -> list[MetricFamily]:
+        result: list[MetricFamily] = []
+        claimed: set[str] = set()
+        for family in found:
             if not claimed:
                 claimed.update(*(claimed_names(known.name, known.kind) for known in ours))
             names = claimed_names(family.name, family.kind)
@@ -63,155 +128,5 @@ def registry_families(
                 result.append(family)
             else:
                 what = f"{family.kind.value} {family.name!r} of the prometheus_client registry"
-                findings.conflict(Conflict(family.name, what, "its name is taken"))
-    return result
-
-
-def _collectors(registry: CollectorRegistry) -> list[Collector]:
-    # There is no public way to collect one collector at a time, and registry.collect() ends at the first
-    # one that raises.
-    with registry._lock:
-        return list(registry._collector_to_names)
-
-
-def _collected(collector: Collector, findings: Findings, failed: Callable[[str], None]) -> list[MetricFamily]:
-    result: list[MetricFamily] = []
-    try:
-        for metric in collector.collect():
-            try:
-                result += _families(metric)
-            except Exception as error:
-                findings.report(
-                    ("collected", getattr(metric, "name", None)),
-                    "metric %r of the prometheus_client registry is not valid and is left out: %r",
-                    *(metric, error),
-                )
-    except Exception as error:
-        findings.report(
-            ("collector", type(collector)),
-            "collector %r of the prometheus_client registry failed and is left out: %r",
-            *(collector, error),
-        )
-        failed(type(collector).__qualname__)
-    return result
-
-
-def _families(metric: Metric) -> list[MetricFamily]:
-    result: list[MetricFamily] = []
-    taken: frozenset[str] = frozenset()
-    if metric.type in _MAKERS:
-        kind, suffix, points = _MAKERS[metric.type]
-        result.append(_family(metric, metric.name + suffix, kind, points(metric)))
-        taken = claimed_names(metric.name + suffix, kind)
-    # The samples of a gaugehistogram or of a type of the future, and those that do not belong to their type.
-    names = dict.fromkeys(sample.name for sample in metric.samples if sample.name not in taken)
-    return result + [
-        _family(metric, name, Kind.UNKNOWN, _values(metric, name, UnknownPoint)) for name in names
-    ]
-
-
-def _family(metric: Metric, name: str, kind: Kind, points: Iterable[Point]) -> MetricFamily:
-    by_labels = {identity(point.labels): point for point in points}
-    help_text = valid_unicode(metric.documentation)
-    # Names may be any UTF-8 here; what a scraper cannot read is escaped for it like any other.
-    points = tuple(by_labels.values())
-    return MetricFamily(valid_unicode(name), kind, help_text, metric.unit, points, foreign=True)
-
-
-def _values(metric: Metric, name: str, point: Callable[[Labels, float], Point]) -> Iterator[Point]:
-    return (point(_labels(sample), sample.value) for sample in metric.samples if sample.name == name)
-
-
-def _counters(metric: Metric) -> Iterator[Point]:
-    for sample in metric.samples:
-        if sample.name == f"{metric.name}_total":
-            yield CounterPoint(_labels(sample), sample.value, _exemplar(sample.exemplar))
-
-
-def _infos(metric: Metric) -> Iterator[Point]:
-    return (InfoPoint(_labels(sample)) for sample in metric.samples)
-
-
-@dataclass(slots=True)
-class _Parts:
-    """The samples of one histogram or summary, put together."""
-
-    by_limit: dict[float, float] = field(default_factory=dict)
-    exemplars: dict[float, Exemplar | None] = field(default_factory=dict)
-    sum: float | None = None
-    count: float | None = None
-
-
-def _grouped(metric: Metric, *, limit_suffix: str, limit_label: str) -> dict[Labels, _Parts]:
-    groups: dict[Labels, _Parts] = {}
-    for sample in metric.samples:
-        parts = groups.setdefault(_labels(sample, without=limit_label), _Parts())
-        if sample.name == metric.name + limit_suffix and limit_label in sample.labels:
-            limit = float(sample.labels[limit_label])
-            parts.by_limit[limit] = sample.value
-            parts.exemplars[limit] = _exemplar(sample.exemplar)
-        elif sample.name == f"{metric.name}_sum":
-            parts.sum = sample.value
-        elif sample.name == f"{metric.name}_count":
-            parts.count = sample.value
-    return groups
-
-
-def _histograms(metric: Metric) -> Iterator[Point]:
-    for labels, parts in _grouped(metric, limit_suffix="_bucket", limit_label="le").items():
-        if not parts.by_limit and parts.count is None:
-            continue  # a native histogram's sample, which has none of this
-        if math.inf not in parts.by_limit:
-            parts.by_limit[math.inf] = parts.count or 0
-        limits = sorted(parts.by_limit)
-        totals = [int(parts.by_limit[limit]) for limit in limits]
-        counts = [after - before for before, after in zip([0, *totals], totals, strict=False)]
-        found = tuple(parts.exemplars.get(limit) for limit in limits)
-        exemplars = found if any(found) else ()
-        yield HistogramPoint(labels, tuple(limits[:-1]), tuple(counts), parts.sum, exemplars)
-
-
-def _summaries(metric: Metric) -> Iterator[Point]:
-    for labels, parts in _grouped(metric, limit_suffix="", limit_label="quantile").items():
-        yield SummaryPoint(labels, tuple(sorted(parts.by_limit.items())), parts.sum, parts.count)
-
-
-def _gauges(metric: Metric) -> Iterator[Point]:
-    # A state set, too, becomes a gauge: "a Prometheus Gauge MUST be produced instead".
-    return _values(metric, metric.name, GaugePoint)
-
-
-def _unknowns(metric: Metric) -> Iterator[Point]:
-    return _values(metric, metric.name, UnknownPoint)
-
-
-_MAKERS: dict[str, tuple[Kind, str, Callable[[Metric], Iterator[Point]]]] = {
-    "counter": (Kind.COUNTER, "_total", _counters),
-    "gauge": (Kind.GAUGE, "", _gauges),
-    "stateset": (Kind.GAUGE, "", _gauges),
-    "histogram": (Kind.HISTOGRAM, "", _histograms),
-    "summary": (Kind.SUMMARY, "", _summaries),
-    "info": (Kind.INFO, "_info", _infos),
-    "unknown": (Kind.UNKNOWN, "", _unknowns),
-}
-
-
-def _labels(sample: Sample, *, without: str = "") -> Labels:
-    found = {
-        _label(valid_unicode(name)): valid_unicode(value)
-        for name, value in sample.labels.items()
-        if name != without
-    }
-    return tuple(sorted(found.items()))
-
-
-def _label(name: str) -> str:
-    # Prometheus keeps names that begin with two underscores for itself; a __name__ would break the scrape.
-    return f"exported_{name}" if name.startswith("__") else name
-
-
-def _exemplar(item: ClientExemplar | None) -> Exemplar | None:
-    if item is None:
-        return None
-    timestamp = None if item.timestamp is None else float(item.timestamp)
-    return Exemplar(tuple(item.labels.items()), item.value, timestamp)
+                self._findings.conflict(Conflict(family.name, what, "its name is taken"))
+        return result

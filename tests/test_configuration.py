@@ -81,6 +81,9 @@ WAYS: list[tuple[str, str | None, object, str, object]] = [
     ("exemplars", "false", False, "exemplars", False),
     ("exemplars", None, {"keep": "slowest", "hold": 60}, "exemplars", Exemplars(keep="slowest", hold=60)),
     ("expire_after", "1.5e3", 1500, "expire_after", 1500.0),
+    ("scrape_timeout", "2.5", 2.5, "scrape_timeout", 2.5),
+    ("collect_interval", "0", 0, "collect_interval", 0.0),
+    ("collect_interval", "30", 30, "collect_interval", 30.0),
     ("sdk_max_series", "50000", 50000, "sdk_max_series", 50000),
     ("self_metrics", "false", False, "self_metrics", False),
 ]  # fmt: skip
@@ -139,6 +142,8 @@ def test_nothing_and_empty_and_null_are_the_default(monkeypatch: pytest.MonkeyPa
             "id_labels": False,
             "exemplars": True,
             "expire_after": None,
+            "scrape_timeout": 5.0,
+            "collect_interval": 10.0,
             "sdk_max_series": None,
             "created_timestamps": False,
             "exponential_histogram_bounds": None,
@@ -180,7 +185,12 @@ WRONG_TEXTS = [
     ("translation_strategy", "CamelCase", "expected one of 'UnderscoreEscapingWithSuffixes', 'Under"),
     *(("max_series_per_metric", text, WHOLE) for text in ("0", "many", "1.5")),
     *((key, "none", WHOLE) for key in ("max_series", "sdk_max_series")),
-    *(("expire_after", text, "a number of seconds above zero") for text in ("0", "-1", "1h", "nan", "inf")),
+    *(
+        (key, text, "a number of seconds above zero")
+        for key in ("expire_after", "scrape_timeout")
+        for text in ("0", "-1", "1h", "nan", "inf")
+    ),
+    *(("collect_interval", text, "0 for never") for text in ("-1", "1h", "nan", "inf")),
     *((key, "1", "expected true or false") for key in ("id_labels", "self_metrics")),
     *(("exemplars", text, "true, false, or a mapping of 'keep'") for text in ("slowest", "{}", "1")),
     *(
@@ -235,7 +245,12 @@ WRONG_VALUES: list[tuple[str, object]] = [
     *(("views", value) for value in ("views", {}, 1, {"instrument_name": "x"}, b"x")),
     *(("tenant", value) for value in ("acme", [], 1, {}, {"attribute": "t"}, True)),
     *(("exemplars", value) for value in ("slowest", 1, [], 0)),
-    *(("expire_after", value) for value in (0, -1, "60", True, float("inf"), 10**400)),
+    *(
+        (key, value)
+        for key in ("expire_after", "scrape_timeout")
+        for value in (0, -1, "60", True, float("inf"), 10**400)
+    ),
+    *(("collect_interval", value) for value in (-1, "0", False, float("inf"))),
     *((key, value) for key in ("max_series", "sdk_max_series") for value in (0, True, "5")),
     *((key, value) for key in ("id_labels", "self_metrics") for value in (0, "true")),
 ]  # fmt: skip

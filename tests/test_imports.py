@@ -12,12 +12,21 @@ ROOT = Path(otel_prom_bridge.__file__).parent
 # From the bottom up; a part may import the parts before it. One line may hold parts that must not know each
 # other.
 LAYERS = (
-    ("errors", "diagnostics", "callbacks", "patterns", "computations"),
+    (
+        "errors",
+        "diagnostics",
+        "callbacks",
+        "patterns",
+        "computations",
+        "coalescing",
+        "background",
+        "shutdown",
+    ),
     ("families", "rules", "notation", "config_file"),
     ("histograms", "self_metrics", "cardinality"),
     ("merging", "exemplars", "expositions", "collection"),
     ("translate", "exposition", "cli"),
-    ("limits", "collector"),
+    ("limits", "collector", "client_metrics"),
     ("accumulators", "registry", "checks"),
     ("catalog", "views"),
     ("attributes",),

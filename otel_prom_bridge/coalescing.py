@@ -1,0 +1,109 @@
+"""Work that runs at most once at a time, in a daemon thread, for everybody who asks meanwhile.
+
+Callbacks and collectors are the application's own code and may take for ever. Whoever waits for them waits
+outside of the thread that runs them, and only as long as it can. What hangs costs one thread, however often
+it is asked for; and as a daemon thread it does not keep the process from ending. (The threads of
+``concurrent.futures`` and ``asyncio.to_thread`` would: they are joined at exit.)
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+# How long to wait for a run that somebody has waited for in vain.
+_LATE_SECONDS = 0.1
+
+
+class _Run:
+    """One run of the work, and whether it succeeded."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.succeeded = False
+        self.late = False
+        self.thread: int | None = None
+
+
+class Coalesced:
+    """Runs ``work``, which says whether it succeeded and must not raise."""
+
+    def __init__(self, work: Callable[[], bool], *, name: str) -> None:
+        self._work = work
+        self._name = name
+        self._lock = threading.Lock()
+        self._running: _Run | None = None
+        _everyone.add(self)
+
+    @property
+    def is_late(self) -> bool:
+        """Somebody waited in vain for the run that is going on."""
+        run = self._running
+        return run is not None and run.late
+
+    def start(self) -> None:
+        """See that a run is going on."""
+        self._current()
+
+    def wait(self, seconds: float, *, fresh: bool = False) -> bool:
+        """Run the work, or share the run that is going on; False if that failed or did not end in time.
+
+        ``fresh``: share no run that began before this call. From within the work itself the answer is False
+        at once.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            run, shared = self._current()
+            if run.thread == threading.get_ident():
+                return False
+            remaining = deadline - time.monotonic()
+            if not run.done.wait(max(0, min(remaining, _LATE_SECONDS) if run.late else remaining)):
+                run.late = True
+                return False
+            if not (shared and fresh):
+                return run.succeeded
+            fresh = False  # the next one begins after this call, whoever starts it
+
+    def _current(self) -> tuple[_Run, bool]:
+        """The run that is going on, started if there is none; and whether somebody else did that."""
+        with self._lock:
+            if self._running is not None:
+                return self._running, True
+            run = self._running = _Run()
+        thread = threading.Thread(target=self._perform, args=(run,), name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads, or the interpreter is ending: do it here
+            self._perform(run)
+        return run, False
+
+    def _perform(self, run: _Run) -> None:
+        run.thread = threading.get_ident()
+        try:
+            run.succeeded = self._work()
+        finally:
+            with self._lock:
+                if self._running is run:
+                    self._running = None
+            run.thread = None
+            run.done.set()
+
+    def _forget(self) -> None:
+        # In a forked child the thread of a run does not exist, and the lock may never be released.
+        self._lock = threading.Lock()
+        self._running = None
+
+
+_everyone: weakref.WeakSet[Coalesced] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for work in list(_everyone):
+        work._forget()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)

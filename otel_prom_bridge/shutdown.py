@@ -1,0 +1,40 @@
+"""What has to end with a reader."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from functools import partial
+
+
+class Shutdown:
+    """Happens once, and calls what was added before, in that order."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hooks: list[Callable[[], None]] = []
+        self.has_begun = False
+
+    def add(self, hook: Callable[[], None]) -> Callable[[], None]:
+        """Call ``hook`` then, at once if it has begun; the result takes that back."""
+        with self._lock:
+            if not self.has_begun:
+                self._hooks.append(hook)
+                return partial(self._forget, hook)
+        hook()
+        return partial(self._forget, hook)
+
+    def begin(self) -> None:
+        """Call everything; a second call does nothing."""
+        with self._lock:
+            if self.has_begun:
+                return
+            self.has_begun = True
+            hooks, self._hooks = self._hooks, []
+        for hook in hooks:
+            hook()
+
+    def _forget(self, hook: Callable[[], None]) -> None:
+        with self._lock, contextlib.suppress(ValueError):
+            self._hooks.remove(hook)

@@ -1,0 +1,256 @@
+"""Collections are shared, bounded in time, and run on their own when nobody scrapes."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+
+import pytest
+from conftest import Setup
+from opentelemetry.metrics import CallbackOptions, Observation
+from oracles import samples
+from prometheus_client import CollectorRegistry, Counter
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from servers import wait_for
+
+from otel_prom_bridge import PrometheusMetricReader
+from otel_prom_bridge.background import Background
+from otel_prom_bridge.coalescing import Coalesced
+
+Make = Callable[..., Setup]
+
+
+class Hanging:
+    """A callback or collector that can be made to wait, and counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.begun = threading.Event()
+        self.release = threading.Event()
+        self.release.set()
+
+    def hang(self) -> None:
+        """From now on calls wait."""
+        self.begun.clear()
+        self.release.clear()
+
+    def call(self) -> None:
+        """What the callback does."""
+        self.calls += 1
+        self.begun.set()
+        assert self.release.wait(20)
+
+    def __call__(self, _: CallbackOptions) -> Iterable[Observation]:
+        """As a callback."""
+        self.call()
+        return [Observation(self.calls)]
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    """Something that hangs no longer than the test."""
+    result = Hanging()
+    yield result
+    result.release.set()
+
+
+def value(body: bytes, name: str) -> float | None:
+    """The sample without labels of a text exposition."""
+    return samples("text/plain", body).get((name, frozenset()))
+
+
+def test_scrapers_that_arrive_meanwhile_share_a_collection(bridge: Make, hanging: Hanging) -> None:
+    """Ten scrapers of an expensive collection cause one, and get the same body."""
+    setup = bridge()
+    setup.meter.create_observable_gauge("g", [hanging])
+    setup.text()
+    hanging.hang()
+    bodies: list[bytes] = []
+    threads = [threading.Thread(target=lambda: bodies.append(setup.reader.expose().body)) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    assert hanging.begun.wait(5)
+    time.sleep(0.2)  # the others arrive
+    hanging.release.set()
+    for thread in threads:
+        thread.join(10)
+    assert hanging.calls == 2
+    assert [value(body, "g") for body in bodies] == [2] * 10
+
+
+def test_a_flush_shares_no_collection_that_began_before_it(bridge: Make, hanging: Hanging) -> None:
+    """What was recorded before a flush is collected by it, even if a collection was under way."""
+    setup = bridge()
+    setup.meter.create_observable_gauge("g", [hanging])
+    setup.text()
+    hanging.hang()
+    scraper = threading.Thread(target=setup.text)
+    scraper.start()
+    assert hanging.begun.wait(5)
+    flushed: list[bool] = []
+    flusher = threading.Thread(target=lambda: flushed.append(setup.reader.force_flush()))
+    flusher.start()
+    time.sleep(0.1)
+    hanging.release.set()
+    scraper.join(10)
+    flusher.join(10)
+    assert flushed == [True]
+    assert hanging.calls == 3
+
+
+def test_a_scrape_waits_as_long_as_it_was_told(bridge: Make, hanging: Hanging) -> None:
+    """The smaller of the two times counts, and what is not there in time shows what it said last."""
+    setup = bridge(scrape_timeout=20)
+    setup.meter.create_observable_gauge("g", [hanging])
+    assert value(setup.reader.expose().body, "g") == 1
+    hanging.hang()
+    start = time.monotonic()
+    assert value(setup.reader.expose(timeout=0.2).body, "g") == 1
+    assert 0.15 < time.monotonic() - start < 5
+    start = time.monotonic()
+    assert value(setup.reader.expose(timeout=10).body, "g") == 1  # known to be late: not waited for again
+    assert time.monotonic() - start < 5
+
+
+def test_a_collector_that_hangs_is_alone(hanging: Hanging) -> None:
+    """Others are asked as usual, it shows what it said last, and costs one thread until it answers."""
+    registry = CollectorRegistry()
+
+    class Stuck(Collector):
+        def collect(self) -> Iterator[GaugeMetricFamily]:
+            hanging.call()
+            yield GaugeMetricFamily("stuck", "", hanging.calls)
+
+    registry.register(Stuck())
+    after = Counter("after", "", registry=registry)
+    reader = PrometheusMetricReader(registry=registry, scrape_timeout=0.3, self_metrics=False)
+    first = value(reader.expose().body, "stuck")
+    assert first == hanging.calls
+    hanging.hang()
+    reader.expose()
+    assert hanging.begun.wait(5)
+    threads = threading.active_count()
+    for count in range(1, 4):
+        after.inc()
+        body = reader.expose().body
+        assert (value(body, "stuck"), value(body, "after_total")) == (first, count)
+    assert threading.active_count() == threads
+    hanging.release.set()
+    wait_for(lambda: value(reader.expose().body, "stuck") != first, seconds=10, what="the collector's answer")
+    reader.shutdown()
+
+
+def test_an_unscraped_process_is_collected(bridge: Make) -> None:
+    """A collection runs on its own, so the SDK's table is emptied: more than its limit loses no detail."""
+    setup = bridge(sdk_max_series=10, collect_interval=0.05)
+    counter = setup.meter.create_counter("c")
+
+    def collected(number: int) -> bool:
+        return any(
+            point.labels
+            for family in setup.reader._store.families()
+            for point in family.points
+            if ("k", str(number)) in point.labels
+        )
+
+    for number in range(25):
+        counter.add(1, {"k": str(number)})
+        if number % 8 == 7:
+            wait_for(lambda: collected(number), seconds=10, what="a collection that nobody asked for")  # noqa: B023
+    found = samples("text/plain", setup.reader.expose().body)
+    assert found == {("c_total", frozenset({("k", str(number))})): 1 for number in range(25)}
+
+
+def test_nothing_is_collected_in_the_background_without_an_interval(bridge: Make, hanging: Hanging) -> None:
+    """With 0 callbacks run when somebody scrapes, only."""
+    setup = bridge(collect_interval=0)
+    setup.meter.create_observable_gauge("g", [hanging])
+    time.sleep(0.3)
+    assert hanging.calls == 0
+    setup.text()
+    assert hanging.calls == 1
+
+
+def test_the_background_keeps_no_reader_alive() -> None:
+    """A reader that nobody refers to goes, and the thread with the last one."""
+    background = Background()
+
+    class Item:
+        due = 0.0
+        started = threading.Event()
+
+        def start(self) -> None:
+            Item.started.set()
+            self.due = time.monotonic() + 0.02
+
+    item = Item()
+    background.add(item)
+    assert Item.started.wait(5)
+    reference = weakref.ref(item)
+    del item
+
+    def gone() -> bool:
+        gc.collect()
+        return reference() is None and background._thread is None
+
+    wait_for(gone, seconds=10, what="the end of the thread")
+
+
+def test_health_follows_the_collections(bridge: Make, hanging: Hanging) -> None:
+    """Healthy is what has collected, and neither failed nor hangs."""
+    setup = bridge(scrape_timeout=0.1)
+    setup.meter.create_observable_gauge("g", [hanging])
+    assert not setup.reader.is_healthy
+    setup.text()
+    assert setup.reader.is_healthy
+    hanging.hang()
+    setup.text()
+    assert not setup.reader.is_healthy
+    hanging.release.set()
+    wait_for(lambda: setup.text() and setup.reader.is_healthy, seconds=10, what="a collection")
+
+
+def test_work_that_ends_is_run_again() -> None:
+    """Each call that finds no run starts one; its answer is what the work said."""
+    answers = iter([True, False, True])
+    work = Coalesced(lambda: next(answers), name="test")
+    assert [work.wait(5) for _ in range(3)] == [True, False, True]
+
+
+def test_work_without_a_thread_to_run_in_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no thread can be started, as at interpreter exit, the caller does it."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    ran_in: list[int] = []
+
+    def work() -> bool:
+        ran_in.append(threading.get_ident())
+        return True
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    assert Coalesced(work, name="test").wait(5)
+    assert ran_in == [threading.get_ident()]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_collects_by_itself(bridge: Make, hanging: Hanging) -> None:
+    """A collection that hung in the parent at the fork does not hang the child's work."""
+    work = Coalesced(lambda: bool(hanging.call()) or True, name="test")
+    hanging.hang()
+    assert not work.wait(0.05)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        hanging.release = threading.Event()
+        hanging.release.set()
+        os._exit(0 if work.wait(5) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
