@@ -246,6 +246,16 @@ def test_no_more_than_the_rate(batches: list[tuple[float, list[float]]], per_min
     assert taken <= per_minute * now / 60 + max(1, per_minute)
 
 
+def test_a_histogram_waits_for_all_that_it_took() -> None:
+    """Two at once are two shares of the minute."""
+    played = Played(Exemplars(per_minute=2))
+    assert played.histogram((0, 0.1), (0, 2), (0, 20)) == (None, 2, 20)
+    assert played.histogram((59, 0.2), (59, 3), (59, 30)) == (None, 2, 20)
+    assert played.histogram((60, 4)) == (None, 4, 20)
+    assert played.histogram((89, 5)) == (None, 4, 20)
+    assert played.histogram((90, 6)) == (None, 6, 20)
+
+
 def test_a_rate_of_one_takes_the_best() -> None:
     """Of several that come at once, the policy says which is taken."""
     assert Played(Exemplars(per_minute=1)).histogram((1, 0.5), (3, 5), (2, 50)) == (None, 5, None)
