@@ -59,8 +59,9 @@ class Coalesced:
             run, shared = self._current()
             if run.thread == threading.get_ident():
                 return False
-            remaining = deadline - time.monotonic()
-            if not run.done.wait(max(0, min(remaining, _LATE_SECONDS) if run.late else remaining)):
+            remaining = max(0, deadline - time.monotonic())
+            hopeless = run.late and not fresh
+            if not run.done.wait(min(remaining, _LATE_SECONDS) if hopeless else remaining):
                 run.late = True
                 return False
             if not (shared and fresh):

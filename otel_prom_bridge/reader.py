@@ -11,6 +11,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -242,24 +243,26 @@ class PrometheusMetricReader(MetricReader):
         once and left out, and what does not answer in time shows what it said last.
         """
         deadline = time.monotonic() + min(self._scrape_timeout, math.inf if timeout is None else timeout)
-        shown = self._families(deadline - time.monotonic())
-        families = list(self._self_metrics.beside(shown, self._store.state()))
-        if self._others is not None and not self.is_shut_down:
-            families += self._others.families(ours=families, seconds=deadline - time.monotonic())
+        collected = self._collections.run(deadline - time.monotonic()) if self.is_ready else None
+        others = None if self.is_shut_down else self._others
+        stuck = others.ask(deadline - time.monotonic()) if others is not None else None
+        with self._collections.showing():
+            shown = self._store.families()
+        state = replace(self._store.state(), collected=collected, stuck=stuck)
+        families = list(self._self_metrics.beside(shown, state))
+        if others is not None:
+            families += others.families(ours=families)
         with self._self_metrics.phase("encode"):
             result = self._exposer.expose(families, accept=accept, names=names)
         self._self_metrics.size(result.content_type, len(result.body))
-        return result
+        return result if collected and not stuck else replace(result, complete=False)
 
     def families(self) -> tuple[MetricFamily, ...]:
         """Collect, and return the families of this reader as they are now, without those about itself.
 
         This is also what the registry's collector gives: several readers may share a registry.
         """
-        return self._families(self._scrape_timeout)
-
-    def _families(self, seconds: float) -> tuple[MetricFamily, ...]:
-        self._collections.run(seconds)
+        self._collections.run(self._scrape_timeout)
         with self._collections.showing():
             return self._store.families()
 

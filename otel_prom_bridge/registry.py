@@ -38,15 +38,21 @@ class OtherCollectors:
         self._stuck: set[Collector] = set()
         self._round = self._new_round()
 
-    def families(self, *, ours: Iterable[MetricFamily], seconds: float) -> list[MetricFamily]:
-        """Ask all of them, and wait so long.
+    def ask(self, seconds: float) -> int:
+        """Ask all of them, wait so long, and say how many have not answered.
 
-        A collector that does not answer shows what it said last, and is not asked again before it has
-        answered. A family whose name belongs to one of ``ours`` or to one before it is left out and reported.
+        Such a collector shows what it said last, and is not asked again before it has answered.
+        """
+        if self._collectors() and not self._round.wait(seconds):
+            self._set_stuck()
+        return len(self._stuck)
+
+    def families(self, *, ours: Iterable[MetricFamily]) -> list[MetricFamily]:
+        """What they said last.
+
+        A family whose name belongs to one of ``ours`` or to one before it is left out and reported.
         """
         collectors = self._collectors()
-        if collectors and not self._round.wait(seconds):
-            self._set_stuck()
         with self._lock:
             self._last = {item: self._last[item] for item in collectors if item in self._last}
         found = [family for shown in self._last.values() for family in shown]

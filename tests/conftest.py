@@ -15,6 +15,7 @@ from opentelemetry.sdk.resources import Resource
 from oracles import parse, promtool_complaint
 
 from otel_prom_bridge import PrometheusMetricReader
+from otel_prom_bridge.endpoint import scrape
 from otel_prom_bridge.exposition import Exposer, Exposition
 
 PROMTOOL_RUNS_PER_TEST = 5  # it takes 40 ms each, and property tests produce thousands of expositions
@@ -47,6 +48,12 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     faults += [complaint for text in texts if (complaint := promtool_complaint(text)) is not None]
     assert not faults, "\n\n".join(faults)
+
+
+@pytest.fixture(autouse=True)
+def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests scrape more often than once a second, and want to see what they recorded."""
+    monkeypatch.setattr(scrape, "DEFAULT_CACHE_TTL", 0.0)
 
 
 class Setup:

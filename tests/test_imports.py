@@ -73,4 +73,4 @@ def test_translation_and_exposition_do_not_know_each_other() -> None:
     graph = parts()
     assert graph["translate"] <= {"families", "errors"}
     assert graph["exposition"] <= {"families", "histograms", "merging", "errors", "diagnostics"}
-    assert graph["endpoint"] <= {"exposition", "families", "errors", "diagnostics"}
+    assert graph["endpoint"] <= {"exposition", "families", "errors", "diagnostics", "coalescing"}

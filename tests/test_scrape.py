@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from otel_prom_bridge import PrometheusMetricReader
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.endpoint.scrape import GZIP_THRESHOLD, Request, Response, Scrape
+from otel_prom_bridge.endpoint.scrape import GZIP_THRESHOLD, Request, Response, Scrape, process_start
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.self_metrics import SelfMetrics, State
 
@@ -51,6 +51,7 @@ def test_a_scrape(scrape: Scrape, setup: Setup) -> None:
     assert headers(response) == {
         "content-type": "text/plain; version=0.0.4; charset=utf-8",
         "vary": "Accept, Accept-Encoding",
+        "process-start-time-unix": process_start(),
         "content-length": str(len(response.body)),
     }
 
@@ -134,8 +135,10 @@ def test_an_app_that_is_mounted_serves_metrics_at_its_mount_point(scrape: Scrape
 
 
 def test_health_and_readiness(scrape: Scrape, setup: Setup) -> None:
-    """/health says alive; /ready follows the reader; a scrape of a reader that was shut down fails."""
+    """/health says alive; /ready follows the collections; a scrape of a reader that was shut down fails."""
     assert scrape.respond(Request(path="/health")).body.startswith(b"alive since 20")
+    assert scrape.respond(Request(path="/ready")).status == 503
+    scrape.respond(Request())
     assert scrape.respond(Request(path="/ready")).body == b"ready\n"
     setup.reader.shutdown()
     assert scrape.respond(Request(path="/ready")).status == 503
@@ -154,17 +157,19 @@ def test_a_fault_of_ours_is_a_500_without_details(caplog: pytest.LogCaptureFixtu
     """If the source itself fails, the scraper learns nothing but that; the log has the traceback."""
 
     class Broken:
-        is_ready, is_shut_down = True, False
+        is_ready, is_healthy, is_shut_down = True, True, False
         observer = SelfMetrics(findings=Findings())
 
-        def expose(self, accept: str | None = None, *, names: object = ()) -> Exposition:
+        def expose(self, accept: str | None = None, **options: object) -> Exposition:
             raise RuntimeError("secret")
 
     response = Scrape(Broken()).respond(Request())
     assert response.status == 500
     assert b"secret" not in response.body
     found = {family.name: family for family in Broken.observer.families(State())}
-    assert [point.labels for point in found["otel_prom_bridge_scrapes_total"].points] == [(("status", "500"),)]
+    assert [point.labels for point in found["otel_prom_bridge_scrapes_total"].points] == [
+        (("status", "500"),)
+    ]
     assert "secret" in caplog.text
 
 

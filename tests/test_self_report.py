@@ -174,7 +174,7 @@ def test_failures_are_counted(scraped: Make) -> None:
     found = it.scrape()
     assert value(found, "otel_prom_bridge_callback_failures_total", instrument="g") == 2
     collectors = "otel_prom_bridge_collector_failures_total"
-    assert [number for (name, _), number in found.items() if name == collectors] == [1]
+    assert [number for (name, _), number in found.items() if name == collectors] == [2]
 
 
 def test_conflicts_and_dropped_metrics(scraped: Make) -> None:

@@ -23,13 +23,15 @@ class Watched:
     def __init__(self, reader: PrometheusMetricReader, *, accept: str | None = None) -> None:
         self._reader = reader
         self._accept = accept
-        self.is_ready, self.is_shut_down = True, False
+        self.is_ready, self.is_healthy, self.is_shut_down = True, True, False
         self.observer = reader.observer
         self.answers: Counter[tuple[str, str]] = Counter()
 
-    def expose(self, accept: str | None = None, *, names: Iterable[str] = ()) -> Exposition:
+    def expose(
+        self, accept: str | None = None, *, names: Iterable[str] = (), timeout: float | None = None
+    ) -> Exposition:
         """As the reader; what cannot be parsed is an exception, and so a failed scrape."""
-        result = self._reader.expose(self._accept or accept, names=names)
+        result = self._reader.expose(self._accept or accept, names=names, timeout=timeout)
         if result.content_type.startswith(PROTOBUF):
             decode(result.body)
         else:

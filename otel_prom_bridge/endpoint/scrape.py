@@ -7,19 +7,24 @@ only spell it. A request that makes no sense is answered with what would: nothin
 
 from __future__ import annotations
 
+import math
+import os
 import time
 import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, Protocol
 from urllib.parse import parse_qsl
 
 from otel_prom_bridge.diagnostics import logger
-from otel_prom_bridge.exposition import Exposition, accepts_gzip
+from otel_prom_bridge.endpoint.cache import Cache
+from otel_prom_bridge.endpoint.health import Health
+from otel_prom_bridge.exposition import Exposition, accepts_gzip, negotiate
 
 METRICS_PATH, HEALTH_PATH, READY_PATH = "/metrics", "/health", "/ready"
-_PATHS = (METRICS_PATH, HEALTH_PATH, READY_PATH)
+DEFAULT_CACHE_TTL = 1.0
 _METHODS = ("GET", "HEAD", "OPTIONS")
 
 # Below this a compressed body saves nothing: it fits into the packet that carries the head.
@@ -62,8 +67,18 @@ class Source(Protocol):
         """Who hears of the scrapes."""
         ...
 
-    def expose(self, accept: str | None = None, *, names: Iterable[str] = ()) -> Exposition:
-        """The exposition for an Accept header, of all families or of those that names mention."""
+    @property
+    def is_healthy(self) -> bool:
+        """The last collection succeeded."""
+        ...
+
+    def expose(
+        self, accept: str | None = None, *, names: Iterable[str] = (), timeout: float | None = None
+    ) -> Exposition:
+        """The exposition for an Accept header, of all families or of those that names mention.
+
+        ``timeout``: how many seconds to wait for what has to be collected, at most.
+        """
         ...
 
 
@@ -111,11 +126,20 @@ _REASONS = {
 
 
 class Scrape:
-    """Answers requests for one source. Safe to use from any thread."""
+    """Answers requests for one source. Safe to use from any thread.
 
-    def __init__(self, source: Source) -> None:
+    ``cache_ttl``: for how many seconds a complete answer is given again; 0 for never. ``health``: the answers
+    of ``/health`` and ``/ready``, False for none.
+    """
+
+    def __init__(
+        self, source: Source, *, cache_ttl: float | None = None, health: Health | bool = True
+    ) -> None:
         self._source = source
-        self._since = time.time()
+        self._health = Health(source) if health is True else health or None
+        self._paths = (METRICS_PATH, HEALTH_PATH, READY_PATH) if self._health else (METRICS_PATH,)
+        self._process_start = process_start()
+        self._cache = Cache[Response](DEFAULT_CACHE_TTL if cache_ttl is None else cache_ttl)
         # Scrapes without a change in between get the same body object, so the last one is worth keeping.
         self._compressed: tuple[bytes, bytes] = (b"", b"")
 
@@ -130,29 +154,33 @@ class Scrape:
             response = Response(response.status, response.headers, b"")
         return response
 
+    def quick(self, request: Request) -> Response | None:
+        """The response, if it takes no time: that the process is alive. Never raises, never waits."""
+        health = self._health
+        if not health or not health.is_plain or self._path(request) != HEALTH_PATH:
+            return None
+        return self.respond(request)
+
     def _answer(self, request: Request) -> Response:
         if request.method == "OPTIONS" and request.path == "*":
             return Response(204, (("Allow", ", ".join(_METHODS)),), b"")
         path = self._path(request)
         if path is None:
-            here = "".join(f"  {request.mount}{path}\n" for path in _PATHS)
-            return _text(404, f"nothing at this path; there is:\n{here}")
+            here = "".join(f"  {request.mount}{path}\n" for path in self._paths)
+            return text_response(404, f"nothing at this path; there is:\n{here}")
         if request.method == "OPTIONS":
             return Response(204, (("Allow", ", ".join(_METHODS)),), b"")
         if request.method not in _METHODS:
             allow = ("Allow", ", ".join(_METHODS))
-            return _text(405, f"use one of {', '.join(_METHODS)}\n", allow)
-        if path == METRICS_PATH:
-            return self._observed(request)
-        return self._health() if path == HEALTH_PATH else self._ready()
+            return text_response(405, f"use one of {', '.join(_METHODS)}\n", allow)
+        return self._observed(request) if path == METRICS_PATH else self._state(path, request)
 
-    @staticmethod
-    def _path(request: Request) -> str | None:
+    def _path(self, request: Request) -> str | None:
         # An app that is mounted at /metrics (or anywhere) serves the metrics at its mount point as well.
         if request.mount and request.path in ("", "/"):
             return METRICS_PATH
         path = request.path.rstrip("/")
-        return path if path in _PATHS else None
+        return path if path in self._paths else None
 
     def _observed(self, request: Request) -> Response:
         start, status = time.perf_counter(), FAILED.status
@@ -166,37 +194,81 @@ class Scrape:
     def _metrics(self, request: Request) -> Response:
         if self._source.is_shut_down:
             # Frozen values would look alive; a failed scrape shows as `up == 0`.
-            return _text(503, "the metric reader has been shut down\n")
-        names = [value for name, value in _query(request.query) if name == "name[]"]
-        exposition = self._source.expose(request.headers.get("accept"), names=names)
+            return text_response(503, "the metric reader has been shut down\n")
+        accept = request.headers.get("accept")
+        names = frozenset(value for name, value in _query(request.query) if name == "name[]")
+        compressed = accepts_gzip(request.headers.get("accept-encoding"))
+        key = (negotiate(accept), names, compressed)
+        response = self._cache.get(key)
+        if response is None:
+            asked = self._cache.now()
+            timeout = _timeout(request.headers.get("x-prometheus-scrape-timeout-seconds"))
+            exposition = self._source.expose(accept, names=names, timeout=timeout)
+            response = self._response(exposition, compressed=compressed)
+            if exposition.complete:
+                self._cache.put(key, response, asked)
+        return response
+
+    def _response(self, exposition: Exposition, *, compressed: bool) -> Response:
         body = exposition.body
-        headers = [
-            ("Content-Type", exposition.content_type),
-            ("Vary", "Accept, Accept-Encoding"),
-        ]
-        if len(body) >= GZIP_THRESHOLD and accepts_gzip(request.headers.get("accept-encoding")):
-            body = self._gzip(exposition)
+        headers = [("Content-Type", exposition.content_type), ("Vary", "Accept, Accept-Encoding")]
+        if self._process_start is not None:
+            headers.append(("Process-Start-Time-Unix", self._process_start))
+        if compressed and len(body) >= GZIP_THRESHOLD and (smaller := self._gzip(exposition)) is not None:
+            body = smaller
             headers.append(("Content-Encoding", "gzip"))
         return Response(200, (*headers, ("Content-Length", str(len(body)))), body)
 
-    def _gzip(self, exposition: Exposition) -> bytes:
+    def _gzip(self, exposition: Exposition) -> bytes | None:
         plain, compressed = self._compressed
-        if plain is not exposition.body:
-            observer = self._source.observer
+        if plain is exposition.body:
+            return compressed
+        observer = self._source.observer
+        try:
             with observer.phase("compress"):
                 compressed = zlib.compress(exposition.body, _GZIP_LEVEL, _GZIP_FORMAT)
-            observer.size(exposition.content_type, len(compressed), encoding="gzip")
-            self._compressed = (exposition.body, compressed)
+        except (MemoryError, zlib.error) as error:  # the plain body is there already
+            logger.debug("a body was not compressed: %r", error)
+            return None
+        observer.size(exposition.content_type, len(compressed), encoding="gzip")
+        self._compressed = (exposition.body, compressed)
         return compressed
 
-    def _health(self) -> Response:
-        since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._since))
-        return _text(200, f"alive since {since}\n")
+    def _state(self, path: str, request: Request) -> Response:
+        assert self._health
+        good, details = self._health.alive() if path == HEALTH_PATH else self._health.ready()
+        if not good and not request.authenticated:
+            logger.debug("%s: %s", path, details)
+            details = "not alive" if path == HEALTH_PATH else "not ready"
+        return text_response(200 if good else 503, f"{details}\n")
 
-    def _ready(self) -> Response:
-        if self._source.is_ready:
-            return _text(200, "ready\n")
-        return _text(503, "not ready: no meter provider uses the metric reader, or it was shut down\n")
+
+def process_start() -> str | None:
+    """When this process began, in whole seconds since the epoch; None where the system does not say.
+
+    promhttp sends it in every answer, so that a scraper can tell a restart from a reset.
+    https://pkg.go.dev/github.com/prometheus/client_golang/prometheus/promhttp#HandlerOpts
+    """
+    try:
+        # proc(5): "starttime" is the 22nd field, in ticks since boot; the 2nd may contain blanks.
+        ticks = int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
+        boot = next(
+            line for line in Path("/proc/stat").read_bytes().splitlines() if line.startswith(b"btime")
+        )
+        return str(int(boot.split()[1]) + ticks // os.sysconf("SC_CLK_TCK"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return None
+
+
+def _timeout(header: str | None) -> float | None:
+    """How long the scraper waits, less what the way back takes; None where it does not say."""
+    try:
+        seconds = float(header or "")
+    except ValueError:
+        return None
+    if not 0 < seconds < math.inf:
+        return None
+    return seconds - min(0.5, seconds / 5)
 
 
 def joined_headers(items: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -211,7 +283,8 @@ def joined_headers(items: Iterable[tuple[str, str]]) -> dict[str, str]:
     return result
 
 
-def _text(status: int, text: str, *headers: tuple[str, str]) -> Response:
+def text_response(status: int, text: str, *headers: tuple[str, str]) -> Response:
+    """A response of a line or two."""
     body = text.encode()
     content = ("Content-Type", "text/plain; charset=utf-8")
     return Response(status, (content, *headers, ("Content-Length", str(len(body)))), body)
@@ -225,4 +298,4 @@ def _query(query: str) -> list[tuple[str, str]]:
         return []
 
 
-FAILED = _text(500, "the scrape failed; the application's log says why\n")
+FAILED = text_response(500, "the scrape failed; the application's log says why\n")

@@ -29,10 +29,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Exposition:
-    """What a scrape is answered with: the Content-Type header and the body."""
+    """What a scrape is answered with: the Content-Type header and the body.
+
+    ``complete``: nothing in it had to be shown as it was last known.
+    """
 
     content_type: str
     body: bytes
+    complete: bool = True
 
 
 class Exposer:

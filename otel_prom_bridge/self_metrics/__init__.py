@@ -58,7 +58,9 @@ class State:
     ``series`` has the number of series of each metric, ``overflowed`` the points that went to its overflow
     series since the start, ``folded`` the points in which a rule changed a label, by metric, label and rule.
     Those two are totals: they never go down. ``dropped`` metrics are not shown at all; ``conflicting`` is the
-    number of conflicts found so far; ``exemplars`` are those that the next scrape could show.
+    number of conflicts found so far; ``exemplars`` are those that the next scrape could show. ``collected``:
+    the last collection succeeded in time; None where there was none. ``stuck`` collectors have not answered;
+    None where there are none to ask.
     """
 
     series: Mapping[str, int] = field(default_factory=dict)
@@ -67,6 +69,8 @@ class State:
     dropped: int = 0
     conflicting: int = 0
     exemplars: int = 0
+    collected: bool | None = None
+    stuck: int | None = None
 
 
 class SelfMetrics:
@@ -106,6 +110,8 @@ class SelfMetrics:
         self._dropped = Gauges(metadata.DROPPED, created=created)
         self._conflicting = Gauges(metadata.CONFLICTING, created=created)
         self._exemplars = Gauges(metadata.EXEMPLARS, created=created)
+        self._collected = Gauges(metadata.COLLECTED, created=created)
+        self._stuck = Gauges(metadata.STUCK, created=created)
         self._tables = tuple(value for value in vars(self).values() if isinstance(value, Table))
 
     @contextmanager
@@ -173,6 +179,10 @@ class SelfMetrics:
             self._dropped.set((), state.dropped)
             self._conflicting.set((), state.conflicting)
             self._exemplars.set((), state.exemplars)
+            if state.collected is not None:
+                self._collected.set((), int(state.collected))
+            if state.stuck is not None:
+                self._stuck.set((), state.stuck)
             families = [table.family() for table in self._tables]
         return tuple(family for family in families if family.points)
 

@@ -115,3 +115,17 @@ EXEMPLARS = _family(
     "Exemplars held. There is at most one per bucket; if it is 0 though spans are sampled, look at "
     "OTEL_METRICS_EXEMPLAR_FILTER.",
 )
+
+COLLECTED = _family(
+    "otel_prom_bridge_last_collection_successful",
+    Kind.GAUGE,
+    "Whether this scrape shows a collection that succeeded in time. If it is 0, the application's metrics "
+    "are the last known ones: look for a callback that fails or hangs.",
+)
+
+STUCK = _family(
+    "otel_prom_bridge_stuck_collectors",
+    Kind.GAUGE,
+    "Collectors of the prometheus_client registry that have not answered; their metrics are the last known "
+    "ones. If it is not 0, the log names them.",
+)

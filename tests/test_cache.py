@@ -1,0 +1,197 @@
+"""Answers are kept for a moment: which, for how long, and for whom."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+
+import pytest
+from conftest import Setup
+from opentelemetry.metrics import CallbackOptions, Observation
+from oracles import OPENMETRICS, samples
+
+from otel_prom_bridge.endpoint import scrape as scrape_module
+from otel_prom_bridge.endpoint.cache import Cache
+from otel_prom_bridge.endpoint.scrape import Request, Response, Scrape, process_start
+
+Make = Callable[..., Setup]
+
+
+class Counted:
+    """A reader's endpoint, and how often callbacks ran."""
+
+    def __init__(self, setup: Setup, ttl: float) -> None:
+        self.setup = setup
+        self.collections = 0
+        self.seconds = 0.0
+        self.scrape = Scrape(setup.reader, cache_ttl=ttl)
+        setup.meter.create_observable_gauge("g", [self._observe])
+        for number in range(100):
+            setup.meter.create_counter("c").add(1, {"k": str(number)})
+
+    def _observe(self, _: CallbackOptions) -> Iterator[Observation]:
+        self.collections += 1
+        time.sleep(self.seconds)
+        yield Observation(self.collections)
+
+    def get(self, query: str = "", **headers: str) -> Response:
+        """A scrape."""
+        return self.scrape.respond(Request(query=query, headers=headers))
+
+
+@pytest.fixture
+def cached(bridge: Make) -> Counted:
+    """An endpoint that keeps answers for long."""
+    return Counted(bridge(), ttl=60)
+
+
+def field(response: Response, name: str) -> str | None:
+    """A header of a response."""
+    return dict(response.headers).get(name)
+
+
+def test_an_answer_is_given_again(cached: Counted) -> None:
+    """Within its time the same bytes come without a collection."""
+    first, second = cached.get(), cached.get()
+    assert first.body is second.body
+    assert cached.collections == 1
+
+
+def test_each_format_filter_and_compression_has_its_own(cached: Counted) -> None:
+    """What is kept for one scraper never answers another one that asked for something else."""
+    for _ in range(2):
+        assert cached.get().body.startswith(b"# TYPE")
+        assert (field(cached.get(accept=OPENMETRICS), "Content-Type") or "").startswith("application/openm")
+        assert cached.get(accept=OPENMETRICS).body.endswith(b"# EOF\n")
+        assert gzip.decompress(cached.get(**{"accept-encoding": "gzip"}).body) != b""
+        assert field(cached.get(**{"accept-encoding": "gzip;q=0"}), "Content-Encoding") is None
+        assert samples("text/plain", cached.get("name[]=g").body).keys() == {("g", frozenset())}
+        assert b"c_total" in cached.get("name[]=c_total").body
+    assert cached.collections == 5
+
+
+def test_other_spellings_of_one_question_share_an_answer(cached: Counted) -> None:
+    """What counts is what was negotiated, not how it was asked for."""
+    for accept in ("text/plain", "text/plain;version=0.0.4", "*/*", "text/*;q=0.5"):
+        cached.get(accept=accept)
+    cached.get("name[]=g&name[]=c_total")
+    cached.get("name[]=c_total&name[]=g&x=1")
+    assert cached.collections == 2
+
+
+def test_answers_that_lack_something_are_not_kept(bridge: Make) -> None:
+    """An incomplete answer is for the one who asked; the next one gets another try."""
+    it = Counted(bridge(), ttl=60)
+    it.get("name[]=c_total")
+    it.seconds = 0.5
+    hurried = {"x-prometheus-scrape-timeout-seconds": "0.05"}
+    assert it.get(**hurried).status == 200
+    it.seconds = 0
+    it.setup.reader.force_flush()
+    before = it.collections
+    it.get()
+    assert it.collections == before + 1
+
+
+def test_a_stampede_is_one_collection(bridge: Make) -> None:
+    """When an answer has become too old, all who come at once share one collection."""
+    it = Counted(bridge(), ttl=60)
+    it.seconds = 0.3
+    threads = [threading.Thread(target=it.get) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert it.collections == 1
+
+
+def test_ages() -> None:
+    """A value is as old as the question, and gone when it is too old; with 0 nothing is kept."""
+    now = [100.0]
+    cache: Cache[str] = Cache(1, clock=lambda: now[0])
+    cache.put("key", "value", asked=99.5)
+    assert cache.get("key") == "value"
+    now[0] = 100.49
+    assert cache.get("key") == "value"
+    now[0] = 100.5
+    assert cache.get("key") is None
+    never: Cache[str] = Cache(0, clock=lambda: now[0])
+    never.put("key", "value", asked=now[0])
+    assert never.get("key") is None
+
+
+def test_the_cache_is_bounded() -> None:
+    """Whoever asks for ever other filters pushes out the oldest answers, nothing else."""
+    cache: Cache[int] = Cache(1000)
+    for number in range(1000):
+        cache.put(number, number, asked=cache.now())
+    assert len(cache._kept) <= 64
+    assert cache.get(999) == 999
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("10", 9.5), ("0.5", 0.4), ("1", 0.8), ("2.5", 2.0), ("1e1", 9.5), ("0.900", 0.72)],
+)
+def test_the_scrapers_timeout_is_kept_with_a_margin(header: str, seconds: float) -> None:
+    """A fifth of it, at most half a second, is for the way back."""
+    assert scrape_module._timeout(header) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("header", [None, "", "soon", "nan", "inf", "-1", "0", "1e309", "0x10", "1,2"])
+def test_a_timeout_that_makes_no_sense_is_none(bridge: Make, header: str | None) -> None:
+    """It is passed over, and the scrape answered."""
+    assert scrape_module._timeout(header) is None
+    headers = {} if header is None else {"x-prometheus-scrape-timeout-seconds": header}
+    assert Scrape(bridge().reader).respond(Request(headers=headers)).status == 200
+
+
+def test_a_hanging_callback_is_a_200_in_time_that_says_so(bridge: Make) -> None:
+    """The answer comes before the scraper gives up, with known values and a marker."""
+    setup = bridge(self_metrics=True)
+    release = threading.Event()
+    hang = threading.Event()
+
+    def wait(_: CallbackOptions) -> Iterator[Observation]:
+        if hang.is_set():
+            release.wait(20)
+        yield Observation(7)
+
+    setup.meter.create_observable_gauge("g", [wait])
+    scrape = Scrape(setup.reader)
+    marker = ("otel_prom_bridge_last_collection_successful", frozenset[tuple[str, str]]())
+    found = samples("text/plain", scrape.respond(Request()).body)
+    assert (found[marker], found["g", frozenset()]) == (1, 7)
+    hang.set()
+    for _ in range(3):
+        start = time.monotonic()
+        response = scrape.respond(Request(headers={"x-prometheus-scrape-timeout-seconds": "0.5"}))
+        assert time.monotonic() - start < 3  # 0.4, on a machine that is not busy
+        found = samples("text/plain", response.body)
+        assert (response.status, found[marker], found["g", frozenset()]) == (200, 0, 7)
+    release.set()
+
+
+def test_a_body_that_cannot_be_compressed_is_sent_as_it_is(
+    cached: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Compression is an economy: without the memory for it the scrape is answered all the same."""
+
+    def refuse(*_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(zlib, "compress", refuse)
+    response = cached.get(**{"accept-encoding": "gzip"})
+    assert (response.status, field(response, "Content-Encoding")) == (200, None)
+    assert response.body.startswith(b"# TYPE")
+
+
+def test_every_answer_says_when_the_process_began(cached: Counted) -> None:
+    """As promhttp does: whole seconds since the epoch, before this test and after the machine's start."""
+    start = process_start()
+    assert start is not None
+    assert 0 < time.time() - int(start) < 24 * 3600
+    assert field(cached.get(), "Process-Start-Time-Unix") == start
