@@ -1,0 +1,8 @@
+"""Who gets to the scrape: networks, rates, room, credentials, in this order."""
+
+from __future__ import annotations
+
+from otel_prom_bridge.endpoint.guards.gate import Guarded, Guards, Handler, QuickGuarded, QuickHandler
+from otel_prom_bridge.endpoint.guards.rate import RateLimit
+
+__all__ = ["Guards", "RateLimit", "Guarded", "QuickGuarded", "Handler", "QuickHandler"]

@@ -1,0 +1,254 @@
+"""Who may ask: bearer tokens and passwords.
+
+Nothing here keeps a password or a token: tokens are kept as digests, and what was verified before is known by
+a keyed digest over every part of it with its length in front, so that no two sets of parts share one (what
+was wrong in CVE-2022-46146). Right and wrong passwords are remembered apart: somebody who tries passwords
+cannot make the bridge forget those who know theirs.
+
+bcrypt is made to be slow. It runs one at a time, in the thread that handles the request, never in the loop
+of a server, which is why there are two questions: ``known`` answers at once or not at all, ``verify`` may
+take as long as a hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from types import ModuleType
+
+from otel_prom_bridge.endpoint.watching import Watched
+from otel_prom_bridge.errors import ConfigurationError
+
+CACHE_SIZE = 100
+# Threads that wait for their turn to hash. Others are told to come back, before they are many.
+MAX_WAITING = 8
+# Short tokens are guessed, and a prefix of a token in a file that is half written would be one.
+SHORTEST_TOKEN = 16
+_LONGEST_HEADER = 8192
+
+# https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+_ALPHABET = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+_HASH_ALLOWED = "a bcrypt hash, as `htpasswd -nBC 10 \"\" | tr -d ':\\n'` makes one ($2a$, $2b$ or $2y$)"
+
+Users = Mapping[str, str]
+
+
+class BusyError(Exception):
+    """Too many passwords are being verified at the moment."""
+
+
+class BearerTokens:
+    """The tokens of a file: one in each line, and comments behind ``#``; read again when it changes.
+
+    Several may be valid at a time, so that they can be rotated: add the new one, change the clients, take the
+    old one out. A file without tokens is an error at the start; later it lets nobody in.
+    """
+
+    def __init__(self, key: str, path: str | os.PathLike[str]) -> None:
+        self._key = key
+        self._path = os.fspath(path)
+        self._watched = Watched([self._path], self._read)
+        if not self._watched.get():
+            raise ConfigurationError(key, self._path, "a file with at least one token")
+
+    @property
+    def problem(self) -> str | None:
+        """Why the tokens are older than their file, or None."""
+        return self._watched.problem
+
+    def known(self, token: str) -> bool:
+        """The token is one of them. Takes the same time whichever it is, and if it is none."""
+        digest = _token_digest(token)
+        found = False
+        for valid in self._watched.get():
+            found |= hmac.compare_digest(valid, digest)
+        return found
+
+    def _read(self) -> tuple[bytes, ...]:
+        try:
+            with open(self._path, encoding="utf-8-sig", errors="replace") as file:
+                lines = file.read().splitlines()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "not a path"
+            raise ConfigurationError(self._key, self._path, f"a file that can be read ({reason})") from None
+        tokens = []
+        for number, line in enumerate(lines, 1):
+            token = line.partition("#")[0].strip()
+            if token and (len(token) < SHORTEST_TOKEN or not _TOKEN.fullmatch(token)):
+                expected = (
+                    f"at least {SHORTEST_TOKEN} of letters, digits and ._~+/-=, like `openssl rand -hex 32`"
+                )
+                raise ConfigurationError(f"{self._path}: line {number}", "its token", expected)
+            if token:
+                tokens.append(_token_digest(token))
+        return tuple(tokens)
+
+
+def _token_digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+class Passwords:
+    """Users with bcrypt hashes of their passwords; ``users`` is asked for every request.
+
+    A user that does not exist costs what one that exists does.
+    """
+
+    def __init__(self, users: Callable[[], Users]) -> None:
+        self._users = users
+        if users():
+            load_bcrypt()
+        self._key = secrets.token_bytes(32)
+        self._lock = threading.Lock()
+        self._places = threading.BoundedSemaphore(MAX_WAITING)
+        self._right = _Recent()
+        self._wrong = _Recent()
+
+    @property
+    def required(self) -> bool:
+        """There are users, so everybody has to be one."""
+        return bool(self._users())
+
+    def known(self, user: bytes, password: bytes) -> bool | None:
+        """Whether the password is right, as far as that is known without hashing; else None."""
+        return self._remembered(self._digest(user, self._hash(user)[0], password))
+
+    def verify(self, user: bytes, password: bytes) -> bool:
+        """Whether the password is right. Takes the time of one hash, unless that is known.
+
+        Raises:
+            BusyError: too many requests wait for a hash.
+        """
+        hashed, exists = self._hash(user)
+        digest = self._digest(user, hashed, password)
+        known = self._remembered(digest)
+        if known is not None:
+            return known
+        if not self._places.acquire(blocking=False):
+            raise BusyError
+        try:
+            with self._lock:
+                known = self._remembered(digest)  # another request may have brought the same
+                if known is None:
+                    known = self._check(password, hashed) and exists
+                    (self._right if known else self._wrong).add(digest)
+                return known
+        finally:
+            self._places.release()
+
+    def _hash(self, user: bytes) -> tuple[bytes, bool]:
+        users = self._users()
+        hashed = users.get(user.decode("utf-8", "surrogateescape"))
+        if hashed is not None:
+            return hashed.encode(), True
+        return self._decoy(user, users), False
+
+    def _decoy(self, user: bytes, users: Users) -> bytes:
+        """A hash of no password, with the cost of one of the users: of the same one each time."""
+        secret = hmac.digest(self._key, user, "sha512")
+        costs = sorted(hashed[4:6] for hashed in users.values()) or ["10"]
+        cost = costs[int.from_bytes(secret[:8]) % len(costs)]
+        # The last characters of salt and digest hold fewer bits, which '.' has none of.
+        text = [_ALPHABET[byte % 64] for byte in secret[8:61]]
+        text[21] = text[52] = "."
+        return f"$2b${cost}${''.join(text)}".encode()
+
+    def _check(self, password: bytes, hashed: bytes) -> bool:
+        try:
+            # bcrypt never looked further; its newer libraries refuse instead of cutting off.
+            return bool(load_bcrypt().checkpw(password[:72], hashed))
+        except ValueError:  # its text is the library's, and may show what it was given
+            return False
+
+    def _digest(self, *parts: bytes) -> bytes:
+        hasher = hashlib.blake2b(key=self._key)
+        for part in parts:
+            hasher.update(len(part).to_bytes(8))
+            hasher.update(part)
+        return hasher.digest()
+
+    def _remembered(self, digest: bytes) -> bool | None:
+        if digest in self._right:
+            return True
+        return False if digest in self._wrong else None
+
+
+class _Recent:
+    """The digests that were seen last. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._digests: OrderedDict[bytes, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._digests)
+
+    def __contains__(self, digest: bytes) -> bool:
+        with self._lock:
+            found = digest in self._digests
+            if found:
+                self._digests.move_to_end(digest)
+            return found
+
+    def add(self, digest: bytes) -> None:
+        with self._lock:
+            self._digests[digest] = None
+            if len(self._digests) > CACHE_SIZE:
+                self._digests.popitem(last=False)
+
+
+def checked_users(key: str, users: object) -> dict[str, str]:
+    """The users, if every one has a name and a bcrypt hash. The error never shows what stands for a hash."""
+    if not isinstance(users, Mapping):
+        raise ConfigurationError(key, "a value of another type", "a mapping of users to bcrypt hashes")
+    for user, hashed in users.items():
+        # RFC 7617: the first colon ends the user, so nobody could log in as such a one.
+        if not isinstance(user, str) or ":" in user:
+            raise ConfigurationError(key, user, "names of users, without colons")
+        if not isinstance(hashed, str) or not _HASH.fullmatch(hashed):
+            raise ConfigurationError(f"{key}.{user}", "what stands there", _HASH_ALLOWED)
+    return dict(users)
+
+
+def bearer_token(header: str) -> str | None:
+    """The token of an Authorization header, or None. Never raises."""
+    scheme, _, rest = header.strip().partition(" ")
+    token = rest.strip()
+    if len(header) > _LONGEST_HEADER or scheme.lower() != "bearer" or not _TOKEN.fullmatch(token):
+        return None
+    return token
+
+
+def user_and_password(header: str) -> tuple[bytes, bytes] | None:
+    """User and password of an Authorization header, or None. Never raises.
+
+    https://www.rfc-editor.org/rfc/rfc7617#section-2
+    """
+    scheme, _, rest = header.strip().partition(" ")
+    if len(header) > _LONGEST_HEADER or scheme.lower() != "basic":
+        return None
+    try:
+        decoded = base64.b64decode(rest.strip().encode("ascii"), validate=True)
+    except ValueError:
+        return None
+    user, colon, password = decoded.partition(b":")
+    return (user, password) if colon else None
+
+
+def load_bcrypt() -> ModuleType:
+    """The package ``bcrypt``, which the extra ``webconfig`` brings."""
+    try:
+        import bcrypt
+    except ImportError:
+        expected = "bcrypt to be installed: `pip install 'otel-prom-bridge[webconfig]'`"
+        raise ConfigurationError("basic_auth_users", "users with passwords", expected) from None
+    return bcrypt

@@ -1,0 +1,298 @@
+"""The guards together: networks, rates, room, credentials, in this order.
+
+The cheap questions come first, so that a flood is refused for the price of looking at an address, and nobody
+makes us hash a password who may not even ask. Guards fail closed: a fault of one is a refusal.
+
+``/health`` and ``/ready`` are outside of rates and room: to answer them costs no more than to refuse, and a
+supervisor that hears "too many requests" restarts the process. What can cost there is a password, so those
+count; when they come too often, the answer is the one for strangers.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
+from typing import Protocol, runtime_checkable
+
+from otel_prom_bridge.endpoint.guards.authentication import Authentication, Verdict
+from otel_prom_bridge.endpoint.guards.credentials import (
+    BearerTokens,
+    BusyError,
+    Passwords,
+    Users,
+    checked_users,
+)
+from otel_prom_bridge.endpoint.guards.networks import Address, Networks, OriginError, Origins
+from otel_prom_bridge.endpoint.guards.rate import Limiter, RateLimit
+from otel_prom_bridge.endpoint.guards.refusals import (
+    Refusal,
+    busy,
+    failed,
+    not_allowed,
+    too_many,
+    unauthorized,
+)
+from otel_prom_bridge.endpoint.remarks import remark
+from otel_prom_bridge.endpoint.scrape import HEALTH_PATH, READY_PATH, Request, Response
+from otel_prom_bridge.errors import ConfigurationError
+
+Headers = Sequence[tuple[str, str]]
+
+
+class Handler(Protocol):
+    """Something that answers requests and never raises; ``Scrape`` is one."""
+
+    def respond(self, request: Request) -> Response:
+        """The response to a request."""
+        ...
+
+
+@runtime_checkable
+class QuickHandler(Handler, Protocol):
+    """A handler that answers some requests at once, which a server may do in its loop."""
+
+    def quick(self, request: Request) -> Response | None:
+        """The response, or None if it takes longer: then ``respond`` has to be asked."""
+        ...
+
+
+class Guards:
+    """Wraps handlers so that only those requests reach them that may. Safe to use from any thread.
+
+    ``allow``: networks that may ask; none means everybody. ``trusted_proxies``: networks whose
+    ``X-Forwarded-For`` is believed. ``rate`` and ``per_peer``: limits for all clients together, and for each.
+    ``max_in_flight``: how many requests may be on their way at once; a server that bounds them itself needs
+    none here. ``bearer_tokens_file`` and ``basic_users`` (names to bcrypt hashes, or what gives them):
+    whoever has either passes. ``open_health``: ``/health`` and ``/ready`` answer strangers, too; whether the
+    request is a stranger's is in ``request.authenticated``. ``headers``: put on every response, or what
+    gives them; what the response says itself stays.
+
+    Raises:
+        ConfigurationError: an option cannot work.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow: Sequence[str] = (),
+        trusted_proxies: Sequence[str] = (),
+        rate: RateLimit | None = None,
+        per_peer: RateLimit | None = None,
+        max_in_flight: int | None = None,
+        bearer_tokens_file: str | PathLike[str] | None = None,
+        basic_users: Mapping[str, str] | Callable[[], Users] | None = None,
+        open_health: bool = True,
+        headers: Headers | Callable[[], Headers] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._allowed = Networks("allow", allow)
+        self._origins = Origins(Networks("trusted_proxies", trusted_proxies))
+        self._limiter = Limiter(rate=rate, per_peer=per_peer)
+        self._room = _room(max_in_flight)
+        tokens = None
+        if bearer_tokens_file is not None:
+            tokens = BearerTokens("bearer_tokens_file", bearer_tokens_file)
+        self._authentication = Authentication(tokens=tokens, passwords=_passwords(basic_users))
+        self._open_health = open_health
+        self._headers = headers
+        self._clock = clock
+
+    @property
+    def authenticates(self) -> bool:
+        """Requests need credentials at the moment. If they need none, none of them is ``authenticated``."""
+        return self._authentication.required
+
+    @property
+    def problem(self) -> str | None:
+        """Why the tokens in use are older than their file, or None."""
+        return self._authentication.problem
+
+    def accepts(self, peer: str | None) -> bool:
+        """A connection of this peer is worth reading from. Fast; never raises."""
+        try:
+            if not self._allowed or self._origins.may_speak_for_others(peer):
+                return True
+            return self._is_allowed(*self._client(peer, None))
+        except Exception as error:
+            _fault(error)
+            return False
+
+    def wrap(self, handler: Handler) -> Guarded:
+        """The handler behind these guards; with ``quick`` if it has that."""
+        return QuickGuarded(self, handler) if isinstance(handler, QuickHandler) else Guarded(self, handler)
+
+    def screen(self, request: Request, *, counted: bool) -> Refusal | None:
+        """Why the request must not go on, as far as its origin and its rate say. Never raises.
+
+        Unless it is ``counted`` here, :meth:`count` it when it has been answered.
+        """
+        try:
+            return self._screen(request, counted=counted)
+        except Exception as error:
+            return _fault(error)
+
+    def count(self, request: Request) -> None:
+        """Count a request that was answered. Never raises."""
+        if not _is_health(request):
+            self._limiter.take(self._client_of(request)[0], self._clock())
+
+    def enter(self, request: Request) -> Refusal | None:
+        """Why there is no room for the request; if there is, :meth:`leave` it when it has been answered."""
+        if self._room is None or _is_health(request) or self._room.acquire(blocking=False):
+            return None
+        return busy("too many requests are being answered; try again\n")
+
+    def leave(self, request: Request) -> None:
+        """The request has been answered."""
+        if self._room is not None and not _is_health(request):
+            self._room.release()
+
+    def identify(self, request: Request) -> Request | Refusal:
+        """The request with what its credentials are worth. Takes the time of a hash; never raises."""
+        try:
+            verdict = self._authentication.judge(request.headers.get("authorization"), hashing=False)
+            if verdict is Verdict.UNDECIDED:
+                return self._hashed(request)
+            return self._judged(request, verdict)
+        except Exception as error:
+            return _fault(error)
+
+    def glance(self, request: Request) -> Request | Refusal | None:
+        """The same without hashing: None if only a hash can tell. Fast; never raises."""
+        try:
+            verdict = self._authentication.judge(request.headers.get("authorization"), hashing=False)
+            return None if verdict is Verdict.UNDECIDED else self._judged(request, verdict)
+        except Exception as error:
+            return _fault(error)
+
+    def finish(self, request: Request, response: Response) -> Response:
+        """The response with the configured headers. Never raises."""
+        try:
+            configured = self._headers() if callable(self._headers) else self._headers
+        except Exception as error:
+            return _fault(error)
+        if configured:
+            present = {name.lower() for name, _ in response.headers}
+            added = tuple((name, value) for name, value in configured if name.lower() not in present)
+            response = replace(response, headers=(*response.headers, *added))
+        return replace(response, body=b"") if request.method == "HEAD" and response.body else response
+
+    def _screen(self, request: Request, *, counted: bool) -> Refusal | None:
+        client, known = self._client_of(request)
+        if not self._is_allowed(client, known):
+            return not_allowed(client)
+        if _is_health(request):
+            return None
+        ask = self._limiter.take if counted else self._limiter.wait
+        wait = ask(client, self._clock())
+        return too_many(wait) if wait else None
+
+    def _hashed(self, request: Request) -> Request | Refusal:
+        try:
+            if _is_health(request) and self._limiter.take(self._client_of(request)[0], self._clock()):
+                raise BusyError
+            verdict = self._authentication.judge(request.headers.get("authorization"), hashing=True)
+        except BusyError:
+            if not (self._open_health and _is_health(request)):
+                return busy("too many passwords are being verified; try again\n")
+            verdict = Verdict.UNDECIDED
+        return self._judged(request, verdict)
+
+    def _judged(self, request: Request, verdict: Verdict) -> Request | Refusal:
+        if verdict.passes or (self._open_health and _is_health(request)):
+            return replace(request, authenticated=verdict is Verdict.PROVED)
+        return unauthorized(self._authentication.challenges)
+
+    def _client_of(self, request: Request) -> tuple[Address | None, bool]:
+        return self._client(request.peer, request.headers.get("x-forwarded-for"))
+
+    def _client(self, peer: str | None, forwarded: str | None) -> tuple[Address | None, bool]:
+        """Who asks, and whether anybody can say."""
+        try:
+            return self._origins.of(peer, forwarded), True
+        except OriginError:
+            return None, False
+
+    def _is_allowed(self, client: Address | None, known: bool) -> bool:
+        return not self._allowed or (known and client in self._allowed)
+
+
+class Guarded:
+    """A handler behind guards."""
+
+    def __init__(self, guards: Guards, handler: Handler) -> None:
+        self._guards = guards
+        self._handler = handler
+
+    def respond(self, request: Request) -> Response:
+        """The handler's response, or the refusal of a guard. Never raises."""
+        return self._guards.finish(request, self._respond(request))
+
+    def _respond(self, request: Request) -> Response:
+        guards = self._guards
+        refusal = guards.screen(request, counted=True) or guards.enter(request)
+        if refusal is not None:
+            return refusal
+        try:
+            admitted = guards.identify(request)
+            return admitted if isinstance(admitted, Refusal) else self._handler.respond(admitted)
+        finally:
+            guards.leave(request)
+
+
+class QuickGuarded(Guarded):
+    """A handler behind guards that answers some requests at once."""
+
+    def __init__(self, guards: Guards, handler: QuickHandler) -> None:
+        super().__init__(guards, handler)
+        self._quick = handler.quick
+
+    def quick(self, request: Request) -> Response | None:
+        """The handler's quick response, or a refusal; None if ``respond`` has to be asked. Never raises.
+
+        A request for which ``respond`` is asked afterwards is counted once.
+        """
+        guards = self._guards
+        response: Response | None = guards.screen(request, counted=False)
+        if response is None:
+            admitted = guards.glance(request)
+            if admitted is not None:
+                response = admitted if isinstance(admitted, Refusal) else self._quick(admitted)
+            if response is None:
+                return None
+            guards.count(request)
+        return guards.finish(request, response)
+
+
+def _is_health(request: Request) -> bool:
+    return request.path.rstrip("/") in (HEALTH_PATH, READY_PATH)
+
+
+def _room(size: int | None) -> threading.BoundedSemaphore | None:
+    if size is None:
+        return None
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise ConfigurationError("max_in_flight", size, "a whole number of at least 1")
+    return threading.BoundedSemaphore(size)
+
+
+def _passwords(users: Mapping[str, str] | Callable[[], Users] | None) -> Passwords | None:
+    if users is None:
+        return None
+    if callable(users):
+        return Passwords(users)
+    checked = checked_users("basic_users", users)
+    return Passwords(lambda: checked)
+
+
+def _fault(error: Exception) -> Refusal:
+    # Not the error's text, which may show what the request brought: a password, for example.
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{type(error).__name__} in {place.filename}:{place.lineno}"
+    remark(logging.ERROR, "a guard failed: %s; this is a fault of the bridge", where)
+    return failed()

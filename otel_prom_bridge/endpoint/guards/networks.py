@@ -1,0 +1,122 @@
+"""Who asks: addresses, networks, and what proxies say about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from otel_prom_bridge.errors import ConfigurationError
+
+Address = IPv4Address | IPv6Address
+
+UNIX = "unix"
+_ALLOWED = f"networks like '10.0.0.0/8' or '2001:db8::/32', addresses, or {UNIX!r} for peers without one"
+_MAPPED = int(IPv6Address("::ffff:0.0.0.0"))
+# Nothing that is longer is an address; what parses text need not look at kilobytes of it.
+_LONGEST = 64
+
+
+def address_of(text: str) -> Address | None:
+    """The address that a text is, or None. Never raises.
+
+    An IPv4 address that is mapped into IPv6, as a socket for both shows it, is the IPv4 address.
+    """
+    if len(text) > _LONGEST:
+        return None
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv4Address):
+        return address
+    if address.scope_id is not None:  # the interface it came over does not make it another host
+        address = IPv6Address(int(address))
+    return address.ipv4_mapped or address
+
+
+class Networks:
+    """A set of networks. The entry ``unix`` stands for peers that have no address, as on a Unix socket."""
+
+    def __init__(self, key: str, entries: Sequence[str]) -> None:
+        if isinstance(entries, str) or not all(isinstance(entry, str) for entry in entries):
+            raise ConfigurationError(key, entries, f"a list of {_ALLOWED}")
+        self._nameless = UNIX in entries
+        networks = [_network(f"{key}[{i}]", entry) for i, entry in enumerate(entries) if entry != UNIX]
+        self._ranges: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
+        for network in networks:
+            first, last = int(network.network_address), int(network.broadcast_address)
+            self._ranges[network.version].append((first, last))
+
+    def __bool__(self) -> bool:
+        return self._nameless or any(self._ranges.values())
+
+    def __contains__(self, address: Address | None) -> bool:
+        if address is None:
+            return self._nameless
+        number = int(address)
+        return any(first <= number <= last for first, last in self._ranges[address.version])
+
+
+def _network(key: str, entry: str) -> IPv4Network | IPv6Network:
+    try:
+        network = ip_network(entry.strip(), strict=False)
+    except ValueError:
+        raise ConfigurationError(key, entry, _ALLOWED) from None
+    try:
+        ip_network(entry.strip())
+    except ValueError:
+        raise ConfigurationError(
+            key, entry, f"a network without bits behind its prefix, like '{network}'"
+        ) from None
+    first = int(network.network_address)
+    if isinstance(network, IPv6Network) and network.prefixlen >= 96 and first >> 32 == _MAPPED >> 32:
+        return IPv4Network((first & 0xFFFFFFFF, network.prefixlen - 96))
+    return network
+
+
+class OriginError(Exception):
+    """Nobody can say who asks."""
+
+
+class Origins:
+    """Tells who asks: the peer, or whoever a trusted proxy says it asks for."""
+
+    def __init__(self, trusted: Networks) -> None:
+        self._trusted = trusted
+
+    def of(self, peer: str | None, forwarded: str | None) -> Address | None:
+        """The address of the client, None if it has none.
+
+        Raises:
+            OriginError: the peer's address, or what a trusted proxy says, is no address.
+        """
+        address = _required(peer) if peer else None
+        if not (forwarded and forwarded.strip()) or address not in self._trusted:
+            return address
+        # Every proxy appends whom it heard from, so only what trusted ones wrote, at the end, is evidence;
+        # a client may send whatever it likes in front of it.
+        for entry in reversed(forwarded.split(",")):
+            address = _required(_without_port(entry.strip()))
+            if address not in self._trusted:
+                break
+        return address
+
+    def may_speak_for_others(self, peer: str | None) -> bool:
+        """The peer is a trusted proxy, so that its own address says nothing yet. Never raises."""
+        address = address_of(peer) if peer else None
+        return (address is not None or not peer) and address in self._trusted
+
+
+def _required(text: str) -> Address:
+    address = address_of(text)
+    if address is None:
+        raise OriginError
+    return address
+
+
+def _without_port(entry: str) -> str:
+    """Some proxies write ``192.0.2.1:4711`` and ``[2001:db8::1]:4711``."""
+    if entry.startswith("["):
+        return entry[1:].partition("]")[0]
+    host, colon, _ = entry.partition(":")
+    return host if colon and entry.count(":") == 1 else entry

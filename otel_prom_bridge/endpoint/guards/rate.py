@@ -1,0 +1,105 @@
+"""How often: token buckets.
+
+A bucket is one number: the time at which it will be full again. Taking a token moves that time by one
+interval, and a bucket whose time has passed is full, so it need not be remembered at all. (This is the
+generic cell rate algorithm; it admits exactly what a bucket of ``burst`` tokens does.)
+
+Buckets of peers are bounded. When there is no room, the one that was used longest ago is forgotten: it takes
+as many addresses as there is room for to be forgotten early, and whoever has those may send that many
+times the limit anyway. That is what the limit for all together is for.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from itertools import islice
+
+from otel_prom_bridge.endpoint.guards.networks import Address
+from otel_prom_bridge.errors import ConfigurationError
+
+MAX_PEERS = 4096
+# A host on IPv6 has a network of this size for itself and may change its address with every request.
+_HOST_BITS = 64
+# Sums of intervals are not exact; a request is not late for that.
+_ROUNDING = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """``burst`` requests at once, and one more for every ``interval`` seconds."""
+
+    interval: float
+    burst: int
+
+    def __post_init__(self) -> None:
+        interval, burst = self.interval, self.burst
+        if isinstance(interval, bool) or not isinstance(interval, int | float) or not 0 < interval < math.inf:
+            raise ConfigurationError("interval", interval, "a number of seconds above zero")
+        if isinstance(burst, bool) or not isinstance(burst, int) or burst < 1:
+            raise ConfigurationError("burst", burst, "a whole number of at least 1: with less nothing passes")
+
+    @property
+    def slack(self) -> float:
+        """How far ahead of time a bucket may be full and still give a token."""
+        return self.interval * (self.burst - 1)
+
+
+class Limiter:
+    """A limit for all requests together, one for each client, or both. Safe to use from any thread."""
+
+    def __init__(self, *, rate: RateLimit | None, per_peer: RateLimit | None) -> None:
+        self._rate = rate
+        self._per_peer = per_peer
+        self._lock = threading.Lock()
+        self._full = -math.inf
+        self._peers: OrderedDict[object, float] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many clients are remembered."""
+        return len(self._peers)
+
+    def wait(self, client: Address | None, now: float) -> float:
+        """How many seconds until a request of this client would pass; takes nothing."""
+        with self._lock:
+            return self._wait(_host(client), now)
+
+    def take(self, client: Address | None, now: float) -> float:
+        """The same; if it is 0, the request has passed and is counted."""
+        host = _host(client)
+        with self._lock:
+            wait = self._wait(host, now)
+            if wait <= 0:
+                self._count(host, now)
+            return wait
+
+    def _wait(self, host: object, now: float) -> float:
+        wait = 0.0
+        if self._rate is not None:
+            wait = self._full - now - self._rate.slack
+        if self._per_peer is not None:
+            wait = max(wait, self._peers.get(host, -math.inf) - now - self._per_peer.slack)
+        return wait if wait > _ROUNDING else 0.0
+
+    def _count(self, host: object, now: float) -> None:
+        if self._rate is not None:
+            self._full = max(self._full, now) + self._rate.interval
+        if self._per_peer is not None:
+            self._peers[host] = max(self._peers.get(host, -math.inf), now) + self._per_peer.interval
+            self._peers.move_to_end(host)
+            self._forget(now)
+
+    def _forget(self, now: float) -> None:
+        """Two at most per request, so that no request pays for a flood, and the full ones still go."""
+        for host, full in list(islice(self._peers.items(), 2)):
+            if full > now and len(self._peers) <= MAX_PEERS:
+                return
+            del self._peers[host]
+
+
+def _host(client: Address | None) -> object:
+    if client is None or client.version == 4:
+        return client
+    return int(client) >> (128 - _HOST_BITS)

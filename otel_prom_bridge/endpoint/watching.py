@@ -1,0 +1,98 @@
+"""What a file says, read again when the file changes.
+
+Whoever asks gets the last value that was good. A file that cannot be read, or makes no sense, is usually one
+that somebody is about to replace: it changes nothing but the log, once, and is tried again every second.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Generic, TypeVar
+
+from otel_prom_bridge.endpoint.remarks import remark
+
+T = TypeVar("T")
+
+INTERVAL = 1.0
+
+_Stamp = tuple[tuple[int, int, int, int] | None, ...]
+
+
+class Watched(Generic[T]):
+    """The value that ``load`` makes of files; it is loaded at once, and what it then raises is the caller's.
+
+    ``load`` must raise only errors whose text may be logged. Files are looked at once in ``interval`` seconds
+    at most, and through links, so that the atomic swap of a mounted secret is seen. Safe to use from any
+    thread; while one loads, the others get what was there before.
+    """
+
+    def __init__(
+        self,
+        paths: Iterable[str],
+        load: Callable[[], T],
+        *,
+        interval: float = INTERVAL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._paths = tuple(paths)
+        self._load = load
+        self._interval = interval
+        self._clock = clock
+        self._lock = threading.Lock()
+        # The stamp is older than the content that belongs to it: a change in between is seen the next time.
+        self._stamp = self._look()
+        self._value = load()
+        self._looked = clock()
+        self._problem: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the value is older than the files are, or None."""
+        return self._problem
+
+    def get(self) -> T:
+        """The value of the last good state of the files. Never raises."""
+        if (
+            self._paths
+            and self._clock() - self._looked >= self._interval
+            and self._lock.acquire(blocking=False)
+        ):
+            try:
+                self._renew()
+            finally:
+                self._lock.release()
+        return self._value
+
+    def _renew(self) -> None:
+        self._looked = self._clock()
+        stamp = self._look()
+        if stamp == self._stamp and self._problem is None:
+            return
+        self._stamp = stamp
+        try:
+            self._value = self._load()
+        except Exception as error:
+            self._complain(str(error))
+        else:
+            self._problem = None
+            remark(logging.INFO, "%s: read again, in use", ", ".join(self._paths))
+
+    def _complain(self, problem: str) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            remark(logging.WARNING, "%s; what was read before stays in use", problem)
+
+    def _look(self) -> _Stamp:
+        return tuple(map(_stamp, self._paths))
+
+
+def _stamp(path: str) -> tuple[int, int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size, found.st_dev
