@@ -1,0 +1,173 @@
+"""The head of a request: where it ends, and what it says.
+
+``HeadScanner`` finds the end in bytes that come in pieces and gives up as soon as they cannot become a head
+that we would answer: too long, too many fields, another version than 1.0 and 1.1, lines that end or begin in
+ways that another server on the way might read differently. ``parse`` leaves the reading to h11, and refuses
+what h11 allows but a scraper never sends: bodies, and lengths that can be read in two ways.
+
+Scrapers send the same bytes every time, so the last heads are remembered; those with credentials are not.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from urllib.parse import unquote, urlsplit
+
+import h11
+
+from otel_prom_bridge.endpoint.scrape import joined_headers
+
+MAX_HEAD = 16 * 1024
+MAX_FIELDS = 100
+MAX_REQUEST_LINE = 8 * 1024
+# Up to this size a body is ignored and the request answered; past it the answer is that it is too large.
+MAX_BODY = 16 * 1024
+_REMEMBERED = 32
+_SECRETS = (b"authorization", b"cookie")  # the first is the end of Proxy-Authorization, too
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a request asks for. Header names are in lower case.
+
+    ``has_body``: bytes follow that belong to it, so nothing after it can be taken for a request.
+    ``says_keep_alive``: an HTTP/1.0 client wants to hear that the connection stays open.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    keep_alive: bool
+    has_body: bool
+    says_keep_alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a request gets no answer but this status code; the connection closes after it."""
+
+    status: int
+    reason: str
+
+
+TOO_LARGE = Refusal(431, f"more than {MAX_HEAD} bytes or {MAX_FIELDS} fields in the head of the request")
+TOO_LONG = Refusal(414, f"more than {MAX_REQUEST_LINE} bytes in the request line")
+TIMED_OUT = Refusal(408, "the head of the request did not arrive in time")
+_NOT_HTTP = Refusal(400, "this is not an HTTP request")
+_MALFORMED = Refusal(400, "the head of the request is malformed")
+_VERSION = Refusal(505, "this speaks HTTP/1.1 and HTTP/1.0")
+_SMUGGLING = Refusal(400, "the length of the body is ambiguous")
+_BODY = Refusal(413, "requests have no use for a body here")
+_CODING = Refusal(501, "this transfer encoding is not known here")
+
+
+class HeadScanner:
+    """Looks for the end of the head in a buffer that grows; every byte is looked at once."""
+
+    def __init__(self) -> None:
+        self._line = 0  # where the current line begins
+        self._seen = 0  # up to here there is no unseen end of a line
+        self._lines = 0
+
+    def scan(self, buffer: bytearray) -> int | Refusal:
+        """Where the head ends; 0 if it has not ended yet; or why it never will."""
+        if buffer and not 0x21 <= buffer[0] <= 0x7E:
+            return _NOT_HTTP  # TLS, an empty line, other protocols: no need to wait for a line
+        while (end := buffer.find(b"\n", self._seen)) >= 0:
+            found = self._take(buffer, end)
+            if found:
+                return found
+        self._seen = len(buffer)
+        if not self._lines and len(buffer) > MAX_REQUEST_LINE:
+            return TOO_LONG
+        return TOO_LARGE if len(buffer) >= MAX_HEAD else 0
+
+    def _take(self, buffer: bytearray, end: int) -> int | Refusal:
+        start, self._seen, self._line = self._line, end + 1, end + 1
+        self._lines += 1
+        if end >= MAX_HEAD or self._lines > MAX_FIELDS + 2:
+            return TOO_LARGE
+        if end == start or buffer[end - 1] != 0x0D:
+            return _MALFORMED  # a bare line feed
+        if self._lines == 1:
+            return _wrong_first_line(bytes(buffer[start : end - 1])) or 0
+        if end - start == 1:
+            return end + 1
+        return _MALFORMED if buffer[start] in b" \t" else 0  # obsolete line folding
+
+
+def _wrong_first_line(line: bytes) -> Refusal | None:
+    if len(line) > MAX_REQUEST_LINE:
+        return TOO_LONG
+    version = line.rpartition(b" ")[2]
+    if version in (b"HTTP/1.1", b"HTTP/1.0"):
+        return None
+    is_version = version.startswith(b"HTTP/") and version[5:].replace(b".", b"", 1).isdigit()
+    return _VERSION if is_version else _NOT_HTTP
+
+
+def parse(head: bytes) -> Head | Refusal:
+    """Read a complete head."""
+    lowered = head.lower()
+    if any(secret in lowered for secret in _SECRETS):
+        return _parse(head)
+    return _remembered(head)
+
+
+def _parse(head: bytes) -> Head | Refusal:
+    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+    parser.receive_data(head)
+    try:
+        event = parser.next_event()
+    except h11.RemoteProtocolError as error:
+        # Not h11's own words: they quote the request, which may have credentials in it.
+        return _CODING if error.error_status_hint == 501 else _MALFORMED
+    if not isinstance(event, h11.Request):
+        return _MALFORMED
+    headers = joined_headers((name.decode(), value.decode("latin-1")) for name, value in event.headers)
+    return _refused_body(headers, event.http_version) or _head(event, headers)
+
+
+_remembered = functools.lru_cache(_REMEMBERED)(_parse)
+
+
+def _refused_body(headers: Mapping[str, str], version: bytes) -> Refusal | None:
+    if "transfer-encoding" in headers:
+        is_odd = "content-length" in headers or version == b"1.0"
+        return _SMUGGLING if is_odd else _BODY
+    # h11 made sure that it is a number of at most 20 digits, once.
+    return _BODY if int(headers.get("content-length", "0")) > MAX_BODY else None
+
+
+def _head(event: h11.Request, headers: dict[str, str]) -> Head:
+    path, query = target(event.target.decode("ascii"))
+    tokens = {token.strip().lower() for token in headers.get("connection", "").split(",")}
+    is_old = event.http_version == b"1.0"
+    has_body = headers.get("content-length", "0").strip("0") != ""
+    keep_alive = "close" not in tokens and (not is_old or "keep-alive" in tokens)
+    return Head(
+        method=event.method.decode("ascii"),
+        path=path,
+        query=query,
+        headers=MappingProxyType(headers),
+        keep_alive=keep_alive and not has_body,
+        has_body=has_body,
+        says_keep_alive=is_old,
+    )
+
+
+def target(text: str) -> tuple[str, str]:
+    """Path and query of a request's target, which may be a whole URL; what is neither is an unknown path."""
+    if text == "*":
+        return text, ""
+    if text.startswith("/"):
+        text = f"http://host/{text.lstrip('/')}"
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return text, ""
+    return unquote(parts.path), parts.query

@@ -1,0 +1,86 @@
+"""Threads that make responses, so that the loop never runs anything that could take long.
+
+Daemon threads, started when there is work and nobody idle, ended after some idle seconds. A job that hangs
+for ever costs its thread and nothing else. Not ``concurrent.futures``: its threads are joined when the
+interpreter exits, so a hanging callback would keep the process alive.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+
+from otel_prom_bridge.diagnostics import logger
+
+Job = Callable[[], object]
+_IDLE_SECONDS = 2.0
+
+
+class Workers:
+    """A bounded number of daemon threads."""
+
+    def __init__(self, limit: int, *, idle_seconds: float = _IDLE_SECONDS) -> None:
+        self._limit = limit
+        self._idle_seconds = idle_seconds
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._idle = 0  # threads that wait, less the jobs that do
+        self._stopped = False
+
+    def run(self, job: Job) -> bool:
+        """Run a job soon, in some thread; False if all of them are busy and as many jobs wait already."""
+        with self._lock:
+            if self._stopped or self._idle <= -self._limit:
+                return False
+            if self._idle > 0 or self._threads >= self._limit:
+                self._idle -= 1
+                self._jobs.put(job)
+                return True
+            self._threads += 1
+        return self._start(job)
+
+    def stop(self) -> None:
+        """Let idle threads end now, and busy ones when their job is done."""
+        with self._lock:
+            self._stopped = True
+            for _ in range(self._threads):
+                self._jobs.put(None)
+
+    def _start(self, job: Job) -> bool:
+        try:
+            threading.Thread(
+                target=self._work, args=(job,), name="otel-prom-bridge-scrape", daemon=True
+            ).start()
+        except RuntimeError:  # no more threads, or the interpreter is shutting down
+            with self._lock:
+                self._threads -= 1
+            return False
+        return True
+
+    def _work(self, job: Job | None) -> None:
+        while job is not None:
+            try:
+                job()
+            except BaseException:  # a callback may raise anything, and nobody above us would report it
+                logger.exception("a job of the endpoint was broken off")
+            del job  # a response may be large, and the next job far away
+            job = self._next()
+
+    def _next(self) -> Job | None:
+        with self._lock:
+            self._idle += 1
+        try:
+            job = self._jobs.get(timeout=self._idle_seconds)
+        except queue.Empty:
+            with self._lock:
+                if self._idle > 0:
+                    self._idle -= 1
+                    self._threads -= 1
+                    return None
+            job = self._jobs.get()  # was put while we gave up; every idle thread is counted
+        if job is None:
+            with self._lock:
+                self._threads -= 1
+        return job
