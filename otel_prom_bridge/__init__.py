@@ -13,9 +13,12 @@ from otel_prom_bridge.endpoint import (
 )
 from otel_prom_bridge.errors import (
     BridgeError,
+    CollectionError,
     ConfigurationError,
     ConflictError,
     EndpointError,
+    RegistrationError,
+    SerializationError,
     TranslationError,
 )
 from otel_prom_bridge.exemplars import Exemplars
@@ -45,7 +48,10 @@ __all__ = [
     "make_asgi_app",
     "BridgeError",
     "ConfigurationError",
-    "ConflictError",
-    "EndpointError",
+    "RegistrationError",
     "TranslationError",
+    "ConflictError",
+    "CollectionError",
+    "SerializationError",
+    "EndpointError",
 ]

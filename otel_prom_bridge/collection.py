@@ -16,6 +16,7 @@ from otel_prom_bridge.background import background
 from otel_prom_bridge.callbacks import CallbackFailures
 from otel_prom_bridge.coalescing import Coalesced
 from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.errors import CollectionError, CollectionTimeoutError
 from otel_prom_bridge.self_metrics import SelfMetrics
 
 
@@ -74,11 +75,7 @@ class Collections:
             return False
         done = self._task.wait(seconds, fresh=fresh)
         if self._task.is_late:
-            self._findings.report(
-                "late",
-                "a collection has not ended for %s s, showing known values: is a callback stuck?",
-                seconds,
-            )
+            self._findings.report("late", "%s", CollectionTimeoutError("a collection", seconds))
         return done
 
     def _run(self) -> bool:
@@ -89,9 +86,7 @@ class Collections:
             self._watched()
         except BaseException as error:  # this thread is ours: not even SystemExit is meant for it
             # Nothing is lost: the SDK hands its deltas over last, after whatever can fail.
-            self._findings.report(
-                ("collect", type(error)), "a collection failed, showing known values: %r", error
-            )
+            self._findings.report(("collect", type(error)), "%s", CollectionError(error))
             failure = type(error).__qualname__
         seconds = time.perf_counter() - start - self._apply_seconds
         self._self_metrics.observe("collect", seconds, error=failure)

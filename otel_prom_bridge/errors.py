@@ -4,13 +4,19 @@
 
     BridgeError
     ├── ConfigurationError (also a ValueError)   an option is wrong: key, value and what is allowed
-    ├── TranslationError                         one metric cannot be expressed in Prometheus terms
-    │   └── ConflictError                        its name is taken by a metric of another type
+    ├── RegistrationError                        a metric cannot be shown
+    │   ├── TranslationError                     it has no form in Prometheus
+    │   └── ConflictError                        its name belongs to a metric of another type
+    ├── CollectionError                          values could not be had: the last known ones are shown
+    │   ├── CollectionTimeoutError               no answer in time
+    │   └── CollectorError                       a collector of prometheus_client failed
+    ├── SerializationError                       a metric could not be written and is left out
+    │   └── CompressionError                     a body could not be compressed and is sent as it is
     └── EndpointError (also an OSError)          the HTTP endpoint cannot be opened
 
-Only :class:`ConfigurationError` and :class:`EndpointError` reach the application, and only from the
-calls that configure or start something. A :class:`TranslationError` never leaves the bridge: the one
-metric is left out of the exposition, the reason is logged once, everything else is served.
+Each says what to do next. Only :class:`ConfigurationError` and :class:`EndpointError` reach the application,
+and only from the calls that configure or start something. The others never leave the bridge: they are logged
+once, as text, and everything else is served.
 """
 
 from __future__ import annotations
@@ -34,12 +40,68 @@ class ConfigurationError(BridgeError, ValueError):
         self.expected = expected
 
 
-class TranslationError(BridgeError):
-    """A metric has no correct form in Prometheus; the message names it and says what to do."""
+class RegistrationError(BridgeError):
+    """A metric cannot be shown; the message names it and says what to do."""
 
 
-class ConflictError(TranslationError):
+class TranslationError(RegistrationError):
+    """A metric has no correct form in Prometheus."""
+
+
+class ConflictError(RegistrationError):
     """A metric's Prometheus name already belongs to a metric of another type."""
+
+
+class CollectionError(BridgeError):
+    """A collection failed; the last known values are shown.
+
+    >>> str(CollectionError(RuntimeError("no memory")))
+    "a collection failed, showing known values: RuntimeError('no memory'); look at what callbacks do"
+    """
+
+    def __init__(self, reason: BaseException) -> None:
+        super().__init__(f"a collection failed, showing known values: {reason!r}; look at what callbacks do")
+
+
+class CollectionTimeoutError(CollectionError):
+    """Something did not answer in time; what it said last is shown."""
+
+    def __init__(self, what: str, seconds: float) -> None:
+        BridgeError.__init__(
+            self,
+            f"{what} has not ended for {seconds:g} s, showing known values; look for what hangs in it, "
+            "or raise scrape_timeout",
+        )
+
+
+class CollectorError(CollectionError):
+    """A collector of the ``prometheus_client`` registry failed; its metrics are left out."""
+
+    def __init__(self, collector: object, reason: BaseException) -> None:
+        BridgeError.__init__(
+            self,
+            f"collector {collector!r} of the prometheus_client registry failed and is left out: {reason!r}; "
+            "correct it or unregister it",
+        )
+
+
+class SerializationError(BridgeError):
+    """A metric could not be written and is left out."""
+
+    def __init__(self, metric: str, reason: BaseException) -> None:
+        super().__init__(
+            f"metric {metric!r} could not be written and is left out: {reason!r}; please report this, and "
+            "drop the metric with an ExportView meanwhile"
+        )
+
+
+class CompressionError(SerializationError):
+    """A body could not be compressed and is sent as it is."""
+
+    def __init__(self, reason: BaseException) -> None:
+        BridgeError.__init__(
+            self, f"a body was sent without compression: {reason!r}; is the process short of memory?"
+        )
 
 
 class EndpointError(BridgeError, OSError):

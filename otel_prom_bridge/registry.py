@@ -17,6 +17,7 @@ from otel_prom_bridge.client_metrics import families
 from otel_prom_bridge.coalescing import Coalesced
 from otel_prom_bridge.collector import BridgeCollector
 from otel_prom_bridge.diagnostics import Conflict, Findings
+from otel_prom_bridge.errors import CollectionTimeoutError, CollectorError
 from otel_prom_bridge.families import MetricFamily, claimed_names
 
 
@@ -44,7 +45,7 @@ class OtherCollectors:
         Such a collector shows what it said last, and is not asked again before it has answered.
         """
         if self._collectors() and not self._round.wait(seconds):
-            self._set_stuck()
+            self._set_stuck(seconds)
         return len(self._stuck)
 
     def families(self, *, ours: Iterable[MetricFamily]) -> list[MetricFamily]:
@@ -61,17 +62,14 @@ class OtherCollectors:
     def _new_round(self) -> Coalesced:
         return Coalesced(self._ask, name="otel-prom-bridge-collectors")
 
-    def _set_stuck(self) -> None:
+    def _set_stuck(self, seconds: float) -> None:
         # The thread of this round is lost to the one that it waits for; the next round begins without it.
         with self._lock:
             if self._asked is None or not self._round.is_late:
                 return
             self._stuck.add(self._asked)
-            self._findings.report(
-                ("stuck", type(self._asked)),
-                "collector %r of the prometheus_client registry has not answered, showing what it said last",
-                self._asked,
-            )
+            error = CollectionTimeoutError(f"collector {self._asked!r}", seconds)
+            self._findings.report(("stuck", type(self._asked)), "%s", error)
             self._asked = None
             self._round = self._new_round()
 
@@ -112,11 +110,7 @@ class OtherCollectors:
                         *(metric, error),
                     )
         except BaseException as error:  # this thread is ours: not even SystemExit is meant for it
-            self._findings.report(
-                ("collector", type(collector)),
-                "collector %r of the prometheus_client registry failed and is left out: %r",
-                *(collector, error),
-            )
+            self._findings.report(("collector", type(collector)), "%s", CollectorError(collector, error))
             self._failed(type(collector).__qualname__)
         return result
 

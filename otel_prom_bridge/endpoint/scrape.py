@@ -21,6 +21,7 @@ from urllib.parse import parse_qsl
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.cache import Cache
 from otel_prom_bridge.endpoint.health import Health
+from otel_prom_bridge.errors import CompressionError
 from otel_prom_bridge.exposition import Exposition, accepts_gzip, negotiate
 
 METRICS_PATH, HEALTH_PATH, READY_PATH = "/metrics", "/health", "/ready"
@@ -228,7 +229,7 @@ class Scrape:
             with observer.phase("compress"):
                 compressed = zlib.compress(exposition.body, _GZIP_LEVEL, _GZIP_FORMAT)
         except (MemoryError, zlib.error) as error:  # the plain body is there already
-            logger.debug("a body was not compressed: %r", error)
+            logger.debug("%s", CompressionError(error))
             return None
         observer.size(exposition.content_type, len(compressed), encoding="gzip")
         self._compressed = (exposition.body, compressed)

@@ -16,6 +16,7 @@ from operator import is_not
 from typing import Any, NamedTuple
 
 from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.errors import SerializationError
 from otel_prom_bridge.exposition.writer import Writer
 from otel_prom_bridge.families import MetricFamily
 
@@ -62,11 +63,8 @@ class Encoder:
         try:
             return self._page(family)
         except Exception as error:
-            self._findings.report(
-                ("encode", family.name, type(error)),
-                "metric %r could not be written and is left out: %r",
-                *(family.name, error),
-            )
+            finding = ("encode", family.name, type(error))
+            self._findings.report(finding, "%s", SerializationError(family.name, error))
             return None
 
     def _page(self, family: MetricFamily) -> _Page:
