@@ -91,8 +91,8 @@ class PrometheusMetricReader(MetricReader):
             attribute becomes a label of every series (and stays in ``target_info``).
         registry: the ``prometheus_client`` registry to register with, as a collector. Its other collectors
             are part of what :meth:`expose` returns. None for none.
-        cardinality_limits: the limit of series per metric by instrument class, used for the SDK's table and
-            for ours. Classes not named get ``max_series_per_metric`` here, and ``sdk_max_series`` in the SDK.
+        cardinality_limits: the limit of series per metric by instrument class; others get
+            ``max_series_per_metric``.
         translation_strategy: how names are translated, as a :class:`TranslationStrategy` or its
             specification spelling.
         views: what to make of which streams (see :class:`ExportView`); a stream that none of them selects is

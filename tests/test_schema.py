@@ -279,7 +279,8 @@ def test_two_views_that_cannot_both_be_right() -> None:
     other = {"instrument_name": "b", "instrument_type": "histogram", "name": "x"}
     for views in ([{}, one, {}, other, {}], [{}, ExportView(**one), {}, ExportView(**other), {}]):  # type: ignore[arg-type]
         with pytest.raises(
-            ConfigurationError, match=r"^views\[3\]\.name: .* expected another name: 'x' is of"
+            ConfigurationError,
+            match=r"^views\[3\]\.name: .* expected another name for ExportView\('b', name='x'\): 'x' is of",
         ):
             VIEWS.value("views", views)
 

@@ -141,7 +141,8 @@ def test_two_types_for_one_family_are_refused(
         Policy(views=[first, second])
     message = (
         f"name: {reason[0]!r} is not allowed, "
-        f"expected another name: {reason[1]} that ExportView('one', name={first.name!r}) makes"
+        f"expected another name for ExportView('two', name={second.name!r}): "
+        f"{reason[1]} that ExportView('one', name={first.name!r}) makes"
     )
     assert str(caught.value) == f"ExportView('two', name={second.name!r}).{message}"
     with pytest.raises(ConfigurationError) as caught:
