@@ -194,7 +194,7 @@ def test_paths_that_only_look_like_health() -> None:
 
 
 def test_requests_in_flight() -> None:
-    """When all places are taken, the answer is 503 at once, health is answered, and places come back."""
+    """When all places are taken, the answer is 503 at once, health has its own, and places come back."""
     handler = Handler()
     guarded = Guards(max_in_flight=2).wrap(handler)
     handler.go_on.clear()

@@ -3,9 +3,9 @@
 The cheap questions come first, so that a flood is refused for the price of looking at an address, and nobody
 makes us hash a password who may not even ask. Guards fail closed: a fault of one is a refusal.
 
-``/health`` and ``/ready`` are outside of rates and room: to answer them costs no more than to refuse, and a
-supervisor that hears "too many requests" restarts the process. What can cost there is a password, so those
-count; when they come too often, the answer is the one for strangers.
+``/health`` and ``/ready`` are outside of rates and have room of their own: to answer them costs no more than
+to refuse, and a supervisor that hears "too many requests" restarts the process. What can cost there is a
+password, so those count; when they come too often, the answer is the one for strangers.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ class Guards:
         self._allowed = Networks("allow", allow)
         self._origins = Origins(Networks("trusted_proxies", trusted_proxies))
         self._limiter = Limiter(rate=rate, per_peer=per_peer)
-        self._room = _room(max_in_flight)
+        # One for scrapes, and one for health: neither takes the other's.
+        self._rooms = (_room(max_in_flight), _room(max_in_flight))
         tokens = None
         if bearer_tokens_file is not None:
             tokens = BearerTokens("bearer_tokens_file", bearer_tokens_file)
@@ -143,14 +144,16 @@ class Guards:
 
     def enter(self, request: Request) -> Refusal | None:
         """Why there is no room for the request; if there is, :meth:`leave` it when it has been answered."""
-        if self._room is None or _is_health(request) or self._room.acquire(blocking=False):
+        room = self._rooms[_is_health(request)]
+        if room is None or room.acquire(blocking=False):
             return None
         return busy("too many requests are being answered; try again\n")
 
     def leave(self, request: Request) -> None:
         """The request has been answered."""
-        if self._room is not None and not _is_health(request):
-            self._room.release()
+        room = self._rooms[_is_health(request)]
+        if room is not None:
+            room.release()
 
     def identify(self, request: Request) -> Request | Refusal:
         """The request with what its credentials are worth. Takes the time of a hash; never raises."""
