@@ -195,3 +195,16 @@ def test_every_answer_says_when_the_process_began(cached: Counted) -> None:
     assert start is not None
     assert 0 < time.time() - int(start) < 24 * 3600
     assert field(cached.get(), "Process-Start-Time-Unix") == start
+
+
+def test_the_path_and_compression_are_options(bridge: Make) -> None:
+    """The metrics can be elsewhere, also at the root; and nothing need be compressed."""
+    reader = bridge(self_metrics=True).reader
+    scrape = Scrape(reader, path="/internal/prom", gzip_threshold=None)
+    headers = {"accept-encoding": "gzip"}
+    assert scrape.respond(Request(path="/metrics")).status == 404
+    response = scrape.respond(Request(path="/internal/prom", headers=headers))
+    assert (response.status, field(response, "Content-Encoding")) == (200, None)
+    assert Scrape(reader, path="/").respond(Request(path="/")).status == 200
+    small = Scrape(reader, gzip_threshold=1).respond(Request(query="name[]=none", headers=headers))
+    assert field(small, "Content-Encoding") is None  # an empty body has nothing to compress

@@ -129,16 +129,25 @@ _REASONS = {
 class Scrape:
     """Answers requests for one source. Safe to use from any thread.
 
-    ``cache_ttl``: for how many seconds a complete answer is given again; 0 for never. ``health``: the answers
-    of ``/health`` and ``/ready``, False for none.
+    ``path``: where the metrics are. ``cache_ttl``: for how many seconds a complete answer is given again; 0
+    for never. ``gzip_threshold``: from how many bytes on a body is compressed, if the scraper takes that; None
+    for never. ``health``: the answers of ``/health`` and ``/ready``, False for none.
     """
 
     def __init__(
-        self, source: Source, *, cache_ttl: float | None = None, health: Health | bool = True
+        self,
+        source: Source,
+        *,
+        path: str = METRICS_PATH,
+        cache_ttl: float | None = None,
+        gzip_threshold: int | None = GZIP_THRESHOLD,
+        health: Health | bool = True,
     ) -> None:
         self._source = source
+        self._metrics_path = path
+        self._gzip_threshold = math.inf if gzip_threshold is None else gzip_threshold
         self._health = Health(source) if health is True else health or None
-        self._paths = (METRICS_PATH, HEALTH_PATH, READY_PATH) if self._health else (METRICS_PATH,)
+        self._paths = (path, HEALTH_PATH, READY_PATH) if self._health else (path,)
         self._process_start = process_start()
         self._cache = Cache[Response](DEFAULT_CACHE_TTL if cache_ttl is None else cache_ttl)
         # Scrapes without a change in between get the same body object, so the last one is worth keeping.
@@ -174,13 +183,13 @@ class Scrape:
         if request.method not in _METHODS:
             allow = ("Allow", ", ".join(_METHODS))
             return text_response(405, f"use one of {', '.join(_METHODS)}\n", allow)
-        return self._observed(request) if path == METRICS_PATH else self._state(path, request)
+        return self._observed(request) if path == self._metrics_path else self._state(path, request)
 
     def _path(self, request: Request) -> str | None:
         # An app that is mounted at /metrics (or anywhere) serves the metrics at its mount point as well.
         if request.mount and request.path in ("", "/"):
-            return METRICS_PATH
-        path = request.path.rstrip("/")
+            return self._metrics_path
+        path = request.path.rstrip("/") or request.path
         return path if path in self._paths else None
 
     def _observed(self, request: Request) -> Response:
@@ -215,7 +224,8 @@ class Scrape:
         headers = [("Content-Type", exposition.content_type), ("Vary", "Accept, Accept-Encoding")]
         if self._process_start is not None:
             headers.append(("Process-Start-Time-Unix", self._process_start))
-        if compressed and len(body) >= GZIP_THRESHOLD and (smaller := self._gzip(exposition)) is not None:
+        smaller = self._gzip(exposition) if compressed and len(body) >= self._gzip_threshold else None
+        if smaller is not None:
             body = smaller
             headers.append(("Content-Encoding", "gzip"))
         return Response(200, (*headers, ("Content-Length", str(len(body)))), body)
