@@ -52,7 +52,7 @@ def test_bits_behind_the_prefix() -> None:
         Networks("allow", ["10.1.2.3/16"])
 
 
-@pytest.mark.parametrize("entries", ["10.0.0.0/8", [1], [None]])
+@pytest.mark.parametrize("entries", ["10.0.0.0/8", [1], [None], None, 7, b"10.0.0.1"])
 def test_what_is_no_list(entries: object) -> None:
     """A single string is not taken for a list of its letters, and numbers are not taken for addresses."""
     with pytest.raises(ConfigurationError):

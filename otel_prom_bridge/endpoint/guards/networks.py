@@ -38,7 +38,8 @@ class Networks:
     """A set of networks. The entry ``unix`` stands for peers that have no address, as on a Unix socket."""
 
     def __init__(self, key: str, entries: Sequence[str]) -> None:
-        if isinstance(entries, str) or not all(isinstance(entry, str) for entry in entries):
+        is_list = isinstance(entries, Sequence) and not isinstance(entries, str)
+        if not is_list or not all(isinstance(entry, str) for entry in entries):
             raise ConfigurationError(key, entries, f"a list of {_ALLOWED}")
         self._nameless = UNIX in entries
         networks = [_network(f"{key}[{i}]", entry) for i, entry in enumerate(entries) if entry != UNIX]
