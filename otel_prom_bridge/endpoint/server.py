@@ -8,6 +8,7 @@ own port we would take.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Protocol
 from urllib.parse import quote
@@ -15,10 +16,12 @@ from urllib.parse import quote
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.channels import Tls
 from otel_prom_bridge.endpoint.conversations import Handler
+from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.limits import ServerLimits
 from otel_prom_bridge.endpoint.listeners import SYSTEMD, Listener, open_systemd, open_tcp, open_unix
 from otel_prom_bridge.endpoint.loop import Loop
-from otel_prom_bridge.endpoint.scrape import Scrape, Source
+from otel_prom_bridge.endpoint.scrape import GZIP_THRESHOLD, METRICS_PATH, Scrape, Source
+from otel_prom_bridge.endpoint.webconfig import load
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
 
 DEFAULT_PORT = 9464  # the specification's
@@ -44,11 +47,14 @@ class MetricsServer:
     not be opened (and was not to be ``strict``) has the address and the port that it should have had.
     """
 
-    def __init__(self, address: str, port: int, *, loop: Loop | None, scheme: str = "http") -> None:
+    def __init__(
+        self, address: str, port: int, *, loop: Loop | None, scheme: str = "http", path: str = METRICS_PATH
+    ) -> None:
         self.address = address
         self.port = port
         self._loop = loop
         self._scheme = scheme
+        self._path = path
 
     @property
     def is_serving(self) -> bool:
@@ -60,9 +66,9 @@ class MetricsServer:
     def url(self) -> str:
         """Where the metrics are: ``http://127.0.0.1:9464/metrics``, ``http+unix://%2Frun%2Fapp.sock/metrics``."""
         if "/" in self.address:
-            return f"{self._scheme}+unix://{quote(self.address, safe='')}/metrics"
+            return f"{self._scheme}+unix://{quote(self.address, safe='')}{self._path}"
         host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{self._scheme}://{host}:{self.port}/metrics"
+        return f"{self._scheme}://{host}:{self.port}{self._path}"
 
     def close(self) -> None:
         """Stop serving, end all connections and free the port: within about two seconds, whatever clients and
@@ -84,6 +90,11 @@ def start_http_server(
     addr: str = DEFAULT_ADDRESS,
     *,
     unix_socket: str | None = None,
+    path: str = METRICS_PATH,
+    cache_ttl: float | None = None,
+    gzip_threshold: int | None = GZIP_THRESHOLD,
+    health: Health | bool = True,
+    web_config: str | os.PathLike[str] | None = None,
     tls: Tls | None = None,
     guards: Guards | None = None,
     strict: bool = True,
@@ -99,6 +110,11 @@ def start_http_server(
             systemd opened for this process, ``systemd:NAME`` those of them with that ``FileDescriptorName``;
             the port does not matter then.
         unix_socket: the path of a Unix socket to listen on, instead of ``addr`` and ``port``.
+        path: where the metrics are, ``/metrics`` unless told otherwise.
+        cache_ttl: for how many seconds a complete answer is given again, 0 for never; None for one second.
+        gzip_threshold: from how many bytes on a body is compressed; None for never.
+        health: the answers of ``/health`` and ``/ready``; False for none.
+        web_config: the path of a ``web-config.yml``, as exporters have it, instead of ``tls`` and ``guards``.
         tls: certificates; without them it is plain HTTP.
         guards: who may ask.
         strict: raise if the endpoint cannot be opened. Otherwise that is logged, and ``.is_serving`` of the
@@ -115,14 +131,20 @@ def start_http_server(
         raise ConfigurationError("addr", addr, "a host name or an IP address")
     if unix_socket is not None and (not isinstance(unix_socket, str) or "/" not in unix_socket):
         raise ConfigurationError("unix_socket", unix_socket, "a path with a slash in it, or None")
+    if web_config is not None:
+        if tls is not None or guards is not None:
+            raise ConfigurationError("web_config", web_config, "no such file beside `tls` or `guards`")
+        config = load(web_config)
+        tls, guards = config.tls, config.guards()
+    scrape = Scrape(source, path=path, cache_ttl=cache_ttl, gzip_threshold=gzip_threshold, health=health)
     try:
         listeners = _open(addr, port, unix_socket)
-        return _serve(source, listeners, tls=tls, guards=guards, limits=limits)
+        return _serve(source, scrape, listeners, path=path, tls=tls, guards=guards, limits=limits)
     except EndpointError as error:
         if strict:
             raise
         logger.error("metrics are recorded but not served: %s", error)
-        return MetricsServer(unix_socket or addr, 0 if unix_socket else port, loop=None)
+        return MetricsServer(unix_socket or addr, 0 if unix_socket else port, loop=None, path=path)
 
 
 def _open(addr: str, port: int, unix_socket: str | None) -> Sequence[Listener]:
@@ -135,13 +157,14 @@ def _open(addr: str, port: int, unix_socket: str | None) -> Sequence[Listener]:
 
 def _serve(
     source: Source,
+    handler: Handler,
     listeners: Sequence[Listener],
     *,
+    path: str,
     tls: Tls | None,
     guards: Guards | None,
     limits: ServerLimits | None,
 ) -> MetricsServer:
-    handler: Handler = Scrape(source)
     forget: list[Callable[[], object]] = []
     try:
         if guards is not None:
@@ -162,7 +185,7 @@ def _serve(
         raise EndpointError(number, f"cannot serve metrics on {listeners[0].address!r}: {error}") from error
     first = listeners[0]
     scheme = "http" if tls is None else "https"
-    server = MetricsServer(first.address, first.port, loop=loop, scheme=scheme)
+    server = MetricsServer(first.address, first.port, loop=loop, scheme=scheme, path=path)
     on_shutdown = getattr(source, "on_shutdown", None)
     if on_shutdown is not None:
         forget.append(on_shutdown(server.close))
