@@ -59,6 +59,12 @@ class Door:
         for listener in self._listeners:
             self._selector.register(listener.sock, selectors.EVENT_READ, partial(self._accept, listener.sock))
 
+    def close(self) -> None:
+        """Accept no more; what listens has to be closed by the owner."""
+        if self.opens_at is None:
+            for listener in self._listeners:
+                self._selector.unregister(listener.sock)
+
     def open_after_pause(self) -> None:
         """Accept again, if it is time."""
         if self.opens_at is not None and time.monotonic() >= self.opens_at:
@@ -84,9 +90,8 @@ class Door:
     def _pause(self, error: OSError) -> None:
         self._complaints.warn("descriptors", "the endpoint cannot accept connections: %s", error)
         self._clients.evict()
+        self.close()
         self.opens_at = time.monotonic() + _PAUSE_SECONDS
-        for listener in self._listeners:
-            self._selector.unregister(listener.sock)
 
     def _is_welcome(self, client: Client) -> bool:
         try:

@@ -33,6 +33,7 @@ class ServerLimits:
     linger_seconds: float = 2.0
     connections: int | None = None
     requests_in_flight: int = 40
+    worker_idle_seconds: float = 2.0
 
     @property
     def waits(self) -> Mapping[Wait, float]:

@@ -32,7 +32,7 @@ from otel_prom_bridge.endpoint.limits import ServerLimits
 from otel_prom_bridge.endpoint.listeners import Listener
 from otel_prom_bridge.endpoint.workers import Workers
 
-_STOP_SECONDS = 2.0
+_STOP_SECONDS, _POLL_SECONDS, _JOIN_SECONDS = 2.0, 0.002, 0.1
 _LOG_WORKERS = 2  # more threads than requests, for the lines of the log
 
 
@@ -58,6 +58,7 @@ class Loop:
         self._on_end = on_end
         self._is_awake = False
         self._is_stopping = False
+        self._has_ended = False
         self._selector = selectors.DefaultSelector()
         try:
             self._waker, self._wakened = socket.socketpair()
@@ -65,7 +66,7 @@ class Loop:
             self._selector.close()
             raise
         most = limits.requests_in_flight
-        self._workers = Workers(most + _LOG_WORKERS)
+        self._workers = Workers(most + _LOG_WORKERS, idle_seconds=limits.worker_idle_seconds)
         complaints = Complaints(self._workers.run)
         self._clients = Clients(self._selector, complaints, limits=limits)
         self._conversations = Conversations(
@@ -114,9 +115,13 @@ class Loop:
         """
         self._is_stopping = True
         self._wake(force=True)
-        thread = self._thread
-        if thread is not threading.current_thread() and thread.is_alive():
-            thread.join(_STOP_SECONDS)
+        if self._thread is threading.current_thread() or not self._thread.is_alive():
+            return
+        # Not by join() alone: a signal handler that interrupts a join() waits in vain for the lock in it.
+        deadline = time.monotonic() + _STOP_SECONDS
+        while not self._has_ended and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        self._thread.join(_JOIN_SECONDS)
 
     def abandon(self) -> None:
         """In a forked child: close the descriptors that came along, and nothing else."""
@@ -135,12 +140,15 @@ class Loop:
             if not self._is_stopping:
                 logger.exception("the endpoint stopped; this is a fault of the bridge")
         self._is_stopping = True
+        with contextlib.suppress(KeyError, ValueError, OSError):  # a fork of gevent's has the greenlet, too
+            self._door.close()  # first: gevent does not close what a selector knows
         for listener in self._listeners:
             listener.close()
         self._conversations.end()
         self._close_descriptors()
         self._workers.stop()
         self._on_end()
+        self._has_ended = True
 
     def _turn(self) -> None:
         for key, mask in self._selector.select(self._patience()):

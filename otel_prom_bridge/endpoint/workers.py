@@ -14,13 +14,12 @@ from collections.abc import Callable
 from otel_prom_bridge.diagnostics import logger
 
 Job = Callable[[], object]
-_IDLE_SECONDS = 2.0
 
 
 class Workers:
     """A bounded number of daemon threads."""
 
-    def __init__(self, limit: int, *, idle_seconds: float = _IDLE_SECONDS) -> None:
+    def __init__(self, limit: int, *, idle_seconds: float) -> None:
         self._limit = limit
         self._idle_seconds = idle_seconds
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()

@@ -1,0 +1,174 @@
+"""Raw clients for the endpoint, and what must hold after every fault that they make."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from servers import wait_for
+
+from otel_prom_bridge import MetricsServer
+from otel_prom_bridge.endpoint.limits import ServerLimits
+from otel_prom_bridge.endpoint.listeners import Listener, open_tcp
+from otel_prom_bridge.endpoint.loop import Loop
+from otel_prom_bridge.endpoint.scrape import Request, Response
+
+GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+LAST_GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+# Faults are made with short deadlines, so that the tests do not take the real ones' time.
+SHORT = ServerLimits(
+    head_seconds=1.0,
+    handshake_seconds=1.0,
+    write_seconds=1.0,
+    idle_seconds=1.0,
+    linger_seconds=0.5,
+    worker_idle_seconds=0.1,
+)
+
+
+class Always:
+    """A handler that always has the same answer."""
+
+    def __init__(self, body: bytes = b"up 1\n") -> None:
+        headers = (("Content-Type", "text/plain"), ("Content-Length", str(len(body))))
+        self.response = Response(200, headers, body)
+        self.requests: list[Request] = []
+
+    def respond(self, request: Request) -> Response:
+        self.requests.append(request)
+        return self.response
+
+
+class Port:
+    """Where a loop listens."""
+
+    def __init__(self, loop: Loop, listener: Listener) -> None:
+        self.loop = loop
+        self.address = listener.address
+        self.port = listener.port
+
+    @property
+    def is_serving(self) -> bool:
+        return self.loop.is_running
+
+
+@contextmanager
+def looping(handler: object = None, **options: object) -> Iterator[Port]:
+    """A loop on a free port, without a reader behind it."""
+    listener = open_tcp("127.0.0.1", 0)
+    loop = Loop([listener], handler or Always(), **{"limits": SHORT, **options})  # type: ignore[arg-type]
+    loop.start()
+    try:
+        yield Port(loop, listener)
+    finally:
+        loop.stop()
+        assert not loop.is_running
+
+
+def connect(server: MetricsServer | Port, data: bytes = b"", *, timeout: float = 10) -> socket.socket:
+    """A connection on which so much was said."""
+    client = socket.create_connection((server.address, server.port), timeout=timeout)
+    if data:
+        client.sendall(data)
+    return client
+
+
+def received(client: socket.socket) -> bytes:
+    """All that comes until the other end closes."""
+    pieces = []
+    with suppress(ConnectionResetError):
+        while piece := client.recv(65536):
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+def exchange(server: MetricsServer | Port, data: bytes) -> bytes:
+    """Send raw bytes and read until the server closes."""
+    with connect(server) as client:
+        with suppress(ConnectionResetError, BrokenPipeError):
+            client.sendall(data)
+        return received(client)
+
+
+def reset(client: socket.socket) -> None:
+    """End a connection with a RST."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.close()
+
+
+def statuses(answer: bytes) -> list[bytes]:
+    """The status codes of all responses in an answer, in order."""
+    return re.findall(rb"HTTP/1\.1 ([0-9]{3}) ", answer)
+
+
+def scrape_seconds(server: MetricsServer | Port) -> float:
+    """How long a scrape on a new connection takes; it must succeed."""
+    start = time.monotonic()
+    answer = exchange(server, LAST_GET)
+    assert answer.startswith(b"HTTP/1.1 200 "), answer[:200]
+    return time.monotonic() - start
+
+
+def descriptors() -> int:
+    """How many file descriptors this process has."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def memory() -> int:
+    """The resident memory of this process, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def ticking() -> Iterator[Callable[[], float]]:
+    """A thread of the host that wants to run every 5 ms; gives the longest it had to wait so far."""
+    gaps, done = [0.0], threading.Event()
+
+    def tick() -> None:
+        last = time.monotonic()
+        while not done.wait(0.005):
+            now = time.monotonic()
+            gaps[0] = max(gaps[0], now - last)
+            last = now
+
+    thread = threading.Thread(target=tick)
+    thread.start()
+    try:
+        yield lambda: gaps[0]
+    finally:
+        done.set()
+        thread.join()
+
+
+@contextmanager
+def unharmed(
+    server: MetricsServer | Port, capfd: pytest.CaptureFixture[str], *, seconds: float = 4.0
+) -> Iterator[None]:
+    """Whatever is done to the server in this block, afterwards everything is as before.
+
+    The host's thread went on, the next scrape succeeds within a second, threads and descriptors go back to
+    what they were within ``seconds``, and there is nothing on stderr.
+    """
+    scrape_seconds(server)
+    before = descriptors()
+    with ticking() as longest_gap:
+        yield
+        assert scrape_seconds(server) < 1.0
+    assert longest_gap() < 1.0  # a machine with two busy cores may take a while; a blocked host takes longer
+    assert server.is_serving
+    wait_for(lambda: descriptors() <= before, seconds=seconds, what="descriptors of clients are closed")
+    wait_for(lambda: workers() == 0, seconds=seconds, what="idle workers end")
+    assert capfd.readouterr().err == ""
+
+
+def workers() -> int:
+    """How many worker threads of endpoints there are."""
+    return sum(thread.name == "otel-prom-bridge-scrape" for thread in threading.enumerate())
