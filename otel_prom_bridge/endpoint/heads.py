@@ -82,13 +82,15 @@ class HeadScanner:
             if found:
                 return found
         self._seen = len(buffer)
-        if not self._lines and len(buffer) > MAX_REQUEST_LINE:
+        if not self._lines and len(buffer) >= MAX_REQUEST_LINE:
             return TOO_LONG
         return TOO_LARGE if len(buffer) >= MAX_HEAD else 0
 
     def _take(self, buffer: bytearray, end: int) -> int | Refusal:
         start, self._seen, self._line = self._line, end + 1, end + 1
         self._lines += 1
+        if self._lines == 1 and end >= MAX_REQUEST_LINE:
+            return TOO_LONG
         if end >= MAX_HEAD or self._lines > MAX_FIELDS + 2:
             return TOO_LARGE
         if end == start or buffer[end - 1] != 0x0D:
@@ -101,8 +103,6 @@ class HeadScanner:
 
 
 def _wrong_first_line(line: bytes) -> Refusal | None:
-    if len(line) > MAX_REQUEST_LINE:
-        return TOO_LONG
     version = line.rpartition(b" ")[2]
     if version in (b"HTTP/1.1", b"HTTP/1.0"):
         return None
