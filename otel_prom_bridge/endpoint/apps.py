@@ -1,77 +1,130 @@
-"""The endpoint as a WSGI and as an ASGI application, for those who have a server already."""
+"""The endpoint as a WSGI and as an ASGI application, for those who have a server already.
+
+The server, and what stands in front of it, is the application's: connections, deadlines for clients and TLS
+are up to them. Everything behind that is the same as on a port of our own: cache, health, guards.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from otel_prom_bridge.diagnostics import logger
-from otel_prom_bridge.endpoint.scrape import FAILED, Request, Response, Scrape, Source, joined_headers
+from otel_prom_bridge.endpoint.guards import Guards, Handler, QuickHandler
+from otel_prom_bridge.endpoint.health import Health
+from otel_prom_bridge.endpoint.scrape import (
+    FAILED,
+    HEALTH_PATH,
+    READY_PATH,
+    Request,
+    Response,
+    Scrape,
+    Source,
+    joined_headers,
+    text_response,
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_Message = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[_Message]]
-_Send = Callable[[_Message], Awaitable[None]]
-ASGIApplication = Callable[[_Message, _Receive, _Send], Awaitable[None]]
+# Every framework has types of its own for these, none of which is a subtype of another's.
+_Scope = Mapping[str, Any]
+_Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+_Send = Callable[[Any], Awaitable[None]]
+ASGIApplication = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
+
+# Far more than scrapers need, even with a callback that hangs; and as many threads as no host notices.
+_MOST_THREADS = 64
 
 
-def make_wsgi_app(source: Source) -> WSGIApplication:
+def make_wsgi_app(
+    source: Source,
+    *,
+    guards: Guards | None = None,
+    cache_ttl: float | None = None,
+    health: Health | bool = True,
+) -> WSGIApplication:
     """A WSGI application that serves ``/metrics``, ``/health`` and ``/ready`` of a reader.
 
     Mounted under a prefix, it serves the metrics at the prefix itself, too.
+
+    Args:
+        source: a ``PrometheusMetricReader``.
+        guards: who may ask, how often, and how many at once. Addresses are what the server says
+            (``REMOTE_ADDR``), and so is whether a request came over TLS.
+        cache_ttl: for how many seconds a complete answer is given again, 1 unless told; 0 for never.
+        health: the answers of ``/health`` and ``/ready``, with checks of the application's own; False for
+            none.
     """
-    scrape = Scrape(source)
+    handler = _handler(source, guards, cache_ttl, health)
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        headers = {
-            key[5:].replace("_", "-").lower(): value
-            for key, value in environ.items()
-            if key.startswith("HTTP_")
-        }
-        request = Request(
-            method=environ.get("REQUEST_METHOD", "GET"),
-            path=environ.get("PATH_INFO", ""),
-            query=environ.get("QUERY_STRING", ""),
-            headers=headers,
-            mount=environ.get("SCRIPT_NAME", ""),
-        )
-        response = scrape.respond(request)
+        response = handler.respond(_wsgi_request(environ))
         start_response(f"{response.status} {response.reason}", list(response.headers))
         return [response.body]
 
     return app
 
 
-def make_asgi_app(source: Source) -> ASGIApplication:
-    """An ASGI application that serves ``/metrics``, ``/health`` and ``/ready`` of a reader.
+def make_asgi_app(
+    source: Source,
+    *,
+    guards: Guards | None = None,
+    cache_ttl: float | None = None,
+    health: Health | bool = True,
+) -> ASGIApplication:
+    """An ASGI application that serves ``/metrics``, ``/health`` and ``/ready`` of a reader, on asyncio.
 
-    A scrape runs in a thread of its own, so a slow callback never holds the event loop. Mounted under a
-    prefix, it serves the metrics at the prefix itself, too.
+    A scrape runs in a thread of its own, so a slow callback never holds the event loop. The number of these
+    threads is bounded, by ``max_in_flight`` of the guards if that is less than the bound here: 64 for
+    scrapes, and as many for health; what comes above is answered with 503 at once.
+
+    Mounted under a prefix, it serves the metrics at the prefix itself, too. It is an object, so Starlette's
+    ``Route("/metrics", app)`` takes it as it is, without the redirect to ``/metrics/`` that a mount makes.
+
+    Args:
+        source: a ``PrometheusMetricReader``.
+        guards: who may ask, how often, and how many at once. Addresses are what the server says
+            (``client``), and so is whether a request came over TLS.
+        cache_ttl: for how many seconds a complete answer is given again, 1 unless told; 0 for never.
+        health: the answers of ``/health`` and ``/ready``, with checks of the application's own; False for
+            none.
     """
-    scrape = Scrape(source)
-
-    async def app(scope: _Message, receive: _Receive, send: _Send) -> None:
-        if scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-        elif scope["type"] == "http":
-            response = await _in_thread(lambda: scrape.respond(_request(scope)))
-            await _respond(response, send)
-        else:
-            raise ValueError(f"no answer to an ASGI connection of type {scope['type']!r}")
-
-    return app
+    return _Asgi(_handler(source, guards, cache_ttl, health))
 
 
-def _request(scope: _Message) -> Request:
+def _handler(
+    source: Source, guards: Guards | None, cache_ttl: float | None, health: Health | bool
+) -> Handler:
+    scrape = Scrape(source, cache_ttl=cache_ttl, health=health)
+    return scrape if guards is None else guards.wrap(scrape)
+
+
+def _wsgi_request(environ: WSGIEnvironment) -> Request:
+    return Request(
+        method=environ.get("REQUEST_METHOD", "GET"),
+        path=environ.get("PATH_INFO", ""),
+        query=environ.get("QUERY_STRING", ""),
+        headers={
+            key[5:].replace("_", "-").lower(): value
+            for key, value in environ.items()
+            if key.startswith("HTTP_")
+        },
+        mount=environ.get("SCRIPT_NAME", ""),
+        peer=_peer(environ.get("REMOTE_ADDR")),
+        secure=environ.get("wsgi.url_scheme") == "https",
+    )
+
+
+def _asgi_request(scope: _Scope) -> Request:
     mount = scope.get("root_path", "").rstrip("/")
     path = scope["path"]
     # By the ASGI specification the path includes the mount; some servers took it off.
     if mount and (path == mount or path.startswith(f"{mount}/")):
         path = path.removeprefix(mount)
+    client = scope.get("client")
     return Request(
         method=scope["method"],
         path=path,
@@ -80,13 +133,55 @@ def _request(scope: _Message) -> Request:
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope.get("headers", ())
         ),
         mount=mount,
+        peer=_peer(client[0]) if client else None,
+        secure=scope.get("scheme") == "https",
     )
 
 
-async def _respond(response: Response, send: _Send) -> None:
+def _peer(address: str | None) -> str | None:
+    # On a Unix socket servers say nothing, "", or the path. Anything else is left to the guards, which let
+    # nobody pass whose address they cannot read.
+    return None if not address or address.startswith("/") else address
+
+
+class _Asgi:
+    """The application. Not a function: Starlette's routes would call that with a request of theirs."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._quick = handler.quick if isinstance(handler, QuickHandler) else None
+        # Scrapes that hang must not make a supervisor believe that the process does.
+        self._scrapes, self._health = _Threads(_MOST_THREADS), _Threads(_MOST_THREADS)
+
+    async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        elif scope["type"] == "http":
+            await _answer(await self._respond(_asgi_request(scope)), send)
+        else:
+            raise ValueError(f"no answer to an ASGI connection of type {scope['type']!r}")
+
+    async def _respond(self, request: Request) -> Response:
+        response = self._quick(request) if self._quick is not None else None
+        if response is None:
+            is_health = request.path.rstrip("/") in (HEALTH_PATH, READY_PATH)
+            threads = self._health if is_health else self._scrapes
+            response = await threads.run(lambda: self._handler.respond(request))
+        if response is None:
+            text = "too many requests are being answered; try again\n"
+            response = text_response(503, text, ("Retry-After", "1"))
+            if request.method == "HEAD":
+                response = Response(response.status, response.headers, b"")
+        return response
+
+
+async def _answer(response: Response, send: _Send) -> None:
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
+    try:
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await send({"type": "http.response.body", "body": response.body})
+    except OSError as error:  # the specification's word for a client that has gone
+        logger.debug("a scraper did not wait for its answer: %r", error)
 
 
 async def _lifespan(receive: _Receive, send: _Send) -> None:
@@ -97,26 +192,43 @@ async def _lifespan(receive: _Receive, send: _Send) -> None:
             return
 
 
-async def _in_thread(work: Callable[[], Response]) -> Response:
-    # Not asyncio.to_thread: its executor's threads are joined when the interpreter exits, so a callback
-    # that hangs would keep the process alive. A daemon thread does not.
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Response] = loop.create_future()
+class _Threads:
+    """Daemon threads, one for each piece of work, and at most so many at once.
 
-    def deliver(response: Response) -> None:
-        if not future.done():
-            future.set_result(response)
+    Not ``asyncio.to_thread``: its executor's threads are joined when the interpreter exits, so a callback
+    that hangs would keep the process alive. A daemon thread does not.
+    """
 
-    def run() -> None:
-        response = FAILED
+    def __init__(self, most: int) -> None:
+        self._room = threading.BoundedSemaphore(most)
+
+    async def run(self, work: Callable[[], Response]) -> Response | None:
+        """What the work returns; None if there is no room for it. It goes on when nobody waits any more."""
+        if not self._room.acquire(blocking=False):
+            return None
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Response] = loop.create_future()
+
+        def deliver(response: Response) -> None:
+            if not future.done():
+                future.set_result(response)
+
+        def run() -> None:
+            response = FAILED
+            try:
+                response = work()
+            except BaseException:  # a callback may raise anything; the request must not wait for ever
+                logger.exception("a scrape was broken off")
+            finally:
+                self._room.release()
+            try:
+                loop.call_soon_threadsafe(deliver, response)
+            except RuntimeError:
+                logger.debug("the event loop was closed before a scrape ended")
+
         try:
-            response = work()
-        except BaseException:  # a callback may raise anything; the request must not wait for ever
-            logger.exception("a scrape was broken off")
-        try:
-            loop.call_soon_threadsafe(deliver, response)
-        except RuntimeError:
-            logger.debug("the event loop was closed before a scrape ended")
-
-    threading.Thread(target=run, name="otel-prom-bridge-scrape", daemon=True).start()
-    return await future
+            threading.Thread(target=run, name="otel-prom-bridge-scrape", daemon=True).start()
+        except RuntimeError:  # no more threads
+            self._room.release()
+            return None
+        return await future
