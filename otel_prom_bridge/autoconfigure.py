@@ -3,35 +3,26 @@
 ``OTEL_METRICS_EXPORTER=prometheus_bridge`` and the declarative configuration (``OTEL_CONFIG_FILE``) find
 the classes by their entry points. An exception in a constructor would abort *all* auto-instrumentation,
 traces and logs included: so nothing is raised here. What is wrong is logged, and the application keeps
-recording.
+recording. Only who says ``strict`` gets the exception. What is wrong with the guards is no reason to serve
+without them.
 """
 
 from __future__ import annotations
 
 from otel_prom_bridge.configuration import Settings, from_environment, from_mapping, log_error
-from otel_prom_bridge.diagnostics import logger
-from otel_prom_bridge.endpoint.server import MetricsServer, start_http_server
-from otel_prom_bridge.errors import ConfigurationError, EndpointError
+from otel_prom_bridge.endpoint.server import MetricsServer
 from otel_prom_bridge.reader import PrometheusMetricReader
+from otel_prom_bridge.serving import serve_if_possible
 
 
 class _ServingReader(PrometheusMetricReader):
-    """A reader with an endpoint; ``server`` is None if it could not be opened."""
+    """A reader with an endpoint; ``server.is_serving`` is False if that could not be opened."""
 
-    server: MetricsServer | None
+    server: MetricsServer
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(**settings.reader)
-        self.server = self._serve(settings)
-
-    def _serve(self, settings: Settings) -> MetricsServer | None:
-        try:
-            return start_http_server(self, port=settings.port, addr=settings.host)
-        except (EndpointError, ConfigurationError) as error:
-            logger.error("metrics are recorded but not served: %s", error)
-        except Exception:
-            logger.exception("metrics are recorded but not served")
-        return None
+        self.server = serve_if_possible(self, settings)
 
 
 class AutoPrometheusMetricReader(_ServingReader):

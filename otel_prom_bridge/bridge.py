@@ -15,10 +15,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.configuration import from_arguments
-from otel_prom_bridge.endpoint.server import MetricsServer, start_http_server
+from otel_prom_bridge.endpoint.server import MetricsServer
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.options import ReaderOptions
+from otel_prom_bridge.options import Options
 from otel_prom_bridge.reader import PrometheusMetricReader
+from otel_prom_bridge.serving import serve
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def start(
     config_file: str | os.PathLike[str] | None = None,
     reader: PrometheusMetricReader | None = None,
     set_global: bool = True,
-    **options: Unpack[ReaderOptions],
+    **options: Unpack[Options],
 ) -> Bridge:
     """Record with OpenTelemetry, scrape with Prometheus: everything between, with one call.
 
@@ -64,13 +65,16 @@ def start(
         config_file: a TOML file with options; without it ``OTEL_PROM_BRIDGE_CONFIG_FILE``, else none.
         reader: a configured reader of the application's own.
         set_global: make the provider the one that ``opentelemetry.metrics.get_meter`` uses.
-        options: the options of the reader, unless there is ``reader``: ``views``, ``exemplars``, ``tenant``,
-            ``max_series_per_metric`` and all others of docs/configuration.md, as Python objects or as a file
-            would have them. For what is not given (or None) there are environment variables, then the file.
+        options: the other options of the endpoint: ``metrics_path``, ``allow``, ``bearer_tokens_file``,
+            ``web_config`` and all others of docs/configuration.md; and, unless there is ``reader``, those of
+            the reader: ``views``, ``exemplars``, ``tenant``, ``max_series_per_metric`` …, as Python objects
+            or as a file would have them. For what is not given (or None) there are environment variables,
+            then the file.
 
     Raises:
         ConfigurationError: an option, an environment variable or a file has a value that cannot work.
-        EndpointError: the address cannot be bound.
+        EndpointError: the address cannot be bound. With ``strict=False`` that is logged, and
+            ``.server.is_serving`` is False.
 
     After an exception nothing is left running or registered; a reader of your own can be used again.
     """
@@ -84,7 +88,7 @@ def start(
         if reader is None:
             reader = PrometheusMetricReader(**settings.reader)
             undo.callback(reader.shutdown)
-        server = undo.enter_context(start_http_server(reader, port=settings.port, addr=settings.host))
+        server = undo.enter_context(serve(reader, settings))
         all_views = [*sdk_views, *reader.policy.sdk_views(beside=sdk_views)]
         provider = MeterProvider(metric_readers=[reader], resource=resource, views=all_views)
         undo.pop_all()

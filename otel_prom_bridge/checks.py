@@ -58,6 +58,8 @@ class Check:
         """The checked value that this text stands for; raises :class:`ConfigurationError`."""
         try:
             return self.check(self.read(text))
+        except ConfigurationError as error:  # of a part of the value
+            raise ConfigurationError(f"{key}{error.key}", error.value, error.expected) from None
         except (ValueError, TypeError, OverflowError):
             raise ConfigurationError(key, text, self.allowed_text) from None
 

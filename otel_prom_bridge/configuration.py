@@ -7,31 +7,48 @@ auto-instrumentation must not.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
 
 from otel_prom_bridge.config_file import read_config_file
+from otel_prom_bridge.contradictions import Given, contradictions, resolved
 from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.endpoint_options import ENDPOINT_OPTIONS
+from otel_prom_bridge.environment import Aliases, Found, Variables, may_protect, unknown_variables
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.notation import unknown
-from otel_prom_bridge.options import CONFIG_FILE, ENDPOINT_OPTIONS, OPTIONS, READER_OPTIONS, Option
+from otel_prom_bridge.options import CONFIG_FILE, OPTIONS, READER_OPTIONS
+from otel_prom_bridge.table import Option
+
+_NOT_SERVED = "metrics are recorded but not served"
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What was configured: where to serve, and the arguments of ``PrometheusMetricReader``."""
+    """What was configured: the endpoint, by the keys of the table, and the arguments of the reader.
 
-    host: str
-    port: int
+    ``names`` has what the options of the endpoint are called where they were given, for errors. With
+    ``refused``, what was to protect the metrics is wrong, and nothing may be served.
+    """
+
+    endpoint: Mapping[str, Any]
     reader: Mapping[str, Any]
+    names: Mapping[str, str] = field(default_factory=dict, compare=False)
+    refused: tuple[ConfigurationError, ...] = ()
 
 
 Problem: TypeAlias = Callable[[ConfigurationError, str], None]
 """What to do about a wrong value: raise, or go on with what the second argument says."""
 
-_Source: TypeAlias = Callable[[Option], Any]  # the checked value, or None where it is not set
+
+class _Source(Protocol):
+    """One of the ways; ``whose`` says it in a sentence that ends with a value."""
+
+    @property
+    def whose(self) -> str: ...
+
+    def find(self, option: Option) -> Found | None: ...
 
 
 def raise_error(error: ConfigurationError, instead: str) -> None:
@@ -49,21 +66,26 @@ def from_arguments(given: Mapping[str, object], *, own_reader: bool = False) -> 
 
     ``own_reader``: the application brings a configured reader, and only the endpoint is left to configure.
     """
-    arguments = _Given(given, keys=lambda option: (option.argument or option.key,))
-    arguments.check_keys((CONFIG_FILE, *OPTIONS), raise_error)
-    file = _file(arguments.value(CONFIG_FILE), raise_error)
+    found = _Finding(raise_error)
+    arguments = _Mapping(given, keys=lambda option: (option.argument or option.key,))
+    found.check_keys(arguments, (CONFIG_FILE, *OPTIONS))
+    path = arguments.find(CONFIG_FILE)
+    file = found.file(path)
     if own_reader:
         # A variable is for all that runs here. What the call names is meant for what it starts.
         arguments.refuse(READER_OPTIONS)
-        if arguments.value(CONFIG_FILE) is not None:
+        if path is not None:
             file.refuse(READER_OPTIONS)
-    sources = [arguments.value, _environment, file.value]
-    return _settings(sources, ENDPOINT_OPTIONS if own_reader else OPTIONS, raise_error)
+    found.check_variables()
+    sources: list[_Source] = [arguments, Variables(), Aliases(), file]
+    return found.settings(sources, ENDPOINT_OPTIONS if own_reader else OPTIONS)
 
 
 def from_environment(problem: Problem) -> Settings:
     """The settings by environment variables, then the file that one of them names, then the defaults."""
-    return _settings([_environment, _file(None, problem).value], OPTIONS, problem)
+    found = _Finding(problem)
+    found.check_variables()
+    return found.settings([Variables(), Aliases(), found.file(None)], OPTIONS)
 
 
 def from_mapping(given: Mapping[str, object], problem: Problem) -> Settings:
@@ -72,13 +94,16 @@ def from_mapping(given: Mapping[str, object], problem: Problem) -> Settings:
     Environment variables "MUST be ignored" then, unless the file refers to them.
     https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/configuration/sdk-environment-variables.md#declarative-configuration
     """
-    yaml = _Given(given)
-    yaml.check_keys(OPTIONS, problem)
-    return _settings([yaml.value], OPTIONS, problem)
+    found = _Finding(problem)
+    yaml = _Mapping(given)
+    found.check_keys(yaml, OPTIONS)
+    return found.settings([yaml], OPTIONS)
 
 
-class _Given:
-    """A mapping of options; ``where`` is what the keys of its errors begin with."""
+class _Mapping:
+    """Options in a mapping; ``where`` is what the keys of its errors begin with."""
+
+    whose = "the file's"
 
     def __init__(
         self,
@@ -91,19 +116,21 @@ class _Given:
         self._keys = keys
         self._where = where
 
-    def value(self, option: Option) -> Any:
-        """The checked value of an option; None where there is none."""
+    def find(self, option: Option) -> Found | None:
+        """The option's name here and its checked value; None where there is none."""
         for key in self._keys(option):
             if self._values.get(key) is not None:
-                return option.check.value(self._where + key, self._values[key])
+                name = self._where + key
+                return name, option.check.value(name, self._values[key])
         return None
 
-    def check_keys(self, options: Iterable[Option], problem: Problem) -> None:
-        """Report what is no option."""
+    def unknown(self, options: Iterable[Option]) -> Iterable[tuple[ConfigurationError, bool]]:
+        """An error for what is no option, and whether that may have been about protection."""
         known = sorted(key for option in options for key in self._keys(option))
         for key in sorted(self._values.keys() - set(known), key=str):
-            error = unknown(key, self._values[key], known, "options", at=f"{self._where}{key}")
-            problem(error, "ignoring it")
+            protects = may_protect(key)
+            value = "what stands there" if protects else self._values[key]  # which may be a password
+            yield unknown(key, value, known, "options", at=f"{self._where}{key}"), protects
 
     def refuse(self, options: Iterable[Option]) -> None:
         """Raise if it says anything about these options of the reader."""
@@ -113,49 +140,81 @@ class _Given:
                 raise ConfigurationError(self._where + key, self._values[key], expected)
 
 
-def _file(path: str | None, problem: Problem) -> _Given:
-    """The file of this path, or of the environment; an empty one where there is none."""
-    key = CONFIG_FILE.key
-    try:
-        if path is None:
-            key, path = CONFIG_FILE.variable, _environment(CONFIG_FILE)
-        if path is None:
-            return _Given({})
-        file = _Given(read_config_file(key, path), where=f"{path}: ")
-    except ConfigurationError as error:
-        problem(error, "using no file")
-        return _Given({})
-    file.check_keys(OPTIONS, problem)
-    return file
+class _Finding:
+    """Looks for the settings, and has an eye on what goes wrong meanwhile."""
 
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._refused: list[ConfigurationError] = []
 
-def _environment(option: Option) -> Any:
-    # "an empty value MUST be read as unset"
-    text = os.environ.get(option.variable, "").strip() if option.variable else ""
-    return option.check.text(option.variable, text) if text else None
+    def settings(self, sources: Sequence[_Source], options: Sequence[Option]) -> Settings:
+        """The settings by the first source that says something, for each option."""
+        given = {option.key: found for option in options if (found := self._first(sources, option))}
+        given = resolved(given)
+        for error in contradictions(given):
+            self._refuse(error)
+        values = {key: given[key].value if key in given else default for key, default in _defaults(options)}
+        endpoint = {option.key: values.pop(option.key) for option in ENDPOINT_OPTIONS}
+        names = {key: found.name for key, found in given.items() if key in endpoint}
+        return Settings(endpoint, _reader_arguments(values), names, tuple(self._refused))
 
-
-def _settings(sources: Sequence[_Source], options: Sequence[Option], problem: Problem) -> Settings:
-    values = {option.key: _first(sources, option, problem) for option in options}
-    return Settings(values.pop("host"), values.pop("port"), _reader_arguments(values))
-
-
-def _first(sources: Sequence[_Source], option: Option, problem: Problem) -> Any:
-    """What the first source says that says something right; else the default."""
-    errors: list[ConfigurationError] = []
-    value = None
-    for source in sources:
+    def file(self, given: Found | None) -> _Mapping:
+        """The file that was given, or that of the environment; an empty one where there is none."""
         try:
-            value = source(option)
+            name, path = given or Variables().find(CONFIG_FILE) or ("", None)
+            if path is None:
+                return _Mapping({})
+            file = _Mapping(read_config_file(name, path), where=f"{path}: ")
         except ConfigurationError as error:
-            errors.append(error)
-        if value is not None:
-            break
-    # Arguments raise, so it is a variable that was wrong and a file that has another value.
-    instead = option.shown_default if value is None else "the file's"
-    for wrong in errors:
-        problem(wrong, f"using {instead}")
-    return option.default if value is None else value
+            self._refuse(error)  # who knows what was in there
+            return _Mapping({})
+        self.check_keys(file, OPTIONS)
+        return file
+
+    def check_keys(self, mapping: _Mapping, options: Iterable[Option]) -> None:
+        """Report what is no option."""
+        for error, protects in mapping.unknown(options):
+            if protects:
+                self._refuse(error)
+            else:
+                self._problem(error, "ignoring it")
+
+    def check_variables(self) -> None:
+        """Report what looks like a variable of ours. It may be one of another version, so it is logged."""
+        for error, protects in unknown_variables():
+            if protects:
+                self._refuse(error)
+            else:
+                logger.warning("%s; ignoring it", error)
+
+    def _first(self, sources: Sequence[_Source], option: Option) -> Given | None:
+        """What the first source says that says something right."""
+        errors: list[ConfigurationError] = []
+        found, instead = None, f"using {option.shown_default}"
+        for rank, source in enumerate(sources):
+            try:
+                said = source.find(option)
+            except ConfigurationError as error:
+                errors.append(error)
+                continue
+            if said is not None:
+                # Arguments raise, so it is a variable that was wrong, and what comes next has another value.
+                found, instead = Given(*said, rank), f"using {source.whose}"
+                break
+        for wrong in errors:
+            if option.protects:
+                self._refuse(wrong)
+            else:
+                self._problem(wrong, instead)
+        return found
+
+    def _refuse(self, error: ConfigurationError) -> None:
+        self._problem(error, _NOT_SERVED)
+        self._refused.append(error)
+
+
+def _defaults(options: Iterable[Option]) -> Iterable[tuple[str, Any]]:
+    return ((option.key, option.default) for option in options)
 
 
 def _reader_arguments(values: dict[str, Any]) -> dict[str, Any]:

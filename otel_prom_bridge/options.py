@@ -9,100 +9,40 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypedDict
-
-from opentelemetry.sdk.environment_variables import (
-    OTEL_EXPORTER_PROMETHEUS_HOST,
-    OTEL_EXPORTER_PROMETHEUS_PORT,
-)
 
 from otel_prom_bridge.checks import (
     BOOLEAN,
     BOUNDS,
-    HOST,
     INTERVAL,
     LIMITS,
     PATH,
     PATTERNS,
-    PORT,
     POSITIVE,
     SECONDS,
     STRATEGY,
     STRING,
-    Check,
 )
-from otel_prom_bridge.endpoint.server import DEFAULT_ADDRESS, DEFAULT_PORT
+from otel_prom_bridge.endpoint_options import ENDPOINT_OPTIONS, EndpointOptions
 from otel_prom_bridge.exemplars import Exemplars
 from otel_prom_bridge.limits import DEFAULT_MAX_SERIES, Tenants
 from otel_prom_bridge.reader import DEFAULT_COLLECT_INTERVAL, DEFAULT_SCRAPE_TIMEOUT
 from otel_prom_bridge.schema import EXEMPLARS, TENANTS, VIEWS
+from otel_prom_bridge.table import Alias, Option, ours
 from otel_prom_bridge.translate import TranslationStrategy
 from otel_prom_bridge.views import ExportView
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """One option.
-
-    ``key`` is its name in files and, unless ``argument`` is another one, in ``start()``. Without a
-    ``variable`` it has too much structure for one. A ``default`` of None is described by ``without``.
-    """
-
-    key: str
-    variable: str
-    check: Check
-    meaning: str
-    default: object = None
-    without: str = ""
-    argument: str = ""
-    other_keys: tuple[str, ...] = ()
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """All names in files."""
-        return (self.key, *self.other_keys)
-
-    @property
-    def shown_default(self) -> str:
-        """The default as one would write it."""
-        if isinstance(self.default, TranslationStrategy):
-            return self.default.value
-        return self.without or str(self.default).lower()
-
-
-def _ours(key: str) -> str:
-    return f"OTEL_PROM_BRIDGE_{key.upper()}"
-
-
 CONFIG_FILE = Option(
     key="config_file",
-    variable=_ours("config_file"),
+    variable=ours("config_file"),
     check=PATH,
     without="none",
     meaning="a TOML file with the options of this table; not in YAML, and not in the file itself",
 )
-ENDPOINT_OPTIONS = (
-    Option(
-        key="host",
-        argument="addr",
-        variable=OTEL_EXPORTER_PROMETHEUS_HOST,
-        check=HOST,
-        default=DEFAULT_ADDRESS,
-        meaning="the address to listen on; `0.0.0.0` opens it to the network",
-    ),
-    Option(
-        key="port",
-        variable=OTEL_EXPORTER_PROMETHEUS_PORT,
-        check=PORT,
-        default=DEFAULT_PORT,
-        meaning="the TCP port; 0 takes a free one",
-    ),
-)
 READER_OPTIONS = (
     Option(
         key="prefix",
-        variable=_ours("prefix"),
+        variable=ours("prefix"),
         check=STRING,
         default="",
         without="none",
@@ -110,7 +50,7 @@ READER_OPTIONS = (
     ),
     Option(
         key="scope_info_enabled",
-        variable=_ours("scope_info_enabled"),
+        variable=ours("scope_info_enabled"),
         check=BOOLEAN,
         default=True,
         meaning="the labels `otel_scope_*` on every series",
@@ -118,14 +58,14 @@ READER_OPTIONS = (
     Option(
         key="target_info_enabled",
         other_keys=("target_info_enabled/development",),
-        variable=_ours("target_info_enabled"),
+        variable=ours("target_info_enabled"),
         check=BOOLEAN,
         default=True,
         meaning="`target_info`, the info metric with the resource attributes",
     ),
     Option(
         key="resource_constant_labels",
-        variable=_ours("resource_constant_labels"),
+        variable=ours("resource_constant_labels"),
         check=PATTERNS,
         without="none",
         meaning="resource attributes that become labels of every series, by their keys; what is excluded"
@@ -133,7 +73,7 @@ READER_OPTIONS = (
     ),
     Option(
         key="translation_strategy",
-        variable=_ours("translation_strategy"),
+        variable=ours("translation_strategy"),
         check=STRATEGY,
         default=TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES,
         meaning="how names are translated; the declarative configuration's spellings"
@@ -150,24 +90,26 @@ READER_OPTIONS = (
     ),
     Option(
         key="max_series_per_metric",
-        variable=_ours("max_series_per_metric"),
+        variable=ours("max_series_per_metric"),
         check=POSITIVE,
         default=DEFAULT_MAX_SERIES,
         meaning="series per stream; what is more goes to one series, `otel_metric_overflow`",
+        aliases=(Alias(variable="METRICS_CARDINALITY_MAX_PER_METRIC"),),
     ),
     Option(
         key="cardinality_limits",
-        variable=_ours("cardinality_limits"),
+        variable=ours("cardinality_limits"),
         check=LIMITS,
         without="none",
         meaning="the same by kind of instrument, for the SDK's table, too; `default` is for kinds not named",
     ),
     Option(
         key="max_series",
-        variable=_ours("max_series"),
+        variable=ours("max_series"),
         check=POSITIVE,
         without="none",
         meaning="series of all metrics together",
+        aliases=(Alias(variable="METRICS_CARDINALITY_MAX_TOTAL"),),
     ),
     Option(
         key="tenant",
@@ -178,7 +120,7 @@ READER_OPTIONS = (
     ),
     Option(
         key="id_labels",
-        variable=_ours("id_labels"),
+        variable=ours("id_labels"),
         check=BOOLEAN,
         default=False,
         meaning="labels also of the ids of users, sessions, requests, traces …, which are labels of exemplars"
@@ -186,56 +128,56 @@ READER_OPTIONS = (
     ),
     Option(
         key="exemplars",
-        variable=_ours("exemplars"),
+        variable=ours("exemplars"),
         check=EXEMPLARS,
         default=True,
         meaning="which exemplars are kept: `true` for the newest of each bucket, `false` for none",
     ),
     Option(
         key="expire_after",
-        variable=_ours("expire_after"),
+        variable=ours("expire_after"),
         check=SECONDS,
         without="never",
         meaning="how long a series lives that nobody touches",
     ),
     Option(
         key="scrape_timeout",
-        variable=_ours("scrape_timeout"),
+        variable=ours("scrape_timeout"),
         check=SECONDS,
         default=DEFAULT_SCRAPE_TIMEOUT,
         meaning="how long a scrape waits for callbacks and collectors",
     ),
     Option(
         key="collect_interval",
-        variable=_ours("collect_interval"),
+        variable=ours("collect_interval"),
         check=INTERVAL,
         default=DEFAULT_COLLECT_INTERVAL,
         meaning="after how long without a scrape a collection runs on its own; 0 for never",
     ),
     Option(
         key="sdk_max_series",
-        variable=_ours("sdk_max_series"),
+        variable=ours("sdk_max_series"),
         check=POSITIVE,
         without="20000, or ten times the largest limit here",
         meaning="attribute sets that the SDK may hold per instrument between two collections",
     ),
     Option(
         key="created_timestamps",
-        variable=_ours("created_timestamps"),
+        variable=ours("created_timestamps"),
         check=BOOLEAN,
         default=False,
         meaning="`_created` lines in OpenMetrics: when each counter and histogram began",
     ),
     Option(
         key="exponential_histogram_bounds",
-        variable=_ours("exponential_histogram_bounds"),
+        variable=ours("exponential_histogram_bounds"),
         check=BOUNDS,
         without="limits of their own buckets",
         meaning="the buckets of exponential histograms in text and OpenMetrics",
     ),
     Option(
         key="self_metrics",
-        variable=_ours("self_metrics"),
+        variable=ours("self_metrics"),
         check=BOOLEAN,
         default=True,
         meaning="what the bridge does: `otel_prom_bridge_*` and two `otel_sdk_*` metrics",
@@ -268,6 +210,10 @@ class ReaderOptions(TypedDict, total=False):
     self_metrics: bool | None
 
 
+class Options(EndpointOptions, ReaderOptions, total=False):
+    """Both, which is what ``start()`` takes."""
+
+
 def markdown_table() -> str:
     """The table of options for ``docs/configuration.md``."""
     rows = ["| option | environment variable | allowed | default | meaning |", "|---|---|---|---|---|"]
@@ -276,8 +222,12 @@ def markdown_table() -> str:
         if option.check.example:
             allowed += f"; as text `{option.check.example}`"
         allowed = re.sub(r"'([^']+)'", r"`\1`", allowed)
-        variable = f"`{option.variable}`" if option.variable else "in a file"
+        variables = [f"`{option.variable}`" if option.variable else "in a file", *_aliases(option)]
         default = option.without or f"`{option.shown_default}`"
-        cells = (f"`{option.key}`", variable, allowed, default, option.meaning)
+        cells = (f"`{option.key}`", ", ".join(variables), allowed, default, option.meaning)
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows) + "\n"
+
+
+def _aliases(option: Option) -> list[str]:
+    return [f"`{alias.variable}`" + (f" ({alias.note})" if alias.note else "") for alias in option.aliases]

@@ -21,7 +21,7 @@ from otel_prom_bridge import (
     EndpointError,
     MetricsServer,
     PrometheusMetricReader,
-    autoconfigure,
+    serving,
     start_http_server,
 )
 from otel_prom_bridge.autoconfigure import AutoPrometheusMetricReader
@@ -55,7 +55,7 @@ print("the application ran to its end")
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is set where the tests run, no test sees it."""
-    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+    for name in [name for name in os.environ if name.startswith(("OTEL_", "METRICS_"))]:
         monkeypatch.delenv(name)
 
 
@@ -78,11 +78,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """The addresses and ports that the reader wants to serve at; it gets a free port instead."""
     found: list[tuple[str, int]] = []
 
-    def elsewhere(reader: PrometheusMetricReader, *, port: int, addr: str) -> MetricsServer:
+    def elsewhere(reader: PrometheusMetricReader, *, port: int, addr: str, **_: object) -> MetricsServer:
         found.append((addr, port))
         return start_http_server(reader, port=0, addr="127.0.0.1")
 
-    monkeypatch.setattr(autoconfigure, "start_http_server", elsewhere)
+    monkeypatch.setattr(serving, "start_http_server", elsewhere)
     return found
 
 
@@ -145,7 +145,7 @@ def test_it_serves_until_it_is_shut_down(
     monkeypatch.setenv(HOST, "127.0.0.1")
     monkeypatch.setenv(PORT, str(free_port()))
     reader = auto()
-    assert reader.server is not None
+    assert reader.server.is_serving
     provider = MeterProvider([reader], shutdown_on_exit=False)
     provider.get_meter("test").create_counter("work").add(1)
     assert "work" in [family.name for family in parse(*get(reader.server.url))]
@@ -176,7 +176,7 @@ def test_a_bad_port_is_logged_and_the_default_used(
     monkeypatch.setenv(PORT, "70000")
     reader = auto()
     assert asked == [("localhost", 9464)]
-    assert reader.server is not None
+    assert reader.server.is_serving
     assert caplog.messages == [
         f"{PORT}: '70000' is not allowed, expected a whole number from 0 to 65535; using 9464"
     ]
@@ -205,9 +205,9 @@ def test_its_constructor_never_raises(
     def fail(*_: object, **__: object) -> MetricsServer:
         raise error
 
-    monkeypatch.setattr(autoconfigure, "start_http_server", fail)
+    monkeypatch.setattr(serving, "start_http_server", fail)
     reader = auto()
-    assert reader.server is None
+    assert not reader.server.is_serving
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "metrics are recorded but not served" in caplog.text
     assert str(error) in caplog.text

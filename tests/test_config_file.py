@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from otel_prom_bridge.configuration import from_arguments, from_environment, log
 
 ROOT = Path(__file__).parent.parent
 VARIABLE = "OTEL_PROM_BRIDGE_CONFIG_FILE"
+NOT_SERVED = "metrics are recorded but not served"
 Write = Callable[[str | bytes], Path]
 
 # Views on an instrument that nobody can edit: a flood of paths, and a counter of the service's own.
@@ -47,7 +49,7 @@ name = false
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is set where the tests run, no test sees it."""
-    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+    for name in [name for name in os.environ if name.startswith(("OTEL_", "METRICS_"))]:
         monkeypatch.delenv(name)
 
 
@@ -103,7 +105,7 @@ def test_the_argument_names_the_file_before_the_variable(
     monkeypatch.setenv(VARIABLE, "/nowhere.toml")
     path = write("port = 1")
     for given_path in (path, str(path)):
-        assert from_arguments({"config_file": given_path}).port == 1
+        assert from_arguments({"config_file": given_path}).endpoint["port"] == 1
 
 
 def test_the_file_is_read_as_windows_writes_it(write: Write) -> None:
@@ -153,9 +155,15 @@ def test_what_is_wrong_with_a_file(
     assert re.fullmatch(allowed, error.expected, re.DOTALL), error.expected
     expected = from_environment(raise_error)
     monkeypatch.setenv(VARIABLE, str(path))
-    assert from_environment(log_error) == expected
+    found = from_environment(log_error)
+    assert replace(found, refused=()) == expected
     (logged,) = caplog.messages
-    assert re.fullmatch(re.escape(str(error)) + "; (using .*|ignoring it)", logged)
+    instead = "using .*|ignoring it"
+    if found.refused:  # it cannot be read, and may have said who may ask
+        assert [str(refused) for refused in found.refused] == [str(error)]
+        assert "TOML" in error.expected
+        instead = NOT_SERVED
+    assert re.fullmatch(re.escape(str(error)) + f"; ({instead})", logged)
 
 
 @pytest.mark.parametrize("content", [b"a = '\xff'", b"\xff\xfea\x00"])
@@ -180,10 +188,12 @@ def test_a_file_that_is_not_there(
     monkeypatch.setenv(VARIABLE, path)
     with pytest.raises(ConfigurationError, match=VARIABLE):
         start(set_global=False)
-    assert from_environment(log_error).port == 9464
+    found = from_environment(log_error)
+    assert found.refused
+    assert found.endpoint["port"] == 9464
     (message,) = caplog.messages
     assert message.startswith(f"{VARIABLE}: {path!r} is not allowed, expected the path of a file to read (")
-    assert message.endswith("); using no file")
+    assert message.endswith(f"); {NOT_SERVED}")
 
 
 @pytest.mark.parametrize("path", [1, b"bridge.toml", ["bridge.toml"], ""])
@@ -225,7 +235,8 @@ def test_a_reader_of_ones_own_and_a_file(monkeypatch: pytest.MonkeyPatch, write:
 def test_the_example_is_a_file_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
     """`examples/bridge.toml` bounds what an LLM service records, and all of its views are used."""
     found = from_arguments({"config_file": ROOT / "examples" / "bridge.toml"})
-    assert (found.host, found.port, len(found.reader["views"])) == ("127.0.0.1", 9464, 5)
+    assert (found.endpoint["host"], found.endpoint["port"]) == ("127.0.0.1", 9464)
+    assert len(found.reader["views"]) == 5
     reader = PrometheusMetricReader(**{**found.reader, "registry": None, "self_metrics": False})
     with start(port=0, reader=reader, set_global=False) as bridge:
         meter = bridge.meter_provider.get_meter("gen_ai")

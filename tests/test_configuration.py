@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -39,6 +40,7 @@ from otel_prom_bridge.configuration import (
     log_error,
     raise_error,
 )
+from otel_prom_bridge.endpoint_options import ENDPOINT_OPTIONS, EndpointOptions
 from otel_prom_bridge.limits import INSTRUMENTS
 from otel_prom_bridge.options import CONFIG_FILE, OPTIONS, READER_OPTIONS, ReaderOptions, markdown_table
 from otel_prom_bridge.rules import Forbid
@@ -47,12 +49,14 @@ Make = Callable[..., Setup]
 ROOT = Path(__file__).parent.parent
 KEYS = [option.key for option in OPTIONS]
 VARIABLES = {option.key: option.variable for option in OPTIONS if option.variable}
+PROTECTING = {option.key for option in OPTIONS if option.protects}
+NOT_SERVED = "metrics are recorded but not served"
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is set where the tests run, no test sees it."""
-    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+    for name in [name for name in os.environ if name.startswith(("OTEL_", "METRICS_"))]:
         monkeypatch.delenv(name)
 
 
@@ -60,6 +64,35 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 WAYS: list[tuple[str, str | None, object, str, object]] = [
     ("host", "0.0.0.0", "0.0.0.0", "host", "0.0.0.0"),
     ("port", "9999", 9999, "port", 9999),
+    ("unix_socket", "/run/x", "/run/x", "unix_socket", "/run/x"),
+    ("strict", "false", False, "strict", False),
+    ("metrics_path", "/a/b.c", "/a/b.c", "metrics_path", "/a/b.c"),
+    ("metrics_path", "/", "/", "metrics_path", "/"),
+    ("cache_ttl", "0", 0, "cache_ttl", 0.0),
+    ("cache_ttl", "2.5", 2.5, "cache_ttl", 2.5),
+    ("compression_threshold", "0", 0, "compression_threshold", 0),
+    ("compression_threshold", "False", False, "compression_threshold", False),
+    ("health", "false", False, "health", False),
+    ("allow", "10.0.0.0/8, ::1,unix", ["10.0.0.0/8", "::1", "unix"], "allow", ("10.0.0.0/8", "::1", "unix")),
+    ("trusted_proxies", "10.0.0.7", ["10.0.0.7"], "trusted_proxies", ("10.0.0.7",)),
+    ("rate_limit", "0.5", 0.5, "rate_limit", 0.5),
+    ("rate_burst", "3", 3, "rate_burst", 3),
+    ("peer_rate_limit", "10", 10, "peer_rate_limit", 10.0),
+    ("peer_rate_burst", "1", 1, "peer_rate_burst", 1),
+    ("max_in_flight", "5", 5, "max_in_flight", 5),
+    ("bearer_tokens_file", "tokens", "tokens", "bearer_tokens_file", "tokens"),
+    ("health_open", "false", False, "health_open", False),
+    ("web_config", "web.yml", "web.yml", "web_config", "web.yml"),
+    ("tls_cert_file", "a.pem", "a.pem", "tls_cert_file", "a.pem"),
+    ("tls_key_file", "a.key", "a.key", "tls_key_file", "a.key"),
+    ("tls_client_ca_file", "ca.pem", "ca.pem", "tls_client_ca_file", "ca.pem"),
+    ("tls_client_allowed_sans", "a, b", ["a", "b"], "tls_client_allowed_sans", ("a", "b")),
+    ("tls_min_version", "TLS13", "TLS13", "tls_min_version", "TLS13"),
+    ("head_timeout", "1", 1, "head_timeout", 1.0),
+    ("handshake_timeout", "1", 1, "handshake_timeout", 1.0),
+    ("write_timeout", "1", 1, "write_timeout", 1.0),
+    ("idle_timeout", "300", 300, "idle_timeout", 300.0),
+    ("max_connections", "64", 64, "max_connections", 64),
     ("prefix", "shop", "shop", "prefix", "shop"),
     ("scope_info_enabled", "False", False, "scope_info_enabled", False),
     ("target_info_enabled", "false", False, "disable_target_info", True),
@@ -89,9 +122,22 @@ WAYS: list[tuple[str, str | None, object, str, object]] = [
 ]  # fmt: skip
 
 
+# Options that make no sense alone, and what they need beside them.
+CERTIFICATE = {"tls_cert_file": "a.pem", "tls_key_file": "a.key"}
+BESIDE: dict[str, dict[str, object]] = {
+    "rate_burst": {"rate_limit": 1},
+    "peer_rate_burst": {"peer_rate_limit": 1},
+    "tls_cert_file": CERTIFICATE,
+    "tls_key_file": CERTIFICATE,
+    "tls_min_version": CERTIFICATE,
+    "tls_client_ca_file": CERTIFICATE,
+    "tls_client_allowed_sans": {**CERTIFICATE, "tls_client_ca_file": "ca.pem"},
+}
+
+
 def made(found: Settings, argument: str) -> object:
     """What the settings say of an argument."""
-    return {"host": found.host, "port": found.port, **found.reader}[argument]
+    return {**found.endpoint, **found.reader}[argument]
 
 
 @pytest.mark.parametrize(("key", "text", "value", "argument", "expected"), WAYS)
@@ -104,12 +150,15 @@ def test_every_way_means_the_same(
     expected: object,
 ) -> None:
     """A variable's text, a value of YAML and an argument of start() lead to one and the same setting."""
-    assert made(from_mapping({key: value}, raise_error), argument) == expected
+    beside = BESIDE.get(key, {})
+    assert made(from_mapping({**beside, key: value}, raise_error), argument) == expected
     for given_value in (value, expected) if argument == key else (value,):
-        arguments = {"addr" if key == "host" else key: given_value}
+        arguments = {**beside, "addr" if key == "host" else key: given_value}
         assert made(from_arguments(arguments), argument) == expected
     if text is None:
         return
+    for other, other_value in beside.items():
+        monkeypatch.setenv(VARIABLES[other], str(other_value))
     monkeypatch.setenv(VARIABLES[key], f" {text} ")
     assert made(from_environment(raise_error), argument) == expected
     assert made(from_arguments({}), argument) == expected
@@ -119,6 +168,8 @@ def test_the_ways_above_are_all_options() -> None:
     """No option is left out of the test above, or of what type checkers know of start()."""
     assert {key for key, *_ in WAYS} | {"resource_constant_labels"} == {option.key for option in OPTIONS}
     assert ReaderOptions.__annotations__.keys() == {option.key for option in READER_OPTIONS}
+    endpoint = {option.key for option in ENDPOINT_OPTIONS} - {"host", "port"}
+    assert EndpointOptions.__annotations__.keys() == endpoint
 
 
 @pytest.mark.parametrize("empty", ["", "  "])
@@ -126,8 +177,32 @@ def test_nothing_and_empty_and_null_are_the_default(monkeypatch: pytest.MonkeyPa
     """An empty variable is an unset one, null in YAML is the default, and so is None as an argument."""
     expected = from_mapping({}, raise_error)
     assert expected == Settings(
-        "localhost",
-        9464,
+        {
+            "host": "localhost",
+            "port": 9464,
+            "unix_socket": None,
+            "strict": None,
+            "metrics_path": "/metrics",
+            "cache_ttl": None,
+            "compression_threshold": 1024,
+            "health": True,
+            "allow": None,
+            "trusted_proxies": None,
+            "rate_limit": None,
+            "rate_burst": None,
+            "peer_rate_limit": None,
+            "peer_rate_burst": None,
+            "max_in_flight": 40,
+            "bearer_tokens_file": None,
+            "health_open": True,
+            "web_config": None,
+            **dict.fromkeys(key for key in KEYS if key.startswith("tls_")),
+            "head_timeout": 5.0,
+            "handshake_timeout": 5.0,
+            "write_timeout": 10.0,
+            "idle_timeout": 120.0,
+            "max_connections": None,
+        },
         {
             "prefix": "",
             "scope_info_enabled": True,
@@ -163,10 +238,12 @@ def test_nothing_and_empty_and_null_are_the_default(monkeypatch: pytest.MonkeyPa
 
 def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable is not even read where there is an argument; YAML ignores all variables."""
-    for name in VARIABLES.values():
-        monkeypatch.setenv(name, "nonsense")
+    alone = ("host", "unix_socket", "web_config")
+    for key, name in VARIABLES.items():
+        if key not in alone[1:]:
+            monkeypatch.setenv(name, "nonsense")
     monkeypatch.setenv(VARIABLES["prefix"], "variable")
-    arguments = {"addr": "::1", **{key: value for key, _, value, *_ in WAYS if key != "host"}}
+    arguments = {"addr": "::1", **{key: value for key, _, value, *_ in WAYS if key not in alone}}
     labels = {"included": ["x"]}
     assert from_arguments({**arguments, "resource_constant_labels": labels}).reader["prefix"] == "shop"
     assert from_mapping({}, raise_error).reader["prefix"] == ""
@@ -191,7 +268,36 @@ WRONG_TEXTS = [
         for text in ("0", "-1", "1h", "nan", "inf")
     ),
     *(("collect_interval", text, "0 for never") for text in ("-1", "1h", "nan", "inf")),
-    *((key, "1", "expected true or false") for key in ("id_labels", "self_metrics")),
+    *(
+        (key, "1", "expected true or false")
+        for key in ("id_labels", "self_metrics", "strict", "health", "health_open")
+    ),
+    ("unix_socket", "metrics.sock", "expected a path with a slash in it"),
+    *(
+        ("metrics_path", text, "expected a path like '/metrics'")
+        for text in ("metrics", "/metrics/", "//", "/a b", "/a?b", "/health", "/ready", "/ü", "/%41")
+    ),
+    *(("cache_ttl", text, "0 for never") for text in ("-1", "1s", "off")),
+    *(("compression_threshold", text, "or false for never") for text in ("-1", "true", "1k", "never")),
+    *((key, "x,", "a list of networks") for key in ("allow", "trusted_proxies")),
+    ("allow", "10.0.0.1/8", r"expected a network without bits behind its prefix, like '10\.0\.0\.0/8'"),
+    *(
+        (key, text, "requests per second, above zero")
+        for key in ("rate_limit", "peer_rate_limit")
+        for text in ("0", "-1", "nan", "inf", "10/s", "1e-320")
+    ),
+    *(
+        (key, text, WHOLE)
+        for key in ("rate_burst", "peer_rate_burst", "max_in_flight", "max_connections")
+        for text in ("0", "1.5", "x")
+    ),
+    ("tls_client_allowed_sans", ",", "expected a list of names"),
+    *(("tls_min_version", text, "one of 'TLS12', 'TLS13'") for text in ("TLS11", "1.2", "tls13")),
+    *(
+        (key, text, "a number of seconds above zero")
+        for key in ("head_timeout", "handshake_timeout", "write_timeout", "idle_timeout")
+        for text in ("0", "5s")
+    ),
     *(("exemplars", text, "true, false, or a mapping of 'keep'") for text in ("slowest", "{}", "1")),
     *(
         ("cardinality_limits", text, "expected a mapping of 'counter', .*, written like 'counter=500,")
@@ -216,10 +322,18 @@ def test_a_wrong_variable(
     monkeypatch.setenv(VARIABLES[key], text)
     with pytest.raises(ConfigurationError, match=message) as caught:
         start(set_global=False)
-    assert (caught.value.key, caught.value.value) == (VARIABLES[key], text)
-    assert from_environment(log_error) == from_mapping({}, raise_error)
-    (logged,) = caplog.messages
-    assert logged.startswith(f"{caught.value}; using ")
+    if "[" not in caught.value.key:
+        assert (caught.value.key, caught.value.value) == (VARIABLES[key], text)
+    check_lenient(from_environment(log_error), key, str(caught.value), caplog.messages)
+
+
+def check_lenient(found: Settings, key: str, error: str, logged: list[str]) -> None:
+    """A wrong value was logged and the default used; of what was to protect, nothing is served."""
+    instead = NOT_SERVED if key in PROTECTING else "using "
+    (line,) = logged
+    assert line.startswith(f"{error}; {instead}")
+    assert [str(refused) for refused in found.refused] == ([error] if key in PROTECTING else [])
+    assert replace(found, refused=()) == from_mapping({}, raise_error)
 
 
 WRONG_VALUES: list[tuple[str, object]] = [
@@ -252,7 +366,32 @@ WRONG_VALUES: list[tuple[str, object]] = [
     ),
     *(("collect_interval", value) for value in (-1, "0", False, float("inf"))),
     *((key, value) for key in ("max_series", "sdk_max_series") for value in (0, True, "5")),
-    *((key, value) for key in ("id_labels", "self_metrics") for value in (0, "true")),
+    *(
+        (key, value)
+        for key in ("id_labels", "self_metrics", "strict", "health", "health_open")
+        for value in (0, "true")
+    ),
+    *(("unix_socket", value) for value in ("x", 1, b"/x", "/a\0b")),
+    *(("metrics_path", value) for value in ("", 1, "/metrics/", "/health")),
+    *(("cache_ttl", value) for value in (-1, "1", True)),
+    *(("compression_threshold", value) for value in (True, -1, 1.5, "1024")),
+    *(("allow", value) for value in ([], "10.0.0.0/8", [1], ["localhost"], ["10.0.0.1/8"], {}, [""])),
+    *(("trusted_proxies", value) for value in ("10.0.0.7", ["proxy.internal"], [None])),
+    *((key, value) for key in ("rate_limit", "peer_rate_limit") for value in (0, "10", True, 10**400)),
+    *(
+        (key, value)
+        for key in ("rate_burst", "peer_rate_burst", "max_in_flight", "max_connections")
+        for value in (0, 1.5, "1", True)
+    ),
+    *((key, value) for key in ("bearer_tokens_file", "web_config", "tls_cert_file") for value in ("", 1, [])),
+    *((key, value) for key in ("tls_key_file", "tls_client_ca_file") for value in ("", 1, [])),
+    *(("tls_client_allowed_sans", value) for value in ([], "a", [""], [1])),
+    *(("tls_min_version", value) for value in ("TLS10", 12)),
+    *(
+        (key, value)
+        for key in ("head_timeout", "handshake_timeout", "write_timeout", "idle_timeout")
+        for value in (0, "5", float("inf"))
+    ),
 ]  # fmt: skip
 
 
@@ -263,11 +402,10 @@ def test_a_wrong_value(caplog: pytest.LogCaptureFixture, key: str, value: object
     for refuse in (lambda: start(**{argument: value, "set_global": False}), lambda: strict({key: value})):
         with pytest.raises(ConfigurationError, match="is not allowed, expected") as caught:
             refuse()
-        assert caught.value.key in {key, argument}
-        assert caught.value.value is value
-    assert from_mapping({key: value}, log_error) == from_mapping({}, raise_error)
-    (logged,) = caplog.messages
-    assert logged.startswith(f"{caught.value}; using ")
+        if "[" not in caught.value.key:
+            assert caught.value.key in {key, argument}
+            assert caught.value.value is value
+    check_lenient(from_mapping({key: value}, log_error), key, str(caught.value), caplog.messages)
 
 
 def strict(given: dict[str, object]) -> Settings:
@@ -368,7 +506,7 @@ def test_the_declarative_reader_is_made_of_any_keys(caplog: pytest.LogCaptureFix
     options: dict[str, Any] = {"self": 1, "port": 0, "host": "127.0.0.1", "created_timestamps": "often"}
     reader = DeclarativePrometheusMetricReader(**options)
     try:
-        assert reader.server is not None
+        assert reader.server.is_serving
     finally:
         reader.shutdown()
     assert [message.split(":")[0] for message in caplog.messages] == ["self", "created_timestamps"]

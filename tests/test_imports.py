@@ -28,7 +28,7 @@ LAYERS = (
     ("translate", "exposition", "cli"),
     ("limits", "collector", "client_metrics"),
     ("accumulators", "registry", "checks"),
-    ("catalog", "views"),
+    ("catalog", "views", "table"),
     ("attributes",),
     ("sdk_views",),
     ("policy", "expiry"),
@@ -36,8 +36,13 @@ LAYERS = (
     ("streams",),
     ("store",),
     ("reader", "endpoint"),
+    ("endpoint_checks",),
+    ("endpoint_options",),
     ("options",),
+    ("environment",),
+    ("contradictions",),
     ("configuration",),
+    ("serving",),
     ("bridge", "autoconfigure"),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}

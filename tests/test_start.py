@@ -25,6 +25,7 @@ from otel_prom_bridge import (
     ExportView,
     MetricsServer,
     PrometheusMetricReader,
+    serving,
     start,
     start_http_server,
 )
@@ -278,12 +279,11 @@ def test_without_anything_it_is_localhost_9464(monkeypatch: pytest.MonkeyPatch) 
     """The defaults are the specification's."""
     asked: list[object] = []
 
-    def elsewhere(reader: PrometheusMetricReader, port: int, addr: str) -> MetricsServer:
+    def elsewhere(reader: PrometheusMetricReader, *, port: int, addr: str, **_: object) -> MetricsServer:
         asked.extend([addr, port])
         return start_http_server(reader, port=0, addr=addr)
 
-    # Not by its dotted name: in the package's namespace that is the function.
-    monkeypatch.setattr(sys.modules["otel_prom_bridge.bridge"], "start_http_server", elsewhere)
+    monkeypatch.setattr(serving, "start_http_server", elsewhere)
     start(set_global=False).shutdown()
     assert asked == ["localhost", 9464]
 

@@ -1,0 +1,107 @@
+"""Environment variables: ours, general ones that stand for ours, and those that nobody knows.
+
+A variable with a general name (``METRICS_CACHE_TTL_MS``) may belong to somebody else in the process, so a
+value there that makes no sense to us is no mistake: it is logged and passed over. A variable that begins as
+ours do can only be meant for us.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from typing import Any, TypeAlias
+
+from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.options import CONFIG_FILE, OPTIONS
+from otel_prom_bridge.table import PREFIX, Option
+
+Found: TypeAlias = tuple[str, Any]
+"""The name under which an option was given, and its checked value."""
+
+_ALIASES = {alias.variable for option in OPTIONS for alias in option.aliases}
+_BY_KEY = {option.key: option for option in (CONFIG_FILE, *OPTIONS)}
+_PROTECTING = [option.key for option in OPTIONS if option.protects]
+_SENSITIVE = re.compile("allow|auth|cert|password|prox|secret|tls|token|user")
+_noticed: set[str] = set()
+
+
+def is_alias(name: str) -> bool:
+    """This is the name of a variable that may not be meant for us."""
+    return name in _ALIASES
+
+
+def may_protect(name: object) -> bool:
+    """Somebody who wrote this unknown name may have wanted to say who may ask; its value may be secret."""
+    text = str(name).lower()
+    return bool(_SENSITIVE.search(text) or difflib.get_close_matches(text, _PROTECTING, n=1, cutoff=0.75))
+
+
+class Variables:
+    """The variables of the options themselves."""
+
+    whose = "the variable's"
+
+    def find(self, option: Option) -> Found | None:
+        """What the option's variable says; None if it is not set.
+
+        Raises:
+            ConfigurationError: it says something that cannot work.
+        """
+        text = _text(option.variable)
+        return (option.variable, option.check.text(option.variable, text)) if text else None
+
+
+class Aliases:
+    """The general variables."""
+
+    whose = "an alias's"
+
+    def find(self, option: Option) -> Found | None:
+        """What the first of the option's aliases says that says something sensible. Never raises."""
+        for alias in option.aliases:
+            text = _text(alias.variable)
+            if not text:
+                continue
+            try:
+                value = (alias.read or option.check.read)(text)
+                if value is not None:
+                    return alias.variable, option.check.check(value)
+            except (ValueError, TypeError, OverflowError):
+                message = "%s: %r says nothing about %s, so it is passed over"
+                logger.warning(message, alias.variable, text, option.key)
+        return None
+
+
+def unknown_variables() -> list[tuple[ConfigurationError, bool]]:
+    """An error for each variable that begins as ours do and is none; and whether it may be about protection.
+
+    The errors show no values. What is neither about protection nor new is left out.
+    """
+    known = {option.variable for option in _BY_KEY.values()}
+    found = []
+    for name in sorted(os.environ):
+        if not name.startswith(PREFIX) or name in known or not _text(name):
+            continue
+        key = name.removeprefix(PREFIX).lower()
+        protects = may_protect(key)
+        if protects or name not in _noticed:
+            _noticed.add(name)
+            found.append((_unknown(name, key), protects))
+    return found
+
+
+def _text(variable: str) -> str:
+    # "an empty value MUST be read as unset"
+    return os.environ.get(variable, "").strip() if variable else ""
+
+
+def _unknown(name: str, key: str) -> ConfigurationError:
+    expected = "a variable of docs/configuration.md"
+    nearest = difflib.get_close_matches(key, _BY_KEY, n=1, cutoff=0.65)
+    if nearest:
+        variable = _BY_KEY[nearest[0]].variable
+        there = repr(variable) if variable else f"{nearest[0]!r} in a file, as it has no variable"
+        expected += f" (did you mean {there}?)"
+    return ConfigurationError("environment", name, expected)

@@ -1,0 +1,154 @@
+"""From settings to a server that runs, with everything in front of it that they ask for.
+
+What is to protect the metrics fails closed: a token file that cannot be read, a certificate without its key,
+a network that is none. ``start()`` raises then; where nothing may be raised, nothing is served.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from otel_prom_bridge.configuration import Settings
+from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.endpoint.guards import Guards, RateLimit
+from otel_prom_bridge.endpoint.limits import ServerLimits
+from otel_prom_bridge.endpoint.scrape import Source
+from otel_prom_bridge.endpoint.server import MetricsServer, start_http_server
+from otel_prom_bridge.endpoint.tls import Tls, TlsSettings
+from otel_prom_bridge.endpoint.webconfig import WebConfig, WebTls, load
+from otel_prom_bridge.environment import is_alias
+from otel_prom_bridge.errors import ConfigurationError
+
+_LIMITS = {
+    "head_timeout": "head_seconds",
+    "handshake_timeout": "handshake_seconds",
+    "write_timeout": "write_seconds",
+    "idle_timeout": "idle_seconds",
+    "max_connections": "connections",
+    "max_in_flight": "requests_in_flight",
+}
+# What errors call an option → its key.
+_KEYS = {"addr": "host", "web-config": "web_config"}
+
+
+def serve(source: Source, settings: Settings, *, strict: bool = True) -> MetricsServer:
+    """Serve a reader as the settings say; ``strict`` is for settings that do not say.
+
+    Raises:
+        ConfigurationError: something that was to be in front of the metrics cannot be.
+        EndpointError: the address cannot be had, and the endpoint is strict.
+    """
+    for error in settings.refused:
+        raise error
+    endpoint = settings.endpoint
+    if endpoint["strict"] is not None:
+        strict = endpoint["strict"]
+    with _named(settings.names):
+        tls, guards = _protection(settings)
+        return start_http_server(
+            source,
+            port=endpoint["port"],
+            addr=endpoint["host"],
+            unix_socket=endpoint["unix_socket"],
+            path=endpoint["metrics_path"],
+            cache_ttl=endpoint["cache_ttl"],
+            gzip_threshold=_threshold(endpoint["compression_threshold"]),
+            health=endpoint["health"],
+            tls=tls,
+            guards=guards,
+            strict=strict,
+            limits=ServerLimits(**{name: endpoint[key] for key, name in _LIMITS.items()}),
+        )
+
+
+def serve_if_possible(source: Source, settings: Settings) -> MetricsServer:
+    """The same for those who must not raise, unless the settings are strict.
+
+    What is wrong is logged once, and ``is_serving`` of the result is False.
+    """
+    endpoint = settings.endpoint
+    try:
+        if endpoint["strict"] or not settings.refused:  # what was refused is in the log already
+            return serve(source, settings, strict=False)
+    except Exception as error:
+        if endpoint["strict"]:
+            raise
+        if isinstance(error, ConfigurationError | OSError):
+            logger.error("metrics are recorded but not served: %s", error)
+        else:
+            logger.exception("metrics are recorded but not served")
+    path, port = endpoint["unix_socket"], endpoint["port"]
+    return MetricsServer(
+        path or endpoint["host"], 0 if path else port, loop=None, path=endpoint["metrics_path"]
+    )
+
+
+def _protection(settings: Settings) -> tuple[Tls | WebTls | None, Guards | None]:
+    endpoint = settings.endpoint
+    options = _guards(endpoint)
+    if endpoint["web_config"] is None:
+        return _tls(endpoint), Guards(**options) if options else None
+    config = load(endpoint["web_config"])
+    if config.rate is not None and "rate" in options:
+        _check_rate(config, settings, options)
+    return config.tls, config.guards(**options)
+
+
+def _check_rate(config: WebConfig, settings: Settings, options: dict[str, Any]) -> None:
+    name, file = settings.names["rate_limit"], settings.endpoint["web_config"]
+    if not is_alias(name):
+        expected = f"no other rate limit than that of {settings.names['web_config']} ({file})"
+        raise ConfigurationError(name, settings.endpoint["rate_limit"], expected)
+    logger.warning("%s: the rate limit of %s counts, so it is passed over", name, file)
+    del options["rate"]
+
+
+def _guards(endpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of the guards, as far as they are not what they are anyway."""
+    options = {
+        "allow": endpoint["allow"],
+        "trusted_proxies": endpoint["trusted_proxies"],
+        "rate": _rate(endpoint["rate_limit"], endpoint["rate_burst"]),
+        "per_peer": _rate(endpoint["peer_rate_limit"], endpoint["peer_rate_burst"]),
+        "bearer_tokens_file": endpoint["bearer_tokens_file"],
+        "open_health": None if endpoint["health_open"] else False,
+    }
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def _rate(per_second: float | None, burst: int | None) -> RateLimit | None:
+    if per_second is None:
+        return None
+    return RateLimit(interval=1 / per_second, burst=burst or max(1, math.ceil(per_second)))
+
+
+def _tls(endpoint: Mapping[str, Any]) -> Tls | None:
+    if endpoint["tls_cert_file"] is None:
+        return None
+    options = {
+        "cert_file": endpoint["tls_cert_file"],
+        "key_file": endpoint["tls_key_file"],
+        "client_ca_file": endpoint["tls_client_ca_file"],
+        "client_auth": endpoint["tls_client_ca_file"] and "RequireAndVerifyClientCert",
+        "client_allowed_sans": endpoint["tls_client_allowed_sans"],
+        "min_version": endpoint["tls_min_version"],
+    }
+    with _named({key: f"tls_{key}" for key in options}):
+        return Tls(TlsSettings(**{key: value for key, value in options.items() if value is not None}))
+
+
+def _threshold(value: int | bool) -> int | None:
+    return None if value is False else value
+
+
+@contextmanager
+def _named(names: Mapping[str, str]) -> Iterator[None]:
+    """Errors call an option what it was called where it was given."""
+    try:
+        yield
+    except ConfigurationError as error:
+        key = _KEYS.get(error.key, error.key)
+        raise ConfigurationError(names.get(key, error.key), error.value, error.expected) from None
