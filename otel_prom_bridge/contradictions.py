@@ -61,7 +61,8 @@ def contradictions(given: Mapping[str, Given]) -> Iterator[ConfigurationError]:
         if key.startswith("tls_"):
             yield from _exclusive(given, "web_config", key)
     for key, needed in _NEEDS:
-        if key in given and needed not in given:
+        is_said = key.startswith("tls_") and "web_config" in given  # by the error above
+        if key in given and needed not in given and not is_said:
             found = given[key]
             yield ConfigurationError(found.name, found.value, f"{needed} beside it, or neither")
 

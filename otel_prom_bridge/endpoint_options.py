@@ -120,7 +120,7 @@ GUARDS = (
         variable=ours("allow"),
         check=NETWORKS,
         without="all",
-        meaning="the networks that may ask; others get 403",
+        meaning="the networks that may ask; others are not listened to",
         protects=True,
     ),
     Option(

@@ -24,6 +24,8 @@ _ALIASES = {alias.variable for option in OPTIONS for alias in option.aliases}
 _BY_KEY = {option.key: option for option in (CONFIG_FILE, *OPTIONS)}
 _PROTECTING = [option.key for option in OPTIONS if option.protects]
 _SENSITIVE = re.compile("allow|auth|cert|password|prox|secret|tls|token|user")
+# What Kubernetes puts into every container for a service that is called otel-prom-bridge.
+_KUBERNETES = re.compile(r"service_(host|port.*)|port_\d+_.*")
 _noticed: set[str] = set()
 
 
@@ -82,9 +84,11 @@ def unknown_variables() -> list[tuple[ConfigurationError, bool]]:
     known = {option.variable for option in _BY_KEY.values()}
     found = []
     for name in sorted(os.environ):
+        key = name.removeprefix(PREFIX).lower()
         if not name.startswith(PREFIX) or name in known or not _text(name):
             continue
-        key = name.removeprefix(PREFIX).lower()
+        if _KUBERNETES.fullmatch(key) or (key == "port" and "://" in _text(name)):
+            continue
         protects = may_protect(key)
         if protects or name not in _noticed:
             _noticed.add(name)
