@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -181,6 +183,31 @@ def test_who_may_connect() -> None:
         assert exchange(server, LAST_GET) == b""
         scrape_seconds(server)
     assert seen == ["127.0.0.1"] * 3
+
+
+def test_5_without_descriptors_nothing_spins(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An idle connection goes, accepting pauses, one line is logged; who waited is answered later."""
+    accept, attempts, is_over = socket.socket.accept, [0], threading.Event()
+
+    def fail(sock: socket.socket) -> tuple[socket.socket, object]:
+        if is_over.is_set():
+            return accept(sock)
+        attempts[0] += 1
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with looping(limits=replace(SHORT, idle_seconds=20)) as server, connect(server, GET) as idle:
+        assert idle.recv(1000).startswith(b"HTTP/1.1 200 ")
+        with monkeypatch.context() as patched:
+            patched.setattr(socket.socket, "accept", fail)
+            with connect(server, LAST_GET) as waiting:
+                assert idle.recv(1) == b""
+                time.sleep(0.6)
+                assert 1 <= attempts[0] <= 6
+                is_over.set()
+                assert statuses(received(waiting)) == [b"200"]
+    assert caplog.text.count("cannot accept connections") == 1
 
 
 def test_requests_say_who_asks() -> None:

@@ -346,7 +346,8 @@ def test_44_ten_thousand_scrapes(capfd: Capture) -> None:
             scrape(1000)
         for _ in range(2000):
             scrape(1)
-        assert threading.active_count() <= server_threads + 1
+        # A request may come before the last one's worker is idle again; ten thousand of them change nothing.
+        assert threading.active_count() <= server_threads + 4
         assert memory() - before < 5_000_000
 
 

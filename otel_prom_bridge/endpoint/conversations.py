@@ -117,8 +117,11 @@ class Conversations:
     def end(self) -> None:
         """End all connections."""
         self._has_ended = True  # before looking: a worker that comes later closes its client itself
+        given_back: set[Client] = set()
+        while self._answered:
+            given_back.add(self._answered.popleft())
         for client in self._clients:
-            if client.wait is Wait.ANSWER and client not in self._answered:
+            if client.wait is Wait.ANSWER and client not in given_back:
                 client.cut()
             else:
                 self._clients.close(client)
