@@ -1,10 +1,14 @@
-"""From settings to a server: each guard and each part of TLS as a scraper meets it, and what is never served."""
+"""From settings to a server: guards and TLS as a scraper meets them, and what is never served."""
 
 from __future__ import annotations
 
 import gzip
+import os
+import re
+import shutil
 import socket
 import ssl
+import subprocess
 import urllib.error
 import urllib.request
 from base64 import b64encode
@@ -24,7 +28,6 @@ from otel_prom_bridge import (
     EndpointError,
     MetricsServer,
     PrometheusMetricReader,
-    environment,
     serving,
     start,
     start_http_server,
@@ -46,7 +49,7 @@ Start = Callable[..., Bridge]
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is set where the tests run, no test sees it."""
-    for name in list(environment.os.environ):
+    for name in list(os.environ):
         if name.startswith(("OTEL_", "METRICS_")):
             monkeypatch.delenv(name)
 
@@ -125,7 +128,7 @@ def test_a_rate_limit_without_a_burst(begin: Start, rate: float, passed: int) ->
 
 def test_allowed_networks(begin: Start) -> None:
     """Who is not in one of them is not heard; who is, is served."""
-    with pytest.raises(OSError, match="reset|closed|Remote end"):
+    with pytest.raises(OSError, match=r"reset|closed|Remote end"):
         ask(begin(allow=["192.0.2.0/24"]).server.url)
     assert ask(begin(allow=["192.0.2.0/24", "127.0.0.0/8"]).server.url)[0] == 200
 
@@ -263,7 +266,7 @@ def test_deadlines_and_bounds_reach_the_server(monkeypatch: pytest.MonkeyPatch) 
     )
 
 
-# Guards that cannot be as they were asked for: options, and what the error says, {0} being the first one's name.
+# Guards that cannot be as they were asked for: options, and what the error says; {0} is the first one's name.
 PAIR = {"tls_cert_file": "server.pem", "tls_key_file": "server.key"}
 REFUSED: list[tuple[dict[str, str], str]] = [
     ({"allow": "10.0.0.0/33"}, "{0}[0]: '10.0.0.0/33' is not allowed, expected networks like"),
@@ -283,9 +286,9 @@ REFUSED: list[tuple[dict[str, str], str]] = [
     ({"tls_client_allowed_sans": "a", **PAIR}, "{0}: ('a',) is not allowed, expected tls_client_ca_file"),
     ({"tls_cert_file": "nowhere", "tls_key_file": "server.key"}, "{0}: 'nowhere' is not allowed, expected"),
     ({"tls_client_ca_file": "tokens", **PAIR}, "{0}: 'tokens' is not allowed, expected"),
-    ({"web_config": "web.yml", "tls_min_version": "TLS13"}, "{0}: 'web.yml' is not allowed, expected nothing"),
+    ({"web_config": "web.yml", "tls_min_version": "TLS13"}, "{0}: 'web.yml' is not allowed, expected nothi"),
     ({"rate_limit": "5", "web_config": "rate.yml"}, "{0}: 5.0 is not allowed, expected no other rate limit"),
-    ({"unix_socket": "/tmp/x.sock", "port": "0"}, "{0}: '/tmp/x.sock' is not allowed, expected nothing beside"),
+    ({"unix_socket": "/tmp/x.sock", "port": "0"}, "{0}: '/tmp/x.sock' is not allowed, expected nothing"),
     ({"unix_socket": "relative"}, "{0}: 'relative' is not allowed"),
 ]  # fmt: skip
 
@@ -306,7 +309,7 @@ def test_wrong_guards_are_closed_ones(
     options: dict[str, str],
     message: str,
 ) -> None:
-    """start() raises; under auto-instrumentation one line says why, nobody listens, and metrics are recorded."""
+    """start() raises; under auto-instrumentation one line says why, and nobody listens."""
     monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "127.0.0.1")
     if "unix_socket" not in options:
         monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "0")
@@ -354,6 +357,35 @@ def test_a_general_rate_beside_that_of_the_file(
     assert message == "METRICS_RATE_LIMIT_RPS: the rate limit of rate.yml counts, so it is passed over"
 
 
+PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
+
+
+def test_the_documented_endpoint(here: Path) -> None:
+    """The page's TOML, with its files in another directory: TLS, tokens and networks are what it says."""
+    blocks = re.findall(r"^```TOML\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (toml,) = (block for block in blocks if "bearer_tokens_file" in block)
+    (here / "scrape-tokens").write_text(f"{TOKEN}\n")
+    (here / "bridge.toml").write_text(toml.replace("/etc/shop/", f"{here}/"))
+    with start(config_file="bridge.toml", port=0, set_global=False) as bridge:
+        url = f"https://127.0.0.1:{bridge.server.port}/metrics"
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        assert [ask(url)[0], ask(url, headers)[0]] == [401, 200]
+        assert [ask(url, headers)[0] for _ in range(9)][-1] == 429
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool here")
+def test_the_documented_scrape_config(tmp_path: Path) -> None:
+    """Prometheus takes the page's scrape configuration."""
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (yaml,) = (block for block in blocks if block.startswith("scrape_configs"))
+    for name in ("shop-token", "ca.pem"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "prometheus.yml").write_text(yaml.replace("/etc/prometheus/", f"{tmp_path}/"))
+    command = ["promtool", "check", "config", "prometheus.yml"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    assert result.returncode == 0, result.stderr
+
+
 @pytest.fixture
 def taken(bridge: Callable[..., Setup]) -> Iterator[MetricsServer]:
     """Another endpoint, on a port that nobody else can have."""
@@ -364,7 +396,7 @@ def taken(bridge: Callable[..., Setup]) -> Iterator[MetricsServer]:
 def test_a_port_that_is_taken(
     taken: MetricsServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Strict, that is an error with address and port; otherwise one line, and a server that does not serve."""
+    """Strict, that is an error with address and port; otherwise one line, and no serving."""
     where = f"address '127.0.0.1', port {taken.port}"
     monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "127.0.0.1")
     monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", str(taken.port))
