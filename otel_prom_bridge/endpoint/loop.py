@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.channels import Tls
 from otel_prom_bridge.endpoint.clients import Clients
-from otel_prom_bridge.endpoint.complaints import Complaints
+from otel_prom_bridge.endpoint.complaints import MAX_WRITING, Complaints
 from otel_prom_bridge.endpoint.conversations import Conversations, Handler
 from otel_prom_bridge.endpoint.door import Door
 from otel_prom_bridge.endpoint.limits import ServerLimits
@@ -33,7 +33,6 @@ from otel_prom_bridge.endpoint.listeners import Listener
 from otel_prom_bridge.endpoint.workers import Workers
 
 _STOP_SECONDS, _POLL_SECONDS, _JOIN_SECONDS = 2.0, 0.002, 0.1
-_LOG_WORKERS = 2  # more threads than requests, for the lines of the log
 
 
 class Loop:
@@ -66,7 +65,7 @@ class Loop:
             self._selector.close()
             raise
         most = limits.requests_in_flight
-        self._workers = Workers(most + _LOG_WORKERS, idle_seconds=limits.worker_idle_seconds)
+        self._workers = Workers(most + MAX_WRITING, idle_seconds=limits.worker_idle_seconds)
         complaints = Complaints(self._workers.run)
         self._clients = Clients(self._selector, complaints, limits=limits)
         self._conversations = Conversations(
