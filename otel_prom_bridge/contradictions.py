@@ -35,17 +35,18 @@ _NEEDS = (
 def resolved(given: Mapping[str, Given]) -> dict[str, Given]:
     """What was given, without what something nearer makes pointless.
 
-    A variable that a platform sets for everything must not keep ``start(unix_socket=...)`` from its socket:
-    of a socket and a port, the nearer one counts. And a burst of somebody else's (``METRICS_…``) is no burst
-    of ours.
+    A variable that a platform sets for everything must not keep ``start(unix_socket=...)`` from its socket.
+    The other way round, nothing but a correction leads from a socket to a port: that is another audience. And
+    a burst of somebody else's (``METRICS_…``) is no burst of ours.
     """
     kept = dict(given)
     socket = kept.get("unix_socket")
     for key in ("host", "port"):
         other = kept.get(key)
-        if socket is not None and other is not None and socket.rank != other.rank:
-            del kept["unix_socket" if other.rank < socket.rank else key]
-            socket = kept.get("unix_socket")
+        if socket is not None and other is not None and (socket.rank < other.rank or is_alias(other.name)):
+            del kept[key]
+            if socket.rank > other.rank:
+                logger.warning("%s: %s counts, so it is passed over", other.name, socket.name)
     burst = kept.get("rate_burst")
     if burst is not None and "rate_limit" not in kept and is_alias(burst.name):
         logger.warning("%s: there is no rate limit that it could be about, so it is passed over", burst.name)

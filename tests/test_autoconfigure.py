@@ -86,10 +86,19 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return found
 
 
+# What only a test asks: the server of the reader that was made on the application's behalf.
+IS_SERVING = """
+import gc
+from otel_prom_bridge.autoconfigure import AutoPrometheusMetricReader
+(reader,) = [found for found in gc.get_objects() if isinstance(found, AutoPrometheusMetricReader)]
+print(f"is_serving={reader.server.is_serving}")
+"""
+
+
 def instrumented(folder: Path, *urls: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the application under `opentelemetry-instrument`."""
     app = folder / "app.py"
-    app.write_text(APP)
+    app.write_text(APP + IS_SERVING)
     command = [Path(sys.executable).with_name("opentelemetry-instrument"), sys.executable, app, *urls]
     return subprocess.run(
         command,
@@ -114,6 +123,7 @@ def test_an_application_gets_an_endpoint_without_a_line_of_code(tmp_path: Path) 
     )
     assert (result.returncode, result.stderr) == (0, "")
     assert value(result.stdout, "jobs_total") == ["5", "7.0"]
+    assert "is_serving=True" in result.stdout
     assert 'telemetry_auto_version="' in result.stdout
 
 
@@ -126,10 +136,22 @@ def test_a_port_in_use_does_not_stop_the_application(tmp_path: Path) -> None:
         result = instrumented(tmp_path, **environment)
     assert result.returncode == 0, result.stderr
     assert value(result.stdout, "jobs_total") == ["7.0"]
-    assert "the application ran to its end" in result.stdout
+    assert "the application ran to its end\nis_serving=False" in result.stdout
     (line,) = result.stderr.splitlines()
     assert line.startswith("metrics are recorded but not served: ")
     assert f"address '127.0.0.1', port {port}" in line
+
+
+def test_a_wrong_guard_does_not_stop_the_application(tmp_path: Path) -> None:
+    """Nobody listens, one line says why, and the application runs to its end and goes on recording."""
+    environment = {HOST: "127.0.0.1", PORT: str(free_port()), "OTEL_PROM_BRIDGE_ALLOW": "10.0.0.0/33"}
+    result = instrumented(tmp_path, **environment)
+    assert result.returncode == 0, result.stderr
+    assert value(result.stdout, "jobs_total") == ["7.0"]
+    assert "the application ran to its end\nis_serving=False" in result.stdout
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("OTEL_PROM_BRIDGE_ALLOW[0]: '10.0.0.0/33' is not allowed, expected networks like")
+    assert line.endswith("; metrics are recorded but not served")
 
 
 def test_the_entry_point_is_the_reader() -> None:

@@ -21,6 +21,8 @@ import bcrypt
 import pytest
 import trustme
 from conftest import Setup
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from otel_prom_bridge import (
     Bridge,
@@ -33,8 +35,10 @@ from otel_prom_bridge import (
     start_http_server,
 )
 from otel_prom_bridge.autoconfigure import AutoPrometheusMetricReader, DeclarativePrometheusMetricReader
+from otel_prom_bridge.configuration import from_mapping, log_error
 from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.limits import ServerLimits
+from otel_prom_bridge.endpoint_options import ENDPOINT_OPTIONS
 from otel_prom_bridge.options import OPTIONS
 
 CA = trustme.CA()
@@ -228,11 +232,20 @@ def test_a_unix_socket(
 
 
 def test_a_port_nearer_than_a_unix_socket(
-    begin: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What the call says counts, the other way round as well."""
-    monkeypatch.setenv(VARIABLES["unix_socket"], str(tmp_path / "metrics.sock"))
-    assert ask(begin(port=0).server.url)[0] == 200
+    """That would be another audience, so it is an error; a general variable's port is passed over."""
+    path = str(tmp_path / "metrics.sock")
+    (tmp_path / "bridge.toml").write_text(f"unix_socket = {path!r}")
+    monkeypatch.setenv("METRICS_ENDPOINT_PORT", "9090")
+    with start(config_file=tmp_path / "bridge.toml", set_global=False) as bridge:
+        assert bridge.server.address == path
+    (message,) = caplog.messages
+    assert message == (
+        f"METRICS_ENDPOINT_PORT: {tmp_path}/bridge.toml: unix_socket counts, so it is passed over"
+    )
+    with pytest.raises(ConfigurationError, match="expected nothing beside port, or only that"):
+        start(config_file=tmp_path / "bridge.toml", port=0, set_global=False)
 
 
 def test_deadlines_and_bounds_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,16 +346,72 @@ def test_wrong_guards_are_closed_ones(
             AutoPrometheusMetricReader()
 
 
+RIGHT: list[dict[str, Any]] = [
+    {"allow": ["unix"]},
+    {"rate_limit": 1},
+    {"peer_rate_limit": 1, "peer_rate_burst": 2},
+    {"bearer_tokens_file": "tokens"},
+    {"web_config": "web.yml"},
+    {"unix_socket": "/tmp/x"},
+    PAIR,
+    {**PAIR, "tls_client_ca_file": "ca.pem"},
+]
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-1, 3),
+    st.floats(),
+    st.text(max_size=3),
+    st.sampled_from(
+        ["server.pem", "server.key", "ca.pem", "tokens", "empty", "web.yml", "rate.yml", "TLS13"]
+    ),
+    st.lists(st.sampled_from(["10.0.0.0/8", "unix", "x", "", 1]), max_size=2),
+)
+
+
+@pytest.mark.usefixtures("broken")
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.sampled_from(RIGHT), max_size=4),
+    st.dictionaries(st.sampled_from([option.key for option in ENDPOINT_OPTIONS]), VALUES, max_size=1),
+)
+def test_whatever_is_asked_for_is_there_or_nothing_is(
+    right: list[dict[str, Any]], other: dict[str, Any]
+) -> None:
+    """No settings raise under auto-instrumentation, and none serve without the protection that they name."""
+    options = {key: value for part in (*right, other) for key, value in part.items() if key != "strict"}
+    asked: list[dict[str, Any]] = []
+
+    def record(_: object, **arguments: Any) -> MetricsServer:
+        asked.append(arguments)
+        return MetricsServer("127.0.0.1", 1, loop=None)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serving, "start_http_server", record)
+        serving.serve_if_possible(PrometheusMetricReader(registry=None), from_mapping(options, log_error))
+    named = {key for key, value in options.items() if value is not None}
+    for found in asked:
+        assert (found["unix_socket"] is not None) == ("unix_socket" in named)
+        if named & {"allow", "rate_limit", "peer_rate_limit", "bearer_tokens_file", "web_config"}:
+            assert found["guards"] is not None
+        if "bearer_tokens_file" in named or options.get("web_config") == "web.yml":
+            assert found["guards"].authenticates
+        if any(key.startswith("tls_") for key in named) or options.get("web_config") == "web.yml":
+            assert found["tls"] is not None
+        if "tls_client_ca_file" in named:
+            assert found["tls"].context().verify_mode is ssl.CERT_REQUIRED
+
+
 @pytest.mark.usefixtures("broken")
 def test_wrong_guards_in_yaml(caplog: pytest.LogCaptureFixture) -> None:
     """The declarative configuration is no weaker."""
-    given = ({"allow": ["10.0.0.1/8"]}, {"bearer_tokens_file": "empty"}, {"web_config": "bad.yml"})
-    for options in given:
+    wrong = ({"allow": ["10.0.0.1/8"]}, {"bearer_tokens_file": "empty"}, {"web_config": "bad.yml"})
+    for options in wrong:
         reader = DeclarativePrometheusMetricReader(port=0, host="127.0.0.1", **options)
         assert not reader.server.is_serving
         reader.shutdown()
     assert all(NOT_SERVED in line for line in caplog.messages)
-    assert len(caplog.messages) == len(given)
+    assert len(caplog.messages) == len(wrong)
 
 
 @pytest.mark.usefixtures("here")
