@@ -13,6 +13,7 @@ from conftest import Setup
 from opentelemetry.metrics import CallbackOptions, Observation
 from oracles import OPENMETRICS, samples
 
+from otel_prom_bridge import ConfigurationError
 from otel_prom_bridge.endpoint import scrape as scrape_module
 from otel_prom_bridge.endpoint.cache import Cache
 from otel_prom_bridge.endpoint.scrape import Request, Response, Scrape, process_start
@@ -208,3 +209,10 @@ def test_the_path_and_compression_are_options(bridge: Make) -> None:
     assert Scrape(reader, path="/").respond(Request(path="/")).status == 200
     small = Scrape(reader, gzip_threshold=1).respond(Request(query="name[]=none", headers=headers))
     assert field(small, "Content-Encoding") is None  # an empty body has nothing to compress
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/ready/", "/health//", "metrics", "", 1, None])
+def test_paths_that_cannot_be(bridge: Make, path: object) -> None:
+    """The metrics are not to be where guards let strangers in."""
+    with pytest.raises(ConfigurationError, match="^path: "):
+        Scrape(bridge().reader, path=path)  # type: ignore[arg-type]

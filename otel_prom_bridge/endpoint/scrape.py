@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.cache import Cache
 from otel_prom_bridge.endpoint.health import Health
-from otel_prom_bridge.errors import CompressionError
+from otel_prom_bridge.errors import CompressionError, ConfigurationError
 from otel_prom_bridge.exposition import Exposition, accepts_gzip, negotiate
 
 METRICS_PATH, HEALTH_PATH, READY_PATH = "/metrics", "/health", "/ready"
@@ -119,8 +119,11 @@ class Response:
 _REASONS = {
     200: "OK",
     204: "No Content",
+    401: "Unauthorized",
+    403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",
+    429: "Too Many Requests",
     500: "Internal Server Error",
     503: "Service Unavailable",
 }
@@ -130,8 +133,11 @@ class Scrape:
     """Answers requests for one source. Safe to use from any thread.
 
     ``path``: where the metrics are. ``cache_ttl``: for how many seconds a complete answer is given again; 0
-    for never. ``gzip_threshold``: from how many bytes on a body is compressed, if the scraper takes that; None
-    for never. ``health``: the answers of ``/health`` and ``/ready``, False for none.
+    for never. ``gzip_threshold``: from how many bytes on a body is compressed, if the scraper takes that, or
+    None. ``health``: the answers of ``/health`` and ``/ready``, False for none.
+
+    Raises:
+        ConfigurationError: the path is none, or one of those two, which guards leave open to strangers.
     """
 
     def __init__(
@@ -144,10 +150,10 @@ class Scrape:
         health: Health | bool = True,
     ) -> None:
         self._source = source
-        self._metrics_path = path
+        self._metrics_path = _checked_path(path)
         self._gzip_threshold = math.inf if gzip_threshold is None else gzip_threshold
         self._health = Health(source) if health is True else health or None
-        self._paths = (path, HEALTH_PATH, READY_PATH) if self._health else (path,)
+        self._paths = (self._metrics_path, *((HEALTH_PATH, READY_PATH) if self._health else ()))
         self._process_start = process_start()
         self._cache = Cache[Response](DEFAULT_CACHE_TTL if cache_ttl is None else cache_ttl)
         # Scrapes without a change in between get the same body object, so the last one is worth keeping.
@@ -252,6 +258,14 @@ class Scrape:
             logger.debug("%s: %s", path, details)
             details = "not alive" if path == HEALTH_PATH else "not ready"
         return text_response(200 if good else 503, f"{details}\n")
+
+
+def _checked_path(path: str) -> str:
+    plain = path.rstrip("/") or "/" if isinstance(path, str) else ""
+    if not plain.startswith("/") or plain in (HEALTH_PATH, READY_PATH):
+        expected = f"a path that begins with '/', other than {HEALTH_PATH} and {READY_PATH}"
+        raise ConfigurationError("path", path, expected)
+    return plain
 
 
 def process_start() -> str | None:
