@@ -211,8 +211,8 @@ def test_the_path_and_compression_are_options(bridge: Make) -> None:
     assert field(small, "Content-Encoding") is None  # an empty body has nothing to compress
 
 
-@pytest.mark.parametrize("path", ["/health", "/ready", "/ready/", "/health//", "metrics", "", 1, None])
+@pytest.mark.parametrize("path", ["/health", "/ready", "/ready/", "/health//", "metrics", 1, None])
 def test_paths_that_cannot_be(bridge: Make, path: object) -> None:
     """The metrics are not to be where guards let strangers in."""
-    with pytest.raises(ConfigurationError, match="^path: "):
+    with pytest.raises(ConfigurationError, match=r"^path: "):
         Scrape(bridge().reader, path=path)  # type: ignore[arg-type]

@@ -261,7 +261,7 @@ class Scrape:
 
 
 def _checked_path(path: str) -> str:
-    plain = path.rstrip("/") or "/" if isinstance(path, str) else ""
+    plain = (path.rstrip("/") or path[:1]) if isinstance(path, str) else ""
     if not plain.startswith("/") or plain in (HEALTH_PATH, READY_PATH):
         expected = f"a path that begins with '/', other than {HEALTH_PATH} and {READY_PATH}"
         raise ConfigurationError("path", path, expected)
