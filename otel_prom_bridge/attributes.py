@@ -15,7 +15,7 @@ from otel_prom_bridge.computations import attributes_of
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.limits import Tenants
 from otel_prom_bridge.patterns import glob, is_pattern
-from otel_prom_bridge.rules import Forbid, Rule, is_identifier
+from otel_prom_bridge.rules import Chain, Forbid, Redact, Rule, is_identifier
 from otel_prom_bridge.translate.labels import label_value
 from otel_prom_bridge.views import ExportView
 
@@ -111,6 +111,16 @@ class AttributeMap:
         """The rules for an attribute's values: its own, then that of the label that it becomes."""
         names = dict.fromkeys((key, self._view.rename.get(key, key)))
         return [self._view.rules[name] for name in names if name in self._view.rules]
+
+    def _rules_from(self, key: str) -> list[AnyRule]:
+        """The rules that hide what labels computed from an attribute say: it must not show itself instead."""
+        return [
+            rule
+            for label, compute in self._computations.items()
+            if (rule := self._view.rules.get(label)) is not None
+            and _hides(rule)
+            and key in (attributes_of(compute) or (key if isinstance(rule, Redact) else "",))
+        ]
 
     @property
     def max_series(self) -> int | None:
@@ -237,10 +247,12 @@ class AttributeMap:
             if key == OVERFLOW_KEY or (self.keeps(key) and not overflowed):
                 continue
             shown: object = value
-            rules = self._rules_of(key)
+            rules = self._rules_of(key) + self._rules_from(key)
             for rule in rules:
                 if shown is not None:
                     shown = self._value(key, rule, label_value(shown))
+            if self._tenants is not None and key == self._tenants.attribute:
+                shown = self._tenants.known(label_value(value))
             if shown is not None or not rules:
                 result[key] = shown
         return result
@@ -248,9 +260,16 @@ class AttributeMap:
     def _report(self, what: str, label: str, error: Exception) -> None:
         self._findings.report(
             ("view", self._view.title, label),
-            "%s: the %s %r failed, the label is left out: %r",
-            *(self._view.title, what, label, error),
+            "%s: the %s %r failed with %s, the label is left out",
+            # Not what the exception says: that often is the value, which the rule was to hide.
+            *(self._view.title, what, label, type(error).__name__),
         )
+
+
+def _hides(rule: AnyRule) -> bool:
+    if isinstance(rule, Chain):
+        return any(map(_hides, rule.rules))
+    return isinstance(rule, Forbid | Redact)
 
 
 def _rule_name(rule: object) -> str:

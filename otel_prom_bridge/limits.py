@@ -28,6 +28,7 @@ from otel_prom_bridge.translate.points import Meaning, Shape, Stream
 # The specification's default for a stream.
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#cardinality-limits
 DEFAULT_MAX_SERIES = 2000
+SDK_LIMIT_AT_LEAST = 20_000
 
 _TIMES = 10  # the SDK's limit, by ours
 
@@ -61,7 +62,7 @@ def instruments_of(meaning: Meaning) -> tuple[type, ...]:
 
 def sdk_limit(max_series: int) -> int:
     """The SDK's limit where ours is ``max_series``: the larger of 20,000 and ten times that."""
-    return max(20_000, _TIMES * max_series)
+    return max(SDK_LIMIT_AT_LEAST, _TIMES * max_series)
 
 
 def sdk_limits(given: Mapping[type, int] | None, default: int) -> dict[type, int]:
@@ -91,10 +92,10 @@ class Tenants:
 
     Args:
         attribute: the attribute that names the tenant. Points without it belong to nobody.
-        limits: tenant → the number of series that it may have in the whole bridge. Further ones go to
-            ``otel_metric_overflow="true"`` with the tenant's label.
+        limits: tenant → the number of series that it may have in the whole bridge, whatever the limits of
+            metrics and of the bridge are. Further ones go to ``otel_metric_overflow="true"`` with its label.
         other: what the label says of a tenant that is not in ``limits``.
-        other_limit: the number of series that all others may have together.
+        other_limit: the number of series that all others may have together, within the common limits.
 
     Raises:
         ConfigurationError: a value that cannot work.
@@ -166,7 +167,10 @@ class Budgets:
         limit = min(budget.limit for budget in (self._families[name], *self._bridge))
         if wanted <= limit and self._tenants is None:
             return int(wanted)
-        tenants = 0 if self._tenants is None else len({*self._tenants.limits, self._tenants.other})
+        tenants = 0
+        if self._tenants is not None:
+            tenants = len({*self._tenants.limits, self._tenants.other})
+            limit += sum(self._tenants.limits.values())
         return int(min(wanted, limit)) + scopes * (1 + tenants)
 
     def may_be_full(self, family: Budget) -> bool:
@@ -174,10 +178,14 @@ class Budgets:
         return self._tenants is not None or any(budget.is_full for budget in (family, *self._bridge))
 
     def of(self, family: Budget, tenant: str | None) -> tuple[Budget, ...]:
-        """All budgets that a new series of a family must fit into."""
+        """All budgets that a new series of a family must fit into.
+
+        A listed tenant has a budget of its own instead of the common ones, or one tenant could fill those and
+        leave nothing to the others.
+        """
         if tenant is None or self._tenants is None:
             return (family, *self._bridge)
         budget = self._by_tenant.get(tenant)
         if budget is None:  # tenants are a list, so this does not grow
             budget = self._by_tenant[tenant] = Budget(self._tenants.limit(tenant))
-        return (family, budget, *self._bridge)
+        return (budget,) if tenant in self._tenants.limits else (family, budget, *self._bridge)

@@ -16,7 +16,7 @@ from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.exemplars import Exemplars
 from otel_prom_bridge.families import claimed_names
-from otel_prom_bridge.limits import DEFAULT_MAX_SERIES, Tenants, sdk_limit, stream_limit
+from otel_prom_bridge.limits import DEFAULT_MAX_SERIES, Tenants, sdk_limit, sdk_limits, stream_limit
 from otel_prom_bridge.sdk_views import sdk_views
 from otel_prom_bridge.translate.points import Stream
 from otel_prom_bridge.views import ExportView
@@ -41,10 +41,13 @@ class Policy:
     id_labels: bool = False
     exemplars: Exemplars | bool = True
     expire_after: float | None = None
+    sdk_max_series: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "views", tuple(self.views))
-        _check_kinds([view for view in self.views if view.name])
+        named = [view for view in self.views if view.name]
+        _check_kinds(named)
+        _check_takes(named)
 
     def views_of(self, stream: Stream) -> tuple[ExportView, ...]:
         """The views that make families of a stream, in their order."""
@@ -66,8 +69,12 @@ class Policy:
     @property
     def sdk_limit(self) -> int:
         """The limit of the SDK's own table: well above every limit here, so that floods reach the rules."""
-        views = (view.max_series or 0 for view in self.views)
-        return sdk_limit(max(self.max_series_per_metric, *views, 0))
+        if self.sdk_max_series is not None:
+            return self.sdk_max_series
+        limits = [self.max_series_per_metric, *(view.max_series or 0 for view in self.views)]
+        if self.tenant is not None:
+            limits.append(self.tenant.other_limit + sum(self.tenant.limits.values()))
+        return sdk_limit(max(limits))
 
     def sdk_views(self, *, beside: Iterable[View] = ()) -> list[View]:
         """SDK Views for a ``MeterProvider`` of one's own, so that the SDK does not keep what no view shows.
@@ -79,7 +86,8 @@ class Policy:
         """
         views = (*self.views, AS_IT_IS)
         maps = [self.attribute_map(view, Findings()) for view in views]
-        return sdk_views(views, maps, limit=self.sdk_limit, beside=tuple(beside))
+        limit = max(sdk_limits(self.max_series_by_type, self.sdk_limit).values())
+        return sdk_views(views, maps, limit=limit, beside=tuple(beside))
 
 
 def _check_kinds(views: Sequence[ExportView]) -> None:
@@ -97,3 +105,15 @@ def _check_kinds(views: Sequence[ExportView]) -> None:
 
 def _kind(view: ExportView) -> str:
     return view.kind.value if view.kind else "metric"
+
+
+def _check_takes(views: Sequence[ExportView]) -> None:
+    # A count and a sum are both counters, and yet no one family.
+    owners: dict[str, ExportView] = {}
+    for view in views:
+        if view.take == "value":
+            continue
+        owner = owners.setdefault(view.name or "", view)
+        if owner.take != view.take:
+            expected = f"another name for {view.title}: {owner.title} makes a family of the {owner.take}"
+            raise ConfigurationError(f"{view.title}.name", f"{view.name} ({view.take})", expected)

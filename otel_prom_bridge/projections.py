@@ -213,7 +213,7 @@ class Projection:
 
     def _report_sdk_limit(self) -> None:
         self._findings.report(
-            ("overflow", self.name),
+            ("sdk overflow", self.name),
             "metric %r had more attribute sets between two collections than the SDK may hold: points past"
             ' that are shown as otel_metric_overflow="true"; sdk_max_series allows more',
             self.name,

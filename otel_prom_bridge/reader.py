@@ -159,8 +159,8 @@ class PrometheusMetricReader(MetricReader):
             id_labels=BOOLEAN.value("id_labels", id_labels),
             exemplars=EXEMPLARS.value("exemplars", exemplars),
             expire_after=SECONDS.optional("expire_after", expire_after),
+            sdk_max_series=POSITIVE.optional("sdk_max_series", sdk_max_series),
         )
-        sdk_limit = POSITIVE.optional("sdk_max_series", sdk_max_series) or self._policy.sdk_limit
         options = Options(
             created=BOOLEAN.value("created_timestamps", created_timestamps),
             native_bounds=BOUNDS.optional("exponential_histogram_bounds", exponential_histogram_bounds),
@@ -176,7 +176,7 @@ class PrometheusMetricReader(MetricReader):
         registry = CLIENT_REGISTRY.optional("registry", registry)
         super().__init__(
             preferred_temporality=_TEMPORALITY,
-            cardinality_limits=sdk_limits(limits, sdk_limit),
+            cardinality_limits=sdk_limits(limits, self._policy.sdk_limit),
             otel_component_type=OtelComponentTypeValues.PROMETHEUS_HTTP_TEXT_METRIC_EXPORTER,
         )
         self._findings = Findings()

@@ -235,6 +235,8 @@ class Store:
         ]
         limit = max((self._policy.limit(key, view) for view in views), default=0)
         record = self._streams[key] = StreamRecord(key, projections, limit)
+        for conflict in record.conflicts():
+            self._findings.conflict(conflict)
         return record
 
     def _set_resource(self, resource: Mapping[str, object]) -> None:

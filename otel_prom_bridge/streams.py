@@ -8,10 +8,12 @@ remembered, up to a bound: an attribute that no label shows may have a new value
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from otel_prom_bridge.accumulators import Series, Target
+from otel_prom_bridge.diagnostics import Conflict
+from otel_prom_bridge.limits import SDK_LIMIT_AT_LEAST
 from otel_prom_bridge.projections import Projection
 from otel_prom_bridge.translate.points import SourcePoint, Stream
 
@@ -20,9 +22,10 @@ from otel_prom_bridge.translate.points import SourcePoint, Stream
 _PLAIN = frozenset({str, bool, int, bytes, type(None)})
 _TEXT = frozenset({str})
 
-# How many attribute sets are remembered, by the series that the stream may have.
+# How many attribute sets are remembered, by the series that the stream may have; at least as many as the SDK
+# hands over in one collection, or sets that come back would be asked for anew each time.
 _REMEMBERED = 4
-_REMEMBERED_AT_LEAST = 1000
+_REMEMBERED_AT_LEAST = 2 * SDK_LIMIT_AT_LEAST
 
 
 class StreamRecord:
@@ -83,6 +86,18 @@ class StreamRecord:
                     taken.add(projection.name)
                     targets += found
         return tuple(targets)
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """The projections without points: an earlier one without a ``where`` takes all for the family."""
+        takers: dict[str, Projection] = {}
+        for projection in self.projections:
+            taker = takers.get(projection.name)
+            if taker is not None:
+                what = f"{self.key.name!r} as {projection.view.title} wants it"
+                reason = f"{taker.view.title} takes all of it; give one of them another name, or a 'where'"
+                yield Conflict(projection.name, what, reason)
+            elif not projection.view.where:
+                takers[projection.name] = projection
 
     @property
     def may_be_full(self) -> bool:

@@ -19,7 +19,7 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.exemplars import Exemplars
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.limits import HISTOGRAM, instruments_of
-from otel_prom_bridge.patterns import Filter, filter_of, glob
+from otel_prom_bridge.patterns import Filter, filter_of, glob, is_pattern
 from otel_prom_bridge.rules import Rule
 from otel_prom_bridge.translate.labels import label_name
 from otel_prom_bridge.translate.points import Stream
@@ -178,6 +178,8 @@ class ExportView:
             self._refuse("name", self.name, "the name of a family, or None to export nothing")
         if not _is_text(self.description):
             self._refuse("description", self.description, "a string")
+        if self.name is None:
+            self._check_nothing()
         if self.take not in _TAKE:
             self._refuse("take", self.take, f"one of {', '.join(map(repr, _TAKE))}")
         if self.take != "value" and self.name == "":
@@ -192,6 +194,14 @@ class ExportView:
         if not isinstance(self.exemplars, Exemplars | bool):
             self._refuse("exemplars", self.exemplars, "Exemplars(…), or False for none")
 
+    def _check_nothing(self) -> None:
+        for key in ("where", "keep", "drop", "rename", "compute", "rules", "max_series"):
+            if getattr(self, key):
+                expected = "none, as name=None exports nothing at all of what the view selects; 'where' with"
+                self._refuse(
+                    key, getattr(self, key), f"{expected} 'excluded' patterns leaves out some points"
+                )
+
     def _check_labels(self) -> None:
         for key in ("keep", "drop"):
             self._set_patterns(key)
@@ -199,6 +209,10 @@ class ExportView:
             value = getattr(self, key)
             if not isinstance(value, Mapping) or not all(_is_text(item) and item for item in value):
                 self._refuse(key, value, "a mapping by attribute key")
+            if key != "compute" and any(map(is_pattern, value)):
+                self._refuse(
+                    key, value, "attribute keys without '*' and '?': only 'keep' and 'drop' have patterns"
+                )
             object.__setattr__(self, key, dict(value))
         self._check_new_labels()
         compiled = {"compute": computation, "where": _condition}

@@ -217,7 +217,7 @@ ATTRIBUTES = {"a": "1", "b": "2", "user.id": "u", "http.method": "GET"}
             set(ATTRIBUTES) - {"user.id"},
         ),
         ([selecting("c", keep=["a"]), selecting("d", keep=["b"])], {}, {"a"}),
-        ([selecting("c", keep=["a"]), selecting("c", keep=["b"], name=None)], {}, {"a"}),
+        ([selecting("c", keep=["a"]), selecting("c", name=None)], {}, {"a"}),
         ([selecting("c", keep=["a"]), selecting("c", keep=["b"], name="n_total", take="count")], {}, {"a"}),
         ([selecting("c", keep=[])], {"tenant": Tenants("b", {"2": 5})}, {"b"}),
         ([selecting("other", keep=["a"])], {}, {"a", "b", "http.method"}),

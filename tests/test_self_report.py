@@ -247,4 +247,4 @@ def test_the_maximum_follows_from_the_rules(scraped: Make) -> None:
     report = {item.metric: item.maximum for item in it.reader.cardinality()}
     overflow = 1 + 3  # nobody's, and those of three tenants
     assert report["bounded_total"] == (3 + 1) * (3 + 1) + overflow
-    assert report["open_total"] == 2000 + overflow
+    assert report["open_total"] == 2000 + 5 + 5 + overflow

@@ -104,24 +104,32 @@ def test_places_that_a_tenant_gives_back(bridge: Make) -> None:
     assert [budget.used for budget in setup.reader._store._budgets._by_tenant.values()] == [0]
 
 
-def test_other_limits_hold_too(bridge: Make) -> None:
-    """The metric's and the bridge's limit bound tenants together."""
-    setup = bridge(tenant=TENANTS, max_series_per_metric=2, max_series=3)
+def test_a_flood_of_one_takes_nothing_from_the_common_limits(bridge: Make) -> None:
+    """Limits of metrics and of the bridge are for those who have none of their own."""
+    tenants = Tenants("tenant.id", {"acme": 2000, "globex": 2000}, other_limit=1000)
+    setup = bridge(tenant=tenants, max_series_per_metric=1000, max_series=1000)
+    counter = setup.meter.create_counter("c")
+    for number in range(1500):
+        counter.add(1, {"tenant.id": "acme", "k": str(number)})
+    setup.text()
+    for tenant in ("globex", "?"):
+        counter.add(1, {"tenant.id": tenant, "k": "0"})
+    found = shown(setup)
+    assert len(found) == 1502
+    assert (found[labels(tenant_id="globex", k="0")], found[labels(tenant_id="other", k="0")]) == (1, 1)
+
+
+def test_common_limits_hold_for_all_others(bridge: Make) -> None:
+    """The bridge's limit bounds those who are not listed, and nobody else."""
+    setup = bridge(tenant=TENANTS, max_series=1)
     for name in ("c", "d"):
         counter = setup.meter.create_counter(name)
         for tenant in ("acme", "globex", "?"):
             counter.add(1, {"tenant.id": tenant})
         setup.text()
-    assert shown(setup) == {
-        labels(tenant_id="acme"): 1,
-        labels(tenant_id="globex"): 1,
-        labels(tenant_id="other", **REST): 1,
-    }
-    assert shown(setup, "d_total") == {
-        labels(tenant_id="acme"): 1,
-        labels(tenant_id="globex", **REST): 1,
-        labels(tenant_id="other", **REST): 1,
-    }
+    listed = {labels(tenant_id="acme"): 1, labels(tenant_id="globex"): 1}
+    assert shown(setup) == {**listed, labels(tenant_id="other"): 1}
+    assert shown(setup, "d_total") == {**listed, labels(tenant_id="other", **REST): 1}
 
 
 @pytest.mark.parametrize(

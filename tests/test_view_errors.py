@@ -153,7 +153,6 @@ def test_two_types_for_one_family_are_refused(
 @pytest.mark.parametrize(
     ("first", "second"),
     [
-        ({"take": "count", "name": "x_total"}, {"take": "sum", "name": "x_total"}),
         ({"take": "count", "name": "x_total"}, {"instrument_type": ObservableCounter, "name": "x_total"}),
         ({"instrument_type": "gauge", "name": "x"}, {"instrument_type": "up_down_counter", "name": "x"}),
         ({"name": "x"}, {"take": "count", "name": "x_total"}),
@@ -185,3 +184,24 @@ def test_what_looks_wrong_and_is_not() -> None:
         {"instrument_name": "*?*"},
     ):
         assert ExportView(**{"instrument_name": "c", **fields})  # type: ignore[arg-type]
+
+
+def test_two_takes_for_one_family_are_refused() -> None:
+    """A count and a sum are both counters, and no one family."""
+    with pytest.raises(ConfigurationError, match=r"another name for .*'two'.*'one', .* family of the count"):
+        Policy(views=[selecting("one", take="count", name="x"), selecting("two", take="sum", name="x")])
+
+
+@pytest.mark.parametrize("key", ["where", "keep", "rename", "rules", "compute", "drop"])
+def test_what_is_not_exported_has_no_labels(key: str) -> None:
+    """name=None drops all of a stream, so what would choose among its points is refused."""
+    value: object = ["a"] if key in ("keep", "drop") else {"a": str.lower if key == "rules" else "b"}
+    with pytest.raises(ConfigurationError, match=rf"name=None\)\.{key}: .* exports nothing at all"):
+        ExportView(instrument_name="c", name=None, **{key: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("key", ["where", "rename", "rules"])
+def test_only_lists_of_attributes_have_patterns(key: str) -> None:
+    """A pattern as a key would match nothing, so a rule that forbids would not."""
+    with pytest.raises(ConfigurationError, match=r"without '\*' and '\?'"):
+        ExportView(**{key: {"user.*": str.lower if key == "rules" else "x"}})  # type: ignore[arg-type]

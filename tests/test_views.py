@@ -14,6 +14,7 @@ from metrics_messages import decode, labels
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import Counter, Histogram, ObservableGauge
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation, View
+from opentelemetry.sdk.trace import TracerProvider
 from oracles import OPENMETRICS
 
 from otel_prom_bridge import (
@@ -26,7 +27,7 @@ from otel_prom_bridge import (
     TranslationStrategy,
 )
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.rules import Allow, Chain, Forbid, StatusClass, Translate, Truncate
+from otel_prom_bridge.rules import Allow, Chain, Forbid, Redact, Rule, StatusClass, Translate, Truncate
 
 # ---------------------------------------------------------------- what a view selects
 
@@ -472,8 +473,8 @@ def test_failures_are_logged_once_and_cost_no_point(caplog: pytest.LogCaptureFix
     messages = sorted(record.getMessage() for record in caplog.records)
     title = "ExportView('c', name='mine_total')"
     assert messages == [
-        f"{title}: the computation of the label 'b' failed, the label is left out: RuntimeError('no')",
-        f"{title}: the rule of the label 'a' failed, the label is left out: RuntimeError('no')",
+        f"{title}: the computation of the label 'b' failed with RuntimeError, the label is left out",
+        f"{title}: the rule of the label 'a' failed with RuntimeError, the label is left out",
     ]
 
 
@@ -690,3 +691,42 @@ def test_the_bound_of_a_view(fields: Mapping[str, Any], most: int | None) -> Non
     """Bounded values make a bounded number of attribute sets, each label being there or not."""
     reader = PrometheusMetricReader(**QUIET)
     assert reader.policy.attribute_map(selecting("c", **fields), Findings()).max_series == most
+
+
+def test_rules_are_asked_once_per_attribute_set() -> None:
+    """However many sets come back at every scrape, as long as the SDK hands them over."""
+    calls: list[str] = []
+
+    def rule(value: str) -> str:
+        calls.append(value)
+        return value[:1]
+
+    application = Application(selecting("c", rules={"k": rule}, max_series=50))
+    counter = application.meter.create_counter("c")
+    for _ in range(3):
+        for number in range(9_000):
+            counter.add(1, {"k": str(number)})
+        application.text()
+    assert len(calls) == 9_000
+    assert sum(application.values("c_total", "k").values()) == 27_000
+
+
+def test_a_view_that_gets_no_point_is_a_conflict() -> None:
+    """Another one before it takes all of the stream for the same family."""
+    application = Application(selecting("h", take="count", name="x"), selecting("h", name="x"))
+    application.meter.create_histogram("h").record(1)
+    application.text()
+    (conflict,) = application.reader.conflicts()
+    assert (conflict.metric, "takes all of it" in conflict.reason) == ("x", True)
+
+
+@pytest.mark.parametrize("rule", [Forbid(), Redact(), Chain(Redact(), Truncate(50))], ids=repr)
+def test_what_a_computed_label_hides_no_exemplar_shows(rule: Rule) -> None:
+    """The attribute that it is computed from does not come out with an exemplar."""
+    view = selecting("h", keep=[], compute={"who": "user.email"}, rules={"who": rule})
+    application = Application(view)
+    with TracerProvider().get_tracer("t").start_as_current_span("s"):
+        application.meter.create_histogram("h").record(1, {"user.email": "ada@example.com"})
+    text = application.text(OPENMETRICS)
+    assert "trace_id" in text
+    assert "ada@" not in text
