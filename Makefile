@@ -20,6 +20,7 @@ test: .venv/dev lint
 	$(BIN)/python -m coverage report
 	$(BIN)/python -m benchmarks.scrape --quick
 	$(BIN)/python -m benchmarks.views --quick
+	$(BIN)/python -m benchmarks.endpoint --quick
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -75,7 +75,7 @@ selections = st.fixed_dictionaries(
 histogram_fields = st.sampled_from(
     [
         {"take": "count", "name": "n_total"},
-        {"take": "sum", "name": "n_total"},
+        {"take": "sum", "name": "s_total"},
         {"buckets": [1.0]},
         {"buckets": "exponential"},
     ]
