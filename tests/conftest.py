@@ -85,6 +85,8 @@ def bridge() -> Iterator[Callable[..., Setup]]:
             "registry": None,
             "scope_info_enabled": False,
             "self_metrics": False,
+            # A scrape may share a collection that began before the last measurement; tests want their own.
+            "collect_interval": 0,
             **options,
         }
         reader = PrometheusMetricReader(**settings)  # type: ignore[arg-type]
