@@ -18,6 +18,7 @@ from otel_prom_bridge import ExportView, PrometheusMetricReader
 PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 TYPES = ("counter", "gauge", "summary", "untyped", "histogram")  # by their numbers in metrics.proto
 QUIET: Mapping[str, Any] = {
+    "collect_interval": 0,
     "registry": None,
     "scope_info_enabled": False,
     "self_metrics": False,

@@ -34,7 +34,9 @@ class Application:
     """A provider with our reader and a cumulative one of the SDK, and one instrument of every kind."""
 
     def __init__(self) -> None:
-        self.ours = PrometheusMetricReader(registry=None, self_metrics=False, scope_info_enabled=False)
+        self.ours = PrometheusMetricReader(
+            registry=None, self_metrics=False, collect_interval=0, scope_info_enabled=False
+        )
         self.reference = InMemoryMetricReader()
         self.provider = MeterProvider(
             [self.ours, self.reference], resource=Resource({}), shutdown_on_exit=False

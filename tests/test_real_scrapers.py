@@ -60,7 +60,7 @@ class Application:
 
     def __init__(self, process: int) -> None:
         registry = prometheus_client.CollectorRegistry()
-        self.reader = PrometheusMetricReader(registry=registry, self_metrics=False)
+        self.reader = PrometheusMetricReader(registry=registry, self_metrics=False, collect_interval=0)
         self.provider = MeterProvider(
             [self.reader],
             resource=Resource({"service.name": 'the "app"', "service.version": "1", "host.arch": "x\\y"}),
