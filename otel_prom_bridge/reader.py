@@ -7,12 +7,10 @@ into the store, so a delta is applied exactly once, and a flush without a scrape
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from opentelemetry.sdk.metrics import Counter, Histogram, UpDownCounter
@@ -48,7 +46,7 @@ from otel_prom_bridge.exposition import Exposer, Exposition, Options
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.limits import DEFAULT_MAX_SERIES, INSTRUMENTS, Tenants, sdk_limits
 from otel_prom_bridge.policy import Policy
-from otel_prom_bridge.registry import OtherCollectors
+from otel_prom_bridge.registry import OtherCollectors, register
 from otel_prom_bridge.schema import EXEMPLARS, TENANTS, VIEWS
 from otel_prom_bridge.self_metrics import SelfMetrics
 from otel_prom_bridge.shutdown import Shutdown
@@ -165,52 +163,50 @@ class PrometheusMetricReader(MetricReader):
             created=BOOLEAN.value("created_timestamps", created_timestamps),
             native_bounds=BOUNDS.optional("exponential_histogram_bounds", exponential_histogram_bounds),
         )
-        translation = Translation(
-            strategy=STRATEGY.value("translation_strategy", translation_strategy),
-            prefix=STRING.value("prefix", prefix),
-            scope_info_enabled=BOOLEAN.value("scope_info_enabled", scope_info_enabled),
-            resource_attribute_filter=FUNCTION.optional(
-                "resource_attribute_filter", resource_attribute_filter
-            ),
-        )
         registry = CLIENT_REGISTRY.optional("registry", registry)
+        translation = _translation(
+            translation_strategy, prefix, scope_info_enabled, resource_attribute_filter
+        )
+        target_info = not BOOLEAN.value("disable_target_info", disable_target_info)
+        self._scrape_timeout = SECONDS.value("scrape_timeout", scrape_timeout)
+        interval = INTERVAL.value("collect_interval", collect_interval) or None
+        self._findings = Findings()
+        self._self_metrics = SelfMetrics(
+            findings=self._findings, enabled=BOOLEAN.value("self_metrics", self_metrics)
+        )
         super().__init__(
             preferred_temporality=_TEMPORALITY,
             cardinality_limits=sdk_limits(limits, self._policy.sdk_limit),
             otel_component_type=OtelComponentTypeValues.PROMETHEUS_HTTP_TEXT_METRIC_EXPORTER,
         )
-        self._findings = Findings()
-        self._self_metrics = SelfMetrics(
-            findings=self._findings, enabled=BOOLEAN.value("self_metrics", self_metrics)
-        )
-        self._scrape_timeout = SECONDS.value("scrape_timeout", scrape_timeout)
-        self._collections = Collections(
-            self._collect_once,
-            is_ready=lambda: self.is_ready and not self._store.is_entered,
-            interval=INTERVAL.value("collect_interval", collect_interval) or None,
-            findings=self._findings,
-            self_metrics=self._self_metrics,
-        )
         self._store = Store(
-            translation=translation,
-            policy=self._policy,
-            findings=self._findings,
-            target_info=not BOOLEAN.value("disable_target_info", disable_target_info),
+            translation=translation, policy=self._policy, findings=self._findings, target_info=target_info
         )
         self._exposer = Exposer(findings=self._findings, options=options)
         self._received = False
         self._shutdown = Shutdown()
-        self._shutdown.add(self._collections.close)
+        self._collections = self._collecting(interval)
+        self._others = self._join(registry, options)
+
+    def _collecting(self, interval: float | None) -> Collections:
+        collections = Collections(
+            self._collect_once,
+            is_ready=lambda: self.is_ready and not self._store.is_entered,
+            interval=interval,
+            findings=self._findings,
+            self_metrics=self._self_metrics,
+        )
+        self._shutdown.add(collections.close)
+        return collections
+
+    def _join(self, registry: CollectorRegistry | None, options: Options) -> OtherCollectors | None:
         self._collector = BridgeCollector(
             collect=self.families, describe=self._store.families, options=options
         )
-        self._others: OtherCollectors | None = None
-        if registry is not None:
-            registry.register(self._collector)
-            self._shutdown.add(partial(_unregister, registry, self._collector))
-            self._others = OtherCollectors(
-                registry, findings=self._findings, failed=self._self_metrics.collector_failed
-            )
+        if registry is None:
+            return None
+        self._shutdown.add(register(registry, self._collector))
+        return OtherCollectors(registry, findings=self._findings, failed=self._self_metrics.collector_failed)
 
     @property
     def policy(self) -> Policy:
@@ -273,11 +269,10 @@ class PrometheusMetricReader(MetricReader):
         of its views and its limit.
         """
         self._collections.run(self._scrape_timeout)
-        families, state, maxima = self._store.families(), self._store.state(), self._store.maxima()
+        families, maxima = self._store.families(), self._store.maxima()
+        overflowed = self._store.state().overflowed
         return CardinalityReport.of(
-            of_family(
-                family, overflowed=state.overflowed.get(family.name, 0), maximum=maxima.get(family.name)
-            )
+            of_family(family, overflowed=overflowed.get(family.name, 0), maximum=maxima.get(family.name))
             for family in families
         )
 
@@ -341,6 +336,15 @@ class PrometheusMetricReader(MetricReader):
             self._store.apply(())
 
 
-def _unregister(registry: CollectorRegistry, collector: BridgeCollector) -> None:
-    with contextlib.suppress(KeyError):  # the application did it already
-        registry.unregister(collector)
+def _translation(
+    strategy: TranslationStrategy | str,
+    prefix: str,
+    scope_info_enabled: bool,
+    resource_attribute_filter: Callable[[str], bool] | None,
+) -> Translation:
+    return Translation(
+        strategy=STRATEGY.value("translation_strategy", strategy),
+        prefix=STRING.value("prefix", prefix),
+        scope_info_enabled=BOOLEAN.value("scope_info_enabled", scope_info_enabled),
+        resource_attribute_filter=FUNCTION.optional("resource_attribute_filter", resource_attribute_filter),
+    )

@@ -7,6 +7,7 @@ that raises is left out, and one that hangs shows what it said last, while the o
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable
 
@@ -130,3 +131,14 @@ class OtherCollectors:
                 what = f"{family.kind.value} {family.name!r} of the prometheus_client registry"
                 self._findings.conflict(Conflict(family.name, what, "its name is taken"))
         return result
+
+
+def register(registry: CollectorRegistry, collector: BridgeCollector) -> Callable[[], None]:
+    """Let the registry ask this collector, until what is returned is called."""
+    registry.register(collector)
+
+    def leave() -> None:
+        with contextlib.suppress(KeyError):  # the application did it already
+            registry.unregister(collector)
+
+    return leave

@@ -30,7 +30,6 @@ from otel_prom_bridge.endpoint.guards.credentials import (
 from otel_prom_bridge.endpoint.guards.networks import Address, Networks, OriginError, Origins
 from otel_prom_bridge.endpoint.guards.rate import Limiter, RateLimit
 from otel_prom_bridge.endpoint.guards.refusals import (
-    Refusal,
     busy,
     failed,
     not_allowed,
@@ -127,7 +126,7 @@ class Guards:
         """The handler behind these guards; with ``quick`` if it has that."""
         return QuickGuarded(self, handler) if isinstance(handler, QuickHandler) else Guarded(self, handler)
 
-    def screen(self, request: Request, *, counted: bool) -> Refusal | None:
+    def screen(self, request: Request, *, counted: bool) -> Response | None:
         """Why the request must not go on, as far as its origin and its rate say. Never raises.
 
         Unless it is ``counted`` here, :meth:`count` it when it has been answered.
@@ -142,7 +141,7 @@ class Guards:
         if not _is_health(request):
             self._limiter.take(self._client_of(request)[0], self._clock())
 
-    def enter(self, request: Request) -> Refusal | None:
+    def enter(self, request: Request) -> Response | None:
         """Why there is no room for the request; if there is, :meth:`leave` it when it has been answered."""
         room = self._rooms[_is_health(request)]
         if room is None or room.acquire(blocking=False):
@@ -155,7 +154,7 @@ class Guards:
         if room is not None:
             room.release()
 
-    def identify(self, request: Request) -> Request | Refusal:
+    def identify(self, request: Request) -> Request | Response:
         """The request with what its credentials are worth. Takes the time of a hash; never raises."""
         try:
             verdict = self._authentication.judge(request.headers.get("authorization"), hashing=False)
@@ -165,7 +164,7 @@ class Guards:
         except Exception as error:
             return _fault(error)
 
-    def glance(self, request: Request) -> Request | Refusal | None:
+    def glance(self, request: Request) -> Request | Response | None:
         """The same without hashing: None if only a hash can tell. Fast; never raises."""
         try:
             verdict = self._authentication.judge(request.headers.get("authorization"), hashing=False)
@@ -185,7 +184,7 @@ class Guards:
             response = replace(response, headers=(*response.headers, *added))
         return replace(response, body=b"") if request.method == "HEAD" and response.body else response
 
-    def _screen(self, request: Request, *, counted: bool) -> Refusal | None:
+    def _screen(self, request: Request, *, counted: bool) -> Response | None:
         client, known = self._client_of(request)
         if not self._is_allowed(client, known):
             return not_allowed(client)
@@ -195,7 +194,7 @@ class Guards:
         wait = ask(client, self._clock())
         return too_many(wait) if wait else None
 
-    def _hashed(self, request: Request) -> Request | Refusal:
+    def _hashed(self, request: Request) -> Request | Response:
         try:
             if _is_health(request) and self._limiter.take(self._client_of(request)[0], self._clock()):
                 raise BusyError
@@ -206,7 +205,7 @@ class Guards:
             verdict = Verdict.UNDECIDED
         return self._judged(request, verdict)
 
-    def _judged(self, request: Request, verdict: Verdict) -> Request | Refusal:
+    def _judged(self, request: Request, verdict: Verdict) -> Request | Response:
         if verdict.passes or (self._open_health and _is_health(request)):
             return replace(request, authenticated=verdict is Verdict.PROVED)
         return unauthorized(self._authentication.challenges)
@@ -243,7 +242,7 @@ class Guarded:
             return refusal
         try:
             admitted = guards.identify(request)
-            return admitted if isinstance(admitted, Refusal) else self._handler.respond(admitted)
+            return admitted if isinstance(admitted, Response) else self._handler.respond(admitted)
         finally:
             guards.leave(request)
 
@@ -265,7 +264,7 @@ class QuickGuarded(Guarded):
         if response is None:
             admitted = guards.glance(request)
             if admitted is not None:
-                response = admitted if isinstance(admitted, Refusal) else self._quick(admitted)
+                response = admitted if isinstance(admitted, Response) else self._quick(admitted)
             if response is None:
                 return None
             guards.count(request)
@@ -293,7 +292,7 @@ def _passwords(users: Mapping[str, str] | Callable[[], Users] | None) -> Passwor
     return Passwords(lambda: checked)
 
 
-def _fault(error: Exception) -> Refusal:
+def _fault(error: Exception) -> Response:
     # Not the error's text, which may show what the request brought: a password, for example.
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{type(error).__name__} in {place.filename}:{place.lineno}"
