@@ -15,8 +15,8 @@ from otel_prom_bridge.configuration import Settings
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.guards import Guards, RateLimit
 from otel_prom_bridge.endpoint.limits import ServerLimits
-from otel_prom_bridge.endpoint.scrape import Source
 from otel_prom_bridge.endpoint.server import MetricsServer, start_http_server
+from otel_prom_bridge.endpoint.source import Source
 from otel_prom_bridge.endpoint.tls import Tls, TlsSettings
 from otel_prom_bridge.endpoint.webconfig import WebConfig, WebTls, load
 from otel_prom_bridge.environment import is_alias

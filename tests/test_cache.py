@@ -7,6 +7,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from conftest import Setup
@@ -216,3 +217,72 @@ def test_paths_that_cannot_be(bridge: Make, path: object) -> None:
     """The metrics are not to be where guards let strangers in."""
     with pytest.raises(ConfigurationError, match=r"^path: "):
         Scrape(bridge().reader, path=path)  # type: ignore[arg-type]
+
+
+def test_an_answer_that_was_kept_is_quick(cached: Counted) -> None:
+    """It is given again without a collection, to GET and HEAD, and to the same question in other words."""
+    request = Request(headers={"accept-encoding": "gzip"})
+    assert cached.scrape.quick(request) is None  # nothing is kept yet
+    response = cached.scrape.respond(request)
+    again, head = cached.scrape.quick(request), cached.scrape.quick(replace(request, method="HEAD"))
+    assert again is response
+    assert head is not None
+    assert (head.headers, head.body) == (response.headers, b"")
+    assert cached.scrape.quick(replace(request, headers={"accept-encoding": "x, gzip"})) is response
+    assert cached.collections == 1
+
+
+def test_what_is_quick_is_never_for_another_question(cached: Counted) -> None:
+    """What was kept answers the same format, filter and compression only, and only a scrape."""
+    cached.get()
+    assert cached.scrape.quick(Request()) is not None
+    for other in (
+        Request(headers={"accept": OPENMETRICS}),
+        Request(headers={"accept-encoding": "gzip"}),
+        Request(query="name[]=g"),
+        Request(method="POST"),
+        Request(method="OPTIONS"),
+        Request(path="/ready"),
+        Request(path="/nothing"),
+    ):
+        assert cached.scrape.quick(other) is None
+    assert cached.collections == 1
+
+
+def test_what_is_quick_ends_with_its_time_and_with_the_reader(bridge: Make) -> None:
+    """An answer that is too old, or of a reader that was shut down, is not given."""
+    setup = bridge()
+    short = Counted(setup, ttl=0.3)
+    short.get()
+    time.sleep(0.31)
+    assert short.scrape.quick(Request()) is None
+    long = Scrape(setup.reader, cache_ttl=60)
+    assert long.respond(Request()).status == 200
+    assert long.quick(Request()) is not None
+    setup.reader.shutdown()
+    assert long.quick(Request()) is None
+    assert long.respond(Request()).status == 503
+
+
+def test_what_is_quick_does_not_wait_for_a_collection(bridge: Make) -> None:
+    """While a callback hangs and all others wait for it, an answer that is still fresh is given at once."""
+    it = Counted(bridge(), ttl=60)
+    it.get()
+    it.seconds = 3
+    thread = threading.Thread(target=it.get, args=("name[]=c_total",))
+    thread.start()
+    start = time.monotonic()
+    assert it.scrape.quick(Request()) is not None
+    assert time.monotonic() - start < 1
+    thread.join(20)
+    assert it.collections == 2
+
+
+def test_quick_answers_are_counted(bridge: Make) -> None:
+    """The number of scrapes that the bridge says it answered has those from the cache in it."""
+    scrape = Scrape(bridge(self_metrics=True).reader, cache_ttl=60)
+    scrape.respond(Request())
+    for _ in range(4):
+        assert scrape.quick(Request()) is not None
+    found = samples("text/plain", scrape.respond(Request(query="name[]=otel_prom_bridge_scrapes_total")).body)
+    assert found["otel_prom_bridge_scrapes_total", frozenset({("status", "200")})] == 5

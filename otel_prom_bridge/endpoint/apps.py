@@ -21,10 +21,10 @@ from otel_prom_bridge.endpoint.scrape import (
     Request,
     Response,
     Scrape,
-    Source,
     joined_headers,
     text_response,
 )
+from otel_prom_bridge.endpoint.source import Source
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

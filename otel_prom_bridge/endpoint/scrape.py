@@ -12,17 +12,18 @@ import os
 import time
 import zlib
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.cache import Cache
 from otel_prom_bridge.endpoint.health import Health
+from otel_prom_bridge.endpoint.source import Source
 from otel_prom_bridge.errors import CompressionError, ConfigurationError
-from otel_prom_bridge.exposition import Exposition, accepts_gzip, negotiate
+from otel_prom_bridge.exposition import Exposition, Negotiated, accepts_gzip, negotiate
 
 METRICS_PATH, HEALTH_PATH, READY_PATH = "/metrics", "/health", "/ready"
 DEFAULT_CACHE_TTL = 1.0
@@ -32,55 +33,6 @@ _METHODS = ("GET", "HEAD", "OPTIONS")
 GZIP_THRESHOLD = 1024
 # Level 1 is seven times faster than zlib's default and takes 1 % more of the plain size.
 _GZIP_LEVEL, _GZIP_FORMAT = 1, 31
-
-
-class Observer(Protocol):
-    """Who hears of scrapes: their status, how long they took, and the size of compressed bodies."""
-
-    def scrape(self, status: int, seconds: float) -> None:
-        """A request for metrics was answered."""
-        ...
-
-    def phase(self, name: Literal["compress"]) -> AbstractContextManager[None]:
-        """Times the compression."""
-        ...
-
-    def size(self, content_type: str, size: int, *, encoding: str) -> None:
-        """A body was compressed to so many bytes."""
-        ...
-
-
-class Source(Protocol):
-    """What an endpoint serves; ``PrometheusMetricReader`` is one."""
-
-    @property
-    def is_ready(self) -> bool:
-        """There is something to serve."""
-        ...
-
-    @property
-    def is_shut_down(self) -> bool:
-        """There will be nothing to serve any more."""
-        ...
-
-    @property
-    def observer(self) -> Observer:
-        """Who hears of the scrapes."""
-        ...
-
-    @property
-    def is_healthy(self) -> bool:
-        """The last collection succeeded."""
-        ...
-
-    def expose(
-        self, accept: str | None = None, *, names: Iterable[str] = (), timeout: float | None = None
-    ) -> Exposition:
-        """The exposition for an Accept header, of all families or of those that names mention.
-
-        ``timeout``: how many seconds to wait for what has to be collected, at most.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,16 +118,31 @@ class Scrape:
         except Exception:
             logger.exception("a scrape failed; this is a fault of the bridge")
             response = FAILED
-        if request.method == "HEAD":
-            response = Response(response.status, response.headers, b"")
-        return response
+        return without_body(response) if request.method == "HEAD" else response
 
     def quick(self, request: Request) -> Response | None:
-        """The response, if it takes no time: that the process is alive. Never raises, never waits."""
-        health = self._health
-        if not health or not health.is_plain or self._path(request) != HEALTH_PATH:
+        """The response, if it takes no time: that the process is alive, or a scrape's answer that was kept.
+
+        Never raises, never waits, never collects.
+        """
+        try:
+            path = self._path(request)
+            if path == HEALTH_PATH and self._health and self._health.is_plain:
+                return self.respond(request)
+            if (
+                path != self._metrics_path
+                or request.method not in ("GET", "HEAD")
+                or self._source.is_shut_down
+            ):
+                return None
+            start = time.perf_counter()
+            response = self._cache.get(_question(request))
+            if response is None:
+                return None
+            self._source.observer.scrape(response.status, time.perf_counter() - start)
+            return without_body(response) if request.method == "HEAD" else response
+        except Exception:  # respond() will say what is wrong
             return None
-        return self.respond(request)
 
     def _answer(self, request: Request) -> Response:
         if request.method == "OPTIONS" and request.path == "*":
@@ -211,18 +178,16 @@ class Scrape:
         if self._source.is_shut_down:
             # Frozen values would look alive; a failed scrape shows as `up == 0`.
             return text_response(503, "the metric reader has been shut down\n")
-        accept = request.headers.get("accept")
-        names = frozenset(value for name, value in _query(request.query) if name == "name[]")
-        compressed = accepts_gzip(request.headers.get("accept-encoding"))
-        key = (negotiate(accept), names, compressed)
-        response = self._cache.get(key)
+        question = _question(request)
+        response = self._cache.get(question)
         if response is None:
             asked = self._cache.now()
             timeout = _timeout(request.headers.get("x-prometheus-scrape-timeout-seconds"))
-            exposition = self._source.expose(accept, names=names, timeout=timeout)
-            response = self._response(exposition, compressed=compressed)
+            accept = request.headers.get("accept")
+            exposition = self._source.expose(accept, names=question.names, timeout=timeout)
+            response = self._response(exposition, compressed=question.compressed)
             if exposition.complete:
-                self._cache.put(key, response, asked)
+                self._cache.put(question, response, asked)
         return response
 
     def _response(self, exposition: Exposition, *, compressed: bool) -> Response:
@@ -308,11 +273,36 @@ def joined_headers(items: Iterable[tuple[str, str]]) -> dict[str, str]:
     return result
 
 
+def without_body(response: Response) -> Response:
+    """The answer to HEAD where this is the one to GET."""
+    return Response(response.status, response.headers, b"")
+
+
 def text_response(status: int, text: str, *headers: tuple[str, str]) -> Response:
     """A response of a line or two."""
     body = text.encode()
     content = ("Content-Type", "text/plain; charset=utf-8")
     return Response(status, (content, *headers, ("Content-Length", str(len(body)))), body)
+
+
+class _Question(NamedTuple):
+    """What the answer to a scrape depends on, however it was asked for."""
+
+    choice: Negotiated
+    names: frozenset[str]
+    compressed: bool
+
+
+def _question(request: Request) -> _Question:
+    return _read_question(
+        request.headers.get("accept"), request.headers.get("accept-encoding"), request.query
+    )
+
+
+@lru_cache(maxsize=32)  # scrapers ask the same every time
+def _read_question(accept: str | None, accept_encoding: str | None, query: str) -> _Question:
+    names = frozenset(value for name, value in _query(query) if name == "name[]")
+    return _Question(negotiate(accept), names, accepts_gzip(accept_encoding))
 
 
 def _query(query: str) -> list[tuple[str, str]]:

@@ -20,7 +20,8 @@ from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.limits import ServerLimits
 from otel_prom_bridge.endpoint.listeners import SYSTEMD, Listener, open_systemd, open_tcp, open_unix
 from otel_prom_bridge.endpoint.loop import Loop
-from otel_prom_bridge.endpoint.scrape import GZIP_THRESHOLD, METRICS_PATH, Scrape, Source
+from otel_prom_bridge.endpoint.scrape import GZIP_THRESHOLD, METRICS_PATH, Scrape
+from otel_prom_bridge.endpoint.source import Source
 from otel_prom_bridge.endpoint.webconfig import load
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
 

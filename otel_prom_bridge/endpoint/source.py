@@ -1,0 +1,58 @@
+"""What an endpoint serves, and who hears of it: what the endpoint asks of a reader, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Literal, Protocol
+
+from otel_prom_bridge.exposition import Exposition
+
+
+class Observer(Protocol):
+    """Who hears of scrapes: their status, how long they took, and the size of compressed bodies."""
+
+    def scrape(self, status: int, seconds: float) -> None:
+        """A request for metrics was answered. Called in the server's loop, too: it must not wait."""
+        ...
+
+    def phase(self, name: Literal["compress"]) -> AbstractContextManager[None]:
+        """Times the compression."""
+        ...
+
+    def size(self, content_type: str, size: int, *, encoding: str) -> None:
+        """A body was compressed to so many bytes."""
+        ...
+
+
+class Source(Protocol):
+    """What an endpoint serves; ``PrometheusMetricReader`` is one."""
+
+    @property
+    def is_ready(self) -> bool:
+        """There is something to serve."""
+        ...
+
+    @property
+    def is_shut_down(self) -> bool:
+        """There will be nothing to serve any more."""
+        ...
+
+    @property
+    def observer(self) -> Observer:
+        """Who hears of the scrapes."""
+        ...
+
+    @property
+    def is_healthy(self) -> bool:
+        """The last collection succeeded."""
+        ...
+
+    def expose(
+        self, accept: str | None = None, *, names: Iterable[str] = (), timeout: float | None = None
+    ) -> Exposition:
+        """The exposition for an Accept header, of all families or of those that names mention.
+
+        ``timeout``: how many seconds to wait for what has to be collected, at most.
+        """
+        ...
