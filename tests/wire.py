@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import socket
@@ -23,6 +24,8 @@ from otel_prom_bridge.endpoint.scrape import Request, Response
 
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST_GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+# What a fault may leave in memory: pools and stacks of threads that come and go, no body and no connections.
+MEMORY = 10_000_000
 # Faults are made with short deadlines, so that the tests do not take the real ones' time.
 SHORT = ServerLimits(
     head_seconds=1.0,
@@ -75,7 +78,12 @@ def looping(handler: object = None, **options: object) -> Iterator[Port]:
 
 def connect(server: MetricsServer | Port, data: bytes = b"", *, timeout: float = 10) -> socket.socket:
     """A connection on which so much was said."""
-    client = socket.create_connection((server.address, server.port), timeout=timeout)
+    if server.port:
+        client = socket.create_connection((server.address, server.port), timeout=timeout)
+    else:
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(timeout)
+        client.connect(server.address)
     if data:
         client.sendall(data)
     return client
@@ -150,25 +158,39 @@ def ticking() -> Iterator[Callable[[], float]]:
 
 @contextmanager
 def unharmed(
-    server: MetricsServer | Port, capfd: pytest.CaptureFixture[str], *, seconds: float = 4.0
+    server: MetricsServer | Port,
+    capfd: pytest.CaptureFixture[str],
+    *,
+    seconds: float = 4.0,
+    scrape: Callable[[MetricsServer | Port], float] = scrape_seconds,
 ) -> Iterator[None]:
     """Whatever is done to the server in this block, afterwards everything is as before.
 
-    The host's thread went on, the next scrape succeeds within a second, threads and descriptors go back to
-    what they were within ``seconds``, and there is nothing on stderr.
+    The host's thread went on, the next scrape succeeds within a second, threads, descriptors and memory go
+    back to what they were within ``seconds``, and there is nothing on stderr. ``scrape`` is how to scrape a
+    server that does not answer everybody; it gives the seconds that it took.
     """
-    scrape_seconds(server)
-    before = descriptors()
+    scrape(server)
+    wait_for(lambda: workers() == 0, seconds=seconds, what="idle workers end")
+    before, threads, size = descriptors(), bridge_threads(), memory()
     with ticking() as longest_gap:
         yield
-        assert scrape_seconds(server) < 1.0
+        assert scrape(server) < 1.0
     assert longest_gap() < 1.0  # a machine with two busy cores may take a while; a blocked host takes longer
     assert server.is_serving
     wait_for(lambda: descriptors() <= before, seconds=seconds, what="descriptors of clients are closed")
     wait_for(lambda: workers() == 0, seconds=seconds, what="idle workers end")
+    wait_for(lambda: bridge_threads() <= threads, seconds=seconds, what="all other threads end")
+    gc.collect()
+    assert memory() - size < MEMORY
     assert capfd.readouterr().err == ""
 
 
 def workers() -> int:
     """How many worker threads of endpoints there are."""
     return sum(thread.name == "otel-prom-bridge-scrape" for thread in threading.enumerate())
+
+
+def bridge_threads() -> int:
+    """How many threads of the bridge there are, of any kind."""
+    return sum(thread.name.startswith("otel-prom-bridge-") for thread in threading.enumerate())
