@@ -210,6 +210,7 @@ INTERVAL = Check(
     check=lambda value: 0.0 if value == 0 and not isinstance(value, bool) else _seconds(value),
     read=float,
 )
+FACTOR = Check(allowed="a finite number above zero", check=_seconds, read=float)
 SECONDS = Check(allowed="a number of seconds above zero", check=_seconds, read=float)
 BOOLEAN = Check(
     allowed="true or false",

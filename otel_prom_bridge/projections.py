@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from otel_prom_bridge.accumulators import (
+    SCALED,
     CountSeries,
     ExponentialSeries,
     Folded,
@@ -24,9 +25,10 @@ from otel_prom_bridge.catalog import Family
 from otel_prom_bridge.computations import Outcome
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.exemplars import Exemplars
-from otel_prom_bridge.families import Exemplar, Kind, MetricFamily
+from otel_prom_bridge.families import Exemplar, Kind, Labels, MetricFamily
 from otel_prom_bridge.limits import Budget, Budgets
 from otel_prom_bridge.policy import Policy
+from otel_prom_bridge.scaling import Scale
 from otel_prom_bridge.translate import Attributes, Translation
 from otel_prom_bridge.translate.exemplars import exemplar
 from otel_prom_bridge.translate.labels import label_value, valid_unicode
@@ -52,11 +54,12 @@ class Projection:
         "_attributes",
         "_budget",
         "_budgets",
+        "_defaults",
         "_findings",
         "_full",
         "_new",
+        "_shown_as",
         "_translation",
-        "_unit",
         "bounds",
         "common",
         "exemplars",
@@ -67,6 +70,7 @@ class Projection:
         "kind",
         "name",
         "rejected",
+        "scale",
         "series",
         "view",
     )
@@ -87,14 +91,18 @@ class Projection:
         self.common = common
         derived: dict[str, type[Series]] = {"count": CountSeries, "sum": SumSeries}
         self._new = derived.get(view.take, _VALUES[key.meaning.shape])
+        self.scale = None if view.scale is None else Scale(view.scale)
+        if self.scale is not None:
+            self._new = SCALED[self._new]
         self.kind = Kind.COUNTER if view.take != "value" else key.meaning.kind
-        self._unit = "" if view.take == "count" else str(unit_words(key.unit))
+        self._shown_as = key if view.unit is None else key._replace(unit=view.unit)
         self._translation = translation
+        self._defaults = translation.labels(self.kind, view.labels, ())
         try:
             self.name = self._family_name()
         except Exception:  # reported when the family is made; until then the points count under this name
             self.name = key.name
-        self.bounds = view.buckets if isinstance(view.buckets, tuple) else None
+        self.bounds = view.recorded_bounds
         # "Exemplars on gauges SHOULD be dropped": OpenMetrics 1.0 has no place for them.
         self.exemplars = None if self.kind is Kind.GAUGE else policy.exemplars_of(view)
         self.exemplars_held = 0
@@ -135,7 +143,7 @@ class Projection:
 
     def _family_name(self) -> str:
         translation = self._translation
-        return translation.given_name(self.view.name) if self.view.name else translation.name(self.key)
+        return translation.given_name(self.view.name) if self.view.name else translation.name(self._shown_as)
 
     def empty_family(self) -> MetricFamily:
         """The family that its series belong to, without points."""
@@ -144,7 +152,7 @@ class Projection:
             name=self.name,
             kind=self.kind,
             help=valid_unicode(self.view.description or self._description()),
-            unit=self._unit,
+            unit="" if self.view.take == "count" else str(unit_words(self._shown_as.unit)),
             points=(),
             foreign=not self._translation.strategy.escapes,
             additive=self.additive,
@@ -154,6 +162,14 @@ class Projection:
         if self.view.take == "value":
             return self.key.description
         return f"The {self.view.take} of what {self.key.name} observed"
+
+    def labels(self, attributes: Mapping[str, object]) -> Labels:
+        """The labels of a series; the view's own stand where nothing else gives them a value."""
+        labels = self._translation.labels(self.kind, attributes, self.common)
+        if not self._defaults:
+            return labels
+        given = {name: value for name, value in labels if value}
+        return tuple(sorted({**dict(labels), **dict(self._defaults), **given}.items()))
 
     def targets(self, point: SourcePoint) -> tuple[Target, ...] | None:
         """What takes the points of an attribute set: a series, and the counters of its folds.

@@ -105,6 +105,12 @@ def _label(value: object) -> object:
     return value
 
 
+def _label_value(value: object) -> object:
+    if not isinstance(value, str):
+        raise ConfigurationError("", value, f"a string{_QUOTES if isinstance(value, Mapping) else ''}")
+    return value
+
+
 def _condition(value: object) -> object:
     if isinstance(value, Mapping) and not value.keys() <= {"included", "excluded"}:
         raise ConfigurationError("", value, _PATTERNS + _QUOTES)
@@ -228,6 +234,7 @@ _VIEW: Mapping[str, Read] = {
     "instrument_type": partial(INSTRUMENT.value, ""),
     "name": _name,
     "rename": each(_label, "a mapping of attributes to labels"),
+    "labels": each(_label_value, "a mapping of labels to strings"),
     "compute": each(_computation, "a mapping of labels to what they are computed from"),
     "where": each(_condition, "a mapping of attributes to patterns"),
     "rules": each(_rule, "a mapping of attributes to rules"),

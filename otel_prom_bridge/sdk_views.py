@@ -138,12 +138,12 @@ def _options(views: Sequence[ExportView], maps: Sequence[AttributeMap], limit: i
 
 
 def _aggregation(views: Sequence[ExportView]) -> Aggregation | None:
-    asked = [view.buckets for view in views if view.buckets is not None]
+    asked = [view for view in views if view.buckets is not None]
     if not asked:
         return None
-    if "exponential" in asked:
+    if any(view.buckets == "exponential" for view in asked):
         return ExponentialBucketHistogramAggregation()
-    bounds = _together(*(tuple(map(float, each)) for each in asked))
+    bounds = _together(*(view.recorded_bounds or () for view in asked))
     as_it_is = any(view.take == "value" and view.buckets is None for view in views)
     return (_MoreBounds if as_it_is else ExplicitBucketHistogramAggregation)(boundaries=bounds)
 

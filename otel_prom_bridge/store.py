@@ -321,7 +321,7 @@ class Store:
         try:
             if projection.family is None:
                 projection.family = self._catalog.family(projection.empty_family())
-            labels = self._translation.labels(projection.kind, series.attributes, projection.common)
+            labels = projection.labels(series.attributes)
         except ConflictError as error:
             self._streams[projection.key].reject(projection)
             self._report_rejected(projection, error)

@@ -13,7 +13,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from functools import partial
 from typing import Any, Literal, TypeAlias, cast
 
-from otel_prom_bridge.checks import BOUNDS, INSTRUMENTS_BY_NAME, POSITIVE
+from otel_prom_bridge.checks import BOUNDS, FACTOR, INSTRUMENTS_BY_NAME, POSITIVE
 from otel_prom_bridge.computations import Computation, computation
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.exemplars import Exemplars
@@ -21,6 +21,7 @@ from otel_prom_bridge.families import Kind
 from otel_prom_bridge.limits import HISTOGRAM, instruments_of
 from otel_prom_bridge.patterns import Filter, filter_of, glob, is_pattern
 from otel_prom_bridge.rules import Rule
+from otel_prom_bridge.scaling import Scale
 from otel_prom_bridge.translate.labels import label_name
 from otel_prom_bridge.translate.points import Stream
 
@@ -29,6 +30,8 @@ GAUGES: tuple[type, ...] = (INSTRUMENTS_BY_NAME["gauge"], INSTRUMENTS_BY_NAME["o
 
 Take: TypeAlias = Literal["value", "count", "sum"]
 _TAKE = ("value", "count", "sum")
+
+_OF_LABELS = ("rename", "compute", "labels", "rules")
 
 # Labels that the bridge or Prometheus itself writes. An attribute of such a name has to make way; a view that
 # makes one on purpose is wrong.
@@ -64,12 +67,17 @@ class ExportView:
             negative observations goes down, which Prometheus takes for a restart.)
         buckets: of a histogram, the bounds to keep. Bounds that the SDK does not record are left out; with
             :meth:`Policy.sdk_views` it does. ``"exponential"`` asks the SDK for an exponential histogram.
+        scale: what everything is multiplied by: values, sums, bounds, exemplars. An exponential histogram
+            becomes one with explicit buckets by it, unless it is a power of two. Needs a ``unit``.
+        unit: the unit of what is shown, as instruments write it (``"s"``), for the name's suffix and UNIT;
+            without it the stream's. ``buckets`` are in this unit, too.
         keep: patterns of the attributes that become labels; without it all do.
         drop: patterns of attributes that do not.
         rename: attribute → label. Where several become one label, the first of them that is there does. A
             label that the view makes takes the place of an attribute of that name.
         compute: label → what it is computed from: an attribute, the first of several, or a function of the
             attributes as recorded (:class:`Outcome`, your own). A label that comes out as None is left out.
+        labels: label → what it says in all series for which nothing else gives it a value; may be empty.
         where: attribute → pattern, or several, or a mapping of ``included`` and ``excluded`` patterns, that
             its value must match. An attribute that is not there has the value "".
         rules: attribute → rule for its values, under whatever label; or renamed or computed label → rule for
@@ -89,10 +97,13 @@ class ExportView:
     description: str = ""
     take: Take = "value"
     buckets: Sequence[float] | Literal["exponential"] | None = None
+    scale: float | None = None
+    unit: str | None = None
     keep: Sequence[str] | None = None
     drop: Sequence[str] = ()
     rename: Mapping[str, str] = field(default_factory=dict)
     compute: Mapping[str, str | Sequence[str] | Computation] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
     where: Mapping[str, str | Sequence[str] | Mapping[str, Sequence[str]]] = field(default_factory=dict)
     rules: Mapping[str, Rule | Callable[[str], str | None]] = field(default_factory=dict)
     max_series: int | None = None
@@ -142,6 +153,13 @@ class ExportView:
         kinds = {"Counter": Kind.COUNTER, "Histogram": Kind.HISTOGRAM}
         return kinds.get(names.pop(), Kind.GAUGE)
 
+    @property
+    def recorded_bounds(self) -> tuple[float, ...] | None:
+        """The bounds of ``buckets``, in the unit of the instrument."""
+        if not isinstance(self.buckets, tuple):
+            return None
+        return self.buckets if self.scale is None else tuple(map(Scale(self.scale).recorded, self.buckets))
+
     def selects(self, stream: Stream) -> bool:
         """Whether the stream is among those that it makes a family of."""
         classes = instruments_of(stream.meaning)
@@ -190,12 +208,29 @@ class ExportView:
             if isinstance(self.buckets, str):
                 self._refuse("buckets", self.buckets, f"{BOUNDS.allowed}, or 'exponential'")
             object.__setattr__(self, "buckets", BOUNDS.value(self._key("buckets"), self.buckets))
+        self._check_unit()
         POSITIVE.optional(self._key("max_series"), self.max_series)
         if not isinstance(self.exemplars, Exemplars | bool):
             self._refuse("exemplars", self.exemplars, "Exemplars(…), or False for none")
 
+    def _check_unit(self) -> None:
+        FACTOR.optional(self._key("scale"), self.scale)
+        if not (self.unit is None or _is_text(self.unit)):
+            self._refuse("unit", self.unit, "a string")
+        for key in ("scale", "unit"):
+            if self.take == "count" and getattr(self, key) is not None:
+                self._refuse(key, getattr(self, key), "none, as a count has no unit")
+        if self.scale is not None and self.unit is None:
+            self._refuse("unit", self.unit, "the unit of what is shown, as the view has a 'scale'")
+        try:
+            BOUNDS.check(self.recorded_bounds or ())
+        except (ValueError, OverflowError):
+            self._refuse(
+                "buckets", self.buckets, "bounds that are numbers in the unit of the instrument, too"
+            )
+
     def _check_nothing(self) -> None:
-        for key in ("where", "keep", "drop", "rename", "compute", "rules", "max_series"):
+        for key in (*_OF_LABELS, "where", "keep", "drop", "max_series", "scale", "unit"):
             if getattr(self, key):
                 expected = "none, as name=None exports nothing at all of what the view selects; 'where' with"
                 self._refuse(
@@ -205,11 +240,11 @@ class ExportView:
     def _check_labels(self) -> None:
         for key in ("keep", "drop"):
             self._set_patterns(key)
-        for key in ("rename", "compute", "where", "rules"):
+        for key in (*_OF_LABELS, "where"):
             value = getattr(self, key)
             if not isinstance(value, Mapping) or not all(_is_text(item) and item for item in value):
                 self._refuse(key, value, "a mapping by attribute key")
-            if key != "compute" and any(map(is_pattern, value)):
+            if key not in ("compute", "labels") and any(map(is_pattern, value)):
                 self._refuse(
                     key, value, "attribute keys without '*' and '?': only 'keep' and 'drop' have patterns"
                 )
@@ -224,7 +259,10 @@ class ExportView:
                 self._refuse(f"rules[{name!r}]", rule, "a rule such as Allow([…]), or a function of a string")
 
     def _check_new_labels(self) -> None:
-        for key, labels in (("rename", self.rename.values()), ("compute", self.compute)):
+        if not all(map(_is_text, self.labels.values())):
+            self._refuse("labels", self.labels, "labels with values that are strings")
+        made = {"rename": self.rename.values(), "compute": self.compute, "labels": self.labels}
+        for key, labels in made.items():
             for label in labels:
                 if not (_is_text(label) and label):
                     self._refuse(key, getattr(self, key), "labels that are strings and not empty")

@@ -24,7 +24,7 @@ LAYERS = (
     ),
     ("families", "rules", "notation", "config_file"),
     ("histograms", "self_metrics", "cardinality"),
-    ("merging", "exemplars", "expositions", "collection"),
+    ("merging", "scaling", "exemplars", "expositions", "collection"),
     ("translate", "exposition", "cli"),
     ("limits", "collector", "client_metrics"),
     ("accumulators", "registry", "checks"),

@@ -55,6 +55,10 @@ SPELLINGS: list[tuple[str, str, str, object]] = [
     ("description", '"Jobs."', "Jobs.", "Jobs."),
     ("buckets", "[1, 2.5]", "[1, 2.5]", (1.0, 2.5)),
     ("buckets", '"exponential"', "exponential", "exponential"),
+    ("scale", "0.001", "0.001", 0.001),
+    ("unit", '"s"', "s", "s"),
+    ("unit", '""', "''", ""),
+    ("labels", '{ region = "", "a.b" = "c" }', "{region: '', a.b: c}", {"region": "", "a.b": "c"}),
     ("keep", '["a", "b.*"]', "[a, b.*]", ("a", "b.*")),
     ("keep", "[]", "[]", ()),
     ("drop", '["a"]', "[a]", ("a",)),
@@ -100,11 +104,12 @@ SPELLINGS: list[tuple[str, str, str, object]] = [
 @pytest.mark.parametrize(("key", "toml", "yaml_text", "value"), SPELLINGS)
 def test_toml_and_yaml_and_python_are_equal(key: str, toml: str, yaml_text: str, value: Any) -> None:
     """A key of a view stands for the same in each language, and an ExportView for itself."""
-    expected = (ExportView(**{key: value}),)
-    assert VIEWS.value("views", [tomllib.loads(f"{key} = {toml}")]) == expected
-    assert VIEWS.value("views", yaml.safe_load(f"- {key}: {yaml_text}")) == expected
+    beside = {"unit": "s"} if key == "scale" else {}
+    expected = (ExportView(**{key: value, **beside}),)
+    assert VIEWS.value("views", [tomllib.loads(f"{key} = {toml}") | beside]) == expected
+    assert VIEWS.value("views", [yaml.safe_load(f"- {key}: {yaml_text}")[0] | beside]) == expected
     assert VIEWS.value("views", expected) == expected
-    assert VIEWS.value("views", [{key: value}] if value is not None else expected) == expected
+    assert VIEWS.value("views", [{key: value, **beside}] if value is not None else expected) == expected
 
 
 def test_every_key_and_every_rule_is_spelled_above() -> None:
@@ -198,6 +203,12 @@ WRONG: list[tuple[object, str, object, str]] = [
     ({"rename": ["a"]}, ".rename", ["a"], "a mapping of attributes to labels"),
     ({"rename": {"http": {"route": "r"}}}, ".rename['http']", {"route": "r"}, f"a label{QUOTES}"),
     ({"rename": {"a": "le"}}, ".rename", {"a": "le"}, "a label other than 'le', which is reserved"),
+    ({"scale": 0, "unit": "s"}, ".scale", 0, "a finite number above zero"),
+    ({"scale": 0.5}, ".unit", None, "the unit of what is shown, as the view has a 'scale'"),
+    ({"labels": ["a"]}, ".labels", ["a"], "a mapping of labels to strings"),
+    ({"labels": {"a": 5}}, ".labels['a']", 5, "a string"),
+    ({"labels": {"a": {"b": "c"}}}, ".labels['a']", {"b": "c"}, f"a string{QUOTES}"),
+    ({"labels": {"le": "c"}}, ".labels", {"le": "c"}, "a label other than 'le', which is reserved"),
     ({"where": {"a": {"b": "c"}}}, ".where['a']", {"b": "c"}, f"a pattern, a list.*{QUOTES}"),
     ({"where": {"status": 500}}, ".where['status']", 500, "a pattern, a list of them, or a mapping.*"),
     ({"where": "a"}, ".where", "a", "a mapping of attributes to patterns"),

@@ -2,9 +2,11 @@
 
 from otel_prom_bridge.accumulators.histograms import ExponentialSeries, HistogramSeries
 from otel_prom_bridge.accumulators.numbers import CountSeries, NumberSeries, SumSeries
+from otel_prom_bridge.accumulators.scaled import SCALED
 from otel_prom_bridge.accumulators.series import Folded, Series, Target
 
 __all__ = [
+    "SCALED",
     "CountSeries",
     "ExponentialSeries",
     "Folded",
