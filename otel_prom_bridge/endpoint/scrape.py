@@ -23,7 +23,7 @@ from otel_prom_bridge.endpoint.cache import Cache
 from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.source import Source
 from otel_prom_bridge.errors import CompressionError, ConfigurationError
-from otel_prom_bridge.exposition import Exposition, Negotiated, accepts_gzip, negotiate
+from otel_prom_bridge.exposition import Exposition, accepts_gzip, negotiate
 
 METRICS_PATH, HEALTH_PATH, READY_PATH = "/metrics", "/health", "/ready"
 DEFAULT_CACHE_TTL = 1.0
@@ -288,7 +288,7 @@ def text_response(status: int, text: str, *headers: tuple[str, str]) -> Response
 class _Question(NamedTuple):
     """What the answer to a scrape depends on, however it was asked for."""
 
-    choice: Negotiated
+    content_type: str
     names: frozenset[str]
     compressed: bool
 
@@ -302,7 +302,7 @@ def _question(request: Request) -> _Question:
 @lru_cache(maxsize=32)  # scrapers ask the same every time
 def _read_question(accept: str | None, accept_encoding: str | None, query: str) -> _Question:
     names = frozenset(value for name, value in _query(query) if name == "name[]")
-    return _Question(negotiate(accept), names, accepts_gzip(accept_encoding))
+    return _Question(negotiate(accept).content_type, names, accepts_gzip(accept_encoding))
 
 
 def _query(query: str) -> list[tuple[str, str]]:
