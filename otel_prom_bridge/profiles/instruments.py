@@ -1,0 +1,111 @@
+"""A profile's own instruments: created with their units, buckets and descriptions, and checked attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from opentelemetry.context import Context
+from opentelemetry.metrics import Meter
+from opentelemetry.util.types import AttributeValue
+
+from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.errors import ConfigurationError
+
+Attributes: TypeAlias = Mapping[str, AttributeValue]
+InstrumentType: TypeAlias = Literal["counter", "up_down_counter", "gauge", "histogram"]
+
+# The method of a meter that makes one, and its own method that records.
+_METHODS = {
+    "counter": ("create_counter", "add"),
+    "up_down_counter": ("create_up_down_counter", "add"),
+    "gauge": ("create_gauge", "set"),
+    "histogram": ("create_histogram", "record"),
+}
+INSTRUMENT_TYPES = tuple(_METHODS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstrumentSpec:
+    """One instrument: ``name`` is its OpenTelemetry name, ``unit`` is in UCUM (``s``, ``By``, ``{step}``)."""
+
+    name: str
+    type: InstrumentType
+    unit: str = ""
+    description: str = ""
+    attributes: Sequence[str] = ()
+    buckets: Sequence[float] | None = None
+
+
+class CheckedInstrument:
+    """An instrument that takes the attributes of its profile, and no others.
+
+    What it is asked to record is always recorded; an attribute that is not known is left out and logged once,
+    because a label that nobody decided on is how cardinality gets out of hand.
+    """
+
+    def __init__(self, meter: Meter, spec: InstrumentSpec, *, strict: bool) -> None:
+        create, record = _METHODS[spec.type]
+        advisory: dict[str, Any] = {}
+        if spec.buckets is not None:
+            advisory["explicit_bucket_boundaries_advisory"] = list(spec.buckets)
+        self.spec = spec
+        instrument = getattr(meter, create)(
+            spec.name, unit=spec.unit, description=spec.description, **advisory
+        )
+        self._record = getattr(instrument, record)
+        self._known = frozenset(spec.attributes)
+        self._strict = strict
+        self._reported: set[str] = set()
+
+    def record(
+        self, value: float, attributes: Attributes | None = None, context: Context | None = None
+    ) -> None:
+        """Record one value: of a histogram an observation, of a gauge the state, of a counter an increment.
+
+        Raises:
+            ConfigurationError: an attribute is not one of the profile's, and the instruments are ``strict``.
+        """
+        given = attributes or {}
+        if not given.keys() <= self._known:
+            given = self._checked(given)
+        self._record(value, given, context)
+
+    # As the instruments of OpenTelemetry call it.
+    add = record
+    set = record
+
+    def _checked(self, attributes: Attributes) -> Attributes:
+        for key in attributes.keys() - self._known:
+            error = ConfigurationError(
+                f"{self.spec.name}: attribute", key, f"one of {', '.join(map(repr, self.spec.attributes))}"
+            )
+            if self._strict:
+                raise error
+            if key not in self._reported and len(self._reported) < 10:
+                self._reported.add(key)
+                logger.warning("%s; leaving it out", error)
+        return {key: value for key, value in attributes.items() if key in self._known}
+
+
+class Instruments(Mapping[str, CheckedInstrument]):
+    """The instruments of a profile by name, with or without its namespace."""
+
+    def __init__(
+        self, meter: Meter, specs: Sequence[InstrumentSpec], *, namespace: str = "", strict: bool = False
+    ) -> None:
+        self._prefix = f"{namespace}." if namespace else ""
+        self._instruments = {spec.name: CheckedInstrument(meter, spec, strict=strict) for spec in specs}
+
+    def __getitem__(self, name: str) -> CheckedInstrument:
+        found = self._instruments.get(name) or self._instruments.get(f"{self._prefix}{name}")
+        if found is None:
+            raise KeyError(f"{name!r} is none of {', '.join(map(repr, self._instruments))}")
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._instruments)
+
+    def __len__(self) -> int:
+        return len(self._instruments)

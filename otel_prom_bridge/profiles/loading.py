@@ -1,0 +1,86 @@
+"""From a name or a path to a profile; and what it means that a profile extends another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from otel_prom_bridge.config_file import read_config_file
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.profiles.profile import Profile
+from otel_prom_bridge.profiles.reading import read_profile
+
+_HERE = Path(__file__).parent
+BUILT_IN = tuple(sorted(path.stem for path in _HERE.glob("*.toml")))
+_DEEPEST = 8  # profiles that extend each other; a file that extends itself ends here
+
+
+def load_profile(profile: str | os.PathLike[str], *, key: str = "profile") -> Profile:
+    """A profile by name (``"semconv"``, ``"llmdevops"``), or by the path of a TOML file (``./my.toml``).
+
+    A file says with ``extends`` what it changes: its labels, buckets, sources, families and instruments take
+    the place of those of the same name, its options are put over the others.
+
+    Args:
+        profile: what has a slash or ends with ``.toml`` is a path.
+        key: what errors call the option.
+
+    Raises:
+        ConfigurationError: there is no such profile, or something in it cannot work; the message names the
+            file, the key, the value and what is allowed.
+    """
+    text = os.fspath(profile)
+    where = f"{text}: " if _is_path(text) else f"profile {text!r}: "
+    return read_profile(_merged(text, key, _DEEPEST), name=Path(text).stem, where=where)
+
+
+def _is_path(text: str) -> bool:
+    return text.endswith(".toml") or "/" in text or os.sep in text
+
+
+def _merged(text: str, key: str, depth: int) -> dict[str, Any]:
+    values = dict(read_config_file(key, text)) if _is_path(text) else dict(_built_in(text, key))
+    parent = values.pop("extends", None)
+    if parent is None:
+        return values
+    where = f"{text}: extends"
+    if not isinstance(parent, str) or not parent:
+        raise ConfigurationError(where, parent, _expected())
+    if depth == 0:
+        raise ConfigurationError(where, parent, "a profile that does not extend this one")
+    if _is_path(parent) and _is_path(text):
+        parent = str(Path(text).parent / parent)
+    return merge(_merged(parent, where, depth - 1), values)
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """A profile, and over it what another one changes: tables by key, families and instruments by name."""
+    result = dict(base)
+    for key, value in over.items():
+        below = base.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            result[key] = {**below, **value}
+        elif isinstance(value, list) and isinstance(below, list):
+            names = {item.get("name") for item in value if isinstance(item, Mapping)}
+            result[key] = [item for item in below if item.get("name") not in names] + value
+        else:
+            result[key] = value
+    return result
+
+
+def _expected() -> str:
+    return f"one of the profiles {', '.join(map(repr, BUILT_IN))}, or the path of a file that ends with .toml"
+
+
+def _built_in(name: str, key: str) -> dict[str, object]:
+    if name not in BUILT_IN:
+        raise ConfigurationError(key, name, _expected())
+    return _contents(name)
+
+
+@cache
+def _contents(name: str) -> dict[str, object]:
+    return read_config_file(name, _HERE / f"{name}.toml")

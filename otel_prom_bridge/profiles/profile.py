@@ -1,0 +1,112 @@
+"""What a profile says, as data; ``reading.py`` makes it of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from opentelemetry.metrics import Meter
+
+from otel_prom_bridge.computations import Computation, attributes_of
+from otel_prom_bridge.profiles.instruments import Instruments, InstrumentSpec
+from otel_prom_bridge.views import ExportView
+
+Present: TypeAlias = Literal["current", "latest", "both"]
+"""Which generation of the conventions' names the families have, whichever was recorded."""
+
+PRESENT: tuple[Present, ...] = ("current", "latest", "both")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Label:
+    """A label of the profile's schema: what it is computed from, and what it may say.
+
+    ``name`` is the label; the schema may have several of a name, for families that mean different things.
+    """
+
+    name: str
+    description: str = ""
+    compute: Computation
+    rule: Any = None
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attributes that it comes from."""
+        return attributes_of(self.compute) or ()
+
+    @property
+    def max_values(self) -> int | None:
+        """How many values it can have; None for any number."""
+        deciding = self.compute if self.rule is None else self.rule
+        found: int | None = getattr(deciding, "max_values", None)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """The streams that feed a family: an instrument, and which of its points."""
+
+    instrument: str
+    take: str = "value"
+    where: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """A family of the profile, and the views that make it, one per source.
+
+    ``name`` has the namespace; without ``labels`` all attributes are kept. ``unit`` is in words of Prometheus (``seconds``); ``buckets`` are those of a
+    histogram. ``present`` are the settings of ``present`` under which there is such a family.
+    """
+
+    name: str
+    type: str
+    help: str
+    unit: str = ""
+    labels: Sequence[Label] | None = None
+    buckets: Sequence[float] | str | None = None
+    present: Sequence[Present] = PRESENT
+    sources: Sequence[Source]
+    views: Sequence[ExportView]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """One dialect: its families, labels, instruments, and the options that go with them.
+
+    ``options`` are options of ``start()`` as a file has them; ``dashboard`` is what ``otel-prom-bridge
+    dashboards`` makes a dashboard and rules of.
+    """
+
+    name: str
+    description: str = ""
+    namespace: str = ""
+    labels: Mapping[str, Label] = field(default_factory=dict)
+    families: Sequence[Family] = ()
+    own_instruments: Sequence[InstrumentSpec] = ()
+    options: Mapping[str, object] = field(default_factory=dict)
+    dashboard: Mapping[str, Any] = field(default_factory=dict)
+
+    def shown(self, present: Present = "current") -> Iterator[Family]:
+        """The families that there are."""
+        return (family for family in self.families if present in family.present)
+
+    def views(self, present: Present = "current", *, beside: Sequence[ExportView] = ()) -> list[ExportView]:
+        """The export views of these families.
+
+        Views ``beside`` them make way for nothing: where one makes a family of a name that is here, too, it
+        is the one that does.
+        """
+        taken = {view.name for view in beside}
+        return [view for family in self.shown(present) if family.name not in taken for view in family.views]
+
+    def instruments(self, meter: Meter, *, strict: bool = False) -> Instruments:
+        """Create the profile's own instruments, for what no instrumentation records.
+
+        Args:
+            meter: an OpenTelemetry meter.
+            strict: raise for attributes that the profile does not know, as tests would; otherwise they are
+                left out, and logged once.
+        """
+        return Instruments(meter, self.own_instruments, namespace=self.namespace, strict=strict)

@@ -1,0 +1,238 @@
+"""From the tables of a file to a profile: names are looked up, and views are made.
+
+A family is written once, with the streams that feed it by name; each of them becomes an export view, in the
+notation that ``views`` of a configuration file has. So whatever is wrong with one has the same answer here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from otel_prom_bridge.checks import BOUNDS, STRING, TEXT
+from otel_prom_bridge.computations import FirstOf
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.notation import called, is_list, listed, part, read_at, unknown
+from otel_prom_bridge.profiles.instruments import INSTRUMENT_TYPES, InstrumentSpec
+from otel_prom_bridge.profiles.profile import PRESENT, Family, Label, Profile, Source
+from otel_prom_bridge.profiles.tables import (
+    FamilyTable,
+    InstrumentTable,
+    LabelTable,
+    ProfileTable,
+    SourceTable,
+)
+from otel_prom_bridge.schema import VIEWS
+from otel_prom_bridge.views import ExportView
+
+_TYPES = ("counter", "gauge", "histogram")
+# Prometheus' words for the units that families here have.
+_UNITS = {"s": "seconds", "By": "bytes"}
+# What a family hands on to its views as it is.
+_VIEW_KEYS = ("keep", "drop", "rename", "compute", "rules", "max_series", "exemplars")
+
+
+def read_profile(values: Mapping[str, Any], *, name: str, where: str = "") -> Profile:
+    """The profile that these tables describe; ``where`` is what the keys of errors begin with."""
+    try:
+        return _Reading(called(ProfileTable, {"name": name, **values})).profile()
+    except ConfigurationError as error:
+        raise ConfigurationError(where + error.key.lstrip("."), error.value, error.expected) from None
+
+
+class _Reading:
+    """One file; families refer to its labels, buckets and sources by name."""
+
+    def __init__(self, table: ProfileTable) -> None:
+        self._table = table
+        self._namespace = STRING.value(".namespace", table.namespace)
+        self._buckets = _each(".buckets", table.buckets, lambda _, value: BOUNDS.value("", value))
+        self._labels = _each(".labels", table.labels, _label)
+        self._sources = _each(".sources", table.sources, lambda _, value: _selections(value))
+
+    def profile(self) -> Profile:
+        """All of it."""
+        table = self._table
+        return Profile(
+            name=TEXT.value(".name", table.name),
+            description=STRING.value(".description", table.description).strip(),
+            namespace=self._namespace,
+            labels=self._labels,
+            families=tuple(_list(".families", table.families, self._family)),
+            own_instruments=tuple(_list(".instruments", table.instruments, self._instrument)),
+            options=_mapping(".options", table.options),
+            dashboard=_mapping(".dashboard", table.dashboard),
+        )
+
+    def _family(self, value: object) -> Family:
+        table: FamilyTable = called(FamilyTable, {**self._table.defaults, **_mapping("", value)})
+        _check_one(".type", table.type, _TYPES)
+        present = [_check_one(".present", item, PRESENT) for item in _listed(table.present)]
+        selections = self._selected(table.source)
+        buckets = self._bounds(table.buckets)
+        return Family(
+            name=self._full(TEXT.value(".name", table.name), "_"),
+            type=table.type,
+            help=TEXT.value(".help", table.help),
+            unit=_UNITS.get(table.unit, table.unit),
+            labels=None if table.labels is None else tuple(map(self._schema, table.labels)),
+            buckets=buckets,
+            present=tuple(present),
+            sources=tuple(
+                Source(instrument=item.instrument, take=item.take or table.take, where=_where(table, item))
+                for item in selections
+            ),
+            views=tuple(self._view(table, item, buckets) for item in selections),
+        )
+
+    def _view(self, table: FamilyTable, source: SourceTable, buckets: object) -> ExportView:
+        view = {key: getattr(table, key) for key in _VIEW_KEYS}
+        take = source.take or table.take
+        view |= {
+            "instrument_name": source.instrument,
+            "instrument_type": source.type,
+            "instrument_unit": source.unit,
+            "meter_name": source.meter,
+            "name": self._full(table.name, "_"),
+            "description": table.help,
+            "take": take,
+            "where": _where(table, source),
+            "buckets": buckets if take == "value" else None,
+        }
+        if source.scale is not None and take != "count":  # a number of points has no unit
+            view |= {"scale": source.scale, "unit": table.unit}
+        if table.labels is not None:
+            view |= self._labelled(table, source)
+        return _made(view)
+
+    def _schema(self, name: object) -> Label:
+        found: Label = self._known(name, "label", self._labels)
+        return found
+
+    def _labelled(self, table: FamilyTable, source: SourceTable) -> dict[str, object]:
+        """Nothing but labels of the schema: computed, or given by the source."""
+        labels = {label.name: label for label in map(self._schema, table.labels or ())}
+        given = {name: value for name, value in source.labels.items() if name in labels}
+        computed = [label for name, label in labels.items() if name not in given]
+        return {
+            "keep": table.keep or (),
+            "compute": {**{label.name: label.compute for label in computed}, **table.compute},
+            "rules": {
+                **{label.name: label.rule for label in computed if label.rule is not None},
+                **table.rules,
+            },
+            "labels": given,
+        }
+
+    def _selected(self, value: object) -> list[SourceTable]:
+        found: list[SourceTable] = []
+        for item in _listed(value):
+            found += _selections([item]) if isinstance(item, Mapping) else self._of_name(item)
+        if not found:
+            raise ConfigurationError(".source", value, "a source, or several")
+        return found
+
+    def _of_name(self, name: object) -> list[SourceTable]:
+        found: list[SourceTable] = self._known(name, "source", self._sources)
+        return found
+
+    def _bounds(self, value: object) -> Any:
+        if value is None or value == "exponential":
+            return value
+        if isinstance(value, str):
+            return self._known(value, "buckets", self._buckets)
+        return BOUNDS.value(".buckets", value)
+
+    def _known(self, name: object, kind: str, names: Mapping[str, Any]) -> Any:
+        if name not in names:
+            raise unknown(name, name, names, f"profile's {kind}", at=f".{kind}")
+        return names[cast("str", name)]
+
+    def _instrument(self, value: object) -> InstrumentSpec:
+        table: InstrumentTable = called(InstrumentTable, _mapping("", value))
+        return InstrumentSpec(
+            name=self._full(TEXT.value(".name", table.name), "."),
+            type=cast("Any", _check_one(".type", table.type, INSTRUMENT_TYPES)),
+            unit=STRING.value(".unit", table.unit),
+            description=STRING.value(".description", table.description),
+            attributes=tuple(TEXT.value(".attributes", key) for key in _listed(table.attributes)),
+            buckets=self._bounds(table.buckets),
+        )
+
+    def _full(self, name: str, separator: str) -> str:
+        return f"{self._namespace}{separator}{name}" if self._namespace else name
+
+
+def _label(name: str, value: object) -> Label:
+    table: LabelTable = called(LabelTable, _mapping("", value))
+    if (table.attributes is None) == (table.compute is None):
+        raise ConfigurationError("", value, "either 'attributes' or 'compute'")
+    compute = table.compute
+    if table.attributes is not None:
+        keys = [TEXT.value(".attributes", key) for key in _listed(table.attributes)]
+        compute = FirstOf(keys, STRING.value(".default", table.default))
+    label = STRING.value(".label", table.label) or name
+    rules = {} if table.rules is None else {label: table.rules}
+    # Made once, so that families share what a rule remembers: "the first 50" are the same 50 everywhere.
+    view = _made({"compute": {label: compute}, "rules": rules})
+    return Label(
+        name=label,
+        description=STRING.value(".description", table.description),
+        compute=view.computations()[label],
+        rule=view.rules.get(label),
+    )
+
+
+def _selections(value: object) -> list[SourceTable]:
+    if not is_list(value) or not value:
+        raise ConfigurationError("", value, "a list of tables, each with 'instrument'")
+    return [called(SourceTable, _mapping("", item)) for item in value]
+
+
+def _where(table: FamilyTable, source: SourceTable) -> dict[str, object]:
+    for key in table.where.keys() & source.where.keys():
+        raise ConfigurationError(f".where[{key!r}]", table.where[key], "no filter that its source has, too")
+    return {**source.where, **table.where}
+
+
+def _made(view: Mapping[str, object]) -> ExportView:
+    """A view, in the notation of files."""
+    given = {key: value for key, value in view.items() if value not in (None, {}, ()) or key == "keep"}
+    try:
+        found: ExportView = VIEWS.check([given])[0]
+    except ConfigurationError as error:
+        raise ConfigurationError(error.key.removeprefix("[0]"), error.value, error.expected) from None
+    return found
+
+
+def _each(key: str, values: object, read: Callable[[str, object], Any]) -> dict[str, Any]:
+    return {
+        name: read_at(f"{key}{part(name)}", lambda value, name=name: read(name, value), item)
+        for name, item in _mapping(key, values).items()
+    }
+
+
+def _list(key: str, values: object, read: Callable[[object], Any]) -> list[Any]:
+    if not is_list(values):
+        raise ConfigurationError(key, values, "a list of tables")
+    found = []
+    for number, item in enumerate(values):
+        name = item.get("name") if isinstance(item, Mapping) else None
+        found.append(read_at(f"{key}[{name or number!r}]", read, item))
+    return found
+
+
+def _mapping(key: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(key, value, "a table")
+    return dict(value)
+
+
+def _listed(value: object) -> Sequence[Any]:
+    return value if is_list(value) else [value]
+
+
+def _check_one(key: str, value: object, allowed: Sequence[str]) -> Any:
+    if value not in allowed:
+        raise ConfigurationError(key, value, f"one of {listed(allowed)}")
+    return value
