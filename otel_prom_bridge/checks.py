@@ -195,6 +195,35 @@ def _read_patterns(text: str) -> dict[str, list[str]]:
     return found
 
 
+_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+
+
+def _common_labels(value: object) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, Mapping):
+        raise TypeError
+    found = {}
+    for label, keys in value.items():
+        keys = (keys,) if isinstance(keys, str) else tuple(keys)
+        if not _LABEL.fullmatch(label) or label.startswith("__") or label in ("le", "quantile") or not keys:
+            raise ValueError
+        found[label] = tuple(map(_text, keys))
+    return found
+
+
+def _read_common_labels(text: str) -> dict[str, list[str]]:
+    pairs = (item.partition("=") for item in _items(text))
+    return {label.strip(): [key.strip() for key in keys.split("|")] for label, _, keys in pairs}
+
+
+def _names(value: object) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise TypeError
+    if not all(isinstance(name, str) and _METRIC.fullmatch(name) for pair in value.items() for name in pair):
+        raise ValueError
+    return dict(value)
+
+
 def _items(text: str) -> list[str]:
     return [item.strip() for item in text.split(",")]
 
@@ -244,6 +273,18 @@ PATTERNS = Check(
     example="service.*,!service.instance.id",
     check=_patterns,
     read=_read_patterns,
+)
+COMMON_LABELS = Check(
+    allowed="a mapping of labels to resource attributes, each a key or a list of keys",
+    example="service=service.name,environment=deployment.environment.name|deployment.environment",
+    check=_common_labels,
+    read=_read_common_labels,
+)
+NAMES = Check(
+    allowed="a mapping of names of metrics to other names",
+    example="otel_prom_bridge_series=metrics_series",
+    check=_names,
+    read=lambda text: {name: other for name, _, other in (item.partition("=") for item in _items(text))},
 )
 # What only Python can give.
 FUNCTION = Check(

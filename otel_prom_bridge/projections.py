@@ -83,6 +83,7 @@ class Projection:
         policy: Policy,
         translation: Translation,
         common: Attributes,
+        defaults: Mapping[str, object],
         budgets: Budgets,
         findings: Findings,
     ) -> None:
@@ -97,7 +98,7 @@ class Projection:
         self.kind = Kind.COUNTER if view.take != "value" else key.meaning.kind
         self._shown_as = key if view.unit is None else key._replace(unit=view.unit)
         self._translation = translation
-        self._defaults = translation.labels(self.kind, view.labels, ())
+        self._defaults = translation.labels(self.kind, {**defaults, **view.labels}, ())
         try:
             self.name = self._family_name()
         except Exception:  # reported when the family is made; until then the points count under this name

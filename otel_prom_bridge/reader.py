@@ -9,18 +9,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from opentelemetry.sdk.metrics import Counter, Histogram, UpDownCounter
-from opentelemetry.sdk.metrics.export import (
-    AggregationTemporality,
-    CardinalityLimits,
-    MetricReader,
-    MetricsData,
-    ResourceMetrics,
-)
+from opentelemetry.sdk.metrics.export import CardinalityLimits, MetricReader, MetricsData
 from opentelemetry.semconv._incubating.attributes.otel_attributes import OtelComponentTypeValues
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -29,9 +22,11 @@ from otel_prom_bridge.checks import (
     BOOLEAN,
     BOUNDS,
     CLIENT_REGISTRY,
+    COMMON_LABELS,
     FUNCTION,
     INTERVAL,
     LIMITS,
+    NAMES,
     POSITIVE,
     SECONDS,
     STRATEGY,
@@ -40,31 +35,19 @@ from otel_prom_bridge.checks import (
 from otel_prom_bridge.collection import Collections
 from otel_prom_bridge.collector import BridgeCollector
 from otel_prom_bridge.diagnostics import Conflict, Findings
-from otel_prom_bridge.errors import TranslationError
 from otel_prom_bridge.exemplars import Exemplars
 from otel_prom_bridge.exposition import Exposer, Exposition, Options
 from otel_prom_bridge.families import MetricFamily
-from otel_prom_bridge.limits import DEFAULT_MAX_SERIES, INSTRUMENTS, Tenants, sdk_limits
+from otel_prom_bridge.limits import DEFAULT_MAX_SERIES, Tenants, sdk_limits
 from otel_prom_bridge.policy import Policy
 from otel_prom_bridge.registry import OtherCollectors, register
 from otel_prom_bridge.schema import EXEMPLARS, TENANTS, VIEWS
+from otel_prom_bridge.sdk_data import TEMPORALITY, streams_of
 from otel_prom_bridge.self_metrics import SelfMetrics
 from otel_prom_bridge.shutdown import Shutdown
 from otel_prom_bridge.store import Store
 from otel_prom_bridge.translate import Translation, TranslationStrategy
-from otel_prom_bridge.translate.points import SourcePoint, Stream, read_metric
 from otel_prom_bridge.views import ExportView
-
-# Deltas, for what the SDK adds up itself: it then hands over (and locks) only what changed since the last
-# collection. Asynchronous instruments report their current totals at every collection anyway. So does a
-# synchronous gauge, because a "delta" gauge that was not set again could not be told from an asynchronous
-# one that is gone.
-_TEMPORALITY: dict[type, AggregationTemporality] = {
-    **dict.fromkeys(INSTRUMENTS, AggregationTemporality.CUMULATIVE),
-    Counter: AggregationTemporality.DELTA,
-    UpDownCounter: AggregationTemporality.DELTA,
-    Histogram: AggregationTemporality.DELTA,
-}
 
 # How long a scrape waits for callbacks: half of what Prometheus waits for us by default.
 DEFAULT_SCRAPE_TIMEOUT = 5.0
@@ -87,6 +70,8 @@ class PrometheusMetricReader(MetricReader):
             ``otel_scope_schema_url`` and one per scope attribute.
         resource_attribute_filter: called with each resource attribute's key; where it returns True, the
             attribute becomes a label of every series (and stays in ``target_info``).
+        common_labels: label → the resource attribute, or several of which the first counts, that it says in
+            every series where nothing else gives it a value; empty if the resource has none.
         registry: the ``prometheus_client`` registry to register with, as a collector. Its other collectors
             are part of what :meth:`expose` returns. None for none.
         cardinality_limits: the limit of series per metric by instrument class; others get
@@ -111,6 +96,7 @@ class PrometheusMetricReader(MetricReader):
         collect_interval: seconds after which a collection runs on its own if nobody scrapes, so that each is
             short; 0 for never.
         self_metrics: show what the bridge does (``otel_prom_bridge_*`` and two ``otel_sdk_*`` metrics).
+        self_metric_names: names of such metrics → other names for them.
         sdk_max_series: the number of attribute sets that the SDK may hold per instrument between two
             collections. What is more cannot be told apart any more. None for the larger of 20,000 and ten
             times the largest limit of ours.
@@ -129,6 +115,7 @@ class PrometheusMetricReader(MetricReader):
         scope_info_enabled: bool = True,
         *,
         resource_attribute_filter: Callable[[str], bool] | None = None,
+        common_labels: Mapping[str, str | Sequence[str]] | None = None,
         registry: CollectorRegistry | None = REGISTRY,
         cardinality_limits: CardinalityLimits | None = None,
         translation_strategy: TranslationStrategy
@@ -143,6 +130,7 @@ class PrometheusMetricReader(MetricReader):
         scrape_timeout: float = DEFAULT_SCRAPE_TIMEOUT,
         collect_interval: float = DEFAULT_COLLECT_INTERVAL,
         self_metrics: bool = True,
+        self_metric_names: Mapping[str, str] | None = None,
         sdk_max_series: int | None = None,
         created_timestamps: bool = False,
         exponential_histogram_bounds: Sequence[float] | None = None,
@@ -165,17 +153,18 @@ class PrometheusMetricReader(MetricReader):
         )
         registry = CLIENT_REGISTRY.optional("registry", registry)
         translation = _translation(
-            translation_strategy, prefix, scope_info_enabled, resource_attribute_filter
+            translation_strategy, prefix, scope_info_enabled, resource_attribute_filter, common_labels
         )
         target_info = not BOOLEAN.value("disable_target_info", disable_target_info)
         self._scrape_timeout = SECONDS.value("scrape_timeout", scrape_timeout)
-        interval = INTERVAL.value("collect_interval", collect_interval) or None
         self._findings = Findings()
         self._self_metrics = SelfMetrics(
-            findings=self._findings, enabled=BOOLEAN.value("self_metrics", self_metrics)
+            findings=self._findings,
+            enabled=BOOLEAN.value("self_metrics", self_metrics),
+            names=NAMES.value("self_metric_names", self_metric_names or {}),
         )
         super().__init__(
-            preferred_temporality=_TEMPORALITY,
+            preferred_temporality=TEMPORALITY,
             cardinality_limits=sdk_limits(limits, self._policy.sdk_limit),
             otel_component_type=OtelComponentTypeValues.PROMETHEUS_HTTP_TEXT_METRIC_EXPORTER,
         )
@@ -183,16 +172,15 @@ class PrometheusMetricReader(MetricReader):
             translation=translation, policy=self._policy, findings=self._findings, target_info=target_info
         )
         self._exposer = Exposer(findings=self._findings, options=options)
-        self._received = False
-        self._shutdown = Shutdown()
-        self._collections = self._collecting(interval)
+        self._received, self._shutdown = False, Shutdown()
+        self._collections = self._collecting(INTERVAL.value("collect_interval", collect_interval))
         self._others = self._join(registry, options)
 
-    def _collecting(self, interval: float | None) -> Collections:
+    def _collecting(self, interval: float) -> Collections:
         collections = Collections(
             self._collect_once,
             is_ready=lambda: self.is_ready and not self._store.is_entered,
-            interval=interval,
+            interval=interval or None,
             findings=self._findings,
             self_metrics=self._self_metrics,
         )
@@ -315,19 +303,7 @@ class PrometheusMetricReader(MetricReader):
         with self._collections.applying():
             for resource_metrics in metrics_data.resource_metrics:
                 attributes = resource_metrics.resource.attributes
-                self._store.apply(self._read(resource_metrics), resource=attributes)
-
-    def _read(self, resource_metrics: ResourceMetrics) -> Iterator[tuple[Stream, Sequence[SourcePoint]]]:
-        for scope_metrics in resource_metrics.scope_metrics:
-            for metric in scope_metrics.metrics:
-                try:
-                    yield read_metric(scope_metrics.scope, metric)
-                except TranslationError as error:
-                    self._findings.report(("read", metric.name), "not exported: %s", error)
-                except Exception as error:
-                    self._findings.report(
-                        ("read", metric.name), "metric %r cannot be read: %r", metric.name, error
-                    )
+                self._store.apply(streams_of(resource_metrics, self._findings), resource=attributes)
 
     def _collect_once(self) -> None:
         self._received = False
@@ -341,10 +317,12 @@ def _translation(
     prefix: str,
     scope_info_enabled: bool,
     resource_attribute_filter: Callable[[str], bool] | None,
+    common_labels: Mapping[str, str | Sequence[str]] | None,
 ) -> Translation:
     return Translation(
         strategy=STRATEGY.value("translation_strategy", strategy),
         prefix=STRING.value("prefix", prefix),
         scope_info_enabled=BOOLEAN.value("scope_info_enabled", scope_info_enabled),
         resource_attribute_filter=FUNCTION.optional("resource_attribute_filter", resource_attribute_filter),
+        common_labels=COMMON_LABELS.value("common_labels", common_labels or {}),
     )

@@ -67,6 +67,7 @@ class Store:
             self._catalog.claim("target_info", Kind.INFO)
         self._resource: Mapping[str, object] = {}
         self._promoted: Attributes = ()  # resource attributes that every series gets as labels
+        self._common: Mapping[str, object] = {}  # labels of every series that has no value for them
         self._target: tuple[MetricFamily, ...] = ()
         self._streams: dict[Stream, StreamRecord] = {}
         self._collection = 0
@@ -228,6 +229,7 @@ class Store:
                 policy=self._policy,
                 translation=self._translation,
                 common=common,
+                defaults=self._common,
                 budgets=self._budgets,
                 findings=self._findings,
             )
@@ -241,6 +243,7 @@ class Store:
 
     def _set_resource(self, resource: Mapping[str, object]) -> None:
         self._resource = resource
+        self._common = self._translation.common(resource)
         try:
             self._promoted = self._translation.resource_attributes(resource)
         except Exception as error:

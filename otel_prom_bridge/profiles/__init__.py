@@ -5,9 +5,9 @@ their labels may say, which buckets and limits they have, and the instruments fo
 records. It is data; whatever it says could be written as options, export views and instruments by hand.
 """
 
-from otel_prom_bridge.profiles.instruments import Instruments
+from otel_prom_bridge.profiles.instruments import Instruments, InstrumentSpec
 from otel_prom_bridge.profiles.loading import BUILT_IN, load_profile
-from otel_prom_bridge.profiles.profile import Family, InstrumentSpec, Label, Present, Profile, Source
+from otel_prom_bridge.profiles.profile import Family, Label, Present, Profile, Source
 
 __all__ = [
     "BUILT_IN",

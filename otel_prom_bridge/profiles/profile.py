@@ -56,8 +56,9 @@ class Source:
 class Family:
     """A family of the profile, and the views that make it, one per source.
 
-    ``name`` has the namespace; without ``labels`` all attributes are kept. ``unit`` is in words of Prometheus (``seconds``); ``buckets`` are those of a
-    histogram. ``present`` are the settings of ``present`` under which there is such a family.
+    ``name`` has the namespace; without ``labels`` all attributes are kept. ``unit`` is in words of Prometheus
+    (``seconds``); ``buckets`` are those of a histogram. ``present`` are the settings of ``present`` under
+    which there is such a family.
     """
 
     name: str

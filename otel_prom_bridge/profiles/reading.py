@@ -7,6 +7,7 @@ notation that ``views`` of a configuration file has. So whatever is wrong with o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from otel_prom_bridge.checks import BOUNDS, STRING, TEXT
@@ -206,10 +207,10 @@ def _made(view: Mapping[str, object]) -> ExportView:
 
 
 def _each(key: str, values: object, read: Callable[[str, object], Any]) -> dict[str, Any]:
-    return {
-        name: read_at(f"{key}{part(name)}", lambda value, name=name: read(name, value), item)
-        for name, item in _mapping(key, values).items()
-    }
+    found = {}
+    for name, item in _mapping(key, values).items():
+        found[name] = read_at(f"{key}{part(name)}", partial(read, name), item)
+    return found
 
 
 def _list(key: str, values: object, read: Callable[[object], Any]) -> list[Any]:

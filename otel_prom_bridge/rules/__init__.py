@@ -6,6 +6,7 @@ to show, or None to leave the label out. ``max_values`` says how many different 
 """
 
 from otel_prom_bridge.rules.chain import Chain
+from otel_prom_bridge.rules.error_type import ErrorType
 from otel_prom_bridge.rules.identifiers import is_identifier
 from otel_prom_bridge.rules.model_name import ModelName
 from otel_prom_bridge.rules.paths import PathTemplate
@@ -21,6 +22,7 @@ __all__ = [
     "StatusClass",
     "PathTemplate",
     "ModelName",
+    "ErrorType",
     "Truncate",
     "Redact",
     "Forbid",

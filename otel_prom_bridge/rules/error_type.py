@@ -1,6 +1,6 @@
 """Kinds of errors, whatever they are called: ``openai.RateLimitError``, ``ThrottlingException``, ``429``.
 
-``error.type`` is free text by its convention: the name of an exception (qualified or not), a code of a provider
+``error.type`` is free text by its convention: the name of an exception (qualified or not), a provider's code
 or an HTTP status. A dashboard wants to know whether it is a rate limit or a timeout.
 
 https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/#error-type
@@ -23,7 +23,8 @@ _KINDS = {
     "timeout": "timeout timed_out api_timeout read_timeout write_timeout connect_timeout pool_timeout"
     " request_timeout gateway_timeout server_timeout deadline_exceeded model_timeout 408 504",
     "connection": "connection connect api_connection connection_refused connection_reset connection_aborted"
-    " connection_closed broken_pipe network read write close protocol remote_protocol dns ssl endpoint_connection",
+    " connection_closed broken_pipe network read write close protocol remote_protocol dns ssl"
+    " endpoint_connection",
     "authentication": "authentication unauthorized unauthenticated invalid_api_key expired_token"
     " unrecognized_client 401",
     "permission": "permission permission_denied forbidden access_denied 403",

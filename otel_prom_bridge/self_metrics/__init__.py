@@ -78,11 +78,17 @@ class SelfMetrics:
 
     ``findings`` hears of a family of ours that gave way. ``component_name`` is the label
     ``otel_component_name``; without one it is the component type and the number of the instance. If not
-    ``enabled``, every method returns at once and there are no families.
+    ``enabled``, every method returns at once and there are no families. ``names`` are other names for some of
+    the families.
     """
 
     def __init__(
-        self, *, findings: Findings, component_name: str | None = None, enabled: bool = True
+        self,
+        *,
+        findings: Findings,
+        component_name: str | None = None,
+        enabled: bool = True,
+        names: Mapping[str, str] | None = None,
     ) -> None:
         self.enabled = enabled
         self._findings = findings
@@ -90,8 +96,11 @@ class SelfMetrics:
         # The only lock of this module is held for additions and never around a call into other code.
         # Re-entrant, because a signal handler may scrape.
         self._lock = threading.RLock()
+        self._renamed = tuple((names or {}).values())
         self._joined: dict[str, tuple[MetricFamily, MetricFamily, MetricFamily]] = {}
         self._create_tables(time.time())
+        for table in self._tables:
+            table.rename(names or {})
 
     def _create_tables(self, created: float) -> None:
         component = ("otel_component_name", "otel_component_type", "error_type")
@@ -197,7 +206,7 @@ class SelfMetrics:
         https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/#metric-otelsdkmetric_readercollectionduration
         """
         own = self.families(state)
-        near = {family.name: family for family in others if family.name.startswith(_PREFIXES)}
+        near = {family.name: family for family in others if family.name.startswith(_PREFIXES + self._renamed)}
         if not near:
             return (*others, *own)
         joined: dict[str, MetricFamily] = {}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -33,6 +33,7 @@ class Translation:
     prefix: str = ""
     scope_info_enabled: bool = True
     resource_attribute_filter: Callable[[str], bool] | None = None
+    common_labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def name(self, stream: Stream) -> str:
         """The Prometheus name of a stream's family."""
@@ -57,6 +58,13 @@ class Translation:
         """What every series gets from the resource. Calls the application's filter, which may raise."""
         chosen = self.resource_attribute_filter
         return tuple(pair for pair in resource.items() if chosen(pair[0])) if chosen else ()
+
+    def common(self, resource: Mapping[str, object]) -> dict[str, object]:
+        """The common labels: of each the first of its resource attributes that is there, else empty."""
+        return {
+            label: next((resource[key] for key in keys if resource.get(key) is not None), "")
+            for label, keys in self.common_labels.items()
+        }
 
     def labels(
         self,
