@@ -163,10 +163,12 @@ def prometheus(
     *,
     features: Sequence[str] = (),
     interval: float = 1.0,
+    settings: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Iterator[Prometheus]:
     """Run a Prometheus that scrapes ``targets`` (``host:port`` by job name) every ``interval`` seconds.
 
-    It stores exemplars; ``features`` are what else to enable, by the names of ``--enable-feature``.
+    It stores exemplars; ``features`` are what else to enable, by the names of ``--enable-feature``, and
+    ``settings`` what else stands in the scrape configuration of a job, by its name.
 
     Its first scrape comes about five seconds after the start, whatever the interval: targets are discovered
     at that pace.
@@ -174,7 +176,7 @@ def prometheus(
     address = f"127.0.0.1:{free_port()}"
     command = [
         executable,
-        f"--config.file={_scrape_config(folder, targets, interval)}",
+        f"--config.file={_scrape_config(folder, targets, interval, settings)}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address={address}",
         f"--enable-feature={','.join(('exemplar-storage', *features))}",
@@ -186,9 +188,16 @@ def prometheus(
 
 @contextmanager
 def victoria_metrics(
-    executable: str, folder: Path, targets: Mapping[str, str], *, interval: float = 1.0
+    executable: str,
+    folder: Path,
+    targets: Mapping[str, str],
+    *,
+    interval: float = 1.0,
+    settings: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Iterator[Prometheus]:
     """Run a VictoriaMetrics that scrapes ``targets``; its HTTP API is that of Prometheus, without exemplars.
+
+    ``settings`` are those of :func:`prometheus`.
 
     It has scraped them once when this gives it: a query before that would find nothing, and for ten seconds
     it would answer later ones with that.
@@ -196,7 +205,7 @@ def victoria_metrics(
     address = f"127.0.0.1:{free_port()}"
     command = [
         executable,
-        f"-promscrape.config={_scrape_config(folder, targets, interval)}",
+        f"-promscrape.config={_scrape_config(folder, targets, interval, settings)}",
         f"-storageDataPath={folder / 'data'}",
         f"-httpListenAddr={address}",
         "-retentionPeriod=1",
@@ -214,14 +223,20 @@ def victoria_metrics(
         yield api
 
 
-def _scrape_config(folder: Path, targets: Mapping[str, str], interval: float) -> Path:
+def _scrape_config(
+    folder: Path,
+    targets: Mapping[str, str],
+    interval: float,
+    settings: Mapping[str, Mapping[str, object]] | None,
+) -> Path:
     config = {
         "global": {
             "scrape_interval": f"{interval * 1000:.0f}ms",
             "scrape_timeout": f"{interval * 900:.0f}ms",
         },
         "scrape_configs": [
-            {"job_name": job, "static_configs": [{"targets": [target]}]} for job, target in targets.items()
+            {"job_name": job, "static_configs": [{"targets": [target]}], **(settings or {}).get(job, {})}
+            for job, target in targets.items()
         ],
     }
     path = folder / "scrape.yml"

@@ -20,7 +20,18 @@ from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from servers import wait_for
-from wire import LAST_GET, SHORT, bridge_threads, exchange, statuses, unharmed, workers
+from wire import (
+    GET,
+    LAST_GET,
+    SHORT,
+    bridge_threads,
+    connect,
+    exchange,
+    received,
+    statuses,
+    unharmed,
+    workers,
+)
 
 from otel_prom_bridge import MetricsServer, start_http_server
 
@@ -316,6 +327,17 @@ def test_40_the_wall_clock_jumps(
             return callback.calls > before
 
         wait_for(is_new, seconds=10, what="an answer that is not kept")
+
+
+def test_43_a_scraper_whose_interval_is_the_idle_timeout(bridge: Make, capfd: Capture) -> None:
+    """Its next request is answered on the same connection even if it is a little late."""
+    with serve(bridge()) as server, unharmed(server, capfd), connect(server) as client:
+        for _ in range(3):
+            client.sendall(GET)
+            assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+            time.sleep(SHORT.idle_seconds + 0.1)
+        client.sendall(GET)
+        assert statuses(received(client)) == [b"200"]
 
 
 def test_41_what_is_kept_for_whom(bridge: Make, callback: Callback, capfd: Capture) -> None:

@@ -18,6 +18,11 @@ from otel_prom_bridge.endpoint.limits import Deadlines, ServerLimits
 # Who goes first when there is no room: who was answered, who never asked, who asked before.
 _EVICTABLE = (Wait.LINGER, Wait.HANDSHAKE, Wait.HEAD, Wait.IDLE)
 
+# Idle connections stay so much longer than was said. A timeout is a round number, and so is the interval of a
+# scraper: if both are the same, its next request and our end of the connection meet, and a VictoriaMetrics
+# with a short timeout loses that scrape (it sleeps for a second before it tries again).
+_IDLE_GRACE = 0.5
+
 
 class Clients:
     """The clients of a loop; for the thread of the loop only.
@@ -30,7 +35,7 @@ class Clients:
     ) -> None:
         self._selector = selector
         self._complaints = complaints
-        self._deadlines = Deadlines(limits.waits)
+        self._deadlines = Deadlines({**limits.waits, Wait.IDLE: limits.idle_seconds + _IDLE_GRACE})
         self._clients: set[Client] = set()
         self.serve: Callable[[Client], None] = self.close
 
