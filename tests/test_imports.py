@@ -22,7 +22,7 @@ LAYERS = (
         "background",
         "shutdown",
     ),
-    ("families", "rules", "notation", "config_file"),
+    ("families", "rules", "genai", "notation", "config_file"),
     ("histograms", "self_metrics", "cardinality"),
     ("merging", "scaling", "exemplars", "expositions", "collection"),
     ("translate", "exposition", "cli"),

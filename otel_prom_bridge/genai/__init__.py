@@ -1,0 +1,11 @@
+"""Recorders for calls of language models and for agents, on the OpenTelemetry API alone.
+
+They need no SDK, know nothing of the bridge, and work with any exporter. Nothing that they do while recording
+raises into the application.
+"""
+
+from otel_prom_bridge.genai.cost import Price, PriceTable
+from otel_prom_bridge.genai.llm import Call, LLMRecorder
+from otel_prom_bridge.genai.streams import AsyncStream, Stream
+
+__all__ = ["LLMRecorder", "Call", "Stream", "AsyncStream", "PriceTable", "Price"]

@@ -1,0 +1,199 @@
+"""What tokens cost: a table of prices, and the counters that it is applied in."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Self
+
+from opentelemetry.context import Context
+
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.genai import extensions, vocabulary
+from otel_prom_bridge.genai.emission import Request, Usage
+from otel_prom_bridge.genai.instruments import Instruments, clean
+
+_MILLION = 1_000_000
+_KINDS = ("input", "output", "cached")
+# What a release of a model is called by: gpt-4o-2024-08-06, gpt-4-0613, claude-sonnet-4-20250514,
+# claude-3-5-sonnet@20241022, …-20250929-v1:0, gemini-2.0-flash-001, mistral-large-latest. A shorter number is
+# another model: claude-opus-4-1 must not get the prices of claude-opus-4.
+_RELEASE = re.compile(r"[-@](\d{4}-\d{2}-\d{2}|\d{8}|\d{6}|\d{4}|\d{3}|latest)(-v\d+(:\d+)?)?$")
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """USD per million tokens. Reasoning tokens are output; ``cached`` None is the price of input."""
+
+    input: float
+    output: float = 0.0
+    cached: float | None = None
+
+    def cost(self, usage: Usage) -> float:
+        """USD for the tokens. Cached ones are taken out of the input, of which they are part."""
+        given, cached = usage.input or 0, usage.cached or 0
+        cached = min(cached, given)
+        price = self.input if self.cached is None else self.cached
+        total = (given - cached) * self.input + cached * price + (usage.output or 0) * self.output
+        return total / _MILLION
+
+
+@dataclass(frozen=True)
+class PriceTable:
+    """Prices of models. ``version`` says which table it is, ``date`` the day (ISO) on which it was right.
+
+    >>> table = PriceTable("mine", {"gpt-4o": Price(2.5, 10, 1.25)})
+    >>> table.price("gpt-4o-2024-08-06")
+    Price(input=2.5, output=10, cached=1.25)
+    """
+
+    version: str
+    models: Mapping[str, Price]
+    date: str = ""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    currency: str = "USD"
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a table from a TOML file, which looks like `prices.toml` beside this module.
+
+        Raises :class:`~otel_prom_bridge.errors.ConfigurationError` if it is not as it has to be, or cannot be
+        read, with the key, its value and what is allowed.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError("prices", str(path), f"a file that can be read ({error})") from error
+        return cls.parse(text, name=str(path))
+
+    @classmethod
+    def parse(cls, text: str, *, name: str = "prices") -> Self:
+        """Read a table from TOML text; ``name`` is what errors call it. Raises as :meth:`load` does."""
+        try:
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigurationError(name, str(error), "TOML") from error
+        _only(data, ("version", "date", "currency", "models", "aliases"), name, "")
+        currency = data.get("currency", "USD")
+        if currency != "USD":
+            raise ConfigurationError(f"{name}: currency", currency, '"USD", which the metric has as its unit')
+        date = _date(data.get("date"), name)
+        models = _models(data.get("models"), name)
+        version = data.get("version", date)
+        if not isinstance(version, str) or not version:
+            raise ConfigurationError(f"{name}: version", version, "a text, or a date and no version")
+        return cls(version, models, date, _aliases(data.get("aliases", {}), models, name))
+
+    @classmethod
+    def default(cls) -> PriceTable:
+        """The table that comes with the package: a few well-known models, right on its ``date`` at best.
+
+        Prices change, and yours may differ: bring your own for anything that money depends on.
+        """
+        return _default()
+
+    def price(self, model: str | None) -> Price | None:
+        """The price of a model: under its name, its alias, or its name without a date or release number."""
+        if not isinstance(model, str):
+            return None
+        for name in (model, _RELEASE.sub("", model)):
+            found = self.models.get(self.aliases.get(name, name))
+            if found is not None:
+                return found
+        return None
+
+
+@cache
+def _default() -> PriceTable:
+    text = resources.files(__package__ or "").joinpath("prices.toml").read_text(encoding="utf-8")
+    return PriceTable.parse(text, name="prices.toml")
+
+
+def _only(table: object, allowed: tuple[str, ...], name: str, prefix: str) -> None:
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{name}: {prefix.rstrip('.')}", table, "a table")
+    for key, value in table.items():
+        if key not in allowed:
+            raise ConfigurationError(f"{name}: {prefix}{key}", value, f"only the keys {', '.join(allowed)}")
+
+
+def _date(value: object, name: str) -> str:
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return value.isoformat()
+    raise ConfigurationError(f"{name}: date", value, "a date like 2026-01-31")
+
+
+def _models(value: object, name: str) -> dict[str, Price]:
+    if not isinstance(value, dict) or not value:
+        raise ConfigurationError(f"{name}: models", value, "a table with a table per model")
+    return {model: _price(entry, name, f"models.{model}") for model, entry in value.items()}
+
+
+def _price(entry: Any, name: str, key: str) -> Price:
+    _only(entry, _KINDS, name, f"{key}.")
+    for kind, price in entry.items():
+        number = isinstance(price, (int, float)) and not isinstance(price, bool)
+        if not number or not 0 <= price < math.inf:
+            expected = "USD per million tokens, a number that is not negative"
+            raise ConfigurationError(f"{name}: {key}.{kind}", price, expected)
+    if "input" not in entry:
+        raise ConfigurationError(f"{name}: {key}.input", None, "USD per million tokens")
+    return Price(**entry)
+
+
+def _aliases(value: object, models: Mapping[str, Price], name: str) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{name}: aliases", value, "a table from names to names of models")
+    for alias, model in value.items():
+        if model not in models:
+            raise ConfigurationError(f"{name}: aliases.{alias}", model, "a model of the table")
+    return dict(value)
+
+
+class Costs:
+    """Counts what requests cost, and those whose cost is not known."""
+
+    def __init__(self, instruments: Instruments) -> None:
+        self._record = instruments.record
+        self.table: PriceTable | None = None
+
+    def replace(self, table: PriceTable | None) -> None:
+        """Use another table from now on. What has been counted stays, so the counter never goes down."""
+        before, self.table = self.table, table
+        if before is not None:
+            self._inform(before, 0)
+        self._inform(table, 1)
+
+    def _inform(self, table: PriceTable | None, value: int) -> None:
+        if table is not None:
+            attributes = {
+                vocabulary.PRICE_TABLE_VERSION: table.version,
+                vocabulary.CURRENCY: table.currency,
+            }
+            self._record(extensions.PRICE_TABLE_INFO, value, attributes)
+
+    def add(self, request: Request, usage: Usage, error: str | None, context: Context | None) -> None:
+        """Count a request that has ended."""
+        table = self.table
+        # Tools, memories and the like have no tokens, and a request that failed without any is not charged.
+        if (
+            table is None
+            or request.operation not in vocabulary.INFERENCE | vocabulary.EMBEDDINGS
+            or (error is not None and not usage.reported)
+        ):
+            return
+        # With each request, because what a recorder says before there is an SDK is lost.
+        self._inform(table, 1)
+        price = table.price(request.model) or table.price(request.response_model)
+        if price is None or not usage.reported:
+            attributes = clean({vocabulary.REQUEST_MODEL: request.model})
+            self._record(extensions.UNPRICED_REQUESTS, 1, attributes, context)
+        else:
+            self._record(extensions.COST, price.cost(usage), request.common(), context)

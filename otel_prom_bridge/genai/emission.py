@@ -1,0 +1,155 @@
+"""Which metrics a request is recorded in: those of the current conventions, of the latest ones, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from opentelemetry.context import Context
+from opentelemetry.util.types import AttributeValue
+
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.genai import conventions, vocabulary
+from otel_prom_bridge.genai.instruments import Instruments, clean
+from otel_prom_bridge.genai.vocabulary import Metric
+
+Emit = Literal["current", "latest", "both"]
+
+
+class Names(NamedTuple):
+    """The metrics of times that have another name in each generation."""
+
+    duration: Metric
+    first_chunk: Metric
+    per_chunk: Metric
+
+
+CURRENT = Names(
+    conventions.OPERATION_DURATION, conventions.TIME_TO_FIRST_CHUNK, conventions.TIME_PER_OUTPUT_CHUNK
+)
+LATEST = Names(
+    conventions.INFERENCE_DURATION, conventions.INFERENCE_FIRST_CHUNK, conventions.INFERENCE_PER_CHUNK
+)
+GENERATIONS: dict[Emit, tuple[Names, ...]] = {
+    "current": (CURRENT,),
+    "latest": (LATEST,),
+    "both": (CURRENT, LATEST),
+}
+
+
+@dataclass(slots=True)
+class Request:
+    """What a request's attributes are made of."""
+
+    model: str | None
+    provider: str | None
+    operation: str = "chat"
+    response_model: str | None = None
+    server_address: str | None = None
+    server_port: int | None = None
+    attributes: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def is_inference(self) -> bool:
+        """Whether a model generates something: what the latest conventions have names of their own for."""
+        return self.operation in vocabulary.INFERENCE
+
+    def identity(self) -> dict[str, AttributeValue]:
+        """What does not change while it runs, and names what it is; the same at its start and at its end."""
+        return clean(
+            {
+                vocabulary.OPERATION: self.operation,
+                vocabulary.PROVIDER: self.provider,
+                vocabulary.REQUEST_MODEL: self.model,
+            }
+        )
+
+    def common(self) -> dict[str, AttributeValue]:
+        """The attributes that all of its metrics have, with the application's own."""
+        return clean(
+            self.attributes,
+            {
+                vocabulary.OPERATION: self.operation,
+                vocabulary.PROVIDER: self.provider,
+                vocabulary.REQUEST_MODEL: self.model,
+                vocabulary.RESPONSE_MODEL: self.response_model,
+                vocabulary.SERVER_ADDRESS: self.server_address,
+                vocabulary.SERVER_PORT: self.server_port,
+            },
+        )
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens of a request; None is "not reported". Cached ones are part of the input, reasoning of output."""
+
+    input: int | None = None
+    output: int | None = None
+    cached: int | None = None
+    reasoning: int | None = None
+
+    @property
+    def reported(self) -> bool:
+        """Whether there is something to be paid for."""
+        return self.input is not None or self.output is not None
+
+
+class Emission:
+    """Records requests and chunks in the metrics of one generation of the conventions, or both."""
+
+    def __init__(self, instruments: Instruments, emit: Emit) -> None:
+        if emit not in GENERATIONS:
+            raise ConfigurationError("emit", emit, 'one of "current", "latest", "both"')
+        self._record = instruments.record
+        self._names = GENERATIONS[emit]
+
+    def _generations(self, request: Request) -> tuple[Names, ...]:
+        # "gen_ai.client.operation.duration remains for other GenAI client operations and SHOULD NOT be
+        # reported for inference" (the conventions' migration guide).
+        return self._names if request.is_inference else (CURRENT,)
+
+    def chunk(self, request: Request, seconds: float, context: Context | None, *, first: bool) -> None:
+        """One chunk: the time since the request for the first one, since the one before for others."""
+        attributes = request.common()
+        for names in self._generations(request):
+            self._record(names.first_chunk if first else names.per_chunk, seconds, attributes, context)
+
+    def request(
+        self, request: Request, usage: Usage, seconds: float, error: str | None, context: Context | None
+    ) -> None:
+        """A request that has ended, with its duration and its tokens."""
+        attributes = request.common()
+        failed = attributes if error is None else {**attributes, vocabulary.ERROR_TYPE: error}
+        for names in self._generations(request):
+            self._record(names.duration, seconds, failed, context)
+            if names is LATEST:
+                self._counters(usage, attributes, failed, context)
+            else:
+                self._usage(usage, attributes, context)
+        # No metric of the current generation has these, so they are recorded in the latest one's always.
+        counted = {**attributes, vocabulary.TOKEN_MODALITY: "unknown"}
+        self._record(conventions.CACHE_READ_TOKENS, usage.cached, counted, context)
+        self._record(conventions.REASONING_TOKENS, usage.reasoning, counted, context)
+
+    def _usage(self, usage: Usage, attributes: dict[str, AttributeValue], context: Context | None) -> None:
+        for kind, count in (("input", usage.input), ("output", usage.output)):
+            self._record(conventions.TOKEN_USAGE, count, {**attributes, vocabulary.TOKEN_TYPE: kind}, context)
+
+    def _counters(
+        self,
+        usage: Usage,
+        attributes: dict[str, AttributeValue],
+        failed: dict[str, AttributeValue],
+        context: Context | None,
+    ) -> None:
+        # "Instrumentations SHOULD record this metric for each inference operation, including failed ones. The
+        # recorded value SHOULD match the token count returned by the provider, or 0 if the response was not
+        # received or did not contain token usage. [Then] with gen_ai.token.modality set to unknown."
+        counted = {**attributes, vocabulary.TOKEN_MODALITY: "unknown"}
+        for counter, distribution, count in (
+            (conventions.INPUT_TOKENS, conventions.INPUT_DISTRIBUTION, usage.input),
+            (conventions.OUTPUT_TOKENS, conventions.OUTPUT_DISTRIBUTION, usage.output),
+        ):
+            self._record(counter, count or 0, counted, context)
+            self._record(distribution, count or 0, failed, context)

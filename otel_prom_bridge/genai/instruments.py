@@ -1,0 +1,106 @@
+"""Instruments of the conventions' metrics, and attributes that they can have; nothing here raises."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+
+from opentelemetry import metrics
+from opentelemetry.context import Context
+from opentelemetry.metrics import Meter, MeterProvider
+from opentelemetry.util.types import AttributeValue
+
+from otel_prom_bridge.genai.conventions import SCHEMA_URL
+from otel_prom_bridge.genai.operations import settle
+from otel_prom_bridge.genai.reports import report
+from otel_prom_bridge.genai.vocabulary import Metric
+
+SCOPE = "otel_prom_bridge.genai"
+
+Attributes = Mapping[str, AttributeValue]
+Record = Callable[[float, Attributes | None, Context | None], None]
+
+_SCALARS = (str, bool, int, float)
+
+
+def clean(*parts: Mapping[str, object] | None) -> dict[str, AttributeValue]:
+    """One set of attributes, without those that have no value or none that a metric can have.
+
+    Values are strings, booleans, numbers, sequences of these, or enumerations of them. What is something else
+    is left out and logged once per key.
+    """
+    found: dict[str, AttributeValue] = {}
+    for part in parts:
+        for key, value in (part or {}).items():
+            accepted = _accepted(value)
+            if accepted is not None:
+                found[str(key)] = accepted
+            elif value is not None:
+                report(("attribute", str(key)), "attribute %r is left out: %r is no value", key, type(value))
+    return found
+
+
+def _accepted(value: object) -> AttributeValue | None:
+    if isinstance(value, Enum):
+        value = value.value
+    if isinstance(value, _SCALARS):
+        return value
+    if isinstance(value, (list, tuple)) and all(isinstance(item, _SCALARS) for item in value):
+        return tuple(value)
+    return None
+
+
+def _release() -> str:
+    try:
+        return version("otel-prom-bridge")
+    except PackageNotFoundError:  # used from a checkout
+        return ""
+
+
+class Instruments:
+    """Records values of metrics, through instruments that are made when they are first needed.
+
+    ``provider`` is the global one if it is None, also if that is set later.
+    """
+
+    def __init__(self, provider: MeterProvider | None) -> None:
+        get_meter = metrics.get_meter if provider is None else provider.get_meter
+        self._meter: Meter = get_meter(SCOPE, _release(), schema_url=SCHEMA_URL)
+        self._records: dict[str, Record] = {}
+        # It never has a value, and so is in no export. It is there for its callback: whoever looks at the
+        # metrics has to find the operations ended that the garbage collector has found. As the function is
+        # the same for all, it does not matter that the SDK ignores the callbacks of a second recorder.
+        self._meter.create_observable_gauge(f"{SCOPE}.collected", callbacks=[settle])
+
+    def record(
+        self, metric: Metric, value: float | None, attributes: Attributes, context: Context | None = None
+    ) -> None:
+        """Record a value, or add it, as the metric has it; nothing if it is None. Never raises."""
+        if value is None:
+            return
+        try:
+            if not math.isfinite(value) or (value < 0 and metric.instrument != "updowncounter"):
+                report(("value", metric.name), "%s: %r is not recorded", metric.name, value)
+                return
+            record = self._records.get(metric.name)
+            if record is None:
+                record = self._records[metric.name] = recording(self._meter, metric)
+            record(value, attributes, context)
+        except Exception as error:
+            report((metric.name, type(error)), "%s: %r is not recorded: %r", metric.name, value, error)
+
+
+def recording(meter: Meter, metric: Metric) -> Record:
+    """What records a value of a metric; the meter gives the same instrument for the same metric."""
+    name, unit, description = metric.name, metric.unit, metric.description
+    if metric.instrument == "histogram":
+        return meter.create_histogram(
+            name, unit, description, explicit_bucket_boundaries_advisory=metric.buckets or None
+        ).record
+    if metric.instrument == "counter":
+        return meter.create_counter(name, unit, description).add
+    if metric.instrument == "updowncounter":
+        return meter.create_up_down_counter(name, unit, description).add
+    return meter.create_gauge(name, unit, description).set
