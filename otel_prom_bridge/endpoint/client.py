@@ -24,6 +24,8 @@ _SEALED, _SLICE = 256 * 1024, 1024 * 1024
 _SLICES_PER_TURN = 8
 # A host that has set SIGPIPE to its default would die when a client goes away.
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
+# The head of a large response waits for its body, so that the client is not woken for it alone.
+_MORE = _NO_SIGNAL | getattr(socket, "MSG_MORE", 0)
 
 
 class Wait(Enum):
@@ -91,7 +93,7 @@ class Client:
             if not self._wire and not self._next_slice():
                 return True
             try:
-                sent = self.sock.send(self._wire, _NO_SIGNAL)
+                sent = self.sock.send(self._wire, _MORE if self._pieces else _NO_SIGNAL)
             except (BlockingIOError, InterruptedError):
                 return False
             self._wire = self._wire[sent:]
