@@ -21,6 +21,7 @@ test: .venv/dev lint
 	$(BIN)/python -m benchmarks.scrape --quick
 	$(BIN)/python -m benchmarks.views --quick
 	$(BIN)/python -m benchmarks.endpoint --quick
+	$(BIN)/python -m benchmarks.latency --quick
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -31,6 +32,8 @@ lint: .venv/dev
 benchmark: .venv/dev
 	$(BIN)/python -m benchmarks.scrape
 	$(BIN)/python -m benchmarks.views
+	$(BIN)/python -m benchmarks.endpoint
+	$(BIN)/python -m benchmarks.latency
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
