@@ -4,8 +4,25 @@ They need no SDK, know nothing of the bridge, and work with any exporter. Nothin
 raises into the application.
 """
 
+from otel_prom_bridge.genai.agents import AgentRecorder, Execution, Timed
 from otel_prom_bridge.genai.cost import Price, PriceTable
 from otel_prom_bridge.genai.llm import Call, LLMRecorder
+from otel_prom_bridge.genai.shorthands import Batch, Metrics, NamedBatch, Timer, timer
 from otel_prom_bridge.genai.streams import AsyncStream, Stream
 
-__all__ = ["LLMRecorder", "Call", "Stream", "AsyncStream", "PriceTable", "Price"]
+__all__ = [
+    "LLMRecorder",
+    "Call",
+    "Stream",
+    "AsyncStream",
+    "AgentRecorder",
+    "Execution",
+    "Timed",
+    "PriceTable",
+    "Price",
+    "timer",
+    "Timer",
+    "Batch",
+    "NamedBatch",
+    "Metrics",
+]

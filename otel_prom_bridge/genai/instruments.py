@@ -25,6 +25,15 @@ Record = Callable[[float, Attributes | None, Context | None], None]
 _SCALARS = (str, bool, int, float)
 
 
+def mapping(attributes: object) -> dict[str, object]:
+    """A copy of an application's attributes, which are none if they are no mapping; that is logged once."""
+    if isinstance(attributes, Mapping):
+        return dict(attributes)
+    if attributes is not None:
+        report(("attributes", type(attributes)), "attributes have to be a mapping, not %r", type(attributes))
+    return {}
+
+
 def clean(*parts: Mapping[str, object] | None) -> dict[str, AttributeValue]:
     """One set of attributes, without those that have no value or none that a metric can have.
 
@@ -33,7 +42,7 @@ def clean(*parts: Mapping[str, object] | None) -> dict[str, AttributeValue]:
     """
     found: dict[str, AttributeValue] = {}
     for part in parts:
-        for key, value in (part or {}).items():
+        for key, value in mapping(part).items():
             accepted = _accepted(value)
             if accepted is not None:
                 found[str(key)] = accepted

@@ -22,7 +22,7 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.genai import extensions, vocabulary
 from otel_prom_bridge.genai.cost import Costs, PriceTable
 from otel_prom_bridge.genai.emission import Emission, Emit, Request, Usage
-from otel_prom_bridge.genai.instruments import Instruments
+from otel_prom_bridge.genai.instruments import Instruments, mapping
 from otel_prom_bridge.genai.operations import Failure, Operation, error_type, settle
 from otel_prom_bridge.genai.reports import guarded, report
 from otel_prom_bridge.genai.streams import AsyncStream, Stream
@@ -50,7 +50,7 @@ class Call(Operation):
         self.response_model = self._request.response_model
         self.server_address = self._request.server_address
         self.server_port = self._request.server_port
-        self.attributes: dict[str, object] = dict(self._request.attributes)
+        self.attributes: Mapping[str, object] = dict(self._request.attributes)
         self._usage = Usage()
         self._last_chunk: float | None = None
 
@@ -202,7 +202,7 @@ class LLMRecorder:
         ``context`` is what exemplars take their span from, if not the current one at the start.
         """
         request = Request(
-            model, provider, operation, response_model, server_address, server_port, dict(attributes or {})
+            model, provider, operation, response_model, server_address, server_port, mapping(attributes)
         )
         return Call(self, request, context=context, observe=observe)
 
@@ -258,7 +258,7 @@ class LLMRecorder:
         settle()
         with guarded("a request"):
             request = Request(
-                model, provider, operation, response_model, server_address, server_port, attributes or {}
+                model, provider, operation, response_model, server_address, server_port, mapping(attributes)
             )
             usage = Usage(input_tokens, output_tokens, cached_tokens, reasoning_tokens)
             self._ended(request, usage, duration, error_type, context)
@@ -281,7 +281,7 @@ class LLMRecorder:
         """
         settle()
         with guarded("a chunk"):
-            request = Request(model, provider, operation, attributes=attributes or {})
+            request = Request(model, provider, operation, attributes=mapping(attributes))
             if duration is None:
                 self._instruments.record(extensions.UNTIMED_CHUNKS, 1, request.common(), context)
             else:
@@ -305,7 +305,7 @@ class LLMRecorder:
         """
         settle()
         with guarded("an error"):
-            request = Request(model, provider, operation, attributes=attributes or {})
+            request = Request(model, provider, operation, attributes=mapping(attributes))
             said = _said(error_type)
             if duration is None:
                 labels = {**request.common(), vocabulary.ERROR_TYPE: said}

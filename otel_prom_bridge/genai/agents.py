@@ -1,0 +1,299 @@
+"""Recording what agents do, on the OpenTelemetry API alone: any exporter shows it."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+
+from opentelemetry.context import Context
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.util.types import AttributeValue
+
+from otel_prom_bridge.genai import conventions, extensions, vocabulary
+from otel_prom_bridge.genai.instruments import Instruments, clean, mapping
+from otel_prom_bridge.genai.operations import Failure, Operation, error_type, settle
+from otel_prom_bridge.genai.reports import guarded
+from otel_prom_bridge.genai.vocabulary import Metric
+
+Extra = Mapping[str, object] | None
+
+
+class Timed(Operation):
+    """A step, a tool call, a memory operation or a workflow: its duration, and whether it failed."""
+
+    def __init__(
+        self,
+        instruments: Instruments,
+        metric: Metric,
+        attributes: dict[str, AttributeValue],
+        *,
+        context: Context | None = None,
+        counted_by: Execution | None = None,
+    ) -> None:
+        self._record = instruments.record
+        self._metric = metric
+        self._attributes = attributes
+        self._counted_by = counted_by
+        super().__init__(context=context)
+
+    def _on_start(self) -> None:
+        if self._counted_by is not None:
+            self._counted_by.tool_call()
+
+    def _on_end(self, seconds: float, error: str | None) -> None:
+        self._record(self._metric, seconds, _failed(self._attributes, error), self._context)
+
+
+class Execution(Timed):
+    """One invocation of an agent, made by :meth:`AgentRecorder.execution`.
+
+    What it does inside is made with :meth:`step`, :meth:`tool` and :meth:`memory`, which know the agent; they
+    are run, or decorate, as the execution itself.
+    """
+
+    def __init__(
+        self, recorder: AgentRecorder, agent: str | None, attributes: Extra, context: Context | None
+    ) -> None:
+        self._recorder = recorder
+        self._agent = agent
+        labels = clean(attributes, {vocabulary.AGENT_NAME: agent})
+        super().__init__(recorder._instruments, conventions.INVOKE_AGENT_DURATION, labels, context=context)
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._inference_calls: int | None = None
+        self._tool_calls: int | None = None
+
+    def inference_call(self, count: int = 1) -> None:
+        """The agent called a model; failed calls count, too."""
+        self._inference_calls = (self._inference_calls or 0) + count
+
+    def tool_call(self, count: int = 1) -> None:
+        """The agent called a tool. :meth:`tool` says so itself."""
+        self._tool_calls = (self._tool_calls or 0) + count
+
+    def step(self, step_type: str, *, attributes: Extra = None) -> Timed:
+        """A step of this agent; see :meth:`AgentRecorder.step`."""
+        return self._recorder.step(self._agent, step_type, attributes=attributes)
+
+    def tool(self, name: str, *, type: str | None = None, attributes: Extra = None) -> Timed:
+        """A tool call of this agent, which is counted; see :meth:`AgentRecorder.tool`."""
+        return self._recorder._tool(name, self._agent, type, attributes, None, counted_by=self)
+
+    def memory(self, operation: str, *, attributes: Extra = None) -> Timed:
+        """A memory operation of this agent; see :meth:`AgentRecorder.memory`."""
+        return self._recorder.memory(operation, agent=self._agent, attributes=attributes)
+
+    def _on_start(self) -> None:
+        self._recorder._active(1, self._agent)
+
+    def _on_end(self, seconds: float, error: str | None) -> None:
+        self._recorder._active(-1, self._agent)
+        super()._on_end(seconds, error)
+        self._recorder._calls(self._agent, self._inference_calls, self._tool_calls, self._context)
+
+
+class AgentRecorder:
+    """Records executions, steps, tool calls, memory operations and workflows of agents.
+
+    ``meter_provider`` is the global one if it is None. Nothing raises: what cannot be recorded is logged,
+    once. Names of agents, tools, steps and workflows become labels: there should be few of each.
+    """
+
+    def __init__(self, meter_provider: MeterProvider | None = None) -> None:
+        self._instruments = Instruments(meter_provider)
+        self._set: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def execution(
+        self,
+        *,
+        agent: str | None,
+        model: str | None = None,
+        attributes: Extra = None,
+        context: Context | None = None,
+    ) -> Execution:
+        """An invocation of an agent: ``gen_ai.invoke_agent.duration`` [s], one in ``gen_ai.agent.active``.
+
+        ``model`` is for agents that have a single one. If calls are counted inside of it, also the histograms
+        ``gen_ai.invoke_agent.inference_calls`` and ``.tool_calls``.
+        """
+        extra = {vocabulary.REQUEST_MODEL: model, **mapping(attributes)}
+        return Execution(self, agent, extra, context)
+
+    def step(
+        self,
+        agent: str | None,
+        step_type: str,
+        *,
+        attributes: Extra = None,
+        context: Context | None = None,
+    ) -> Timed:
+        """A step of an agent: ``gen_ai.agent.step.duration`` [s].
+
+        The conventions have no steps; this is our name in their style, with ``gen_ai.agent.step.type``.
+        """
+        labels = clean(attributes, {vocabulary.AGENT_NAME: agent, vocabulary.STEP_TYPE: step_type})
+        return Timed(self._instruments, extensions.STEP_DURATION, labels, context=context)
+
+    def tool(
+        self,
+        name: str,
+        *,
+        agent: str | None = None,
+        type: str | None = None,
+        attributes: Extra = None,
+        context: Context | None = None,
+    ) -> Timed:
+        """A tool call: ``gen_ai.execute_tool.duration`` [s]; types are function, extension and datastore."""
+        return self._tool(name, agent, type, attributes, context)
+
+    def _tool(
+        self,
+        name: str,
+        agent: str | None,
+        kind: str | None,
+        attributes: Extra,
+        context: Context | None,
+        counted_by: Execution | None = None,
+    ) -> Timed:
+        labels = clean(
+            attributes,
+            {
+                vocabulary.TOOL_NAME: name,
+                vocabulary.AGENT_NAME: agent,
+                vocabulary.TOOL_TYPE: kind,
+            },
+        )
+        return Timed(
+            self._instruments, conventions.TOOL_DURATION, labels, context=context, counted_by=counted_by
+        )
+
+    def memory(
+        self,
+        operation: str,
+        *,
+        agent: str | None = None,
+        attributes: Extra = None,
+        context: Context | None = None,
+    ) -> Timed:
+        """A memory operation: ``gen_ai.client.operation.duration`` [s], as the conventions have it.
+
+        ``operation`` is one of `vocabulary.MEMORY`, such as ``search_memory``; the agent's name is added.
+        """
+        labels = clean(attributes, {vocabulary.OPERATION: operation, vocabulary.AGENT_NAME: agent})
+        return Timed(self._instruments, conventions.OPERATION_DURATION, labels, context=context)
+
+    def workflow(
+        self, name: str | None, *, attributes: Extra = None, context: Context | None = None
+    ) -> Timed:
+        """A workflow of several agents or calls: ``gen_ai.invoke_workflow.duration`` [s]."""
+        labels = clean(attributes, {vocabulary.WORKFLOW_NAME: name})
+        return Timed(self._instruments, conventions.WORKFLOW_DURATION, labels, context=context)
+
+    # What has been measured elsewhere. Durations are in seconds, errors exceptions or names of them.
+
+    def record_execution(
+        self,
+        *,
+        agent: str | None,
+        duration: float,
+        error_type: Failure = None,
+        model: str | None = None,
+        inference_calls: int | None = None,
+        tool_calls: int | None = None,
+        attributes: Extra = None,
+        context: Context | None = None,
+    ) -> None:
+        """Record an invocation of an agent that took ``duration`` seconds."""
+        execution = self.execution(agent=agent, model=model, attributes=attributes, context=context)
+        self._ended(execution, duration, error_type)
+        self._calls(agent, inference_calls, tool_calls, context)
+
+    def record_step(
+        self,
+        *,
+        agent: str | None,
+        step_type: str,
+        duration: float,
+        error_type: Failure = None,
+        attributes: Extra = None,
+        context: Context | None = None,
+    ) -> None:
+        """Record a step of an agent that took ``duration`` seconds."""
+        step = self.step(agent, step_type, attributes=attributes, context=context)
+        self._ended(step, duration, error_type)
+
+    def record_tool_call(
+        self,
+        *,
+        tool: str,
+        duration: float,
+        agent: str | None = None,
+        type: str | None = None,
+        error_type: Failure = None,
+        attributes: Extra = None,
+        context: Context | None = None,
+    ) -> None:
+        """Record a tool call that took ``duration`` seconds."""
+        call = self.tool(tool, agent=agent, type=type, attributes=attributes, context=context)
+        self._ended(call, duration, error_type)
+
+    def record_memory_operation(
+        self,
+        *,
+        operation: str,
+        duration: float,
+        agent: str | None = None,
+        error_type: Failure = None,
+        attributes: Extra = None,
+        context: Context | None = None,
+    ) -> None:
+        """Record a memory operation that took ``duration`` seconds."""
+        memory = self.memory(operation, agent=agent, attributes=attributes, context=context)
+        self._ended(memory, duration, error_type)
+
+    def record_workflow(
+        self,
+        *,
+        workflow: str | None,
+        duration: float,
+        error_type: Failure = None,
+        attributes: Extra = None,
+        context: Context | None = None,
+    ) -> None:
+        """Record a workflow that took ``duration`` seconds."""
+        self._ended(self.workflow(workflow, attributes=attributes, context=context), duration, error_type)
+
+    def set_active_agents(self, agent: str, count: int) -> None:
+        """Say how many executions of an agent go on that :meth:`execution` does not know of.
+
+        ``gen_ai.agent.active`` shows this number plus those that it does.
+        """
+        settle()
+        with guarded("a number of active agents"), self._lock:
+            change = count - self._set[agent]
+            self._set[agent] = count
+            self._active(change, agent)
+
+    def _ended(self, operation: Timed, seconds: float, failure: Failure) -> None:
+        # It was never started, so it is in no number of active ones, and its own clock does not matter.
+        settle()
+        with guarded("a duration"):
+            labels = _failed(operation._attributes, error_type(failure))
+            self._instruments.record(operation._metric, seconds, labels, operation._given_context)
+
+    def _active(self, change: int, agent: str | None) -> None:
+        self._instruments.record(extensions.ACTIVE_AGENTS, change, clean({vocabulary.AGENT_NAME: agent}))
+
+    def _calls(
+        self, agent: str | None, inference: int | None, tool: int | None, context: Context | None
+    ) -> None:
+        labels = clean({vocabulary.AGENT_NAME: agent})
+        self._instruments.record(conventions.INFERENCE_CALLS, inference, labels, context)
+        self._instruments.record(conventions.TOOL_CALLS, tool, labels, context)
+
+
+def _failed(attributes: dict[str, AttributeValue], error: str | None) -> dict[str, AttributeValue]:
+    return attributes if error is None else {**attributes, vocabulary.ERROR_TYPE: error}

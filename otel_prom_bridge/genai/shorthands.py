@@ -1,0 +1,163 @@
+"""Shorthands for instruments of one's own: a timer, a batch, instruments by name.
+
+They record on the OpenTelemetry API alone. As the recorders, they never raise into the application.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Self
+
+from opentelemetry import metrics
+from opentelemetry.context import Context, get_current
+from opentelemetry.metrics import Counter, Histogram, Meter, UpDownCounter
+from opentelemetry.metrics import _Gauge as Gauge
+
+from otel_prom_bridge.genai.instruments import Record, clean, recording
+from otel_prom_bridge.genai.operations import Operation, settle
+from otel_prom_bridge.genai.reports import guarded
+from otel_prom_bridge.genai.vocabulary import SECONDS, Kind, Metric
+
+Instrument = Counter | UpDownCounter | Histogram | Gauge
+Attributes = Mapping[str, object] | None
+
+
+class Timer(Operation):
+    """Records in a histogram how many seconds something took, whether it succeeded or not.
+
+    Runs with ``with`` and ``async with``, and as a decorator of functions and generators, sync or async; by
+    hand with :meth:`start` and :meth:`end`. It records once, also if it is dropped without an end.
+    """
+
+    def __init__(
+        self, histogram: Histogram, attributes: Attributes = None, *, context: Context | None = None
+    ) -> None:
+        self._histogram = histogram
+        self._attributes = clean(attributes)
+        super().__init__(context=context)
+
+    def _on_end(self, seconds: float, error: str | None) -> None:
+        self._histogram.record(seconds, self._attributes, self._context)
+
+
+def timer(histogram: Histogram, attributes: Attributes = None, *, context: Context | None = None) -> Timer:
+    """A timer for any histogram with the unit ``s``; see :class:`Timer`."""
+    return Timer(histogram, attributes, context=context)
+
+
+class Batch:
+    """Measurements that are recorded in one go, by :meth:`record` or at the end of a ``with`` block.
+
+    The block's end records also if the block raises: what was measured until then is true. A batch is empty
+    after it was recorded. It is for one thread at a time.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[Callable[[], None]] = []
+
+    def add(self, instrument: Instrument, value: float, attributes: Attributes = None) -> Self:
+        """Collect a value: to be added to a counter, set in a gauge, or recorded in a histogram."""
+        return self._collect(_record_of(instrument), value, attributes)
+
+    def _collect(self, record: Record | None, value: float, attributes: Attributes) -> Self:
+        # The context of the measurement is the one that its exemplar has to lead to, not the batch's.
+        labels, context = clean(attributes), get_current()
+        if record is not None:
+            self._waiting.append(lambda: record(value, labels, context))
+        return self
+
+    def record(self) -> None:
+        """Record what was collected."""
+        settle()
+        waiting, self._waiting = self._waiting, []
+        for measurement in waiting:
+            with guarded("a measurement of a batch"):
+                measurement()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.record()
+
+
+class NamedBatch(Batch):
+    """A :class:`Batch` of instruments by name, made by :meth:`Metrics.batch`."""
+
+    def __init__(self, named: Metrics) -> None:
+        super().__init__()
+        self._named = named
+
+    def increment_counter(self, name: str, value: float = 1, attributes: Attributes = None) -> Self:
+        """Collect what is to be added to a counter."""
+        return self._collect(self._named._record("counter", name, ""), value, attributes)
+
+    def observe_histogram(
+        self, name: str, value: float, attributes: Attributes = None, *, unit: str = ""
+    ) -> Self:
+        """Collect a value for a histogram."""
+        return self._collect(self._named._record("histogram", name, unit), value, attributes)
+
+    def set_gauge(self, name: str, value: float, attributes: Attributes = None, *, unit: str = "") -> Self:
+        """Collect the value of a gauge."""
+        return self._collect(self._named._record("gauge", name, unit), value, attributes)
+
+
+class Metrics:
+    """Counters, gauges and histograms by name; an instrument is made when its name is first used.
+
+    For the few numbers of an application that are not worth a variable. ``meter`` is one of the global
+    provider if it is None. A name should have one kind and one unit.
+    """
+
+    def __init__(self, meter: Meter | None = None) -> None:
+        self._meter = metrics.get_meter("otel_prom_bridge.genai.metrics") if meter is None else meter
+        self._records: dict[tuple[Kind, str, str], Record] = {}
+        self._lock = threading.Lock()
+
+    def increment_counter(self, name: str, value: float = 1, attributes: Attributes = None) -> None:
+        """Add to a counter."""
+        self.batch().increment_counter(name, value, attributes).record()
+
+    def set_gauge(self, name: str, value: float, attributes: Attributes = None, *, unit: str = "") -> None:
+        """Set a gauge."""
+        self.batch().set_gauge(name, value, attributes, unit=unit).record()
+
+    def observe_histogram(
+        self, name: str, value: float, attributes: Attributes = None, *, unit: str = ""
+    ) -> None:
+        """Record a value in a histogram; with the unit ``s`` it has buckets from 10 ms to 82 s."""
+        self.batch().observe_histogram(name, value, attributes, unit=unit).record()
+
+    def observe_duration(self, name: str, seconds: float, attributes: Attributes = None) -> None:
+        """Record a duration in a histogram of seconds."""
+        self.observe_histogram(name, seconds, attributes, unit="s")
+
+    def batch(self) -> NamedBatch:
+        """A batch of these instruments; its methods can be chained."""
+        return NamedBatch(self)
+
+    def _record(self, kind: Kind, name: str, unit: str) -> Record | None:
+        key = (kind, name, unit)
+        with guarded(f"the {kind} {name!r}"), self._lock:
+            if key not in self._records:
+                buckets = SECONDS if unit == "s" else ()
+                self._records[key] = recording(self._meter, Metric(name, kind, unit, "", buckets=buckets))
+        return self._records.get(key)
+
+
+def _record_of(instrument: Instrument) -> Record | None:
+    if isinstance(instrument, Histogram):
+        return instrument.record
+    if isinstance(instrument, Gauge):
+        return instrument.set
+    with guarded("a measurement of a batch"):
+        return instrument.add
+    return None
