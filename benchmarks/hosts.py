@@ -1,8 +1,8 @@
 """Host processes for benchmarks: an application with 10,000 series that is scraped, and does work of its own.
 
 A host does what it is told through a pipe (:class:`Host`): record, run busy threads, run cycles of work, say
-how much memory it has. ``ours`` serves through this bridge; ``peer`` through the exporter of OpenTelemetry and
-``prometheus_client.start_http_server``; ``none`` records to this bridge, and nobody can scrape it.
+how much memory it has. ``ours`` serves through this bridge; ``peer`` through the exporter of the OTel project
+and ``prometheus_client.start_http_server``; ``none`` records to this bridge, and nobody can scrape it.
 """
 
 from __future__ import annotations
@@ -138,6 +138,7 @@ class Host:
         self._pipe, there = context.Pipe()
         self._process = context.Process(target=run, args=(kind, there), daemon=True)
         self._process.start()
+        there.close()  # or its end would not be noticed here
         self.port: int = self._answer()
 
     def tell(self, name: str, *arguments: float) -> Any:
