@@ -17,6 +17,7 @@ from otel_prom_bridge.callbacks import CallbackFailures
 from otel_prom_bridge.coalescing import Coalesced
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.errors import CollectionError, CollectionTimeoutError
+from otel_prom_bridge.forks import whole
 from otel_prom_bridge.self_metrics import SelfMetrics
 
 
@@ -83,7 +84,8 @@ class Collections:
         start, failure = time.perf_counter(), ""
         self._apply_seconds = 0.0
         try:
-            self._watched()
+            with whole():
+                self._watched()
         except BaseException as error:  # this thread is ours: not even SystemExit is meant for it
             # Nothing is lost: the SDK hands its deltas over last, after whatever can fail.
             self._findings.report(("collect", type(error)), "%s", CollectionError(error))
@@ -114,7 +116,8 @@ class Collections:
         """Time the second half of that part: what the store does for a scrape."""
         start = time.perf_counter()
         try:
-            yield
+            with whole():
+                yield
         finally:
             self._self_metrics.observe("apply", self._apply_seconds + time.perf_counter() - start)
 

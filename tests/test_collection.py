@@ -254,3 +254,84 @@ def test_a_forked_child_collects_by_itself(bridge: Make, hanging: Hanging) -> No
         hanging.release.set()
         os._exit(0 if work.wait(5) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def forked(work: Callable[[], object]) -> int:
+    """What a child ends with that does this: 0 if it is true, 1 if not, -14 if it takes too long."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(10)
+            code = 0 if work() else 1
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_in_the_middle_of_a_collection(bridge: Make) -> None:
+    """The fork waits for it, so no lock stays taken in the child: it collects and shows everything."""
+    setup = bridge()
+    parent, begun = os.getpid(), threading.Event()
+
+    def slow(_: CallbackOptions) -> Iterator[Observation]:
+        begun.set()
+        if os.getpid() == parent:
+            time.sleep(0.4)
+        yield Observation(7)
+
+    setup.meter.create_observable_gauge("g", [slow])
+    setup.meter.create_counter("c").add(1)
+    scraper = threading.Thread(target=setup.text)
+    scraper.start()
+    assert begun.wait(10)
+    assert forked(lambda: setup.reader.force_flush() and "c_total 1" in setup.text()) == 0
+    scraper.join(10)
+    assert "c_total 1" in setup.text()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_does_not_wait_for_ever(bridge: Make, hanging: Hanging) -> None:
+    """A callback that hangs holds up one fork for a second, and the next ones not at all."""
+    setup = bridge()
+    setup.meter.create_observable_gauge("g", [hanging])
+    hanging.hang()
+    scraper = threading.Thread(target=setup.text)
+    scraper.start()
+    assert hanging.begun.wait(10)
+    seconds = []
+    for _ in range(2):
+        start = time.monotonic()
+        assert forked(lambda: True) == 0
+        seconds.append(time.monotonic() - start)
+    assert 0.9 < seconds[0] < 5
+    assert seconds[1] < 0.9
+    hanging.release.set()
+    scraper.join(10)
+    assert value(setup.reader.expose().body, "g") is not None  # what waited for the fork goes on
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_callback_that_forks(bridge: Make) -> None:
+    """It does not wait for the collection that it is part of, nor do several forks wait for ever."""
+    setup = bridge()
+    codes: list[int] = []
+
+    def fork(_: CallbackOptions) -> Iterator[Observation]:
+        codes.append(forked(lambda: True))
+        yield Observation(1)
+
+    setup.meter.create_observable_gauge("g", [fork])
+    start = time.monotonic()
+    threads = [threading.Thread(target=lambda: codes.append(forked(lambda: True))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert value(setup.reader.expose().body, "g") == 1
+    for thread in threads:
+        thread.join(20)
+    assert codes == [0] * 4
+    assert time.monotonic() - start < 10

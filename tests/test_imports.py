@@ -20,6 +20,7 @@ LAYERS = (
         "computations",
         "coalescing",
         "background",
+        "forks",
         "shutdown",
     ),
     ("families", "rules", "genai", "notation", "config_file"),

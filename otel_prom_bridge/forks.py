@@ -1,0 +1,79 @@
+"""What must not be half done when the process forks.
+
+A forked child has the memory of its parent and one of its threads. If another thread was in the middle of a
+collection, locks of the SDK and of the store are taken in the child, and nobody is there to release them: its
+first collection would hang. So a fork waits until what goes on is done, and nothing new begins meanwhile; for
+a second at most, because a callback may hang, and only once for the same one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_SECONDS, _POLL_SECONDS = 1.0, 0.001
+
+
+class _Doing:
+    """Something that goes on in a thread."""
+
+    is_hopeless = False  # a fork has waited for it in vain
+
+
+class _Held(threading.local):
+    gate = False
+
+
+_doing: dict[int, _Doing] = {}  # by thread
+# Held by a thread that forks. Re-entrant: a signal handler may come in between.
+_gate = threading.RLock()
+_held = _Held()
+
+
+@contextmanager
+def whole() -> Iterator[None]:
+    """What is done within is done before a fork or after it, in the parent only."""
+    thread = threading.get_ident()
+    if thread in _doing:  # a part of something that is whole already
+        yield
+        return
+    with _gate:
+        _doing[thread] = _Doing()
+    try:
+        yield
+    finally:
+        _doing.pop(thread, None)
+
+
+def _before() -> None:
+    deadline = time.monotonic() + _SECONDS
+    _held.gate = _gate.acquire(timeout=_SECONDS)
+    for thread, doing in list(_doing.items()):
+        if thread == threading.get_ident() or doing.is_hopeless:
+            continue
+        while _doing.get(thread) is doing:
+            if time.monotonic() > deadline:
+                doing.is_hopeless = True
+                break
+            time.sleep(_POLL_SECONDS)
+
+
+def _after_in_parent() -> None:
+    if _held.gate:
+        _gate.release()
+        _held.gate = False
+
+
+def _after_in_child() -> None:
+    global _gate
+    _gate = threading.RLock()
+    for thread in [thread for thread in _doing if thread != threading.get_ident()]:
+        del _doing[thread]
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    # Hooks before a fork run in reverse order: logging's lock, which a collection may need, is taken after us.
+    os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
