@@ -18,7 +18,8 @@ from otel_prom_bridge.endpoint_options import ENDPOINT_OPTIONS
 from otel_prom_bridge.environment import Aliases, Found, Variables, may_protect, unknown_variables
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.notation import unknown
-from otel_prom_bridge.options import CONFIG_FILE, OPTIONS, READER_OPTIONS
+from otel_prom_bridge.options import CONFIG_FILE, OPTIONS, PROFILE, READER_OPTIONS
+from otel_prom_bridge.profiles import Profile
 from otel_prom_bridge.table import Option
 
 _NOT_SERVED = "metrics are recorded but not served"
@@ -149,6 +150,9 @@ class _Finding:
 
     def settings(self, sources: Sequence[_Source], options: Sequence[Option]) -> Settings:
         """The settings by the first source that says something, for each option."""
+        profile = self._profile(sources) if PROFILE in options else None
+        if profile is not None:
+            sources = [*sources, self._options_of(profile)]
         given = {option.key: found for option in options if (found := self._first(sources, option))}
         given = resolved(given)
         for error in contradictions(given):
@@ -156,7 +160,17 @@ class _Finding:
         values = {key: given[key].value if key in given else default for key, default in _defaults(options)}
         endpoint = {option.key: values.pop(option.key) for option in ENDPOINT_OPTIONS}
         names = {key: found.name for key, found in given.items() if key in endpoint}
-        return Settings(endpoint, _reader_arguments(values), names, tuple(self._refused))
+        return Settings(endpoint, _reader_arguments(values, profile), names, tuple(self._refused))
+
+    def _profile(self, sources: Sequence[_Source]) -> Profile:
+        found = self._first(sources, PROFILE)
+        profile: Profile = PROFILE.check.check(PROFILE.default) if found is None else found.value
+        return profile
+
+    def _options_of(self, profile: Profile) -> _Mapping:
+        options = _Mapping(profile.options, where=f"profile {profile.name!r}: options.")
+        self.check_keys(options, OPTIONS)
+        return options
 
     def file(self, given: Found | None) -> _Mapping:
         """The file that was given, or that of the environment; an empty one where there is none."""
@@ -217,9 +231,15 @@ def _defaults(options: Iterable[Option]) -> Iterable[tuple[str, Any]]:
     return ((option.key, option.default) for option in options)
 
 
-def _reader_arguments(values: dict[str, Any]) -> dict[str, Any]:
+def _reader_arguments(values: dict[str, Any], profile: Profile | None) -> dict[str, Any]:
     """Options → constructor arguments, of which two have the names that the peer gave them."""
-    if values:
+    if profile is not None:
+        del values["profile"]
+        views = profile.views(values.pop("present"), beside=values["views"])
+        if profile.fallback:
+            values["fallback_views"] = views
+        else:
+            values["views"] = [*values["views"], *views]
         values["disable_target_info"] = not values.pop("target_info_enabled")
         values["resource_attribute_filter"] = values.pop("resource_constant_labels")
     return values

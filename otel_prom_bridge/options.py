@@ -7,6 +7,7 @@ what is allowed.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
@@ -14,8 +15,10 @@ from typing import Any, TypedDict
 from otel_prom_bridge.checks import (
     BOOLEAN,
     BOUNDS,
+    COMMON_LABELS,
     INTERVAL,
     LIMITS,
+    NAMES,
     PATH,
     PATTERNS,
     POSITIVE,
@@ -26,6 +29,7 @@ from otel_prom_bridge.checks import (
 from otel_prom_bridge.endpoint_options import ENDPOINT_OPTIONS, EndpointOptions
 from otel_prom_bridge.exemplars import Exemplars
 from otel_prom_bridge.limits import DEFAULT_MAX_SERIES, Tenants
+from otel_prom_bridge.profiles import GENERATION, PROFILES, Present
 from otel_prom_bridge.reader import DEFAULT_COLLECT_INTERVAL, DEFAULT_SCRAPE_TIMEOUT
 from otel_prom_bridge.schema import EXEMPLARS, TENANTS, VIEWS
 from otel_prom_bridge.table import Alias, Option, ours
@@ -39,7 +43,25 @@ CONFIG_FILE = Option(
     without="none",
     meaning="a TOML file with the options of this table; not in YAML, and not in the file itself",
 )
+PROFILE = Option(
+    key="profile",
+    variable=ours("profile"),
+    check=PROFILES,
+    default="semconv",
+    meaning="a dialect of metrics: which families there are beside what `views` says, their labels, buckets and"
+    " limits; see [profiles](profiles.md)",
+)
+PRESENT = Option(
+    key="present",
+    variable=ours("present"),
+    check=GENERATION,
+    default="current",
+    meaning="the names of the generative AI conventions that the profile `semconv` shows, whichever were"
+    " recorded: those that producers emit today, the newest ones, or both",
+)
 READER_OPTIONS = (
+    PROFILE,
+    PRESENT,
     Option(
         key="prefix",
         variable=ours("prefix"),
@@ -70,6 +92,13 @@ READER_OPTIONS = (
         without="none",
         meaning="resource attributes that become labels of every series, by their keys; what is excluded"
         " beats what is included, and without `included` all are",
+    ),
+    Option(
+        key="common_labels",
+        variable=ours("common_labels"),
+        check=COMMON_LABELS,
+        without="none",
+        meaning="labels of every series, from the resource; empty where it has no such attribute",
     ),
     Option(
         key="translation_strategy",
@@ -182,6 +211,13 @@ READER_OPTIONS = (
         default=True,
         meaning="what the bridge does: `otel_prom_bridge_*` and two `otel_sdk_*` metrics",
     ),
+    Option(
+        key="self_metric_names",
+        variable=ours("self_metric_names"),
+        check=NAMES,
+        without="their own",
+        meaning="other names for some of these metrics",
+    ),
 )
 OPTIONS = ENDPOINT_OPTIONS + READER_OPTIONS
 
@@ -189,10 +225,13 @@ OPTIONS = ENDPOINT_OPTIONS + READER_OPTIONS
 class ReaderOptions(TypedDict, total=False):
     """The reader's options as keyword arguments; None and a missing one are the same."""
 
+    profile: str | os.PathLike[str] | None
+    present: Present | None
     prefix: str | None
     scope_info_enabled: bool | None
     target_info_enabled: bool | None
     resource_constant_labels: Mapping[str, Sequence[str]] | None
+    common_labels: Mapping[str, str | Sequence[str]] | None
     translation_strategy: TranslationStrategy | str | None
     views: Sequence[ExportView | Mapping[str, Any]] | None
     max_series_per_metric: int | None
@@ -208,6 +247,7 @@ class ReaderOptions(TypedDict, total=False):
     created_timestamps: bool | None
     exponential_histogram_bounds: Sequence[float] | None
     self_metrics: bool | None
+    self_metric_names: Mapping[str, str] | None
 
 
 class Options(EndpointOptions, ReaderOptions, total=False):

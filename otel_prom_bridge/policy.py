@@ -6,7 +6,7 @@ it, and :meth:`Policy.sdk_views` says as much of it to the SDK as the SDK unders
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from opentelemetry.sdk.metrics.view import View
@@ -18,6 +18,7 @@ from otel_prom_bridge.exemplars import Exemplars
 from otel_prom_bridge.families import claimed_names
 from otel_prom_bridge.limits import DEFAULT_MAX_SERIES, Tenants, sdk_limit, sdk_limits, stream_limit
 from otel_prom_bridge.sdk_views import sdk_views
+from otel_prom_bridge.translate.labels import label_name
 from otel_prom_bridge.translate.points import Stream
 from otel_prom_bridge.views import ExportView
 
@@ -34,6 +35,7 @@ class Policy:
     """
 
     views: Sequence[ExportView] = ()
+    fallback_views: Sequence[ExportView] = ()
     max_series_per_metric: int = DEFAULT_MAX_SERIES
     max_series_by_type: Mapping[type, int] = field(default_factory=dict)
     max_series: int | None = None
@@ -45,13 +47,18 @@ class Policy:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "views", tuple(self.views))
-        named = [view for view in self.views if view.name]
+        object.__setattr__(self, "fallback_views", tuple(self.fallback_views))
+        named = [view for view in (*self.views, *self.fallback_views) if view.name]
         _check_kinds(named)
         _check_takes(named)
 
     def views_of(self, stream: Stream) -> tuple[ExportView, ...]:
         """The views that make families of a stream, in their order."""
-        return tuple(view for view in self.views if view.selects(stream)) or (AS_IT_IS,)
+        for views in (self.views, self.fallback_views):
+            found = tuple(view for view in views if view.selects(stream))
+            if found:
+                return found
+        return (AS_IT_IS,)
 
     def limit(self, stream: Stream, view: ExportView) -> int:
         """The number of series that the family of a stream may have."""
@@ -62,16 +69,20 @@ class Policy:
         given = self.exemplars if view.exemplars is True else view.exemplars
         return Exemplars() if given is True else given or None
 
-    def attribute_map(self, view: ExportView, findings: Findings) -> AttributeMap:
-        """The attributes of the series that a view makes."""
-        return AttributeMap(view, tenants=self.tenant, id_labels=self.id_labels, findings=findings)
+    def attribute_map(
+        self, view: ExportView, findings: Findings, label_of: Callable[[str], str] = label_name
+    ) -> AttributeMap:
+        """The attributes of the series that a view makes; ``label_of`` gives the label of an attribute."""
+        return AttributeMap(
+            view, tenants=self.tenant, id_labels=self.id_labels, findings=findings, label_of=label_of
+        )
 
     @property
     def sdk_limit(self) -> int:
         """The limit of the SDK's own table: well above every limit here, so that floods reach the rules."""
         if self.sdk_max_series is not None:
             return self.sdk_max_series
-        limits = [self.max_series_per_metric, *(view.max_series or 0 for view in self.views)]
+        limits = [self.max_series_per_metric, *(view.max_series or 0 for view in self._all_views)]
         if self.tenant is not None:
             limits.append(self.tenant.other_limit + sum(self.tenant.limits.values()))
         return sdk_limit(max(limits))
@@ -84,10 +95,15 @@ class Policy:
         most one of them matches an instrument, and none of them one that a View of ``beside`` matches, so
         each instrument keeps one stream.
         """
-        views = (*self.views, AS_IT_IS)
+        views = self._all_views
         maps = [self.attribute_map(view, Findings()) for view in views]
         limit = max(sdk_limits(self.max_series_by_type, self.sdk_limit).values())
-        return sdk_views(views, maps, limit=limit, beside=tuple(beside))
+        fallbacks = len(self.fallback_views) + 1
+        return sdk_views(views, maps, fallbacks=fallbacks, limit=limit, beside=tuple(beside))
+
+    @property
+    def _all_views(self) -> tuple[ExportView, ...]:
+        return (*self.views, *self.fallback_views, AS_IT_IS)
 
 
 def _check_kinds(views: Sequence[ExportView]) -> None:

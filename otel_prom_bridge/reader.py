@@ -80,6 +80,7 @@ class PrometheusMetricReader(MetricReader):
             specification spelling.
         views: what to make of which streams (see :class:`ExportView`); a stream that none of them selects is
             exported as it is.
+        fallback_views: the same, for streams that none of ``views`` selects.
         max_series_per_metric: the number of series that one metric may have. Points with further attribute
             sets go to one series labelled ``otel_metric_overflow="true"``, so sums stay exact.
         max_series: the number of series that all metrics together may have; None for any.
@@ -108,6 +109,8 @@ class PrometheusMetricReader(MetricReader):
         ConfigurationError: an option has a value that cannot work.
     """
 
+    _received = False  # something, by the collection that is going on
+
     def __init__(
         self,
         disable_target_info: bool = False,
@@ -121,6 +124,7 @@ class PrometheusMetricReader(MetricReader):
         translation_strategy: TranslationStrategy
         | str = TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES,
         views: Sequence[ExportView] = (),
+        fallback_views: Sequence[ExportView] = (),
         max_series_per_metric: int = DEFAULT_MAX_SERIES,
         max_series: int | None = None,
         tenant: Tenants | None = None,
@@ -138,6 +142,7 @@ class PrometheusMetricReader(MetricReader):
         limits = LIMITS.value("cardinality_limits", cardinality_limits or {})
         self._policy = Policy(
             views=VIEWS.value("views", views),
+            fallback_views=VIEWS.value("fallback_views", fallback_views),
             max_series_per_metric=POSITIVE.value("max_series_per_metric", max_series_per_metric),
             max_series_by_type=limits,
             max_series=POSITIVE.optional("max_series", max_series),
@@ -172,7 +177,7 @@ class PrometheusMetricReader(MetricReader):
             translation=translation, policy=self._policy, findings=self._findings, target_info=target_info
         )
         self._exposer = Exposer(findings=self._findings, options=options)
-        self._received, self._shutdown = False, Shutdown()
+        self._shutdown = Shutdown()
         self._collections = self._collecting(INTERVAL.value("collect_interval", collect_interval))
         self._others = self._join(registry, options)
 

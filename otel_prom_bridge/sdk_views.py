@@ -86,21 +86,27 @@ def sdk_views(
     views: Sequence[ExportView],
     maps: Sequence[AttributeMap],
     *,
+    fallbacks: int = 1,
     limit: int,
     beside: Sequence[View] = (),
 ) -> list[View]:
-    """SDK Views for export views, the last of which is for what no other selects; ``maps`` are theirs.
+    """SDK Views for export views; ``maps`` are theirs.
 
-    ``limit`` is the SDK's for an instrument of which a view says how many series it may have.
+    The last one is for what no other selects, and the last ``fallbacks``, of which it is one, for what none
+    before them selects. ``limit`` is the SDK's for an instrument of which a view says how many series it may have.
     """
     *given, rest = range(len(views))
+    tiers = (given[: len(views) - fallbacks], given[len(views) - fallbacks :])
     wanted = [index for index in given if views[index].name is not None]
 
     def combination(instrument: Any) -> tuple[int, ...] | None:
         if any(view._match(instrument) for view in beside):
             return None
-        selecting = tuple(index for index in given if _selects(views[index], instrument)) or (rest,)
-        return tuple(index for index in selecting if views[index].name is not None)
+        for tier in tiers:
+            selecting = [index for index in tier if _selects(views[index], instrument)]
+            if selecting:
+                return tuple(index for index in selecting if views[index].name is not None)
+        return (rest,)
 
     def matching(indexes: tuple[int, ...]) -> Selected:
         return lambda instrument: combination(instrument) == indexes

@@ -43,6 +43,7 @@ from otel_prom_bridge.configuration import (
 from otel_prom_bridge.endpoint_options import ENDPOINT_OPTIONS, EndpointOptions
 from otel_prom_bridge.limits import INSTRUMENTS
 from otel_prom_bridge.options import CONFIG_FILE, OPTIONS, READER_OPTIONS, ReaderOptions, markdown_table
+from otel_prom_bridge.profiles import load_profile
 from otel_prom_bridge.rules import Forbid
 
 Make = Callable[..., Setup]
@@ -119,9 +120,14 @@ WAYS: list[tuple[str, str | None, object, str, object]] = [
     ("collect_interval", "30", 30, "collect_interval", 30.0),
     ("sdk_max_series", "50000", 50000, "sdk_max_series", 50000),
     ("self_metrics", "false", False, "self_metrics", False),
+    ("self_metric_names", "a=b, c=d", {"a": "b", "c": "d"}, "self_metric_names", {"a": "b", "c": "d"}),
+    ("common_labels", "a=b, c=d|e", {"a": "b", "c": ["d", "e"]}, "common_labels",
+     {"a": ("b",), "c": ("d", "e")}),
 ]  # fmt: skip
 
 
+# A function cannot be compared, and of a profile all options are made: tests/test_profiles.py.
+ELSEWHERE = {"resource_constant_labels", "profile", "present"}
 # Options that make no sense alone, and what they need beside them.
 CERTIFICATE = {"tls_cert_file": "a.pem", "tls_key_file": "a.key"}
 BESIDE: dict[str, dict[str, object]] = {
@@ -166,7 +172,7 @@ def test_every_way_means_the_same(
 
 def test_the_ways_above_are_all_options() -> None:
     """No option is left out of the test above, or of what type checkers know of start()."""
-    assert {key for key, *_ in WAYS} | {"resource_constant_labels"} == {option.key for option in OPTIONS}
+    assert {key for key, *_ in WAYS} | ELSEWHERE == {option.key for option in OPTIONS}
     assert ReaderOptions.__annotations__.keys() == {option.key for option in READER_OPTIONS}
     endpoint = {option.key for option in ENDPOINT_OPTIONS} - {"host", "port"}
     assert EndpointOptions.__annotations__.keys() == endpoint
@@ -210,6 +216,7 @@ def test_nothing_and_empty_and_null_are_the_default(monkeypatch: pytest.MonkeyPa
             "resource_attribute_filter": None,
             "translation_strategy": TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES,
             "views": (),
+            "fallback_views": load_profile("semconv").views(),
             "max_series_per_metric": 2000,
             "cardinality_limits": None,
             "max_series": None,
@@ -223,6 +230,8 @@ def test_nothing_and_empty_and_null_are_the_default(monkeypatch: pytest.MonkeyPa
             "created_timestamps": False,
             "exponential_histogram_bounds": None,
             "self_metrics": True,
+            "self_metric_names": None,
+            "common_labels": None,
         },
     )
     for name in (CONFIG_FILE.variable, *VARIABLES.values()):
@@ -238,7 +247,7 @@ def test_nothing_and_empty_and_null_are_the_default(monkeypatch: pytest.MonkeyPa
 
 def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable is not even read where there is an argument; YAML ignores all variables."""
-    alone = ("host", "unix_socket", "web_config")
+    alone = ("host", "unix_socket", "web_config", "profile", "present")
     for key, name in VARIABLES.items():
         if key not in alone[1:]:
             monkeypatch.setenv(name, "nonsense")

@@ -20,6 +20,7 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.rules import (
     Allow,
     Chain,
+    ErrorType,
     First,
     Forbid,
     ModelName,
@@ -39,13 +40,13 @@ MAKERS: list[Callable[[], Rule]] = [
     StatusClass,
     lambda: PathTemplate([(r"t-\w+", "{tenant}")]),
     lambda: ModelName({"prod": "gpt-4o"}),
+    lambda: ErrorType(kinds={"Oops": "bug"}),
     lambda: Truncate(8),
     lambda: Redact([("acme", "{customer}")]),
     Forbid,
     lambda: Chain(PathTemplate(), First(3)),
 ]
-NAMES = ["Allow", "First", "Translate", "StatusClass", "PathTemplate", "ModelName", "Truncate", "Redact"]
-every_rule = pytest.mark.parametrize("make", MAKERS, ids=[*NAMES, "Forbid", "Chain"])
+every_rule = pytest.mark.parametrize("make", MAKERS, ids=lambda make: type(make()).__name__)
 
 
 @every_rule

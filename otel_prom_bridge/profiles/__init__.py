@@ -6,11 +6,13 @@ records. It is data; whatever it says could be written as options, export views 
 """
 
 from otel_prom_bridge.profiles.instruments import Instruments, InstrumentSpec
-from otel_prom_bridge.profiles.loading import BUILT_IN, load_profile
+from otel_prom_bridge.profiles.loading import BUILT_IN, GENERATION, PROFILES, load_profile
 from otel_prom_bridge.profiles.profile import Family, Label, Present, Profile, Source
 
 __all__ = [
     "BUILT_IN",
+    "GENERATION",
+    "PROFILES",
     "Family",
     "InstrumentSpec",
     "Instruments",

@@ -8,9 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from otel_prom_bridge.checks import Check
 from otel_prom_bridge.config_file import read_config_file
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.profiles.profile import Profile
+from otel_prom_bridge.profiles.profile import PRESENT, Profile
 from otel_prom_bridge.profiles.reading import read_profile
 
 _HERE = Path(__file__).parent
@@ -35,6 +36,18 @@ def load_profile(profile: str | os.PathLike[str], *, key: str = "profile") -> Pr
     text = os.fspath(profile)
     where = f"{text}: " if _is_path(text) else f"profile {text!r}: "
     return read_profile(_merged(text, key, _DEEPEST), name=Path(text).stem, where=where)
+
+
+def _checked(value: object) -> Profile:
+    if isinstance(value, Profile):
+        return value
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError
+    try:
+        return load_profile(value, key="")
+    except ConfigurationError as error:
+        key = error.key and f": {error.key}"
+        raise ConfigurationError(key, error.value, error.expected) from None
 
 
 def _is_path(text: str) -> bool:
@@ -84,3 +97,11 @@ def _built_in(name: str, key: str) -> dict[str, object]:
 @cache
 def _contents(name: str) -> dict[str, object]:
     return read_config_file(name, _HERE / f"{name}.toml")
+
+
+PROFILES = Check(allowed=_expected(), check=_checked, read=str)
+GENERATION = Check(
+    allowed=f"one of {', '.join(map(repr, PRESENT))}",
+    check=lambda value: PRESENT[PRESENT.index(value)],
+    read=str,
+)

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from opentelemetry.metrics import Meter
 
 from otel_prom_bridge.computations import Computation, attributes_of
+from otel_prom_bridge.families import Kind, claimed_names
 from otel_prom_bridge.profiles.instruments import Instruments, InstrumentSpec
 from otel_prom_bridge.views import ExportView
 
@@ -72,17 +73,25 @@ class Family:
     views: Sequence[ExportView]
 
 
+def _names(name: str | None, kind: Kind | None) -> set[str]:
+    if not name:
+        return set()
+    return {name} if kind is None else {name, *claimed_names(name, kind)}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """One dialect: its families, labels, instruments, and the options that go with them.
 
-    ``options`` are options of ``start()`` as a file has them; ``dashboard`` is what ``otel-prom-bridge
+    With ``fallback`` its views are for the streams that no view of the application's selects; without it they
+    stand beside those. ``options`` are options of ``start()`` as a file has them; ``dashboard`` is what ``otel-prom-bridge
     dashboards`` makes a dashboard and rules of.
     """
 
     name: str
     description: str = ""
     namespace: str = ""
+    fallback: bool = False
     labels: Mapping[str, Label] = field(default_factory=dict)
     families: Sequence[Family] = ()
     own_instruments: Sequence[InstrumentSpec] = ()
@@ -96,11 +105,16 @@ class Profile:
     def views(self, present: Present = "current", *, beside: Sequence[ExportView] = ()) -> list[ExportView]:
         """The export views of these families.
 
-        Views ``beside`` them make way for nothing: where one makes a family of a name that is here, too, it
-        is the one that does.
+        A family makes way for one that a view ``beside`` them makes, if their names, or those of their
+        samples, meet.
         """
-        taken = {view.name for view in beside}
-        return [view for family in self.shown(present) if family.name not in taken for view in family.views]
+        taken = {name for view in beside for name in _names(view.name, view.kind)}
+        free = (
+            family
+            for family in self.shown(present)
+            if taken.isdisjoint(_names(family.name, Kind(family.type)))
+        )
+        return [view for family in free for view in family.views]
 
     def instruments(self, meter: Meter, *, strict: bool = False) -> Instruments:
         """Create the profile's own instruments, for what no instrumentation records.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
-from otel_prom_bridge.checks import BOUNDS, STRING, TEXT
+from otel_prom_bridge.checks import BOOLEAN, BOUNDS, STRING, TEXT
 from otel_prom_bridge.computations import FirstOf
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.notation import called, is_list, listed, part, read_at, unknown
@@ -58,6 +58,7 @@ class _Reading:
             name=TEXT.value(".name", table.name),
             description=STRING.value(".description", table.description).strip(),
             namespace=self._namespace,
+            fallback=BOOLEAN.value(".fallback", table.fallback),
             labels=self._labels,
             families=tuple(_list(".families", table.families, self._family)),
             own_instruments=tuple(_list(".instruments", table.instruments, self._instrument)),
@@ -66,7 +67,7 @@ class _Reading:
         )
 
     def _family(self, value: object) -> Family:
-        table: FamilyTable = called(FamilyTable, {**self._table.defaults, **_mapping("", value)})
+        table: FamilyTable = called(FamilyTable, _beside(self._table.defaults, _mapping("", value)))
         _check_one(".type", table.type, _TYPES)
         present = [_check_one(".present", item, PRESENT) for item in _listed(table.present)]
         selections = self._selected(table.source)
@@ -100,9 +101,13 @@ class _Reading:
             "where": _where(table, source),
             "buckets": buckets if take == "value" else None,
         }
+        if table.unit and take != "count":
+            view["unit"] = table.unit
         if source.scale is not None and take != "count":  # a number of points has no unit
-            view |= {"scale": source.scale, "unit": table.unit}
-        if table.labels is not None:
+            view["scale"] = source.scale
+        if table.labels is None:
+            view["labels"] = source.labels
+        else:
             view |= self._labelled(table, source)
         return _made(view)
 
@@ -204,6 +209,17 @@ def _made(view: Mapping[str, object]) -> ExportView:
     except ConfigurationError as error:
         raise ConfigurationError(error.key.removeprefix("[0]"), error.value, error.expected) from None
     return found
+
+
+def _beside(defaults: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """What all families say, and this one: lists are joined, and so are tables."""
+    result = {**defaults, **given}
+    for key in defaults.keys() & given.keys():
+        if isinstance(defaults[key], Mapping) and isinstance(given[key], Mapping):
+            result[key] = {**defaults[key], **given[key]}
+        elif is_list(defaults[key]) and is_list(given[key]):
+            result[key] = [*defaults[key], *given[key]]
+    return result
 
 
 def _each(key: str, values: object, read: Callable[[str, object], Any]) -> dict[str, Any]:

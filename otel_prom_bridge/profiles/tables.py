@@ -14,6 +14,7 @@ class ProfileTable:
     name: str
     description: str = ""
     namespace: str = ""
+    fallback: bool = False
     labels: Mapping[str, Any] = field(default_factory=dict)
     buckets: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, Any] = field(default_factory=dict)
