@@ -75,5 +75,5 @@ def _after_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    # Hooks before a fork run in reverse order: the lock of logging, which a collection may need, comes after us.
+    # Before a fork, hooks run in reverse order: a collection may need the lock that logging takes, so after us.
     os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
