@@ -25,6 +25,7 @@ from otel_prom_bridge.exemplars import Exemplars
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.limits import Tenants
 from otel_prom_bridge.policy import Policy
+from otel_prom_bridge.profiles import Profile, load_profile
 from otel_prom_bridge.reader import PrometheusMetricReader
 from otel_prom_bridge.translate import TranslationStrategy
 from otel_prom_bridge.views import ExportView
@@ -40,6 +41,8 @@ __all__ = [
     "Tenants",
     "Exemplars",
     "Policy",
+    "Profile",
+    "load_profile",
     "Exposition",
     "Conflict",
     "start_http_server",
