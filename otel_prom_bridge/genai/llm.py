@@ -50,7 +50,7 @@ class Call(Operation):
         self.response_model = self._request.response_model
         self.server_address = self._request.server_address
         self.server_port = self._request.server_port
-        self.attributes: Mapping[str, object] = dict(self._request.attributes)
+        self.attributes: dict[str, object] = dict(self._request.attributes)
         self._usage = Usage()
         self._last_chunk: float | None = None
 

@@ -1,0 +1,212 @@
+"""Prices: tables, their errors, and what requests cost."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from genai_points import Recorded
+from hypothesis import given
+from hypothesis import strategies as st
+
+from otel_prom_bridge import ConfigurationError
+from otel_prom_bridge.genai import LLMRecorder, Price, PriceTable
+from otel_prom_bridge.genai.emission import Usage
+
+COST = "gen_ai.usage.cost"
+UNPRICED = "gen_ai.client.unpriced_requests"
+INFO = "gen_ai.client.price_table.info"
+
+TABLE = """
+date = 2026-01-31
+version = "mine"
+[models]
+"gpt-4o" = { input = 2.50, output = 10, cached = 1.25 }
+"claude-opus-4" = { input = 15, output = 75 }
+"embed" = { input = 0.02 }
+[aliases]
+"house-model" = "gpt-4o"
+"""
+
+
+@pytest.fixture
+def recorded() -> Recorded:
+    """A provider of its own."""
+    return Recorded()
+
+
+@pytest.fixture
+def table() -> PriceTable:
+    """A small table."""
+    return PriceTable.parse(TABLE)
+
+
+def ask(llm: LLMRecorder, model: str = "gpt-4o", **options: object) -> None:
+    tokens = {"input_tokens": 1_000_000, "output_tokens": 100_000, **options}
+    llm.record_request(model=model, provider="openai", duration=1, **tokens)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("model", "priced_as"),
+    [
+        ("gpt-4o", "gpt-4o"),
+        ("gpt-4o-2024-08-06", "gpt-4o"),
+        ("house-model", "gpt-4o"),
+        ("house-model-latest", "gpt-4o"),
+        ("claude-opus-4-20250514", "claude-opus-4"),
+        ("claude-opus-4@20250514", "claude-opus-4"),
+        ("claude-opus-4-20250514-v1:0", "claude-opus-4"),
+        ("claude-opus-4-1", None),
+        ("gpt-4o-mini", None),
+        ("gpt-4", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_which_price_a_model_has(table: PriceTable, model: str | None, priced_as: str | None) -> None:
+    """A release of a model has the model's price, another model has none."""
+    assert table.price(model) == (table.models[priced_as] if priced_as else None)
+
+
+def test_what_a_request_costs(recorded: Recorded, table: PriceTable) -> None:
+    """Cached tokens are taken out of the input; reasoning tokens are in the output already."""
+    llm = LLMRecorder(recorded.provider, prices=table)
+    ask(llm, cached_tokens=400_000, reasoning_tokens=90_000)
+    (point,) = recorded.points(COST)
+    assert point.value == pytest.approx(0.6 * 2.5 + 0.4 * 1.25 + 0.1 * 10)
+    assert point.attributes["gen_ai.request.model"] == "gpt-4o"
+    assert recorded.metrics()[COST].unit == "USD"
+    assert recorded.points(UNPRICED) == []
+
+
+def test_no_price_for_cached_tokens(recorded: Recorded, table: PriceTable) -> None:
+    """Without a price of their own cached tokens cost what input costs."""
+    ask(LLMRecorder(recorded.provider, prices=table), "claude-opus-4", cached_tokens=400_000)
+    assert recorded.total(COST) == pytest.approx(15 + 7.5)
+
+
+def test_the_answering_model_has_the_price(recorded: Recorded, table: PriceTable) -> None:
+    """If what was asked for has no price, that of what has answered counts."""
+    ask(LLMRecorder(recorded.provider, prices=table), "router", response_model="gpt-4o-2024-08-06")
+    assert (recorded.total(COST), recorded.points(UNPRICED)) == (pytest.approx(3.5), [])
+
+
+def test_requests_without_a_known_cost(recorded: Recorded, table: PriceTable) -> None:
+    """An unknown model, or tokens that were not reported, are counted and not taken for free."""
+    llm = LLMRecorder(recorded.provider, prices=table)
+    ask(llm, "unheard-of")
+    ask(llm, "gpt-4o", input_tokens=None, output_tokens=None)
+    assert {point.attributes["gen_ai.request.model"]: point.value for point in recorded.points(UNPRICED)} == {
+        "unheard-of": 1,
+        "gpt-4o": 1,
+    }
+    assert recorded.points(COST) == []
+
+
+def test_requests_that_cost_nothing(recorded: Recorded, table: PriceTable) -> None:
+    """A failure without tokens and an operation that has none are neither priced nor unpriced."""
+    llm = LLMRecorder(recorded.provider, prices=table)
+    llm.record_request(model="x", provider="p", duration=1, error_type="timeout")
+    llm.record_request(model="x", provider="p", duration=1, operation="search_memory")
+    assert (recorded.points(COST), recorded.points(UNPRICED)) == ([], [])
+
+
+def test_no_prices(recorded: Recorded) -> None:
+    """Without a table there is nothing about costs."""
+    ask(LLMRecorder(recorded.provider, prices=None))
+    assert not {COST, UNPRICED, INFO} & set(recorded.metrics())
+
+
+def test_new_prices(recorded: Recorded, table: PriceTable) -> None:
+    """Another table changes what is added, not what was; the info says which one is in use."""
+    llm = LLMRecorder(recorded.provider, prices=table)
+    ask(llm)
+    cheaper = PriceTable("cheaper", {"gpt-4o": Price(1, 0)})
+    assert llm.prices is table
+    llm.prices = cheaper
+    ask(llm)
+    assert recorded.total(COST) == pytest.approx(3.5 + 1)
+    infos = {point.attributes["price_table.version"]: point.value for point in recorded.points(INFO)}
+    assert infos == {"mine": 0, "cheaper": 1}
+    assert recorded.points(INFO)[0].attributes["currency"] == "USD"
+    llm.prices = None
+    assert all(point.value == 0 for point in recorded.points(INFO))
+    with pytest.raises(ConfigurationError, match="a PriceTable or None"):
+        llm.prices = "prices.toml"  # type: ignore[assignment]
+
+
+counts = st.none() | st.integers(0, 10**9)
+amounts = st.floats(0, 1000)
+
+
+@given(
+    st.builds(Price, amounts, amounts, st.none() | amounts),
+    st.builds(Usage, counts, counts, counts, counts),
+)
+def test_costs_never_fall(price: Price, usage: Usage) -> None:
+    """No price and no usage, also an impossible one, has a negative cost."""
+    assert price.cost(usage) >= 0
+
+
+def test_the_default_table() -> None:
+    """The table of the package has a date, and every model of it can be found under a dated name."""
+    table = PriceTable.default()
+    assert table is PriceTable.default()
+    assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", table.date)
+    data = tomllib.loads(resources.files("otel_prom_bridge.genai").joinpath("prices.toml").read_text())
+    assert set(data["models"]) == set(table.models)
+    for model, price in table.models.items():
+        assert table.price(f"{model}-2025-01-01") == price
+        assert price.cached is None or price.cached < price.input
+
+
+def test_loading(tmp_path: Path) -> None:
+    """A table is loaded from a file; the date is its version if it has none."""
+    file = tmp_path / "prices.toml"
+    file.write_text(TABLE.replace('version = "mine"', ""))
+    table = PriceTable.load(file)
+    assert (table.version, table.date, len(table.models)) == ("2026-01-31", "2026-01-31", 3)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("date = 2026-01-31", "", "date: None is not allowed, expected a date like 2026-01-31"),
+        ("date = 2026-01-31", 'date = "today"', "date: 'today' is not allowed"),
+        ('version = "mine"', "version = 3", "version: 3 is not allowed, expected a text"),
+        ('version = "mine"', 'currency = "EUR"', "currency: 'EUR' is not allowed, expected \"USD\""),
+        ('version = "mine"', "versoin = 1", "versoin: 1 is not allowed, expected only the keys version, date"),
+        ("input = 0.02", "input = -1", "models.embed.input: -1 is not allowed, expected USD per million"),
+        ("input = 0.02", "input = nan", "models.embed.input: nan is not allowed"),
+        ("input = 0.02", "input = true", "models.embed.input: True is not allowed"),
+        ("input = 0.02", "output = 1", "models.embed.input: None is not allowed"),
+        ("input = 0.02", "reasoning = 1", "models.embed.reasoning: 1 is not allowed, expected only the keys"),
+        ("{ input = 0.02 }", "2", "models.embed: 2 is not allowed, expected a table"),
+        ('"house-model" = "gpt-4o"', '"a" = "b"', "aliases.a: 'b' is not allowed, expected a model of the table"),
+        ("[aliases]", "[[", "expected TOML"),
+    ],
+)
+def test_wrong_tables(tmp_path: Path, old: str, new: str, message: str) -> None:
+    """A wrong table says which key has which value, and what is allowed."""
+    assert old in TABLE
+    file = tmp_path / "prices.toml"
+    file.write_text(TABLE.replace(old, new))
+    with pytest.raises(ConfigurationError, match=re.escape(message)) as caught:
+        PriceTable.load(file)
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["models = 1\ndate = 2026-01-01", "date = 2026-01-01", 'aliases = 1'])
+def test_tables_without_models(text: str) -> None:
+    """A table has to have models, and tables where tables belong."""
+    with pytest.raises(ConfigurationError):
+        PriceTable.parse(text)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    """A file that cannot be read is said to be one."""
+    with pytest.raises(ConfigurationError, match="a file that can be read"):
+        PriceTable.load(tmp_path / "none.toml")
