@@ -158,9 +158,13 @@ def test_9_what_is_no_tls(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
         serve(bridge, tls=Tls(write(tmp_path))) as server,
         unharmed(server, capfd, scrape=over_tls(trusting())),
     ):
-        for data in (hello[:100], hello, LAST_GET, b"\x16\x03\x01" + b"\xff" * 500, b"\0" * 5000, b"\r\n"):
-            assert b"HTTP/1.1 2" not in exchange(server, data)
+        said = (hello[:100], hello, LAST_GET, b"\x16\x03\x01" + b"\xff" * 500, b"\0" * 5000, b"\r\n")
+        clients = [connect(server, data) for data in said]
+        for data in said:
             reset(connect(server, data))
+        for client in clients:
+            assert b"HTTP/1.1 2" not in received(client)
+            client.close()
 
 
 def test_10_an_old_client(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
