@@ -75,5 +75,5 @@ def _after_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    # Before a fork, hooks run in reverse order: a collection may need the lock that logging takes, so after us.
+    # Hooks before a fork run in reverse order. So we wait before logging takes the lock that we may wait for.
     os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)
