@@ -16,7 +16,7 @@ from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.limits import Tenants
 from otel_prom_bridge.patterns import glob, is_pattern
 from otel_prom_bridge.rules import Chain, Forbid, Redact, Rule, is_identifier
-from otel_prom_bridge.translate.labels import label_value
+from otel_prom_bridge.translate.labels import label_name, label_value
 from otel_prom_bridge.views import ExportView
 
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#overflow-attribute
@@ -59,13 +59,16 @@ class AttributeMap:
         tenants: Tenants | None = None,
         id_labels: bool = False,
         findings: Findings,
+        label_of: Callable[[str], str] = label_name,
     ) -> None:
         self._view = view
+        self._label_of = label_of  # what attributes of two keys have in common if they become one label
         self._tenants = tenants
         self._id_labels = id_labels
         self._findings = findings
         self._where = view.conditions()
         self._computations = view.computations()
+        self._computed = frozenset(map(label_of, self._computations))
         self._keep = None if view.keep is None else glob(view.keep)
         self._drop = glob(view.drop)
         # First the rules of attributes, then those of the labels that the view makes: each value meets the
@@ -123,6 +126,12 @@ class AttributeMap:
         ]
 
     @property
+    def tenant_label(self) -> str | None:
+        """What the tenant's label would be called; None without tenants."""
+        tenants = self._tenants
+        return None if tenants is None else self._view.rename.get(tenants.attribute, tenants.attribute)
+
+    @property
     def max_series(self) -> int | None:
         """How many attribute sets there can be, whatever is recorded; None if that has no bound.
 
@@ -141,49 +150,74 @@ class AttributeMap:
         return most
 
     def _max_values(self, label: str) -> int | None:
-        tenants = self._tenants
-        if tenants is not None and label == self._view.rename.get(tenants.attribute, tenants.attribute):
-            return len({*tenants.limits, tenants.other})
-        view = self._view
-        deciding = view.rules.get(label, self._computations.get(label))
-        if deciding is not None:
-            return _max_values(deciding)
+        view, tenants = self._view, 0
         sources = [key for key, renamed in view.rename.items() if renamed == label]
         if label not in view.rename and self.keeps(label):
             sources.append(label)
+        if self._tenants is not None and label == self.tenant_label:
+            tenants = len({*self._tenants.limits, self._tenants.other})
+            # Points without a tenant may have the label, too, if something else becomes it.
+            sources = [key for key in sources if key != self._tenants.attribute]
+            if not sources and label not in self._computations:
+                return tenants
+        deciding = view.rules.get(label, self._computations.get(label))
         bounds = [_max_values(view.rules.get(key)) for key in sources]
-        return None if None in bounds else sum(filter(None, bounds))
+        if deciding is not None:
+            bounds = [_max_values(deciding)]
+        return None if None in bounds else tenants + sum(filter(None, bounds))
 
     def apply(self, attributes: Mapping[str, object]) -> Mapped | None:
         """The attributes of the series that takes this attribute set; None if the view does not want it."""
+        if OVERFLOW_KEY in attributes and len(attributes) == 1:
+            # The SDK's own: nothing is known of it, not even whether `where` would choose it.
+            return Mapped(attributes)
         for key, chosen in self._where.items():
             if not chosen(label_value(attributes.get(key))):
                 return None
-        if OVERFLOW_KEY in attributes and len(attributes) == 1:  # the SDK's own: nothing is known of it
-            return Mapped(attributes)
         folds: list[Fold] = []
-        result = {key: value for key, value in attributes.items() if self._is_shown(key)}
-        self._rule(result, self._before, folds)
+        result = {key: value for key, value in attributes.items() if self.keeps(key)}
+        made: dict[str, object] = {}
         if self._view.rename or self._computations:
-            made = self._made(result, attributes)
-            for label in made:
-                result.pop(label, None)
-            self._rule(made, self._after, folds)
-            result.update(made)
+            made = self._made(result, attributes, folds)
+            self._displace(result, made)
+        # Rules see what becomes a label and nothing else: some remember what they saw.
+        self._rule(result, self._before, folds)
+        self._rule(made, self._after, folds)
+        result.update(made)
         if self._tenants is None:
             return Mapped(result, tuple(folds))
         return self._of_tenant(self._tenants, attributes, result, tuple(folds))
 
-    def _is_shown(self, key: str) -> bool:
-        # An attribute makes way for a computed label of its name, even where nothing could be computed.
-        return self.keeps(key) and (key not in self._computations or key in self._view.rename)
+    def _displace(self, result: dict[str, object], made: Mapping[str, object]) -> None:
+        """Leave out the attributes that would become labels which the view makes itself.
 
-    def _made(self, result: dict[str, object], attributes: Mapping[str, object]) -> dict[str, object]:
+        An attribute makes way for a computed label even where nothing could be computed.
+        """
+        names = self._computed.union(map(self._label_of, made))
+        for key in [key for key in result if self._label_of(key) in names]:
+            del result[key]
+            if key not in made and key not in self._computations:  # else that is what was asked for
+                label = next(
+                    k for k in (*made, *self._computations) if self._label_of(k) == self._label_of(key)
+                )
+                self._findings.report(
+                    ("displaced", self._view.title, key, label),
+                    "%s: the attribute %r is left out where the view's label %r is, as both have one name in"
+                    " Prometheus",
+                    *(self._view.title, key, label),
+                )
+
+    def _made(
+        self, result: dict[str, object], attributes: Mapping[str, object], folds: list[Fold]
+    ) -> dict[str, object]:
         """The labels that are renamed (and taken out of the result) or computed."""
         made: dict[str, object] = {}
         for key, label in self._view.rename.items():
             if key in result:
-                made.setdefault(label, result.pop(key))
+                taken = {key: result.pop(key)}
+                if label not in made:
+                    self._rule(taken, self._before, folds)
+                    made.update((label, value) for value in taken.values())
         for label, compute in self._computations.items():
             try:
                 value = compute(MappingProxyType(attributes))  # they are the SDK's, not to be changed
@@ -228,7 +262,7 @@ class AttributeMap:
         tenant = tenants.known(given)
         if tenant != given:
             folds = (*folds, Fold(tenants.attribute, "tenant"))
-        label = self._view.rename.get(tenants.attribute, tenants.attribute)
+        label = self.tenant_label or ""
         if label not in result:  # the view shows no tenants
             return Mapped(result, folds, tenant)
         result[label] = tenant

@@ -7,13 +7,14 @@ kept. What a new attribute set becomes is decided here once, and remembered by `
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from otel_prom_bridge.accumulators import (
     SCALED,
     CountSeries,
     ExponentialSeries,
     Folded,
+    GaugeSeries,
     HistogramSeries,
     NumberSeries,
     Series,
@@ -31,7 +32,7 @@ from otel_prom_bridge.policy import Policy
 from otel_prom_bridge.scaling import Scale
 from otel_prom_bridge.translate import Attributes, Translation
 from otel_prom_bridge.translate.exemplars import exemplar
-from otel_prom_bridge.translate.labels import label_value, valid_unicode
+from otel_prom_bridge.translate.labels import attribute_identity, label_name, valid_unicode
 from otel_prom_bridge.translate.points import Shape, SourcePoint, Stream
 from otel_prom_bridge.translate.units import unit_words
 from otel_prom_bridge.views import ExportView
@@ -42,7 +43,11 @@ _VALUES: Mapping[Shape, type[Series]] = {
     Shape.EXPONENTIAL: ExponentialSeries,
 }
 
+_TAKEN: Mapping[str, type[Series]] = {"count": CountSeries, "sum": SumSeries}
+
 OVERFLOW = Fold("", "max_series")  # the fold that is not a rule's
+
+_UNJUDGED = ", whether the view's 'where' chooses them or not, which nobody knows any more"
 
 _outcome = Outcome()
 
@@ -90,8 +95,9 @@ class Projection:
         self.key = key
         self.view = view
         self.common = common
-        derived: dict[str, type[Series]] = {"count": CountSeries, "sum": SumSeries}
-        self._new = derived.get(view.take, _VALUES[key.meaning.shape])
+        self._new = _TAKEN.get(view.take) or _VALUES[key.meaning.shape]
+        if self._new is NumberSeries and not self.additive:
+            self._new = GaugeSeries
         self.scale = None if view.scale is None else Scale(view.scale)
         if self.scale is not None:
             self._new = SCALED[self._new]
@@ -111,7 +117,8 @@ class Projection:
         self.family: Family | None = None
         self.rejected = False
         self.series: dict[str, Series] = {}
-        self._attributes = policy.attribute_map(view, findings)
+        label_of = label_name if translation.strategy.escapes else str
+        self._attributes = policy.attribute_map(view, findings, label_of)
         self._findings = findings
         self._budget = budgets.family(self.name, policy.limit(key, view))
         self._budgets = budgets
@@ -127,6 +134,11 @@ class Projection:
         """The number of attribute sets that there can be."""
         most = self._attributes.max_series
         return math.inf if most is None else most
+
+    @property
+    def overflow_key(self) -> object:
+        """What makes its overflow series, of everybody's and of tenants, those of another view, too."""
+        return self.labels(OVERFLOW_ATTRIBUTES), self._attributes.tenant_label
 
     @property
     def may_be_full(self) -> bool:
@@ -180,16 +192,16 @@ class Projection:
         mapped = self._mapped(point)
         if mapped is None or self.rejected:
             return None
-        key = identity(mapped.attributes)
+        key = attribute_identity(mapped.attributes)
         if key == _SDK_OVERFLOW:
-            return self._overflow(mapped, point, self._report_sdk_limit)
+            return self._overflow(mapped, point)
         series = self.series.get(key)
         if series is None:
             budgets = self._budgets.of(self._budget, mapped.tenant)
-            full = [budget for budget in budgets if budget.used >= budget.limit]
+            full = [budget for budget in budgets if budget.is_full]
             if full:
                 self._full.update(full)
-                return self._overflow(mapped, point, self._report_limit)
+                return self._overflow(mapped, point, full)
             series = self.series[key] = self._new_series(mapped.attributes, point)
             series.budgets = budgets
             for budget in budgets:
@@ -199,7 +211,7 @@ class Projection:
     def known(self, point: SourcePoint) -> Series | None:
         """The series of an attribute set, if it has one already."""
         mapped = self._mapped(point)
-        return None if mapped is None else self.series.get(identity(mapped.attributes))
+        return None if mapped is None else self.series.get(attribute_identity(mapped.attributes))
 
     def _mapped(self, point: SourcePoint) -> Mapped | None:
         try:
@@ -208,32 +220,38 @@ class Projection:
             self._findings.report(("view", self.name), "%s failed: %r", self.view.title, error)
             return Mapped(OVERFLOW_ATTRIBUTES)
 
-    def _overflow(self, mapped: Mapped, point: SourcePoint, report: Callable[[], None]) -> tuple[Target, ...]:
+    def _overflow(
+        self, mapped: Mapped, point: SourcePoint, full: Sequence[Budget] = ()
+    ) -> tuple[Target, ...]:
+        """The overflow series: past these limits of ours or, without one, past the SDK's."""
         # Of a flood every point comes here, so the usual case takes no detour.
         attributes = mapped.overflow
-        key = _SDK_OVERFLOW if attributes is OVERFLOW_ATTRIBUTES else identity(attributes)
+        key = _SDK_OVERFLOW if attributes is OVERFLOW_ATTRIBUTES else attribute_identity(attributes)
         series = self.series.get(key)
         if series is None:
-            report()
+            self._report_limits(full) if full else self._report_sdk_limit()
             series = self.series[key] = self._new_series(attributes, point)
             series.overflowed = True
         return (series, *self._folded((*mapped.folds, OVERFLOW)))
 
-    def _report_limit(self) -> None:
+    def _report_limits(self, full: Sequence[Budget]) -> None:
         self._findings.report(
             ("overflow", self.name),
-            "metric %r is at a limit of its series (%s of %s of its own): points with further labels are"
-            ' shown as otel_metric_overflow="true"; reader.cardinality() says which labels make so many,'
-            " an ExportView can drop or bound them",
-            *(self.name, self._budget.used, self._budget.limit),
+            "metric %r is at a limit of its series: %s; points with further labels are shown as"
+            ' otel_metric_overflow="true"; reader.cardinality() says which labels make so many,'
+            " an ExportView can drop or bound them, %s allows more",
+            self.name,
+            " and ".join(f"{budget.limit} series of {budget.whose}" for budget in full),
+            " and ".join(budget.option for budget in full),
         )
 
     def _report_sdk_limit(self) -> None:
         self._findings.report(
             ("sdk overflow", self.name),
             "metric %r had more attribute sets between two collections than the SDK may hold: points past"
-            ' that are shown as otel_metric_overflow="true"; sdk_max_series allows more',
+            ' that are shown as otel_metric_overflow="true"%s; sdk_max_series allows more',
             self.name,
+            _UNJUDGED if self.view.where else "",
         )
 
     def _folded(self, folds: Sequence[Fold]) -> list[Folded]:
@@ -295,14 +313,4 @@ def _failed(attributes: Mapping[str, object]) -> bool:
     return _outcome(attributes) == _outcome.error
 
 
-def identity(attributes: Mapping[str, object]) -> str:
-    """What makes an attribute set one."""
-    items = sorted(attributes.items(), key=lambda item: item[0])
-    try:
-        # repr() tells 1, True, 1.0 and "1" apart, as the SDK does, and gives NaN one identity.
-        return repr(items)
-    except Exception:  # an integer of too many digits, an object whose repr() fails
-        return repr([(key, label_value(value)) for key, value in items])
-
-
-_SDK_OVERFLOW = identity(OVERFLOW_ATTRIBUTES)
+_SDK_OVERFLOW = attribute_identity(OVERFLOW_ATTRIBUTES)

@@ -198,8 +198,8 @@ class Store:
         result = {}
         for name, projections in feeding.items():
             wanted = sum(item.wanted for item in projections)
-            scopes = len({item.common for item in projections})
-            result[name] = self._budgets.most(name, wanted=wanted, scopes=scopes)
+            overflows = len({item.overflow_key for item in projections})
+            result[name] = self._budgets.most(name, wanted=wanted, overflows=overflows)
         return result
 
     def _show_changed(self) -> None:

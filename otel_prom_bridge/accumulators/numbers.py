@@ -8,6 +8,7 @@ from typing import Any
 from otel_prom_bridge.accumulators.series import Series, added, plain
 from otel_prom_bridge.families import CounterPoint, Exemplar, GaugePoint, Kind, Labels, Point
 from otel_prom_bridge.histograms import total
+from otel_prom_bridge.translate.labels import attribute_identity
 from otel_prom_bridge.translate.points import CountedPoint, NumberPoint, SourcePoint
 
 
@@ -40,9 +41,9 @@ class NumberSeries(Series):
             self._keep_exemplar(point)
 
     def replace(self, points: Sequence[NumberPoint]) -> bool:
-        """Take the current values: their sum, or of gauges the last; say whether anything changed."""
+        """Take the current values, which add up; say whether anything changed."""
         before, self.value = self.value, plain(points[-1].value)
-        if len(points) > 1 and self.projection.additive:
+        if len(points) > 1:
             self.value = total(plain(point.value) for point in points)
         if self.value < before:
             # Only a counter shows when it began, and a counter that falls has begun anew.
@@ -69,6 +70,40 @@ class NumberSeries(Series):
             items = items if self.exemplar is None else [self.exemplar, *items]
             order = self._order(items)
             self.exemplar = max(reversed(items), key=order)  # of equal ones the last
+
+
+class GaugeSeries(NumberSeries):
+    """A current value; of several attribute sets that became one series that of the newest.
+
+    The SDK reports a gauge at every collection, whether it was set since or not, in the order in which
+    attribute sets were seen first. So the newest is one of those whose value is another than before: the
+    latest, by the times of the points, then by their order. (One that was set to the value that it had
+    cannot be told from one that was not set.)
+    """
+
+    __slots__ = ("_before", "_newest")
+
+    def __init__(self, projection: Any, attributes: Mapping[str, object]) -> None:
+        super().__init__(projection, attributes)
+        self._before: dict[str, float] = {}
+        self._newest = ""
+
+    def replace(self, points: Sequence[NumberPoint]) -> bool:
+        """Take the newest of the current values; say whether anything changed."""
+        return super().replace(points if len(points) == 1 else (self._newest_of(points),))
+
+    def _newest_of(self, points: Sequence[NumberPoint]) -> NumberPoint:
+        before, keys = self._before, [attribute_identity(point.attributes or {}) for point in points]
+        self._before = {key: point.value for key, point in zip(keys, points, strict=True)}
+        found = dict(zip(keys, points, strict=True))
+        new = [key for key, point in found.items() if not _is_same(before.get(key), point.value)]
+        if new or self._newest not in found:
+            self._newest = max(reversed(new or keys), key=lambda key: found[key].time_unix_nano)
+        return found[self._newest]
+
+
+def _is_same(one: float | None, other: float) -> bool:
+    return one is other or one == other  # NaN is no news
 
 
 class CountSeries(NumberSeries):

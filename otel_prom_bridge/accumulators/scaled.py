@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from otel_prom_bridge.accumulators.histograms import ExponentialSeries, HistogramSeries
-from otel_prom_bridge.accumulators.numbers import NumberSeries, SumSeries
+from otel_prom_bridge.accumulators.numbers import GaugeSeries, NumberSeries, SumSeries
 from otel_prom_bridge.accumulators.series import Series
 from otel_prom_bridge.families import Kind, Labels, Point
 
@@ -24,7 +24,13 @@ class _Scaled(Series):
 
 
 class ScaledNumberSeries(_Scaled, NumberSeries):
-    """A sum or a current value in another unit."""
+    """A sum in another unit."""
+
+    __slots__ = ()
+
+
+class ScaledGaugeSeries(_Scaled, GaugeSeries):
+    """A current value in another unit."""
 
     __slots__ = ()
 
@@ -49,6 +55,7 @@ class ScaledExponentialSeries(_Scaled, ExponentialSeries):
 
 SCALED: Mapping[type[Series], type[Series]] = {
     NumberSeries: ScaledNumberSeries,
+    GaugeSeries: ScaledGaugeSeries,
     SumSeries: ScaledSumSeries,
     HistogramSeries: ScaledHistogramSeries,
     ExponentialSeries: ScaledExponentialSeries,

@@ -102,6 +102,16 @@ def labels(
     return tuple(sorted((name, _joined(values)) for name, values in found.items()))
 
 
+def attribute_identity(attributes: Mapping[str, object]) -> str:
+    """What makes an attribute set one."""
+    items = sorted(attributes.items(), key=lambda item: item[0])
+    try:
+        # repr() tells 1, True, 1.0 and "1" apart, as the SDK does, and gives NaN one identity.
+        return repr(items)
+    except Exception:  # an integer of too many digits, an object whose repr() fails
+        return repr([(key, label_value(value)) for key, value in items])
+
+
 def _joined(values: list[tuple[str, str]]) -> str:
     # "their values MUST be concatenated together, separated by ;, and ordered by the lexicographical order
     # of the original keys". Sorting is stable: for one key, point attributes stay before scope labels.
