@@ -4,9 +4,11 @@
     python examples/demo.py                # until Ctrl-C
     python examples/demo.py --seconds 10   # stops by itself
 
-Four agents work on tasks: they call models, use tools and sometimes fail. What they record goes through plain
-OpenTelemetry meters and spans, under the names of the semantic conventions for generative AI; the only line
-that knows of Prometheus is `start()`. OTEL_EXPORTER_PROMETHEUS_PORT moves the endpoint from port 9464.
+Four agents work on tasks that come in over HTTP: they call models, use tools and their memory, and sometimes
+fail. What they do is recorded under the names of the semantic conventions, by the recorders of
+`otel_prom_bridge.genai` and by plain meters; the only line that knows of Prometheus is `start()`, and its
+profile makes the families, labels and buckets of it. OTEL_EXPORTER_PROMETHEUS_PORT moves the endpoint from
+port 9464.
 """
 
 from __future__ import annotations
@@ -17,53 +19,65 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_prom_bridge import Bridge, ConfigurationError, EndpointError, start
+from otel_prom_bridge.genai import AgentRecorder, Execution, LLMRecorder
+from otel_prom_bridge.profiles import load_profile
 
+PROFILE = "llmdevops"
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 AGENTS = ("planner", "researcher", "reviewer", "writer")
 TOOLS = ("calculator", "code_search", "web_search")
-MODELS = (("openai", "gpt-4o-mini", 0.2), ("anthropic", "claude-sonnet-4-5", 0.5))  # and a typical duration
-ERRORS = ("rate_limit", "timeout")
+# Provider, model, and its typical time to the first chunk. The last one is in no price table.
+MODELS = (
+    ("openai", "gpt-4o-mini", 0.2),
+    ("openai", "o4-mini", 0.4),
+    ("anthropic", "claude-sonnet-4-5", 0.3),
+    ("ollama", "llama3.3", 0.1),
+)
+
+
+class RateLimitError(Exception):
+    """What a client library raises."""
+
+
+class InternalServerError(Exception):
+    """Another one."""
+
+
+ERRORS = (RateLimitError, InternalServerError, TimeoutError)
 
 tracer = trace.get_tracer("demo")
 meter = metrics.get_meter("demo")
-# The buckets are those of the conventions. Without an advisory the SDK's would be used, which are made for
-# milliseconds: everything up to 5 s would be in one bucket.
-call_duration = meter.create_histogram(
-    "gen_ai.client.operation.duration",
-    unit="s",
-    description="Duration of a model call",
-    explicit_bucket_boundaries_advisory=[0.01 * 2**step for step in range(14)],
-)
-token_usage = meter.create_histogram(
-    "gen_ai.client.token.usage",
-    unit="{token}",
-    description="Tokens that a model call took and gave",
-    explicit_bucket_boundaries_advisory=[4**step for step in range(14)],
-)
-agent_duration = meter.create_histogram(
-    "gen_ai.invoke_agent.duration",
-    unit="s",
-    description="Duration of an agent's work on one task",
-    explicit_bucket_boundaries_advisory=[0.1 * 2**step for step in range(13)],
-)
-tool_calls = meter.create_counter("agent.tool_calls", unit="{call}", description="Tools that agents called")
-active_agents = meter.create_up_down_counter(
-    "agent.active", unit="{agent}", description="Agents that work on a task now"
-)
+llm = LLMRecorder()
+agents = AgentRecorder()
+# What instrumentation of a web framework records.
+http_duration = meter.create_histogram("http.server.request.duration", unit="s")
+http_received = meter.create_histogram("http.server.request.body.size", unit="By")
+http_sent = meter.create_histogram("http.server.response.body.size", unit="By")
+http_active = meter.create_up_down_counter("http.server.active_requests", unit="{request}")
 
 LOOK_AT = """\
 Look at:
-  gen_ai_client_operation_duration_seconds  model calls by model; those that failed have an error_type
-  gen_ai_client_token_usage                 tokens by model, input and output
-  gen_ai_invoke_agent_duration_seconds      whole tasks by agent
-  agent_tool_calls_total, agent_active      tools that were called, agents at work
-  target_info                               the resource: which service this is
+  llmdevops_llm_requests_total            model calls by model, provider and status
+  llmdevops_llm_request_duration_seconds  how long they take, with exemplars
+  llmdevops_llm_tokens_total              tokens, input and output
+  llmdevops_llm_cost_usd_total            what they cost
+  llmdevops_llm_errors_total              what went wrong, by error_type
+  llmdevops_agent_executions_total        agents at work
+  llmdevops_http_requests_total           the service as its callers see it
+
+Ask a Prometheus that scrapes it:
+  sum by (model) (rate(llmdevops_llm_tokens_total[1m]))
+  histogram_quantile(0.95, sum by (le, model) (rate(llmdevops_llm_request_duration_seconds_bucket[1m])))
+
+Or have all of it drawn, with alerts:
+  otel-prom-bridge dashboards --profile llmdevops
 """
 
 
@@ -75,6 +89,9 @@ class Service:
         self._threads = [threading.Thread(target=self._work, args=(agent,), daemon=True) for agent in AGENTS]
 
     def __enter__(self) -> Service:
+        info = load_profile("llmdevops").instruments(meter)["llm.model.info"]
+        for provider, model, _ in MODELS:
+            info.record(1, {"model": model, "provider": provider})
         for thread in self._threads:
             thread.start()
         return self
@@ -86,46 +103,78 @@ class Service:
 
     def _work(self, agent: str) -> None:
         while not self._stop.is_set():
-            self._task(agent)
+            self._request(agent)
             self._stop.wait(random.expovariate(4))
 
-    def _task(self, agent: str) -> None:
-        attributes = {"gen_ai.agent.name": agent}
-        active_agents.add(1, attributes)
-        started = time.perf_counter()
+    def _request(self, agent: str) -> None:
+        method = {"http.request.method": "POST"}
+        http_active.add(1, method)
+        started, status = time.perf_counter(), 200
         # Whatever is recorded inside of a sampled span gets the span's ids as an exemplar.
-        with tracer.start_as_current_span(f"invoke_agent {agent}"):
-            for _ in range(random.randint(1, 3)):
-                self._call_model()
-                if random.random() < 0.6:
-                    tool_calls.add(1, {**attributes, "gen_ai.tool.name": random.choice(TOOLS)})
-            agent_duration.record(time.perf_counter() - started, attributes)
-        active_agents.add(-1, attributes)
+        with tracer.start_as_current_span("POST /tasks/{task_id}", kind=trace.SpanKind.SERVER):
+            try:
+                with agents.workflow("answer"):
+                    self._task(agent)
+            except ERRORS as error:
+                status = 429 if isinstance(error, RateLimitError) else 502
+            route = {**method, "http.route": "/tasks/{task_id}"}
+            answered = {**route, "http.response.status_code": status}
+            http_duration.record(time.perf_counter() - started, answered)
+            http_received.record(random.randint(100, 5_000), route)
+            http_sent.record(random.randint(100, 50_000), route)
+        http_active.add(-1, method)
 
-    def _call_model(self) -> None:
+    def _task(self, agent: str) -> None:
+        with tracer.start_as_current_span(f"invoke_agent {agent}"), agents.execution(agent=agent) as run:
+            with run.memory("search_memory"):
+                self._pause(0.01)
+            with run.step("plan"):
+                self._call_model(run)
+            for _ in range(random.randint(0, 2)):
+                with suppress(ValueError), run.step("act"):
+                    self._use_tool(run)
+            with run.step("answer"):
+                self._call_model(run)
+            with run.memory("create_memory"):
+                self._pause(0.02)
+
+    def _use_tool(self, run: Execution) -> None:
+        with run.tool(random.choice(TOOLS), type="function"):
+            self._pause(0.05)
+            if random.random() < 0.1:
+                raise ValueError("no result")
+
+    def _call_model(self, run: Execution) -> None:
+        run.inference_call()
         provider, model, typical = random.choice(MODELS)
-        attributes = {
-            "gen_ai.operation.name": "chat",
-            "gen_ai.provider.name": provider,
-            "gen_ai.request.model": model,
-        }
-        with tracer.start_as_current_span(f"chat {model}", kind=trace.SpanKind.CLIENT):
-            started = time.perf_counter()
-            self._stop.wait(min(typical * random.lognormvariate(0, 0.7), 5))
-            duration = time.perf_counter() - started
-            if random.random() < 0.05:
-                call_duration.record(duration, {**attributes, "error.type": random.choice(ERRORS)})
-                return
-            call_duration.record(duration, attributes)
-            token_usage.record(random.randint(50, 4000), {**attributes, "gen_ai.token.type": "input"})
-            token_usage.record(random.randint(5, 800), {**attributes, "gen_ai.token.type": "output"})
+        with (
+            tracer.start_as_current_span(f"chat {model}", kind=trace.SpanKind.CLIENT),
+            llm.call(model=model, provider=provider) as call,
+        ):
+            chunks = sum(1 for _ in call.stream(self._answer(typical)))
+            given = random.randint(50, 4000)
+            call.tokens(input=given, output=20 * chunks, cached=given // 2)
+            if model == "o4-mini":
+                call.tokens(reasoning=10 * chunks)
+
+    def _answer(self, typical: float) -> Iterator[str]:
+        """What a model streams; now and then it fails instead."""
+        self._pause(typical)
+        if random.random() < 0.06:
+            raise random.choice(ERRORS)("the model has no answer")
+        for _ in range(random.randint(2, 8)):
+            yield "some words"
+            self._pause(0.03)
+
+    def _pause(self, typical: float) -> None:
+        self._stop.wait(min(typical * random.lognormvariate(0, 0.7), 5))
 
 
 def exemplar(bridge: Bridge) -> str:
     """A bucket with an exemplar, as the endpoint shows it; waits a while for the first."""
     for _ in range(50):
         lines = bridge.reader.expose(OPENMETRICS).body.decode().splitlines()
-        found = [line for line in lines if line.startswith("gen_ai_client_operation") and "trace_id=" in line]
+        found = [line for line in lines if "_llm_request_duration_" in line and "trace_id=" in line]
         if found:
             return found[0]
         time.sleep(0.1)
@@ -134,7 +183,7 @@ def exemplar(bridge: Bridge) -> str:
 
 def run(seconds: float | None) -> None:
     end = None if seconds is None else time.monotonic() + seconds
-    with start(resource={"service.name": "demo-agents"}) as bridge, Service():
+    with start(profile=PROFILE, resource={"service.name": "demo-agents"}) as bridge, Service():
         url = bridge.server.url
         print(f"A simulated LLM agent service has its metrics at\n\n  {url}\n\n{LOOK_AT}")
         print("With exemplars, which only OpenMetrics has:\n")
