@@ -23,6 +23,7 @@ import trustme
 from conftest import Setup
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from servers import wait_for
 
 from otel_prom_bridge import (
     Bridge,
@@ -122,7 +123,7 @@ def test_a_rate_limit(begin: Start) -> None:
     assert ask(beside(bridge, "/health"))[0] == 200
 
 
-@pytest.mark.parametrize(("rate", "passed"), [(0.001, 1), (2.5, 3)])
+@pytest.mark.parametrize(("rate", "passed"), [(0.001, 1), (1.2, 2)])
 def test_a_rate_limit_without_a_burst(begin: Start, rate: float, passed: int) -> None:
     """As many at once as one second has, and one at least; also for each peer."""
     bridge = begin(peer_rate_limit=rate)
@@ -180,6 +181,48 @@ def test_tls_without_a_file_for_it(begin: Start) -> None:
     for stranger in (None, CA.issue_cert("other.example")):
         with pytest.raises(OSError, match=r"."):
             ask(mutual.server.url, certificate=stranger)
+
+
+@pytest.mark.parametrize(
+    ("options", "file"),
+    [
+        ({"bearer_tokens_file": "tokens"}, "tokens"),
+        (
+            {"bearer_tokens_file": "tokens", "tls_cert_file": "server.pem", "tls_key_file": "server.key"},
+            "server.key",
+        ),
+        ({"bearer_tokens_file": "tokens", "web_config": "web.yml"}, "web.yml"),
+        ({"bearer_tokens_file": "tokens", "web_config": "web.yml"}, "server.pem"),
+    ],
+)
+def test_a_file_that_was_broken_is_seen(begin: Start, here: Path, options: dict[str, str], file: str) -> None:
+    """A metric says so, and /ready why, though only to those with credentials; until the file is mended."""
+    bridge = begin(**options, cache_ttl=0)
+    known = {"Authorization": f"Bearer {TOKEN}"}
+    metric = "otel_prom_bridge_last_reload_successful"
+
+    def shown(value: int) -> bool:
+        text = ask(bridge.server.url, known)[2].decode()
+        return f"\n{metric} {value}\n" in text
+
+    assert shown(1)
+    assert ask(beside(bridge, "/ready"), known)[2] == b"ready\n"
+    good = (here / file).read_bytes()
+    (here / file).write_text("two words")
+    wait_for(lambda: shown(0), seconds=20, what="the metric that says 0")
+    status, _, body = ask(beside(bridge, "/ready"), known)
+    assert status == 200
+    assert body.startswith(b"ready; what was read before stays in use: ")
+    assert file in body.decode() or file == "server.key"  # which OpenSSL blames the certificate for
+    assert b"two words" not in body
+    assert ask(beside(bridge, "/ready"))[2] == b"ready\n"
+    (here / file).write_bytes(good)
+    wait_for(lambda: shown(1), seconds=20, what="the metric that says 1")
+
+
+def test_where_no_file_is_in_front_none_is_missed(begin: Start) -> None:
+    """Without guards and TLS there is no such metric."""
+    assert b"last_reload" not in ask(begin().server.url)[2]
 
 
 def test_a_path_of_its_own(begin: Start) -> None:

@@ -98,8 +98,9 @@ def make_asgi_app(
 def _handler(
     source: Source, guards: Guards | None, cache_ttl: float | None, health: Health | bool
 ) -> Handler:
-    scrape = Scrape(source, cache_ttl=cache_ttl, health=health)
-    return scrape if guards is None else guards.wrap(scrape)
+    if guards is None:
+        return Scrape(source, cache_ttl=cache_ttl, health=health)
+    return guards.wrap(Scrape(source, cache_ttl=cache_ttl, health=health, problem=lambda: guards.problem))
 
 
 def _wsgi_request(environ: WSGIEnvironment) -> Request:

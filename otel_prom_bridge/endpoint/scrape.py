@@ -11,7 +11,7 @@ import math
 import os
 import time
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -86,7 +86,8 @@ class Scrape:
 
     ``path``: where the metrics are. ``cache_ttl``: for how many seconds a complete answer is given again; 0
     for never. ``gzip_threshold``: from how many bytes on a body is compressed, if the scraper takes that, or
-    None. ``health``: the answers of ``/health`` and ``/ready``, False for none.
+    None. ``health``: the answers of ``/health`` and ``/ready``, False for none. ``problem``: says why what
+    stands in front is older than its files (tokens, certificates), None if it is not.
 
     Raises:
         ConfigurationError: the path is none, or one of those two, which guards leave open to strangers.
@@ -100,12 +101,14 @@ class Scrape:
         cache_ttl: float | None = None,
         gzip_threshold: int | None = GZIP_THRESHOLD,
         health: Health | bool = True,
+        problem: Callable[[], str | None] | None = None,
     ) -> None:
         self._source = source
         self._metrics_path = _checked_path(path)
         self._gzip_threshold = math.inf if gzip_threshold is None else gzip_threshold
         self._health = Health(source) if health is True else health or None
         self._paths = (self._metrics_path, *((HEALTH_PATH, READY_PATH) if self._health else ()))
+        self._problem = problem
         self._process_start = process_start()
         self._cache = Cache[Response](DEFAULT_CACHE_TTL if cache_ttl is None else cache_ttl)
         # Scrapes without a change in between get the same body object, so the last one is worth keeping.
@@ -181,6 +184,8 @@ class Scrape:
         question = _question(request)
         response = self._cache.get(question)
         if response is None:
+            if self._problem is not None:
+                self._source.observer.reloaded(self._problem() is None)
             asked = self._cache.now()
             timeout = _timeout(request.headers.get("x-prometheus-scrape-timeout-seconds"))
             accept = request.headers.get("accept")
@@ -222,6 +227,8 @@ class Scrape:
         if not good and not request.authenticated:
             logger.debug("%s: %s", path, details)
             details = "not alive" if path == HEALTH_PATH else "not ready"
+        elif path == READY_PATH and request.authenticated and self._problem and (problem := self._problem()):
+            details += f"; what was read before stays in use: {problem}"
         return text_response(200 if good else 503, f"{details}\n")
 
 

@@ -137,7 +137,14 @@ def start_http_server(
             raise ConfigurationError("web_config", web_config, "no such file beside `tls` or `guards`")
         config = load(web_config)
         tls, guards = config.tls, config.guards()
-    scrape = Scrape(source, path=path, cache_ttl=cache_ttl, gzip_threshold=gzip_threshold, health=health)
+    scrape = Scrape(
+        source,
+        path=path,
+        cache_ttl=cache_ttl,
+        gzip_threshold=gzip_threshold,
+        health=health,
+        problem=_problem(tls, guards),
+    )
     try:
         listeners = _open(addr, port, unix_socket)
         return _serve(source, scrape, listeners, path=path, tls=tls, guards=guards, limits=limits)
@@ -146,6 +153,16 @@ def start_http_server(
             raise
         logger.error("metrics are recorded but not served: %s", error)
         return MetricsServer(unix_socket or addr, 0 if unix_socket else port, loop=None, path=path)
+
+
+def _problem(*parts: Tls | Guards | None) -> Callable[[], str | None] | None:
+    """Why something in front of the metrics is older than its files."""
+    watching = [part for part in parts if part is not None]
+
+    def problem() -> str | None:
+        return "; ".join(found for part in watching if (found := getattr(part, "problem", None))) or None
+
+    return problem if watching else None
 
 
 def _open(addr: str, port: int, unix_socket: str | None) -> Sequence[Listener]:

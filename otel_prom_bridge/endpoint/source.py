@@ -24,6 +24,10 @@ class Observer(Protocol):
         """A body was compressed to so many bytes."""
         ...
 
+    def reloaded(self, successful: bool) -> None:
+        """Whether the files in front of the metrics are in use as they are now: tokens, certificates."""
+        ...
+
 
 class Source(Protocol):
     """What an endpoint serves; ``PrometheusMetricReader`` is one."""

@@ -88,7 +88,7 @@ class WebConfig:
             given["rate"] = self.rate
         for key in given.keys() & options.keys():
             raise ConfigurationError(key, "an option", f"no such option: {self._path} says it")
-        return Guards(**given, **options)
+        return _WebGuards(self._watched, **given, **options)
 
     def _read(self) -> _Content:
         content = _content(read_document(self._path))
@@ -105,6 +105,19 @@ class WebConfig:
         else:
             return
         raise ConfigurationError(f"{self._path}: {key}", change, "no such change without a restart")
+
+
+class _WebGuards(Guards):
+    """Guards that follow the file."""
+
+    def __init__(self, watched: Watched[_Content], **options: Any) -> None:
+        super().__init__(**options)
+        self._watched = watched
+
+    @property
+    def problem(self) -> str | None:
+        """Why the tokens or the users in use are older than their files, or None."""
+        return self._watched.problem or super().problem
 
 
 class WebTls:

@@ -121,6 +121,7 @@ class SelfMetrics:
         self._exemplars = Gauges(metadata.EXEMPLARS, created=created)
         self._collected = Gauges(metadata.COLLECTED, created=created)
         self._stuck = Gauges(metadata.STUCK, created=created)
+        self._reloaded = Gauges(metadata.RELOADED, created=created)
         self._tables = tuple(value for value in vars(self).values() if isinstance(value, Table))
 
     @contextmanager
@@ -174,6 +175,12 @@ class SelfMetrics:
         if self.enabled:
             with self._lock:
                 self._collectors.add(collector)
+
+    def reloaded(self, successful: bool) -> None:
+        """Whether the files in front of an endpoint are in use as they are now."""
+        if self.enabled:
+            with self._lock:
+                self._reloaded.set((), int(successful))
 
     def families(self, state: State) -> tuple[MetricFamily, ...]:
         """Everything as it is now, without families that have no point; what did not change is the same

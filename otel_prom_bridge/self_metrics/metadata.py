@@ -129,3 +129,10 @@ STUCK = _family(
     "Collectors of the prometheus_client registry that have not answered; their metrics are the last known "
     "ones. If it is not 0, the log names them.",
 )
+
+RELOADED = _family(
+    "otel_prom_bridge_last_reload_successful",
+    Kind.GAUGE,
+    "Whether tokens, certificates and web-config.yml are in use as they are now in their files. If it is 0, "
+    "those from before stay in use: the log and, for those with credentials, /ready say what is wrong.",
+)
