@@ -30,6 +30,7 @@ def agents(recorded: Recorded) -> AgentRecorder:
 
 
 def only(recorded: Recorded, name: str) -> tuple[dict[str, Any], int]:
+    """The attributes and the count of a histogram's only point."""
     (point,) = recorded.points(name)
     return dict(point.attributes), point.count
 

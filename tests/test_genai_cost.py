@@ -45,6 +45,7 @@ def table() -> PriceTable:
 
 
 def ask(llm: LLMRecorder, model: str = "gpt-4o", **options: object) -> None:
+    """Record a request of a million tokens, and a tenth of that for the answer."""
     tokens = {"input_tokens": 1_000_000, "output_tokens": 100_000, **options}
     llm.record_request(model=model, provider="openai", duration=1, **tokens)  # type: ignore[arg-type]
 
@@ -178,14 +179,22 @@ def test_loading(tmp_path: Path) -> None:
         ("date = 2026-01-31", 'date = "today"', "date: 'today' is not allowed"),
         ('version = "mine"', "version = 3", "version: 3 is not allowed, expected a text"),
         ('version = "mine"', 'currency = "EUR"', "currency: 'EUR' is not allowed, expected \"USD\""),
-        ('version = "mine"', "versoin = 1", "versoin: 1 is not allowed, expected only the keys version, date"),
+        (
+            'version = "mine"',
+            "versoin = 1",
+            "versoin: 1 is not allowed, expected only the keys version, date",
+        ),
         ("input = 0.02", "input = -1", "models.embed.input: -1 is not allowed, expected USD per million"),
         ("input = 0.02", "input = nan", "models.embed.input: nan is not allowed"),
         ("input = 0.02", "input = true", "models.embed.input: True is not allowed"),
         ("input = 0.02", "output = 1", "models.embed.input: None is not allowed"),
         ("input = 0.02", "reasoning = 1", "models.embed.reasoning: 1 is not allowed, expected only the keys"),
         ("{ input = 0.02 }", "2", "models.embed: 2 is not allowed, expected a table"),
-        ('"house-model" = "gpt-4o"', '"a" = "b"', "aliases.a: 'b' is not allowed, expected a model of the table"),
+        (
+            '"house-model" = "gpt-4o"',
+            '"a" = "b"',
+            "aliases.a: 'b' is not allowed, expected a model of the table",
+        ),
         ("[aliases]", "[[", "expected TOML"),
     ],
 )
@@ -199,7 +208,7 @@ def test_wrong_tables(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert str(file) in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["models = 1\ndate = 2026-01-01", "date = 2026-01-01", 'aliases = 1'])
+@pytest.mark.parametrize("text", ["models = 1\ndate = 2026-01-01", "date = 2026-01-01", "aliases = 1"])
 def test_tables_without_models(text: str) -> None:
     """A table has to have models, and tables where tables belong."""
     with pytest.raises(ConfigurationError):

@@ -64,9 +64,8 @@ def record_everything(provider: MeterProvider) -> None:
 
 
 def families(text: str) -> dict[str, str]:
-    return {
-        name: kind for name, kind in re.findall(r"^# TYPE (gen_ai\w+) (\w+)$", text, re.MULTILINE)
-    }
+    """The types of our families in a text."""
+    return dict(re.findall(r"^# TYPE (gen_ai\w+) (\w+)$", text, re.MULTILINE))
 
 
 def test_with_this_bridge(bridge: Callable[..., object]) -> None:
@@ -100,7 +99,9 @@ def test_with_another_exporter() -> None:
         provider.shutdown()
 
 
-@pytest.mark.parametrize("module", sorted(Path(genai.__file__).parent.glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "module", sorted(Path(genai.__file__).parent.glob("*.py")), ids=lambda path: path.stem
+)
 def test_imports(module: Path) -> None:
     """A recorder imports the OpenTelemetry API, the standard library, its siblings and our errors only."""
     imported = [
@@ -111,4 +112,6 @@ def test_imports(module: Path) -> None:
     ours = [name for name in imported if name.startswith("otel_prom_bridge")]
     assert all(re.match(r"otel_prom_bridge\.(errors$|genai)", name) for name in ours)
     theirs = [name for name in imported if name.startswith("opentelemetry")]
-    assert all(re.match(r"opentelemetry$|opentelemetry\.(context|metrics|util\.types)$", name) for name in theirs)
+    assert all(
+        re.match(r"opentelemetry$|opentelemetry\.(context|metrics|util\.types)$", name) for name in theirs
+    )

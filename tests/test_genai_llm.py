@@ -137,15 +137,13 @@ def test_latest_counts_failures_with_zero_tokens(recorded: Recorded) -> None:
 def test_other_operations_keep_their_name(recorded: Recorded, emit: Any) -> None:
     """Embeddings are in the general metric once, whatever is emitted: only inference has new names."""
     llm = LLMRecorder(recorded.provider, emit=emit, prices=None)
-    llm.record_request(
-        model="embed", provider="openai", operation="embeddings", duration=1, input_tokens=7
-    )
+    llm.record_request(model="embed", provider="openai", operation="embeddings", duration=1, input_tokens=7)
     assert set(recorded.metrics()) == {DURATION, TOKENS}
     assert recorded.count(DURATION) == recorded.count(TOKENS) == 1
 
 
 def test_errors_with_and_without_time(recorded: Recorded, llm: LLMRecorder) -> None:
-    """An error with a duration is a request that failed; one without is counted, and falsifies no histogram."""
+    """An error with a duration is a request that failed; one without is counted, outside of histograms."""
     llm.record_error(model="gpt-4o", provider="openai", error_type="rate_limit", duration=0.5)
     llm.record_error(model="gpt-4o", provider="openai", error_type=TimeoutError())
     assert recorded.errors() == ["rate_limit"]
@@ -183,14 +181,14 @@ def test_a_block(recorded: Recorded, llm: LLMRecorder) -> None:
 def test_an_exception_passes(recorded: Recorded, llm: LLMRecorder) -> None:
     """What a block raises is recorded by its full name, and is the same object outside."""
 
-    class Broken(Exception):
+    class BrokenError(Exception):
         pass
 
-    broken = Broken()
-    with pytest.raises(Broken) as caught, llm.call(model="gpt-4o", provider="openai"):
+    broken = BrokenError()
+    with pytest.raises(BrokenError) as caught, llm.call(model="gpt-4o", provider="openai"):
         raise broken
     assert caught.value is broken
-    assert recorded.errors() == [f"{__name__}.{Broken.__qualname__}"]
+    assert recorded.errors() == [f"{__name__}.{BrokenError.__qualname__}"]
     assert recorded.total(ACTIVE) == 0
 
 
@@ -227,13 +225,15 @@ def test_a_cancelled_call(recorded: Recorded, llm: LLMRecorder) -> None:
 
 def test_ending_twice(recorded: Recorded, llm: LLMRecorder) -> None:
     """An end by hand is the end: the block's adds nothing, and what it raises is not recorded again."""
-    with (
-        pytest.raises(ValueError, match="late"),
-        llm.call(model="gpt-4o", provider="openai") as call,
-    ):
-        call.end("content_filter")
-        call.end()
-        raise ValueError("late")
+
+    def block() -> None:
+        with llm.call(model="gpt-4o", provider="openai") as call:
+            call.end("content_filter")
+            call.end()
+            raise ValueError("late")
+
+    with pytest.raises(ValueError, match="late"):
+        block()
     assert recorded.errors() == ["content_filter"]
     assert recorded.total(ACTIVE) == 0
 
@@ -249,6 +249,7 @@ def test_a_call_can_be_used_again(recorded: Recorded, llm: LLMRecorder) -> None:
 
 
 def tokens_from(call: Call, answer: Any) -> None:
+    """An observer."""
     call.tokens(output=answer)
 
 
@@ -268,7 +269,7 @@ def test_decorated_functions(recorded: Recorded, llm: LLMRecorder) -> None:
         return ask(answer)
 
     assert (ask(1), asyncio.run(ask_later(2)), ask.__doc__) == (1, 2, "Ask.")
-    with pytest.raises(ValueError, match="^$"):
+    with pytest.raises(ValueError, match=r"^$"):
         ask(-1)
     assert recorded.errors() == [None, None, None, "ValueError"]
     assert recorded.point(TOKENS, gen_ai__token__type="output").sum == 1 + 2 + 2

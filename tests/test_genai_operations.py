@@ -22,6 +22,7 @@ Step = tuple[str, bool]  # how the operation ends, and whether it is an agent's
 
 
 def make(step: Step, llm: LLMRecorder, agents: AgentRecorder) -> Operation:
+    """An operation that has not begun."""
     if step[1]:
         return agents.execution(agent="planner")
     return llm.call(model="gpt-4o", provider="openai")
@@ -52,6 +53,8 @@ def perform(end: str, operation: Operation) -> None:
 
 
 def generated(end: str, operation: Operation) -> None:
+    """End a generator that the operation decorates."""
+
     @operation
     def numbers():  # type: ignore[no-untyped-def]
         yield 1
@@ -66,6 +69,8 @@ def generated(end: str, operation: Operation) -> None:
 
 
 async def cancelled(operation: Operation) -> None:
+    """Cancel a task inside of the operation."""
+
     async def run() -> None:
         async with operation:
             await asyncio.sleep(60)
@@ -156,7 +161,9 @@ def test_garbage_inside_of_the_sdk() -> None:
     perform("cycle", llm.call(model="m", provider="p"))
     consumer = recorded.provider._measurement_consumer  # type: ignore[attr-defined]
     (storage,) = consumer._reader_storages.values()
-    locks = [match._lock for matches in storage._instrument_view_instrument_matches.values() for match in matches]
+    locks = [
+        match._lock for matches in storage._instrument_view_instrument_matches.values() for match in matches
+    ]
     assert locks
     for lock in locks:
         lock.acquire()
@@ -169,7 +176,7 @@ def test_garbage_inside_of_the_sdk() -> None:
     assert (recorded.count(DURATION), recorded.total(ACTIVE)) == (2, 0)
 
 
-class Local(Exception):
+class LocalError(Exception):
     """An error of this module."""
 
 
@@ -181,7 +188,7 @@ class Local(Exception):
         ("429", "429"),
         (ValueError("secret"), "ValueError"),
         (asyncio.CancelledError, "asyncio.exceptions.CancelledError"),
-        (Local(), f"{__name__}.Local"),
+        (LocalError(), f"{__name__}.LocalError"),
     ],
 )
 def test_types_of_errors(failure: object, expected: str | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import pytest
 from genai_points import ACTIVE, DURATION, FIRST, PER_CHUNK, TOKENS, Recorded
@@ -142,9 +143,14 @@ def test_a_generator_around_it(recorded: Recorded, llm: LLMRecorder) -> None:
 def test_a_stream_as_a_block(recorded: Recorded, llm: LLMRecorder) -> None:
     """The block of a stream closes it; what the block raises is the call's error."""
     source = Source()
-    with pytest.raises(ValueError, match="^$"), llm.stream(source, **MODEL) as stream:
-        next(stream)
-        raise ValueError
+
+    def block() -> None:
+        with llm.stream(source, **MODEL) as stream:
+            next(stream)
+            raise ValueError
+
+    with pytest.raises(ValueError, match=r"^$"):
+        block()
     assert source.closed == 1
     ended(recorded, "ValueError", chunks=1)
 
@@ -161,11 +167,8 @@ def test_tokens_inside_of_the_block_of_a_call(recorded: Recorded, llm: LLMRecord
 
 def test_an_error_of_the_stream_that_the_block_handles(recorded: Recorded, llm: LLMRecorder) -> None:
     """The call failed if its stream did, also if the block goes on."""
-    with llm.call(**MODEL) as call:
-        try:
-            list(call.stream(Source(2, TimeoutError())))
-        except TimeoutError:
-            pass
+    with llm.call(**MODEL) as call, suppress(TimeoutError):
+        list(call.stream(Source(2, TimeoutError())))
     ended(recorded, "TimeoutError", chunks=2)
 
 
