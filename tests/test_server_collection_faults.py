@@ -11,6 +11,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from conftest import Setup
@@ -312,7 +313,7 @@ def test_40_the_wall_clock_jumps(
     offset, real, real_ns = [0.0], time.time, time.time_ns
     monkeypatch.setattr(time, "time", lambda: real() + offset[0])
     monkeypatch.setattr(time, "time_ns", lambda: real_ns() + int(offset[0] * 1e9))
-    with serve(setup, cache_ttl=3.0) as server, unharmed(server, capfd):
+    with serve(setup, cache_ttl=1.5) as server, unharmed(server, capfd):
         get(server, "Accept: */*")
         before, start = callback.calls, time.monotonic()
         for jump in (1e6, -1e6, 0.0):
@@ -331,11 +332,12 @@ def test_40_the_wall_clock_jumps(
 
 def test_43_a_scraper_whose_interval_is_the_idle_timeout(bridge: Make, capfd: Capture) -> None:
     """Its next request is answered on the same connection even if it is a little late."""
-    with serve(bridge()) as server, unharmed(server, capfd), connect(server) as client:
+    server = start_http_server(bridge().reader, port=0, limits=replace(SHORT, idle_seconds=0.3))
+    with server, unharmed(server, capfd), connect(server) as client:
         for _ in range(3):
             client.sendall(GET)
             assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
-            time.sleep(SHORT.idle_seconds + 0.1)
+            time.sleep(0.4)
         client.sendall(GET)
         assert statuses(received(client)) == [b"200"]
 

@@ -350,9 +350,9 @@ def signalled():
         for busy in (1, 2, 0):
             it.signal(signal.SIGUSR1)
             it.process.until(f"busy {busy}", 20)
-            seconds = sorted(it.fetch()[0] for _ in range(10))
-            record_property(f"p50 with {busy} busy threads", seconds[5])
-            assert seconds[5] < 1.0  # with up to one of them 0.2, on a machine that is not busy
+            seconds = sorted(it.fetch()[0] for _ in range(7))
+            record_property(f"p50 with {busy} busy threads", seconds[3])
+            assert seconds[3] < 1.0  # with up to one of them 0.2, on a machine that is not busy
 
 
 def test_42_a_process_that_was_stopped(host: Hosts) -> None:
