@@ -26,6 +26,8 @@ _PROTECTING = [option.key for option in OPTIONS if option.protects]
 _SENSITIVE = re.compile("allow|auth|cert|password|prox|secret|tls|token|user")
 # What Kubernetes puts into every container for a service that is called otel-prom-bridge.
 _KUBERNETES = re.compile(r"service_(host|port.*)|port_\d+_.*")
+# Switches of collectors, which are not what records here: instrumentations are.
+_COLLECTORS = tuple(f"METRICS_COLLECTORS_{name}" for name in ("LLM", "AGENT", "PROCESS", "RUNTIME"))
 _noticed: set[str] = set()
 
 
@@ -81,6 +83,7 @@ def unknown_variables() -> list[tuple[ConfigurationError, bool]]:
 
     The errors show no values. What is neither about protection nor new is left out.
     """
+    _notice_collectors()
     known = {option.variable for option in _BY_KEY.values()}
     found = []
     for name in sorted(os.environ):
@@ -94,6 +97,13 @@ def unknown_variables() -> list[tuple[ConfigurationError, bool]]:
             _noticed.add(name)
             found.append((_unknown(name, key), protects))
     return found
+
+
+def _notice_collectors() -> None:
+    for name in _COLLECTORS:
+        if _text(name) and name not in _noticed:
+            _noticed.add(name)
+            logger.warning("%s: the bridge has no collectors to switch, so it is passed over", name)
 
 
 def _text(variable: str) -> str:

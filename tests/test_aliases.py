@@ -168,6 +168,22 @@ def test_no_alias_whatsoever_raises(values: dict[str, str]) -> None:
         assert from_arguments({}).refused == ()
 
 
+@pytest.mark.parametrize("text", ["true", "false"])
+def test_collectors_that_there_are_not(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    """Whoever switches them learns once that it has no effect; it changes nothing and is documented."""
+    expected = from_environment(raise_error)
+    names = [f"METRICS_COLLECTORS_{name}" for name in ("LLM", "AGENT", "PROCESS", "RUNTIME")]
+    for name in names:
+        monkeypatch.setenv(name, text)
+    for _ in range(2):
+        assert from_environment(raise_error) == from_arguments({}) == expected
+    assert [line.partition(": ")[0] for line in caplog.messages] == names
+    documented = (Path(__file__).parents[1] / "docs" / "configuration.md").read_text()
+    assert all(f"`{name}`" in documented for name in names)
+
+
 UNKNOWN = [
     ("OTEL_PROM_BRIDGE_PREFX", r" \(did you mean 'OTEL_PROM_BRIDGE_PREFIX'\?\)"),
     ("OTEL_PROM_BRIDGE_PORT", r" \(did you mean 'OTEL_EXPORTER_PROMETHEUS_PORT'\?\)"),
