@@ -201,6 +201,13 @@ def test_the_rest_of_the_stream(llm: LLMRecorder) -> None:
     stream.close()
 
 
+def test_another_stream_of_a_call_that_has_ended(recorded: Recorded, llm: LLMRecorder) -> None:
+    """A call that has ended with its stream is another call with the next one."""
+    call = llm.call(**MODEL)
+    assert [sum(call.stream(Source())) for _ in range(2)] == [3, 3]
+    assert (recorded.errors(), recorded.count(FIRST), recorded.total(ACTIVE)) == ([None, None], 2, 0)
+
+
 def test_what_is_no_stream(recorded: Recorded, llm: LLMRecorder) -> None:
     """What cannot be iterated raises what it raises everywhere, and was no call."""
     with pytest.raises(TypeError, match="not iterable"):

@@ -99,6 +99,9 @@ class Call(Operation):
         the stream; without one, the stream's end does: exhausted, closed, raising or dropped.
         """
         stream = AsyncStream(source, self) if isinstance(source, AsyncIterable) else Stream(source, self)
+        settle()
+        if self._started and not self.running:
+            self._reset()  # of a call that has ended: this is another one
         self._noted = None
         if not self._started:
             self._begin(self._began)
