@@ -18,28 +18,47 @@ from otel_prom_bridge.rules.rule import OTHER, checked_table, checked_text
 # providers' APIs and HTTP call them.
 _KINDS = {
     "rate_limit": "rate_limit rate_limited rate_limit_exceeded too_many_requests throttling throttled 429"
-    " resource_exhausted",
-    "quota": "insufficient_quota quota_exceeded budget_exceeded payment_required service_quota_exceeded 402",
+    " resource_exhausted request_throttled ec2_throttled slow_down request_limit_exceeded"
+    " bandwidth_limit_exceeded provisioned_throughput_exceeded prior_request_not_complete",
+    "quota": "insufficient_quota quota_exceeded budget_exceeded payment_required service_quota_exceeded 402"
+    " billing billing_hard_limit_reached billing_not_active limit_exceeded usage_limit_exceeded",
     "timeout": "timeout timed_out api_timeout read_timeout write_timeout connect_timeout pool_timeout"
-    " request_timeout gateway_timeout server_timeout deadline_exceeded model_timeout 408 504",
+    " request_timeout gateway_timeout server_timeout deadline_exceeded model_timeout connection_timeout"
+    " socket_timeout service_request_timeout service_response_timeout 408 504 522 524",
     "connection": "connection connect api_connection connection_refused connection_reset connection_aborted"
-    " connection_closed broken_pipe network read write close protocol remote_protocol dns ssl"
-    " endpoint_connection",
+    " connection_closed broken_pipe network read write close protocol remote_protocol local_protocol dns ssl"
+    " ssl_cert_verification endpoint_connection transport proxy proxy_connection http_client gai"
+    " name_resolution new_connection max_retry chunked_encoding incomplete_read client_connection"
+    " client_connector client_connector_certificate client_connector_dns client_connector_ssl client_os"
+    " client_payload client_proxy_connection client_ssl server_connection server_disconnected"
+    " remote_disconnected service_request service_response response_streaming end_of_stream broken_resource"
+    " web_socket_connection_closed ws_server_handshake 521 523 525 526",
     "authentication": "authentication unauthorized unauthenticated invalid_api_key expired_token"
-    " unrecognized_client 401",
-    "permission": "permission permission_denied forbidden access_denied 403",
-    "not_found": "not_found model_not_found resource_not_found 404",
+    " invalid_token unrecognized_client client_authentication no_credentials partial_credentials default_credentials"
+    " credential_retrieval token_retrieval unauthorized_sso_token refresh o_auth invalid_signature"
+    " incomplete_signature signature_does_not_match missing_authentication_token invalid_client_token_id"
+    " request_expired account_deactivated 401 407 511",
+    "permission": "permission permission_denied forbidden access_denied not_authorized opt_in_required"
+    " access_terminated unsupported_country_region_territory 403 451",
+    "not_found": "not_found model_not_found resource_not_found deployment_not_found 404 410",
     "invalid_request": "bad_request invalid_request invalid_argument invalid_prompt validation"
-    " unprocessable_entity unsupported_params out_of_range failed_precondition 400 405 409 415 422 conflict",
+    " param_validation http_validation json_schema_validation unprocessable_entity unsupported_params"
+    " unsupported_protocol out_of_range request_range_not_satisfiable failed_precondition precondition_failed"
+    " already_exists conflict length_required method_not_allowed rejected_request invalid_url",
     "too_large": "context_length_exceeded context_window_exceeded request_too_large payload_too_large"
-    " length_finish_reason max_tokens 413",
+    " request_entity_too_large length_finish_reason max_tokens 413 414 431",
     "content_filter": "content_filter content_filter_finish_reason content_policy_violation safety"
-    " guardrail_intervened content_moderation",
+    " guardrail_intervened guardrail_raised content_moderation blocked_prompt blocked_pii_entity"
+    " stop_candidate",
     "overloaded": "overloaded service_unavailable unavailable server_overloaded model_not_ready 503 529",
-    "server_error": "server internal internal_server api api_status bad_gateway unknown data_loss"
-    " api_response_validation service_failure model 500 501 502",
-    "cancelled": "cancelled canceled aborted generator_exit keyboard_interrupt client_disconnect 499",
+    "server_error": "server internal internal_server internal_failure api api_status bad_gateway unknown"
+    " data_loss api_response_validation service_failure model model_api model_error"
+    " model_stream_error unimplemented not_implemented method_not_implemented",
+    "cancelled": "cancelled canceled aborted generator_exit keyboard_interrupt client_disconnect"
+    " client_closed_request 499",
 }
+# HTTP statuses that are not among these.
+_CLASSES = {"4": "invalid_request", "5": "server_error"}
 _TABLE = {name: kind for kind, names in _KINDS.items() for name in names.split()}
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NOISE = re.compile(r"_?(error|exception|err)$")
@@ -72,7 +91,12 @@ class ErrorType:
     def __call__(self, value: str) -> str:
         """The kind of an error."""
         key = _key(value)
-        return self.kinds.get(key) or _TABLE.get(key, self.other)
+        return self.kinds.get(key) or _TABLE.get(key) or _of_status(key) or self.other
+
+
+def _of_status(key: str) -> str | None:
+    is_status = len(key) == 3 and key.isascii() and key.isdigit()
+    return _CLASSES.get(key[0]) if is_status else None
 
 
 def _key(name: str) -> str:
