@@ -93,12 +93,14 @@ def sdk_views(
     """SDK Views for export views; ``maps`` are theirs.
 
     The last one is for what no other selects, and the last ``fallbacks``, of which it is one, for what none
-    before them selects. ``limit`` is the SDK's for an instrument of which a view says how many series it may have.
+    before them selects. ``limit`` is the SDK's for an instrument of which a view says how many series it may
+    have.
     """
     *given, rest = range(len(views))
     tiers = (given[: len(views) - fallbacks], given[len(views) - fallbacks :])
     wanted = [index for index in given if views[index].name is not None]
 
+    @_remembering_one
     def combination(instrument: Any) -> tuple[int, ...] | None:
         if any(view._match(instrument) for view in beside):
             return None
@@ -118,6 +120,23 @@ def sdk_views(
         )
         for indexes in [*_combinations(views, wanted), (rest,)]
     ]
+
+
+def _remembering_one(
+    function: Callable[[Any], tuple[int, ...] | None],
+) -> Callable[[Any], tuple[int, ...] | None]:
+    """The function, which remembers what it was asked for last: the SDK asks all Views in turn."""
+    last: tuple[Any, tuple[int, ...] | None] = (None, None)
+
+    def remembering(instrument: Any) -> tuple[int, ...] | None:
+        nonlocal last
+        known, result = last  # together, as other threads ask, too
+        if known is not instrument:
+            result = function(instrument)
+            last = (instrument, result)
+        return result
+
+    return remembering
 
 
 def _combinations(views: Sequence[ExportView], wanted: Sequence[int]) -> list[tuple[int, ...]]:
@@ -156,8 +175,7 @@ def _aggregation(views: Sequence[ExportView]) -> Aggregation | None:
 
 def _selects(view: ExportView, instrument: Any) -> bool:
     scope = instrument.instrumentation_scope.name or ""
-    classes = tuple(kind for kind in type(instrument).__mro__)
-    return view.selects_instrument(instrument.name, instrument.unit or "", scope, classes)
+    return view.selects_instrument(instrument.name, instrument.unit or "", scope, type(instrument).__mro__)
 
 
 def _selection(view: ExportView) -> tuple[object, ...]:
@@ -171,6 +189,9 @@ def _may_meet(one: ExportView, other: ExportView) -> bool:
     units = {one.instrument_unit, other.instrument_unit} - {None}
     return (
         len(units) < 2
-        and overlap(one.instrument_name.lower(), other.instrument_name.lower())
-        and overlap(one.meter_name or "*", other.meter_name or "*")
+        and _overlap(one.instrument_name.lower(), other.instrument_name.lower())
+        and _overlap(one.meter_name or "*", other.meter_name or "*")
     )
+
+
+_overlap = lru_cache(maxsize=10_000)(overlap)  # of each pair, whatever the combinations

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Literal, TypeAlias, cast
 
 from otel_prom_bridge.checks import BOUNDS, FACTOR, INSTRUMENTS_BY_NAME, POSITIVE
@@ -171,19 +171,20 @@ class ExportView:
             return False
         if self.instrument_unit is not None and self.instrument_unit != unit:
             return False
-        if self.meter_name is not None and not glob([self.meter_name]).fullmatch(meter):
+        if self.meter_name is not None and not _pattern(self.meter_name).fullmatch(meter):
             return False
         return self.selects_name(name)
 
     def selects_name(self, name: str) -> bool:
         """The same, by the instrument's name alone; names of instruments have no case."""
-        return glob([self.instrument_name], flags=re.IGNORECASE).fullmatch(name) is not None
+        return _pattern(self.instrument_name, re.IGNORECASE).fullmatch(name) is not None
 
     def _check_selection(self) -> None:
         for key in ("instrument_name", "instrument_unit", "meter_name"):
             value = getattr(self, key)
             if not (isinstance(value, str) and value) and (value is not None or key == "instrument_name"):
                 self._refuse(key, value, "a string that is not empty")
+        self.selects_name("")  # the pattern is compiled now, and not when an application first records
         given = self.instrument_type
         known = INSTRUMENTS_BY_NAME
         if not (given is None or (isinstance(given, str) and given in known) or given in known.values()):
@@ -312,6 +313,11 @@ class ExportView:
     def names(self, key: str) -> bool:
         """Whether the view asks for this attribute by its key, not by a pattern."""
         return key in self.rename or key in (self.keep or ())
+
+
+@lru_cache(maxsize=1000)  # every view is asked about every instrument
+def _pattern(pattern: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
+    return glob((pattern,), flags=flags)
 
 
 def _condition(value: object) -> Filter:

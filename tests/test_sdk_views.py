@@ -389,6 +389,32 @@ def test_keys_without_end_do_not_fill_memory() -> None:
     assert len(application.labelled("c_total")) == 3
 
 
+def _profile(size: int) -> list[ExportView]:
+    """As many views as a profile has, some of which may select one instrument together."""
+    views = []
+    for number in range(size // 3):
+        name = f"gen_ai.thing.{number}.duration"
+        views += [
+            selecting(name, instrument_unit="s", name=f"a_{number}_seconds", buckets=[1, 2, 3 + number]),
+            selecting(name, name=f"b_{number}_total", take="count"),
+            selecting(f"*.{number}.total*", instrument_type="counter", meter_name="t*"),
+        ]
+    return views
+
+
+def test_an_instrument_that_is_new_is_cheap() -> None:
+    """Each View is asked at an instrument's first record: with 60 views of ours that takes under 2 ms."""
+    application = Application(*_profile(60), sdk=True)
+    times = []
+    for number in range(60):
+        counter = application.meter.create_counter(f"x.{number}.total")
+        start = time.perf_counter()
+        counter.add(1)
+        times.append(time.perf_counter() - start)
+    assert sorted(times)[len(times) // 4] < 0.002
+    assert len(application.types()["text"]) == 60
+
+
 def test_asking_for_a_key_is_cheap() -> None:
     """The SDK asks for every attribute of every measurement; an answer takes less than a microsecond."""
     keys = Policy(views=[selecting("c", keep=["a*"])]).sdk_views()[-1]._attribute_keys
