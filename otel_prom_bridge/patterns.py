@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import TypeAlias
 
 Filter: TypeAlias = Callable[[str], bool]
@@ -25,6 +26,12 @@ def glob(patterns: object, *, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str
         raise TypeError("a pattern is a string")
     escaped = (re.escape(item).replace(r"\*", ".*").replace(r"\?", ".") for item in patterns)
     return re.compile("|".join(escaped) if patterns else r"(?!)", re.DOTALL | flags)
+
+
+@lru_cache(maxsize=1000)
+def one_pattern(pattern: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
+    """The expression for one pattern; remembered, as every view is asked about every instrument."""
+    return glob((pattern,), flags=flags)
 
 
 def overlap(one: str, other: str) -> bool:
@@ -67,6 +74,22 @@ def filter_of(value: object) -> Filter:
         return included is None or included.fullmatch(text) is not None
 
     return chosen
+
+
+def condition(value: object) -> Filter:
+    """The filter that a pattern, a list of them, or a mapping as above describes; raises as that does."""
+    if isinstance(value, Mapping):
+        if not value:  # says neither "all" nor "nothing" plainly
+            raise ValueError("an empty mapping")
+        return filter_of(value)
+    if not value and not isinstance(value, str):  # an empty list chooses nothing, ever
+        raise ValueError("an empty list")
+    expression = glob((value,) if isinstance(value, str) else value)
+    return partial(_matches, expression)
+
+
+def _matches(expression: re.Pattern[str], text: str) -> bool:
+    return expression.fullmatch(text) is not None
 
 
 def _listed(patterns: object) -> re.Pattern[str] | None:

@@ -10,19 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from functools import lru_cache, partial
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 from otel_prom_bridge.checks import BOUNDS, FACTOR, INSTRUMENTS_BY_NAME, POSITIVE
 from otel_prom_bridge.computations import Computation, computation
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.exemplars import Exemplars
-from otel_prom_bridge.families import Kind
+from otel_prom_bridge.families import Kind, claimed_names
 from otel_prom_bridge.limits import HISTOGRAM, instruments_of
-from otel_prom_bridge.patterns import Filter, filter_of, glob, is_pattern
+from otel_prom_bridge.patterns import Filter, condition, glob, is_pattern, one_pattern
 from otel_prom_bridge.rules import Rule
 from otel_prom_bridge.scaling import Scale
 from otel_prom_bridge.translate.labels import label_name
+from otel_prom_bridge.translate.names import metric_name
 from otel_prom_bridge.translate.points import Stream
 
 # The SDK's data does not tell them apart.
@@ -45,6 +45,9 @@ _RESERVED = frozenset(
         "otel_scope_schema_url",
     }
 )
+
+
+_OURS = claimed_names("target_info", Kind.INFO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -171,13 +174,13 @@ class ExportView:
             return False
         if self.instrument_unit is not None and self.instrument_unit != unit:
             return False
-        if self.meter_name is not None and not _pattern(self.meter_name).fullmatch(meter):
+        if self.meter_name is not None and not one_pattern(self.meter_name).fullmatch(meter):
             return False
         return self.selects_name(name)
 
     def selects_name(self, name: str) -> bool:
         """The same, by the instrument's name alone; names of instruments have no case."""
-        return _pattern(self.instrument_name, re.IGNORECASE).fullmatch(name) is not None
+        return one_pattern(self.instrument_name, re.IGNORECASE).fullmatch(name) is not None
 
     def _check_selection(self) -> None:
         for key in ("instrument_name", "instrument_unit", "meter_name"):
@@ -195,6 +198,7 @@ class ExportView:
     def _check_output(self) -> None:
         if self.name is not None and not _is_text(self.name):
             self._refuse("name", self.name, "the name of a family, or None to export nothing")
+        self._check_name()
         if not _is_text(self.description):
             self._refuse("description", self.description, "a string")
         if self.name is None:
@@ -213,6 +217,15 @@ class ExportView:
         POSITIVE.optional(self._key("max_series"), self.max_series)
         if not isinstance(self.exemplars, Exemplars | bool):
             self._refuse("exemplars", self.exemplars, "Exemplars(…), or False for none")
+
+    def _check_name(self) -> None:
+        # Whether it is escaped or not: a scraper may ask for either. Names of the semantic conventions are
+        # free, as the SDK records some of those metrics itself, which may have views.
+        for name in (self.name, metric_name(self.name)) if self.name else ():
+            for claimed in sorted(claimed_names(name, self.kind or Kind.GAUGE)):
+                if claimed in _OURS or claimed.startswith("otel_prom_bridge_"):
+                    expected = f"another name: {claimed!r} is of what the bridge says itself"
+                    self._refuse("name", self.name, expected)
 
     def _check_unit(self) -> None:
         FACTOR.optional(self._key("scale"), self.scale)
@@ -251,7 +264,7 @@ class ExportView:
                 )
             object.__setattr__(self, key, dict(value))
         self._check_new_labels()
-        compiled = {"compute": computation, "where": _condition}
+        compiled = {"compute": computation, "where": condition}
         for key, compile_value in compiled.items():
             for name, value in getattr(self, key).items():
                 self._check_value(f"{key}[{name!r}]", value, compile_value)
@@ -304,7 +317,7 @@ class ExportView:
 
     def conditions(self) -> dict[str, Filter]:
         """``where``, as functions of the values."""
-        return {key: _condition(value) for key, value in self.where.items()}
+        return {key: condition(value) for key, value in self.where.items()}
 
     def computations(self) -> dict[str, Computation]:
         """``compute``, as functions of the attributes."""
@@ -313,26 +326,6 @@ class ExportView:
     def names(self, key: str) -> bool:
         """Whether the view asks for this attribute by its key, not by a pattern."""
         return key in self.rename or key in (self.keep or ())
-
-
-@lru_cache(maxsize=1000)  # every view is asked about every instrument
-def _pattern(pattern: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
-    return glob((pattern,), flags=flags)
-
-
-def _condition(value: object) -> Filter:
-    if isinstance(value, Mapping):
-        if not value:  # says neither "all" nor "nothing" plainly
-            raise ValueError("an empty mapping")
-        return filter_of(value)
-    if not value and not isinstance(value, str):  # an empty list chooses nothing, ever
-        raise ValueError("an empty list")
-    expression = glob((value,) if isinstance(value, str) else value)
-    return cast("Filter", partial(_matches, expression))
-
-
-def _matches(expression: re.Pattern[str], text: str) -> bool:
-    return expression.fullmatch(text) is not None
 
 
 def _is_text(value: object) -> bool:

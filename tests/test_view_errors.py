@@ -52,6 +52,29 @@ WRONG: list[tuple[dict[str, Any], str, object, str]] = [
     ({"instrument_type": Counter, "buckets": [1]}, "instrument_type", Counter, A_HISTOGRAM),
     ({"name": 5}, "name", 5, NAME),
     ({"name": SURROGATE}, "name", SURROGATE, NAME),
+    *(
+        ({"name": bad}, "name", bad, f"another name: {whose!r} is of what the bridge says itself")
+        for bad, whose in (
+            ("target_info", "target_info"),
+            ("target", "target"),
+            ("target.info", "target_info"),
+            ("otel_prom_bridge_series", "otel_prom_bridge_series"),
+            ("otel_prom_bridge_anything", "otel_prom_bridge_anything"),
+            ("otel.prom.bridge.series", "otel_prom_bridge_series"),
+        )
+    ),
+    (
+        {"take": "count", "name": "target_total"},
+        "name",
+        "target_total",
+        "another name: 'target' is of what the bridge says itself",
+    ),
+    (
+        {"instrument_type": "histogram", "name": "target"},
+        "name",
+        "target",
+        "another name: 'target' is of what the bridge says itself",
+    ),
     ({"description": None}, "description", None, "a string"),
     ({"take": "max"}, "take", "max", "one of 'value', 'count', 'sum'"),
     ({"take": []}, "take", [], "one of 'value', 'count', 'sum'"),
@@ -182,6 +205,9 @@ def test_what_looks_wrong_and_is_not() -> None:
         {"compute": {"x": "x"}},
         {"name": None, "take": "count"},
         {"instrument_name": "*?*"},
+        {"name": "target_info_x"},
+        {"name": "otel_prom_bridges"},
+        {"name": "otel_sdk_exporter_operation_duration_seconds"},  # it may be the SDK's own, in a view
     ):
         assert ExportView(**{"instrument_name": "c", **fields})  # type: ignore[arg-type]
 
