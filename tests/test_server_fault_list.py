@@ -24,11 +24,14 @@ HOSTS, ENDINGS, LIFECYCLE = "server_hosts", "server_endings", "server_lifecycle"
 SHOWN: dict[int, tuple[str, ...]] = {
     1: (f"{CLIENTS}:test_1_half_requests",),
     2: (f"{CLIENTS}:test_2_silence",),
-    3: (f"{CLIENTS}:test_3_trickling",),
+    3: (f"{CLIENTS}:test_3_trickling", f"{GUARDS}:test_3_a_trickled_handshake"),
     4: (f"{CLIENTS}:test_4_more_connections_than_there_may_be",),
     5: (f"{HOSTS}:test_5_clients_take_all_descriptors",),
-    6: (f"{CLIENTS}:test_6_readers_that_do_not_read",),
-    7: (f"{CLIENTS}:test_7_resets",),
+    6: (
+        f"{CLIENTS}:test_6_readers_that_do_not_read",
+        f"{GUARDS}:test_6_readers_that_do_not_read_over_tls",
+    ),
+    7: (f"{CLIENTS}:test_7_resets", f"{GUARDS}:test_7_resets_over_tls"),
     8: (f"{GUARDS}:test_8_silence",),
     9: (f"{GUARDS}:test_9_what_is_no_tls",),
     10: (f"{GUARDS}:test_10_an_old_client",),

@@ -26,11 +26,24 @@ import pytest
 import trustme
 from conftest import Setup
 from servers import wait_for
-from wire import LAST_GET, SHORT, Port, connect, exchange, received, reset, statuses, unharmed
+from wire import (
+    LAST_GET,
+    SHORT,
+    Port,
+    connect,
+    exchange,
+    looping,
+    memory,
+    received,
+    reset,
+    statuses,
+    unharmed,
+)
 
 from otel_prom_bridge import ConfigurationError, EndpointError, MetricsServer, start_http_server
 from otel_prom_bridge.endpoint.guards import Guards, RateLimit
 from otel_prom_bridge.endpoint.guards.rate import MAX_PEERS
+from otel_prom_bridge.endpoint.scrape import Request, Response
 from otel_prom_bridge.endpoint.tls import Tls, TlsSettings
 
 Make = Callable[..., Setup]
@@ -133,6 +146,84 @@ def secure_scrape(context: ssl.SSLContext, server: MetricsServer | Port) -> floa
 def over_tls(context: ssl.SSLContext) -> Callable[[MetricsServer | Port], float]:
     """The scrape of a client with this context, for ``unharmed``."""
     return partial(secure_scrape, context)
+
+
+class Large:
+    """A handler with a large body, but for ``/metrics``."""
+
+    body = bytes(20_000_000)
+
+    def respond(self, request: Request) -> Response:
+        return Response(200, (), b"up 1\n" if request.path == "/metrics" else self.body)
+
+
+def shaken(server: Port, context: ssl.SSLContext, data: bytes) -> ssl.SSLSocket:
+    """A connection over TLS on which so much was said."""
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.settimeout(10)
+    raw.connect((server.address, server.port))
+    client = context.wrap_socket(raw, server_hostname="127.0.0.1")
+    client.sendall(data)
+    return client
+
+
+def test_6_readers_that_do_not_read_over_tls(tmp_path: Path, capfd: Capture) -> None:
+    """Twenty of them cost less than one body together, and are cut off when their time is over."""
+    context = trusting()  # one for all: it takes more memory than a connection
+    with (
+        looping(Large(), tls=Tls(write(tmp_path))) as server,
+        unharmed(server, capfd, scrape=over_tls(context)),
+    ):
+        before = memory()
+        clients = [shaken(server, context, asking(path="/large")) for _ in range(20)]
+        time.sleep(0.5)
+        assert memory() - before < len(Large.body)
+        time.sleep(1.0)
+        for client in clients:
+            taken = 0
+            with suppress(OSError), client:
+                while piece := client.recv(65536):
+                    taken += len(piece)
+            assert taken < len(Large.body)
+
+
+def test_7_resets_over_tls(tmp_path: Path, capfd: Capture) -> None:
+    """Clients that vanish after the handshake, in a request and in a response harm nobody."""
+    context = trusting()
+    with (
+        looping(Large(), tls=Tls(write(tmp_path))) as server,
+        unharmed(server, capfd, scrape=over_tls(context)),
+    ):
+        for data in (b"", LAST_GET[:20], LAST_GET, asking(path="/large") * 3):
+            for _ in range(3):
+                reset(shaken(server, context, data))
+            client = shaken(server, context, data)
+            with suppress(OSError):
+                client.settimeout(0.1)
+                client.recv(100)
+            reset(client)
+
+
+def test_3_a_trickled_handshake(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
+    """Its deadline is that of the whole handshake, and a byte now and then does not move it."""
+    with (
+        serve(bridge, tls=Tls(write(tmp_path))) as server,
+        unharmed(server, capfd, scrape=over_tls(trusting())),
+        connect(server) as client,
+    ):
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        with pytest.raises(ssl.SSLWantReadError):
+            trusting().wrap_bio(incoming, outgoing, server_hostname="127.0.0.1").do_handshake()
+        client.settimeout(0.05)
+        start = time.monotonic()
+        with suppress(ConnectionError):
+            for byte in outgoing.read():
+                client.sendall(bytes([byte]))
+                with suppress(TimeoutError):
+                    if not client.recv(100):
+                        break
+        assert 0.9 < time.monotonic() - start < 4
 
 
 def test_8_silence(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
