@@ -71,19 +71,23 @@ class Scraper:
 def report_scrapes(count: int, rounds: int, levels: Sequence[int] = BUSY) -> None:
     print(f"\nscrape of 10,000 series, {count} at once, ms:       ours               peer            ratio")
     print("busy threads in the host             p50     p99       p50      p99       p50   p99")
-    with hosting("ours") as ours, hosting("peer") as peer:
-        scrapers = [Scraper(ours, count), Scraper(peer, count)]
+    ours, theirs = (_by_busy_threads(kind, count, rounds, levels) for kind in KINDS[1:])
+    for busy in levels:
+        found = [quantile(times[busy], part) for times in (ours, theirs) for part in (0.5, 0.99)]
+        ratios = [f"{found[2] / found[0]:>5.1f}x", f"{found[3] / found[1]:>5.1f}x"]
+        shown = "{:>9.1f} {:>7.1f} {:>9.1f} {:>8.1f}".format(*found)
+        print(f"{busy:>2} {'':<27} {shown}    {' '.join(ratios)}")
+
+
+def _by_busy_threads(kind: str, count: int, rounds: int, levels: Sequence[int]) -> dict[int, list[float]]:
+    found = {}
+    with hosting(kind) as host:  # one host at a time: busy threads of another would take its processor
+        scraper = Scraper(host, count)
         for busy in levels:
             if busy:
-                ours.tell("be_busy")
-            mine = _rounds(scrapers[0], rounds)
-            if busy:
-                peer.tell("be_busy")
-            theirs = _rounds(scrapers[1], rounds)
-            found = [quantile(times, part) for times in (mine, theirs) for part in (0.5, 0.99)]
-            ratios = [f"{found[2] / found[0]:>5.1f}x", f"{found[3] / found[1]:>5.1f}x"]
-            shown = "{:>9.1f} {:>7.1f} {:>9.1f} {:>8.1f}".format(*found)
-            print(f"{busy:>2} {'':<27} {shown}    {' '.join(ratios)}")
+                host.tell("be_busy")
+            found[busy] = _rounds(scraper, rounds)
+    return found
 
 
 def _rounds(scraper: Scraper, rounds: int) -> list[float]:
