@@ -13,6 +13,31 @@ from typing import TypeAlias
 
 Computation: TypeAlias = Callable[[Mapping[str, object]], object]
 
+# The codes of gRPC, from 0, and the statuses of HTTP that they stand for. What is an error to a server (500
+# and above) and to a client (400 and above) is then what the conventions say of gRPC, too.
+# https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
+# https://opentelemetry.io/docs/specs/semconv/rpc/grpc/#grpc-status
+_RPC: Mapping[str, int] = {
+    "OK": 200,
+    "CANCELLED": 499,
+    "UNKNOWN": 500,
+    "INVALID_ARGUMENT": 400,
+    "DEADLINE_EXCEEDED": 504,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "PERMISSION_DENIED": 403,
+    "RESOURCE_EXHAUSTED": 429,
+    "FAILED_PRECONDITION": 400,
+    "ABORTED": 409,
+    "OUT_OF_RANGE": 400,
+    "UNIMPLEMENTED": 501,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+    "DATA_LOSS": 500,
+    "UNAUTHENTICATED": 401,
+}
+_STATUSES_OF_RPC = {**_RPC, **{str(code): status for code, status in enumerate(_RPC.values())}}
+
 
 @dataclass(frozen=True, slots=True)
 class FirstOf:
@@ -41,8 +66,10 @@ class FirstOf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """``error`` where there is an error type or an HTTP status of an error; else ``success``.
+    """``error`` where there is an error type or the status of an error; else ``success``.
 
+    ``status_attribute`` is where the status is, or several, each of which may say that it failed. It is one
+    of HTTP or, in an attribute of ``rpc.…``, a code of gRPC, which counts as the status that it stands for.
     ``error_status`` is the lowest status that counts as an error: 500 for a server, whose client is to blame
     for the others; use 400 for a client.
     https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status
@@ -55,12 +82,16 @@ class Outcome:
     error: str = "error"
     error_status: int = 500
     error_attribute: str = "error.type"
-    status_attribute: str = "http.response.status_code"
+    status_attribute: str | Sequence[str] = "http.response.status_code"
+
+    def __post_init__(self) -> None:
+        keys = self.status_attribute
+        object.__setattr__(self, "status_attribute", (keys,) if isinstance(keys, str) else tuple(keys))
 
     @property
     def attributes(self) -> tuple[str, ...]:
         """The attributes that it reads."""
-        return (self.error_attribute, self.status_attribute)
+        return (self.error_attribute, *self.status_attribute)
 
     @property
     def max_values(self) -> int:
@@ -69,11 +100,16 @@ class Outcome:
 
     def __call__(self, attributes: Mapping[str, object]) -> str:
         """The value for an attribute set."""
-        failed = bool(attributes.get(self.error_attribute))
-        status = str(attributes.get(self.status_attribute, ""))
-        if status.isascii() and status.isdigit() and len(status) == 3:
-            failed = failed or int(status) >= self.error_status
-        return self.error if failed else self.success
+        if attributes.get(self.error_attribute):
+            return self.error
+        statuses = (_status(key, str(attributes[key])) for key in self.status_attribute if key in attributes)
+        return self.error if any(status >= self.error_status for status in statuses) else self.success
+
+
+def _status(key: str, text: str) -> int:
+    if key.startswith("rpc."):
+        return _STATUSES_OF_RPC.get(text, 0)
+    return int(text) if text.isascii() and text.isdigit() and len(text) == 3 else 0
 
 
 def computation(value: object) -> Computation:

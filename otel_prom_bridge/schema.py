@@ -242,5 +242,7 @@ _VIEW: Mapping[str, Read] = {
 }
 _FIRST_OF: Mapping[str, Read] = {"first_of": _attributes, "default": partial(STRING.value, "")}
 _OUTCOME: Mapping[str, Read] = {
-    name: partial((POSITIVE if name == "error_status" else TEXT).value, "") for name in arguments_of(Outcome)
+    **{name: partial(TEXT.value, "") for name in arguments_of(Outcome)},
+    "error_status": partial(POSITIVE.value, ""),
+    "status_attribute": lambda value: _attributes(value) if is_list(value) else TEXT.value("", value),
 }
