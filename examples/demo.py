@@ -118,8 +118,8 @@ class Service:
             except ERRORS as error:
                 status = 429 if isinstance(error, RateLimitError) else 502
             route = {**method, "http.route": "/tasks/{task_id}"}
-            answered = {**route, "http.response.status_code": status}
-            http_duration.record(time.perf_counter() - started, answered)
+            seconds = time.perf_counter() - started
+            http_duration.record(seconds, {**route, "http.response.status_code": status})
             http_received.record(random.randint(100, 5_000), route)
             http_sent.record(random.randint(100, 50_000), route)
         http_active.add(-1, method)

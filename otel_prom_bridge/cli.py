@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from otel_prom_bridge.cardinality import (
@@ -21,7 +22,11 @@ from otel_prom_bridge.cardinality import (
     of_labels,
     visible,
 )
+from otel_prom_bridge.dashboards import files_of
+from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.expositions import ExpositionError, load
+from otel_prom_bridge.profiles import BUILT_IN, load_profile
+from otel_prom_bridge.profiles.reference import reference
 
 if TYPE_CHECKING:
     Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -29,6 +34,11 @@ if TYPE_CHECKING:
 PROGRAM = "otel-prom-bridge"
 _TOP = 20
 _TIMEOUT = 10.0
+_PROFILE = f"one of {', '.join(BUILT_IN)}, or the path of a TOML file"
+
+
+class _FileError(Exception):
+    """A file could not be written; the message says which, and why."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], str] = options.run
     try:
         return _write(run(options))
-    except ExpositionError as error:
+    except (ExpositionError, ConfigurationError, _FileError) as error:
         sys.stderr.write(f"{PROGRAM}: {visible(str(error))}\n")
         return 1
     except KeyboardInterrupt:
@@ -47,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Tools for metrics that Prometheus scrapes.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for add in (_add_cardinality,):
+    for add in (_add_cardinality, _add_dashboards, _add_profile):
         add(commands)
     return parser
 
@@ -121,6 +131,43 @@ def _add_access(command: argparse.ArgumentParser) -> None:
         metavar="'NAME: VALUE'",
         help="send this to the URL, such as 'Authorization: Bearer …'; may be repeated",
     )
+
+
+def _add_dashboards(commands: Commands) -> None:
+    command = commands.add_parser(
+        "dashboards",
+        help="write a Grafana dashboard and Prometheus rules for the metrics of a profile",
+        description="Write NAME.json, a dashboard that Grafana imports, and NAME.rules.yml, recording and"
+        " alert rules for Prometheus. What was written before is overwritten.",
+    )
+    command.add_argument("--profile", required=True, metavar="NAME|FILE", help=_PROFILE)
+    command.add_argument(
+        "--out", type=Path, default=Path(), metavar="DIR", help="where to, made if need be (default: here)"
+    )
+    command.set_defaults(run=_dashboards)
+
+
+def _dashboards(options: argparse.Namespace) -> str:
+    folder: Path = options.out
+    written = []
+    for name, text in files_of(load_profile(options.profile)).items():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise _FileError(f"cannot write {folder / name}: {error.strerror or error}") from None
+        written.append(str(folder / name))
+    return "\n".join(written)
+
+
+def _add_profile(commands: Commands) -> None:
+    command = commands.add_parser(
+        "profile",
+        help="print the reference page of a profile",
+        description="Print what a profile says, in Markdown: families, labels, instruments and options.",
+    )
+    command.add_argument("profile", metavar="NAME|FILE", help=_PROFILE)
+    command.set_defaults(run=lambda options: reference(load_profile(options.profile)).rstrip("\n"))
 
 
 def _cardinality(options: argparse.Namespace) -> str:

@@ -26,7 +26,7 @@ LAYERS = (
     ("families", "rules", "genai", "notation", "config_file"),
     ("histograms", "self_metrics", "cardinality"),
     ("merging", "scaling", "exemplars", "expositions", "collection"),
-    ("translate", "exposition", "cli"),
+    ("translate", "exposition"),
     ("limits", "collector", "client_metrics"),
     ("accumulators", "registry", "checks", "sdk_data"),
     ("catalog", "views", "table"),
@@ -35,7 +35,7 @@ LAYERS = (
     ("policy", "expiry"),
     ("projections", "schema"),
     ("streams", "profiles"),
-    ("store",),
+    ("store", "dashboards"),
     ("reader", "endpoint"),
     ("endpoint_checks",),
     ("endpoint_options",),
@@ -44,7 +44,7 @@ LAYERS = (
     ("contradictions",),
     ("configuration",),
     ("serving",),
-    ("bridge", "autoconfigure"),
+    ("bridge", "autoconfigure", "cli"),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 

@@ -1,0 +1,46 @@
+"""What a profile says of panels, rules and alerts: as a dashboard for Grafana, and as rules for Prometheus.
+
+What there is to see is data, in ``[dashboard]`` of the profile's file; here it is read, checked against the
+families of the profile, and written. Both files are the same whenever they are made of the same profile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from otel_prom_bridge.dashboards.model import Alert, Dashboard, Panel, Query, RecordingRule, Variable
+from otel_prom_bridge.dashboards.reading import read_dashboard
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.profiles import Profile
+
+__all__ = [
+    "Alert",
+    "Dashboard",
+    "Panel",
+    "Query",
+    "RecordingRule",
+    "Variable",
+    "files_of",
+    "read_dashboard",
+]
+
+_NEEDED = ("grafana_foundation_sdk", "yaml")
+
+
+def files_of(profile: Profile) -> Mapping[str, str]:
+    """The text of each file by its name: ``llmdevops.json`` for Grafana, ``llmdevops.rules.yml`` for rules.
+
+    Raises:
+        ConfigurationError: the profile says nothing of a dashboard, or something that cannot work; or a
+            package of the extra ``dashboards`` is not installed.
+    """
+    dashboard = read_dashboard(profile)
+    try:
+        from otel_prom_bridge.dashboards.grafana import as_json
+        from otel_prom_bridge.dashboards.rules import as_yaml
+    except ImportError as error:
+        if error.name is None or error.name.partition(".")[0] not in _NEEDED:
+            raise
+        expected = "a package that is installed: `pip install 'otel-prom-bridge[dashboards]'`"
+        raise ConfigurationError("dashboards", error.name, expected) from None
+    return {f"{dashboard.uid}.json": as_json(dashboard), f"{dashboard.uid}.rules.yml": as_yaml(dashboard)}

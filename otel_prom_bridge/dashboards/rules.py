@@ -1,0 +1,55 @@
+"""Recording and alert rules, as a file that Prometheus reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from otel_prom_bridge.dashboards.model import Alert, Dashboard, RecordingRule
+
+_WIDTH = 1000  # a text is one line, or lines as they were written
+
+
+class _Dumper(yaml.SafeDumper):
+    """As people write it: lists are indented, and what has several lines is a block."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def as_yaml(dashboard: Dashboard) -> str:
+    """The file's text: a group of recording rules, and one of alerts."""
+    recording = [_recording_rule(rule) for rule in dashboard.recording_rules]
+    alerts = [_alert(alert) for alert in dashboard.alerts]
+    named = ((f"{dashboard.uid}-recording", recording), (f"{dashboard.uid}-alerts", alerts))
+    groups = [{"name": name, "rules": rules} for name, rules in named if rules]
+    text: str = yaml.dump(
+        {"groups": groups}, Dumper=_Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True
+    )
+    return f"# {dashboard.title}: made by `otel-prom-bridge dashboards`. A change here is lost.\n{text}"
+
+
+def _recording_rule(rule: RecordingRule) -> dict[str, Any]:
+    found: dict[str, Any] = {"record": rule.record, "expr": rule.expr.strip()}
+    if rule.labels:
+        found["labels"] = dict(rule.labels)
+    return found
+
+
+def _alert(alert: Alert) -> dict[str, Any]:
+    return {
+        "alert": alert.alert,
+        "expr": alert.expr.strip(),
+        "for": alert.hold,
+        "labels": {**alert.labels, "severity": alert.severity},
+        "annotations": {"summary": alert.summary, "description": alert.description.strip()},
+    }
