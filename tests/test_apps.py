@@ -231,6 +231,12 @@ def test_a_quick_answer_needs_no_thread(setup: Setup, monkeypatch: pytest.Monkey
     assert call_asgi(guarded, client=("198.51.100.1", 4711))[0] == 403
     assert call_asgi(guarded, path="/health", client=("192.0.2.1", 4711))[0] == 200
     assert started == []
+    kept = make_asgi_app(setup.reader, cache_ttl=60)
+    assert call_asgi(kept)[0] == 200
+    assert started[:1] == ["otel-prom-bridge-scrape"]
+    started.clear()
+    assert call_asgi(kept)[0] == 200
+    assert started == []
     assert call_asgi(checked, path="/health")[0] == 200  # a check of the application's may take its time
     assert started[:1] == ["otel-prom-bridge-scrape"]
 
