@@ -150,10 +150,14 @@ def _heatmap(panel: Panel) -> _Panel:
     )
 
 
+def _last() -> common_builders.ReduceDataOptions:
+    return common_builders.ReduceDataOptions().calcs(["lastNotNull"])
+
+
 _TYPES: dict[str, Callable[[Panel], _Panel]] = {
     "timeseries": _timeseries,
     "heatmap": _heatmap,
-    "stat": lambda _: stat.Panel(),
-    "gauge": lambda _: gauge.Panel(),
+    "stat": lambda _: stat.Panel().reduce_options(_last()),
+    "gauge": lambda _: gauge.Panel().reduce_options(_last()),
     "table": lambda _: table.Panel(),
 }

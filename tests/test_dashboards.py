@@ -1,0 +1,288 @@
+"""Dashboards: what a profile says becomes JSON for Grafana, and what cannot work is said before that."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard as GrafanaDashboard
+
+from otel_prom_bridge.cli import main
+from otel_prom_bridge.dashboards import files_of, read_dashboard
+from otel_prom_bridge.dashboards.metric_names import names_in
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.profiles import BUILT_IN, Profile, load_profile
+
+PANEL: dict[str, Any] = {"title": "Up", "type": "stat", "queries": [{"expr": "up"}]}
+ALERT: dict[str, Any] = {
+    "alert": "Down",
+    "expr": "up == 0",
+    "for": "5m",
+    "severity": "critical",
+    "summary": "It is down.",
+    "description": "Start it.",
+}
+
+
+def profile(**dashboard: Any) -> Profile:
+    """A profile without families that says this of its dashboard."""
+    return Profile(name="mine", dashboard={"title": "Mine", "panels": [PANEL], **dashboard})
+
+
+def grafana(profile: Profile) -> dict[str, Any]:
+    """Grafana's JSON of a profile's dashboard."""
+    found: dict[str, Any] = json.loads(next(iter(files_of(profile).values())))
+    return found
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_grafana_takes_it(name: str) -> None:
+    """Grafana's own library reads the JSON, and writes the same again; it only adds defaults."""
+    register_default_plugins()
+    made = grafana(load_profile(name))
+    read = json.loads(json.dumps(GrafanaDashboard.from_json(made), cls=JSONEncoder))
+    assert list(lost(made, read)) == []
+
+
+def lost(made: Any, read: Any, where: str = "") -> Iterator[str]:
+    """What is in the first, and not in the second."""
+    if isinstance(made, dict) and isinstance(read, dict):
+        for key, value in made.items():
+            yield from lost(value, read.get(key), f"{where}.{key}")
+    elif isinstance(made, list) and isinstance(read, list) and len(made) == len(read):
+        for number, pair in enumerate(zip(made, read, strict=True)):
+            yield from lost(*pair, f"{where}[{number}]")
+    elif made != read:
+        yield f"{where}: {made!r}, not {read!r}"
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_the_fields_that_grafana_asks_for(name: str) -> None:
+    """Ids differ, panels are on the screen and do not overlap, and each asks the chosen data source."""
+    made = grafana(load_profile(name))
+    assert made["schemaVersion"] >= 36
+    assert made["uid"] == name
+    (source, *variables) = made["templating"]["list"]
+    assert (source["name"], source["type"], source["query"]) == ("datasource", "datasource", "prometheus")
+    assert {item["type"] for item in variables} == {"query"}
+    ids = [panel["id"] for panel in made["panels"]]
+    assert len(set(ids)) == len(ids)
+    taken: set[tuple[int, int]] = set()
+    for panel in made["panels"]:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert max(x for x, _ in cells) < 24
+        assert not cells & taken
+        taken |= cells
+    for panel in (panel for panel in made["panels"] if panel["type"] != "row"):
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        assert [target["refId"] for target in panel["targets"]] == list("ABC")[: len(panel["targets"])]
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_variables_are_those_that_there_are(name: str) -> None:
+    """Queries use no variable but the dashboard's and Grafana's own, and each of the dashboard's is used."""
+    dashboard = read_dashboard(load_profile(name))
+    known = {variable.name for variable in dashboard.variables}
+    used = {
+        word.split("}")[0].split('"')[0].split("]")[0]
+        for panel in dashboard.panels
+        for query in panel.queries
+        for word in query.expr.split("$")[1:]
+    }
+    assert used - {"__rate_interval", "__range"} == known
+
+
+def test_heat_maps_ask_for_buckets_and_exemplars() -> None:
+    """The latency panel is a heat map of ready-made buckets, with exemplars."""
+    made = grafana(load_profile("llmdevops"))
+    (panel,) = (panel for panel in made["panels"] if panel["type"] == "heatmap")
+    (target,) = panel["targets"]
+    assert (target["format"], target["exemplar"], target["legendFormat"]) == ("heatmap", True, "{{le}}")
+    assert panel["options"]["calculate"] is False
+
+
+def test_tables_ask_once_and_gauges_have_an_end() -> None:
+    """A table asks for an instant; a gauge has its scale and colours, and ends with red."""
+    made = grafana(load_profile("llmdevops"))
+    tables = [panel for panel in made["panels"] if panel["type"] == "table"]
+    assert all(t["instant"] and t["format"] == "table" for panel in tables for t in panel["targets"])
+    (gauge,) = (panel for panel in made["panels"] if panel["type"] == "gauge")
+    defaults = gauge["fieldConfig"]["defaults"]
+    assert (defaults["min"], defaults["max"]) == (0, 10_000)
+    assert [step["color"] for step in defaults["thresholds"]["steps"]] == ["green", "orange", "red"]
+
+
+def test_every_family_is_to_be_seen() -> None:
+    """Each family of llmdevops, and each self-metric that has a name there, is in some panel."""
+    llmdevops = load_profile("llmdevops")
+    dashboard = read_dashboard(llmdevops)
+    names = {name for _, expression in dashboard.expressions() for name in names_in(expression)}
+    own: Any = llmdevops.options["self_metric_names"]
+    for family in [*(family.name for family in llmdevops.families), *own.values()]:
+        assert {family, f"{family}_bucket", f"{family}_sum"} & names, family
+
+
+def test_it_is_the_same_every_time(tmp_path: Path) -> None:
+    """Two processes write the same bytes, whatever order their sets have."""
+    for seed in ("1", "2"):
+        command = [sys.executable, "-W", "error", "-m", "otel_prom_bridge.cli", "dashboards"]
+        subprocess.run(
+            [*command, "--profile", "llmdevops", "--out", str(tmp_path / seed)],
+            env={"PYTHONHASHSEED": seed},
+            check=True,
+            timeout=30,
+            capture_output=True,
+        )
+    for name in ("llmdevops.json", "llmdevops.rules.yml"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+def test_a_profile_with_another_namespace_gets_its_names(tmp_path: Path) -> None:
+    """A file that extends llmdevops with a namespace of its own has panels and rules with that."""
+    file = tmp_path / "acme.toml"
+    file.write_text('extends = "llmdevops"\nnamespace = "acme"\n[dashboard]\ntitle = "Acme"\n')
+    files = files_of(load_profile(file))
+    assert list(files) == ["acme.json", "acme.rules.yml"]
+    expressions = [expression for _, expression in read_dashboard(load_profile(file)).expressions()]
+    assert any("acme_llm_requests_total" in expression for expression in expressions)
+    assert "service_model:acme_llm_requests:rate5m" in files["acme.rules.yml"]
+    # The self-metrics' names are an option, which does not follow the namespace.
+    assert {n for e in expressions for n in names_in(e) if "llmdevops" in n} == {
+        "llmdevops_metrics_series_count",
+        "llmdevops_metrics_cardinality_overflow_total",
+        "llmdevops_metrics_scrape_duration_seconds_bucket",
+        "llmdevops_metrics_cache_size_bytes",
+    }
+
+
+def test_names_in_an_expression() -> None:
+    """Strings are no names, whatever stands in them."""
+    expression = r'sum by (le) (rate(a_bucket{x=~"b_c\"d_e", y=\'f\', z=`g`}[5m])) / s:b:c'.replace(
+        "\\'", "'"
+    )
+    assert {"a_bucket", "s:b:c"} <= set(names_in(expression))
+    assert {"b_c", "d_e", "f", "g"}.isdisjoint(names_in(expression))
+
+
+@pytest.mark.parametrize(
+    ("dashboard", "key", "part"),
+    [
+        ({"titel": "x"}, ".titel", "did you mean 'title'"),
+        ({"title": ""}, ".title", "a string that is not empty"),
+        ({"uid": "a b"}, ".uid", "40 letters"),
+        ({"refresh": "soon"}, ".refresh", "a duration such as '30s'"),
+        ({"tags": "x"}, ".tags", "a list of strings"),
+        ({"panels": []}, ".panels", "a list of tables"),
+        ({"panels": ["x"]}, ".panels[0]", "a table"),
+        ({"panels": [{**PANEL, "type": "pie"}]}, ".panels['Up'].type", "'timeseries'"),
+        ({"panels": [{**PANEL, "width": 25}]}, ".panels['Up'].width", "from 1 to 24"),
+        ({"panels": [{**PANEL, "exemplars": "yes"}]}, ".panels['Up'].exemplars", "true or false"),
+        ({"panels": [{**PANEL, "queries": []}]}, ".panels['Up'].queries", "a list of tables"),
+        ({"panels": [{**PANEL, "queries": ["up"]}]}, ".panels['Up'].queries[0]", "a table"),
+        ({"panels": [{**PANEL, "queries": [{}]}]}, ".panels['Up'].queries[0]", "'expr' is required"),
+        ({"variables": [{"name": "a b", "query": "x"}]}, ".variables['a b'].name", "name of a variable"),
+        ({"recording_rules": [{"record": "a-b", "expr": "up"}]}, ".recording_rules['a-b'].record", "a name"),
+        ({"alerts": ["x"]}, ".alerts[0]", "a table"),
+        ({"alerts": [{**ALERT, "for": "long"}]}, ".alerts['Down'].for", "a duration"),
+        ({"alerts": [{**ALERT, "hold": "5m"}]}, ".alerts['Down'].hold", "the key 'for'"),
+        ({"alerts": [{**ALERT, "severity": "bad"}]}, ".alerts['Down'].severity", "'critical'"),
+        ({"alerts": [{**ALERT, "labels": {"a b": "c"}}]}, ".alerts['Down'].labels", "names of labels"),
+        ({"alerts": [{**ALERT, "labels": 1}]}, ".alerts['Down'].labels", "names of labels"),
+        ({"alerts": [{**ALERT, "expr": "a:b > 1"}]}, ".alerts['Down'].expr", "metrics of the profile"),
+    ],
+)
+def test_what_cannot_work_is_said(dashboard: dict[str, Any], key: str, part: str) -> None:
+    """The error names the key, by titles where there are any, and says what is allowed."""
+    with pytest.raises(ConfigurationError) as caught:
+        files_of(profile(**dashboard))
+    assert caught.value.key == f"profile 'mine': dashboard{key}"
+    assert part in str(caught.value)
+
+
+def test_a_name_that_nobody_exposes_is_an_error() -> None:
+    """A panel that asks for a metric that the profile does not have is refused, with the nearest name."""
+    llmdevops = load_profile("llmdevops")
+    panel = {**PANEL, "queries": [{"expr": "sum(rate(llmdevops_llm_request_total[5m]))"}]}
+    dashboard = {"title": "x", "namespace": "llmdevops", "panels": [panel]}
+    with pytest.raises(ConfigurationError, match="did you mean 'llmdevops_llm_requests_total'") as caught:
+        files_of(replace(llmdevops, dashboard=dashboard))
+    assert caught.value.key == "profile 'llmdevops': dashboard.panels['Up'].queries[0].expr"
+
+
+def test_a_profile_without_a_dashboard_has_none() -> None:
+    """It is an error to ask for one."""
+    with pytest.raises(ConfigurationError, match="'title' and 'panels'"):
+        files_of(Profile(name="mine"))
+
+
+def test_rules_are_only_there_if_the_profile_has_some() -> None:
+    """Without rules there are no groups; labels of a rule are written."""
+    assert files_of(profile())["mine.rules.yml"].endswith("groups: []\n")
+    rules = [{"record": "a:b", "expr": "up", "labels": {"team": "x"}}]
+    assert "team: x" in files_of(profile(recording_rules=rules))["mine.rules.yml"]
+
+
+def test_many_thresholds_end_with_red() -> None:
+    """There are more thresholds than colours: the last ones are red."""
+    panel = {**PANEL, "thresholds": [1, 2, 3, 4]}
+    (made,) = grafana(profile(panels=[panel]))["panels"]
+    steps = made["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    assert [step["color"] for step in steps] == ["green", "yellow", "orange", "red", "red"]
+
+
+def test_a_panel_that_does_not_fit_goes_below() -> None:
+    """Three panels of half the screen: the third one is on a line of its own."""
+    panels = [{**PANEL, "width": 12, "height": height} for height in (4, 6, 4)]
+    made = grafana(profile(panels=panels))["panels"]
+    assert [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in made] == [(0, 0), (12, 0), (0, 6)]
+
+
+def test_the_command_writes_two_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It makes the folder, names what it wrote, and writes over what was there."""
+    folder = tmp_path / "a" / "b"
+    for _ in range(2):
+        assert main(["dashboards", "--profile", "semconv", "--out", str(folder)]) == 0
+        assert capsys.readouterr().out.splitlines() == [
+            str(folder / "semconv.json"),
+            str(folder / "semconv.rules.yml"),
+        ]
+    assert grafana(load_profile("semconv")) == json.loads((folder / "semconv.json").read_text())
+
+
+def test_the_commands_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A profile that does not exist, and a folder that cannot be written to."""
+    assert main(["dashboards", "--profile", "nope"]) == 1
+    assert "one of the profiles 'llmdevops', 'semconv'" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main(["dashboards", "--profile", "semconv", "--out", str(tmp_path / "file")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("otel-prom-bridge: cannot write ")
+
+
+@pytest.mark.parametrize("package", ["grafana_foundation_sdk", "yaml"])
+def test_without_the_extra_it_says_what_to_install(package: str) -> None:
+    """Where a package of the extra is missing, only this command fails, and says how to get it."""
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from otel_prom_bridge.cli import main\n"
+        "assert main(['profile', 'semconv']) == 0\n"
+        "sys.exit(main(['dashboards', '--profile', 'semconv']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 1
+    assert "pip install 'otel-prom-bridge[dashboards]'" in done.stderr
