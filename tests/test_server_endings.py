@@ -7,6 +7,7 @@ threads, descriptors and memory of all.
 from __future__ import annotations
 
 import os
+import selectors
 import socket
 import threading
 import time
@@ -92,6 +93,25 @@ def test_38_starts_and_stops(setup: Setup, neighbour: MetricsServer, capfd: Capt
             for client in clients:
                 received(client)
                 client.close()
+
+
+def test_42_a_selector_that_hears_only_of_time(capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose request came while the process was stopped is answered even if its deadline has passed."""
+    with looping() as server, unharmed(server, capfd):
+        client, selector = connect(server, GET[:9]), server.loop._selector
+
+        def stopped(timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+            monkeypatch.undo()
+            time.sleep(SHORT.head_seconds + 0.2)
+            return []
+
+        time.sleep(0.2)
+        monkeypatch.setattr(selector, "select", stopped)
+        with connect(server):  # the loop has its next turn
+            time.sleep(0.2)
+            client.sendall(GET[9:])
+            assert statuses(client.recv(1000)) == [b"200"]
+        client.close()
 
 
 class Large:

@@ -79,7 +79,10 @@ SHOWN: dict[int, tuple[str, ...]] = {
         f"{COLLECTIONS}:test_41_a_stampede_when_an_answer_expires",
         f"{COLLECTIONS}:test_41_failures_are_not_kept",
     ),
-    42: (f"{HOSTS}:test_42_a_process_that_was_stopped",),
+    42: (
+        f"{HOSTS}:test_42_a_process_that_was_stopped",
+        f"{ENDINGS}:test_42_a_selector_that_hears_only_of_time",
+    ),
     43: (f"{COLLECTIONS}:test_43_a_scraper_whose_interval_is_the_idle_timeout",),
     44: (f"{CLIENTS}:test_44_ten_thousand_scrapes",),
     45: (f"{ENDINGS}:test_45_unix_sockets",),

@@ -150,7 +150,9 @@ class Loop:
         self._has_ended = True
 
     def _turn(self) -> None:
-        for key, mask in self._selector.select(self._patience()):
+        # A process that was stopped may hear of nothing but the time that has passed: what came meanwhile is
+        # in the second answer, and must be looked at before the deadlines.
+        for key, mask in self._selector.select(self._patience()) or self._selector.select(0):
             key.data(mask)
         self._conversations.go_on()
         for client in self._clients.late():
