@@ -1,0 +1,273 @@
+"""Rules of profiles, judged by promtool: their syntax, when each alert fires, and what it says."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from oracles import PROMTOOL
+
+from otel_prom_bridge.dashboards import files_of, read_dashboard
+from otel_prom_bridge.profiles import BUILT_IN, load_profile
+
+pytestmark = [
+    pytest.mark.real_server,
+    pytest.mark.usefixtures("real_prometheus"),  # promtool comes with it
+]
+
+# What an alert says of itself, not of the series that it fires for.
+CALL = {"service": "s", "provider": "p", "model": "m"}
+SCRAPED = {"job": "app", "instance": "host:9464"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """An alert, series of two hours that make it fire, and others that do not.
+
+    Series are in promtool's notation: ``0+6x120`` begins with 0 and grows by 6 per minute, 120 times.
+    """
+
+    profile: str = "llmdevops"
+    alert: str
+    series: Mapping[str, str]
+    quiet: Mapping[str, str]
+    labels: Mapping[str, str]
+    summary: str
+    fires: str = "40m"
+    before: str = "4m"  # it has not been so for long enough
+
+
+def quantile(name: str, labels: str, slow: str) -> dict[str, str]:
+    """A histogram all of whose observations are in the bucket of this upper bound."""
+    bounds = ["2.56", "5.12", "10.24", "20.48", "40.96", "+Inf"]
+    return {
+        f'{name}_bucket{{{labels}, le="{le}"}}': "0+60x120" if float(le) >= float(slow) else "0x120"
+        for le in bounds
+    }
+
+
+def calls(errors: int, successes: int) -> dict[str, str]:
+    """So many calls per minute."""
+    name = 'llmdevops_llm_requests_total{service="s", provider="p", model="m", status='
+    return {f'{name}"error"}}': f"0+{errors}x120", f'{name}"success"}}': f"0+{successes}x120"}
+
+
+def shares(metric: str, labels: str, label: str, *, good: str, bad: str, failing: int) -> dict[str, str]:
+    """A hundred per minute, of which so many fail."""
+    return {
+        f'{metric}{{{labels}, {label}="{bad}"}}': f"0+{failing}x120",
+        f'{metric}{{{labels}, {label}="{good}"}}': f"0+{100 - failing}x120",
+    }
+
+
+def gen_ai(generation: str, failing: int) -> dict[str, str]:
+    """Calls under the names of one generation of the conventions, a hundred per minute."""
+    name = f'gen_ai_client_{generation}_duration_seconds_count{{job="app", gen_ai_request_model="m"'
+    return {
+        f"{name}}}": f"0+{100 - failing}x120",
+        f'{name}, error_type="TimeoutError"}}': f"0+{failing}x120",
+    }
+
+
+LABELS = 'service="s", provider="p", model="m"'
+DURATION, FIRST = "llmdevops_llm_request_duration_seconds", "llmdevops_llm_time_to_first_chunk_seconds"
+EXECUTIONS, TOOLS = "llmdevops_agent_executions_total", "llmdevops_agent_tool_calls_total"
+OVERFLOW = '{job="app", instance="host:9464", metric="m"}'
+HTTP, MODEL = "llmdevops_http_requests_total", 'job="app", gen_ai_request_model="m"'
+
+CASES = [
+    Case(
+        alert="LLMErrorsHigh",
+        series=calls(10, 30),
+        quiet=calls(1, 99),
+        labels={**CALL, "severity": "critical"},
+        summary="s: 25% of the requests to m fail",
+    ),
+    Case(
+        alert="LLMRateLimited",
+        series={f'llmdevops_llm_errors_total{{{LABELS}, error_type="rate_limit"}}': "0+60x120"},
+        quiet={f'llmdevops_llm_errors_total{{{LABELS}, error_type="timeout"}}': "0+60x120"},
+        labels={**CALL, "severity": "warning"},
+        summary="p refuses 1 requests per second of s",
+    ),
+    Case(
+        alert="LLMLatencyHigh",
+        series=quantile(DURATION, LABELS, "40.96"),
+        quiet=quantile(DURATION, LABELS, "20.48"),
+        labels={**CALL, "severity": "warning"},
+        summary="s: 1 of 20 requests to m takes more than 39.94s",
+    ),
+    Case(
+        alert="LLMFirstTokenSlow",
+        series=quantile(FIRST, LABELS, "10.24"),
+        quiet=quantile(FIRST, LABELS, "2.56"),
+        labels={**CALL, "severity": "warning"},
+        summary="s: users wait 9.984s for the first token of m",
+    ),
+    Case(
+        alert="LLMCostHigh",
+        series={f"llmdevops_llm_cost_usd_total{{{LABELS}}}": "0+3x120"},
+        quiet={f"llmdevops_llm_cost_usd_total{{{LABELS}}}": "0+1x120"},
+        labels={"service": "s", "severity": "warning"},
+        summary="s spent 180 USD in an hour",
+        fires="90m",
+    ),
+    Case(
+        alert="LLMRequestsWithoutPrice",
+        series={'llmdevops_llm_unpriced_requests_total{service="s", model="m"}': "0+1x120"},
+        quiet={'llmdevops_llm_unpriced_requests_total{service="s", model="m"}': "7x120"},
+        labels={"service": "s", "model": "m", "severity": "info"},
+        summary="s: the price table does not have m",
+        fires="90m",
+        before="30m",
+    ),
+    Case(
+        alert="AgentExecutionsFailing",
+        series=shares(
+            EXECUTIONS, 'service="s", agent_type="a"', "status", good="success", bad="error", failing=20
+        ),
+        quiet=shares(
+            EXECUTIONS, 'service="s", agent_type="a"', "status", good="success", bad="error", failing=5
+        ),
+        labels={"service": "s", "agent_type": "a", "severity": "critical"},
+        summary="s: 20% of the executions of a fail",
+    ),
+    Case(
+        alert="ToolCallsFailing",
+        series=shares(TOOLS, 'service="s", tool_name="t"', "status", good="success", bad="error", failing=50),
+        quiet=shares(TOOLS, 'service="s", tool_name="t"', "status", good="success", bad="error", failing=20),
+        labels={"service": "s", "tool_name": "t", "severity": "warning"},
+        summary="s: 50% of the calls of t fail",
+    ),
+    Case(
+        alert="HTTPErrorsHigh",
+        series=shares(HTTP, 'service="s", path="/x"', "status", good="2xx", bad="5xx", failing=10),
+        quiet=shares(HTTP, 'service="s", path="/x"', "status", good="2xx", bad="4xx", failing=10),
+        labels={"service": "s", "path": "/x", "severity": "critical"},
+        summary="s: 10% of the requests to /x fail",
+    ),
+    Case(
+        alert="SeriesNearLimit",
+        series={'llmdevops_metrics_series_count{job="app", instance="host:9464"}': "8500x120"},
+        quiet={'llmdevops_metrics_series_count{job="app", instance="host:9464"}': "7500x120"},
+        labels={**SCRAPED, "severity": "warning"},
+        summary="host:9464 has 8.5k of the 10,000 series that it may have",
+    ),
+    Case(
+        alert="SeriesOverflow",
+        series={f"llmdevops_metrics_cardinality_overflow_total{OVERFLOW}": "0x20 0+1x100"},
+        quiet={f"llmdevops_metrics_cardinality_overflow_total{OVERFLOW}": "5x120"},
+        labels={**SCRAPED, "metric": "m", "severity": "warning"},
+        summary="host:9464: m has no room for new series",
+    ),
+    *(
+        Case(
+            profile="semconv",
+            alert="GenAIErrorsHigh",
+            series=gen_ai(generation, 10),
+            quiet=gen_ai(generation, 1),
+            labels={"job": "app", "gen_ai_request_model": "m", "severity": "critical"},
+            summary="app: 10% of the calls of m fail",
+        )
+        for generation in ("operation", "inference")
+    ),
+    *(
+        Case(
+            profile="semconv",
+            alert="GenAILatencyHigh",
+            series=quantile(f"gen_ai_client_{generation}_duration_seconds", MODEL, "40.96"),
+            quiet=quantile(f"gen_ai_client_{generation}_duration_seconds", MODEL, "20.48"),
+            labels={"job": "app", "gen_ai_request_model": "m", "severity": "warning"},
+            summary="app: 1 of 20 calls of m takes more than 39.94s",
+        )
+        for generation in ("operation", "inference")
+    ),
+    Case(
+        profile="semconv",
+        alert="GenAISeriesOverflow",
+        series={f"otel_prom_bridge_overflowed_points_total{OVERFLOW}": "0x20 0+1x100"},
+        quiet={f"otel_prom_bridge_overflowed_points_total{OVERFLOW}": "5x120"},
+        labels={**SCRAPED, "metric": "m", "severity": "warning"},
+        summary="host:9464: m has no room for new series",
+    ),
+]
+
+
+def written(profile: str, folder: Path) -> Path:
+    """The rules of a profile, as a file."""
+    file = folder / f"{profile}.rules.yml"
+    file.write_text(files_of(load_profile(profile))[file.name])
+    return file
+
+
+def promtool(*arguments: str) -> None:
+    """It has nothing to complain about."""
+    assert PROMTOOL is not None
+    done = subprocess.run([PROMTOOL, *arguments], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("profile", BUILT_IN)
+def test_prometheus_takes_the_rules(profile: str, tmp_path: Path) -> None:
+    """`promtool check rules` finds no fault, not even in style."""
+    promtool("check", "rules", "--lint=all", "--lint-fatal", str(written(profile, tmp_path)))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
+def test_alerts_fire_when_they_should(case: Case, tmp_path: Path) -> None:
+    """After its time the alert is there with labels and texts; before, or with harmless series, it is not."""
+    dashboard = read_dashboard(load_profile(case.profile))
+    (alert,) = (alert for alert in dashboard.alerts if alert.alert == case.alert)
+    expected = {
+        "exp_labels": dict(case.labels),
+        "exp_annotations": {"summary": case.summary, "description": alert.description.strip()},
+    }
+    firing = {"eval_time": case.fires, "alertname": case.alert, "exp_alerts": [expected]}
+    waiting = {"eval_time": case.before, "alertname": case.alert}
+    tests = [
+        {"interval": "1m", "input_series": _inputs(case.series), "alert_rule_test": [waiting, firing]},
+        {
+            "interval": "1m",
+            "input_series": _inputs(case.quiet),
+            "alert_rule_test": [{"eval_time": "115m", "alertname": case.alert}],
+        },
+    ]
+    file = tmp_path / "test.yml"
+    rules = written(case.profile, tmp_path)
+    file.write_text(yaml.safe_dump({"rule_files": [rules.name], "evaluation_interval": "1m", "tests": tests}))
+    promtool("test", "rules", str(file))
+
+
+def _inputs(series: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"series": name, "values": values} for name, values in series.items()]
+
+
+def test_recorded_error_ratios_are_zero_without_errors(tmp_path: Path) -> None:
+    """A model without errors has the ratio 0, not none: so that a panel of it shows a line."""
+    ratio = "service_model:llmdevops_llm_errors:ratio_rate5m"
+    series = f'{ratio}{{service="s", provider="p", model="m"}}'
+    test = {
+        "interval": "1m",
+        "input_series": [
+            {"series": f'llmdevops_llm_requests_total{{{LABELS}, status="success"}}', "values": "0+5x20"}
+        ],
+        "promql_expr_test": [
+            {"expr": ratio, "eval_time": "10m", "exp_samples": [{"labels": series, "value": 0}]}
+        ],
+    }
+    file = tmp_path / "test.yml"
+    rules = written("llmdevops", tmp_path)
+    file.write_text(
+        yaml.safe_dump({"rule_files": [rules.name], "evaluation_interval": "1m", "tests": [test]})
+    )
+    promtool("test", "rules", str(file))
+
+
+def test_every_alert_has_a_case() -> None:
+    """No alert of a built-in profile is without a test."""
+    alerts = {alert.alert for name in BUILT_IN for alert in read_dashboard(load_profile(name)).alerts}
+    assert {case.alert for case in CASES} == alerts
