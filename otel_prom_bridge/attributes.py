@@ -68,7 +68,7 @@ class AttributeMap:
         self._findings = findings
         self._where = view.conditions()
         self._computations = view.computations()
-        self._computed = frozenset(map(label_of, self._computations))
+        self._own = {label_of(label): label for label in (*view.rename.values(), *self._computations)}
         self._keep = None if view.keep is None else glob(view.keep)
         self._drop = glob(view.drop)
         # First the rules of attributes, then those of the labels that the view makes: each value meets the
@@ -193,19 +193,18 @@ class AttributeMap:
 
         An attribute makes way for a computed label even where nothing could be computed.
         """
-        names = self._computed.union(map(self._label_of, made))
-        for key in [key for key in result if self._label_of(key) in names]:
-            del result[key]
-            if key not in made and key not in self._computations:  # else that is what was asked for
-                label = next(
-                    k for k in (*made, *self._computations) if self._label_of(k) == self._label_of(key)
-                )
-                self._findings.report(
-                    ("displaced", self._view.title, key, label),
-                    "%s: the attribute %r is left out where the view's label %r is, as both have one name in"
-                    " Prometheus",
-                    *(self._view.title, key, label),
-                )
+        own, computed = self._own, self._computations
+        for key in [key for key in result if self._label_of(key) in own]:
+            label = own[self._label_of(key)]
+            if label in made or label in computed:
+                del result[key]
+                if key != label:  # else that is what was asked for
+                    self._findings.report(
+                        ("displaced", self._view.title, key, label),
+                        "%s: the attribute %r is left out where the view's label %r is, as both have one name"
+                        " in Prometheus",
+                        *(self._view.title, key, label),
+                    )
 
     def _made(
         self, result: dict[str, object], attributes: Mapping[str, object], folds: list[Fold]

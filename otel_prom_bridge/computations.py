@@ -102,8 +102,10 @@ class Outcome:
         """The value for an attribute set."""
         if attributes.get(self.error_attribute):
             return self.error
-        statuses = (_status(key, str(attributes[key])) for key in self.status_attribute if key in attributes)
-        return self.error if any(status >= self.error_status for status in statuses) else self.success
+        for key in self.status_attribute:
+            if key in attributes and _status(key, str(attributes[key])) >= self.error_status:
+                return self.error
+        return self.success
 
 
 def _status(key: str, text: str) -> int:
