@@ -14,6 +14,8 @@ from prometheus_client import Metric
 from servers import Running, free_port, get, running, wait_for
 
 from otel_prom_bridge import PrometheusMetricReader, start_http_server
+from otel_prom_bridge.dashboards.metric_names import names_in
+from otel_prom_bridge.profiles import load_profile
 
 DEMO = Path(__file__).parents[1] / "examples" / "demo.py"
 LAST_LINE = "Ctrl-C ends it."
@@ -36,15 +38,16 @@ def test_demo_shows_what_it_promises(tmp_path: Path) -> None:
         output = process.until(LAST_LINE, START_SECONDS)
         url = f"http://127.0.0.1:{port}/metrics"
         assert f"\n  {url}\n" in output
-        names = set(re.findall(r"\b(?:gen_ai|agent|target)_\w+(?=[ ,])", output))
-        assert len(names) == 6
+        names = set(re.findall(r"^  (llmdevops_\w+)  ", output, re.MULTILINE))
+        assert len(names) == 7
+        names |= _queried(output)
 
-        # Each agent's first task has to end before its duration is there, some agent has to need a tool.
+        # Each agent's first task has to end before its duration is there, some call has to fail.
         def everything() -> bytes:
             body = get(url, accept=OPENMETRICS)[1]
             return body if all(name.encode() in body for name in names) else b""
 
-        _check_families(wait_for(everything, seconds=20, what=f"samples of {names}"))
+        _check_families(wait_for(everything, seconds=40, what=f"samples of {names}"))
         (command,) = re.findall(r"^  (curl .*)$", output, re.MULTILINE)
         _check_command(command, url, sample=_exemplar_line(output))
         process.process.send_signal(signal.SIGINT)
@@ -52,21 +55,31 @@ def test_demo_shows_what_it_promises(tmp_path: Path) -> None:
         assert process.output == output
 
 
+def _queried(output: str) -> set[str]:
+    """The metrics in the queries that it prints, which have the labels that it groups them by."""
+    queries = re.findall(r"^  ((?:sum|histogram_quantile) ?\(?.*)$", output, re.MULTILINE)
+    assert len(queries) == 2
+    names = {name for query in queries for name in names_in(query) if name.startswith("llmdevops_")}
+    assert names == {"llmdevops_llm_tokens_total", "llmdevops_llm_request_duration_seconds_bucket"}
+    return names
+
+
 def _check_families(body: bytes) -> None:
     families = {family.name: family for family in parse(OPENMETRICS, body)}
     assert families["target"].samples[0].labels["service_name"] == "demo-agents"
-    assert families["agent_active"].type == "gauge"
-    assert 0 <= sum(sample.value for sample in families["agent_active"].samples) <= 4
-    assert families["agent_tool_calls"].type == "counter"
+    for family in load_profile("llmdevops").shown():
+        found = families.get(family.name.removesuffix("_total"))
+        assert found is None or found.type == family.type
     for name, first, last in (
-        ("gen_ai_client_operation_duration_seconds", 0.01, 81.92),
-        ("gen_ai_client_token_usage", 1, 4**13),
-        ("gen_ai_invoke_agent_duration_seconds", 0.1, 409.6),
+        ("llmdevops_llm_request_duration_seconds", 0.01, 81.92),
+        ("llmdevops_llm_time_to_first_chunk_seconds", 0.01, 81.92),
+        ("llmdevops_agent_execution_duration_seconds", 0.1, 409.6),
+        ("llmdevops_http_request_duration_seconds", 0.005, 10),
     ):
         bounds = sorted({float(s.labels["le"]) for s in families[name].samples if "le" in s.labels})
         assert (bounds[0], bounds[-2]) == (first, last)
         _check_exemplars(families[name])
-    _check_exemplars(families["agent_tool_calls"])
+    _check_exemplars(families["llmdevops_llm_errors"])
 
 
 def _check_exemplars(family: Metric) -> None:
@@ -79,7 +92,7 @@ def _check_exemplars(family: Metric) -> None:
 
 
 def _exemplar_line(output: str) -> str:
-    (line,) = re.findall(r"^  (gen_ai_\w+_bucket\{.*\} \d+ # \{trace_id=.*)$", output, re.MULTILINE)
+    (line,) = re.findall(r"^  (llmdevops_\w+_bucket\{.*\} \d+ # \{trace_id=.*)$", output, re.MULTILINE)
     return line
 
 
