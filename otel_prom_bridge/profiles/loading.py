@@ -77,11 +77,16 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(value, Mapping) and isinstance(below, Mapping):
             result[key] = {**below, **value}
         elif isinstance(value, list) and isinstance(below, list):
-            names = {item.get("name") for item in value if isinstance(item, Mapping)}
-            result[key] = [item for item in below if item.get("name") not in names] + value
+            names = set(map(_name, value)) - {None}
+            result[key] = [item for item in below if _name(item) not in names] + value
         else:
             result[key] = value
     return result
+
+
+def _name(item: object) -> object:
+    name = item.get("name") if isinstance(item, Mapping) else None
+    return name if isinstance(name, str) else None
 
 
 def _expected() -> str:

@@ -84,8 +84,8 @@ class Profile:
     """One dialect: its families, labels, instruments, and the options that go with them.
 
     With ``fallback`` its views are for the streams that no view of the application's selects; without it they
-    stand beside those. ``options`` are options of ``start()`` as a file has them; ``dashboard`` is what ``otel-prom-bridge
-    dashboards`` makes a dashboard and rules of.
+    stand beside those. ``options`` are options of ``start()`` as a file has them; ``dashboard`` is what
+    ``otel-prom-bridge dashboards`` makes a dashboard and rules of.
     """
 
     name: str

@@ -6,9 +6,10 @@ notation that ``views`` of a configuration file has. So whatever is wrong with o
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from otel_prom_bridge.checks import BOOLEAN, BOUNDS, STRING, TEXT
 from otel_prom_bridge.computations import FirstOf
@@ -29,6 +30,8 @@ from otel_prom_bridge.views import ExportView
 _TYPES = ("counter", "gauge", "histogram")
 # Prometheus' words for the units that families here have.
 _UNITS = {"s": "seconds", "By": "bytes"}
+# https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/api.md#instrument-name-syntax
+_INSTRUMENT = re.compile(r"[A-Za-z][A-Za-z0-9_.\-/]{0,254}")
 # What a family hands on to its views as it is.
 _VIEW_KEYS = ("keep", "drop", "rename", "compute", "rules", "max_series", "exemplars")
 
@@ -54,15 +57,17 @@ class _Reading:
     def profile(self) -> Profile:
         """All of it."""
         table = self._table
+        families = _list(".families", table.families, self._family)
+        _check_types(families)
         return Profile(
             name=TEXT.value(".name", table.name),
             description=STRING.value(".description", table.description).strip(),
             namespace=self._namespace,
             fallback=BOOLEAN.value(".fallback", table.fallback),
             labels=self._labels,
-            families=tuple(_list(".families", table.families, self._family)),
-            own_instruments=tuple(_list(".instruments", table.instruments, self._instrument)),
-            options=_mapping(".options", table.options),
+            families=tuple(families),
+            own_instruments=tuple(_instruments(_list(".instruments", table.instruments, self._instrument))),
+            options=_options(table.options),
             dashboard=_mapping(".dashboard", table.dashboard),
         )
 
@@ -72,19 +77,22 @@ class _Reading:
         present = [_check_one(".present", item, PRESENT) for item in _listed(table.present)]
         selections = self._selected(table.source)
         buckets = self._bounds(table.buckets)
+        views = tuple(self._view(table, item, buckets) for item in selections)
+        for kind in {view.kind.value for view in views if view.kind is not None} - {table.type}:
+            raise ConfigurationError(".type", table.type, f"{kind!r}, which its sources make")
         return Family(
             name=self._full(TEXT.value(".name", table.name), "_"),
             type=table.type,
             help=TEXT.value(".help", table.help),
             unit=_UNITS.get(table.unit, table.unit),
-            labels=None if table.labels is None else tuple(map(self._schema, table.labels)),
+            labels=None if table.labels is None else tuple(map(self._schema, _listed(table.labels))),
             buckets=buckets,
             present=tuple(present),
             sources=tuple(
                 Source(instrument=item.instrument, take=item.take or table.take, where=_where(table, item))
                 for item in selections
             ),
-            views=tuple(self._view(table, item, buckets) for item in selections),
+            views=views,
         )
 
     def _view(self, table: FamilyTable, source: SourceTable, buckets: object) -> ExportView:
@@ -112,12 +120,12 @@ class _Reading:
         return _made(view)
 
     def _schema(self, name: object) -> Label:
-        found: Label = self._known(name, "label", self._labels)
+        found: Label = self._known(name, "labels", self._labels)
         return found
 
     def _labelled(self, table: FamilyTable, source: SourceTable) -> dict[str, object]:
         """Nothing but labels of the schema: computed, or given by the source."""
-        labels = {label.name: label for label in map(self._schema, table.labels or ())}
+        labels = {label.name: label for label in map(self._schema, _listed(table.labels))}
         given = {name: value for name, value in source.labels.items() if name in labels}
         computed = [label for name, label in labels.items() if name not in given]
         return {
@@ -139,7 +147,7 @@ class _Reading:
         return found
 
     def _of_name(self, name: object) -> list[SourceTable]:
-        found: list[SourceTable] = self._known(name, "source", self._sources)
+        found: list[SourceTable] = self._known(name, "sources", self._sources, at=".source")
         return found
 
     def _bounds(self, value: object) -> Any:
@@ -149,16 +157,22 @@ class _Reading:
             return self._known(value, "buckets", self._buckets)
         return BOUNDS.value(".buckets", value)
 
-    def _known(self, name: object, kind: str, names: Mapping[str, Any]) -> Any:
-        if name not in names:
-            raise unknown(name, name, names, f"profile's {kind}", at=f".{kind}")
-        return names[cast("str", name)]
+    def _known(self, name: object, kind: str, names: Mapping[str, Any], at: str = "") -> Any:
+        if not isinstance(name, str) or name not in names:
+            raise unknown(name, name, names, f"profile's {kind}", at=at or f".{kind}")
+        return names[name]
 
     def _instrument(self, value: object) -> InstrumentSpec:
         table: InstrumentTable = called(InstrumentTable, _mapping("", value))
+        name = self._full(TEXT.value(".name", table.name), ".")
+        if not _INSTRUMENT.fullmatch(name):
+            raise ConfigurationError(".name", name, "a letter, then letters, digits, '_', '.', '-' and '/'")
+        kind: Any = _check_one(".type", table.type, INSTRUMENT_TYPES)
+        if table.buckets is not None and (kind != "histogram" or table.buckets == "exponential"):
+            raise ConfigurationError(".buckets", table.buckets, "bounds, of a histogram")
         return InstrumentSpec(
-            name=self._full(TEXT.value(".name", table.name), "."),
-            type=cast("Any", _check_one(".type", table.type, INSTRUMENT_TYPES)),
+            name=name,
+            type=kind,
             unit=STRING.value(".unit", table.unit),
             description=STRING.value(".description", table.description),
             attributes=tuple(TEXT.value(".attributes", key) for key in _listed(table.attributes)),
@@ -167,6 +181,31 @@ class _Reading:
 
     def _full(self, name: str, separator: str) -> str:
         return f"{self._namespace}{separator}{name}" if self._namespace else name
+
+
+def _check_types(families: Sequence[Family]) -> None:
+    types: dict[str, str] = {}
+    for family in families:
+        known = types.setdefault(family.name, family.type)
+        if known != family.type:
+            at = f".families[{family.name!r}].type"
+            raise ConfigurationError(at, family.type, f"{known!r}, as the other family of this name")
+
+
+def _instruments(specs: Sequence[InstrumentSpec]) -> Sequence[InstrumentSpec]:
+    names = [spec.name for spec in specs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigurationError(".instruments", name, "one instrument of each name")
+    return specs
+
+
+def _options(value: object) -> dict[str, Any]:
+    options = _mapping(".options", value)
+    if "profile" in options:
+        expected = "no profile in a profile; 'extends' says what it is made of"
+        raise ConfigurationError(".options.profile", options["profile"], expected)
+    return options
 
 
 def _label(name: str, value: object) -> Label:
