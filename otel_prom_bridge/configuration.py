@@ -153,8 +153,8 @@ class _Finding:
         profile = self._profile(sources) if PROFILE in options else None
         if profile is not None:
             sources = [*sources, self._options_of(profile)]
-        given = {option.key: found for option in options if (found := self._first(sources, option))}
-        given = resolved(given)
+        others = (option for option in options if option is not PROFILE)
+        given = resolved({option.key: found for option in others if (found := self._first(sources, option))})
         for error in contradictions(given):
             self._refuse(error)
         values = {key: given[key].value if key in given else default for key, default in _defaults(options)}

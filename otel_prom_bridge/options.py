@@ -48,8 +48,8 @@ PROFILE = Option(
     variable=ours("profile"),
     check=PROFILES,
     default="semconv",
-    meaning="a dialect of metrics: which families there are beside what `views` says, their labels, buckets and"
-    " limits; see [profiles](profiles.md)",
+    meaning="a dialect of metrics: which families there are beside what `views` says, their labels, buckets"
+    " and limits; see [profiles](profiles.md)",
 )
 PRESENT = Option(
     key="present",

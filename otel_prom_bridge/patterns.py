@@ -40,6 +40,10 @@ def overlap(one: str, other: str) -> bool:
     >>> overlap("http.*", "*.duration"), overlap("http.*", "db.*")
     (True, False)
     """
+    if not is_pattern(one):
+        return one_pattern(other).fullmatch(one) is not None
+    if not is_pattern(other):
+        return one_pattern(one).fullmatch(other) is not None
     # After each row: which beginnings of `other` can match what the beginning of `one` so far does.
     reached = [all(char == "*" for char in other[:length]) for length in range(len(other) + 1)]
     for char in one:

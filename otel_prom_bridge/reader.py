@@ -52,6 +52,8 @@ from otel_prom_bridge.views import ExportView
 # How long a scrape waits for callbacks: half of what Prometheus waits for us by default.
 DEFAULT_SCRAPE_TIMEOUT = 5.0
 DEFAULT_COLLECT_INTERVAL = 10.0
+# For collectors, when callbacks have used up the time: those that answer at once are none the worse for it.
+_LEAST_WAIT = 0.1
 # When the SDK gives a collection up between two callbacks. No scrape waits that long, but the next one has
 # what was collected meanwhile.
 _CALLBACKS_MILLIS = 60_000
@@ -156,7 +158,6 @@ class PrometheusMetricReader(MetricReader):
             created=BOOLEAN.value("created_timestamps", created_timestamps),
             native_bounds=BOUNDS.optional("exponential_histogram_bounds", exponential_histogram_bounds),
         )
-        registry = CLIENT_REGISTRY.optional("registry", registry)
         translation = _translation(
             translation_strategy, prefix, scope_info_enabled, resource_attribute_filter, common_labels
         )
@@ -179,7 +180,7 @@ class PrometheusMetricReader(MetricReader):
         self._exposer = Exposer(findings=self._findings, options=options)
         self._shutdown = Shutdown()
         self._collections = self._collecting(INTERVAL.value("collect_interval", collect_interval))
-        self._others = self._join(registry, options)
+        self._others = self._join(CLIENT_REGISTRY.optional("registry", registry), options)
 
     def _collecting(self, interval: float) -> Collections:
         collections = Collections(
@@ -234,7 +235,8 @@ class PrometheusMetricReader(MetricReader):
         deadline = time.monotonic() + min(self._scrape_timeout, math.inf if timeout is None else timeout)
         collected = self._collections.run(deadline - time.monotonic()) if self.is_ready else None
         others = None if self.is_shut_down else self._others
-        stuck = others.ask(deadline - time.monotonic()) if others is not None else None
+        left = max(deadline - time.monotonic(), _LEAST_WAIT)
+        stuck = others.ask(left) if others is not None else None
         with self._collections.showing():
             shown = self._store.families()
         state = replace(self._store.state(), collected=collected, stuck=stuck)

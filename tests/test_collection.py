@@ -14,7 +14,7 @@ import pytest
 from conftest import Setup
 from opentelemetry.metrics import CallbackOptions, Observation
 from oracles import samples
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from servers import wait_for
@@ -335,3 +335,24 @@ def test_a_callback_that_forks(bridge: Make) -> None:
         thread.join(20)
     assert codes == [0] * 4
     assert time.monotonic() - start < 10
+
+
+def test_collectors_are_not_blamed_for_callbacks(bridge: Make) -> None:
+    """A callback that uses up all the time does not make a collector that answers at once a stuck one."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    setup = bridge(registry=registry, scrape_timeout=0.2, self_metrics=True)
+    release = threading.Event()
+
+    def hang(_: CallbackOptions) -> list[Observation]:
+        release.wait(10)
+        return [Observation(1)]
+
+    setup.meter.create_observable_gauge("g", callbacks=[hang])
+    try:
+        text = setup.text()
+    finally:
+        release.set()
+    assert "otel_prom_bridge_last_collection_successful 0" in text
+    assert "otel_prom_bridge_stuck_collectors 0" in text
+    assert "process_cpu_seconds_total" in text
