@@ -11,18 +11,24 @@ from pathlib import Path
 
 import pytest
 
+from otel_prom_bridge.dashboards import files_of
 from otel_prom_bridge.families import Labels
+from otel_prom_bridge.profiles import load_profile
+from otel_prom_bridge.profiles.reference import reference
 from otel_prom_bridge.translate.labels import labels
 from otel_prom_bridge.translate.names import metric_name
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BLOCKS = [
     pytest.param(block, id=f"{page.name}-{number}")
     for page in PAGES
     for number, block in enumerate(BLOCK.findall(page.read_text()), 1)
 ]
+TOML_BLOCKS = re.findall(
+    r"^```toml\n(.*?)^```$", (ROOT / "docs" / "profiles.md").read_text(), re.MULTILINE | re.DOTALL
+)
 
 
 @pytest.mark.parametrize("code", BLOCKS)
@@ -91,3 +97,13 @@ def test_the_two_commands_exist() -> None:
     for command in ("demo", "test"):
         assert f"make {command}" in (ROOT / "README.md").read_text()
         assert re.search(rf"^{command}:", makefile, re.MULTILINE)
+
+
+@pytest.mark.parametrize("text", TOML_BLOCKS)
+def test_profiles_in_the_documentation_work(text: str, tmp_path: Path) -> None:
+    """Every profile that is shown can be read, and has a page, a dashboard and rules."""
+    file = tmp_path / "shop.toml"
+    file.write_text(text)
+    profile = load_profile(file)
+    assert reference(profile).startswith("# Profile `shop`")
+    assert set(files_of(profile)) == {"shop.json", "shop.rules.yml"}

@@ -104,7 +104,7 @@ def test_every_panel_has_data(server: Prometheus, job: str, panel: Panel) -> Non
             what=expression,
         )
         labels = set(re.findall(r"\{\{(\w+)\}\}", query.legend))
-        # Of the series that errors do not have is said so by a label that others lack; a constant has none.
+        # What stands in for nothing, as `or vector(0)` does, has no labels.
         assert labels <= {label for metric in found for label in metric} or found == [{}], query.legend
 
 
