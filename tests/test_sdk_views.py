@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -408,10 +409,11 @@ def test_an_instrument_that_is_new_is_cheap() -> None:
     times = []
     for number in range(60):
         counter = application.meter.create_counter(f"x.{number}.total")
-        start = time.perf_counter()
+        start = time.thread_time()
         counter.add(1)
-        times.append(time.perf_counter() - start)
-    assert sorted(times)[len(times) // 4] < 0.002
+        times.append(time.thread_time() - start)
+    limit = 0.002 if sys.gettrace() is None else 0.02  # under coverage
+    assert sorted(times)[len(times) // 4] < limit
     assert len(application.types()["text"]) == 60
 
 
