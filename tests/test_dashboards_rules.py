@@ -157,12 +157,16 @@ CASES = [
         labels={**SCRAPED, "severity": "warning"},
         summary="host:9464 has 8.5k of the 10,000 series that it may have",
     ),
-    Case(
-        alert="SeriesOverflow",
-        series={f"llmdevops_metrics_cardinality_overflow_total{OVERFLOW}": "0x20 0+1x100"},
-        quiet={f"llmdevops_metrics_cardinality_overflow_total{OVERFLOW}": "5x120"},
-        labels={**SCRAPED, "metric": "m", "severity": "warning"},
-        summary="host:9464: m has no room for new series",
+    *(
+        Case(
+            alert="SeriesOverflow",
+            series={f"llmdevops_metrics_cardinality_overflow_total{OVERFLOW}": growing},
+            quiet={f"llmdevops_metrics_cardinality_overflow_total{OVERFLOW}": "5x120"},
+            labels={**SCRAPED, "metric": "m", "severity": "warning"},
+            summary="host:9464: m has no room for new series",
+            before="30m",
+        )
+        for growing in ("0x35 1+1x80", "_x35 5x80")  # the second one is new, and does not grow
     ),
     *(
         Case(
@@ -186,13 +190,17 @@ CASES = [
         )
         for generation in ("operation", "inference")
     ),
-    Case(
-        profile="semconv",
-        alert="GenAISeriesOverflow",
-        series={f"otel_prom_bridge_overflowed_points_total{OVERFLOW}": "0x20 0+1x100"},
-        quiet={f"otel_prom_bridge_overflowed_points_total{OVERFLOW}": "5x120"},
-        labels={**SCRAPED, "metric": "m", "severity": "warning"},
-        summary="host:9464: m has no room for new series",
+    *(
+        Case(
+            profile="semconv",
+            alert="GenAISeriesOverflow",
+            series={f"otel_prom_bridge_overflowed_points_total{OVERFLOW}": growing},
+            quiet={f"otel_prom_bridge_overflowed_points_total{OVERFLOW}": "5x120"},
+            labels={**SCRAPED, "metric": "m", "severity": "warning"},
+            summary="host:9464: m has no room for new series",
+            before="30m",
+        )
+        for growing in ("0x35 1+1x80", "_x35 5x80")  # the second one is new, and does not grow
     ),
 ]
 
