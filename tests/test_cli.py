@@ -446,6 +446,7 @@ def test_a_server_that_does_not_answer_in_time(capsys: Capture) -> None:
         (".", "cannot be read: Is a directory"),
         ("\0", "cannot be read: embedded null byte"),
     ],
+    ids=range(9),
 )
 def test_what_cannot_be_had(where: str, complaint: str, capsys: Capture) -> None:
     """Whatever is wrong with a place, one line says so, and what to do."""

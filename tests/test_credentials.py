@@ -237,6 +237,7 @@ def test_long_passwords() -> None:
         None,
         7,
     ],
+    ids=range(8),
 )
 def test_what_is_no_hash(hashed: object) -> None:
     """Something else than a bcrypt hash is refused without being shown: it may be the password."""
