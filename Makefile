@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Processes that share the tests. More than two would make tests with a clock in them wait for each other.
+JOBS ?= 2
 # distro 0.66b1 pins an older SDK than the one we need, but works with it; its configurator is what makes
 # `opentelemetry-instrument` configure anything, so the tests of auto-configuration need it.
 DISTRO := opentelemetry-distro==0.66b1
@@ -14,10 +16,7 @@ demo: .venv/demo
 
 test: .venv/dev lint
 	sh scripts/install-servers
-	$(BIN)/python -m coverage erase
-	$(BIN)/python -m coverage run -m pytest
-	$(BIN)/python -m coverage combine -q
-	$(BIN)/python -m coverage report
+	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term
 	$(BIN)/python -m benchmarks.scrape --quick
 	$(BIN)/python -m benchmarks.views --quick
 	$(BIN)/python -m benchmarks.endpoint --quick
