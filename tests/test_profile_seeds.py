@@ -190,14 +190,15 @@ class Scraped:
 
 def scraped(url: str, accept: str | None = None) -> Scraped:
     """Scrape an endpoint, as Prometheus does."""
-    content_type, body = get(url, accept=accept)
+    content_type, body = get(url, accept=accept, timeout=30)
     return Scraped({family.name: family for family in parse(content_type, body)}, body.decode())
 
 
 @contextmanager
 def running(resource: Mapping[str, str] = RESOURCE, **options: Any) -> Iterator[Bridge]:
     """An endpoint with the profile, and nothing cached between two scrapes."""
-    settings = {"profile": "llmdevops", "addr": "127.0.0.1", "cache_ttl": 0, "collect_interval": 0, **options}
+    patient = {"cache_ttl": 0, "collect_interval": 0, "scrape_timeout": 30}
+    settings = {"profile": "llmdevops", "addr": "127.0.0.1", **patient, **options}
     with start(port=0, set_global=False, resource=Resource(dict(resource)), **settings) as bridge:
         yield bridge
 

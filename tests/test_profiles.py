@@ -319,6 +319,24 @@ def test_two_bridges_with_one_profile_share_nothing(write: Write) -> None:
             assert {s.labels["kind"] for s in families_of(bridge)["acme_jobs"].samples} == {kind}
 
 
+@pytest.mark.parametrize("profile", BUILT_IN)
+def test_two_bridges_with_a_built_in_profile_share_nothing(profile: str) -> None:
+    """Models that filled the places of one bridge take none of the next one's."""
+    for start_at in (0, 100):
+        models = {f"model-{start_at + number}" for number in range(45)}
+        with running(profile=profile) as bridge:
+            for model in models:
+                attributes = {"gen_ai.request.model": model, "gen_ai.operation.name": "chat"}
+                record_jobs(bridge, 3, name="gen_ai.client.operation.duration", **attributes)
+            shown = {
+                sample.labels.get("model", sample.labels.get("gen_ai_request_model"))
+                for name, family in families_of(bridge).items()
+                for sample in family.samples
+                if name.endswith(("llm_requests", "operation_duration_seconds"))
+            }
+        assert shown == models
+
+
 # --- extending ----------------------------------------------------------------------------------------------
 
 
@@ -652,6 +670,9 @@ def test_strict_instruments_raise(write: Write, recorded: Any) -> None:
     assert recorded() == {}
 
 
+LLMDEVOPS = load_profile("llmdevops")
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.dictionaries(st.sampled_from(["agent_type", "step_type", "user", ""]), st.text(max_size=5)))
 def test_only_known_attributes_are_recorded(attributes: dict[str, str]) -> None:
@@ -659,7 +680,7 @@ def test_only_known_attributes_are_recorded(attributes: dict[str, str]) -> None:
     logging.getLogger("otel_prom_bridge").setLevel(logging.ERROR)
     reader = InMemoryMetricReader()
     provider = MeterProvider([reader], shutdown_on_exit=False)
-    step = load_profile("llmdevops").instruments(provider.get_meter("app"))["agent.step.duration"]
+    step = LLMDEVOPS.instruments(provider.get_meter("app"))["agent.step.duration"]
     step.record(1, attributes)
     data = reader.get_metrics_data()
     assert data is not None
