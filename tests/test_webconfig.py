@@ -570,6 +570,31 @@ def test_a_bad_file_changes_nothing(name: str, here: Path, caplog: pytest.LogCap
     assert config.problem is None
 
 
+LESS = {
+    "no certificates, as while it is written": "",
+    "certificates of anybody whom the machine trusts": "client_auth_type: RequireAndVerifyClientCert",
+    "certificates for any name": REQUIRED,
+    "certificates if somebody likes": f"client_auth_type: VerifyClientCertIfGiven, {CLIENT_CA}",
+}
+
+
+@pytest.mark.parametrize("name", LESS)
+def test_clients_are_not_asked_for_less(name: str, here: Path) -> None:
+    """What is asked of clients' certificates may become something else while the program runs, not less."""
+    everything = f"{REQUIRED}, client_allowed_sans: [a.example]"
+    config = load(write(here, tls(everything)))
+    assert config.tls is not None
+    context = config.tls.context()
+    write(here, tls(LESS[name]))
+    assert later(config).tls is not None
+    assert config.tls.context() is context
+    assert "without a restart" in str(config.problem)
+    write(here, tls(everything.replace("a.example", "b.example")))
+    later(config)
+    assert config.tls.context() is not context
+    assert config.problem is None
+
+
 def test_tls_cannot_be_turned_on(here: Path) -> None:
     """A server that speaks no TLS does not begin to with a change of the file; users may come, however."""
     config = load(write(here, ""))

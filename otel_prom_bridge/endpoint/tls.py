@@ -130,6 +130,17 @@ class Tls:
         """Why the certificates in use are older than their files, or None."""
         return self._watched.problem
 
+    @property
+    def demands(self) -> frozenset[str]:
+        """What is asked of every client: a certificate, of certain authorities, for certain names."""
+        settings = self._settings
+        asked = {
+            "certificate": settings.client_auth == "RequireAndVerifyClientCert",
+            "authorities": settings.client_ca_file or settings.client_ca,
+            "names": settings.client_allowed_sans is not None,
+        }
+        return frozenset(name for name, is_asked in asked.items() if is_asked)
+
     def context(self) -> ssl.SSLContext:
         """The context for a new connection. Looks at the files once in a second at most; never raises."""
         return self._watched.get()

@@ -8,8 +8,9 @@ that lets nothing pass, a hash that is none.
 
 The file is read again while the program runs, like the certificates it names. Where the toolkit then answers
 every request with 500 because the file is bad, the last good one stays in use here, and the log says so
-once: a typo must not blind the monitoring. A change that would let in everybody, or turn TLS on or off, is
-taken for a typo, too (a file that an editor has just emptied looks like that): it needs a restart.
+once: a typo must not blind the monitoring. A change that would take away users, what is asked of clients'
+certificates, or TLS itself, or that would turn it on, is taken for a typo, too (a file that an editor has
+just emptied, or has not yet written to its end, looks like that): it needs a restart.
 ``rate_limit`` and ``http2`` are read once, as in the toolkit.
 """
 
@@ -102,6 +103,8 @@ class WebConfig:
             key, change = "tls_server_config", "turning TLS on or off"
         elif old.users and not new.users:
             key, change = "basic_auth_users", "letting in everybody"
+        elif old.tls is not None and new.tls is not None and old.tls.demands - new.tls.demands:
+            key, change = "tls_server_config", "asking less of clients' certificates"
         else:
             return
         raise ConfigurationError(f"{self._path}: {key}", change, "no such change without a restart")
