@@ -415,6 +415,37 @@ def test_paths_are_relative_to_the_file_that_names_them(
     assert load_profile(path).options["max_series_per_metric"] == 3
 
 
+def test_what_all_families_have_is_said_once(write: Write) -> None:
+    """Lists and tables of the defaults are joined with a family's own, which wins; other keys are its own."""
+    path = write(
+        """
+        [defaults]
+        help = "Something"
+        drop = ["host"]
+        rename = { kind = "sort", "job.kind" = "kind" }
+        [[families]]
+        name = "work_seconds"
+        type = "histogram"
+        source = { instrument = "job.duration" }
+        buckets = [1]
+        drop = ["user.*"]
+        rename = { kind = "other" }
+        [[families]]
+        name = "work_total"
+        type = "counter"
+        help = "Jobs"
+        take = "count"
+        source = { instrument = "job.duration" }
+        """
+    )
+    with running(profile=path, scope_info_enabled=False) as bridge:
+        record_jobs(bridge, 3, host="a", kind="b", **{"user.name": "c"})
+        families = families_of(bridge)
+    assert labels_of(families["work_seconds"]) == {"kind", "other"}
+    assert labels_of(families["work"]) == {"kind", "sort", "user_name"}
+    assert (families["work_seconds"].documentation, families["work"].documentation) == ("Something", "Jobs")
+
+
 @pytest.mark.parametrize("length", [1, 2, 3])
 def test_a_circle_of_profiles_is_refused(write: Write, length: int) -> None:
     """Files that extend each other, and a file that extends itself, end in an error that names one."""
@@ -458,6 +489,7 @@ MISTAKES = [
     ("dashboard = 3", "dashboard", "3", "a table"),
     ("families = 3", "families", "3", "a list of tables"),
     ("families = [3]", "families[0]", "3", "a table"),
+    ("extends = 'llmdevops'\nlabels = [3]", "labels", "[3]", "a table"),
     ("extends = 'llmdevops'\nfamilies = [3]", "families[", "3", "a table"),
     ("[labels]\nm = 3", "labels.m", "3", "a table"),
     ("[labels.m]\ndescription = 'a'", "labels.m", "'description'", "either 'attributes' or 'compute'"),

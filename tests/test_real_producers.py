@@ -19,6 +19,7 @@ from prometheus_client.samples import Sample
 from otel_prom_bridge.genai.vocabulary import AGENT_SECONDS, SECONDS, TOKENS, WORKFLOW_SECONDS
 from otel_prom_bridge.profiles import load_profile
 
+pytestmark = pytest.mark.timeout(240)  # the first test waits for four processes
 SCRIPT = Path(__file__).with_name("producers.py")
 RUNS = [(p, f) for p in ("conventions", "openllmetry") for f in ("semconv", "llmdevops")]
 COMMON = {"service", "version", "environment", "region", "instance"}
@@ -83,7 +84,7 @@ def runs() -> dict[tuple[str, str], Run]:
         }
         for run, process in processes.items():
             with process:
-                output, errors = process.communicate(timeout=60)
+                output, errors = process.communicate(timeout=100)
             assert process.returncode == 0, errors
             result[run] = _read(json.loads(output))
     return result

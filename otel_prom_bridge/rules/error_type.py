@@ -35,9 +35,9 @@ _KINDS = {
     " web_socket_connection_closed ws_server_handshake 521 523 525 526",
     "authentication": "authentication unauthorized unauthenticated invalid_api_key expired_token"
     " invalid_token unrecognized_client client_authentication no_credentials partial_credentials"
-    " default_credentials credential_retrieval token_retrieval unauthorized_sso_token refresh o_auth invalid_signature"
-    " incomplete_signature signature_does_not_match missing_authentication_token invalid_client_token_id"
-    " request_expired account_deactivated 401 407 511",
+    " default_credentials credential_retrieval token_retrieval unauthorized_sso_token refresh o_auth"
+    " invalid_signature incomplete_signature signature_does_not_match missing_authentication_token"
+    " invalid_client_token_id request_expired account_deactivated 401 407 511",
     "permission": "permission permission_denied forbidden access_denied not_authorized opt_in_required"
     " access_terminated unsupported_country_region_territory 403 451",
     "not_found": "not_found model_not_found resource_not_found deployment_not_found 404 410",
