@@ -15,7 +15,15 @@ from otel_prom_bridge.config_file import read_config_file
 from otel_prom_bridge.contradictions import Given, contradictions, resolved
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint_options import ENDPOINT_OPTIONS
-from otel_prom_bridge.environment import Aliases, Found, Variables, may_protect, unknown_variables
+from otel_prom_bridge.environment import (
+    Aliases,
+    Found,
+    Variables,
+    may_protect,
+    may_protect_within,
+    misplaced,
+    unknown_variables,
+)
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.notation import unknown
 from otel_prom_bridge.options import CONFIG_FILE, OPTIONS, PROFILE, READER_OPTIONS
@@ -126,12 +134,16 @@ class _Mapping:
         return None
 
     def unknown(self, options: Iterable[Option]) -> Iterable[tuple[ConfigurationError, bool]]:
-        """An error for what is no option, and whether that may have been about protection."""
+        """An error for what is no option, or not in its place, and whether it may have been to protect."""
         known = sorted(key for option in options for key in self._keys(option))
         for key in sorted(self._values.keys() - set(known), key=str):
-            protects = may_protect(key)
+            protects = may_protect(key) or may_protect_within(self._values[key])
             value = "what stands there" if protects else self._values[key]  # which may be a password
             yield unknown(key, value, known, "options", at=f"{self._where}{key}"), protects
+        for key in known:
+            for place in misplaced(self._values.get(key), key):
+                expected = "this option outside of every table, before the first one"
+                yield ConfigurationError(self._where + place, "what stands there", expected), True
 
     def refuse(self, options: Iterable[Option]) -> None:
         """Raise if it says anything about these options of the reader."""

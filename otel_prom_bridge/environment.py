@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from otel_prom_bridge.diagnostics import logger
@@ -22,8 +23,12 @@ Found: TypeAlias = tuple[str, Any]
 
 _ALIASES = {alias.variable for option in OPTIONS for alias in option.aliases}
 _BY_KEY = {option.key: option for option in (CONFIG_FILE, *OPTIONS)}
-_PROTECTING = [option.key for option in OPTIONS if option.protects]
-_SENSITIVE = re.compile("allow|auth|cert|password|prox|secret|tls|token|user")
+_PROTECTING = {option.key: option for option in OPTIONS if option.protects}
+_SENSITIVE = re.compile(
+    "acl|allow|auth|basic|ca_file|cert|cidr|client_ca|credential|deny|network|password|prox|secret|socket|ssl"
+    "|tls|token|unix|user|whitelist"
+)
+_DEEPEST = 8  # tables within tables that are looked into; in YAML one can be within itself
 # What Kubernetes puts into every container for a service that is called otel-prom-bridge.
 _KUBERNETES = re.compile(r"service_(host|port.*)|port_\d+_.*")
 # Switches of collectors, which are not what records here: instrumentations are.
@@ -40,6 +45,40 @@ def may_protect(name: object) -> bool:
     """Somebody who wrote this unknown name may have wanted to say who may ask; its value may be secret."""
     text = str(name).lower()
     return bool(_SENSITIVE.search(text) or difflib.get_close_matches(text, _PROTECTING, n=1, cutoff=0.75))
+
+
+def may_protect_within(value: object, depth: int = _DEEPEST) -> bool:
+    """The same of any name within a value that is unknown as a whole: a table around the options, perhaps."""
+    if isinstance(value, Mapping) and any(map(may_protect, value)):
+        return True
+    return depth > 0 and any(may_protect_within(below, depth - 1) for _, below in _items(value))
+
+
+def misplaced(value: object, at: str, depth: int = _DEEPEST) -> Iterator[str]:
+    """Where options that protect stand within the value of another option.
+
+    In TOML everything below ``[common_labels]`` belongs to it, and a label may have any name.
+    """
+    for key, below in _items(value):
+        option = _PROTECTING.get(str(key))
+        if option is not None and _fits(option, below):
+            yield f"{at}.{key}"
+        elif depth and not at.endswith(".rules"):  # one of which is called `allow`
+            yield from misplaced(below, f"{at}[{key}]" if isinstance(key, int) else f"{at}.{key}", depth - 1)
+
+
+def _items(value: object) -> Iterable[tuple[object, object]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    return enumerate(value) if isinstance(value, list | tuple) else ()
+
+
+def _fits(option: Option, value: object) -> bool:
+    try:
+        option.check.check(value)
+    except (ValueError, TypeError, OverflowError):  # a ConfigurationError is a ValueError
+        return False
+    return value is not None
 
 
 class Variables:

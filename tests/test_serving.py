@@ -457,6 +457,51 @@ def test_wrong_guards_in_yaml(caplog: pytest.LogCaptureFixture) -> None:
     assert len(caplog.messages) == len(wrong)
 
 
+# Files in which an option that protects has come into a table.
+MISPLACED = {
+    "a table around everything": '[prometheus_bridge]\nbearer_tokens_file = "tokens"',
+    "a table in a table": "[otel.endpoint]\nallow = ['10.0.0.0/8']",
+    "behind a table whose keys are known": "[exemplars]\nkeep = 'slowest'\nallow = ['10.0.0.0/8']",
+    "behind a table of labels": "[common_labels]\nregion = 'cloud.region'\ntls_cert_file = 'server.pem'",
+    "behind a table of tenants": "[tenant]\nattribute = 't'\n[tenant.limits]\na = 1\nrate_limit = 5",
+    "behind a view": "[[views]]\ninstrument_name = 'a'\nname = 'b'\nweb_config = 'web.yml'",
+    "behind names in a view": "[[views]]\ninstrument_name = 'a'\n[views.rename]\na = 'b'\nunix_socket = './s'",
+    "behind the rules of a view": "[[views]]\ninstrument_name = 'a'\n[views.rules]\nallow = ['10.0.0.0/8']",
+}
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("name", MISPLACED)
+def test_guards_in_a_table(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, name: str
+) -> None:
+    """Protection that a file asks for in the wrong place is not left out: nothing is served."""
+    path = tmp_path / "bridge.toml"
+    path.write_text(MISPLACED[name])
+    with pytest.raises(ConfigurationError):
+        start(port=0, set_global=False, config_file=path)
+    monkeypatch.setenv("OTEL_PROM_BRIDGE_CONFIG_FILE", str(path))
+    monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "0")
+    reader = AutoPrometheusMetricReader()
+    reader.shutdown()
+    assert not reader.server.is_serving
+    assert NOT_SERVED in caplog.text
+    assert "'what stands there' is not allowed" in caplog.text
+
+
+def test_what_only_looks_like_guards_in_a_table() -> None:
+    """Labels and rules that are called like a guard are none, and a table within itself does no harm."""
+    around: dict[str, Any] = {}
+    around["around"] = around
+    view = {
+        "instrument_name": "a",
+        "rename": {"allow": "allowed"},
+        "rules": {"client.address": {"allow": ["10.0.0.1"]}},
+    }
+    settings = from_mapping({"views": [view], "common_labels": {"rate_limit": "plan"}, **around}, log_error)
+    assert not settings.refused
+
+
 @pytest.mark.usefixtures("here")
 def test_a_general_rate_beside_that_of_the_file(
     begin: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
