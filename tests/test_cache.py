@@ -134,6 +134,34 @@ def test_the_cache_is_bounded() -> None:
     assert cache.get(999) == 999
 
 
+def test_the_cache_keeps_little_memory() -> None:
+    """What is too old goes when something new comes, and so does what is too large together."""
+    now, size = [100.0], 1024 * 1024
+    cache: Cache[bytes] = Cache(1, size=len, clock=lambda: now[0])
+    for number in range(50):
+        cache.put(number, bytes(size), asked=now[0])
+    assert list(cache._kept) == list(range(34, 50))
+    cache.put("larger than all", bytes(32 * size), asked=now[0])
+    assert list(cache._kept) == ["larger than all"]
+    cache.put("small", b"", asked=now[0] + 0.5)
+    now[0] += 1
+    cache.put("later", b"", asked=now[0])
+    assert list(cache._kept) == ["small", "later"]
+
+
+def test_whoever_chooses_filters_chooses_no_memory(bridge: Make) -> None:
+    """Answers of a large process, one for each filter that somebody thinks of, are not all kept."""
+    setup = bridge(max_series_per_metric=10_000)
+    counter = setup.meter.create_counter("c")
+    for number in range(10_000):
+        counter.add(1, {"k": f"{number:0200}"})
+    scrape = Scrape(setup.reader, cache_ttl=60, gzip_threshold=None)
+    for number in range(20):
+        counter.add(1, {"k": f"{0:0200}"})
+        assert len(scrape.respond(Request(query=f"name[]=c_total&name[]={number}")).body) > 2_000_000
+    assert sum(len(response.body) for _, response in scrape._cache._kept.values()) < 17_000_000
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [("10", 9.5), ("0.5", 0.4), ("1", 0.8), ("2.5", 2.0), ("1e1", 9.5), ("0.900", 0.72)],

@@ -12,15 +12,25 @@ from typing import Generic, TypeVar
 
 Kept = TypeVar("Kept")
 
-# Filters are the scraper's to choose; past this many the oldest answer goes.
-_MOST = 64
+# Filters are the scraper's to choose; past this many, or so many bytes together, the oldest answer goes.
+_MOST, _MOST_BYTES = 64, 16 * 1024 * 1024
 
 
 class Cache(Generic[Kept]):
-    """Keeps values for ``seconds``; 0 keeps nothing. Safe to use from any thread without a lock."""
+    """Keeps values for ``seconds``; 0 keeps nothing. Safe to use from any thread without a lock.
 
-    def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+    ``size`` says how many bytes a value has.
+    """
+
+    def __init__(
+        self,
+        seconds: float,
+        *,
+        size: Callable[[Kept], int] = lambda _: 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._seconds = seconds
+        self._size = size
         self._clock = clock
         self._kept: dict[Hashable, tuple[float, Kept]] = {}
 
@@ -35,9 +45,15 @@ class Cache(Generic[Kept]):
             return
         self._kept.pop(key, None)  # so that it comes last
         self._kept[key] = (asked + self._seconds, value)
-        while len(self._kept) > _MOST:
-            # Another thread may have taken the same one.
-            self._kept.pop(next(iter(list(self._kept))), None)
+        self._forget()
+
+    def _forget(self) -> None:
+        """What is too old goes, and what is too much, but for what came last."""
+        now, room = self._clock(), _MOST_BYTES
+        for number, (key, (until, value)) in enumerate(reversed(list(self._kept.items()))):
+            room -= self._size(value)
+            if number and (until <= now or number >= _MOST or room < 0):
+                self._kept.pop(key, None)  # another thread may have taken the same one
 
     def now(self) -> float:
         """The time by its clock."""

@@ -110,7 +110,8 @@ class Scrape:
         self._paths = (self._metrics_path, *((HEALTH_PATH, READY_PATH) if self._health else ()))
         self._problem = problem
         self._process_start = process_start()
-        self._cache = Cache[Response](DEFAULT_CACHE_TTL if cache_ttl is None else cache_ttl)
+        seconds = DEFAULT_CACHE_TTL if cache_ttl is None else cache_ttl
+        self._cache = Cache[Response](seconds, size=lambda response: len(response.body))
         # Scrapes without a change in between get the same body object, so the last one is worth keeping.
         self._compressed: tuple[bytes, bytes] = (b"", b"")
 
