@@ -210,6 +210,20 @@ def test_5_without_descriptors_nothing_spins(
     assert caplog.text.count("cannot accept connections") == 1
 
 
+def test_a_listening_socket_that_is_broken_does_not_spin(caplog: pytest.LogCaptureFixture) -> None:
+    """If somebody who shares the socket shuts it down, those who are connected stay, and nothing spins."""
+    with looping(limits=replace(SHORT, idle_seconds=20)) as server, connect(server, GET) as idle:
+        assert idle.recv(1000).startswith(b"HTTP/1.1 200 ")
+        before = time.process_time()
+        with server.loop._listeners[0].sock.dup() as shared:
+            shared.shutdown(socket.SHUT_RDWR)
+        time.sleep(1)
+        assert time.process_time() - before < 0.3
+        idle.sendall(LAST_GET)
+        assert statuses(received(idle)) == [b"200"]
+    assert caplog.text.count("cannot accept connections") == 1
+
+
 def test_requests_say_who_asks() -> None:
     """The peer's address, and that it was not over TLS."""
     handler = Always()

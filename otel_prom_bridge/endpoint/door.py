@@ -25,6 +25,8 @@ from otel_prom_bridge.endpoint.listeners import Listener
 _ACCEPTS_PER_TURN = 64
 _PAUSE_SECONDS = 0.25
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+# Somebody who shares the socket has shut it down. It is readable for ever then.
+_BROKEN = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK)
 _FULL = Refusal(503, "too many connections; try again")
 
 
@@ -77,7 +79,7 @@ class Door:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in _NO_DESCRIPTORS:
+                if error.errno in _NO_DESCRIPTORS + _BROKEN:
                     self._pause(error)
                     return
                 continue  # the client was gone before we came
@@ -89,7 +91,8 @@ class Door:
 
     def _pause(self, error: OSError) -> None:
         self._complaints.warn("descriptors", "the endpoint cannot accept connections: %s", error)
-        self._clients.evict()
+        if error.errno in _NO_DESCRIPTORS:
+            self._clients.evict()
         self.close()
         self.opens_at = time.monotonic() + _PAUSE_SECONDS
 
