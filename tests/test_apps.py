@@ -108,7 +108,7 @@ def test_asgi(setup: Setup) -> None:
 
 
 def test_asgi_lifespan_and_unknown_connections(setup: Setup) -> None:
-    """The app takes part in a server's lifespan; a websocket is refused."""
+    """The app takes part in a server's lifespan; a websocket is refused, without an error."""
     app = make_asgi_app(setup.reader)
     sent: list[str] = []
 
@@ -125,8 +125,21 @@ def test_asgi_lifespan_and_unknown_connections(setup: Setup) -> None:
 
     asyncio.run(lifespan())
     assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    with pytest.raises(ValueError, match="websocket"):
-        call_asgi(app, type="websocket")
+    refused: list[object] = []
+
+    async def websocket() -> None:
+        async def receive() -> MutableMapping[str, Any]:
+            return {"type": "websocket.connect"}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            refused.append(message)
+
+        await app({"type": "websocket", "path": "/metrics"}, receive, send)
+
+    asyncio.run(websocket())
+    assert refused == [{"type": "websocket.close"}]
+    with pytest.raises(ValueError, match="webtransport"):
+        call_asgi(app, type="webtransport")
 
 
 def test_asgi_never_holds_the_event_loop(setup: Setup) -> None:

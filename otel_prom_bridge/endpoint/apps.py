@@ -159,6 +159,8 @@ class _Asgi:
             await _lifespan(receive, send)
         elif scope["type"] == "http":
             await _answer(await self._respond(_asgi_request(scope)), send)
+        elif scope["type"] == "websocket":  # a client's mistake, so no traceback in the log of the server
+            await send({"type": "websocket.close"})
         else:
             raise ValueError(f"no answer to an ASGI connection of type {scope['type']!r}")
 
