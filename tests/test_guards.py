@@ -515,6 +515,8 @@ def test_options_that_cannot_work(tmp_path: Path) -> None:
     """Wrong options are errors when the guards are made, not when somebody asks."""
     for options in (
         {"allow": ["nonsense"]},
+        {"allow": []},  # which must not be everybody
+        {"basic_users": {}},
         {"trusted_proxies": ["nonsense"]},
         {"basic_users": {"alice": "plain"}},
         {"bearer_tokens_file": str(tmp_path / "missing")},

@@ -465,7 +465,7 @@ MISPLACED = {
     "behind a table of labels": "[common_labels]\nregion = 'cloud.region'\ntls_cert_file = 'server.pem'",
     "behind a table of tenants": "[tenant]\nattribute = 't'\n[tenant.limits]\na = 1\nrate_limit = 5",
     "behind a view": "[[views]]\ninstrument_name = 'a'\nname = 'b'\nweb_config = 'web.yml'",
-    "behind names in a view": "[[views]]\ninstrument_name = 'a'\n[views.rename]\na = 'b'\nunix_socket = './s'",
+    "behind names in a view": "[[views]]\ninstrument_name = 'a'\n[views.rename]\nunix_socket = './s'",
     "behind the rules of a view": "[[views]]\ninstrument_name = 'a'\n[views.rules]\nallow = ['10.0.0.0/8']",
 }
 

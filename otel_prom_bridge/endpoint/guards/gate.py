@@ -63,7 +63,7 @@ class QuickHandler(Handler, Protocol):
 class Guards:
     """Wraps handlers so that only those requests reach them that may. Safe to use from any thread.
 
-    ``allow``: networks that may ask; none means everybody. ``trusted_proxies``: networks whose
+    ``allow``: networks that may ask, at least one; None means everybody. ``trusted_proxies``: networks whose
     ``X-Forwarded-For`` is believed. ``rate`` and ``per_peer``: limits for all clients together, and for each.
     ``max_in_flight``: how many requests may be on their way at once; a server that bounds them itself needs
     none here. ``bearer_tokens_file`` and ``basic_users`` (names to bcrypt hashes, or what gives them):
@@ -78,7 +78,7 @@ class Guards:
     def __init__(
         self,
         *,
-        allow: Sequence[str] = (),
+        allow: Sequence[str] | None = None,
         trusted_proxies: Sequence[str] = (),
         rate: RateLimit | None = None,
         per_peer: RateLimit | None = None,
@@ -89,7 +89,7 @@ class Guards:
         headers: Headers | Callable[[], Headers] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._allowed = Networks("allow", allow)
+        self._allowed = _allowed(allow)
         self._origins = Origins(Networks("trusted_proxies", trusted_proxies))
         self._limiter = Limiter(rate=rate, per_peer=per_peer)
         # One for scrapes, and one for health: neither takes the other's.
@@ -283,12 +283,23 @@ def _room(size: int | None) -> threading.BoundedSemaphore | None:
     return threading.BoundedSemaphore(size)
 
 
+def _allowed(networks: Sequence[str] | None) -> Networks:
+    found = Networks("allow", () if networks is None else networks)
+    if (
+        not found and networks is not None
+    ):  # nobody, or a list that was to be filled? It must not be everybody
+        raise ConfigurationError("allow", networks, "at least one network, or None for everybody")
+    return found
+
+
 def _passwords(users: Mapping[str, str] | Callable[[], Users] | None) -> Passwords | None:
     if users is None:
         return None
     if callable(users):
         return Passwords(users)
     checked = checked_users("basic_users", users)
+    if not checked:
+        raise ConfigurationError("basic_users", users, "at least one user, or None for no passwords")
     return Passwords(lambda: checked)
 
 
