@@ -102,7 +102,10 @@ class Projection:
         if self.scale is not None:
             self._new = SCALED[self._new]
         self.kind = Kind.COUNTER if view.take != "value" else key.meaning.kind
-        self._shown_as = key if view.unit is None else key._replace(unit=view.unit)
+        self._shown_as = key._replace(
+            name=view.stream_name or key.name,
+            unit="" if view.take == "count" else key.unit if view.unit is None else view.unit,
+        )
         self._translation = translation
         self._defaults = translation.labels(self.kind, {**defaults, **view.labels}, ())
         try:
@@ -156,7 +159,9 @@ class Projection:
 
     def _family_name(self) -> str:
         translation = self._translation
-        return translation.given_name(self.view.name) if self.view.name else translation.name(self._shown_as)
+        if self.view.name:
+            return translation.given_name(self.view.name)
+        return translation.name(self._shown_as, counter=self.kind is Kind.COUNTER)
 
     def empty_family(self) -> MetricFamily:
         """The family that its series belong to, without points."""
@@ -165,7 +170,7 @@ class Projection:
             name=self.name,
             kind=self.kind,
             help=valid_unicode(self.view.description or self._description()),
-            unit="" if self.view.take == "count" else str(unit_words(self._shown_as.unit)),
+            unit=str(unit_words(self._shown_as.unit)),
             points=(),
             foreign=not self._translation.strategy.escapes,
             additive=self.additive,

@@ -10,6 +10,7 @@ views that may select the same instrument, and it matches the instruments that j
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, cast
@@ -49,6 +50,21 @@ class _DisjointView(View):
 
     def _match(self, instrument: Any) -> bool:
         return self._selected(instrument)
+
+
+class _NoFalseAlarm(logging.Filter):
+    """Without Views the SDK lets two scopes have instruments of one name; with one it warns of each pair.
+
+    Views of ours rename nothing, so they cannot be why two streams meet, and the store takes them apart.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        args = record.args
+        return not (isinstance(args, tuple) and args and all(isinstance(arg, _DisjointView) for arg in args))
+
+
+_FALSE_ALARMS = logging.getLogger("opentelemetry.sdk.metrics._internal.metric_reader_storage")
+_NO_FALSE_ALARM = _NoFalseAlarm()
 
 
 class _MoreBounds(ExplicitBucketHistogramAggregation):
@@ -96,6 +112,7 @@ def sdk_views(
     before them selects. ``limit`` is the SDK's for an instrument of which a view says how many series it may
     have.
     """
+    _FALSE_ALARMS.addFilter(_NO_FALSE_ALARM)  # one that is there already is not added again
     *given, rest = range(len(views))
     tiers = (given[: len(views) - fallbacks], given[len(views) - fallbacks :])
     wanted = [index for index in given if views[index].name is not None]

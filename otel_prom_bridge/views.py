@@ -65,6 +65,8 @@ class ExportView:
         meter_name: the pattern of the scopes' names.
         name: the Prometheus name of the family, as it is to be: nothing is added to it, so a counter's should
             end with ``_total``. Without it the stream's name, translated; None exports nothing.
+        stream_name: the name to show the stream under, as instruments are named: translated as theirs are,
+            with unit, ``_total``, prefix and strategy. Not beside ``name``.
         description: the help text; without it the stream's.
         take: the ``value`` as it is; or of a histogram its ``count`` or ``sum``, as a counter. (A sum of
             negative observations goes down, which Prometheus takes for a restart.)
@@ -97,6 +99,7 @@ class ExportView:
     instrument_unit: str | None = None
     meter_name: str | None = None
     name: str | None = ""
+    stream_name: str = ""
     description: str = ""
     take: Take = "value"
     buckets: Sequence[float] | Literal["exponential"] | None = None
@@ -196,8 +199,6 @@ class ExportView:
             self._refuse("instrument_type", given, "a histogram, as 'take' and 'buckets' need one")
 
     def _check_output(self) -> None:
-        if self.name is not None and not _is_text(self.name):
-            self._refuse("name", self.name, "the name of a family, or None to export nothing")
         self._check_name()
         if not _is_text(self.description):
             self._refuse("description", self.description, "a string")
@@ -205,7 +206,7 @@ class ExportView:
             self._check_nothing()
         if self.take not in _TAKE:
             self._refuse("take", self.take, f"one of {', '.join(map(repr, _TAKE))}")
-        if self.take != "value" and self.name == "":
+        if self.take != "value" and self.name == "" and not self.stream_name:
             self._refuse("name", self.name, f"the name of the new counter, as the view takes the {self.take}")
         if self.take != "value" and self.buckets is not None:
             self._refuse("buckets", self.buckets, f"none, as the view takes only the {self.take}")
@@ -219,6 +220,10 @@ class ExportView:
             self._refuse("exemplars", self.exemplars, "Exemplars(…), or False for none")
 
     def _check_name(self) -> None:
+        if self.name is not None and not _is_text(self.name):
+            self._refuse("name", self.name, "the name of a family, or None to export nothing")
+        if not _is_text(self.stream_name) or (self.stream_name and self.name != ""):
+            self._refuse("stream_name", self.stream_name, "a string, and none beside 'name'")
         # Whether it is escaped or not: a scraper may ask for either. Names of the semantic conventions are
         # free, as the SDK records some of those metrics itself, which may have views.
         for name in (self.name, metric_name(self.name)) if self.name else ():

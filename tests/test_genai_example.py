@@ -25,7 +25,7 @@ def test_the_agent_shows_what_it_did() -> None:
     )
     assert (result.returncode, result.stderr) == (0, "")
     values = {
-        (name.lower(), match[1] if (match := re.search(wanted, labels)) else ""): float(value)
+        (name, match[1] if (match := re.search(wanted, labels)) else ""): float(value)
         for name, labels, value in re.findall(r"^(gen_ai\w+)\{(.*)\} (\S+)$", result.stdout, re.MULTILINE)
         for wanted in [r'(?:error_type|gen_ai_token_type|gen_ai_agent_step_type)="(\w+)"']
     }
@@ -34,7 +34,7 @@ def test_the_agent_shows_what_it_did() -> None:
         ("gen_ai_client_operation_time_to_first_chunk_seconds_count", ""): 2,
         ("gen_ai_client_token_usage_sum", "input"): 40 * 32,
         ("gen_ai_client_token_usage_sum", "output"): 60,
-        ("gen_ai_usage_cost_usd_total", ""): pytest.approx(40 * 32 * 2.5e-6 + 60 * 10e-6),
+        ("gen_ai_usage_cost_USD_total", ""): pytest.approx(40 * 32 * 2.5e-6 + 60 * 10e-6),
         ("gen_ai_client_active_requests", ""): 0,
         ("gen_ai_invoke_agent_duration_seconds_count", ""): 2,
         ("gen_ai_invoke_agent_tool_calls_sum", ""): 4,

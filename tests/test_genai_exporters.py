@@ -50,10 +50,14 @@ FAMILIES = {
 
 def record_everything(provider: MeterProvider) -> None:
     """Record each metric that there is."""
-    llm, agents = LLMRecorder(provider, emit="both"), AgentRecorder(provider)
+    llm, agents = LLMRecorder(provider), AgentRecorder(provider)
+    latest = LLMRecorder(provider, emit="latest")
     with agents.workflow("research"), agents.execution(agent="planner") as run, run.step("act"):
         run.inference_call()
         with llm.call(model="gpt-4o", provider="openai") as call:
+            assert list(call.stream("abc")) == ["a", "b", "c"]
+            call.tokens(input=100, output=20, cached=60, reasoning=10)
+        with latest.call(model="gpt-4o", provider="openai") as call:
             assert list(call.stream("abc")) == ["a", "b", "c"]
             call.tokens(input=100, output=20, cached=60, reasoning=10)
         with run.tool("web_search"), run.memory("search_memory"):

@@ -111,17 +111,10 @@ def test_subsets_have_counters(recorded: Recorded, llm: LLMRecorder) -> None:
     ],
 )
 def test_generations(recorded: Recorded, emit: Any, names: set[str]) -> None:
-    """Each generation has its metrics, and "both" has those of both."""
-    for recorder in (
-        LLMRecorder(recorded.provider, emit=emit, prices=None),
-        LLMRecorder((both := Recorded()).provider, emit="both", prices=None),
-    ):
-        recorder.record_request(
-            model="gpt-4o", provider="openai", duration=2, input_tokens=3, output_tokens=4
-        )
+    """Each generation has its metrics."""
+    llm = LLMRecorder(recorded.provider, emit=emit, prices=None)
+    llm.record_request(model="gpt-4o", provider="openai", duration=2, input_tokens=3, output_tokens=4)
     assert set(recorded.metrics()) == names
-    assert names < set(both.metrics())
-    assert all(len(both.points(name)) == len(recorded.points(name)) for name in names)
 
 
 def test_latest_counts_failures_with_zero_tokens(recorded: Recorded) -> None:
@@ -133,7 +126,7 @@ def test_latest_counts_failures_with_zero_tokens(recorded: Recorded) -> None:
     assert recorded.errors(f"{INFERENCE}.operation.output_tokens") == ["timeout"]
 
 
-@pytest.mark.parametrize("emit", ["current", "latest", "both"])
+@pytest.mark.parametrize("emit", ["current", "latest"])
 def test_other_operations_keep_their_name(recorded: Recorded, emit: Any) -> None:
     """Embeddings are in the general metric once, whatever is emitted: only inference has new names."""
     llm = LLMRecorder(recorded.provider, emit=emit, prices=None)
@@ -377,7 +370,7 @@ def test_tokens_after_the_end(llm: LLMRecorder, caplog: pytest.LogCaptureFixture
 
 def test_wrong_options_are_said_at_once() -> None:
     """A wrong option of the constructor is the one thing that raises."""
-    with pytest.raises(ConfigurationError, match='"current", "latest", "both"'):
+    with pytest.raises(ConfigurationError, match='"current" or "latest"'):
         LLMRecorder(emit="newest")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="a PriceTable or None"):
         LLMRecorder(prices={})  # type: ignore[arg-type]

@@ -234,4 +234,4 @@ def test_name_of_a_stream(kind: Kind, expected: str) -> None:
     """A stream's name takes its unit and kind into account, and the reader's prefix."""
     meaning = Meaning(kind, accumulates=True, additive=True)
     stream = Stream(InstrumentationScope("scope"), "read", "By", "", meaning)
-    assert Translation(prefix="app").name(stream) == expected
+    assert Translation(prefix="app").name(stream, counter=kind is Kind.COUNTER) == expected

@@ -53,6 +53,7 @@ SPELLINGS: list[tuple[str, str, str, object]] = [
     ("meter_name", '"m"', "m\n  drop:", "m"),  # null is the default
     ("name", '"jobs_total"', "jobs_total", "jobs_total"),
     ("name", "false", "false", None),
+    ("stream_name", '"jobs"', "jobs", "jobs"),
     ("description", '"Jobs."', "Jobs.", "Jobs."),
     ("buckets", "[1, 2.5]", "[1, 2.5]", (1.0, 2.5)),
     ("buckets", '"exponential"', "exponential", "exponential"),

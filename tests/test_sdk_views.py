@@ -428,3 +428,15 @@ def test_asking_for_a_key_is_cheap() -> None:
             "abc" in keys  # noqa: B015
         best = min(best, time.perf_counter() - start)
     assert best < 0.01
+
+
+def test_no_false_alarm_of_the_sdk(caplog: pytest.LogCaptureFixture) -> None:
+    """Two scopes with instruments of one name are not what the SDK warns of; Views of the application are."""
+    policy = Policy(views=[ExportView(instrument_name="c", name="jobs_total", keep=["a"])])
+    own = View(instrument_name="d", attribute_keys={"a"})
+    provider = MeterProvider([InMemoryMetricReader()], views=[own, *policy.sdk_views(beside=[own])])
+    for scope in ("one", "two"):
+        for name in "cde":
+            provider.get_meter(scope).create_counter(name).add(1)
+    provider.shutdown()
+    assert [record.args for record in caplog.records] == [(own, own)]

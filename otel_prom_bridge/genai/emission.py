@@ -1,4 +1,7 @@
-"""Which metrics a request is recorded in: those of the current conventions, of the latest ones, or both."""
+"""Which metrics a request is recorded in: those of the current conventions, or of the latest ones.
+
+Not both: who reads them could not tell one call under two names from two calls.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from otel_prom_bridge.genai import conventions, vocabulary
 from otel_prom_bridge.genai.instruments import Instruments, clean
 from otel_prom_bridge.genai.vocabulary import Metric
 
-Emit = Literal["current", "latest", "both"]
+Emit = Literal["current", "latest"]
 
 
 class Names(NamedTuple):
@@ -31,11 +34,7 @@ CURRENT = Names(
 LATEST = Names(
     conventions.INFERENCE_DURATION, conventions.INFERENCE_FIRST_CHUNK, conventions.INFERENCE_PER_CHUNK
 )
-GENERATIONS: dict[Emit, tuple[Names, ...]] = {
-    "current": (CURRENT,),
-    "latest": (LATEST,),
-    "both": (CURRENT, LATEST),
-}
+GENERATIONS: dict[Emit, Names] = {"current": CURRENT, "latest": LATEST}
 
 
 @dataclass(slots=True)
@@ -96,24 +95,24 @@ class Usage:
 
 
 class Emission:
-    """Records requests and chunks in the metrics of one generation of the conventions, or both."""
+    """Records requests and chunks in the metrics of one generation of the conventions."""
 
     def __init__(self, instruments: Instruments, emit: Emit) -> None:
         if emit not in GENERATIONS:
-            raise ConfigurationError("emit", emit, 'one of "current", "latest", "both"')
+            raise ConfigurationError("emit", emit, '"current" or "latest"')
         self._record = instruments.record
         self._names = GENERATIONS[emit]
 
-    def _generations(self, request: Request) -> tuple[Names, ...]:
+    def _names_of(self, request: Request) -> Names:
         # "gen_ai.client.operation.duration remains for other GenAI client operations and SHOULD NOT be
         # reported for inference" (the conventions' migration guide).
-        return self._names if request.is_inference else (CURRENT,)
+        return self._names if request.is_inference else CURRENT
 
     def chunk(self, request: Request, seconds: float, context: Context | None, *, first: bool) -> None:
         """One chunk: the time since the request for the first one, since the one before for others."""
         attributes = request.common()
-        for names in self._generations(request):
-            self._record(names.first_chunk if first else names.per_chunk, seconds, attributes, context)
+        names = self._names_of(request)
+        self._record(names.first_chunk if first else names.per_chunk, seconds, attributes, context)
 
     def request(
         self, request: Request, usage: Usage, seconds: float, error: str | None, context: Context | None
@@ -121,12 +120,12 @@ class Emission:
         """A request that has ended, with its duration and its tokens."""
         attributes = request.common()
         failed = attributes if error is None else {**attributes, vocabulary.ERROR_TYPE: error}
-        for names in self._generations(request):
-            self._record(names.duration, seconds, failed, context)
-            if names is LATEST:
-                self._counters(usage, attributes, failed, context)
-            else:
-                self._usage(usage, attributes, context)
+        names = self._names_of(request)
+        self._record(names.duration, seconds, failed, context)
+        if names is LATEST:
+            self._counters(usage, attributes, failed, context)
+        else:
+            self._usage(usage, attributes, context)
         # No metric of the current generation has these, so they are recorded in the latest one's always.
         counted = {**attributes, vocabulary.TOKEN_MODALITY: "unknown"}
         self._record(conventions.CACHE_READ_TOKENS, usage.cached, counted, context)

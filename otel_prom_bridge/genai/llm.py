@@ -155,7 +155,7 @@ class LLMRecorder:
     """Records calls of language models.
 
     ``emit`` is the generation of the conventions: "current" for the names that producers and dashboards have
-    today, "latest" for those that the conventions have now, or "both". ``prices`` is the table that costs are
+    today, or "latest" for those that the conventions have now. ``prices`` is the table that costs are
     computed with; None is for no costs. ``meter_provider`` is the global one if it is None.
 
     Raises :class:`~otel_prom_bridge.errors.ConfigurationError` for a wrong ``emit`` or ``prices``; after that

@@ -25,6 +25,7 @@ from otel_prom_bridge.profiles.tables import (
     SourceTable,
 )
 from otel_prom_bridge.schema import VIEWS
+from otel_prom_bridge.translate.names import metric_name
 from otel_prom_bridge.views import ExportView
 
 _TYPES = ("counter", "gauge", "histogram")
@@ -80,8 +81,11 @@ class _Reading:
         views = tuple(self._view(table, item, buckets) for item in selections)
         for kind in {view.kind.value for view in views if view.kind is not None} - {table.type}:
             raise ConfigurationError(".type", table.type, f"{kind!r}, which its sources make")
+        name = self._full(TEXT.value(".name", table.name), "_")
+        if table.stream:
+            _check_one(".name", name, [_translated(table)])
         return Family(
-            name=self._full(TEXT.value(".name", table.name), "_"),
+            name=name,
             type=table.type,
             help=TEXT.value(".help", table.help),
             unit=_UNITS.get(table.unit, table.unit),
@@ -103,7 +107,8 @@ class _Reading:
             "instrument_type": source.type,
             "instrument_unit": source.unit,
             "meter_name": source.meter,
-            "name": self._full(table.name, "_"),
+            "name": "" if table.stream else self._full(table.name, "_"),
+            "stream_name": table.stream,
             "description": table.help,
             "take": take,
             "where": _where(table, source),
@@ -183,6 +188,11 @@ class _Reading:
         return f"{self._namespace}{separator}{name}" if self._namespace else name
 
 
+def _translated(table: FamilyTable) -> str:
+    unit = "" if table.take == "count" else table.unit
+    return metric_name(table.stream, unit=unit, counter=table.type == "counter")
+
+
 def _check_types(families: Sequence[Family]) -> None:
     types: dict[str, str] = {}
     for family in families:
@@ -242,7 +252,7 @@ def _where(table: FamilyTable, source: SourceTable) -> dict[str, object]:
 
 def _made(view: Mapping[str, object]) -> ExportView:
     """A view, in the notation of files."""
-    given = {key: value for key, value in view.items() if value not in (None, {}, ()) or key == "keep"}
+    given = {key: value for key, value in view.items() if value not in (None, {}, (), "") or key == "keep"}
     try:
         found: ExportView = VIEWS.check([given])[0]
     except ConfigurationError as error:

@@ -60,13 +60,18 @@ class SourceTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyTable:
-    """``[[families]]``: from ``keep`` on, the keys are those of a view."""
+    """``[[families]]``: from ``keep`` on, the keys are those of a view.
+
+    With ``stream``, an instrument's name, the family is named by translating that: by the reader's strategy
+    and with its prefix. ``name`` is what comes out of it without these.
+    """
 
     name: str
     type: str
     help: str
     source: Any
     labels: Sequence[str] | None = None
+    stream: str = ""
     unit: str = ""
     present: Sequence[str] = ("current", "latest", "both")
     take: str = "value"

@@ -35,9 +35,8 @@ class Translation:
     resource_attribute_filter: Callable[[str], bool] | None = None
     common_labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    def name(self, stream: Stream) -> str:
-        """The Prometheus name of a stream's family."""
-        counter = stream.meaning.kind is Kind.COUNTER
+    def name(self, stream: Stream, *, counter: bool) -> str:
+        """The Prometheus name of a stream's family, a ``counter`` or something else."""
         return metric_name(
             stream.name,
             unit=stream.unit,

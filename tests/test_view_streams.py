@@ -1,0 +1,70 @@
+"""Views that show a stream under another instrument's name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from conftest import Setup
+
+from otel_prom_bridge import ConfigurationError, ExportView, TranslationStrategy
+from otel_prom_bridge.profiles import load_profile
+
+Make = Callable[..., Setup]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [
+        (TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES, "shop_jobs_duration_seconds_count 1"),
+        (TranslationStrategy.UNDERSCORE_ESCAPING_WITHOUT_SUFFIXES, "shop_jobs_duration_count 1"),
+        (TranslationStrategy.NO_UTF8_ESCAPING_WITH_SUFFIXES, "shop_jobs_duration_seconds_count 1"),
+    ],
+)
+def test_it_is_translated_as_instruments_are(
+    bridge: Make, strategy: TranslationStrategy, expected: str
+) -> None:
+    """Its name gets the unit, the prefix and the characters that the reader's strategy says."""
+    view = ExportView(instrument_name="old.duration", stream_name="jobs.duration")
+    setup = bridge(fallback_views=[view], prefix="shop", translation_strategy=strategy)
+    setup.meter.create_histogram("old.duration", unit="s").record(1)
+    assert expected in setup.text()
+
+
+def test_what_is_taken_is_a_counter(bridge: Make) -> None:
+    """A count has no unit, a sum has that of what was observed, and both get `_total`."""
+    views = [
+        ExportView(instrument_name="d", take=take, stream_name=f"job.{take}") for take in ("count", "sum")
+    ]
+    setup = bridge(fallback_views=views)
+    setup.meter.create_histogram("d", unit="s").record(2.5)
+    text = setup.text()
+    assert "\njob_count_total 1\n" in text
+    assert "\njob_sum_seconds_total 2.5\n" in text
+
+
+def test_not_beside_a_name() -> None:
+    """A family has one name."""
+    with pytest.raises(
+        ConfigurationError, match=r"stream_name: 'a' is not allowed, expected a string, and none"
+    ):
+        ExportView(name="b", stream_name="a")
+
+
+def test_the_default_profile_leaves_prefix_and_strategy_alone(bridge: Make) -> None:
+    """The names of the conventions are translated as without it."""
+    views = load_profile("semconv").views()
+    options = {
+        "prefix": "shop",
+        "translation_strategy": TranslationStrategy.UNDERSCORE_ESCAPING_WITHOUT_SUFFIXES,
+    }
+    shown = []
+    for fallback in ((), views):
+        setup = bridge(fallback_views=fallback, **options)
+        bounds = [0.01 * 2**step for step in range(14)]
+        setup.meter.create_histogram(
+            "gen_ai.client.operation.duration", unit="s", explicit_bucket_boundaries_advisory=bounds
+        ).record(1, {"gen_ai.operation.name": "chat"})
+        shown.append([line for line in setup.text().splitlines() if not line.startswith("#")])
+    assert shown[0] == shown[1]
+    assert any(line.startswith("shop_gen_ai_client_operation_duration_bucket{") for line in shown[0])
