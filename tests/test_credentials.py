@@ -291,6 +291,27 @@ def test_tokens_of_a_file(token_file: Path) -> None:
         assert not tokens.known(wrong)
 
 
+def test_a_file_that_does_not_answer(token_file: Path) -> None:
+    """A pipe, or a disk that hangs, holds nobody up: the tokens from before stay until it answers."""
+    tokens = BearerTokens("bearer_tokens_file", token_file)
+    pipe = token_file.with_name("pipe")
+    os.mkfifo(pipe)
+    token_file.unlink()
+    os.link(pipe, token_file)
+    start = time.monotonic()
+    for _ in range(20):
+        assert after(tokens).known(TOKEN)
+    assert time.monotonic() - start < 5
+    assert "does not answer" in str(tokens.problem)
+    replace_file(token_file, f"{OTHER}\n")
+    os.close(os.open(pipe, os.O_WRONLY))  # whoever reads from it gets nothing, and goes on
+    deadline = time.monotonic() + 10
+    while not after(tokens).known(OTHER) or tokens.problem is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert not tokens.known(TOKEN)
+
+
 def test_every_token_is_compared(token_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Comparisons take constant time, and a match does not end them."""
     tokens = BearerTokens("bearer_tokens_file", token_file)

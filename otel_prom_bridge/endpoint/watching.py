@@ -2,22 +2,27 @@
 
 Whoever asks gets the last value that was good. A file that cannot be read, or makes no sense, is usually one
 that somebody is about to replace: it changes nothing but the log, once, and is tried again every second.
+
+Files are looked at in a thread of its own, and that is waited for only so long: who asks may be the loop of a
+server, and a file may be on a disk that does not answer, or be a pipe.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
+from otel_prom_bridge.coalescing import Coalesced
 from otel_prom_bridge.endpoint.remarks import remark
 
 T = TypeVar("T")
 
 INTERVAL = 1.0
+# Reading takes a millisecond. Once it took longer than this, nobody waits before it has ended.
+_PATIENCE = 0.5
 
 _Stamp = tuple[tuple[int, int, int, int] | None, ...]
 
@@ -27,7 +32,7 @@ class Watched(Generic[T]):
 
     ``load`` must raise only errors whose text may be logged. Files are looked at once in ``interval`` seconds
     at most, and through links, so that the atomic swap of a mounted secret is seen. Safe to use from any
-    thread; while one loads, the others get what was there before.
+    thread; while one waits for that, the others get what was there before.
     """
 
     def __init__(
@@ -42,7 +47,7 @@ class Watched(Generic[T]):
         self._load = load
         self._interval = interval
         self._clock = clock
-        self._lock = threading.Lock()
+        self._renewal = Coalesced(self._renew, name="otel-prom-bridge-files")
         # The stamp is older than the content that belongs to it: a change in between is seen the next time.
         self._stamp = self._look()
         self._value = load()
@@ -52,26 +57,20 @@ class Watched(Generic[T]):
     @property
     def problem(self) -> str | None:
         """Why the value is older than the files are, or None."""
-        return self._problem
+        return self._silence() if self._renewal.is_late else self._problem
 
     def get(self) -> T:
         """The value of the last good state of the files. Never raises."""
-        if (
-            self._paths
-            and self._clock() - self._looked >= self._interval
-            and self._lock.acquire(blocking=False)
-        ):
-            try:
-                self._renew()
-            finally:
-                self._lock.release()
+        if self._paths and self._clock() - self._looked >= self._interval:
+            self._looked = self._clock()
+            if not self._renewal.wait(0 if self._renewal.is_late else _PATIENCE):
+                remark(logging.WARNING, "%s; what was read before stays in use", self._silence())
         return self._value
 
-    def _renew(self) -> None:
-        self._looked = self._clock()
+    def _renew(self) -> bool:
         stamp = self._look()
         if stamp == self._stamp and self._problem is None:
-            return
+            return True
         self._stamp = stamp
         try:
             self._value = self._load()
@@ -80,6 +79,10 @@ class Watched(Generic[T]):
         else:
             self._problem = None
             remark(logging.INFO, "%s: read again, in use", ", ".join(self._paths))
+        return True
+
+    def _silence(self) -> str:
+        return f"{', '.join(self._paths)}: cannot be read at the moment, it does not answer"
 
     def _complain(self, problem: str) -> None:
         if problem != self._problem:
