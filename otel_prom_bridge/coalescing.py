@@ -24,16 +24,22 @@ class _Run:
     def __init__(self) -> None:
         self.done = threading.Event()
         self.succeeded = False
+        self.began = time.monotonic()
         self.late = False
         self.thread: int | None = None
 
 
 class Coalesced:
-    """Runs ``work``, which says whether it succeeded and must not raise."""
+    """Runs ``work``, which says whether it succeeded and must not raise.
 
-    def __init__(self, work: Callable[[], bool], *, name: str) -> None:
+    A run is late when somebody waited for it in vain and it is older than ``patience``: who has no time
+    must not keep the others from waiting.
+    """
+
+    def __init__(self, work: Callable[[], bool], *, name: str, patience: float = 0.0) -> None:
         self._work = work
         self._name = name
+        self._patience = patience
         self._lock = threading.Lock()
         self._running: _Run | None = None
         _everyone.add(self)
@@ -62,7 +68,7 @@ class Coalesced:
             remaining = max(0, deadline - time.monotonic())
             hopeless = run.late and not fresh
             if not run.done.wait(min(remaining, _LATE_SECONDS) if hopeless else remaining):
-                run.late = True
+                run.late = run.late or time.monotonic() - run.began >= self._patience
                 return False
             if not (shared and fresh):
                 return run.succeeded

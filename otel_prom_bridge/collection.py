@@ -25,7 +25,8 @@ class Collections:
     """Runs the collections of one reader.
 
     ``collect`` collects once, if ``is_ready`` says that it may, in the thread that asks. ``interval``: after
-    how many seconds a collection runs on its own; None for never.
+    how many seconds a collection runs on its own; None for never. ``patience``: how old one has to be
+    to count as one that hangs.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Collections:
         *,
         is_ready: Callable[[], bool],
         interval: float | None,
+        patience: float,
         findings: Findings,
         self_metrics: SelfMetrics,
     ) -> None:
@@ -44,7 +46,7 @@ class Collections:
         self._failures = CallbackFailures(self_metrics.callback_failed) if self_metrics.enabled else None
         self._apply_seconds = 0.0
         self._succeeded: bool | None = None
-        self._task = Coalesced(self._run, name="otel-prom-bridge-collection")
+        self._task = Coalesced(self._run, name="otel-prom-bridge-collection", patience=patience)
         self._interval = interval
         self._started = time.monotonic()
         if interval is not None:

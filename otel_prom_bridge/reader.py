@@ -54,6 +54,8 @@ DEFAULT_SCRAPE_TIMEOUT = 5.0
 DEFAULT_COLLECT_INTERVAL = 10.0
 # For collectors, when callbacks have used up the time: those that answer at once are none the worse for it.
 _LEAST_WAIT = 0.1
+# How old a collection has to be to be one that hangs, however little time a scraper had.
+_PATIENCE = 1.0
 # When the SDK gives a collection up between two callbacks. No scrape waits that long, but the next one has
 # what was collected meanwhile.
 _CALLBACKS_MILLIS = 60_000
@@ -187,6 +189,7 @@ class PrometheusMetricReader(MetricReader):
             self._collect_once,
             is_ready=lambda: self.is_ready and not self._store.is_entered,
             interval=interval or None,
+            patience=min(_PATIENCE, self._scrape_timeout / 2),
             findings=self._findings,
             self_metrics=self._self_metrics,
         )
