@@ -9,11 +9,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from servers import wait_for
 from wire import GET, LAST_GET, SHORT, Always, connect, exchange, looping, received, scrape_seconds, statuses
 
+from otel_prom_bridge.endpoint import door
 from otel_prom_bridge.endpoint.channels import Plain
 from otel_prom_bridge.endpoint.client import Client, Wait
 from otel_prom_bridge.endpoint.complaints import Complaints
@@ -222,6 +224,26 @@ def test_a_listening_socket_that_is_broken_does_not_spin(caplog: pytest.LogCaptu
         idle.sendall(LAST_GET)
         assert statuses(received(idle)) == [b"200"]
     assert caplog.text.count("cannot accept connections") == 1
+
+
+def test_without_memory_for_a_connection_it_goes_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A connection for which there is no memory is lost; the endpoint is not."""
+    attempts: list[object] = []
+
+    def scarce(*args: Any) -> Client:
+        attempts.append(args)
+        if len(attempts) == 1:
+            raise MemoryError
+        return Client(*args)
+
+    monkeypatch.setattr(door, "Client", scarce)
+    with looping() as server:
+        with connect(server, LAST_GET) as lost:
+            assert received(lost) == b""
+        assert statuses(exchange(server, LAST_GET)) == [b"200"]
+    assert caplog.text.count("cannot accept connections: MemoryError()") == 1
 
 
 def test_requests_say_who_asks() -> None:

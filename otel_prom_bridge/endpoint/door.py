@@ -73,6 +73,12 @@ class Door:
             self.open()
 
     def _accept(self, sock: socket.socket, _: int) -> None:
+        try:
+            self._accept_some(sock)
+        except Exception as error:  # no memory: as without descriptors, there may be some in a moment
+            self._pause(error)
+
+    def _accept_some(self, sock: socket.socket) -> None:
         for _ in range(_ACCEPTS_PER_TURN if self.opens_at is None else 0):
             try:
                 accepted, address = sock.accept()
@@ -80,8 +86,7 @@ class Door:
                 return
             except OSError as error:
                 if error.errno in _NO_DESCRIPTORS + _BROKEN:
-                    self._pause(error)
-                    return
+                    raise
                 continue  # the client was gone before we came
             client = Client(accepted, _peer(address), Plain())
             if self._is_welcome(client):
@@ -89,9 +94,9 @@ class Door:
             else:
                 client.abandon()
 
-    def _pause(self, error: OSError) -> None:
-        self._complaints.warn("descriptors", "the endpoint cannot accept connections: %s", error)
-        if error.errno in _NO_DESCRIPTORS:
+    def _pause(self, error: Exception) -> None:
+        self._complaints.warn("descriptors", "the endpoint cannot accept connections: %r", error)
+        if not isinstance(error, OSError) or error.errno not in _BROKEN:
             self._clients.evict()
         self.close()
         self.opens_at = time.monotonic() + _PAUSE_SECONDS
