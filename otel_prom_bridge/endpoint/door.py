@@ -88,7 +88,11 @@ class Door:
                 if error.errno in _NO_DESCRIPTORS + _BROKEN:
                     raise
                 continue  # the client was gone before we came
-            client = Client(accepted, _peer(address), Plain())
+            try:
+                client = Client(accepted, _peer(address), Plain())
+            except BaseException:
+                accepted.close()
+                raise
             if self._is_welcome(client):
                 self._let_in(client)
             else:
