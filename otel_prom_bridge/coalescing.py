@@ -8,11 +8,11 @@ it is asked for; and as a daemon thread it does not keep the process from ending
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable
+
+from otel_prom_bridge.forks import renew_in_child
 
 # How long to wait for a run that somebody has waited for in vain.
 _LATE_SECONDS = 0.1
@@ -42,7 +42,7 @@ class Coalesced:
         self._patience = patience
         self._lock = threading.Lock()
         self._running: _Run | None = None
-        _everyone.add(self)
+        renew_in_child(self)
 
     @property
     def is_late(self) -> bool:
@@ -98,19 +98,7 @@ class Coalesced:
             run.thread = None
             run.done.set()
 
-    def _forget(self) -> None:
-        # In a forked child the thread of a run does not exist, and the lock may never be released.
+    def renew(self) -> None:
+        """In a forked child: the thread of a run does not exist there, and the lock may never be released."""
         self._lock = threading.Lock()
         self._running = None
-
-
-_everyone: weakref.WeakSet[Coalesced] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for work in list(_everyone):
-        work._forget()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)

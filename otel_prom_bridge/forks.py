@@ -4,6 +4,9 @@ A forked child has the memory of its parent and one of its threads. If another t
 collection, locks of the SDK and of the store are taken in the child, and nobody is there to release them: its
 first collection would hang. So a fork waits until what goes on is done, and nothing new begins meanwhile; for
 a second at most, because a callback may hang, and only once for the same one.
+
+Locks of ours that nobody waits for before a fork (somebody verifies a password, say) are made anew in the
+child.
 """
 
 from __future__ import annotations
@@ -11,8 +14,10 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 _SECONDS, _POLL_SECONDS = 1.0, 0.001
 
@@ -48,6 +53,22 @@ def whole() -> Iterator[None]:
         _doing.pop(thread, None)
 
 
+class Renewed(Protocol):
+    """Something with locks."""
+
+    def renew(self) -> None:
+        """Make new ones; what other threads were doing is over."""
+        ...
+
+
+_renewed: weakref.WeakSet[Renewed] = weakref.WeakSet()
+
+
+def renew_in_child(owner: Renewed) -> None:
+    """Call its ``renew()`` in every forked child, as long as it is there."""
+    _renewed.add(owner)
+
+
 def _before() -> None:
     deadline = time.monotonic() + _SECONDS
     _held.gate = _gate.acquire(timeout=_SECONDS)
@@ -72,6 +93,8 @@ def _after_in_child() -> None:
     _gate = threading.RLock()
     for thread in [thread for thread in _doing if thread != threading.get_ident()]:
         del _doing[thread]
+    for owner in list(_renewed):
+        owner.renew()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

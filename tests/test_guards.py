@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import gc
 import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -524,6 +526,35 @@ def test_options_that_cannot_work(tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError):
             Guards(**options)  # type: ignore[arg-type]
     gc.collect()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_while_a_password_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The child has the same guards, and none of the locks and places that are taken in its parent."""
+    guards = Guards(basic_users={"alice": HASH}, max_in_flight=1, rate=RateLimit(interval=0.001, burst=1000))
+    begun, release = threading.Event(), threading.Event()
+
+    def check(*_: object) -> bool:
+        begun.set()
+        release.wait(20)
+        return True
+
+    monkeypatch.setattr(credentials.Passwords, "_check", check)
+    handler = guards.wrap(Handler())
+    request = Request(headers=basic("alice", "x"))
+    waiting = threading.Thread(target=handler.respond, args=(request,))
+    waiting.start()
+    assert begun.wait(10)
+    with guards._limiter._lock:
+        child = os.fork()
+        if not child:
+            signal.alarm(10)
+            release.set()
+            os._exit(handler.respond(request).status != 200)
+    release.set()
+    waiting.join(10)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_in_front_of_a_scrape(bridge: Callable[..., Setup]) -> None:

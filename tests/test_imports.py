@@ -12,6 +12,7 @@ ROOT = Path(otel_prom_bridge.__file__).parent
 # From the bottom up; a part may import the parts before it. One line may hold parts that must not know each
 # other.
 LAYERS = (
+    ("forks",),
     (
         "errors",
         "diagnostics",
@@ -20,7 +21,6 @@ LAYERS = (
         "computations",
         "coalescing",
         "background",
-        "forks",
         "shutdown",
     ),
     ("families", "rules", "genai", "notation", "config_file"),
@@ -79,4 +79,4 @@ def test_translation_and_exposition_do_not_know_each_other() -> None:
     graph = parts()
     assert graph["translate"] <= {"families", "errors"}
     assert graph["exposition"] <= {"families", "histograms", "merging", "errors", "diagnostics"}
-    assert graph["endpoint"] <= {"exposition", "families", "errors", "diagnostics", "coalescing"}
+    assert graph["endpoint"] <= {"exposition", "families", "errors", "diagnostics", "coalescing", "forks"}

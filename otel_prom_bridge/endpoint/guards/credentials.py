@@ -25,6 +25,7 @@ from types import ModuleType
 
 from otel_prom_bridge.endpoint.watching import Watched
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.forks import renew_in_child
 
 CACHE_SIZE = 100
 # Threads that wait for their turn to hash. Others are told to come back, before they are many.
@@ -108,6 +109,11 @@ class Passwords:
         if users():
             load_bcrypt()
         self._key = secrets.token_bytes(32)
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """In a forked child: nobody is there who verifies a password."""
         self._lock = threading.Lock()
         self._places = threading.BoundedSemaphore(MAX_WAITING)
         self._right = _Recent()

@@ -39,6 +39,7 @@ from otel_prom_bridge.endpoint.guards.refusals import (
 from otel_prom_bridge.endpoint.remarks import remark
 from otel_prom_bridge.endpoint.scrape import HEALTH_PATH, READY_PATH, Request, Response
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.forks import renew_in_child
 
 Headers = Sequence[tuple[str, str]]
 
@@ -92,8 +93,9 @@ class Guards:
         self._allowed = _allowed(allow)
         self._origins = Origins(Networks("trusted_proxies", trusted_proxies))
         self._limiter = Limiter(rate=rate, per_peer=per_peer)
-        # One for scrapes, and one for health: neither takes the other's.
-        self._rooms = (_room(max_in_flight), _room(max_in_flight))
+        self._size = _room_size(max_in_flight)
+        self.renew()
+        renew_in_child(self)
         tokens = None
         if bearer_tokens_file is not None:
             tokens = BearerTokens("bearer_tokens_file", bearer_tokens_file)
@@ -101,6 +103,11 @@ class Guards:
         self._open_health = open_health
         self._headers = headers
         self._clock = clock
+
+    def renew(self) -> None:
+        """In a forked child: no request is on its way there."""
+        # One for scrapes, and one for health: neither takes the other's.
+        self._rooms = (_room(self._size), _room(self._size))
 
     @property
     def authenticates(self) -> bool:
@@ -275,12 +282,14 @@ def _is_health(request: Request) -> bool:
     return request.path.rstrip("/") in (HEALTH_PATH, READY_PATH)
 
 
-def _room(size: int | None) -> threading.BoundedSemaphore | None:
-    if size is None:
-        return None
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+def _room_size(size: int | None) -> int | None:
+    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
         raise ConfigurationError("max_in_flight", size, "a whole number of at least 1")
-    return threading.BoundedSemaphore(size)
+    return size
+
+
+def _room(size: int | None) -> threading.BoundedSemaphore | None:
+    return None if size is None else threading.BoundedSemaphore(size)
 
 
 def _allowed(networks: Sequence[str] | None) -> Networks:

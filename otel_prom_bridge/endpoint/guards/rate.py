@@ -19,6 +19,7 @@ from itertools import islice
 
 from otel_prom_bridge.endpoint.guards.networks import Address
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.forks import renew_in_child
 
 MAX_PEERS = 4096
 # A host on IPv6 has a network of this size for itself and may change its address with every request.
@@ -53,9 +54,14 @@ class Limiter:
     def __init__(self, *, rate: RateLimit | None, per_peer: RateLimit | None) -> None:
         self._rate = rate
         self._per_peer = per_peer
-        self._lock = threading.Lock()
+        self.renew()
+        renew_in_child(self)
         self._full = -math.inf
         self._peers: OrderedDict[object, float] = OrderedDict()
+
+    def renew(self) -> None:
+        """In a forked child: nobody is there to release the lock."""
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         """How many clients are remembered."""
