@@ -243,6 +243,28 @@ def test_many_thresholds_end_with_red() -> None:
     assert [step["color"] for step in steps] == ["green", "yellow", "orange", "red", "red"]
 
 
+@pytest.mark.parametrize("kind", ["stat", "gauge"])
+def test_numbers_are_those_of_now(kind: str) -> None:
+    """A number asks for an instant: what ended is not shown as if it went on."""
+    (made,) = grafana(profile(panels=[{**PANEL, "type": kind}]))["panels"]
+    assert [(target["instant"], target["range"]) for target in made["targets"]] == [(True, False)]
+
+
+def test_no_thresholds_are_none_of_grafanas_own() -> None:
+    """A panel without thresholds is green throughout; Grafana would make it red from 80."""
+    (made,) = grafana(profile())["panels"]
+    steps = made["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    assert steps == [{"color": "green", "value": None}]
+
+
+@pytest.mark.parametrize(("thresholds", "mode"), [([1], "dashed"), ([], "off")])
+def test_thresholds_of_a_time_series_are_to_be_seen(thresholds: list[float], mode: str) -> None:
+    """They are lines, as Grafana shows them in no other way."""
+    panel = {**PANEL, "type": "timeseries", "thresholds": thresholds}
+    (made,) = grafana(profile(panels=[panel]))["panels"]
+    assert made["fieldConfig"]["defaults"]["custom"]["thresholdsStyle"]["mode"] == mode
+
+
 def test_a_panel_that_does_not_fit_goes_below() -> None:
     """Three panels of half the screen: the third one is on a line of its own."""
     panels = [{**PANEL, "width": 12, "height": height} for height in (4, 6, 4)]

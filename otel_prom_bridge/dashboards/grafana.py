@@ -27,6 +27,8 @@ _Panel: TypeAlias = timeseries.Panel | stat.Panel | heatmap.Panel | gauge.Panel 
 _DATASOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 _COLUMNS = 24
 _COLOURS = ("yellow", "orange", "red")
+# One number per series. Over a range it would be the last one, also of what ended long ago.
+_NOW = ("stat", "gauge")
 
 
 def as_json(dashboard: Dashboard) -> str:
@@ -92,14 +94,14 @@ def _panel(panel: Panel) -> models.Panel:
     builder.title(panel.title).description(panel.description).datasource(_DATASOURCE).unit(panel.unit)
     if panel.max is not None:
         builder.min(0).max(panel.max)
-    if panel.thresholds:
-        builder.thresholds(_thresholds(panel))
+    builder.thresholds(_thresholds(panel))
     for number, query in enumerate(panel.queries):
         builder.with_target(_target(panel, query, chr(ord("A") + number)))
     return builder.build()
 
 
 def _thresholds(panel: Panel) -> builders.ThresholdsConfig:
+    # Without any, Grafana has one of its own: red from 80, whatever it is that there are 80 of.
     colours = _COLOURS[-len(panel.thresholds) :]
     steps = [models.Threshold(value=None, color="green")]
     for number, value in enumerate(panel.thresholds):
@@ -118,14 +120,19 @@ def _target(panel: Panel, query: Query, ref: str) -> prometheus.Dataquery:
     )
     if panel.type == "table":
         return target.instant().format(PromQueryFormat.TABLE)
+    if panel.type in _NOW:
+        return target.instant()
     if panel.type == "heatmap":
         return target.range().format(PromQueryFormat.HEATMAP)
     return target.range()
 
 
-def _timeseries(_: Panel) -> _Panel:
+def _timeseries(panel: Panel) -> _Panel:
+    mode = common_models.GraphTresholdsStyleMode
+    lines = mode.DASHED if panel.thresholds else mode.OFF
     return (
         timeseries.Panel()
+        .thresholds_style(common_builders.GraphThresholdsStyleConfig().mode(lines))
         .fill_opacity(10)
         .show_points(common_models.VisibilityMode.NEVER)
         .legend(
@@ -157,7 +164,7 @@ def _last() -> common_builders.ReduceDataOptions:
 _TYPES: dict[str, Callable[[Panel], _Panel]] = {
     "timeseries": _timeseries,
     "heatmap": _heatmap,
-    "stat": lambda _: stat.Panel().reduce_options(_last()),
+    "stat": lambda _: stat.Panel().graph_mode(common_models.BigValueGraphMode.NONE).reduce_options(_last()),
     "gauge": lambda _: gauge.Panel().reduce_options(_last()),
     "table": lambda _: table.Panel(),
 }

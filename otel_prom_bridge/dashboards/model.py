@@ -23,8 +23,8 @@ class Panel:
     """One panel. Panels with the same ``row`` that follow each other are below one heading.
 
     ``unit`` is one of Grafana's (``s``, ``bytes``, ``reqps``, ``percentunit``, ``currencyUSD``). ``width`` is
-    in 24ths of the screen. ``max`` is the end of a gauge's scale; past each of the ``thresholds`` the colour
-    is another one, up to red. With ``exemplars`` Grafana asks for these, too.
+    in 24ths of the screen. ``max`` is the end of a gauge's scale. Past each of the ``thresholds`` the colour
+    is another one, up to red; in a time series they are lines. With ``exemplars`` Grafana asks for them.
     """
 
     title: str
