@@ -195,6 +195,11 @@ def test_loading(tmp_path: Path) -> None:
             '"a" = "b"',
             "aliases.a: 'b' is not allowed, expected a model of the table",
         ),
+        (
+            '"house-model" = "gpt-4o"',
+            '"a" = ["gpt-4o"]',
+            "aliases.a: ['gpt-4o'] is not allowed, expected a model of the table",
+        ),
         ("[aliases]", "[[", "expected TOML"),
     ],
 )

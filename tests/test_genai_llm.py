@@ -144,6 +144,14 @@ def test_errors_with_and_without_time(recorded: Recorded, llm: LLMRecorder) -> N
     assert (dict(untimed.attributes), untimed.value) == ({**COMMON, "error.type": "TimeoutError"}, 1)
 
 
+def test_exceptions_stand_for_their_names(recorded: Recorded, llm: LLMRecorder) -> None:
+    """An exception given to record_request is its type; what it says, which may be anything, is no label."""
+    failures = (TimeoutError("request 4711 of user 42"), KeyError, "rate_limit", None)
+    for failure in failures:
+        llm.record_request(model="gpt-4o", provider="openai", duration=1, error_type=failure)
+    assert recorded.errors() == [None, "KeyError", "TimeoutError", "rate_limit"]
+
+
 def test_chunks_with_and_without_time(recorded: Recorded, llm: LLMRecorder) -> None:
     """Chunks that were measured elsewhere are first or later ones, or only counted."""
     llm.record_streaming_chunk(model="gpt-4o", provider="openai", duration=0.4, first=True)
@@ -372,6 +380,8 @@ def test_wrong_options_are_said_at_once() -> None:
     """A wrong option of the constructor is the one thing that raises."""
     with pytest.raises(ConfigurationError, match='"current" or "latest"'):
         LLMRecorder(emit="newest")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"emit: \['latest'\] is not allowed"):
+        LLMRecorder(emit=["latest"])  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="a PriceTable or None"):
         LLMRecorder(prices={})  # type: ignore[arg-type]
 

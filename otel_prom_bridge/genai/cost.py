@@ -152,7 +152,7 @@ def _aliases(value: object, models: Mapping[str, Price], name: str) -> dict[str,
     if not isinstance(value, dict):
         raise ConfigurationError(f"{name}: aliases", value, "a table from names to names of models")
     for alias, model in value.items():
-        if model not in models:
+        if not isinstance(model, str) or model not in models:
             raise ConfigurationError(f"{name}: aliases.{alias}", model, "a model of the table")
     return dict(value)
 

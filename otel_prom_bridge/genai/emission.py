@@ -98,7 +98,7 @@ class Emission:
     """Records requests and chunks in the metrics of one generation of the conventions."""
 
     def __init__(self, instruments: Instruments, emit: Emit) -> None:
-        if emit not in GENERATIONS:
+        if emit not in list(GENERATIONS):  # it may be anything, also what has no hash
             raise ConfigurationError("emit", emit, '"current" or "latest"')
         self._record = instruments.record
         self._names = GENERATIONS[emit]

@@ -246,7 +246,7 @@ class LLMRecorder:
         output_tokens: int | None = None,
         cached_tokens: int | None = None,
         reasoning_tokens: int | None = None,
-        error_type: str | None = None,
+        error_type: Failure = None,
         response_model: str | None = None,
         server_address: str | None = None,
         server_port: int | None = None,
@@ -256,7 +256,8 @@ class LLMRecorder:
         """Record a request that has ended.
 
         ``duration`` is in seconds. Tokens that are None were not reported, which is not 0. Cached tokens are
-        a subset of the input's, reasoning tokens of the output's. ``error_type`` is None if it succeeded.
+        a subset of the input's, reasoning tokens of the output's. ``error_type`` is None if it succeeded; an
+        exception stands for its fully qualified name.
         """
         settle()
         with guarded("a request"):
@@ -264,7 +265,7 @@ class LLMRecorder:
                 model, provider, operation, response_model, server_address, server_port, mapping(attributes)
             )
             usage = Usage(input_tokens, output_tokens, cached_tokens, reasoning_tokens)
-            self._ended(request, usage, duration, error_type, context)
+            self._ended(request, usage, duration, _failed(error_type), context)
 
     def record_streaming_chunk(
         self,
@@ -309,7 +310,7 @@ class LLMRecorder:
         settle()
         with guarded("an error"):
             request = Request(model, provider, operation, attributes=mapping(attributes))
-            said = _said(error_type)
+            said = _failed(error_type) or vocabulary.OTHER_ERROR
             if duration is None:
                 labels = {**request.common(), vocabulary.ERROR_TYPE: said}
                 self._instruments.record(extensions.UNTIMED_ERRORS, 1, labels, context)
@@ -326,5 +327,5 @@ class LLMRecorder:
         self._costs.add(request, usage, error, context)
 
 
-def _said(failure: Failure) -> str:
-    return error_type(failure) or vocabulary.OTHER_ERROR
+def _failed(failure: Failure) -> str | None:
+    return error_type(failure)  # which methods have as the name of an argument
