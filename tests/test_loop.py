@@ -62,6 +62,25 @@ def test_requests_in_flight_are_bounded(caplog: pytest.LogCaptureFixture) -> Non
     assert caplog.text.count("being answered") == 1
 
 
+def test_scrapes_leave_room_for_health() -> None:
+    """With all scrapes hanging, a supervisor gets its answer, also one that takes a thread."""
+    handler = Hanging()
+    hang = handler.respond
+    handler.respond = lambda request: (  # type: ignore[method-assign]
+        Always().respond(request) if request.path == "/ready" else hang(request)
+    )
+    with looping(handler, limits=replace(SHORT, requests_in_flight=5)) as server:
+        stuck = [connect(server, LAST_GET) for _ in range(5)]
+        wait_for(lambda: handler.started == 5, seconds=5, what="five requests hang")
+        for _ in range(20):
+            assert statuses(exchange(server, LAST_GET.replace(b"/metrics", b"/ready"))) == [b"200"]
+        assert statuses(exchange(server, LAST_GET)) == [b"503"]
+        handler.release.set()
+        for client in stuck:
+            assert statuses(received(client)) == [b"200"]
+            client.close()
+
+
 def test_a_handler_that_hangs_costs_one_thread_and_one_connection() -> None:
     """Its client may go away; others are served, the server stops as fast as ever."""
     handler = Hanging()

@@ -16,8 +16,6 @@ from otel_prom_bridge.endpoint.guards import Guards, Handler, QuickHandler
 from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.scrape import (
     FAILED,
-    HEALTH_PATH,
-    READY_PATH,
     Request,
     Response,
     Scrape,
@@ -167,8 +165,7 @@ class _Asgi:
     async def _respond(self, request: Request) -> Response:
         response = self._quick(request) if self._quick is not None else None
         if response is None:
-            is_health = request.path.rstrip("/") in (HEALTH_PATH, READY_PATH)
-            threads = self._health if is_health else self._scrapes
+            threads = self._health if request.is_health else self._scrapes
             response = await threads.run(lambda: self._handler.respond(request))
         if response is None:
             text = "too many requests are being answered; try again\n"

@@ -22,6 +22,8 @@ from otel_prom_bridge.endpoint.heads import TIMED_OUT, Head, Refusal
 from otel_prom_bridge.endpoint.scrape import FAILED, Request, Response
 from otel_prom_bridge.endpoint.workers import Workers
 
+# Requests for health that may be on their way beside all the scrapes. Each takes a second or two at most.
+HEALTH_ROOM = 8
 _BUSY_BODY = b"too many requests at once; try again\n"
 _BUSY = Response(
     503,
@@ -65,10 +67,10 @@ class Conversations:
         self._quick: Callable[[Request], Response | None] | None = getattr(handler, "quick", None)
         self._workers = workers
         self._complaints = complaints
-        self._most = most
+        self._most = {False: most, True: HEALTH_ROOM}  # by whether it is for health
         self._wake = wake
         self._tls = tls
-        self._in_flight: set[Client] = set()
+        self._in_flight: dict[bool, set[Client]] = {False: set(), True: set()}
         self._answered: deque[Client] = deque()  # given back by workers
         self._again: deque[Client] = deque()  # who has sent more than the request that was answered
         self._has_ended = False
@@ -177,13 +179,14 @@ class Conversations:
         self._flush(client)
 
     def _hand_over(self, client: Client, request: Request) -> bool:
-        if len(self._in_flight) < self._most:
-            self._in_flight.add(client)
+        in_flight = self._in_flight[request.is_health]
+        if len(in_flight) < self._most[request.is_health]:
+            in_flight.add(client)
             if self._workers.run(partial(self._work, client, request)):
                 return True
-            self._in_flight.discard(client)
+            in_flight.discard(client)
         message = "%d requests are being answered; more get status 503"
-        self._complaints.warn("busy", message, len(self._in_flight))
+        self._complaints.warn("busy", message, len(in_flight))
         return False
 
     def _work(self, client: Client, request: Request) -> None:
@@ -192,7 +195,9 @@ class Conversations:
         try:
             response = self._handler.respond(request)
         finally:
-            self._in_flight.discard(client)  # now: when the client has its answer, it may ask again
+            self._in_flight[request.is_health].discard(
+                client
+            )  # now: when the client has its answer, it may ask again
             _prepare(client, response)
             with contextlib.suppress(OSError):  # the loop will see it, too
                 client.write()

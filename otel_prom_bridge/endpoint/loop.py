@@ -26,7 +26,7 @@ from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.channels import Tls
 from otel_prom_bridge.endpoint.clients import Clients
 from otel_prom_bridge.endpoint.complaints import MAX_WRITING, Complaints
-from otel_prom_bridge.endpoint.conversations import Conversations, Handler
+from otel_prom_bridge.endpoint.conversations import HEALTH_ROOM, Conversations, Handler
 from otel_prom_bridge.endpoint.door import Door
 from otel_prom_bridge.endpoint.limits import ServerLimits
 from otel_prom_bridge.endpoint.listeners import Listener
@@ -65,7 +65,7 @@ class Loop:
             self._selector.close()
             raise
         most = limits.requests_in_flight
-        self._workers = Workers(most + MAX_WRITING, idle_seconds=limits.worker_idle_seconds)
+        self._workers = Workers(most + HEALTH_ROOM + MAX_WRITING, idle_seconds=limits.worker_idle_seconds)
         complaints = Complaints(self._workers.run)
         self._clients = Clients(self._selector, complaints, limits=limits)
         self._conversations = Conversations(

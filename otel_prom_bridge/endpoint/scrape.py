@@ -53,6 +53,11 @@ class Request:
     secure: bool = False
     authenticated: bool = False
 
+    @property
+    def is_health(self) -> bool:
+        """It asks after the process: scrapers that take all the room must not keep it from an answer."""
+        return self.path.rstrip("/") in (HEALTH_PATH, READY_PATH)
+
 
 @dataclass(frozen=True, slots=True)
 class Response:

@@ -37,7 +37,7 @@ from otel_prom_bridge.endpoint.guards.refusals import (
     unauthorized,
 )
 from otel_prom_bridge.endpoint.remarks import remark
-from otel_prom_bridge.endpoint.scrape import HEALTH_PATH, READY_PATH, Request, Response
+from otel_prom_bridge.endpoint.scrape import Request, Response
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.forks import renew_in_child
 
@@ -145,19 +145,19 @@ class Guards:
 
     def count(self, request: Request) -> None:
         """Count a request that was answered. Never raises."""
-        if not _is_health(request):
+        if not request.is_health:
             self._limiter.take(self._client_of(request)[0], self._clock())
 
     def enter(self, request: Request) -> Response | None:
         """Why there is no room for the request; if there is, :meth:`leave` it when it has been answered."""
-        room = self._rooms[_is_health(request)]
+        room = self._rooms[request.is_health]
         if room is None or room.acquire(blocking=False):
             return None
         return busy("too many requests are being answered; try again\n")
 
     def leave(self, request: Request) -> None:
         """The request has been answered."""
-        room = self._rooms[_is_health(request)]
+        room = self._rooms[request.is_health]
         if room is not None:
             room.release()
 
@@ -195,7 +195,7 @@ class Guards:
         client, known = self._client_of(request)
         if not self._is_allowed(client, known):
             return not_allowed(client)
-        if _is_health(request):
+        if request.is_health:
             return None
         ask = self._limiter.take if counted else self._limiter.wait
         wait = ask(client, self._clock())
@@ -203,17 +203,17 @@ class Guards:
 
     def _hashed(self, request: Request) -> Request | Response:
         try:
-            if _is_health(request) and self._limiter.take(self._client_of(request)[0], self._clock()):
+            if request.is_health and self._limiter.take(self._client_of(request)[0], self._clock()):
                 raise BusyError
             verdict = self._authentication.judge(request.headers.get("authorization"), hashing=True)
         except BusyError:
-            if not (self._open_health and _is_health(request)):
+            if not (self._open_health and request.is_health):
                 return busy("too many passwords are being verified; try again\n")
             verdict = Verdict.UNDECIDED
         return self._judged(request, verdict)
 
     def _judged(self, request: Request, verdict: Verdict) -> Request | Response:
-        if verdict.passes or (self._open_health and _is_health(request)):
+        if verdict.passes or (self._open_health and request.is_health):
             return replace(request, authenticated=verdict is Verdict.PROVED)
         return unauthorized(self._authentication.challenges)
 
@@ -276,10 +276,6 @@ class QuickGuarded(Guarded):
                 return None
             guards.count(request)
         return guards.finish(request, response)
-
-
-def _is_health(request: Request) -> bool:
-    return request.path.rstrip("/") in (HEALTH_PATH, READY_PATH)
 
 
 def _room_size(size: int | None) -> int | None:
