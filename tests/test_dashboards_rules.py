@@ -121,7 +121,7 @@ CASES = [
         series={'llmdevops_llm_unpriced_requests_total{service="s", model="m"}': "0+1x120"},
         quiet={'llmdevops_llm_unpriced_requests_total{service="s", model="m"}': "7x120"},
         labels={"service": "s", "model": "m", "severity": "info"},
-        summary="s: the price table does not have m",
+        summary="s: what requests to m cost is not known",
         fires="90m",
         before="30m",
     ),
