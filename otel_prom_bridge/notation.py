@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, TypeAlias, TypeGuard
 
 from otel_prom_bridge.errors import ConfigurationError
@@ -48,20 +49,25 @@ def called(
         raise ConfigurationError("", given, f"other values of {listed(names)} ({error})") from None
 
 
+@lru_cache(maxsize=100)  # there are few, and a profile has a hundred views
+def _parameters(make: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(make).parameters
+
+
 def arguments_of(make: Callable[..., Any]) -> tuple[str, ...]:
     """The names of its arguments."""
-    return tuple(inspect.signature(make).parameters)
+    return tuple(_parameters(make))
 
 
 def required_by(make: Callable[..., Any]) -> set[str]:
     """The names of the arguments without a default."""
-    parameters = inspect.signature(make).parameters.values()
+    parameters = _parameters(make).values()
     return {parameter.name for parameter in parameters if parameter.default is parameter.empty}
 
 
 def first_of(make: Callable[..., Any]) -> str | None:
     """The name of the argument that needs no name."""
-    parameters = inspect.signature(make).parameters.values()
+    parameters = _parameters(make).values()
     positional = (item.name for item in parameters if item.kind is item.POSITIONAL_OR_KEYWORD)
     return next(positional, None)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from conftest import Setup
@@ -120,7 +120,8 @@ def test_a_delta_reader_with_the_sdks_limit_alone_forgets_old_series(bridge: Mak
     assert (found["old"], found["-"]) == (1, 1)
 
 
-@pytest.mark.timeout(600)  # under coverage, on a busy machine
+@pytest.mark.timeout(600)  # on a busy machine
+@pytest.mark.usefixtures("untraced")
 def test_200000_between_two_scrapes(bridge: Make) -> None:
     """The SDK's limit takes what is above it, ours the rest: totals are exact, and memory is bounded."""
     setup = bridge()
@@ -170,7 +171,17 @@ def _batch(start: int, size: int) -> list[NumberDataPoint]:
     ]
 
 
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """No coverage is measured: it would take most of the time."""
+    trace = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(trace)
+
+
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(("sets", "scraped"), [(MILLION, True), (MILLION // 5, False)])
 def test_a_million_attribute_sets(sets: int, scraped: bool) -> None:
     """With a limit and expiry memory stays flat under label churn, also if nobody ever scrapes."""

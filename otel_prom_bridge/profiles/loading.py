@@ -16,6 +16,8 @@ from otel_prom_bridge.profiles.reading import read_profile
 
 _HERE = Path(__file__).parent
 BUILT_IN = tuple(sorted(path.stem for path in _HERE.glob("*.toml")))
+# Without labels there are no rules, and nothing that a reader remembers: all of them may share it.
+_stateless: dict[str, Profile] = {}
 _DEEPEST = 8  # profiles that extend each other; a file that extends itself ends here
 
 
@@ -34,8 +36,13 @@ def load_profile(profile: str | os.PathLike[str], *, key: str = "profile") -> Pr
             file, the key, the value and what is allowed.
     """
     text = os.fspath(profile)
+    if text in _stateless:
+        return _stateless[text]
     where = f"{text}: " if _is_path(text) else f"profile {text!r}: "
-    return read_profile(_merged(text, key, _DEEPEST), name=Path(text).stem, where=where)
+    found = read_profile(_merged(text, key, _DEEPEST), name=Path(text).stem, where=where)
+    if text in BUILT_IN and not found.labels:
+        _stateless[text] = found
+    return found
 
 
 def _checked(value: object) -> Profile:
