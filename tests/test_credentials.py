@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import os
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_prom_bridge.endpoint import remarks
 from otel_prom_bridge.endpoint.guards import credentials
 from otel_prom_bridge.endpoint.guards.authentication import Authentication, Verdict
 from otel_prom_bridge.endpoint.guards.credentials import (
@@ -291,7 +293,7 @@ def test_tokens_of_a_file(token_file: Path) -> None:
         assert not tokens.known(wrong)
 
 
-def test_a_file_that_does_not_answer(token_file: Path) -> None:
+def test_a_file_that_does_not_answer(token_file: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A pipe, or a disk that hangs, holds nobody up: the tokens from before stay until it answers."""
     tokens = BearerTokens("bearer_tokens_file", token_file)
     pipe = token_file.with_name("pipe")
@@ -303,6 +305,12 @@ def test_a_file_that_does_not_answer(token_file: Path) -> None:
         assert after(tokens).known(TOKEN)
     assert time.monotonic() - start < 5
     assert "does not answer" in str(tokens.problem)
+    remarks.remark(logging.WARNING, "something else")  # after which a line may be said again
+    assert after(tokens).known(TOKEN)
+    for thread in threading.enumerate():
+        if thread.name == "otel-prom-bridge-log":
+            thread.join(10)
+    assert caplog.text.count("does not answer") == 1
     replace_file(token_file, f"{OTHER}\n")
     os.close(os.open(pipe, os.O_WRONLY))  # whoever reads from it gets nothing, and goes on
     deadline = time.monotonic() + 10

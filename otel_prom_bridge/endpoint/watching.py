@@ -57,14 +57,14 @@ class Watched(Generic[T]):
     @property
     def problem(self) -> str | None:
         """Why the value is older than the files are, or None."""
-        return self._silence() if self._renewal.is_late else self._problem
+        return self._problem
 
     def get(self) -> T:
         """The value of the last good state of the files. Never raises."""
         if self._paths and self._clock() - self._looked >= self._interval:
             self._looked = self._clock()
             if not self._renewal.wait(0 if self._renewal.is_late else _PATIENCE):
-                remark(logging.WARNING, "%s; what was read before stays in use", self._silence())
+                self._complain(f"{', '.join(self._paths)}: nothing can be read there, it does not answer")
         return self._value
 
     def _renew(self) -> bool:
@@ -80,9 +80,6 @@ class Watched(Generic[T]):
             self._problem = None
             remark(logging.INFO, "%s: read again, in use", ", ".join(self._paths))
         return True
-
-    def _silence(self) -> str:
-        return f"{', '.join(self._paths)}: cannot be read at the moment, it does not answer"
 
     def _complain(self, problem: str) -> None:
         if problem != self._problem:
