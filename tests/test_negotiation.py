@@ -327,8 +327,8 @@ def test_forty_kilobytes_of_garbage(garbage: str) -> None:
 
 
 def test_only_the_start_of_a_header_is_read() -> None:
-    """What stands at the start of a header counts, whatever follows; what stands behind 8 KB does not."""
-    accept, garbage = "application/openmetrics-text;version=1.0.0", "x" * 10_000
+    """What stands at the start of a header counts, whatever follows; what stands behind 2 KB does not."""
+    accept, garbage = "application/openmetrics-text;version=1.0.0", "x" * 2_100
     assert negotiate(f"{accept},{garbage}").format is OPENMETRICS
     assert negotiate(f"{garbage},{accept}").format is TEXT
     assert accepts_gzip(f"gzip,{garbage}")

@@ -71,8 +71,8 @@ _WILDCARDS = {
 # closed reaches to the end: searching for another reading would take quadratic time.
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"?|[^",;]+|[,;]', re.DOTALL)
 _WEIGHT = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
-# Beyond this nothing is read: the longest header of a known scraper has 300 characters.
-_MAX_LENGTH = 8192
+# Beyond this nothing is read: the longest header of a known scraper has 400 characters, and this is 10 ms.
+_MAX_LENGTH = 2048
 
 
 @dataclass(frozen=True, slots=True)
