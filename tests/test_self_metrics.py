@@ -487,3 +487,13 @@ def test_forgotten_readers_leave_nothing() -> None:
     CallbackFailures(print)
     gc.collect()
     assert SDK_LOGGER.filters == before
+
+
+def test_names_that_nothing_has_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Another name for a metric that does not exist is a mistake that the log names, with what was meant."""
+    SelfMetrics(
+        findings=Findings(), names={"otel_prom_bridge_serie": "x", "otel_prom_bridge_exemplars": "shown"}
+    )
+    (message,) = caplog.messages
+    assert message.startswith("self_metric_names: 'otel_prom_bridge_serie' is not allowed")
+    assert "did you mean 'otel_prom_bridge_series'?" in message

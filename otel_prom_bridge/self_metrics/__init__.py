@@ -26,8 +26,9 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Literal, TypeAlias
 
-from otel_prom_bridge.diagnostics import Conflict, Findings
+from otel_prom_bridge.diagnostics import Conflict, Findings, logger
 from otel_prom_bridge.families import MetricFamily, claimed_names, identity
+from otel_prom_bridge.notation import unknown
 from otel_prom_bridge.self_metrics import metadata
 from otel_prom_bridge.self_metrics.tables import Counters, Durations, Gauges, Table
 
@@ -99,8 +100,15 @@ class SelfMetrics:
         self._renamed = tuple((names or {}).values())
         self._joined: dict[str, tuple[MetricFamily, MetricFamily, MetricFamily]] = {}
         self._create_tables(time.time())
+        self._rename(names or {})
+
+    def _rename(self, names: Mapping[str, str]) -> None:
+        known = {table.family().name for table in self._tables}
+        for name in sorted(names.keys() - known):
+            error = unknown(name, name, sorted(known), "metrics of the bridge itself", at="self_metric_names")
+            logger.warning("%s; ignoring it", error)
         for table in self._tables:
-            table.rename(names or {})
+            table.rename(names)
 
     def _create_tables(self, created: float) -> None:
         component = ("otel_component_name", "otel_component_type", "error_type")
