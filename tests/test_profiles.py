@@ -702,6 +702,16 @@ def test_strict_instruments_raise(write: Write, recorded: Any) -> None:
     assert recorded() == {}
 
 
+def test_to_set_what_adds_up_is_an_error(write: Write, recorded: Any) -> None:
+    """An instrument has the methods of its type in OpenTelemetry; another would do another thing."""
+    instruments = load_profile(write(JOBS)).instruments(recorded.meter)
+    with pytest.raises(AttributeError, match=r"job\.queue: its type up_down_counter has 'add', not 'set'"):
+        instruments["job.queue"].set(3)
+    with pytest.raises(AttributeError, match="histogram has 'record', not 'add'"):
+        instruments["job.duration"].add(3)
+    assert recorded() == {}
+
+
 LLMDEVOPS = load_profile("llmdevops")
 
 

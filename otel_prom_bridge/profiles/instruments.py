@@ -72,9 +72,22 @@ class CheckedInstrument:
             given = self._checked(given)
         self._record(value, given, context)
 
-    # As the instruments of OpenTelemetry call it.
-    add = record
-    set = record
+    # As the instruments of OpenTelemetry call it, of the types that have it there: "set" must not add.
+
+    def add(self, value: float, attributes: Attributes | None = None, context: Context | None = None) -> None:
+        """Record an increment of a counter, or a change of an up-down counter; see :meth:`record`."""
+        self._check_method("add")
+        self.record(value, attributes, context)
+
+    def set(self, value: float, attributes: Attributes | None = None, context: Context | None = None) -> None:
+        """Record the state of a gauge; see :meth:`record`."""
+        self._check_method("set")
+        self.record(value, attributes, context)
+
+    def _check_method(self, name: str) -> None:
+        _, known = _METHODS[self.spec.type]
+        if name != known:
+            raise AttributeError(f"{self.spec.name}: its type {self.spec.type} has {known!r}, not {name!r}")
 
     def _checked(self, attributes: Attributes) -> Attributes:
         for key in attributes.keys() - self._known:
