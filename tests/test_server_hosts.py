@@ -197,7 +197,7 @@ def hang(_):
     return []
 meter.create_observable_gauge("hanging", [hang])
 """,
-        last="bridge.reader.expose(timeout=0.1)",
+        last="bridge.reader.expose(timeout=1.1)",
     )
     assert it.process.wait(10) == 0
     assert any(line.startswith("a collection has not ended") for line in it.lines)
