@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -210,3 +211,37 @@ def test_started_and_left_to_the_interpreter() -> None:
     recorded = Recorded()
     LLMRecorder(recorded.provider).call(model="m", provider="p")
     assert (recorded.points(DURATION), recorded.points(ACTIVE)) == ([], [])
+
+
+def test_functions_that_turn_out_to_be_asynchronous() -> None:
+    """What returns a coroutine, as the methods of openai's client do, ends with that, once, as it ends."""
+    recorded = Recorded()
+    llm = LLMRecorder(recorded.provider)
+    seen = []
+
+    async def work(seconds: float) -> float:
+        await asyncio.sleep(seconds)
+        if seconds > 1e-3:
+            raise ValueError(seconds)
+        return seconds
+
+    def create(seconds: float) -> Coroutine[None, None, float]:
+        return work(seconds)
+
+    async def run() -> None:
+        call = llm.call(model="gpt-4o", provider="openai", observe=lambda _, result: seen.append(result))
+        decorated = call(create)
+        with pytest.raises(ValueError, match=r"0\.05"):
+            await decorated(0.05)
+        assert await decorated(0.001) == 0.001
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(decorated(60), 0.01)
+        with pytest.raises(TypeError):
+            decorated()  # type: ignore[call-arg]
+
+    asyncio.run(run())
+    errors = [None, "TypeError", "ValueError", "asyncio.exceptions.CancelledError"]
+    assert recorded.errors() == errors
+    assert recorded.point(DURATION, error__type="ValueError").sum >= 0.05
+    assert recorded.total(ACTIVE) == 0
+    assert seen == [0.001]

@@ -16,7 +16,7 @@ import inspect
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import aclosing, suppress
+from contextlib import ExitStack, aclosing, suppress
 from time import perf_counter
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
@@ -198,12 +198,23 @@ class Operation:
 
     def _around_function(self, function: Callable[P, R]) -> Callable[P, R]:
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            with self._fresh() as operation:
+            with ExitStack() as stack:
+                operation = stack.enter_context(self._fresh())
                 result = function(*args, **kwargs)
+                if inspect.iscoroutine(result):
+                    # An asynchronous function that does not look like one, as methods of openai's clients.
+                    stack.pop_all()
+                    return cast(R, operation._awaited(result))
                 operation._result(result)
                 return result
 
         return run
+
+    async def _awaited(self, coroutine: Awaitable[R]) -> R:
+        async with self:
+            result = await coroutine
+            self._result(result)
+            return result
 
     def _around_coroutine(self, function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
         async def run(*args: P.args, **kwargs: P.kwargs) -> R:
