@@ -22,6 +22,7 @@ from otel_prom_bridge.endpoint.guards.authentication import Authentication, Verd
 from otel_prom_bridge.endpoint.guards.credentials import (
     CACHE_SIZE,
     MAX_WAITING,
+    MAX_WAITING_EACH,
     BearerTokens,
     BusyError,
     Passwords,
@@ -182,7 +183,7 @@ def test_hashes_are_made_one_at_a_time(passwords: Passwords, hasher: Hasher) -> 
     results: list[bool] = []
 
     def ask(password: bytes) -> None:
-        results.append(passwords.verify(b"alice", password))
+        results.append(passwords.verify(b"alice", password, password))
 
     threads = [threading.Thread(target=ask, args=(p,)) for p in [SECRET.encode()] * 4 + [b"x", b"y"]]
     for thread in threads:
@@ -199,7 +200,7 @@ def test_who_waits_is_bounded(passwords: Passwords, hasher: Hasher) -> None:
     assert passwords.verify(b"alice", SECRET.encode())
     hasher.go_on.clear()
     threads = [
-        threading.Thread(target=passwords.verify, args=(b"alice", b"%d" % number))
+        threading.Thread(target=passwords.verify, args=(b"alice", b"%d" % number, number))
         for number in range(MAX_WAITING)
     ]
     for thread in threads:
@@ -215,6 +216,26 @@ def test_who_waits_is_bounded(passwords: Passwords, hasher: Hasher) -> None:
     for thread in threads:
         thread.join()
     assert not passwords.verify(b"alice", b"one more")
+
+
+def test_one_client_leaves_room_for_others(passwords: Passwords, hasher: Hasher) -> None:
+    """Whoever tries passwords from one address does not keep others from logging in for the first time."""
+    hasher.go_on.clear()
+    threads = [
+        threading.Thread(target=passwords.verify, args=(b"alice", b"%d" % number, "attacker"))
+        for number in range(MAX_WAITING_EACH)
+    ]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + 5
+    while len(passwords._waiting) < MAX_WAITING_EACH and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with pytest.raises(BusyError):
+        passwords.verify(b"alice", b"one more", "attacker")
+    threading.Timer(0.2, hasher.go_on.set).start()
+    assert passwords.verify(b"alice", SECRET.encode(), "scraper")
+    for thread in threads:
+        thread.join()
 
 
 def test_long_passwords() -> None:

@@ -60,7 +60,7 @@ class Authentication:
         """Why the tokens in use are older than their file, or None."""
         return None if self._tokens is None else self._tokens.problem
 
-    def judge(self, header: str | None, *, hashing: bool) -> Verdict:
+    def judge(self, header: str | None, *, hashing: bool, client: object = None) -> Verdict:
         """What an Authorization header is worth; ``UNDECIDED`` only if ``hashing`` is not allowed.
 
         Raises:
@@ -76,7 +76,7 @@ class Authentication:
         pair = user_and_password(header)
         if pair is None or self._passwords is None or not self._passwords.required:
             return Verdict.WRONG
-        right = self._passwords.verify(*pair) if hashing else self._passwords.known(*pair)
+        right = self._passwords.verify(*pair, client) if hashing else self._passwords.known(*pair)
         if right is None:
             return Verdict.UNDECIDED
         return Verdict.PROVED if right else Verdict.WRONG

@@ -30,6 +30,8 @@ from otel_prom_bridge.forks import renew_in_child
 CACHE_SIZE = 100
 # Threads that wait for their turn to hash. Others are told to come back, before they are many.
 MAX_WAITING = 8
+# Of them, those of one client: somebody who tries passwords must not keep everybody else from logging in.
+MAX_WAITING_EACH = 4
 # Short tokens are guessed, and a prefix of a token in a file that is half written would be one.
 SHORTEST_TOKEN = 16
 _LONGEST_HEADER = 8192
@@ -116,6 +118,7 @@ class Passwords:
         """In a forked child: nobody is there who verifies a password."""
         self._lock = threading.Lock()
         self._places = threading.BoundedSemaphore(MAX_WAITING)
+        self._waiting: list[object] = []
         self._right = _Recent()
         self._wrong = _Recent()
 
@@ -128,19 +131,20 @@ class Passwords:
         """Whether the password is right, as far as that is known without hashing; else None."""
         return self._remembered(self._digest(user, self._hash(user)[0], password))
 
-    def verify(self, user: bytes, password: bytes) -> bool:
+    def verify(self, user: bytes, password: bytes, client: object = None) -> bool:
         """Whether the password is right. Takes the time of one hash, unless that is known.
 
         Raises:
-            BusyError: too many requests wait for a hash.
+            BusyError: too many requests wait for a hash, of all clients or of this one.
         """
         hashed, exists = self._hash(user)
         digest = self._digest(user, hashed, password)
         known = self._remembered(digest)
         if known is not None:
             return known
-        if not self._places.acquire(blocking=False):
+        if self._waiting.count(client) >= MAX_WAITING_EACH or not self._places.acquire(blocking=False):
             raise BusyError
+        self._waiting.append(client)
         try:
             with self._lock:
                 known = self._remembered(digest)  # another request may have brought the same
@@ -149,6 +153,7 @@ class Passwords:
                     (self._right if known else self._wrong).add(digest)
                 return known
         finally:
+            self._waiting.remove(client)
             self._places.release()
 
     def _hash(self, user: bytes) -> tuple[bytes, bool]:

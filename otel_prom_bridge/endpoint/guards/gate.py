@@ -28,7 +28,7 @@ from otel_prom_bridge.endpoint.guards.credentials import (
     checked_users,
 )
 from otel_prom_bridge.endpoint.guards.networks import Address, Networks, OriginError, Origins
-from otel_prom_bridge.endpoint.guards.rate import Limiter, RateLimit
+from otel_prom_bridge.endpoint.guards.rate import Limiter, RateLimit, host_of
 from otel_prom_bridge.endpoint.guards.refusals import (
     busy,
     failed,
@@ -203,9 +203,11 @@ class Guards:
 
     def _hashed(self, request: Request) -> Request | Response:
         try:
-            if request.is_health and self._limiter.take(self._client_of(request)[0], self._clock()):
+            client = self._client_of(request)[0]
+            if request.is_health and self._limiter.take(client, self._clock()):
                 raise BusyError
-            verdict = self._authentication.judge(request.headers.get("authorization"), hashing=True)
+            header = request.headers.get("authorization")
+            verdict = self._authentication.judge(header, hashing=True, client=host_of(client))
         except BusyError:
             if not (self._open_health and request.is_health):
                 return busy("too many passwords are being verified; try again\n")

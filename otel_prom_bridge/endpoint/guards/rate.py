@@ -70,11 +70,11 @@ class Limiter:
     def wait(self, client: Address | None, now: float) -> float:
         """How many seconds until a request of this client would pass; takes nothing."""
         with self._lock:
-            return self._wait(_host(client), now)
+            return self._wait(host_of(client), now)
 
     def take(self, client: Address | None, now: float) -> float:
         """The same; if it is 0, the request has passed and is counted."""
-        host = _host(client)
+        host = host_of(client)
         with self._lock:
             wait = self._wait(host, now)
             if wait <= 0:
@@ -105,7 +105,8 @@ class Limiter:
             del self._peers[host]
 
 
-def _host(client: Address | None) -> object:
+def host_of(client: Address | None) -> object:
+    """What stands for a client where clients are counted."""
     if client is None or client.version == 4:
         return client
     return int(client) >> (128 - _HOST_BITS)
