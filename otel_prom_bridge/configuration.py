@@ -180,7 +180,7 @@ class _Finding:
         return profile
 
     def _options_of(self, profile: Profile) -> _Mapping:
-        options = _Mapping(profile.options, where=f"profile {profile.name!r}: options.")
+        options = _Mapping(profile.options, where=profile.place("options."))
         self.check_keys(options, OPTIONS)
         return options
 

@@ -222,6 +222,14 @@ def test_a_name_that_nobody_exposes_is_an_error() -> None:
     assert caught.value.key == "profile 'llmdevops': dashboard.panels['Up'].queries[0].expr"
 
 
+def test_a_mistake_in_a_dashboard_of_a_file_names_the_file(tmp_path: Path) -> None:
+    """There may be several files with the same name, so the error has the path."""
+    path = tmp_path / "mine.toml"
+    path.write_text("[dashboard]\ntitle = 3\n")
+    with pytest.raises(ConfigurationError, match=rf"^{path}: dashboard\.title: 3 is not allowed"):
+        files_of(load_profile(path))
+
+
 def test_a_profile_without_a_dashboard_has_none() -> None:
     """It is an error to ask for one."""
     with pytest.raises(ConfigurationError, match="'title' and 'panels'"):

@@ -571,9 +571,9 @@ def test_a_mistake_is_named(write: Write, text: str, key: str, value: str, allow
     ("option", "allowed"), [("max_series = 0", "at least 1"), ("max_seris = 3", "did you mean 'max_series'")]
 )
 def test_a_mistake_in_the_options_of_a_profile_is_named(write: Write, option: str, allowed: str) -> None:
-    """Options are checked as those of any file; the error says that they are the profile's."""
+    """Options are checked as those of any file; the error names the profile's."""
     path = write(f"[options]\n{option}")
-    with pytest.raises(ConfigurationError, match=rf"profile 'jobs': options\.max_seri\w+: \d .*{allowed}"):
+    with pytest.raises(ConfigurationError, match=rf"{path}: options\.max_seri\w+: \d .*{allowed}"):
         start(profile=str(path), port=0)
 
 

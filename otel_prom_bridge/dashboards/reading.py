@@ -33,7 +33,7 @@ def read_dashboard(profile: Profile) -> Dashboard:
     Raises:
         ConfigurationError: the profile has no dashboard, or one that cannot work.
     """
-    where = f"profile {profile.name!r}: dashboard"
+    where = profile.place("dashboard")
     if not profile.dashboard:
         raise ConfigurationError(where, {}, "a table with 'title' and 'panels'")
     given = {"uid": _uid(profile.name), **profile.dashboard}

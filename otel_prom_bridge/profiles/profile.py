@@ -85,7 +85,7 @@ class Profile:
 
     With ``fallback`` its views are for the streams that no view of the application's selects; without it they
     stand beside those. ``options`` are options of ``start()`` as a file has them; ``dashboard`` is what
-    ``otel-prom-bridge dashboards`` makes a dashboard and rules of.
+    ``otel-prom-bridge dashboards`` makes a dashboard and rules of. ``where`` is what errors call it.
     """
 
     name: str
@@ -97,6 +97,11 @@ class Profile:
     own_instruments: Sequence[InstrumentSpec] = ()
     options: Mapping[str, object] = field(default_factory=dict)
     dashboard: Mapping[str, Any] = field(default_factory=dict)
+    where: str = ""
+
+    def place(self, key: str) -> str:
+        """What errors call one of its keys."""
+        return f"{self.where or f'profile {self.name!r}: '}{key}"
 
     def shown(self, present: Present = "current") -> Iterator[Family]:
         """The families that there are."""

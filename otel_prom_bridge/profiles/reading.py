@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -40,7 +41,7 @@ _VIEW_KEYS = ("keep", "drop", "rename", "compute", "rules", "max_series", "exemp
 def read_profile(values: Mapping[str, Any], *, name: str, where: str = "") -> Profile:
     """The profile that these tables describe; ``where`` is what the keys of errors begin with."""
     try:
-        return _Reading(called(ProfileTable, {"name": name, **values})).profile()
+        return replace(_Reading(called(ProfileTable, {"name": name, **values})).profile(), where=where)
     except ConfigurationError as error:
         raise ConfigurationError(where + error.key.lstrip("."), error.value, error.expected) from None
 
