@@ -258,9 +258,7 @@ def test_a_failing_callback_loses_nothing_of_the_others(bridge: Make) -> None:
     assert setup.text() == "# TYPE c_total counter\nc_total 1\n# TYPE good gauge\ngood 2\n"
 
 
-def test_a_collection_that_times_out_keeps_every_delta(
-    bridge: Make, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_collection_that_times_out_keeps_every_delta(bridge: Make) -> None:
     """Who does not wait for slow callbacks sees known values; the deltas come with the next scrape."""
     setup = bridge()
     slow = threading.Event()
@@ -278,7 +276,6 @@ def test_a_collection_that_times_out_keeps_every_delta(
     slow.set()
     counter.add(1)
     assert not setup.reader.force_flush(timeout_millis=10)
-    assert "a collection has not ended" in caplog.text
     slow.clear()
     assert values(setup, "c_total") == {"": 2}
 
