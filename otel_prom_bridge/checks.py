@@ -275,7 +275,8 @@ PATTERNS = Check(
     read=_read_patterns,
 )
 COMMON_LABELS = Check(
-    allowed="a mapping of labels to resource attributes, each a key or a list of keys",
+    allowed="a mapping of labels (not 'le', 'quantile' or '__…') to resource attributes, each a key or a list"
+    " of keys",
     example="service=service.name,environment=deployment.environment.name|deployment.environment",
     check=_common_labels,
     read=_read_common_labels,

@@ -98,7 +98,8 @@ READER_OPTIONS = (
         variable=ours("common_labels"),
         check=COMMON_LABELS,
         without="none",
-        meaning="labels of every series, from the resource; empty where it has no such attribute",
+        meaning="labels of every series of the application that has no value of its own for them, from the"
+        " resource; empty where it has no such attribute",
     ),
     Option(
         key="translation_strategy",

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from otel_prom_bridge import ConfigurationError, PrometheusMetricReader
 from otel_prom_bridge.families import Kind, Labels
 from otel_prom_bridge.translate import Translation
 from otel_prom_bridge.translate.labels import label_name, label_value, labels
@@ -355,3 +356,10 @@ def test_arrays_and_maps_are_json(value: object) -> None:
     assert isinstance(found, type(value))
     assert len(found) <= len(value)  # type: ignore[arg-type]
     assert bool(found) == bool(value)
+
+
+@pytest.mark.parametrize("label", ["le", "quantile", "__name__"])
+def test_reserved_labels_are_no_common_labels(label: str) -> None:
+    """The error says which labels cannot be."""
+    with pytest.raises(ConfigurationError, match=r"common_labels: .* not 'le', 'quantile' or '__…'"):
+        PrometheusMetricReader(registry=None, common_labels={label: "service.name"})
