@@ -361,5 +361,5 @@ def test_arrays_and_maps_are_json(value: object) -> None:
 @pytest.mark.parametrize("label", ["le", "quantile", "__name__"])
 def test_reserved_labels_are_no_common_labels(label: str) -> None:
     """The error says which labels cannot be."""
-    with pytest.raises(ConfigurationError, match=r"common_labels: .* not 'le', 'quantile' or '__…'"):
+    with pytest.raises(ConfigurationError, match=r"common_labels: .*not 'le', 'quantile' or '__…'"):
         PrometheusMetricReader(registry=None, common_labels={label: "service.name"})
