@@ -1,34 +1,42 @@
-"""The Prometheus bridge for OpenTelemetry metrics."""
+"""The Prometheus bridge for OpenTelemetry metrics.
+
+The names here are imported when they are used: the recorders of :mod:`otel_prom_bridge.genai` need only
+the OpenTelemetry API, so importing them loads no bridge and no SDK.
+"""
 
 from __future__ import annotations
 
-from otel_prom_bridge.bridge import Bridge, start
-from otel_prom_bridge.computations import FirstOf, Outcome
-from otel_prom_bridge.diagnostics import Conflict
-from otel_prom_bridge.endpoint import (
-    MetricsServer,
-    make_asgi_app,
-    make_wsgi_app,
-    start_http_server,
-)
-from otel_prom_bridge.errors import (
-    BridgeError,
-    CollectionError,
-    ConfigurationError,
-    ConflictError,
-    EndpointError,
-    RegistrationError,
-    SerializationError,
-    TranslationError,
-)
-from otel_prom_bridge.exemplars import Exemplars
-from otel_prom_bridge.exposition import Exposition
-from otel_prom_bridge.limits import Tenants
-from otel_prom_bridge.policy import Policy
-from otel_prom_bridge.profiles import Profile, load_profile
-from otel_prom_bridge.reader import PrometheusMetricReader
-from otel_prom_bridge.translate import TranslationStrategy
-from otel_prom_bridge.views import ExportView
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from otel_prom_bridge.bridge import Bridge, start
+    from otel_prom_bridge.computations import FirstOf, Outcome
+    from otel_prom_bridge.diagnostics import Conflict
+    from otel_prom_bridge.endpoint import (
+        MetricsServer,
+        make_asgi_app,
+        make_wsgi_app,
+        start_http_server,
+    )
+    from otel_prom_bridge.errors import (
+        BridgeError,
+        CollectionError,
+        ConfigurationError,
+        ConflictError,
+        EndpointError,
+        RegistrationError,
+        SerializationError,
+        TranslationError,
+    )
+    from otel_prom_bridge.exemplars import Exemplars
+    from otel_prom_bridge.exposition import Exposition
+    from otel_prom_bridge.limits import Tenants
+    from otel_prom_bridge.policy import Policy
+    from otel_prom_bridge.profiles import Profile, load_profile
+    from otel_prom_bridge.reader import PrometheusMetricReader
+    from otel_prom_bridge.translate import TranslationStrategy
+    from otel_prom_bridge.views import ExportView
 
 __all__ = [
     "start",
@@ -58,3 +66,40 @@ __all__ = [
     "SerializationError",
     "EndpointError",
 ]
+
+_NAMES = {
+    "bridge": ("Bridge", "start"),
+    "computations": ("FirstOf", "Outcome"),
+    "diagnostics": ("Conflict",),
+    "endpoint": ("MetricsServer", "make_asgi_app", "make_wsgi_app", "start_http_server"),
+    "errors": (
+        "BridgeError",
+        "CollectionError",
+        "ConfigurationError",
+        "ConflictError",
+        "EndpointError",
+        "RegistrationError",
+        "SerializationError",
+        "TranslationError",
+    ),
+    "exemplars": ("Exemplars",),
+    "exposition": ("Exposition",),
+    "limits": ("Tenants",),
+    "policy": ("Policy",),
+    "profiles": ("Profile", "load_profile"),
+    "reader": ("PrometheusMetricReader",),
+    "translate": ("TranslationStrategy",),
+    "views": ("ExportView",),
+}
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

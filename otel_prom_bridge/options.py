@@ -262,7 +262,7 @@ def markdown_table() -> str:
         allowed = option.check.allowed
         if option.check.example:
             allowed += f"; as text `{option.check.example}`"
-        allowed = re.sub(r"'([^']+)'", r"`\1`", allowed)
+        allowed = re.sub(r"'([^']+)'", r"`\1`", allowed).replace("|", "\\|")  # which would end the cell
         variables = [f"`{option.variable}`" if option.variable else "in a file", *_aliases(option)]
         default = option.without or f"`{option.shown_default}`"
         cells = (f"`{option.key}`", ", ".join(variables), allowed, default, option.meaning)

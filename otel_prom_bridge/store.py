@@ -186,6 +186,7 @@ class Store:
             dropped=sum(projection.rejected for projection in projections),
             conflicting=len(self._findings.conflicts),
             exemplars=sum(projection.exemplars_held for projection in projections),
+            limit=self._policy.max_series,
         )
 
     def maxima(self) -> dict[str, int]:

@@ -121,7 +121,7 @@ def test_tables_ask_once_and_gauges_have_an_end() -> None:
     assert all(t["instant"] and t["format"] == "table" for panel in tables for t in panel["targets"])
     (gauge,) = (panel for panel in made["panels"] if panel["type"] == "gauge")
     defaults = gauge["fieldConfig"]["defaults"]
-    assert (defaults["min"], defaults["max"]) == (0, 10_000)
+    assert (defaults["min"], defaults["max"]) == (0, 1)
     assert [step["color"] for step in defaults["thresholds"]["steps"]] == ["green", "orange", "red"]
 
 

@@ -152,10 +152,16 @@ CASES = [
     ),
     Case(
         alert="SeriesNearLimit",
-        series={'llmdevops_metrics_series_count{job="app", instance="host:9464"}': "8500x120"},
-        quiet={'llmdevops_metrics_series_count{job="app", instance="host:9464"}': "7500x120"},
+        series={
+            'llmdevops_metrics_series_count{job="app", instance="host:9464"}': "8500x120",
+            'otel_prom_bridge_series_limit{job="app", instance="host:9464"}': "10000x120",
+        },
+        quiet={
+            'llmdevops_metrics_series_count{job="app", instance="host:9464"}': "8500x120",
+            'otel_prom_bridge_series_limit{job="app", instance="host:9464"}': "20000x120",
+        },
         labels={**SCRAPED, "severity": "warning"},
-        summary="host:9464 has 8.5k of the 10,000 series that it may have",
+        summary="host:9464 has 85% of the series that it may have",
     ),
     *(
         Case(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import otel_prom_bridge
@@ -80,3 +82,25 @@ def test_translation_and_exposition_do_not_know_each_other() -> None:
     assert graph["translate"] <= {"families", "errors"}
     assert graph["exposition"] <= {"families", "histograms", "merging", "errors", "diagnostics"}
     assert graph["endpoint"] <= {"exposition", "families", "errors", "diagnostics", "coalescing", "forks"}
+
+
+def test_the_package_has_all_of_its_names() -> None:
+    """Each is imported when it is used; one that does not exist is an AttributeError like any other."""
+    assert sorted(otel_prom_bridge._HOMES) == sorted(otel_prom_bridge.__all__)
+    for name in otel_prom_bridge.__all__:
+        assert getattr(otel_prom_bridge, name).__name__ == name
+        assert name in dir(otel_prom_bridge)
+    assert not hasattr(otel_prom_bridge, "nothing")
+
+
+def test_recorders_load_no_sdk() -> None:
+    """They are for any exporter: who imports them gets neither the SDK nor this bridge."""
+    code = "import sys, otel_prom_bridge.genai; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = result.stdout.split()
+    assert "opentelemetry.metrics" in loaded
+    assert not [name for name in loaded if name.startswith(("opentelemetry.sdk", "prometheus_client"))]
+    assert {name.split(".")[1] for name in loaded if name.startswith("otel_prom_bridge.")} == {
+        "errors",
+        "genai",
+    }

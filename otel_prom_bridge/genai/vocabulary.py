@@ -47,7 +47,6 @@ RETRIEVAL = frozenset({"retrieval", "fetch_response"})
 OPERATIONS = INFERENCE | EMBEDDINGS | MEMORY | AGENT | TOOL | WORKFLOW | RETRIEVAL
 
 TOKEN_TYPES = ("input", "output")
-MODALITIES = ("audio", "image", "text", "unknown")
 # "A fallback error value to be used when the instrumentation doesn't define a custom value."
 OTHER_ERROR = "_OTHER"
 

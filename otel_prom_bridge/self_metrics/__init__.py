@@ -59,9 +59,10 @@ class State:
     ``series`` has the number of series of each metric, ``overflowed`` the points that went to its overflow
     series since the start, ``folded`` the points in which a rule changed a label, by metric, label and rule.
     Those two are totals: they never go down. ``dropped`` metrics are not shown at all; ``conflicting`` is the
-    number of conflicts found so far; ``exemplars`` are those that the next scrape could show. ``collected``:
-    the last collection succeeded in time; None where there was none. ``stuck`` collectors have not answered;
-    None where there are none to ask.
+    number of conflicts found so far; ``exemplars`` are those that the next scrape could show; ``limit`` is
+    the number of series that all metrics together may have, None for any. ``collected``: the last collection
+    succeeded in time; None where there was none. ``stuck`` collectors have not answered; None where there are
+    none to ask.
     """
 
     series: Mapping[str, int] = field(default_factory=dict)
@@ -70,6 +71,7 @@ class State:
     dropped: int = 0
     conflicting: int = 0
     exemplars: int = 0
+    limit: int | None = None
     collected: bool | None = None
     stuck: int | None = None
 
@@ -121,6 +123,7 @@ class SelfMetrics:
         self._callbacks = Counters(metadata.CALLBACK_FAILURES, "instrument", created=created)
         self._collectors = Counters(metadata.COLLECTOR_FAILURES, "collector", created=created)
         self._total = Gauges(metadata.SERIES, created=created)
+        self._limit = Gauges(metadata.SERIES_LIMIT, created=created)
         self._series = Gauges(metadata.METRIC_SERIES, "metric", created=created)
         self._overflowed = Counters(metadata.OVERFLOWED, "metric", created=created)
         self._folded = Counters(metadata.FOLDED, "metric", "label", "rule", created=created)
@@ -203,6 +206,8 @@ class SelfMetrics:
             self._dropped.set((), state.dropped)
             self._conflicting.set((), state.conflicting)
             self._exemplars.set((), state.exemplars)
+            if state.limit is not None:
+                self._limit.set((), state.limit)
             if state.collected is not None:
                 self._collected.set((), int(state.collected))
             if state.stuck is not None:

@@ -75,6 +75,12 @@ SERIES = _family(
     "Series in all. If it grows without end, otel_prom_bridge_metric_series says of which metric.",
 )
 
+SERIES_LIMIT = _family(
+    "otel_prom_bridge_series_limit",
+    Kind.GAUGE,
+    "How many series all metrics together may have (max_series). What is more is counted in overflow series.",
+)
+
 METRIC_SERIES = _family(
     "otel_prom_bridge_metric_series",
     Kind.GAUGE,
