@@ -4,6 +4,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Processes that share the tests. More than two would make tests with a clock in them wait for each other.
 JOBS ?= 2
+# Another one in every run, and the same for all processes: names of tests have sets in them.
+SEED ?= $(shell date +%s)
 # distro 0.66b1 pins an older SDK than the one we need, but works with it; its configurator is what makes
 # `opentelemetry-instrument` configure anything, so the tests of auto-configuration need it.
 DISTRO := opentelemetry-distro==0.66b1
@@ -16,7 +18,7 @@ demo: .venv/demo
 
 test: .venv/dev lint
 	sh scripts/install-servers
-	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term
+	PYTHONHASHSEED=$(SEED) $(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term
 	$(BIN)/python -m benchmarks.scrape --quick
 	$(BIN)/python -m benchmarks.views --quick
 	$(BIN)/python -m benchmarks.endpoint --quick
