@@ -36,7 +36,6 @@ from otel_prom_bridge.translate import Attributes, Translation
 from otel_prom_bridge.translate.points import SourcePoint, Stream
 
 _MOMENT = 10_000_000_000  # nanoseconds
-
 _Batch: TypeAlias = Iterable[tuple[Stream, Sequence[SourcePoint]]]
 
 

@@ -98,16 +98,41 @@ def test_answers_that_lack_something_are_not_kept(bridge: Make) -> None:
     assert it.collections == before + 1
 
 
-def test_a_stampede_is_one_collection(bridge: Make) -> None:
-    """When an answer has become too old, all who come at once share one collection."""
+def test_a_stampede_is_one_answer(bridge: Make) -> None:
+    """When an answer has become too old, all who come at once share one collection, and what it is made to."""
     it = Counted(bridge(), ttl=60)
     it.seconds = 0.3
-    threads = [threading.Thread(target=it.get) for _ in range(10)]
+    answers: list[Response] = []
+    threads = [threading.Thread(target=lambda: answers.append(it.get())) for _ in range(10)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(20)
     assert it.collections == 1
+    assert [answer.status for answer in answers] == [200] * 10
+    assert len({id(answer.body) for answer in answers}) == 1
+
+
+def test_an_answer_that_is_not_made_in_time_is_not_waited_for() -> None:
+    """Neither is one that fails, and nobody waits for what nobody makes any more."""
+    cache = Cache[str](60)
+    with cache.making("k", 60) as nothing:
+        assert nothing is None
+        start = time.monotonic()
+        with cache.making("k", 0.05) as late:
+            assert late is None
+        assert 0.05 <= time.monotonic() - start < 5
+        with cache.making("other", 60) as another:
+            assert another is None
+    with pytest.raises(OSError, match="disk"), cache.making("k", 60):
+        raise OSError("disk")
+    with cache.making("k", 60) as again:
+        assert again is None
+        cache.renew()  # as in the child of a fork
+        with cache.making("k", 60) as in_child:
+            assert in_child is None
+    with Cache[str](0).making("k", 60) as kept_never:
+        assert kept_never is None
 
 
 def test_ages() -> None:

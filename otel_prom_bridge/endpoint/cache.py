@@ -1,14 +1,19 @@
 """Answers that are kept for a moment.
 
 Two scrapers of one process, or one that retries, need not cause two collections within a second. Only
-complete answers are kept, each under what it depends on: format, escaping, filter and compression.
+complete answers are kept, each under what it depends on: format, escaping, filter and compression. Ten who
+ask at once wait for one answer: to render and compress it for each of them would cost the host ten times.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Generic, TypeVar
+
+from otel_prom_bridge.forks import renew_in_child
 
 Kept = TypeVar("Kept")
 
@@ -33,11 +38,38 @@ class Cache(Generic[Kept]):
         self._size = size
         self._clock = clock
         self._kept: dict[Hashable, tuple[float, Kept]] = {}
+        self._making: dict[Hashable, threading.Event] = {}
+        renew_in_child(self)
 
     def get(self, key: Hashable) -> Kept | None:
         """The value, if it is not too old."""
         until, value = self._kept.get(key, (0.0, None))
         return value if value is not None and self._clock() < until else None
+
+    @contextmanager
+    def making(self, key: Hashable, seconds: float) -> Iterator[Kept | None]:
+        """The value that another thread is making, once it is kept; or None, and the block has to make it.
+
+        Waits for the other one, but not longer than ``seconds``.
+        """
+        if self._seconds <= 0:
+            yield None
+            return
+        mine = threading.Event()
+        theirs = self._making.setdefault(key, mine)
+        if theirs is not mine:
+            theirs.wait(seconds)
+            yield self.get(key)
+            return
+        try:
+            yield None
+        finally:
+            self._making.pop(key, None)
+            mine.set()
+
+    def renew(self) -> None:
+        """In a forked child: who was making something does not exist there."""
+        self._making = {}
 
     def put(self, key: Hashable, value: Kept, asked: float) -> None:
         """Keep a value; ``asked`` is when its making began, by the same clock: it is as old as that."""

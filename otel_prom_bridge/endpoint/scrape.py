@@ -31,6 +31,8 @@ _METHODS = ("GET", "HEAD", "OPTIONS")
 
 # Below this a compressed body saves nothing: it fits into the packet that carries the head.
 GZIP_THRESHOLD = 1024
+# How long somebody waits for an answer that another scrape is making, if the scraper does not say.
+_PATIENCE = 10.0
 # Level 1 is seven times faster than zlib's default and takes 1 % more of the plain size.
 _GZIP_LEVEL, _GZIP_FORMAT = 1, 31
 
@@ -190,15 +192,23 @@ class Scrape:
         question = _question(request)
         response = self._cache.get(question)
         if response is None:
-            if self._problem is not None:
-                self._source.observer.reloaded(self._problem() is None)
             asked = self._cache.now()
             timeout = _timeout(request.headers.get("x-prometheus-scrape-timeout-seconds"))
-            accept = request.headers.get("accept")
-            exposition = self._source.expose(accept, names=question.names, timeout=timeout)
-            response = self._response(exposition, compressed=question.compressed)
-            if exposition.complete:
-                self._cache.put(question, response, asked)
+            with self._cache.making(question, _PATIENCE if timeout is None else timeout) as response:
+                if response is None:
+                    left = timeout and timeout - (self._cache.now() - asked)
+                    response = self._exposed(request, question, left)
+        return response
+
+    def _exposed(self, request: Request, question: _Question, timeout: float | None) -> Response:
+        if self._problem is not None:
+            self._source.observer.reloaded(self._problem() is None)
+        asked = self._cache.now()
+        accept = request.headers.get("accept")
+        exposition = self._source.expose(accept, names=question.names, timeout=timeout)
+        response = self._response(exposition, compressed=question.compressed)
+        if exposition.complete:
+            self._cache.put(question, response, asked)
         return response
 
     def _response(self, exposition: Exposition, *, compressed: bool) -> Response:
