@@ -21,6 +21,14 @@ Kept = TypeVar("Kept")
 _MOST, _MOST_BYTES = 64, 16 * 1024 * 1024
 
 
+class _Making(Generic[Kept]):
+    """A value that a thread is making for all who ask meanwhile."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.value: Kept | None = None
+
+
 class Cache(Generic[Kept]):
     """Keeps values for ``seconds``; 0 keeps nothing. Safe to use from any thread without a lock.
 
@@ -38,7 +46,7 @@ class Cache(Generic[Kept]):
         self._size = size
         self._clock = clock
         self._kept: dict[Hashable, tuple[float, Kept]] = {}
-        self._making: dict[Hashable, threading.Event] = {}
+        self._making: dict[Hashable, _Making[Kept]] = {}
         renew_in_child(self)
 
     def get(self, key: Hashable) -> Kept | None:
@@ -48,24 +56,25 @@ class Cache(Generic[Kept]):
 
     @contextmanager
     def making(self, key: Hashable, seconds: float) -> Iterator[Kept | None]:
-        """The value that another thread is making, once it is kept; or None, and the block has to make it.
+        """The value that another thread is making, once it is put; or None, and the block has to make it.
 
-        Waits for the other one, but not longer than ``seconds``.
+        Waits for the other one, but not longer than ``seconds``. However long it took, the value is as fresh
+        as what the block would have shared: a collection that is going on.
         """
         if self._seconds <= 0:
             yield None
             return
-        mine = threading.Event()
+        mine = _Making[Kept]()
         theirs = self._making.setdefault(key, mine)
         if theirs is not mine:
-            theirs.wait(seconds)
-            yield self.get(key)
+            theirs.done.wait(seconds)
+            yield theirs.value
             return
         try:
             yield None
         finally:
             self._making.pop(key, None)
-            mine.set()
+            mine.done.set()
 
     def renew(self) -> None:
         """In a forked child: who was making something does not exist there."""
@@ -75,6 +84,8 @@ class Cache(Generic[Kept]):
         """Keep a value; ``asked`` is when its making began, by the same clock: it is as old as that."""
         if self._seconds <= 0:
             return
+        if making := self._making.get(key):
+            making.value = value
         self._kept.pop(key, None)  # so that it comes last
         self._kept[key] = (asked + self._seconds, value)
         self._forget()
