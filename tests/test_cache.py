@@ -99,7 +99,7 @@ def test_answers_that_lack_something_are_not_kept(bridge: Make) -> None:
 
 
 def test_a_stampede_is_one_answer(bridge: Make) -> None:
-    """When an answer is too old, who comes at once shares one collection and one body, however long it takes."""
+    """When an answer is too old, those who come share one collection and one body, however long it takes."""
     it = Counted(bridge(), ttl=0.1)
     it.seconds = 0.3
     answers: list[Response] = []
