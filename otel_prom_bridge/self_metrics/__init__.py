@@ -99,7 +99,7 @@ class SelfMetrics:
         # The only lock of this module is held for additions and never around a call into other code.
         # Re-entrant, because a signal handler may scrape.
         self._lock = threading.RLock()
-        self._renamed = tuple((names or {}).values())
+        self._prefixes = (*_PREFIXES, *(names or {}).values())
         self._joined: dict[str, tuple[MetricFamily, MetricFamily, MetricFamily]] = {}
         self._create_tables(time.time())
         self._rename(names or {})
@@ -226,7 +226,7 @@ class SelfMetrics:
         https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/#metric-otelsdkmetric_readercollectionduration
         """
         own = self.families(state)
-        near = {family.name: family for family in others if family.name.startswith(_PREFIXES + self._renamed)}
+        near = {family.name: family for family in others if family.name.startswith(self._prefixes)}
         if not near:
             return (*others, *own)
         joined: dict[str, MetricFamily] = {}
