@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -21,6 +22,7 @@ from otel_prom_bridge.exposition import Exposer, Exposition
 
 # Tests with a clock, a network or a real server in them. "At once" has to be judged by a clock, and a shared
 # machine stops for a second now and then: these get another chance, and the summary names those that used it.
+# `make test` runs them after all others and one at a time, so that they have the machine for themselves.
 CLOCKED = re.compile(
     r"test_(apps|background|cache|collection|frameworks|guards|health|loop|rate|real_\w+|registry|resilience"
     r"|server\w*|serving|start|tls|webconfig)\.py$"
@@ -29,10 +31,17 @@ PROMTOOL_RUNS_PER_TEST = 5  # it takes 40 ms each, and property tests produce th
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what may be run again."""
+    """Mark what has a clock in it, and what may therefore be run again."""
     for item in items:
         if CLOCKED.search(item.path.name):
-            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+            item.add_marker(pytest.mark.clocked)
+            item.add_marker(pytest.mark.flaky(reruns=3, reruns_delay=1))
+
+
+def pytest_collection_finish() -> None:
+    """Leave the tests themselves out of garbage collection: many collect, and 5,000 are in the way."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

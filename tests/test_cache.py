@@ -324,9 +324,8 @@ def test_what_is_quick_does_not_wait_for_a_collection(bridge: Make) -> None:
     it.seconds = 3
     thread = threading.Thread(target=it.get, args=("name[]=c_total",))
     thread.start()
-    start = time.monotonic()
     assert it.scrape.quick(Request()) is not None
-    assert time.monotonic() - start < 1
+    assert thread.is_alive()  # still waiting for the callback
     thread.join(20)
     assert it.collections == 2
 

@@ -180,6 +180,7 @@ def untraced() -> Iterator[None]:
     sys.settrace(trace)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(("sets", "scraped"), [(MILLION, True), (MILLION // 5, False)])

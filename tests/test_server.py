@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import Setup
+from wire import SOON
 
 from otel_prom_bridge import ConfigurationError, EndpointError, MetricsServer, start_http_server
 
@@ -71,7 +72,7 @@ def test_a_connection_is_kept_alive(server: MetricsServer) -> None:
         client.request(method, "/metrics")
         response = client.getresponse()
         assert response.read() == (BODY if method == "GET" else b"")
-    assert time.perf_counter() - start < 1.0
+    assert time.perf_counter() - start < SOON
     client.close()
 
 
@@ -121,7 +122,7 @@ def test_clients_that_vanish_or_stay_silent_do_not_block_others(
         client.close()
     start = time.perf_counter()
     assert get(server) == (200, BODY)
-    assert time.perf_counter() - start < 1.0
+    assert time.perf_counter() - start < SOON
     for client in silent:
         client.close()
     assert capfd.readouterr().err == ""
@@ -179,7 +180,7 @@ def test_close_frees_the_port_with_connections_open(setup: Setup) -> None:
         start = time.perf_counter()
         server.close()
         server.close()
-        assert time.perf_counter() - start < 1.0
+        assert time.perf_counter() - start < SOON
         again = start_http_server(setup.reader, port=server.port)
         assert get(again) == (200, BODY)
         again.close()

@@ -26,7 +26,9 @@ from servers import wait_for
 from wire import (
     GET,
     LAST_GET,
+    PATIENT,
     SHORT,
+    SOON,
     Always,
     Port,
     connect,
@@ -57,6 +59,15 @@ def server(bridge: Callable[..., Setup]) -> Iterator[MetricsServer]:
         yield server
 
 
+@pytest.fixture
+def patient(bridge: Callable[..., Setup]) -> Iterator[MetricsServer]:
+    """The same, where heads may take longer than a scrape ever does."""
+    setup = bridge()
+    setup.meter.create_counter("c").add(1)
+    with start_http_server(setup.reader, port=0, limits=PATIENT) as server:
+        yield server
+
+
 class Body:
     """A handler with a body of so many bytes."""
 
@@ -70,21 +81,21 @@ class Body:
 # --- slow and silent ----------------------------------------------------------------------------------
 
 
-def test_1_half_requests(server: MetricsServer, capfd: Capture) -> None:
+def test_1_half_requests(patient: MetricsServer, capfd: Capture) -> None:
     """Two hundred half heads do not delay a scrape, and each gets 408 when its time is over."""
-    with unharmed(server, capfd):
-        clients = [connect(server, HALF) for _ in range(200)]
-        assert scrape_seconds(server) < 1.0
+    with unharmed(patient, capfd):
+        clients = [connect(patient, HALF) for _ in range(200)]
+        assert scrape_seconds(patient) < SOON
         for client in clients:
             assert statuses(received(client)) == [b"408"]
             client.close()
 
 
-def test_2_silence(server: MetricsServer, capfd: Capture) -> None:
+def test_2_silence(patient: MetricsServer, capfd: Capture) -> None:
     """Two hundred connections that say nothing are closed without a word."""
-    with unharmed(server, capfd):
-        clients = [connect(server) for _ in range(200)]
-        assert scrape_seconds(server) < 1.0
+    with unharmed(patient, capfd):
+        clients = [connect(patient) for _ in range(200)]
+        assert scrape_seconds(patient) < SOON
         for client in clients:
             assert received(client) == b""
             client.close()
@@ -111,7 +122,7 @@ def test_4_more_connections_than_there_may_be(capfd: Capture) -> None:
     with looping(limits=replace(SHORT, head_seconds=20, connections=50)) as server, unharmed(server, capfd):
         before = descriptors()
         clients = [connect(server, HALF) for _ in range(200)]
-        assert scrape_seconds(server) < 1.0
+        assert scrape_seconds(server) < SOON
         assert descriptors() - before - len(clients) <= 50
         assert received(clients[0]) == b""
         clients[-1].sendall(b"st: x\r\n\r\n")
@@ -151,14 +162,13 @@ def test_5_no_descriptors_left(server: MetricsServer, caplog: pytest.LogCaptureF
     """Nothing spins and nothing floods the log; when there are some again, scrapes are answered."""
     before = descriptors()
     clients: list[socket.socket] = []
+    late = socket.socket()  # made while it can be: the server has none left to accept it with
+    late.settimeout(5)
     with contextlib.suppress(OSError):  # the clients are in this process as well
         while len(clients) < 1000:
             clients.append(connect(server, HALF))
     assert 3 <= len(clients) < 1000
-    clients.pop().close()
     start, cpu = time.monotonic(), time.process_time()
-    late = socket.socket()
-    late.settimeout(5)
     late.connect((server.address, server.port))
     time.sleep(0.7)
     assert time.process_time() - cpu < 0.5 * (time.monotonic() - start)
@@ -166,7 +176,7 @@ def test_5_no_descriptors_left(server: MetricsServer, caplog: pytest.LogCaptureF
     for client in clients:
         client.close()
     wait_for(lambda: descriptors() <= before, seconds=5, what="connections are closed")
-    assert scrape_seconds(server) < 1.5
+    assert scrape_seconds(server) < SOON
     assert len([record for record in caplog.records if "cannot accept" in record.message]) <= 1
 
 
@@ -266,11 +276,11 @@ def test_tls_serves(authority: trustme.CA, trusting: ssl.SSLContext, size: int) 
 
 def test_8_silence_on_a_tls_port(authority: trustme.CA, trusting: ssl.SSLContext, capfd: Capture) -> None:
     """Connections without a handshake are closed when their time is over; others are served meanwhile."""
-    with looping(tls=Certificate(authority)) as server:
+    with looping(tls=Certificate(authority), limits=PATIENT) as server:
         clients = [connect(server) for _ in range(50)]
         start = time.monotonic()
         assert tls_get(server, trusting) == [(200, 5)]
-        assert time.monotonic() - start < 1.0
+        assert time.monotonic() - start < SOON
         for client in clients:
             assert received(client) == b""
             client.close()

@@ -28,7 +28,9 @@ from conftest import Setup
 from servers import wait_for
 from wire import (
     LAST_GET,
+    PATIENT,
     SHORT,
+    SOON,
     Port,
     connect,
     exchange,
@@ -43,6 +45,7 @@ from wire import (
 from otel_prom_bridge import ConfigurationError, EndpointError, MetricsServer, start_http_server
 from otel_prom_bridge.endpoint.guards import Guards, RateLimit
 from otel_prom_bridge.endpoint.guards.rate import MAX_PEERS
+from otel_prom_bridge.endpoint.limits import ServerLimits
 from otel_prom_bridge.endpoint.scrape import Request, Response
 from otel_prom_bridge.endpoint.tls import Tls, TlsSettings
 
@@ -66,11 +69,11 @@ def basic(user: str, password: str) -> str:
     return "Authorization: Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-def serve(bridge: Make, **options: object) -> MetricsServer:
+def serve(bridge: Make, *, limits: ServerLimits = SHORT, **options: object) -> MetricsServer:
     """An endpoint with short deadlines, and a counter behind it."""
     setup = bridge()
     setup.meter.create_counter("c").add(1)
-    return start_http_server(setup.reader, port=0, limits=SHORT, **options)  # type: ignore[arg-type]
+    return start_http_server(setup.reader, port=0, limits=limits, **options)  # type: ignore[arg-type]
 
 
 def asking(*fields: str, path: str = "/metrics", last: bool = True) -> bytes:
@@ -229,11 +232,11 @@ def test_3_a_trickled_handshake(bridge: Make, tmp_path: Path, capfd: Capture) ->
 def test_8_silence(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
     """Fifty connections without a handshake hold up nobody and are closed when their time is over."""
     with (
-        serve(bridge, tls=Tls(write(tmp_path))) as server,
+        serve(bridge, tls=Tls(write(tmp_path)), limits=PATIENT) as server,
         unharmed(server, capfd, scrape=over_tls(trusting())),
     ):
         clients = [connect(server) for _ in range(50)]
-        assert secure_scrape(trusting(), server) < 1.0
+        assert secure_scrape(trusting(), server) < SOON
         for client in clients:
             assert received(client) == b""
             client.close()
@@ -350,7 +353,7 @@ def test_27_a_thousand_wrong_passwords(bridge: Make, capfd: Capture) -> None:
         assert len(refused) == 1000
         assert set(refused) <= {b"401", b"503"}
         assert b"".join(found).count(b"\r\nWWW-Authenticate: Basic ") == refused.count(b"401") > 0
-        assert slowest < 1.0  # 0.2, on a machine that is not busy
+        assert slowest < SOON  # 0.2, on a machine that is not busy
         passwords = guards._authentication._passwords
         assert passwords is not None
         assert max(len(passwords._right), len(passwords._wrong)) <= 100

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from oracles import samples
 from servers import Running, free_port, running, wait_for
-from wire import GET, LAST_GET, MEMORY, received, statuses
+from wire import GET, LAST_GET, MEMORY, SOON, received, statuses
 
 HALF = GET[:20]
 SECONDS = 30.0  # for a process to start, on a busy machine
@@ -144,7 +144,7 @@ def host(tmp_path: Path) -> Iterator[Hosts]:
 
 @contextmanager
 def unharmed_host(
-    host: Host, *, lines: int = 0, longest: float = 1.0, slowest: float = 1.0
+    host: Host, *, lines: int = 0, longest: float = SOON, slowest: float = SOON
 ) -> Iterator[None]:
     """Whatever is done to a host in this block, afterwards everything is as before: see ``wire.unharmed``.
 
@@ -286,7 +286,7 @@ def test_35_web_servers_as_hosts(name: str, tmp_path: Path) -> None:
         wait_for(answers, seconds=SECONDS, what="an answer of the application")
         wait_for(scrapes, seconds=SECONDS, what="a scrape")
         with socket.create_connection(("127.0.0.1", port)), it.connect(HALF):  # idle, and half-open
-            assert it.scrape()[0] < 1.0
+            assert it.scrape()[0] < SOON
             assert answers()
     assert "Traceback" not in process.output, process.output
     assert process.output.count("not served") <= 1, process.output
@@ -317,7 +317,7 @@ def test_36_gevent(host: Hosts) -> None:
     with unharmed_host(it):
         clients = [it.connect(data) for data in (b"", HALF, GET)]
         for _ in range(10):
-            assert it.scrape()[0] < 1.0
+            assert it.scrape()[0] < SOON
         for client in clients:
             client.close()
 
@@ -352,7 +352,7 @@ def signalled():
             it.process.until(f"busy {busy}", 20)
             seconds = sorted(it.fetch()[0] for _ in range(7))
             record_property(f"p50 with {busy} busy threads", seconds[3])
-            assert seconds[3] < 1.0  # with up to one of them 0.2, on a machine that is not busy
+            assert seconds[3] < SOON  # with up to one of them 0.2, on a machine that is not busy
 
 
 def test_42_a_process_that_was_stopped(host: Hosts) -> None:

@@ -80,7 +80,7 @@ def test_attributes_that_no_view_names_are_joined_still() -> None:
         ({"rename": {"x": "k", "y": "k"}}, [{"x": "1", "y": "2"}, {"y": "3"}], {"1", "3"}),
         ({"rename": {"x": "k"}}, [{"k": "2"}], {"2"}),
     ],
-    ids=str,
+    ids=range(5),
 )
 def test_rules_see_only_what_becomes_a_label(
     fields: Mapping[str, Any], sets: list[Mapping[str, Any]], asked: set[str] | None

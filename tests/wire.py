@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST_GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 # What a fault may leave in memory: pools and stacks of threads that come and go, no body and no connections.
 MEMORY = 10_000_000
+# How long something may take that happens at once: a shared machine may stop for a second.
+SOON = 4.0
 # Faults are made with short deadlines, so that the tests do not take the real ones' time.
 SHORT = ServerLimits(
     head_seconds=1.0,
@@ -36,6 +39,8 @@ SHORT = ServerLimits(
     linger_seconds=0.5,
     worker_idle_seconds=0.1,
 )
+# Where a scrape has to be sooner than the end of others' time.
+PATIENT = replace(SHORT, head_seconds=6.0, handshake_seconds=6.0)
 
 
 class Always:
@@ -170,12 +175,12 @@ def unharmed(
     server: MetricsServer | Port,
     capfd: pytest.CaptureFixture[str],
     *,
-    seconds: float = 4.0,
+    seconds: float = 6.0,
     scrape: Callable[[MetricsServer | Port], float] = scrape_seconds,
 ) -> Iterator[None]:
     """Whatever is done to the server in this block, afterwards everything is as before.
 
-    The host's thread went on, the next scrape succeeds within a second, threads, descriptors and memory go
+    The host's thread went on, the next scrape succeeds at once, threads, descriptors and memory go
     back to what they were within ``seconds``, and there is nothing on stderr. ``scrape`` is how to scrape a
     server that does not answer everybody; it gives the seconds that it took.
     """
@@ -184,8 +189,8 @@ def unharmed(
     before, threads, size = descriptors(), bridge_threads(), memory_in_use()
     with ticking() as longest_gap:
         yield
-        assert scrape(server) < 1.0
-    assert longest_gap() < 1.0  # a machine with two busy cores may take a while; a blocked host takes longer
+        assert scrape(server) < SOON
+    assert longest_gap() < SOON
     assert server.is_serving
     wait_for(lambda: descriptors() <= before, seconds=seconds, what="descriptors of clients are closed")
     wait_for(lambda: workers() == 0, seconds=seconds, what="idle workers end")
