@@ -20,21 +20,25 @@ from otel_prom_bridge import PrometheusMetricReader
 from otel_prom_bridge.endpoint import scrape
 from otel_prom_bridge.exposition import Exposer, Exposition
 
-# Tests with a clock, a network or a real server in them. "At once" has to be judged by a clock, and a shared
-# machine stops for a second now and then: these get another chance, and the summary names those that used it.
-# `make test` runs them after all others and one at a time, so that they have the machine for themselves.
+# Tests that judge "at once" by a clock. A shared machine stops for a second now and then, so `make test` runs
+# them after all others and one at a time.
 CLOCKED = re.compile(
-    r"test_(apps|background|cache|collection|frameworks|guards|health|loop|rate|real_\w+|registry|resilience"
-    r"|server\w*|serving|start|tls|webconfig)\.py$"
+    r"test_(apps|cache|collection|guards|health|loop|rate|registry|resilience|server\w*|serving|start|tls|webconfig)"
+    r"\.py$"
 )
+# Those and tests of real servers may fail for want of a processor: they get another chance, and the summary
+# names the ones that used it.
+BUSY = re.compile(r"test_(frameworks|real_\w+)\.py$")
 PROMTOOL_RUNS_PER_TEST = 5  # it takes 40 ms each, and property tests produce thousands of expositions
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what has a clock in it, and what may therefore be run again."""
+    """Mark what has a clock in it, and what may be run again."""
     for item in items:
-        if CLOCKED.search(item.path.name):
+        clocked = CLOCKED.search(item.path.name)
+        if clocked:
             item.add_marker(pytest.mark.clocked)
+        if clocked or BUSY.search(item.path.name):
             item.add_marker(pytest.mark.flaky(reruns=3, reruns_delay=1))
 
 
