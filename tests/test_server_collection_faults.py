@@ -218,7 +218,7 @@ def test_17_timeouts_that_make_no_sense(bridge: Make, callback: Callback, capfd:
             fields = [f"X-Prometheus-Scrape-Timeout-Seconds: {timeout}" for timeout in NO_TIMEOUTS]
             answers = list(pool.map(lambda field: get(server, field), fields))
         assert {(answer.status, answer.values()["g"]) for answer in answers} == {(200, known)}
-        assert 0.9 < time.monotonic() - start < 5
+        assert 0.5 < time.monotonic() - start < 5
         callback.release.set()
 
 
