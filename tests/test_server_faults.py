@@ -26,6 +26,7 @@ from servers import wait_for
 from wire import (
     GET,
     LAST_GET,
+    NEXT_SCRAPE,
     PATIENT,
     SHORT,
     SOON,
@@ -176,7 +177,7 @@ def test_5_no_descriptors_left(server: MetricsServer, caplog: pytest.LogCaptureF
     for client in clients:
         client.close()
     wait_for(lambda: descriptors() <= before, seconds=5, what="connections are closed")
-    assert scrape_seconds(server) < SOON
+    assert scrape_seconds(server) < NEXT_SCRAPE
     assert len([record for record in caplog.records if "cannot accept" in record.message]) <= 1
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from oracles import samples
 from servers import Running, free_port, running, wait_for
-from wire import GET, LAST_GET, MEMORY, SOON, received, statuses
+from wire import GET, LAST_GET, MEMORY, NEXT_SCRAPE, SOON, received, statuses
 
 HALF = GET[:20]
 SECONDS = 30.0  # for a process to start, on a busy machine
@@ -144,7 +144,7 @@ def host(tmp_path: Path) -> Iterator[Hosts]:
 
 @contextmanager
 def unharmed_host(
-    host: Host, *, lines: int = 0, longest: float = SOON, slowest: float = SOON
+    host: Host, *, lines: int = 0, longest: float = SOON / 2, slowest: float = NEXT_SCRAPE
 ) -> Iterator[None]:
     """Whatever is done to a host in this block, afterwards everything is as before: see ``wire.unharmed``.
 
