@@ -26,6 +26,7 @@ from otel_prom_bridge.families import (
     Labels,
     MetricFamily,
     Point,
+    claimed_names,
 )
 from otel_prom_bridge.self_metrics import COMPONENT_TYPE, SelfMetrics, State
 from otel_prom_bridge.self_metrics.tables import BOUNDS, MAX_SERIES
@@ -497,3 +498,21 @@ def test_names_that_nothing_has_are_said(caplog: pytest.LogCaptureFixture) -> No
     (message,) = caplog.messages
     assert message.startswith("self_metric_names: 'otel_prom_bridge_serie' is not allowed")
     assert "did you mean 'otel_prom_bridge_series'?" in message
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"otel_prom_bridge_series": "otel_prom_bridge_series_limit"},
+        {"otel_prom_bridge_series": "otel_sdk_metric_reader_collection_duration_seconds_count"},
+        {"otel_prom_bridge_series": "same", "otel_prom_bridge_series_limit": "same"},
+    ],
+)
+def test_a_name_of_another_is_not_taken(names: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
+    """Two families of one name are no exposition, so the second keeps its own."""
+    found = SelfMetrics(findings=Findings(), names=names)
+    families = [table.family() for table in found._tables]
+    claimed = [name for family in families for name in claimed_names(family.name, family.kind)]
+    assert len(claimed) == len(set(claimed))
+    (message,) = caplog.messages
+    assert "expected a name that no other metric of the bridge itself has" in message

@@ -27,6 +27,7 @@ from itertools import count
 from typing import Literal, TypeAlias
 
 from otel_prom_bridge.diagnostics import Conflict, Findings, logger
+from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import MetricFamily, claimed_names, identity
 from otel_prom_bridge.notation import unknown
 from otel_prom_bridge.self_metrics import metadata
@@ -105,12 +106,22 @@ class SelfMetrics:
         self._rename(names or {})
 
     def _rename(self, names: Mapping[str, str]) -> None:
-        known = {table.family().name for table in self._tables}
-        for name in sorted(names.keys() - known):
+        known = {table.family().name: table for table in self._tables}
+        for name in sorted(names.keys() - known.keys()):
             error = unknown(name, name, sorted(known), "metrics of the bridge itself", at="self_metric_names")
             logger.warning("%s; ignoring it", error)
-        for table in self._tables:
-            table.rename(names)
+        for name in sorted(names.keys() & known.keys()):
+            if self._is_free(names[name], known[name]):
+                known[name].rename(names[name])
+                continue
+            expected = "a name that no other metric of the bridge itself has"
+            error = ConfigurationError(f"self_metric_names[{name!r}]", names[name], expected)
+            logger.warning("%s; ignoring it", error)
+
+    def _is_free(self, name: str, table: Table) -> bool:
+        claimed = claimed_names(name, table.family().kind)
+        others = (other.family() for other in self._tables if other is not table)
+        return all(claimed.isdisjoint(claimed_names(other.name, other.kind)) for other in others)
 
     def _create_tables(self, created: float) -> None:
         component = ("otel_component_name", "otel_component_type", "error_type")

@@ -42,10 +42,9 @@ class Table:
         self._limit = limit
         self._points: dict[Key, Any] = {}
 
-    def rename(self, names: Mapping[str, str]) -> None:
-        """Give the family another name, if there is one for it."""
-        name = self._family.name
-        self._family = replace(self._family, name=names.get(name, name))
+    def rename(self, name: str) -> None:
+        """Give the family another name."""
+        self._family = replace(self._family, name=name)
 
     def family(self) -> MetricFamily:
         """The family as it is now: the same object as before if no point is another object."""
