@@ -28,7 +28,7 @@ from typing import Literal, TypeAlias
 
 from otel_prom_bridge.diagnostics import Conflict, Findings, logger
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.families import MetricFamily, claimed_names, identity
+from otel_prom_bridge.families import Kind, MetricFamily, claimed_names, identity
 from otel_prom_bridge.notation import unknown
 from otel_prom_bridge.self_metrics import metadata
 from otel_prom_bridge.self_metrics.tables import Counters, Durations, Gauges, Table
@@ -111,17 +111,13 @@ class SelfMetrics:
             error = unknown(name, name, sorted(known), "metrics of the bridge itself", at="self_metric_names")
             logger.warning("%s; ignoring it", error)
         for name in sorted(names.keys() & known.keys()):
-            if self._is_free(names[name], known[name]):
+            others = [table.family() for table in self._tables if table is not known[name]]
+            if _is_free(names[name], known[name].family().kind, others):
                 known[name].rename(names[name])
                 continue
             expected = "a name that no other metric of the bridge itself has"
             error = ConfigurationError(f"self_metric_names[{name!r}]", names[name], expected)
             logger.warning("%s; ignoring it", error)
-
-    def _is_free(self, name: str, table: Table) -> bool:
-        claimed = claimed_names(name, table.family().kind)
-        others = (other.family() for other in self._tables if other is not table)
-        return all(claimed.isdisjoint(claimed_names(other.name, other.kind)) for other in others)
 
     def _create_tables(self, created: float) -> None:
         component = ("otel_component_name", "otel_component_type", "error_type")
@@ -248,8 +244,11 @@ class SelfMetrics:
                 continue
             if known is not None and known.kind is family.kind and _disjoint(known, family):
                 joined[family.name] = self._join(known, family)
-            elif self._is_free(family, near.values()):
+            elif _is_free(family.name, family.kind, near.values()):
                 kept.append(family)
+            else:
+                what = f"{family.kind.value} {family.name!r} of the bridge itself"
+                self._findings.conflict(Conflict(family.name, what, "its name is taken"))
         return (*(joined.get(family.name, family) for family in others), *kept)
 
     def _join(self, known: MetricFamily, family: MetricFamily) -> MetricFamily:
@@ -259,18 +258,15 @@ class SelfMetrics:
             last = self._joined[family.name] = (known, family, result)
         return last[2]
 
-    def _is_free(self, family: MetricFamily, near: Iterable[MetricFamily]) -> bool:
-        names = claimed_names(family.name, family.kind)
-        if all(names.isdisjoint(claimed_names(known.name, known.kind)) for known in near):
-            return True
-        what = f"{family.kind.value} {family.name!r} of the bridge itself"
-        self._findings.conflict(Conflict(family.name, what, "its name is taken"))
-        return False
-
 
 def _is_collection(name: str) -> bool:
     # However the strategy translated otel.sdk.metric_reader.collection.duration.
     return name.replace(".", "_") in (_COLLECTION, _COLLECTION.removesuffix("_seconds"))
+
+
+def _is_free(name: str, kind: Kind, others: Iterable[MetricFamily]) -> bool:
+    claimed = claimed_names(name, kind)
+    return all(claimed.isdisjoint(claimed_names(other.name, other.kind)) for other in others)
 
 
 def _disjoint(known: MetricFamily, family: MetricFamily) -> bool:
