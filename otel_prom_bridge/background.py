@@ -13,6 +13,7 @@ import os
 import threading
 import time
 import weakref
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 
@@ -34,8 +35,9 @@ class Background:
 
     def __init__(self) -> None:
         self._everyone: weakref.WeakSet[Collecting] = weakref.WeakSet()
-        self._lock = threading.Lock()
-        self._changed = threading.Event()
+        # Re-entrant both, as a signal handler may shut a reader down while its provider is being made.
+        self._lock = threading.RLock()
+        self._changed: SimpleQueue[None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def add(self, collecting: Collecting) -> None:
@@ -44,13 +46,13 @@ class Background:
             self._everyone.add(collecting)
             if self._thread is None:
                 self._start()
-        self._changed.set()
+        self._changed.put(None)
 
     def discard(self, collecting: Collecting) -> None:
         """Collect it no more."""
         with self._lock:
             self._everyone.discard(collecting)
-        self._changed.set()
+        self._changed.put(None)
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._run, name="otel-prom-bridge-background", daemon=True)
@@ -69,8 +71,8 @@ class Background:
                 due = [item for item in self._everyone if item.due <= now]
             while due:  # popped, or this thread would keep the last reader alive
                 due.pop().start()
-            self._changed.wait(self._pause())
-            self._changed.clear()
+            with contextlib.suppress(Empty):
+                self._changed.get(timeout=self._pause())
 
     def _pause(self) -> float:
         with self._lock:
@@ -79,7 +81,7 @@ class Background:
 
     def _after_fork(self) -> None:
         # The child has no thread, and perhaps a lock that nobody will release.
-        self._lock, self._changed, self._thread = threading.Lock(), threading.Event(), None
+        self._lock, self._changed, self._thread = threading.RLock(), SimpleQueue(), None
         with contextlib.suppress(RuntimeError), self._lock:
             if self._everyone:
                 self._start()

@@ -16,6 +16,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
+from otel_prom_bridge.coalescing import LONGEST_WAIT
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.limits import INSTRUMENTS
 from otel_prom_bridge.patterns import Filter, filter_of
@@ -118,12 +119,18 @@ def _of(kind: Any) -> Callable[[object], Any]:
     return check
 
 
-def _seconds(value: object) -> float:
+def _positive(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError
     if not 0 < value < math.inf:
         raise ValueError
     return float(value)
+
+
+def _seconds(value: object) -> float:
+    if (seconds := _positive(value)) > LONGEST_WAIT:
+        raise ValueError
+    return seconds
 
 
 def _read_whole(text: str) -> object:
@@ -235,12 +242,14 @@ HOST = Check(allowed="a host name or an IP address", check=_host, read=str)
 PORT = Check(allowed="a whole number from 0 to 65535", check=_whole(0, 65535), read=_read_whole)
 POSITIVE = Check(allowed="a whole number of at least 1", check=_whole(1), read=_read_whole)
 INTERVAL = Check(
-    allowed="a number of seconds, 0 for never",
+    allowed=f"a number of seconds up to {LONGEST_WAIT:.0f}, 0 for never",
     check=lambda value: 0.0 if value == 0 and not isinstance(value, bool) else _seconds(value),
     read=float,
 )
-FACTOR = Check(allowed="a finite number above zero", check=_seconds, read=float)
-SECONDS = Check(allowed="a number of seconds above zero", check=_seconds, read=float)
+FACTOR = Check(allowed="a finite number above zero", check=_positive, read=float)
+SECONDS = Check(
+    allowed=f"a number of seconds above zero, up to {LONGEST_WAIT:.0f}", check=_seconds, read=float
+)
 BOOLEAN = Check(
     allowed="true or false",
     check=_boolean,

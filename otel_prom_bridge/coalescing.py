@@ -14,6 +14,8 @@ from collections.abc import Callable
 
 from otel_prom_bridge.forks import renew_in_child
 
+# Eleven days. A wait has to fit into what the system measures it with: epoll's milliseconds end at 24 days.
+LONGEST_WAIT = 1_000_000.0
 # How long to wait for a run that somebody has waited for in vain.
 _LATE_SECONDS = 0.1
 
@@ -60,7 +62,7 @@ class Coalesced:
         ``fresh``: share no run that began before this call. From within the work itself the answer is False
         at once.
         """
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + min(seconds, LONGEST_WAIT)
         while True:
             run, shared = self._current()
             if run.thread == threading.get_ident():

@@ -12,17 +12,16 @@ class Shutdown:
     """Happens once, and calls what was added before, in that order."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may shut down what it interrupts
         self._hooks: list[Callable[[], None]] = []
         self.has_begun = False
 
     def add(self, hook: Callable[[], None]) -> Callable[[], None]:
         """Call ``hook`` then, at once if it has begun; the result takes that back."""
         with self._lock:
-            if not self.has_begun:
-                self._hooks.append(hook)
-                return partial(self._forget, hook)
-        hook()
+            self._hooks.append(hook)
+        if self.has_begun:
+            self._call()
         return partial(self._forget, hook)
 
     def begin(self) -> None:
@@ -31,6 +30,10 @@ class Shutdown:
             if self.has_begun:
                 return
             self.has_begun = True
+        self._call()
+
+    def _call(self) -> None:
+        with self._lock:
             hooks, self._hooks = self._hooks, []
         for hook in hooks:
             hook()

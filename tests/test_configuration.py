@@ -274,9 +274,9 @@ WRONG_TEXTS = [
     *(
         (key, text, "a number of seconds above zero")
         for key in ("expire_after", "scrape_timeout")
-        for text in ("0", "-1", "1h", "nan", "inf")
+        for text in ("0", "-1", "1h", "nan", "inf", "1000001")
     ),
-    *(("collect_interval", text, "0 for never") for text in ("-1", "1h", "nan", "inf")),
+    *(("collect_interval", text, "0 for never") for text in ("-1", "1h", "nan", "inf", "1000001")),
     *(
         (key, "1", "expected true or false")
         for key in ("id_labels", "self_metrics", "strict", "health", "health_open")
@@ -305,7 +305,7 @@ WRONG_TEXTS = [
     *(
         (key, text, "a number of seconds above zero")
         for key in ("head_timeout", "handshake_timeout", "write_timeout", "idle_timeout")
-        for text in ("0", "5s")
+        for text in ("0", "5s", "1e12")
     ),
     *(("exemplars", text, "true, false, or a mapping of 'keep'") for text in ("slowest", "{}", "1")),
     *(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ import pytest
 from servers import wait_for
 from wire import GET, LAST_GET, SHORT, Always, connect, exchange, looping, received, scrape_seconds, statuses
 
+from otel_prom_bridge import ConfigurationError
 from otel_prom_bridge.endpoint import door
 from otel_prom_bridge.endpoint.channels import Plain
 from otel_prom_bridge.endpoint.client import Client, Wait
@@ -469,3 +471,10 @@ def test_connections_follow_the_limit_of_descriptors(
     monkeypatch.setattr(module.resource, "getrlimit", limit)
     assert ServerLimits().most_connections == connections
     assert ServerLimits(connections=3).most_connections == 3
+
+
+@pytest.mark.parametrize("seconds", [0, -1, math.nan, math.inf, 1e12])
+def test_nobody_can_wait_for_that_long(seconds: float) -> None:
+    """A deadline that the system cannot wait for is refused before it ends the loop."""
+    with pytest.raises(ConfigurationError, match=r"^limits\.idle_seconds: .* up to 1000000"):
+        ServerLimits(idle_seconds=seconds)

@@ -206,11 +206,15 @@ def test_17_the_scrapers_timeout(bridge: Make, callback: Callback, capfd: Captur
 NO_TIMEOUTS = ["soon", "-1", "nan", "1e309", "0", "", "0x1p-3", "1, 2", "9" * 400, "\xb2"]
 
 
-def test_17_timeouts_that_make_no_sense(bridge: Make, callback: Callback, capfd: Capture) -> None:
+@pytest.mark.parametrize("cache_ttl", [0, 0.1])  # each has its own answer made, and one is made for all
+def test_17_timeouts_that_make_no_sense(
+    bridge: Make, callback: Callback, capfd: Capture, cache_ttl: float
+) -> None:
     """They are none, so the answer comes after the configured time."""
     setup = bridge(scrape_timeout=1)
     setup.meter.create_observable_gauge("g", [callback])
-    with serve(setup) as server, unharmed(server, capfd, seconds=10):
+    with serve(setup, cache_ttl=cache_ttl) as server, unharmed(server, capfd, seconds=10):
+        time.sleep(cache_ttl)
         known = callback.calls
         callback.hang()
         start = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import math
 import os
 import re
 import shutil
@@ -37,6 +38,7 @@ from otel_prom_bridge import (
     start_http_server,
 )
 from otel_prom_bridge.autoconfigure import AutoPrometheusMetricReader, DeclarativePrometheusMetricReader
+from otel_prom_bridge.coalescing import LONGEST_WAIT
 from otel_prom_bridge.configuration import from_mapping, log_error
 from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.limits import ServerLimits
@@ -321,6 +323,18 @@ def test_deadlines_and_bounds_reach_the_server(monkeypatch: pytest.MonkeyPatch) 
         connections=5,
         requests_in_flight=6,
     )
+
+
+def test_the_longest_times(begin: Start) -> None:
+    """With the largest numbers that are taken, everything waits for what it has to, and works."""
+    times = [option.key for option in OPTIONS if "1000000" in option.check.allowed]
+    assert {"scrape_timeout", "collect_interval", "cache_ttl", "idle_timeout", "expire_after"} <= set(times)
+    bridge = begin(**dict.fromkeys(times, LONGEST_WAIT))
+    bridge.meter_provider.get_meter("m").create_counter("c").add(1)
+    assert bridge.reader.force_flush(math.inf)
+    with socket.create_connection(("127.0.0.1", bridge.server.port), timeout=5):  # has a deadline, too
+        assert b"\nc_total" in ask(bridge.server.url)[2]
+    assert bridge.server.is_serving
 
 
 # Guards that cannot be as they were asked for: options, and what the error says; {0} is the first one's name.

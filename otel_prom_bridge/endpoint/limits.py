@@ -7,9 +7,11 @@ dictionary per kind is its own queue. The clock is monotonic; the wall clock may
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from otel_prom_bridge.coalescing import LONGEST_WAIT
 from otel_prom_bridge.endpoint.client import Client, Wait
+from otel_prom_bridge.errors import ConfigurationError
 
 try:
     import resource
@@ -24,6 +26,9 @@ class ServerLimits:
     """The deadlines and bounds of a server; the defaults suit scrapers on a network that is not only theirs.
 
     ``connections``: None is a quarter of the file descriptors that the process may have, 512 at most.
+
+    Raises:
+        ConfigurationError: a number of seconds is none that can be waited for.
     """
 
     head_seconds: float = 5.0
@@ -34,6 +39,13 @@ class ServerLimits:
     connections: int | None = None
     requests_in_flight: int = 40
     worker_idle_seconds: float = 2.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            seconds = getattr(self, field.name)
+            if field.name.endswith("_seconds") and not 0 < seconds <= LONGEST_WAIT:
+                expected = f"a number of seconds above zero, up to {LONGEST_WAIT:.0f}"
+                raise ConfigurationError(f"limits.{field.name}", seconds, expected)
 
     @property
     def waits(self) -> Mapping[Wait, float]:

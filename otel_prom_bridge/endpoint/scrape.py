@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
+from otel_prom_bridge.coalescing import LONGEST_WAIT
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.cache import Cache
 from otel_prom_bridge.endpoint.health import Health
@@ -279,7 +280,7 @@ def _timeout(header: str | None) -> float | None:
         seconds = float(header or "")
     except ValueError:
         return None
-    if not 0 < seconds < math.inf:
+    if not 0 < seconds <= LONGEST_WAIT:
         return None
     return seconds - min(0.5, seconds / 5)
 
