@@ -94,7 +94,7 @@ class Tenants:
         attribute: the attribute that names the tenant. Points without it belong to nobody.
         limits: tenant → the number of series that it may have in the whole bridge, whatever the limits of
             metrics and of the bridge are. Further ones go to ``otel_metric_overflow="true"`` with its label.
-        other: what the label says of a tenant that is not in ``limits``.
+        other: what the label says of a tenant that is not in ``limits``; no name that is there.
         other_limit: the number of series that all others may have together, within the common limits.
 
     Raises:
@@ -119,6 +119,8 @@ class Tenants:
             if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
                 raise ConfigurationError(key, limit, "a whole number of at least 1")
         object.__setattr__(self, "limits", {str(tenant): limit for tenant, limit in self.limits.items()})
+        if self.other in self.limits:  # whoever is not listed would be counted as that tenant
+            raise ConfigurationError("tenant.other", self.other, "a name that no tenant in 'limits' has")
 
     def known(self, value: str) -> str:
         """The tenant as its label says it."""
