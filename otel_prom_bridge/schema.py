@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from opentelemetry.sdk.metrics.view import View
 
@@ -34,7 +35,7 @@ from otel_prom_bridge.notation import (
     unknown,
 )
 from otel_prom_bridge.policy import Policy
-from otel_prom_bridge.views import ExportView
+from otel_prom_bridge.views import ExportView, title_of
 
 # By the names that they have in files: "status_class". A list of them is a Chain.
 RULES: Mapping[str, type] = {
@@ -84,10 +85,14 @@ def _view(value: object) -> ExportView:
         raise ConfigurationError("", value, f"a mapping of {listed(arguments_of(ExportView))}")
     if value.get("name", "") is None:  # elsewhere null is the default, but here somebody may mean "nothing"
         read_at(".name", _name, None)
-    # As views begin their errors.
-    title = f"ExportView({value.get('instrument_name', '*')!r}, name={value.get('name', '')!r})"
-    view: ExportView = called(ExportView, value, title=title, read=_VIEW)
+    view: ExportView = called(ExportView, value, title=_title(value), read=_VIEW)
     return view
+
+
+def _title(view: Mapping[Any, object]) -> str:
+    """How the view begins its errors, by what it is going to be: false is None there, null its default."""
+    pattern, name = view.get("instrument_name"), view.get("name", "")
+    return title_of("*" if pattern is None else pattern, None if name is False else name)
 
 
 def _name(value: object) -> str | None:

@@ -8,7 +8,7 @@ set. So it works on instrumentation that nobody can edit, and what it leaves out
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal, TypeAlias
 
@@ -36,16 +36,9 @@ _OF_LABELS = ("rename", "compute", "labels", "rules")
 # Labels that the bridge or Prometheus itself writes. An attribute of such a name has to make way; a view that
 # makes one on purpose is wrong.
 _RESERVED = frozenset(
-    {
-        "le",
-        "quantile",
-        "otel_metric_overflow",
-        "otel_scope_name",
-        "otel_scope_version",
-        "otel_scope_schema_url",
-    }
+    {"le", "quantile", "otel_metric_overflow"}
+    | {"otel_scope_name", "otel_scope_version", "otel_scope_schema_url"}
 )
-
 
 _OURS = claimed_names("target_info", Kind.INFO)
 
@@ -131,7 +124,7 @@ class ExportView:
     @property
     def title(self) -> str:
         """The view in a few words, for messages."""
-        return f"ExportView({self.instrument_name!r}, name={self.name!r})"
+        return title_of(self.instrument_name, self.name)
 
     @property
     def classes(self) -> tuple[type, ...]:
@@ -244,9 +237,8 @@ class ExportView:
         try:
             BOUNDS.check(self.recorded_bounds or ())
         except (ValueError, OverflowError):
-            self._refuse(
-                "buckets", self.buckets, "bounds that are numbers in the unit of the instrument, too"
-            )
+            expected = "bounds that are numbers in the unit of the instrument, too"
+            self._refuse("buckets", self.buckets, expected)
 
     def _check_nothing(self) -> None:
         for key in (*_OF_LABELS, "where", "keep", "drop", "max_series", "scale", "unit"):
@@ -264,9 +256,8 @@ class ExportView:
             if not isinstance(value, Mapping) or not all(_is_text(item) and item for item in value):
                 self._refuse(key, value, "a mapping by attribute key")
             if key not in ("compute", "labels") and any(map(is_pattern, value)):
-                self._refuse(
-                    key, value, "attribute keys without '*' and '?': only 'keep' and 'drop' have patterns"
-                )
+                expected = "attribute keys without '*' and '?': only 'keep' and 'drop' have patterns"
+                self._refuse(key, value, expected)
             object.__setattr__(self, key, dict(value))
         self._check_new_labels()
         compiled = {"compute": computation, "where": condition}
@@ -290,8 +281,19 @@ class ExportView:
         for key in self.rename:
             if glob(self.drop).fullmatch(key):
                 self._refuse("rename", key, "an attribute that 'drop' does not leave out")
-        for label in self.compute.keys() & set(self.rename.values()):
-            self._refuse("compute", label, "a label that 'rename' does not make, too")
+        self._check_names(rename=self.rename.values(), compute=self.compute)
+        self._check_names(labels=self.labels)
+
+    def _check_names(self, **made: Iterable[str]) -> None:
+        # Two attributes that become one label are joined, as the specification asks for; of a view's own
+        # labels nobody wants "1;2". Names are compared as a scraper that knows no UTF-8 sees them.
+        names: dict[str, tuple[str, str]] = {}
+        for key, labels in made.items():
+            for label in dict.fromkeys(labels):
+                maker, other = names.setdefault(label_name(label), (key, label))
+                if (maker, other) != (key, label):
+                    spelled = "" if other == label else f" (as {other!r})"
+                    self._refuse(key, label, f"a label that {maker!r} does not make, too{spelled}")
 
     def _set_patterns(self, key: str) -> None:
         value = getattr(self, key)
@@ -331,6 +333,11 @@ class ExportView:
     def names(self, key: str) -> bool:
         """Whether the view asks for this attribute by its key, not by a pattern."""
         return key in self.rename or key in (self.keep or ())
+
+
+def title_of(instrument_name: object, name: object) -> str:
+    """A view in a few words: how all of its messages begin."""
+    return f"ExportView({instrument_name!r}, name={name!r})"
 
 
 def _is_text(value: object) -> bool:

@@ -199,6 +199,8 @@ WRONG: list[tuple[object, str, object, str]] = [
     ({"take": "mean"}, ".take", "mean", "one of 'value', 'count', 'sum'"),
     ({"take": "sum"}, ".name", "", "the name of the new counter, as the view takes the sum"),
     ({"instrument_name": ").take", "name": ").x", "keep": "a"}, ".keep", "a", "a list of attribute keys.*"),
+    ({"name": False, "keep": ["a"]}, ".keep", ["a"], "none, as name=None exports nothing.*"),
+    ({"instrument_name": None, "keep": "a"}, ".keep", "a", "a list of attribute keys.*"),
     ({"buckets": [2, 1]}, ".buckets", [2, 1], "a list of finite numbers, each greater.*"),
     ({"max_series": 0}, ".max_series", 0, "a whole number of at least 1"),
     ({"exemplars": "slowest"}, ".exemplars", "slowest", "true, false, or a mapping of 'keep', .*"),

@@ -115,6 +115,20 @@ WRONG: list[tuple[dict[str, Any], str, object, str]] = [
         "x",
         "a label that 'rename' does not make, too",
     ),
+    (
+        {"rename": {"a": "x.y"}, "compute": {"x_y": "b"}},
+        "compute",
+        "x_y",
+        "a label that 'rename' does not make, too (as 'x.y')",
+    ),
+    *(
+        (fields, key, second, f"a label that {key!r} does not make, too (as {first!r})")
+        for fields, key, first, second in (
+            ({"rename": {"a": "x_y", "b": "x-y"}}, "rename", "x_y", "x-y"),
+            ({"compute": {"x.y": "a", "x__y": "b"}}, "compute", "x.y", "x__y"),
+            ({"labels": {"2xx": "", "key_2xx": "b"}}, "labels", "2xx", "key_2xx"),
+        )
+    ),
     *(
         ({"compute": {"x": bad}}, "compute['x']", bad, SOURCE)
         for bad in ("", [], None, ["a", ""], FirstOf(()), Nothing(), Outcome, b"a", 5, {"a": "b"})
@@ -204,6 +218,9 @@ def test_what_looks_wrong_and_is_not() -> None:
         {"buckets": "exponential"},
         {"rename": {"a": "a"}},
         {"rename": {"a": "b", "b": "a"}},
+        {"rename": {"a": "x.y", "b": "x.y"}, "labels": {"x_y": "none"}},
+        {"rename": {"a": "x_y"}, "keep": ["x.y"]},  # the attribute makes way, and that is logged
+        {"keep": ["x.y", "x_y"]},  # they are joined, as the specification says
         {"where": {"a": ""}},
         {"rules": {"absent": str.lower}},
         {"compute": {"x": lambda attributes: None}},
