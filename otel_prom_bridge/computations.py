@@ -11,6 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from otel_prom_bridge.checks import POSITIVE, STRING, TEXT
+from otel_prom_bridge.errors import ConfigurationError
+
 Computation: TypeAlias = Callable[[Mapping[str, object]], object]
 
 # The codes of gRPC, from 0, and the statuses of HTTP that they stand for. What is an error to a server (500
@@ -43,6 +46,9 @@ _STATUSES_OF_RPC = {**_RPC, **{str(code): status for code, status in enumerate(_
 class FirstOf:
     """The value of the first of these attributes that is there; else the default.
 
+    Raises:
+        ConfigurationError: no attribute keys, or a default that is no string.
+
     >>> FirstOf(("gen_ai.provider.name", "gen_ai.system"), default="unknown")({"gen_ai.system": "openai"})
     'openai'
     """
@@ -51,9 +57,8 @@ class FirstOf:
     default: str | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.attributes, str):  # its letters would be the keys
-            object.__setattr__(self, "attributes", (self.attributes,))
-        object.__setattr__(self, "attributes", tuple(self.attributes))
+        object.__setattr__(self, "attributes", _keys("FirstOf.attributes", self.attributes))
+        STRING.optional("FirstOf.default", self.default)
 
     def __call__(self, attributes: Mapping[str, object]) -> object:
         """The value for an attribute set."""
@@ -74,6 +79,9 @@ class Outcome:
     for the others; use 400 for a client.
     https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status
 
+    Raises:
+        ConfigurationError: an argument that cannot work.
+
     >>> Outcome()({"http.response.status_code": 503}), Outcome()({})
     ('error', 'success')
     """
@@ -85,8 +93,11 @@ class Outcome:
     status_attribute: str | Sequence[str] = "http.response.status_code"
 
     def __post_init__(self) -> None:
-        keys = self.status_attribute
-        object.__setattr__(self, "status_attribute", (keys,) if isinstance(keys, str) else tuple(keys))
+        for key in ("success", "error", "error_attribute"):
+            TEXT.value(f"Outcome.{key}", getattr(self, key))
+        POSITIVE.value("Outcome.error_status", self.error_status)
+        keys = _keys("Outcome.status_attribute", self.status_attribute)
+        object.__setattr__(self, "status_attribute", keys)
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -108,6 +119,15 @@ class Outcome:
         return self.success
 
 
+def _keys(key: str, value: object) -> tuple[str, ...]:
+    """The attribute keys that somebody gave: one, or several in their order."""
+    if isinstance(value, str):  # its letters would be the keys
+        return (TEXT.value(key, value),)
+    if not isinstance(value, Sequence) or isinstance(value, bytes) or not value:
+        raise ConfigurationError(key, value, "an attribute key, or a list of them")
+    return tuple(TEXT.value(f"{key}[{number}]", item) for number, item in enumerate(value))
+
+
 def _status(key: str, text: str) -> int:
     if key.startswith("rpc."):
         return _STATUSES_OF_RPC.get(text, 0)
@@ -117,20 +137,15 @@ def _status(key: str, text: str) -> int:
 def computation(value: object) -> Computation:
     """The computation that a view's author wrote: an attribute's key, several, or a function.
 
-    Raises ValueError where there is nothing to compute from, TypeError for anything else.
+    Raises ValueError or TypeError for anything else, and for one that computes from nothing.
     """
     if isinstance(value, type):  # Outcome instead of Outcome()
         raise TypeError("a class")
-    if callable(value):
-        if not getattr(value, "attributes", True):
-            raise ValueError("a computation from nothing")
-        return value
-    keys = (value,) if isinstance(value, str) else value
-    if not isinstance(keys, Sequence) or not all(isinstance(key, str) for key in keys):
-        raise TypeError("no attribute keys")
-    if not all(keys) or not keys:
+    if not callable(value):
+        return FirstOf(value)  # type: ignore[arg-type]  # which looks
+    if not getattr(value, "attributes", True):
         raise ValueError("a computation from nothing")
-    return FirstOf(tuple(keys))
+    return value
 
 
 def attributes_of(compute: Computation) -> tuple[str, ...] | None:

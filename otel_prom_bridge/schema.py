@@ -16,7 +16,7 @@ from typing import Any
 from opentelemetry.sdk.metrics.view import View
 
 from otel_prom_bridge import rules
-from otel_prom_bridge.checks import INSTRUMENT, POSITIVE, STRING, TEXT, Check
+from otel_prom_bridge.checks import INSTRUMENT, STRING, TEXT, Check
 from otel_prom_bridge.computations import FirstOf, Outcome
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.exemplars import Exemplars
@@ -135,7 +135,7 @@ def _computation(value: object) -> object:
     if not isinstance(given, Mapping):
         expected = f"true, or a mapping of {listed(arguments_of(Outcome))}"
         raise ConfigurationError(".outcome", given, expected)
-    return read_at(".outcome", partial(called, Outcome, read=_OUTCOME), given)
+    return read_at(".outcome", partial(called, Outcome, title="Outcome"), given)
 
 
 def _first_of(first_of: tuple[str, ...], default: str | None = None) -> FirstOf:
@@ -246,8 +246,3 @@ _VIEW: Mapping[str, Read] = {
     "exemplars": partial(EXEMPLARS.value, ""),
 }
 _FIRST_OF: Mapping[str, Read] = {"first_of": _attributes, "default": partial(STRING.value, "")}
-_OUTCOME: Mapping[str, Read] = {
-    **{name: partial(TEXT.value, "") for name in arguments_of(Outcome)},
-    "error_status": partial(POSITIVE.value, ""),
-    "status_attribute": lambda value: _attributes(value) if is_list(value) else TEXT.value("", value),
-}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from otel_prom_bridge import ConfigurationError, ExportView, Outcome
+from otel_prom_bridge import ConfigurationError, ExportView, FirstOf, Outcome
 from otel_prom_bridge.schema import VIEWS
 
 GRPC = "rpc.grpc.status_code"
@@ -93,3 +94,39 @@ def test_what_is_no_attribute_in_a_file(wrong: object) -> None:
     with pytest.raises(ConfigurationError) as caught:
         VIEWS.value("views", given)
     assert caught.value.key.startswith("views[0].compute['status'].outcome.status_attribute")
+
+
+KEYS = "an attribute key, or a list of them"
+TEXT = "a string that is not empty"
+WRONG: list[tuple[Callable[[Any], object], object, str, str]] = [
+    *((FirstOf, bad, "FirstOf.attributes", KEYS) for bad in (5, None, (), b"a", {"a": "b"}, iter("ab"))),
+    (FirstOf, "", "FirstOf.attributes", TEXT),
+    (lambda bad: FirstOf(["a", bad]), 5, "FirstOf.attributes[1]", TEXT),
+    (lambda bad: FirstOf("a", default=bad), 5, "FirstOf.default", "a string"),
+    *(
+        (lambda bad: Outcome(error_status=bad), bad, "Outcome.error_status", "a whole number of at least 1")
+        for bad in ("500", None, 0, True, 500.0)
+    ),
+    *((lambda bad: Outcome(status_attribute=bad), bad, "Outcome.status_attribute", KEYS) for bad in (5, [])),
+    (lambda bad: Outcome(status_attribute=["a", bad]), "", "Outcome.status_attribute[1]", TEXT),
+    (lambda bad: Outcome(error_attribute=bad), ["a"], "Outcome.error_attribute", TEXT),
+    (lambda bad: Outcome(success=bad), "", "Outcome.success", TEXT),
+    (lambda bad: Outcome(error=bad), "\ud800", "Outcome.error", TEXT),
+]
+
+
+@pytest.mark.parametrize(("make", "bad", "key", "allowed"), WRONG)
+def test_wrong_arguments_are_refused_at_once(
+    make: Callable[[Any], object], bad: object, key: str, allowed: str
+) -> None:
+    """And not with the first measurement, when the label would be left out."""
+    with pytest.raises(ConfigurationError) as caught:
+        make(bad)
+    assert str(caught.value) == f"{key}: {bad!r} is not allowed, expected {allowed}"
+
+
+def test_unusual_arguments_that_work() -> None:
+    """A list, one key and an empty default."""
+    assert FirstOf(["a", "b"], default="")({}) == ""
+    assert FirstOf("ab") == FirstOf(("ab",))
+    assert Outcome(error_status=400)({"http.response.status_code": 404}) == "error"

@@ -11,7 +11,7 @@ from exported import Application, selecting
 from opentelemetry.metrics import Counter as ApiCounter
 from opentelemetry.sdk.metrics import Counter, ObservableCounter
 
-from otel_prom_bridge import ConfigurationError, ExportView, FirstOf, Outcome, Policy
+from otel_prom_bridge import ConfigurationError, ExportView, Outcome, Policy
 from otel_prom_bridge.checks import INSTRUMENTS_BY_NAME
 from otel_prom_bridge.rules import Forbid
 
@@ -131,7 +131,7 @@ WRONG: list[tuple[dict[str, Any], str, object, str]] = [
     ),
     *(
         ({"compute": {"x": bad}}, "compute['x']", bad, SOURCE)
-        for bad in ("", [], None, ["a", ""], FirstOf(()), Nothing(), Outcome, b"a", 5, {"a": "b"})
+        for bad in ("", [], None, ["a", ""], Nothing(), Outcome, b"a", 5, {"a": "b"})
     ),
     *(
         ({"where": {"a": bad}}, "where['a']", bad, CONDITION)
