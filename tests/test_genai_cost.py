@@ -60,6 +60,13 @@ def ask(llm: LLMRecorder, model: str = "gpt-4o", **options: object) -> None:
         ("claude-opus-4-20250514", "claude-opus-4"),
         ("claude-opus-4@20250514", "claude-opus-4"),
         ("claude-opus-4-20250514-v1:0", "claude-opus-4"),
+        ("us.anthropic.claude-opus-4-20250514-v1:0", "claude-opus-4"),
+        ("openai/gpt-4o", "gpt-4o"),
+        ("azure/gpt-4o-2024-08-06", "gpt-4o"),
+        ("models/house-model", "gpt-4o"),
+        ("GPT-4o", "gpt-4o"),
+        ("openai/gpt-4o:free", None),
+        ("ft:gpt-4o-2024-08-06:org::id", None),
         ("claude-opus-4-1", None),
         ("gpt-4o-mini", None),
         ("gpt-4", None),
@@ -70,6 +77,47 @@ def ask(llm: LLMRecorder, model: str = "gpt-4o", **options: object) -> None:
 def test_which_price_a_model_has(table: PriceTable, model: str | None, priced_as: str | None) -> None:
     """A release of a model has the model's price, another model has none."""
     assert table.price(model) == (table.models[priced_as] if priced_as else None)
+
+
+@pytest.mark.parametrize(
+    ("model", "cost"),
+    [
+        ("azure/gpt-4o-2024-05-13", 5),
+        ("gpt-4o-2024-08-06", 2.5),
+        ("openai/gpt-4o:free", 0),
+        ("anthropic.claude-3-5-sonnet-20241022-v2:0", 3),
+        ("anthropic/claude-3.5-sonnet", 3.5),
+        ("ft:gpt-4o-2024-08-06:org::id", 3.75),
+    ],
+)
+def test_the_most_exact_name_counts(model: str, cost: float) -> None:
+    """A price for a release, a route or a spelling comes before the one for the model."""
+    names = {
+        "gpt-4o": 2.5,
+        "gpt-4o-2024-05-13": 5,
+        "gpt-4o:free": 0,
+        "Claude-3-5-Sonnet": 3,
+        "claude-3.5-sonnet": 3.5,
+        "ft:gpt-4o": 3.75,
+    }
+    table = PriceTable("mine", {name: Price(price) for name, price in names.items()})
+    assert table.price(model) == Price(cost)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+        "openai/gpt-4o",
+        "azure/gpt-4o-2024-08-06",
+        "models/gemini-2.5-flash",
+        "gemini-2.0-flash-001",
+        "GPT-4o",
+    ],
+)
+def test_how_providers_spell_models(model: str) -> None:
+    """The table of the package has the prices of its models for every way to write them."""
+    assert PriceTable.default().price(model) is not None
 
 
 def test_what_a_request_costs(recorded: Recorded, table: PriceTable) -> None:

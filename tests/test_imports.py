@@ -20,6 +20,7 @@ LAYERS = (
         "diagnostics",
         "callbacks",
         "patterns",
+        "model_names",
         "coalescing",
         "background",
         "shutdown",
@@ -103,4 +104,5 @@ def test_recorders_load_no_sdk() -> None:
     assert {name.split(".")[1] for name in loaded if name.startswith("otel_prom_bridge.")} == {
         "errors",
         "genai",
+        "model_names",
     }

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import datetime
 import math
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
@@ -19,13 +18,12 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.genai import extensions, vocabulary
 from otel_prom_bridge.genai.emission import Request, Usage
 from otel_prom_bridge.genai.instruments import Instruments, clean
+from otel_prom_bridge.model_names import spellings
 
 _MILLION = 1_000_000
 _KINDS = ("input", "output", "cached")
-# What a release of a model is called by: gpt-4o-2024-08-06, gpt-4-0613, claude-sonnet-4-20250514,
-# claude-3-5-sonnet@20241022, …-20250929-v1:0, gemini-2.0-flash-001, mistral-large-latest. A shorter number is
-# another model: claude-opus-4-1 must not get the prices of claude-opus-4.
-_RELEASE = re.compile(r"[-@](\d{4}-\d{2}-\d{2}|\d{8}|\d{6}|\d{4}|\d{3}|latest)(-v\d+(:\d+)?)?$")
+# At OpenRouter: it costs nothing, or another price than the table's.
+_FREE = ":free"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +98,35 @@ class PriceTable:
         return _default()
 
     def price(self, model: str | None) -> Price | None:
-        """The price of a model: under its name, its alias, or its name without a date or release number."""
+        """The price of a model: under its name or alias, or what is left without provider, region and date.
+
+        What is left in the end is what the label rule ``ModelName`` shows; what is more exact counts first.
+        Capitals make no difference, unless the table has both.
+        """
         if not isinstance(model, str):
             return None
-        for name in (model, _RELEASE.sub("", model)):
-            found = self.models.get(self.aliases.get(name, name))
-            if found is not None:
-                return found
+        found = self.models.get(self.aliases.get(model, model))
+        if found is not None:
+            return found
+        names = _spellings(model)
+        free = names[0].endswith(_FREE)
+        for name in names:
+            if free and not name.endswith(_FREE):
+                break
+            if name in self._folded:
+                return self._folded[name]
         return None
+
+    @cached_property
+    def _folded(self) -> dict[str, Price]:
+        """Prices by names and aliases in lower case."""
+        aliases = {alias: self.models[name] for alias, name in self.aliases.items() if name in self.models}
+        return {name.lower(): price for name, price in {**self.models, **aliases}.items()}
+
+
+@lru_cache(maxsize=1024)
+def _spellings(model: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(spellings(model)))
 
 
 @cache

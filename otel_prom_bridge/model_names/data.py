@@ -1,4 +1,4 @@
-"""How providers spell the names of language models: the data behind :class:`~.model_name.ModelName`.
+"""How providers spell the names of language models: the data behind `canonical`.
 
 Everything here is in lower case. What is not here stays as it is spelled: a gap in these tables shows one
 model under two names, which an alias mends.
