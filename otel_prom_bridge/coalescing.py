@@ -76,6 +76,13 @@ class Coalesced:
                 return run.succeeded
             fresh = False  # the next one begins after this call, whoever starts it
 
+    def give_up(self) -> None:
+        """Let nobody wait for the run that is going on any longer: for them it has failed."""
+        with self._lock:
+            run, self._running = self._running, None
+        if run is not None:
+            run.done.set()
+
     def _current(self) -> tuple[_Run, bool]:
         """The run that is going on, started if there is none; and whether somebody else did that."""
         with self._lock:

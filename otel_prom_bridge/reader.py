@@ -203,7 +203,12 @@ class PrometheusMetricReader(MetricReader):
         if registry is None:
             return None
         self._shutdown.add(register(registry, self._collector))
-        return OtherCollectors(registry, findings=self._findings, failed=self._self_metrics.collector_failed)
+        return OtherCollectors(
+            registry,
+            findings=self._findings,
+            failed=self._self_metrics.collector_failed,
+            patience=min(_PATIENCE, self._scrape_timeout / 2),
+        )
 
     @property
     def policy(self) -> Policy:

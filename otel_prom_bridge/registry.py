@@ -8,46 +8,83 @@ that raises is left out, and one that hangs shows what it said last, while the o
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
 from otel_prom_bridge.client_metrics import families
-from otel_prom_bridge.coalescing import Coalesced
+from otel_prom_bridge.coalescing import LONGEST_WAIT, Coalesced
 from otel_prom_bridge.collector import BridgeCollector
 from otel_prom_bridge.diagnostics import Conflict, Findings
-from otel_prom_bridge.errors import CollectionTimeoutError, CollectorError
+from otel_prom_bridge.errors import CollectorError
 from otel_prom_bridge.families import MetricFamily, claimed_names
+from otel_prom_bridge.forks import renew_in_child
+
+
+class _Round:
+    """All of them are asked, one after the other, in a thread that may be lost to one that hangs."""
+
+    def __init__(self, ask: Callable[[_Round], bool]) -> None:
+        # Never late as a whole: who comes later waits, too, unless one collector takes too long.
+        self.work = Coalesced(lambda: ask(self), name="otel-prom-bridge-collectors", patience=math.inf)
+        self.asked: Collector | None = None  # the one that it is waiting for
+        self.since = 0.0
+        self.answered = threading.Event()  # that one did, after the round had been given up
 
 
 class OtherCollectors:
     """The collectors of a registry, without those of bridges.
 
-    ``failed`` hears the name of a collector's class every time it raises.
+    ``failed`` hears the name of a collector's class every time it raises. ``patience``: for how many seconds
+    one has to be silent to be one that hangs, however little time a scraper had.
     """
 
     def __init__(
-        self, registry: CollectorRegistry, *, findings: Findings, failed: Callable[[str], None]
+        self,
+        registry: CollectorRegistry,
+        *,
+        findings: Findings,
+        failed: Callable[[str], None],
+        patience: float = 0.0,
     ) -> None:
         self._registry = registry
         self._findings = findings
         self._failed = failed
-        self._lock = threading.Lock()
+        self._patience = patience
         self._last: dict[Collector, list[MetricFamily]] = {}
-        self._asked: Collector | None = None  # the one that the present round is waiting for
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """In a forked child: nobody is there who waits for a collector."""
+        self._lock = threading.Lock()
         self._stuck: set[Collector] = set()
-        self._round = self._new_round()
+        self._round = _Round(self._ask)
 
     def ask(self, seconds: float) -> int:
-        """Ask all of them, wait so long, and say how many have not answered.
+        """Ask all of them, wait so long, and say how many have not answered; 0 if everything is there.
 
-        Such a collector shows what it said last, and is not asked again before it has answered.
+        Such a collector shows what it said last. One that hangs is not asked again before it has answered;
+        who was waiting for it when somebody else gave it up gets the others, and then waits for it again.
         """
-        if self._collectors() and not self._round.wait(seconds):
-            self._set_stuck(seconds)
-        return len(self._stuck)
+        deadline = time.monotonic() + min(seconds, LONGEST_WAIT)
+        given_up: list[_Round] = []
+        this = self._round
+        while self._collectors() and not this.work.wait(deadline - time.monotonic()):
+            if this is self._round:
+                missing = self._unanswered() | {this.asked}
+                if time.monotonic() >= deadline:  # otherwise it is a collector that asks us
+                    self._give_up(this, seconds)
+                return len(missing)
+            given_up.append(this)
+            this = self._round
+        for other in given_up:
+            other.answered.wait(max(0.0, deadline - time.monotonic()))
+        return len(self._unanswered())
 
     def families(self, *, ours: Iterable[MetricFamily]) -> list[MetricFamily]:
         """What they said last.
@@ -60,19 +97,26 @@ class OtherCollectors:
         found = [family for shown in self._last.values() for family in shown]
         return self._without_conflicts(found, ours)
 
-    def _new_round(self) -> Coalesced:
-        return Coalesced(self._ask, name="otel-prom-bridge-collectors")
+    def _unanswered(self) -> set[Collector | None]:
+        present = self._collectors()
+        with self._lock:
+            return {item for item in present if item in self._stuck}
 
-    def _set_stuck(self, seconds: float) -> None:
+    def _give_up(self, this: _Round, seconds: float) -> None:
         # The thread of this round is lost to the one that it waits for; the next round begins without it.
         with self._lock:
-            if self._asked is None or not self._round.is_late:
+            silent = time.monotonic() - this.since
+            if this is not self._round or this.asked is None or silent < self._patience:
                 return
-            self._stuck.add(self._asked)
-            error = CollectionTimeoutError(f"collector {self._asked!r}", seconds)
-            self._findings.report(("stuck", type(self._asked)), "%s", error)
-            self._asked = None
-            self._round = self._new_round()
+            self._stuck.add(this.asked)
+            self._findings.report(
+                ("stuck", type(this.asked)),
+                "collector %r of the prometheus_client registry has not answered for %.1f s and shows what it"
+                " said last: a scrape waited %.1f s; look for what hangs in it, or let scrapes wait longer",
+                *(this.asked, silent, seconds),
+            )
+            self._round = _Round(self._ask)
+        this.work.give_up()
 
     def _collectors(self) -> list[Collector]:
         # There is no public way to collect one collector at a time, and registry.collect() ends at the first
@@ -81,21 +125,20 @@ class OtherCollectors:
             found = list(self._registry._collector_to_names)
         return [item for item in found if not isinstance(item, BridgeCollector)]
 
-    def _ask(self) -> bool:
-        this = self._round
+    def _ask(self, this: _Round) -> bool:
         for collector in self._collectors():
             with self._lock:
-                if this is not self._round:
-                    return False  # given up: there is another round
                 if collector in self._stuck:
                     continue
-                self._asked = collector
+                this.asked, this.since = collector, time.monotonic()
             found = self._collected(collector)
             with self._lock:
                 self._last[collector] = found
                 self._stuck.discard(collector)
-                if this is self._round:
-                    self._asked = None
+                this.asked = None
+                if this is not self._round:  # given up: there is another round
+                    this.answered.set()
+                    return False
         return True
 
     def _collected(self, collector: Collector) -> list[MetricFamily]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 import pytest
 from conftest import Setup
 from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import MeterProvider
 from oracles import samples
 from prometheus_client import CollectorRegistry, Counter, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
@@ -22,6 +23,7 @@ from servers import wait_for
 from otel_prom_bridge import PrometheusMetricReader
 from otel_prom_bridge.background import Background
 from otel_prom_bridge.coalescing import Coalesced
+from otel_prom_bridge.exposition import Exposition
 
 Make = Callable[..., Setup]
 
@@ -155,6 +157,112 @@ def test_a_collector_that_hangs_is_alone(hanging: Hanging) -> None:
     assert threading.active_count() == threads
     hanging.release.set()
     wait_for(lambda: value(reader.expose().body, "stuck") != first, seconds=10, what="the collector's answer")
+    reader.shutdown()
+
+
+class Awaited:
+    """A reader with a collector that can hang, and one behind it that does not."""
+
+    def __init__(self, hanging: Hanging) -> None:
+        registry = CollectorRegistry()
+
+        class Slow(Collector):
+            def collect(self) -> Iterator[GaugeMetricFamily]:
+                hanging.call()
+                yield GaugeMetricFamily("slow", "", hanging.calls)
+
+        registry.register(Slow())
+        self.after = Counter("after", "", registry=registry)
+        self.reader = PrometheusMetricReader(registry=registry, scrape_timeout=20, self_metrics=False)
+        # Complete answers are those of a provider.
+        MeterProvider([self.reader], shutdown_on_exit=False).get_meter("t").create_counter("c").add(1)
+        self.scrapes: dict[str, Exposition] = {}
+
+    def scrape(self, name: str, timeout: float) -> threading.Thread:
+        """A scrape in a thread."""
+
+        def run() -> None:
+            self.scrapes[name] = self.reader.expose(timeout=timeout)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    def shown(self, name: str) -> tuple[float | None, float | None, bool]:
+        """What this scrape showed of the two collectors, and whether it was complete."""
+        found = self.scrapes[name]
+        return value(found.body, "slow"), value(found.body, "after_total"), found.complete
+
+
+@pytest.fixture
+def awaited(hanging: Hanging) -> Iterator[Awaited]:
+    """One that has asked its collectors once."""
+    result = Awaited(hanging)
+    result.scrape("first", 20).join(20)
+    yield result
+    hanging.release.set()
+    result.reader.shutdown()
+
+
+def test_who_has_no_time_spoils_no_collector_for_others(
+    awaited: Awaited, hanging: Hanging, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A scraper that gives up at once shows what is known; who comes then gets everything, and no warning."""
+    before = hanging.calls
+    hanging.hang()
+    awaited.after.inc()
+    awaited.scrape("hasty", 0.01).join(20)
+    assert awaited.shown("hasty") == (before, 0, False)
+    patient = awaited.scrape("patient", 20)
+    time.sleep(0.3)
+    hanging.release.set()
+    patient.join(20)
+    assert awaited.shown("patient") == (before + 1, 1, True)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_who_waits_for_a_collector_that_another_gives_up(
+    awaited: Awaited, hanging: Hanging, caplog: pytest.LogCaptureFixture, answers: bool
+) -> None:
+    """It gets the others as they are, and the slow one, too, if that answers while there is time."""
+    before = hanging.calls
+    hanging.hang()
+    awaited.after.inc()
+    patient = awaited.scrape("patient", 20 if answers else 4)
+    assert hanging.begun.wait(5)
+    awaited.scrape("hasty", 1.3).join(20)  # longer than what is patience here
+    assert awaited.shown("hasty") == (before, 0, False)
+    assert "Slow object" in caplog.text
+    assert "scrape_timeout" not in caplog.text  # it was the scraper who had no time
+    time.sleep(0.3)
+    if answers:
+        assert patient.is_alive()
+        hanging.release.set()
+    patient.join(20)
+    assert awaited.shown("patient") == (before + answers, 1, answers)
+
+
+def test_a_collector_that_scrapes_its_own_process() -> None:
+    """It gets what is known at once, is not taken for one that hangs, and that answer is not complete."""
+    registry = CollectorRegistry()
+    readers: list[PrometheusMetricReader] = []  # the registry asks a collector when it is registered
+    answers: list[Exposition] = []
+
+    class Nested(Collector):
+        def collect(self) -> Iterator[GaugeMetricFamily]:
+            answers.extend(reader.expose(timeout=10) for reader in readers)
+            yield GaugeMetricFamily("nested", "", len(answers))
+
+    registry.register(Nested())
+    reader = PrometheusMetricReader(registry=registry, self_metrics=False)
+    MeterProvider([reader], shutdown_on_exit=False).get_meter("t").create_counter("c").add(1)
+    readers.append(reader)
+    start = time.monotonic()
+    exposition = reader.expose()
+    assert time.monotonic() - start < 4
+    assert (value(exposition.body, "nested"), exposition.complete) == (1, True)
+    assert [answer.complete for answer in answers] == [False]
     reader.shutdown()
 
 
