@@ -175,6 +175,9 @@ class AttributeMap:
             if not chosen(label_value(attributes.get(key))):
                 return None
         folds: list[Fold] = []
+        tenant = None
+        if self._tenants is not None and self._tenants.attribute in attributes:
+            tenant, attributes = self._listed(self._tenants, attributes, folds)
         result = {key: value for key, value in attributes.items() if self.keeps(key)}
         made: dict[str, object] = {}
         if self._view.rename or self._computations:
@@ -184,9 +187,10 @@ class AttributeMap:
         self._rule(result, self._before, folds)
         self._rule(made, self._after, folds)
         result.update(made)
-        if self._tenants is None:
-            return Mapped(result, tuple(folds))
-        return self._of_tenant(self._tenants, attributes, result, tuple(folds))
+        label = self.tenant_label
+        if tenant is None or label not in result:  # nobody's, or the view shows no tenants
+            return Mapped(result, tuple(folds), tenant)
+        return Mapped(result, tuple(folds), tenant, {**OVERFLOW_ATTRIBUTES, label: result[label]})
 
     def _displace(self, result: dict[str, object], made: Mapping[str, object]) -> None:
         """Leave out the attributes that would become labels which the view makes itself.
@@ -220,7 +224,7 @@ class AttributeMap:
         for label, compute in self._computations.items():
             try:
                 value = compute(MappingProxyType(attributes))  # they are the SDK's, not to be changed
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # an exit would end our thread, with what it collected
                 self._report("computation of the label", label, error)
                 value = None
             if value is not None:
@@ -243,29 +247,20 @@ class AttributeMap:
     def _value(self, label: str, rule: AnyRule, value: str) -> str | None:
         try:
             result = rule(value)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self._report("rule of the label", label, error)
             return None
         return result if result is None else label_value(result)
 
-    def _of_tenant(
-        self,
-        tenants: Tenants,
-        attributes: Mapping[str, object],
-        result: dict[str, object],
-        folds: tuple[Fold, ...],
-    ) -> Mapped:
-        if tenants.attribute not in attributes:
-            return Mapped(result, folds)
+    def _listed(
+        self, tenants: Tenants, attributes: Mapping[str, object], folds: list[Fold]
+    ) -> tuple[str, Mapping[str, object]]:
+        """Whose the point is, and its attributes with no tenant but one of the list."""
         given = label_value(attributes[tenants.attribute])
         tenant = tenants.known(given)
         if tenant != given:
-            folds = (*folds, Fold(tenants.attribute, "tenant"))
-        label = self.tenant_label or ""
-        if label not in result:  # the view shows no tenants
-            return Mapped(result, folds, tenant)
-        result[label] = tenant
-        return Mapped(result, folds, tenant, {**OVERFLOW_ATTRIBUTES, label: tenant})
+            folds.append(Fold(tenants.attribute, "tenant"))
+        return tenant, {**attributes, tenants.attribute: tenant}
 
     def exemplar_attributes(
         self, attributes: Mapping[str, object], *, overflowed: bool = False
@@ -280,17 +275,17 @@ class AttributeMap:
             if key == OVERFLOW_KEY or (self.keeps(key) and not overflowed):
                 continue
             shown: object = value
+            if self._tenants is not None and key == self._tenants.attribute:
+                shown = self._tenants.known(label_value(value))
             rules = self._rules_of(key) + self._rules_from(key)
             for rule in rules:
                 if shown is not None:
                     shown = self._value(key, rule, label_value(shown))
-            if self._tenants is not None and key == self._tenants.attribute:
-                shown = self._tenants.known(label_value(value))
             if shown is not None or not rules:
                 result[key] = shown
         return result
 
-    def _report(self, what: str, label: str, error: Exception) -> None:
+    def _report(self, what: str, label: str, error: BaseException) -> None:
         self._findings.report(
             ("view", self._view.title, label),
             "%s: the %s %r failed with %s, the label is left out",

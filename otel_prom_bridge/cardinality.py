@@ -23,6 +23,7 @@ from otel_prom_bridge.families import (
 
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#overflow-attribute
 OVERFLOW_LABEL = "otel_metric_overflow"
+_OVERFLOW_LABELS = (OVERFLOW_LABEL, "otel.metric.overflow")  # the second where names are not escaped
 DEFAULT_VALUES = 5
 
 # A value is shown in full up to here; ids, URLs and queries are recognised by their beginning.
@@ -138,7 +139,7 @@ def of_labels(
         series=len(label_sets),
         samples=len(label_sets) if samples is None else samples,
         labels=tuple(sorted(labels, key=lambda label: (-label.values, label.name))),
-        overflow_series=by_label.get(OVERFLOW_LABEL, {}).get("true", 0),
+        overflow_series=sum(by_label.get(label, {}).get("true", 0) for label in _OVERFLOW_LABELS),
         overflowed=overflowed,
         maximum=maximum,
     )
@@ -207,7 +208,7 @@ def _row(item: MetricCardinality) -> _Row:
 
 
 def _details(item: MetricCardinality) -> Iterator[str]:
-    labels = [label for label in item.labels if label.name != OVERFLOW_LABEL]
+    labels = [label for label in item.labels if label.name not in _OVERFLOW_LABELS]
     shown = labels[:_LABELS]
     name_width = min(_VALUE_WIDTH, max((len(visible(label.name)) for label in shown), default=0))
     number_width = max((len(f"{label.values:,}") for label in shown), default=0)

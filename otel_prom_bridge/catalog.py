@@ -48,11 +48,12 @@ class Slot:
 class Family:
     """A family under construction."""
 
-    __slots__ = ("_frozen", "_has_gaps", "_points", "_slots", "by_labels", "empty", "kind", "stale")
+    __slots__ = ("_frozen", "_has_gaps", "_points", "_slots", "by_labels", "empty", "kind", "stale", "take")
 
     def __init__(self, empty: MetricFamily) -> None:
         self.empty = empty  # everything about the family but its points
         self.kind = empty.kind
+        self.take = "value"  # or what of histograms is counted here, once something of them is
         self.stale: list[Slot] = []
         self.by_labels: dict[Labels, Slot] = {}
         self._slots: list[Slot] = []
@@ -130,12 +131,13 @@ class Catalog:
                 )
         self._owners.update(dict.fromkeys(names, name))
 
-    def family(self, wanted: MetricFamily) -> Family:
+    def family(self, wanted: MetricFamily, *, take: str = "value") -> Family:
         """The family of that name, made from this one, which has no points, if there is none.
 
         Raises :class:`ConflictError` if the name belongs to a family of another kind: "Exporters MUST drop
-        entire metrics to prevent conflicting TYPE comments". A different help text or unit is not a reason
-        to drop points; the first one is kept.
+        entire metrics to prevent conflicting TYPE comments". The same goes for the counts and the sums of
+        histograms (``take``): both are counters, and add up to nothing. A different help text or unit is not
+        a reason to drop points; the first one is kept.
         """
         name, kind = wanted.name, wanted.kind
         family = self._families.get(name)
@@ -144,6 +146,10 @@ class Catalog:
             family = self._families[name] = Family(wanted)
         elif family.kind is not kind:
             raise ConflictError(f"{name!r} is a {family.kind.value} already, not a {kind.value}")
+        if take != "value":
+            if family.take not in ("value", take):
+                raise ConflictError(f"{name!r} has the {family.take} of a histogram already, not a {take}")
+            family.take = take
         kept = family.empty
         for what, first, later in (
             ("description", kept.help, wanted.help),

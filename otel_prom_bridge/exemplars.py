@@ -32,7 +32,8 @@ class Exemplars:
         hold: seconds for which the slowest or failed one is kept against later ones.
         per_minute: how many new ones a series takes in a minute: for each it waits for a share of the minute
             before it takes another; a histogram takes those of several buckets at once, and waits for all.
-            None for no such limit.
+            A failed one (``error``) does not wait for one that is not, nor a slower one (``slowest``) for
+            one of the same collection. None for no such limit.
         labels: patterns of the attributes which are not labels of the series, and come along as labels of
             its exemplars as far as they fit into 128 characters. None for all of them.
 
@@ -69,6 +70,13 @@ class Exemplars:
         """How many of one point a series takes, where there is a limit."""
         return max(1, int(min(self.per_minute or 1, 1000)))
 
+    def may_pass(self, together: bool) -> bool:
+        """Whether a better one need not wait: one of the same collection, or a failed one after others.
+
+        Several attribute sets become one series, and which of them comes first says nothing.
+        """
+        return self.keep == "error" or (self.keep == "slowest" and together)
+
     def chosen(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
         """Those of these attributes that come along as labels of an exemplar."""
         if self.labels is None:
@@ -78,12 +86,19 @@ class Exemplars:
 
     def order(self, now: float) -> Order:
         """How exemplars compare at this time, in seconds since the epoch; the highest one is kept."""
+        if self.keep == "newest":
+            return time
+        rank = self.rank(now)
+        return lambda item: (*rank(item), item.timestamp or 0)
+
+    def rank(self, now: float) -> Order:
+        """What makes one better than another, whenever they were."""
         held_since = now - self.hold
         if self.keep == "slowest":
-            return lambda item: (_fresh(item, held_since), item.value, item.timestamp or 0)
+            return lambda item: (_fresh(item, held_since), item.value)
         if self.keep == "error":
-            return lambda item: (_fresh(item, held_since) and item.failed, item.timestamp or 0)
-        return time
+            return lambda item: (_fresh(item, held_since) and item.failed,)
+        return lambda item: ()
 
 
 def _check_positive(key: str, value: object) -> None:

@@ -123,7 +123,7 @@ READER_OPTIONS = (
         variable=ours("max_series_per_metric"),
         check=POSITIVE,
         default=DEFAULT_MAX_SERIES,
-        meaning="series per stream; what is more goes to one series, `otel_metric_overflow`",
+        meaning="series per metric; what is more goes to one series, `otel_metric_overflow`",
         aliases=(Alias(variable="METRICS_CARDINALITY_MAX_PER_METRIC"),),
     ),
     Option(

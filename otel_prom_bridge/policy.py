@@ -61,8 +61,13 @@ class Policy:
         return (AS_IT_IS,)
 
     def limit(self, stream: Stream, view: ExportView) -> int:
-        """The number of series that the family of a stream may have."""
-        return view.max_series or stream_limit(self.max_series_by_type, self.max_series_per_metric)(stream)
+        """The number of series that the family of a stream may have.
+
+        A view that names none has that of the others which feed its family: those do not mean a default.
+        """
+        named = (other.max_series for other in self._all_views if view.name and other.name == view.name)
+        chosen = view.max_series or max(filter(None, named), default=None)
+        return chosen or stream_limit(self.max_series_by_type, self.max_series_per_metric)(stream)
 
     def exemplars_of(self, view: ExportView) -> Exemplars | None:
         """How the series of a view keep exemplars; None for not at all."""

@@ -64,6 +64,7 @@ class Projection:
         "_full",
         "_new",
         "_shown_as",
+        "_told",
         "_translation",
         "bounds",
         "common",
@@ -126,6 +127,7 @@ class Projection:
         self._budget = budgets.family(self.name, policy.limit(key, view))
         self._budgets = budgets
         self._full: set[Budget] = set()  # those that sent points to the overflow
+        self._told: set[str | None] = set()  # the tenants, or None, of which the log says so
 
     @property
     def additive(self) -> bool:
@@ -233,15 +235,21 @@ class Projection:
         attributes = mapped.overflow
         key = _SDK_OVERFLOW if attributes is OVERFLOW_ATTRIBUTES else attribute_identity(attributes)
         series = self.series.get(key)
+        if full:
+            self._report_limits(full, mapped.tenant)
         if series is None:
-            self._report_limits(full) if full else self._report_sdk_limit()
+            if not full:
+                self._report_sdk_limit()
             series = self.series[key] = self._new_series(attributes, point)
             series.overflowed = True
         return (series, *self._folded((*mapped.folds, OVERFLOW)))
 
-    def _report_limits(self, full: Sequence[Budget]) -> None:
+    def _report_limits(self, full: Sequence[Budget], tenant: str | None) -> None:
+        if tenant in self._told:
+            return
+        self._told.add(tenant)
         self._findings.report(
-            ("overflow", self.name),
+            ("overflow", self.name, tenant),
             "metric %r is at a limit of its series: %s; points with further labels are shown as"
             ' otel_metric_overflow="true"; reader.cardinality() says which labels make so many,'
             " an ExportView can drop or bound them, %s allows more",
@@ -271,12 +279,14 @@ class Projection:
     def forget(self, last_seen: int, *, overflow: bool = True) -> list[Series]:
         """Drop the series that had their last point in this collection or before, and return them.
 
-        ``overflow``: also those that stand for what is past a limit.
+        ``overflow``: also those that stand for what is past a limit. Levels stay, unless nothing is shown.
         """
         gone = {
             key: series
             for key, series in self.series.items()
-            if series.seen <= last_seen and (overflow or not series.overflowed)
+            if series.seen <= last_seen
+            and (overflow or not series.overflowed)
+            and (self.rejected or not series.is_level)
         }
         for key, series in gone.items():
             del self.series[key]
@@ -290,14 +300,23 @@ class Projection:
         """The exemplars of a point that a series takes, with their labels."""
         if self.exemplars is None:
             return []
+        policy = self.exemplars
         latest = max(item.time_unix_nano for item in point.exemplars) / 1e9
-        if latest < series.exemplars_from:
+        waits = latest < series.exemplars_from
+        if waits and not policy.may_pass(point.time_unix_nano == series.exemplars_of):
             return []
-        result = self._exemplars(self.exemplars, point, series)
-        if self.exemplars.interval:
-            # Each one that is taken makes the series wait: of a histogram's many none is left out for one.
-            result = sorted(result, key=self.exemplars.order(latest))[-self.exemplars.at_once :]
-            series.exemplars_from = latest + self.exemplars.interval * len(result)
+        result = self._exemplars(policy, point, series)
+        if not policy.interval:
+            return result
+        rank = policy.rank(latest)
+        # Each one that is taken makes the series wait: of a histogram's many none is left out for one.
+        result = sorted(result, key=policy.order(latest))[-policy.at_once :]
+        if waits:
+            result = [item for item in result if rank(item) > series.exemplars_rank]
+        else:
+            series.exemplars_from = latest + policy.interval * len(result)
+        if result:
+            series.exemplars_of, series.exemplars_rank = point.time_unix_nano, max(map(rank, result))
         return result
 
     def _exemplars(self, policy: Exemplars, point: SourcePoint, series: Series) -> list[Exemplar]:

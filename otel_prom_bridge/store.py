@@ -323,7 +323,7 @@ class Store:
             return None
         try:
             if projection.family is None:
-                projection.family = self._catalog.family(projection.empty_family())
+                projection.family = self._catalog.family(projection.empty_family(), take=projection.view.take)
             labels = projection.labels(series.attributes)
         except ConflictError as error:
             self._streams[projection.key].reject(projection)

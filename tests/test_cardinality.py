@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 
+from otel_prom_bridge import TranslationStrategy
 from otel_prom_bridge.cardinality import (
     CardinalityReport,
     LabelCardinality,
@@ -219,3 +220,16 @@ def test_reports_compare_by_what_they_say() -> None:
     items = [of_labels(name, "gauge", [()]) for name in "ab"]
     assert CardinalityReport.of(items) == CardinalityReport.of(reversed(items))
     assert items[0] == MetricCardinality(metric="a", kind="gauge", series=1, samples=1, labels=())
+
+
+def test_the_overflow_is_known_where_names_are_not_escaped(bridge: Make) -> None:
+    """Its label is the attribute's key then."""
+    strategy = TranslationStrategy.NO_UTF8_ESCAPING_WITH_SUFFIXES
+    setup = bridge(translation_strategy=strategy, max_series_per_metric=1)
+    counter = setup.meter.create_counter("c")
+    for number in range(3):
+        counter.add(1, {"k": str(number)})
+    setup.text()
+    (metric,) = setup.reader.cardinality().metrics
+    assert (metric.overflow_series, metric.overflowed) == (1, 2)
+    assert "otel.metric.overflow  " not in setup.reader.cardinality().table()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import pytest
+from conftest import Setup
 from exported import Application, in_span
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.metrics import Observation
+from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter
 from opentelemetry.sdk.metrics import Exemplar as SdkExemplar
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, NumberDataPoint
 from opentelemetry.sdk.metrics.view import (
@@ -17,7 +20,7 @@ from opentelemetry.sdk.metrics.view import (
     View,
 )
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from oracles import OPENMETRICS
+from oracles import OPENMETRICS, parse
 
 from otel_prom_bridge import ConfigurationError, Exemplars, ExportView
 from otel_prom_bridge.diagnostics import Findings
@@ -54,6 +57,7 @@ class Played:
             policy=Policy(exemplars=exemplars, **options),
             findings=Findings(),
         )
+        self.collections = count()
 
     def histogram(
         self,
@@ -68,7 +72,7 @@ class Played:
         point = HistogramDataPoint(
             attributes=dict(attributes or {}),
             start_time_unix_nano=START * SECOND,
-            time_unix_nano=START * SECOND,
+            time_unix_nano=START * SECOND + next(self.collections),
             count=len(recorded),
             sum=sum(value for _, value in recorded),
             bucket_counts=counts,
@@ -88,7 +92,7 @@ class Played:
         point = NumberDataPoint(
             attributes=dict(attributes or {}),
             start_time_unix_nano=START * SECOND,
-            time_unix_nano=START * SECOND,
+            time_unix_nano=START * SECOND + next(self.collections),
             value=1,
             exemplars=_exemplars(recorded, None),
         )
@@ -263,6 +267,39 @@ def test_a_rate_of_one_takes_the_best() -> None:
     assert slowest.histogram((1, 0.5), (3, 5), (2, 50)) == (None, None, 50)
 
 
+@pytest.mark.parametrize(("keep", "expected"), [("error", 2.0), ("slowest", 9.0)])
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_rate_does_not_hide_the_best_of_a_collection(
+    bridge: Callable[..., Setup], keep: Any, expected: float, order: int
+) -> None:
+    """Of attribute sets that become one series, the first one does not use up what is for a better one."""
+    view = ExportView(instrument_name="d", keep=[])
+    setup = bridge(
+        fallback_views=[view],
+        exemplars=Exemplars(keep=keep, per_minute=1),
+        exemplar_filter=AlwaysOnExemplarFilter(),
+    )
+    histogram = setup.meter.create_histogram("d", explicit_bucket_boundaries_advisory=[10])
+    measured = [(1, {"k": "ok"}), (2, {"k": "bad", "error.type": "Timeout"}), (9, {"k": "slow"})]
+    for value, attributes in measured[::order]:
+        with in_span():
+            histogram.record(value, attributes)
+    families = parse(OPENMETRICS, setup.text(OPENMETRICS).encode())
+    found = [sample.exemplar.value for family in families for sample in family.samples if sample.exemplar]
+    assert found == [expected]
+
+
+def test_an_error_does_not_wait_for_a_success() -> None:
+    """With errors first, the first failed one of a minute is taken, whatever else was; the next one waits."""
+    played = Played(Exemplars(keep="error", per_minute=1), views=[ExportView(keep=[])])
+    failed = {"error.type": "Timeout"}
+    assert played.histogram((0, 0.5)) == (0.5, None, None)
+    assert played.histogram((10, 0.6)) == (0.5, None, None)
+    assert played.histogram((20, 5), attributes=failed) == (0.5, 5, None)
+    assert played.histogram((30, 6), attributes=failed) == (0.5, 5, None)
+    assert played.histogram((61, 7), attributes=failed) == (0.5, 7, None)
+
+
 # --- which not ----------------------------------------------------------------------------------------
 
 
@@ -397,9 +434,10 @@ def test_the_number_held_is_the_number_shown(
     meter = application.meter
     observed: set[str] = set()
     meter.create_observable_counter("o", [lambda _: [Observation(1, {"k": key}) for key in observed]])
-    record = {
+    up_down = meter.create_up_down_counter("updown")  # that of a level would stay until it is zero
+    record: dict[str, Callable[..., object]] = {
         "counter": meter.create_counter("counter").add,
-        "updown": meter.create_up_down_counter("updown").add,
+        "updown": lambda _, attributes: (up_down.add(1, attributes), up_down.add(-1, attributes)),
         "histogram": meter.create_histogram("histogram").record,
         "exponential": meter.create_histogram("exponential").record,
     }

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from opentelemetry.metrics import CallbackOptions, Observation
 from oracles import OPENMETRICS, parse, samples
 
-from otel_prom_bridge import ConfigurationError, Tenants
+from otel_prom_bridge import ConfigurationError, ExportView, Tenants
 from otel_prom_bridge.accumulators import Series
 from otel_prom_bridge.catalog import Slot
 from otel_prom_bridge.expiry import Expiry
@@ -169,7 +169,7 @@ def test_of_all_that_is_added_up_here(expiring: Make, clock: Clock) -> None:
     setup = expiring()
     meter = setup.meter
     meter.create_counter("c").add(1)
-    meter.create_up_down_counter("u").add(1)
+    meter.create_up_down_counter("u").add(0)
     meter.create_histogram("h").record(1)
     meter.create_gauge("g").set(1)
     meter.create_observable_gauge("og", [lambda _: [Observation(1)]])
@@ -181,6 +181,28 @@ def test_of_all_that_is_added_up_here(expiring: Make, clock: Clock) -> None:
         after = {family.name for family in setup.reader.families()}
     assert before - after == {"c_total", "u", "h"}
     assert {"g", "og", "oc_total", "ou"} <= after
+
+
+def test_a_level_stays_until_it_is_zero(expiring: Make, clock: Clock) -> None:
+    """What an up-down counter counts is there, however long nothing happens; it never goes below zero."""
+    setup = expiring(fallback_views=(ExportView(instrument_name="u", keep=["k"]),))
+    connections = setup.meter.create_up_down_counter("u")
+    for client in "abc":
+        connections.add(1, {"k": "open", "client": client})
+    connections.add(2, {"k": "closed"})
+    connections.add(-2, {"k": "closed"})
+    assert shown(setup, "u") == {"open": 3, "closed": 0}
+    clock.now += 3 * AFTER
+    assert shown(setup, "u") == {"open": 3}
+    connections.add(-1, {"k": "open", "client": "a"})
+    assert shown(setup, "u") == {"open": 2}
+    for client in "bc":
+        connections.add(-1, {"k": "open", "client": client})
+    assert shown(setup, "u") == {"open": 0}
+    clock.now += 3 * AFTER
+    shown(setup, "u")
+    clock.now += AFTER
+    assert shown(setup, "u") == {}
 
 
 def test_flushes_count_as_looks(expiring: Make, clock: Clock) -> None:

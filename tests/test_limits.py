@@ -260,7 +260,8 @@ def test_after_everything_is_gone_no_place_is_taken(chosen: dict[str, Any], scri
     try:
         for step in script:
             now += 2
-            recorded.play(step)
+            if step[:2] != ("record", "updown"):  # a level stays until it is zero
+                recorded.play(step)
         recorded.observed = {name: [] for name in ASYNC}
         for _ in range(3):
             now += 20
@@ -355,6 +356,22 @@ def test_views_that_feed_one_family_share_its_limit() -> None:
     assert len(found) == 4
     assert sum(found.values()) == 12
     assert application.reader._store.maxima() == {"x_total": 4}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_limit_that_a_view_names_counts_before_the_default(order: int) -> None:
+    """Another view that feeds the family and names none does not lift it, whichever comes first."""
+    application = Application(
+        ExportView(instrument_name="a", name="x_total", max_series=2),
+        ExportView(instrument_name="b", name="x_total"),
+    )
+    for name in ["a", "b"][::order]:
+        counter = application.meter.create_counter(name)
+        for number in range(10):
+            counter.add(1, {"k": f"{name}{number}"})
+    found = application.values("x_total", "k")
+    assert len(found) == 3
+    assert sum(found.values()) == 20
 
 
 def test_a_rejected_metric_takes_no_place(bridge: Make) -> None:

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 from conftest import Setup
-from exported import Application
+from exported import Application, in_span
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.metrics import Observation
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, MeterProvider
 from oracles import OPENMETRICS, samples
 
 from otel_prom_bridge import ConfigurationError, ExportView, PrometheusMetricReader, Tenants
-from otel_prom_bridge.rules import Forbid
+from otel_prom_bridge.computations import FirstOf
+from otel_prom_bridge.rules import Forbid, Redact, Translate
 
 Make = Callable[..., Setup]
 TENANTS = Tenants("tenant.id", {"acme": 2, "globex": 3}, other_limit=1)
@@ -257,3 +258,41 @@ def test_no_tenants_but_tenants(bridge: Make) -> None:
     """The reader's option takes `Tenants` only."""
     with pytest.raises(ConfigurationError, match=r"^tenant: 5 .*expected"):
         bridge(tenant=5)
+
+
+@pytest.mark.parametrize("rule", [Forbid(), Redact(), lambda value: None])
+def test_a_hidden_tenant_is_hidden_everywhere(bridge: Make, rule: Any) -> None:
+    """Rules have the last word, for labels, overflows, and exemplars; the limits hold all the same."""
+    tenants = Tenants("customer.email", {"ada@example.com": 1})
+    setup = bridge(
+        tenant=tenants,
+        fallback_views=[ExportView(instrument_name="c", rules={"customer.email": rule})],
+        exemplar_filter=AlwaysOnExemplarFilter(),
+    )
+    counter = setup.meter.create_counter("c")
+    for number in range(3):
+        with in_span():
+            counter.add(1, {"customer.email": "ada@example.com", "k": str(number)})
+    text = setup.text(OPENMETRICS)
+    assert "ada@" not in text
+    assert text.count("\nc_total") == 2
+    assert sum(shown(setup).values()) == 3
+
+
+def test_a_tenants_label_meets_rules(bridge: Make) -> None:
+    """The label is what the rules make of the listed tenant; computations see no other one either."""
+    view = ExportView(
+        instrument_name="c",
+        rename={"tenant.id": "customer"},
+        rules={"customer": Translate({"acme": "c1"}, other="rest")},
+        compute={"again": FirstOf(["tenant.id"])},
+        drop=["k"],
+    )
+    setup = bridge(tenant=Tenants("tenant.id", {"acme": 5}), fallback_views=[view])
+    counter = setup.meter.create_counter("c")
+    counter.add(1, {"tenant.id": "acme", "k": "1"})
+    counter.add(2, {"tenant.id": "stranger", "k": "2"})
+    assert shown(setup) == {
+        labels(customer="c1", again="acme"): 1,
+        labels(customer="rest", again="other"): 2,
+    }

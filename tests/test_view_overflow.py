@@ -104,6 +104,32 @@ def test_all_full_limits_are_named(caplog: pytest.LogCaptureFixture) -> None:
     assert message.endswith(", max_series_per_metric or a view's max_series and max_series allows more")
 
 
+def test_each_tenant_that_is_full_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever reads the log sees who floods, and no line of it twice."""
+    application = Application(tenant=Tenants("t", {"acme": 1, "globex": 1}))
+    counter = application.meter.create_counter("c")
+    for _ in range(2):
+        for number in range(3):
+            counter.add(1, {"t": "acme", "k": str(number)})
+            counter.add(1, {"t": "globex", "k": str(number)})
+        application.text()
+    first, second = (message for message in caplog.messages if "at a limit" in message)
+    assert "the tenant 'acme'" in first
+    assert "the tenant 'globex'" in second
+
+
+def test_our_limit_is_said_where_the_sdks_was_first(caplog: pytest.LogCaptureFixture) -> None:
+    """Another cause for the same series of overflow is another remedy."""
+    application = Application(sdk_max_series=2, max_series_per_metric=2)
+    counter = application.meter.create_counter("c")
+    for start in range(3):
+        for number in range(4):
+            counter.add(1, {"k": f"{start} {number}"})
+        application.text()
+    assert any("than the SDK may hold" in message for message in caplog.messages)
+    assert any("2 series of its own" in message for message in caplog.messages)
+
+
 # ---------------------------------------------------------------- the largest number of series
 
 KEYS = ("k", "t", "a.b", "a_b")

@@ -68,3 +68,17 @@ def test_the_default_profile_leaves_prefix_and_strategy_alone(bridge: Make) -> N
         shown.append([line for line in setup.text().splitlines() if not line.startswith("#")])
     assert shown[0] == shown[1]
     assert any(line.startswith("shop_gen_ai_client_operation_duration_bucket{") for line in shown[0])
+
+
+def test_counts_and_sums_are_no_one_family(bridge: Make) -> None:
+    """Both are counters, and yet a count that is added to a sum means nothing: the second is not shown."""
+    views = [
+        ExportView(instrument_name="h1", take="count", stream_name="x"),
+        ExportView(instrument_name="h2", take="sum", stream_name="x"),
+    ]
+    setup = bridge(fallback_views=views)
+    setup.meter.create_histogram("h1").record(5)
+    setup.meter.create_histogram("h2").record(500)
+    assert "\nx_total 1\n" in setup.text()
+    (conflict,) = setup.reader.conflicts()
+    assert "'x_total' has the count of a histogram already, not a sum" in str(conflict)

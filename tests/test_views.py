@@ -342,6 +342,10 @@ def _labels(view: ExportView, *attributes: Mapping[str, Any], sdk: bool = False)
     return application.labelled("c_total")
 
 
+def _exits(_: object) -> str:
+    raise SystemExit(1)
+
+
 def _fails(_: object) -> str:
     raise RuntimeError("no")
 
@@ -374,6 +378,7 @@ LABELS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, str]]] = {
     "a computation that fails": ({"compute": {"s": _fails}}, {"a": 1}, {"a": "1"}),
     "rule": ({"rules": {"a": Allow(["1"])}}, {"a": 2, "b": 2}, {"a": "other", "b": "2"}),
     "rule that leaves out": ({"rules": {"a": lambda value: None}}, {"a": 2, "b": 2}, {"b": "2"}),
+    "a rule that exits": ({"rules": {"a": _exits}}, {"a": 2, "b": 2}, {"b": "2"}),
     "rule that fails": ({"rules": {"a": _fails}}, {"a": 2, "b": 2}, {"b": "2"}),
     "rule of an attribute that is renamed": (
         {"rules": {"a": Truncate(3)}, "rename": {"a": "b"}},

@@ -27,6 +27,13 @@ class NumberSeries(Series):
         """One or none."""
         return 0 if self.exemplar is None else 1
 
+    @property
+    def is_level(self) -> bool:
+        """What was added and has not been taken away again; forgotten, it would go below zero then."""
+        projection = self.projection
+        accumulates: bool = projection.key.meaning.accumulates
+        return accumulates and projection.kind is Kind.GAUGE and self.value != 0
+
     def add(self, point: NumberPoint) -> None:
         """Add a delta."""
         value = point.value

@@ -59,7 +59,17 @@ class Folded(Target):
 class Series(Target):
     """What the store asks of a series, whatever its points look like."""
 
-    __slots__ = ("attributes", "budgets", "created", "exemplars_from", "gone", "overflowed", "projection")
+    __slots__ = (
+        "attributes",
+        "budgets",
+        "created",
+        "exemplars_from",
+        "exemplars_of",
+        "exemplars_rank",
+        "gone",
+        "overflowed",
+        "projection",
+    )
 
     def __init__(self, projection: Any, attributes: Mapping[str, object]) -> None:
         super().__init__()
@@ -67,6 +77,8 @@ class Series(Target):
         self.attributes = attributes
         self.created: float | None = None  # seconds since the epoch
         self.exemplars_from = 0.0  # when it may take an exemplar, in seconds since the epoch
+        self.exemplars_of = 0  # the time of the collection that brought the last ones, and their best
+        self.exemplars_rank: tuple[float, ...] = ()
         self.budgets: tuple[Budget, ...] = ()  # what it counts against
         self.overflowed = False  # it stands for what is past a limit
         self.gone = False  # it is not shown any more
@@ -75,6 +87,11 @@ class Series(Target):
     @abstractmethod
     def exemplars_held(self) -> int:
         """The number of exemplars that it keeps."""
+
+    @property
+    def is_level(self) -> bool:
+        """It says how much of something there is: as long as that is there, it is no series to forget."""
+        return False
 
     @abstractmethod
     def freeze(self, labels: Labels, kind: Kind) -> Point:
