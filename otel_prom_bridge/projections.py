@@ -99,7 +99,8 @@ class Projection:
         self._new = _TAKEN.get(view.take) or _VALUES[key.meaning.shape]
         if self._new is NumberSeries and not self.additive:
             self._new = GaugeSeries
-        self.scale = None if view.scale is None else Scale(view.scale)
+        bounds = view.buckets if isinstance(view.buckets, tuple) else ()
+        self.scale = None if view.scale is None else Scale(view.scale, bounds=bounds)
         if self.scale is not None:
             self._new = SCALED[self._new]
         self.kind = Kind.COUNTER if view.take != "value" else key.meaning.kind
@@ -265,6 +266,15 @@ class Projection:
             ' that are shown as otel_metric_overflow="true"%s; sdk_max_series allows more',
             self.name,
             _UNJUDGED if self.view.where else "",
+        )
+
+    def report_no_bounds(self) -> None:
+        """Say that nothing was recorded in the buckets that the view asks for."""
+        self._findings.report(
+            ("bounds", self.name),
+            "metric %r: none of the buckets of %s is recorded, so only its count and sum are left;"
+            " views=reader.policy.sdk_views() of the MeterProvider records them, as start() does",
+            *(self.name, self.view.title),
         )
 
     def _folded(self, folds: Sequence[Fold]) -> list[Folded]:

@@ -6,6 +6,7 @@ What accumulates stays as it was recorded; a point is multiplied when it is show
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from fractions import Fraction
 
 from otel_prom_bridge.families import (
@@ -29,17 +30,21 @@ class Scale:
 
     >>> Scale(0.001).value(9), 9 * 0.001
     (0.009, 0.009000000000000001)
+
+    ``bounds`` are those of histograms as they were asked for: what is recorded for them may be a rounded
+    number, whose product is another one again, and ``le`` is a text that queries name.
     """
 
-    __slots__ = ("_divisor", "_exponent", "_factor", "_ratio")
+    __slots__ = ("_bounds", "_divisor", "_exponent", "_factor", "_ratio")
 
-    def __init__(self, factor: float) -> None:
+    def __init__(self, factor: float, *, bounds: Iterable[float] = ()) -> None:
         self._ratio = Fraction(repr(float(factor)))
         self._factor: float = self._ratio.numerator
         self._divisor = self._ratio.denominator
         if max(self._factor, self._divisor) > _EXACT:  # no such number was written by hand
             self._ratio = Fraction(factor)
             self._factor, self._divisor = float(factor), 1
+        self._bounds = {self.recorded(bound): bound for bound in bounds}
         mantissa, exponent = math.frexp(factor)
         # Of 2 ** n; None for others.
         self._exponent = exponent - 1 if mantissa == 0.5 else None
@@ -75,8 +80,12 @@ class Scale:
         return None if exemplar is None else exemplar._replace(value=self.value(exemplar.value))
 
     def _classic(self, point: HistogramPoint) -> HistogramPoint:
-        bounds = tuple(map(self.value, point.bounds))
-        exemplars = tuple(map(self._exemplar, point.exemplars))
+        bounds = tuple(self._bounds.get(bound) or self.value(bound) for bound in point.bounds)
+        limits = (*bounds, math.inf)
+        exemplars = tuple(
+            item and item._replace(value=min(self.value(item.value), limit))
+            for item, limit in zip(point.exemplars, limits, strict=False)
+        )
         total = None if point.sum is None else self.value(point.sum)
         shown = tuple(sorted({bound for bound in bounds if math.isfinite(bound)}))
         if shown == bounds:

@@ -87,6 +87,20 @@ def test_buckets_are_given_as_they_are_shown(sdk: bool) -> None:
     assert other.values("h_seconds_bucket", "le") == {"0.0003": 1, "0.007": 1, "+Inf": 1}
 
 
+@pytest.mark.parametrize("factor", [60, 100, 86400, 0.7, 1 / 3, 1000, 0.001])
+def test_buckets_have_the_numbers_that_were_given(factor: float) -> None:
+    """`le` is a text that queries name: 0.7 stays 0.7, whatever it is in the unit of the instrument."""
+    buckets = [0.1, 0.3, 0.7, 1.1, 2.3, 7, 11]
+    view = ExportView(instrument_name="h", scale=factor, unit="s", buckets=buckets)
+    application = Application(view, sdk=True, exemplars=True)
+    histogram = application.meter.create_histogram("h")
+    for bound in view.recorded_bounds or ():
+        with in_span():
+            histogram.record(bound)
+    expected = {str(float(bound)): number for number, bound in enumerate(buckets, start=1)}
+    assert application.values("h_seconds_bucket", "le") == {**expected, "+Inf": len(buckets)}
+
+
 def test_an_exponential_histogram_gets_explicit_buckets() -> None:
     """Its bounds times a thousandth are no powers of two, so they are shown as they are; counts are exact."""
     application = Application(selecting("h", **MILLISECONDS), beside=[EXPONENTIAL], exemplars=True)

@@ -68,6 +68,8 @@ class HistogramSeries(Series):
         wanted: tuple[float, ...] | None = self.projection.bounds
         bounds = point.explicit_bounds
         self.bounds = tuple(bounds) if wanted is None else tuple(item for item in wanted if item in bounds)
+        if wanted and not self.bounds:
+            self.projection.report_no_bounds()
         self.counts = [0] * (len(self.bounds) + 1)
         self.sum = 0
 
