@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from otel_prom_bridge.rules.rule import Compiled, Pattern, checked_patterns, checked_whole
+from otel_prom_bridge.rules.words import are_words, is_named
 
 # What is looked at of a path, and the longest segment that can be a word of a route.
 _LONGEST = 2048
@@ -33,28 +34,32 @@ _SEGMENTS: Compiled = tuple(
         (r"\{?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\}?", "{uuid}"),
         (r"\d{4}-\d{2}(?:-\d{2}(?:[t ][\d:.]+(?:z|[+-]\d{2}:?\d{2})?)?)?", "{date}"),
         (r"\d{1,3}(?:\.\d{1,3}){3}", "{ip}"),
-        # 2.0 is the version of an API, 52.5163 a coordinate.
+        # 2.0 is the version of an API, 52.5163 a coordinate; 1,2 and 1-2-3 are lists.
         (r"[+-]?\d+|[+-]?\d+\.\d{3,}", "{number}"),
+        (r"(?!\d+(?:\.\d+)+\Z)[,.:;_~+|()@!'* -]*\d[\d,.:;_~+|()@!'* -]*", "{number}"),
         (r"[0-9a-f]{16,}", "{hash}"),
         (r"[0-7][0-9a-hjkmnp-tv-z]{25}", "{id}"),  # ULID
     )
 )
 
-# The words of a segment. All of v1, api2, oauth2, k8s, v1beta1, gpt-4o, llama-v3p1-70b are words; usr_8f3k2
-# has a part that is none.
-_WORDS = re.compile(r"[^a-zA-Z0-9]+")
-_VERSION = re.compile(r"v\d{1,3}(?:(?:p|alpha|beta|rc)\d{0,2}){0,2}", re.IGNORECASE)
-_YEAR = re.compile(r"(?:19|20)\d\d")
-# What camelCase is made of, and what nobody can pronounce.
-_PIECES = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
-_CONSONANTS = re.compile(r"[b-df-hj-np-tv-xz]{6}", re.IGNORECASE)
-_LONGEST_WORD = 30
-_NAMED = frozenset({"sha256", "sha384", "sha512", "x509", "h264", "h265", "es256", "rs256", "hs256", "utf16"})
+# Numbers in a segment, one or several in a row. Beside a letter they are part of a word (s3, 70b), and with a
+# dot and another number of a version (v2.1, 1.10.3).
+_NUMBERS = re.compile(
+    r"(?<![a-zA-Z0-9])(?<![0-9]\.)(?:[0-9](?:[-_,:][0-9]+){2,}|[0-9]{2,}(?:[-_,:][0-9]+)*)(?![a-zA-Z0-9]|\.[0-9])"
+)
+# What may follow at the end of a segment: .png, .tar.gz, :cancel.
+_ENDING = re.compile(r"(?:\.[a-zA-Z][a-zA-Z0-9]{0,7}){0,2}(?::[a-zA-Z]{1,40})?")
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class PathTemplate:
     """A path with placeholders for ids, UUIDs, hashes, numbers, dates, addresses and tokens.
+
+    A number of several digits in a longer segment is one, too: ``/img/{id}.png``, ``/items/item-{id}``. What
+    stays are single digits (``step-1``), two beside letters or between words (``u42``, ``gpt-35-turbo``), and
+    versions (``v1``, ``2.0``, ``1.10.3``, ``oauth2``). An id of letters alone, or of digits with letters of
+    one case, is told from a word only if nobody could pronounce it, and one in twenty of eleven random
+    characters looks like words.
 
     ``patterns`` are pairs of a regular expression for a whole segment and a placeholder, tried first. Query,
     fragment, scheme, host and matrix parameters (``;jsessionid=…``) are cut; after ``max_segments`` segments
@@ -100,22 +105,15 @@ class PathTemplate:
         for pattern, placeholder in (*self.patterns, *_SEGMENTS):
             if pattern.fullmatch(plain):
                 return placeholder
-        return segment if all(map(_is_word, _WORDS.split(plain))) else "{id}"
+        shown = plain if is_named(plain) else _NUMBERS.sub(_number, plain)
+        if len(shown) > _LONGEST_SEGMENT or not are_words(shown):
+            return "{id}"
+        if shown == plain:
+            return segment
+        return shown if plain == segment else "{id}"
 
 
-def _is_word(text: str) -> bool:
-    """Whether this part of a segment could be part of a route, and not of an id or a token.
-
-    >>> [_is_word(text) for text in ("getUserById", "oauth2", "v1beta1", "8f3k2", "20241022", "NfFeUfV2Hi")]
-    [True, True, True, False, False, False]
-    """
-    digits = sum(map(str.isdigit, text))
-    if len(text) > _LONGEST_WORD:
-        return False
-    if digits < 3:
-        pieces = len(_PIECES.findall(text))
-        scrambled = pieces >= 5 and len(text) < 2.75 * pieces
-        return not (scrambled or (digits and len(text) >= 12 and _CONSONANTS.search(text)))
-    if digits == len(text):  # order-123, report-2024; gpt-4-0613 is given up for it
-        return digits == 3 or _YEAR.fullmatch(text) is not None
-    return _VERSION.fullmatch(text) is not None or text.lower() in _NAMED
+def _number(found: re.Match[str]) -> str:
+    # gpt-35-turbo and claude-3-5-sonnet are names.
+    long = sum(map(str.isdigit, found[0])) > 2 or _ENDING.fullmatch(found.string, found.end())
+    return "{id}" if long else found[0]
