@@ -11,6 +11,7 @@ from genai_points import Recorded
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_prom_bridge.genai import Batch, LLMRecorder, Metrics, timer, vocabulary
+from otel_prom_bridge.profiles import load_profile
 
 
 @pytest.fixture
@@ -73,6 +74,19 @@ def test_a_batch(recorded: Recorded) -> None:
     assert recorded.point("sizes").sum == 1.5
     batch.record()
     assert recorded.total("jobs") == 5
+
+
+def test_a_batch_of_a_profile(recorded: Recorded) -> None:
+    """The instruments of a profile, of every type, are recorded as they are."""
+    profile = load_profile("llmdevops")
+    instruments = profile.instruments(recorded.provider.get_meter("m"))
+    batch = Batch()
+    for instrument in instruments.values():
+        batch.add(instrument, 2)
+    batch.record()
+    kinds = {instrument.spec.type for instrument in instruments.values()}
+    assert kinds >= {"gauge", "histogram", "up_down_counter"}
+    assert set(recorded.metrics()) == set(instruments)
 
 
 def test_a_batch_whose_block_raises(recorded: Recorded) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self, cast
 
 from opentelemetry import metrics
 from opentelemetry.context import Context, get_current
@@ -17,10 +17,22 @@ from opentelemetry.metrics import _Gauge as Gauge
 
 from otel_prom_bridge.genai.instruments import Record, clean, recording
 from otel_prom_bridge.genai.operations import Operation, settle
-from otel_prom_bridge.genai.reports import guarded
+from otel_prom_bridge.genai.reports import guarded, report
 from otel_prom_bridge.genai.vocabulary import SECONDS, Kind, Metric
 
 Instrument = Counter | UpDownCounter | Histogram | Gauge
+
+
+class Checked(Protocol):
+    """An instrument of a profile, which has one method for each type."""
+
+    @property
+    def record(self) -> Callable[..., None]:
+        """Record a value."""
+        ...
+
+
+Recording = Instrument | Checked
 Attributes = Mapping[str, object] | None
 
 
@@ -57,8 +69,11 @@ class Batch:
     def __init__(self) -> None:
         self._waiting: list[Callable[[], None]] = []
 
-    def add(self, instrument: Instrument, value: float, attributes: Attributes = None) -> Self:
-        """Collect a value: to be added to a counter, set in a gauge, or recorded in a histogram."""
+    def add(self, instrument: Recording, value: float, attributes: Attributes = None) -> Self:
+        """Collect a value: to be added to a counter, set in a gauge, or recorded in a histogram.
+
+        The instruments of a profile are recorded as their type has it.
+        """
         return self._collect(_record_of(instrument), value, attributes)
 
     def _collect(self, record: Record | None, value: float, attributes: Attributes) -> Self:
@@ -153,11 +168,12 @@ class Metrics:
         return self._records.get(key)
 
 
-def _record_of(instrument: Instrument) -> Record | None:
-    if isinstance(instrument, Histogram):
-        return instrument.record
-    if isinstance(instrument, Gauge):
-        return instrument.set
+def _record_of(instrument: Recording) -> Record | None:
+    # The first one is that of a profile's instruments, too, whatever their type.
     with guarded("a measurement of a batch"):
-        return instrument.add
+        for method in ("record", "set", "add"):
+            found = getattr(instrument, method, None)
+            if callable(found):
+                return cast(Record, found)
+    report(("batch", type(instrument)), "%r is no instrument and is not recorded", type(instrument))
     return None
