@@ -46,9 +46,10 @@ def usage(call: Call, chunk: dict[str, dict[str, int]]) -> None:
 
 
 def ask(question: str) -> str:
-    # The call ends with the stream, however that ends; a `with` block around several things does, too.
+    # The lambda sends the request, so that one that fails is recorded, too. The call ends with the stream,
+    # however that ends; a `with` block around several things does the same.
     call = llm.call(model="gpt-4o-2024-08-06", provider="openai", observe=usage)
-    return " ".join(str(chunk["text"]) for chunk in call.stream(model(question)))
+    return " ".join(str(chunk["text"]) for chunk in call.stream(lambda: model(question)))
 
 
 @agents.tool("calculator", agent="planner", type="function")

@@ -376,6 +376,24 @@ def test_tokens_after_the_end(llm: LLMRecorder, caplog: pytest.LogCaptureFixture
     ]
 
 
+def test_an_asynchronous_observer(
+    recorded: Recorded, llm: LLMRecorder, caplog: pytest.LogCaptureFixture, recwarn: pytest.WarningsRecorder
+) -> None:
+    """An observer that would have to be awaited is reported once, and the call goes on."""
+
+    async def observe(call: Call, answer: int) -> None:
+        call.tokens(output=answer)
+
+    @llm.call(model="gpt-4o", provider="openai", observe=observe)
+    async def ask() -> int:
+        return 1
+
+    assert [asyncio.run(ask()) for _ in range(2)] == [1, 1]
+    (report,) = caplog.records
+    assert report.getMessage().startswith("observe must not be an async function: <coroutine object")
+    assert (recorded.errors(), recorded.points(TOKENS), recwarn.list) == ([None, None], [], [])
+
+
 def test_wrong_options_are_said_at_once() -> None:
     """A wrong option of the constructor is the one thing that raises."""
     with pytest.raises(ConfigurationError, match='"current" or "latest"'):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 
@@ -166,10 +167,37 @@ def test_tokens_inside_of_the_block_of_a_call(recorded: Recorded, llm: LLMRecord
 
 
 def test_an_error_of_the_stream_that_the_block_handles(recorded: Recorded, llm: LLMRecorder) -> None:
-    """The call failed if its stream did, also if the block goes on."""
-    with llm.call(**MODEL) as call, suppress(TimeoutError):
-        list(call.stream(Source(2, TimeoutError())))
-    ended(recorded, "TimeoutError", chunks=2)
+    """A block that handles an error of its stream ended well, when it ended."""
+    with llm.call(**MODEL) as call:
+        with suppress(TimeoutError):
+            list(call.stream(Source(2, TimeoutError())))
+        time.sleep(0.05)  # another way to an answer
+        call.tokens(output=5)
+    ended(recorded, None, chunks=2)
+    assert recorded.points(DURATION)[0].sum >= 0.05
+
+
+def test_a_second_stream_in_the_block_of_a_call(recorded: Recorded, llm: LLMRecorder) -> None:
+    """The pause before another attempt is no time between chunks; that begins with its own request."""
+    with llm.call(**MODEL) as call:
+        for error in (TimeoutError(), None):
+            with suppress(TimeoutError):
+                list(call.stream(lambda error=error: Source(2, error)))
+                continue
+            time.sleep(0.05)
+    assert (recorded.errors(), recorded.count(FIRST), recorded.count(PER_CHUNK)) == ([None], 2, 2)
+    assert recorded.points(PER_CHUNK)[0].sum < 0.05
+    assert recorded.points(FIRST)[0].sum < 0.05
+    assert recorded.points(DURATION)[0].sum >= 0.05
+
+
+def test_no_stream_in_the_block_of_a_call(recorded: Recorded, llm: LLMRecorder) -> None:
+    """What cannot be iterated is no stream that could say when the call ended."""
+    with llm.call(**MODEL) as call:
+        with suppress(TypeError):
+            call.stream(7)  # type: ignore[call-overload]
+        time.sleep(0.05)
+    assert recorded.points(DURATION)[0].sum >= 0.05
 
 
 def test_leaving_a_stream_in_the_block_of_a_call(recorded: Recorded, llm: LLMRecorder) -> None:

@@ -5,8 +5,9 @@ raises into the application.
 """
 
 from otel_prom_bridge.genai.agents import AgentRecorder, Execution, Timed
+from otel_prom_bridge.genai.calls import Call
 from otel_prom_bridge.genai.cost import Price, PriceTable
-from otel_prom_bridge.genai.llm import Call, LLMRecorder
+from otel_prom_bridge.genai.llm import LLMRecorder
 from otel_prom_bridge.genai.shorthands import Batch, Metrics, NamedBatch, Timer, timer
 from otel_prom_bridge.genai.streams import AsyncStream, Stream
 

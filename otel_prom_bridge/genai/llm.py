@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
-    AsyncIterator,
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
-)
-from dataclasses import replace
-from time import perf_counter
+from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, overload
 
 from opentelemetry.context import Context
@@ -20,135 +10,15 @@ from opentelemetry.metrics import MeterProvider
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.genai import extensions, vocabulary
+from otel_prom_bridge.genai.calls import AsyncSource, Call, Observe, SyncSource
 from otel_prom_bridge.genai.cost import Costs, PriceTable
 from otel_prom_bridge.genai.emission import Emission, Emit, Request, Usage
 from otel_prom_bridge.genai.instruments import Instruments, mapping
-from otel_prom_bridge.genai.operations import Failure, Operation, error_type, settle
+from otel_prom_bridge.genai.operations import Failure, error_type, settle
 from otel_prom_bridge.genai.reports import guarded, report
 from otel_prom_bridge.genai.streams import AsyncStream, Stream
 
 T = TypeVar("T")
-Observe = Callable[["Call", Any], object]
-
-
-class Call(Operation):
-    """One call of a model, made by :meth:`LLMRecorder.call`.
-
-    ``response_model``, ``server_address``, ``server_port`` and ``attributes`` may be set until it ends.
-    """
-
-    def __init__(
-        self, recorder: LLMRecorder, request: Request, *, context: Context | None, observe: Observe | None
-    ) -> None:
-        self._recorder = recorder
-        self._request = request
-        self._observe = observe
-        super().__init__(context=context)
-
-    def _reset(self) -> None:
-        super()._reset()
-        self.response_model = self._request.response_model
-        self.server_address = self._request.server_address
-        self.server_port = self._request.server_port
-        self.attributes: dict[str, object] = dict(self._request.attributes)
-        self._usage = Usage()
-        self._last_chunk: float | None = None
-
-    def tokens(
-        self,
-        *,
-        input: int | None = None,
-        output: int | None = None,
-        cached: int | None = None,
-        reasoning: int | None = None,
-    ) -> None:
-        """Say how many tokens the call took so far; what is said last counts, None leaves what was said.
-
-        ``cached`` ones are a subset of ``input``, ``reasoning`` ones of ``output``: never add them up.
-        """
-        if self._started and not self.running:
-            report("late tokens", "tokens of a call that has ended are not recorded")
-        said = {"input": input, "output": output, "cached": cached, "reasoning": reasoning}
-        self._usage = replace(self._usage, **{key: n for key, n in said.items() if n is not None})
-
-    def chunk(self) -> None:
-        """A chunk of the answer has come now; :meth:`stream` does this for whole iterators."""
-        now = perf_counter()
-        if not self._started:
-            self._begin(self._began)  # the clock runs since it was made
-        if not self.running:
-            return
-        first = self._last_chunk is None
-        since = self._began if self._last_chunk is None else self._last_chunk
-        self._last_chunk = now
-        with guarded("a chunk"):
-            self._recorder._emission.chunk(
-                self._described(), max(now - since, 0.0), self._context, first=first
-            )
-
-    @overload
-    def stream(self, source: Iterable[T]) -> Stream[T]: ...
-
-    @overload
-    def stream(self, source: AsyncIterable[T]) -> AsyncStream[T]: ...
-
-    def stream(self, source: Iterable[T] | AsyncIterable[T]) -> Stream[T] | AsyncStream[T]:
-        """Pass a stream's chunks on, and record them.
-
-        Inside a ``with`` block of the call, the block's end ends the call, with the duration up to the end of
-        the stream; without one, the stream's end does: exhausted, closed, raising or dropped.
-        """
-        stream = AsyncStream(source, self) if isinstance(source, AsyncIterable) else Stream(source, self)
-        settle()
-        if self._started and not self.running:
-            self._reset()  # of a call that has ended: this is another one
-        self._noted = None
-        if not self._started:
-            self._begin(self._began)
-        return stream
-
-    def _chunk_passed(self, chunk: object) -> None:
-        self.chunk()
-        self._result(chunk)
-
-    def _stream_ended(self, error: BaseException | None) -> None:
-        if self._entered:
-            self._noted = (perf_counter(), error_type(error))
-        else:
-            self.end(error)
-
-    def _stream_left(self, *, dropped: bool) -> None:
-        if self._entered:
-            self._noted = (perf_counter(), None)
-        else:
-            self._end_later(vocabulary.OTHER_ERROR if dropped else None)
-
-    def _result(self, result: Any) -> None:
-        if self._observe is not None:
-            with guarded("what observe does"):
-                self._observe(self, result)
-
-    def _items(self, items: Iterator[T]) -> Iterator[T]:
-        return self.stream(items)
-
-    def _async_items(self, items: AsyncGenerator[T, None]) -> AsyncIterator[T]:
-        return self.stream(items)
-
-    def _described(self) -> Request:
-        return replace(
-            self._request,
-            response_model=self.response_model,
-            server_address=self.server_address,
-            server_port=self.server_port,
-            attributes=self.attributes,
-        )
-
-    def _on_start(self) -> None:
-        self._recorder._active(1, self._request, self._context)
-
-    def _on_end(self, seconds: float, error: str | None) -> None:
-        self._recorder._active(-1, self._request, self._context)
-        self._recorder._ended(self._described(), self._usage, seconds, error, self._context)
 
 
 class LLMRecorder:
@@ -211,17 +81,17 @@ class LLMRecorder:
 
     @overload
     def stream(
-        self, source: Iterable[T], *, model: str | None, provider: str | None, **options: Any
-    ) -> Stream[T]: ...
+        self, source: AsyncSource[T], *, model: str | None, provider: str | None, **options: Any
+    ) -> AsyncStream[T]: ...
 
     @overload
     def stream(
-        self, source: AsyncIterable[T], *, model: str | None, provider: str | None, **options: Any
-    ) -> AsyncStream[T]: ...
+        self, source: SyncSource[T], *, model: str | None, provider: str | None, **options: Any
+    ) -> Stream[T]: ...
 
     def stream(
         self,
-        source: Iterable[T] | AsyncIterable[T],
+        source: SyncSource[T] | AsyncSource[T],
         *,
         model: str | None,
         provider: str | None,
@@ -229,8 +99,8 @@ class LLMRecorder:
     ) -> Stream[T] | AsyncStream[T]:
         """Pass a stream's chunks on, and record them as one call; options are those of :meth:`call`.
 
-        The call begins now and ends with the stream. If the request was sent before, make the call before:
-        ``call = recorder.call(…)``, send, then ``call.stream(…)``.
+        The call begins now and ends with the stream. ``source`` is a function that sends the request and
+        gives the stream, so that the call is all of it; see :meth:`Call.stream`.
         """
         call: Call = self.call(model=model, provider=provider, **options)
         return call.stream(source)
@@ -320,11 +190,17 @@ class LLMRecorder:
     def _active(self, change: int, request: Request, context: Context | None) -> None:
         self._instruments.record(extensions.ACTIVE_REQUESTS, change, request.identity(), context)
 
+    def _chunk(self, request: Request, seconds: float, context: Context | None, *, first: bool) -> None:
+        self._emission.chunk(request, seconds, context, first=first)
+
     def _ended(
         self, request: Request, usage: Usage, seconds: float, error: str | None, context: Context | None
     ) -> None:
         self._emission.request(request, usage, seconds, error, context)
         self._costs.add(request, usage, error, context)
+        if usage.input is not None and usage.cached is not None and usage.cached > usage.input:
+            message = "%r: %r cached tokens are not among %r of input, which have to include them"
+            report("cached tokens", message, request.model, usage.cached, usage.input)
 
 
 def _failed(failure: Failure) -> str | None:

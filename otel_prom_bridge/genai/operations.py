@@ -11,19 +11,20 @@ dropped with an operation inside.
 from __future__ import annotations
 
 import copy
-import functools
-import inspect
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterator
-from contextlib import ExitStack, aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from time import perf_counter
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from opentelemetry.context import Context, get_current
 
+from otel_prom_bridge.genai.decorators import decorated, is_future, outcome
 from otel_prom_bridge.genai.reports import guarded
+from otel_prom_bridge.genai.streams import AsyncStream, Stream, wrapped
 from otel_prom_bridge.genai.vocabulary import OTHER_ERROR
 
 P = ParamSpec("P")
@@ -31,6 +32,8 @@ R = TypeVar("R")
 Failure = BaseException | type[BaseException] | str | None
 
 _dropped: deque[tuple[Operation, float, str | None]] = deque()
+# The operations of decorated functions that are being run here, the innermost last.
+_leading: ContextVar[tuple[Operation, ...]] = ContextVar("otel_prom_bridge.genai.leading", default=())
 
 
 def settle(_options: object = None) -> tuple[()]:
@@ -73,6 +76,8 @@ class Operation:
 
     def __init__(self, *, context: Context | None = None) -> None:
         self._given_context = context
+        self._decorates = False
+        self._template: Operation | None = None  # which one decorates the function that this one is for
         self._reset()
 
     def _reset(self) -> None:
@@ -80,13 +85,8 @@ class Operation:
         self._context: Context | None = None
         self._started = False
         self._entered = False
-        self._noted: tuple[float, str | None] | None = None
+        self._noted: float | None = None  # when its stream ended, if it did so normally
         self._ending = threading.Lock()  # taken for ever by whoever ends it
-
-    def _fresh(self) -> Self:
-        fresh = copy.copy(self)
-        fresh._reset()
-        return fresh
 
     # What kinds of operations do.
 
@@ -126,7 +126,7 @@ class Operation:
         now = perf_counter()
         failed = error_type(error)
         if failed is None and self._noted is not None:
-            now, failed = self._noted
+            now = self._noted
         self._finish(now, failed)
         settle()
 
@@ -173,73 +173,85 @@ class Operation:
         with suppress(Exception):
             self._end_later(OTHER_ERROR)
 
-    # As a decorator.
+    # What it is as the call of a stream, which ends it, or only says when it could have ended.
+
+    def _chunk_passed(self, chunk: object) -> None:
+        """A chunk has come."""
+
+    def _stream_ended(self, error: BaseException | None) -> None:
+        if not self._entered:
+            self.end(error)
+        else:
+            # A block that handles the error of a stream goes on, and ends with something else.
+            self._noted = perf_counter() if error is None else None
+
+    def _stream_left(self, *, dropped: bool) -> None:
+        if self._entered:
+            self._noted = perf_counter()
+        else:
+            self._end_later(OTHER_ERROR if dropped else None)
+
+    # As a decorator: what `decorators` asks for.
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Run a fresh operation around each invocation of the function."""
+        self._decorates = True
+        return decorated(self, function)
+
+    def _fresh(self) -> Self:
+        fresh = copy.copy(self)
+        fresh._reset()
+        fresh._template = self
+        return fresh
+
+    def _current(self) -> Self:
+        """The one that runs here, if this one decorates the function that asks."""
+        for operation in reversed(_leading.get()):
+            if operation._template is self:
+                return cast(Self, operation)
+        return self
+
+    @contextmanager
+    def _lead(self) -> Iterator[None]:
+        """Be the current one of what the block calls."""
+        token = _leading.set((*_leading.get(), self))
+        try:
+            yield
+        finally:
+            with suppress(ValueError):  # a coroutine that was moved to another context
+                _leading.reset(token)
 
     def _result(self, result: Any) -> None:
         """What a decorated function has returned."""
+
+    def _goes_on(self, result: Any, *, is_async: bool) -> Any:
+        """What to hand back for a result that is not over yet, and whose end is that of the operation.
+
+        None is for one that is over. Where a stream is not all there is to a result, as with a file or a
+        cursor, nobody may ever read it to its end: of streams only generators and ours go on.
+        """
+        if isinstance(result, (Generator, AsyncGenerator, Stream, AsyncStream)):
+            return self._streamed(result, is_async=is_async)
+        if is_future(result):
+            self._entered = False
+            result.add_done_callback(self._done)
+            return result
+        return None
+
+    def _streamed(self, result: Any, *, is_async: bool) -> Stream[Any] | AsyncStream[Any]:
+        stream = wrapped(result, self, prefer_async=is_async)
+        self._entered = False
+        return stream
+
+    def _done(self, future: Any) -> None:
+        error = outcome(future)
+        if error is None:
+            self._result(future.result())
+        self.end(error)
 
     def _items(self, items: Iterator[R]) -> Iterator[R]:
         """What a decorated generator yields."""
         return items
 
-    def _async_items(self, items: AsyncGenerator[R, None]) -> AsyncIterator[R]:
+    def _async_items(self, items: AsyncGenerator[R, Any]) -> AsyncIterator[R]:
         return items
-
-    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Run a fresh operation around each invocation of the function."""
-        wrap: Callable[..., Callable[..., Any]] = self._around_function
-        if inspect.iscoroutinefunction(function):
-            wrap = self._around_coroutine
-        elif inspect.isasyncgenfunction(function):
-            wrap = self._around_async_generator
-        elif inspect.isgeneratorfunction(function):
-            wrap = self._around_generator
-        return cast(Callable[P, R], functools.wraps(function)(wrap(function)))
-
-    def _around_function(self, function: Callable[P, R]) -> Callable[P, R]:
-        def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            with ExitStack() as stack:
-                operation = stack.enter_context(self._fresh())
-                result = function(*args, **kwargs)
-                if inspect.iscoroutine(result):
-                    # An asynchronous function that does not look like one, as methods of openai's clients.
-                    stack.pop_all()
-                    return cast(R, operation._awaited(result))
-                operation._result(result)
-                return result
-
-        return run
-
-    async def _awaited(self, coroutine: Awaitable[R]) -> R:
-        async with self:
-            result = await coroutine
-            self._result(result)
-            return result
-
-    def _around_coroutine(self, function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-        async def run(*args: P.args, **kwargs: P.kwargs) -> R:
-            async with self._fresh() as operation:
-                result = await function(*args, **kwargs)
-                operation._result(result)
-                return result
-
-        return run
-
-    def _around_generator(
-        self, function: Callable[P, Generator[R, Any, Any]]
-    ) -> Callable[P, Generator[R, Any, Any]]:
-        def run(*args: P.args, **kwargs: P.kwargs) -> Generator[R, Any, Any]:
-            with self._fresh() as operation:
-                return (yield from operation._items(function(*args, **kwargs)))
-
-        return run
-
-    def _around_async_generator(
-        self, function: Callable[P, AsyncGenerator[R, None]]
-    ) -> Callable[P, AsyncGenerator[R, None]]:
-        async def run(*args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[R, None]:
-            async with self._fresh() as operation, aclosing(function(*args, **kwargs)) as items:
-                async for item in operation._async_items(items):
-                    yield item
-
-        return run

@@ -6,12 +6,25 @@ what is dropped must not record from where the garbage collector runs (see `oper
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+)
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 T = TypeVar("T")
+
+# What drives a generator and gives its next chunk, as next() does.
+_DRIVING = frozenset({"send", "throw", "asend", "athrow"})
 
 
 class Chunked(Protocol):
@@ -53,7 +66,14 @@ class _Wrapper:
         # Not found here: the response that an SDK's stream belongs to, its headers, …
         if name.startswith("_"):  # also: not made completely
             raise AttributeError(name)
-        return getattr(self._source, name)
+        found = getattr(self._source, name)
+        if name in _DRIVING and isinstance(self._source, (Generator, AsyncGenerator, _Wrapper)):
+            return partial(self._passed, found)
+        return found
+
+    def _passed(self, step: Callable[..., Any], *arguments: Any) -> Any:
+        """What a step of the wrapped stream gives, recorded."""
+        raise NotImplementedError
 
     def __del__(self) -> None:
         with suppress(Exception):  # the interpreter may end
@@ -67,15 +87,18 @@ class Stream(_Wrapper, Generic[T]):
     """
 
     def __init__(self, source: Iterable[T], call: Chunked) -> None:
+        self._iterator: Iterator[T] = iter(source)  # first: what is no stream ends no call
         super().__init__(source, call)
-        self._iterator: Iterator[T] = iter(source)
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> T:
+        return self._passed(next, self._iterator)
+
+    def _passed(self, step: Callable[..., T], *arguments: Any) -> T:
         try:
-            chunk = next(self._iterator)
+            chunk = step(*arguments)
         except StopIteration:
             self._end(None)
             raise
@@ -106,18 +129,44 @@ class Stream(_Wrapper, Generic[T]):
 
 
 class AsyncStream(_Wrapper, Generic[T]):
-    """The same as :class:`Stream`, for asynchronous iterables."""
+    """The same as :class:`Stream`, for asynchronous iterables.
 
-    def __init__(self, source: AsyncIterable[T], call: Chunked) -> None:
+    It may also be for something that gives one when it is awaited; that happens when the first chunk is asked
+    for, or when the block of the stream begins.
+    """
+
+    def __init__(self, source: AsyncIterable[T] | Awaitable[AsyncIterable[T]], call: Chunked) -> None:
+        self._awaited: Awaitable[AsyncIterable[T]] | None = None
+        self._iterator: AsyncIterator[T] | None = None
+        if isinstance(source, Awaitable) and not isinstance(source, AsyncIterable):
+            self._awaited = source
+        else:
+            self._iterator = aiter(source)
         super().__init__(source, call)
-        self._iterator: AsyncIterator[T] = aiter(source)
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> T:
+        if self._awaited is not None:
+            await self._open(self._awaited)
+        if self._iterator is None:  # there never was one
+            raise StopAsyncIteration
+        return await self._passed(anext, self._iterator)
+
+    async def _open(self, awaited: Awaitable[AsyncIterable[T]]) -> None:
+        self._awaited = None
         try:
-            chunk = await anext(self._iterator)
+            source = await awaited
+            self._iterator = aiter(source)
+        except BaseException as error:
+            self._end(error)
+            raise
+        self._source = source
+
+    async def _passed(self, step: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        try:
+            chunk = await step(*arguments)
         except StopAsyncIteration:
             self._end(None)
             raise
@@ -130,7 +179,8 @@ class AsyncStream(_Wrapper, Generic[T]):
     async def aclose(self) -> None:
         """Close the wrapped stream, if it can be closed, and end the call. What closing raises passes."""
         try:
-            # Generators have the one, the streams of SDKs the other.
+            # Generators have the one, the streams of SDKs and coroutines the other.
+            self._awaited = None
             waiting = _call(self._source, "aclose" if hasattr(self._source, "aclose") else "close")
             if waiting is not None:
                 await waiting
@@ -140,6 +190,8 @@ class AsyncStream(_Wrapper, Generic[T]):
     close = aclose
 
     async def __aenter__(self) -> Self:
+        if self._awaited is not None:
+            await self._open(self._awaited)
         return self
 
     async def __aexit__(
@@ -155,3 +207,16 @@ class AsyncStream(_Wrapper, Generic[T]):
 def _call(source: object, method: str) -> Any:
     close = getattr(source, method, None)
     return close() if callable(close) else None
+
+
+def wrapped(source: Any, call: Chunked, *, prefer_async: bool) -> Stream[Any] | AsyncStream[Any]:
+    """The wrapper for a stream, or for what gives one when it is awaited.
+
+    ``prefer_async`` is for what is iterable in both ways. Raises TypeError for what is in none.
+    """
+    both = isinstance(source, AsyncIterable) and isinstance(source, Iterable)
+    if prefer_async if both else isinstance(source, AsyncIterable):
+        return AsyncStream(source, call)
+    if isinstance(source, Awaitable) and not isinstance(source, Iterator):
+        return AsyncStream(source, call)
+    return Stream(source, call)

@@ -1,0 +1,194 @@
+"""Calls of language models: one operation with its tokens and the chunks of its stream."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sized,
+)
+from dataclasses import replace
+from time import perf_counter
+from typing import Any, Protocol, TypeAlias, TypeVar, overload
+
+from opentelemetry.context import Context
+
+from otel_prom_bridge.genai.emission import Request, Usage
+from otel_prom_bridge.genai.operations import Operation, settle
+from otel_prom_bridge.genai.reports import guarded, report
+from otel_prom_bridge.genai.streams import AsyncStream, Stream, wrapped
+
+T = TypeVar("T")
+Observe = Callable[["Call", Any], object]
+# A stream, or better what makes one: a function that sends the request.
+SyncSource: TypeAlias = Iterable[T] | Callable[[], Iterable[T]]
+AsyncSource: TypeAlias = (
+    AsyncIterable[T]
+    | Awaitable[AsyncIterable[T]]
+    | Callable[[], AsyncIterable[T]]
+    | Callable[[], Awaitable[AsyncIterable[T]]]
+)
+
+
+class Recorder(Protocol):
+    """What records a call."""
+
+    def _active(self, change: int, request: Request, context: Context | None) -> None: ...
+
+    def _chunk(self, request: Request, seconds: float, context: Context | None, *, first: bool) -> None: ...
+
+    def _ended(
+        self, request: Request, usage: Usage, seconds: float, error: str | None, context: Context | None
+    ) -> None: ...
+
+
+class Call(Operation):
+    """One call of a model, made by :meth:`LLMRecorder.call`.
+
+    ``response_model``, ``server_address``, ``server_port`` and ``attributes`` may be set until it ends.
+    """
+
+    def __init__(
+        self, recorder: Recorder, request: Request, *, context: Context | None, observe: Observe | None
+    ) -> None:
+        self._recorder = recorder
+        self._request = request
+        self._observe = observe
+        super().__init__(context=context)
+
+    def _reset(self) -> None:
+        super()._reset()
+        self.response_model = self._request.response_model
+        self.server_address = self._request.server_address
+        self.server_port = self._request.server_port
+        self.attributes: dict[str, object] = dict(self._request.attributes)
+        self._usage = Usage()
+        self._asked: float | None = None  # if that was not its beginning
+        self._last_chunk: float | None = None
+
+    def tokens(
+        self,
+        *,
+        input: int | None = None,
+        output: int | None = None,
+        cached: int | None = None,
+        reasoning: int | None = None,
+    ) -> None:
+        """Say how many tokens the call took so far; what is said last counts, None leaves what was said.
+
+        ``cached`` ones are a subset of ``input``, ``reasoning`` ones of ``output``: never add them up.
+        """
+        call = self._current()
+        if call._started and not call.running:
+            report("late tokens", "tokens of a call that has ended are not recorded")
+        said = {"input": input, "output": output, "cached": cached, "reasoning": reasoning}
+        call._usage = replace(call._usage, **{key: n for key, n in said.items() if n is not None})
+
+    def chunk(self) -> None:
+        """A chunk of the answer has come now; :meth:`stream` does this for whole iterators."""
+        now = perf_counter()
+        if not self._started:
+            self._begin(self._began)  # the clock runs since it was made
+        if not self.running:
+            return
+        first = self._last_chunk is None
+        asked = self._began if self._asked is None else self._asked
+        since = asked if self._last_chunk is None else self._last_chunk
+        self._last_chunk = now
+        with guarded("a chunk"):
+            self._recorder._chunk(self._described(), max(now - since, 0.0), self._context, first=first)
+
+    @overload
+    def stream(self, source: AsyncSource[T]) -> AsyncStream[T]: ...
+
+    @overload
+    def stream(self, source: SyncSource[T]) -> Stream[T]: ...
+
+    def stream(self, source: SyncSource[T] | AsyncSource[T]) -> Stream[T] | AsyncStream[T]:
+        """Pass a stream's chunks on, and record them.
+
+        ``source`` is a function without arguments that sends the request and gives the stream, or, of an
+        asynchronous client, something to be awaited for it. The call begins, the function is called at once,
+        and what it raises is recorded and passes. It may also be the stream itself; then the call has to be
+        made before the request, and a request that fails is not recorded.
+
+        Inside a ``with`` block of the call, the block's end ends the call, with the duration up to the end of
+        the stream; without one, the stream's end does: exhausted, closed, raising or dropped.
+        """
+        settle()
+        if isinstance(source, (Iterable, AsyncIterable, Awaitable)) or not callable(source):
+            stream = wrapped(source, self, prefer_async=True)  # raises for what is no stream
+            if self._started and not self.running:
+                self._reset()  # of a call that has ended: this is another one
+            if not self._started:
+                self._begin(self._began)  # the clock runs since it was made
+            self._next_stream()
+            return stream
+        self.start()
+        self._next_stream()
+        self._asked = perf_counter()
+        try:
+            return wrapped(source(), self, prefer_async=False)
+        except BaseException as error:
+            self._stream_ended(error)
+            raise
+
+    def _next_stream(self) -> None:
+        # The time between two streams is none between chunks.
+        self._noted = self._last_chunk = None
+
+    def _chunk_passed(self, chunk: object) -> None:
+        self.chunk()
+        self._result(chunk)
+
+    def _stream_ended(self, error: BaseException | None) -> None:
+        self._asked = perf_counter()  # the next one, at the earliest
+        super()._stream_ended(error)
+
+    def _stream_left(self, *, dropped: bool) -> None:
+        self._asked = perf_counter()
+        super()._stream_left(dropped=dropped)
+
+    def _result(self, result: Any) -> None:
+        if self._observe is None:
+            return
+        with guarded("what observe does"):
+            waiting = self._observe(self, result)
+            if inspect.isawaitable(waiting):
+                report("observe", "observe must not be an async function: %r is not awaited", waiting)
+            if inspect.iscoroutine(waiting):
+                waiting.close()
+
+    def _goes_on(self, result: Any, *, is_async: bool) -> Any:
+        # What has a length is data that can be iterated, as the mocks of tests can.
+        if isinstance(result, (Iterator, AsyncIterator)) and not isinstance(result, Sized):
+            return self._streamed(result, is_async=is_async)
+        return super()._goes_on(result, is_async=is_async)
+
+    def _items(self, items: Iterator[T]) -> Iterator[T]:
+        return self.stream(items)
+
+    def _async_items(self, items: AsyncGenerator[T, Any]) -> AsyncIterator[T]:
+        return self.stream(items)
+
+    def _described(self) -> Request:
+        return replace(
+            self._request,
+            response_model=self.response_model,
+            server_address=self.server_address,
+            server_port=self.server_port,
+            attributes=self.attributes,
+        )
+
+    def _on_start(self) -> None:
+        self._recorder._active(1, self._request, self._context)
+
+    def _on_end(self, seconds: float, error: str | None) -> None:
+        self._recorder._active(-1, self._request, self._context)
+        self._recorder._ended(self._described(), self._usage, seconds, error, self._context)
