@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_prom_bridge import ConfigurationError
-from otel_prom_bridge.genai import LLMRecorder, Price, PriceTable
+from otel_prom_bridge.genai import LLMRecorder, Price, PriceTable, reports
 from otel_prom_bridge.genai.emission import Usage
 
 COST = "gen_ai.usage.cost"
@@ -163,6 +163,40 @@ def test_requests_that_cost_nothing(recorded: Recorded, table: PriceTable) -> No
     assert (recorded.points(COST), recorded.points(UNPRICED)) == ([], [])
 
 
+@pytest.mark.parametrize("operation", ["responses", "Chat", "rerank", "search_memory"])
+def test_operations_of_any_name(recorded: Recorded, table: PriceTable, operation: str) -> None:
+    """Whatever it is called, what reports tokens has a cost, known or not."""
+    llm = LLMRecorder(recorded.provider, prices=table)
+    ask(llm, operation=operation)
+    ask(llm, "unheard-of", operation=operation)
+    assert (recorded.total(COST), recorded.total(UNPRICED)) == (pytest.approx(3.5), 1)
+
+
+@pytest.mark.parametrize("operation", ["invoke_agent", "execute_tool", "invoke_workflow"])
+def test_tokens_are_paid_for_once(recorded: Recorded, table: PriceTable, operation: str) -> None:
+    """What an agent reports are the tokens of its calls, which have been counted."""
+    ask(LLMRecorder(recorded.provider, prices=table), operation=operation)
+    assert (recorded.points(COST), recorded.points(UNPRICED)) == ([], [])
+
+
+def test_more_cached_tokens_than_input(
+    recorded: Recorded,
+    table: PriceTable,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Input that leaves out what was cached, as Anthropic's does, is cheap, and therefore said once."""
+    monkeypatch.setattr(reports, "_reported", set())
+    llm = LLMRecorder(recorded.provider, prices=table)
+    for _ in range(2):
+        with llm.call(model="gpt-4o", provider="anthropic") as call:
+            call.tokens(input=100, output=0, cached=10_000)
+    ask(llm, cached_tokens=1_000_000)
+    assert [record.getMessage() for record in caplog.records] == [
+        "'gpt-4o': 10000 cached tokens are not among 100 of input, which have to include them"
+    ]
+
+
 def test_no_prices(recorded: Recorded) -> None:
     """Without a table there is nothing about costs."""
     ask(LLMRecorder(recorded.provider, prices=None))
@@ -237,6 +271,16 @@ def test_loading(tmp_path: Path) -> None:
         ("input = 0.02", "input = true", "models.embed.input: True is not allowed"),
         ("input = 0.02", "output = 1", "models.embed.input: None is not allowed"),
         ("input = 0.02", "reasoning = 1", "models.embed.reasoning: 1 is not allowed, expected only the keys"),
+        (
+            '"embed" =',
+            "embed.3 =",
+            "embed.3: {'input': 0.02} is not allowed, expected a number, or quotes",
+        ),
+        (
+            '"house-model" =',
+            "house.model =",
+            "house: {'model': 'gpt-4o'} is not allowed, expected a name, or quotes",
+        ),
         ("{ input = 0.02 }", "2", "models.embed: 2 is not allowed, expected a table"),
         (
             '"house-model" = "gpt-4o"',

@@ -24,6 +24,9 @@ _MILLION = 1_000_000
 _KINDS = ("input", "output", "cached")
 # At OpenRouter: it costs nothing, or another price than the table's.
 _FREE = ":free"
+# Tokens that these report are those of the calls inside of them.
+_CONTAINERS = vocabulary.AGENT | vocabulary.TOOL | vocabulary.WORKFLOW
+_QUOTES = 'quotes around a name with a full stop, as in "gpt-4.1"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +158,15 @@ def _models(value: object, name: str) -> dict[str, Price]:
     return {model: _price(entry, name, f"models.{model}") for model, entry in value.items()}
 
 
+def _quoted(entry: object, name: str, key: str) -> None:
+    """Refuse what TOML makes of ``gpt-4.1 = { … }``: a table ``1`` in a table ``gpt-4``."""
+    for part, value in entry.items() if isinstance(entry, dict) else ():
+        if isinstance(value, dict):
+            raise ConfigurationError(f"{name}: {key}.{part}", value, f"a number, or {_QUOTES}")
+
+
 def _price(entry: Any, name: str, key: str) -> Price:
+    _quoted(entry, name, key)
     _only(entry, _KINDS, name, f"{key}.")
     for kind, price in entry.items():
         number = isinstance(price, (int, float)) and not isinstance(price, bool)
@@ -171,6 +182,8 @@ def _aliases(value: object, models: Mapping[str, Price], name: str) -> dict[str,
     if not isinstance(value, dict):
         raise ConfigurationError(f"{name}: aliases", value, "a table from names to names of models")
     for alias, model in value.items():
+        if isinstance(model, dict):
+            raise ConfigurationError(f"{name}: aliases.{alias}", model, f"a name, or {_QUOTES}")
         if not isinstance(model, str) or model not in models:
             raise ConfigurationError(f"{name}: aliases.{alias}", model, "a model of the table")
     return dict(value)
@@ -201,12 +214,7 @@ class Costs:
     def add(self, request: Request, usage: Usage, error: str | None, context: Context | None) -> None:
         """Count a request that has ended."""
         table = self.table
-        # Tools, memories and the like have no tokens, and a request that failed without any is not charged.
-        if (
-            table is None
-            or request.operation not in vocabulary.INFERENCE | vocabulary.EMBEDDINGS
-            or (error is not None and not usage.reported)
-        ):
+        if table is None or not _charged(request.operation, usage, error):
             return
         # With each request, because what a recorder says before there is an SDK is lost.
         self._inform(table, 1)
@@ -216,3 +224,13 @@ class Costs:
             self._record(extensions.UNPRICED_REQUESTS, 1, attributes, context)
         else:
             self._record(extensions.COST, price.cost(usage), request.common(), context)
+
+
+def _charged(operation: str, usage: Usage, error: str | None) -> bool:
+    """Whether an operation costs something, known or not."""
+    if operation in _CONTAINERS:
+        return False
+    if usage.reported:
+        return True
+    # A request that failed without any tokens is not charged, and memories and the like have none.
+    return error is None and operation in vocabulary.INFERENCE | vocabulary.EMBEDDINGS
