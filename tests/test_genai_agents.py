@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from genai_points import DURATION, Recorded
 
-from otel_prom_bridge.genai import AgentRecorder, vocabulary
+from otel_prom_bridge.genai import AgentRecorder, reports, vocabulary
 
 EXECUTION = "gen_ai.invoke_agent.duration"
 STEP = "gen_ai.agent.step.duration"
@@ -157,6 +158,78 @@ def test_active_agents_can_be_set(recorded: Recorded, agents: AgentRecorder) -> 
         assert recorded.total(ACTIVE) == 3
     agents.set_active_agents("planner", 0)
     assert recorded.total(ACTIVE) == 0
+
+
+def test_what_is_no_number_of_agents(
+    recorded: Recorded,
+    agents: AgentRecorder,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A number that cannot be is reported once, and those that come after it count."""
+    monkeypatch.setattr(reports, "_reported", set())
+    agents.set_active_agents("planner", 2)
+    for count in (float("nan"), float("inf"), -1):
+        agents.set_active_agents("planner", count)  # type: ignore[arg-type]
+        assert recorded.total(ACTIVE) == 2
+    agents.set_active_agents("planner", 1)
+    assert recorded.total(ACTIVE) == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "'planner': nan is no number of active agents"
+    ]
+
+
+def test_counts_of_a_decorated_execution(recorded: Recorded, agents: AgentRecorder) -> None:
+    """What a decorated function says to its decorator is said of the run that goes on, of several at once."""
+    run = agents.execution(agent="planner")
+
+    @run
+    def work(calls: int) -> None:
+        run.inference_call(calls)
+        with run.tool("calculator"):
+            pass
+
+    @run
+    async def work_later(calls: int) -> None:
+        run.inference_call(calls)
+        await asyncio.sleep(0.01)
+        run.tool_call()
+        work(7)
+        run.tool_call()
+
+    async def main() -> None:
+        await asyncio.gather(work_later(1), work_later(2))
+
+    work(4)
+    asyncio.run(main())
+    calls = {kind: recorded.point(f"gen_ai.invoke_agent.{kind}_calls") for kind in ("inference", "tool")}
+    assert {kind: (point.count, point.sum) for kind, point in calls.items()} == {
+        "inference": (5, 4 + 1 + 7 + 2 + 7),
+        "tool": (5, 1 + 3 + 3),
+    }
+    assert calls["tool"].max == 2
+
+
+def test_counts_that_belong_to_no_run(
+    recorded: Recorded,
+    agents: AgentRecorder,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where a decorator cannot know which run is meant, the count is reported once."""
+    monkeypatch.setattr(reports, "_reported", set())
+    run = agents.execution(agent="planner")
+
+    @run
+    def work() -> Iterator[int]:
+        run.tool_call()
+        yield 1
+
+    assert [*work(), *work()] == [1, 1]
+    assert (recorded.count(EXECUTION), recorded.points("gen_ai.invoke_agent.tool_calls")) == (2, [])
+    assert [record.getMessage() for record in caplog.records] == [
+        "calls are counted inside of what is decorated: this one is not recorded"
+    ]
 
 
 def test_nonsense_never_raises(recorded: Recorded, agents: AgentRecorder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from opentelemetry.util.types import AttributeValue
 from otel_prom_bridge.genai import conventions, extensions, vocabulary
 from otel_prom_bridge.genai.instruments import Instruments, clean, mapping
 from otel_prom_bridge.genai.operations import Failure, Operation, error_type, settle
-from otel_prom_bridge.genai.reports import guarded
+from otel_prom_bridge.genai.reports import guarded, report
 from otel_prom_bridge.genai.vocabulary import Metric
 
 Extra = Mapping[str, object] | None
@@ -49,7 +50,8 @@ class Execution(Timed):
     """One invocation of an agent, made by :meth:`AgentRecorder.execution`.
 
     What it does inside is made with :meth:`step`, :meth:`tool` and :meth:`memory`, which know the agent; they
-    are run, or decorate, as the execution itself.
+    are run, or decorate, as the execution itself. One that decorates a function stands for the run of it that
+    is going on where it is used.
     """
 
     def __init__(
@@ -67,11 +69,20 @@ class Execution(Timed):
 
     def inference_call(self, count: int = 1) -> None:
         """The agent called a model; failed calls count, too."""
-        self._inference_calls = (self._inference_calls or 0) + count
+        run = self._counting()
+        run._inference_calls = (run._inference_calls or 0) + count
 
     def tool_call(self, count: int = 1) -> None:
         """The agent called a tool. :meth:`tool` says so itself."""
-        self._tool_calls = (self._tool_calls or 0) + count
+        run = self._counting()
+        run._tool_calls = (run._tool_calls or 0) + count
+
+    def _counting(self) -> Execution:
+        run = self._current()
+        if run is self and self._decorates and not self._started:
+            # It is asked from a generator, from a thread of the function, or from outside.
+            report("a decorator", "calls are counted inside of what is decorated: this one is not recorded")
+        return run
 
     def step(self, step_type: str, *, attributes: Extra = None) -> Timed:
         """A step of this agent; see :meth:`AgentRecorder.step`."""
@@ -273,6 +284,9 @@ class AgentRecorder:
         """
         settle()
         with guarded("a number of active agents"), self._lock:
+            if not (math.isfinite(count) and count >= 0):
+                report("active agents", "%r: %r is no number of active agents", agent, count)
+                return
             change = count - self._set[agent]
             self._set[agent] = count
             self._active(change, agent)
