@@ -1,10 +1,11 @@
 """Personal data and secrets inside a value → placeholders.
 
 The last line of defence for labels that hold text (error messages, URLs, names that users choose), not a
-licence to put secrets there. Secrets are rather found once too often: whatever has the form of a known token,
-whatever follows ``password=``, and any long run of characters that no language makes. What metrics are about
-stays: model names, versions, dates, ports, status codes, plain numbers of up to twelve digits. UUIDs stay,
-too: they name things.
+licence to put secrets there. Found is what has a form: known tokens, whatever follows ``password=`` or
+``Authorization:``, and long runs of characters that no language makes, where rather one too many goes. A
+short password in the middle of a sentence has none, nor has a name. What metrics are about stays: model
+names, versions, dates, ports, status codes, plain numbers of up to twelve digits. UUIDs stay, too: they name
+things.
 
 What looks like its kind but has to prove it (cards, addresses, random characters) is matched by a wide
 expression and then judged by a function. No expression can start inside its own kind of run, so none takes
@@ -22,6 +23,7 @@ from typing import TypeAlias
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.rules.rule import Compiled, Pattern, checked_patterns
+from otel_prom_bridge.rules.words import is_mixed_up
 
 _Judge: TypeAlias = Callable[[str], bool]
 
@@ -82,6 +84,11 @@ def _is_base64(text: str) -> bool:
     return len(set(kinds)) == 3 and sum(a != b for a, b in pairwise(kinds)) >= 0.35 * len(kinds)
 
 
+def _is_aws_secret(text: str) -> bool:
+    # A path of forty characters is one of words.
+    return is_mixed_up(text.replace("/", "-").replace("+", "-"))
+
+
 # In the order in which they are tried. What matches the group "keep" stays.
 _TABLE: tuple[tuple[str, str, _Judge | None], ...] = (
     # a private key, to its end or to the end of the value
@@ -115,8 +122,16 @@ _TABLE: tuple[tuple[str, str, _Judge | None], ...] = (
     ),
     (
         "key",
-        r"(?P<keep>(?i:passw(?:or)?d|pwd|secret|(?:api|access|account|secret|private)[-_ ]?key)"
+        r"(?P<keep>(?i:passw(?:or)?d|pwd|secret|(?:api|access|account|secret|private)[-_ ]?key"
+        r"|(?:auth|access|refresh|session)[-_]token)"
         r"[\"']? ?[=:] ?[\"']?)[^\s\"'&,;{}]{3,}",
+        None,
+    ),
+    # any scheme, or none; "authorization: required" is prose
+    (
+        "key",
+        r"(?P<keep>(?i:authorization)[\"']? ?[:=] ?[\"']?(?:[a-zA-Z][\w-]{0,30} +)?)"
+        r"(?=[^\s\"',;{}]*\d|[^\s\"',;{}]{16})[^\s\"',;{}]{6,}",
         None,
     ),
     # a colon after these is mostly prose: "unexpected token: comma"
@@ -127,27 +142,35 @@ _TABLE: tuple[tuple[str, str, _Judge | None], ...] = (
         None,
     ),
     ("key", r"(?P<keep>://)[^\s/@:?#]{0,128}:[^\s/?#]{1,256}(?=@)", None),
+    ("key", r"(?<![a-zA-Z0-9+/_-])[a-zA-Z0-9+/]{40}(?![a-zA-Z0-9+/=_-])", _is_aws_secret),
     ("key", r"(?<![a-zA-Z0-9+/_-])[a-zA-Z0-9+/_-]{32,}={0,2}", _is_base64),
     ("key", r"(?<![a-zA-Z0-9])[a-zA-Z0-9]{20,}(?![a-zA-Z0-9])", _is_random),
-    # the last label is letters: lodash@4.17.21 is a package
-    ("email", r"(?<![\w.+%'-])[\w.+%'-]+@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?!\w)", None),
+    # the last label is letters: lodash@4.17.21 is a package; in a URL %40 is the @, and %2B the + before it
+    (
+        "email",
+        r"(?:(?<![\w.+%'-])|(?<=%[013-9a-fA-F][0-9a-fA-F]|%2[0-9ac-fAC-F]))"
+        r"(?:[\w.+'-]|%2[Bb]|%(?![0-9a-fA-F]{2}))+(?:@|%40)(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,24}(?!\w)",
+        None,
+    ),
     ("ip", r"(?<![\w:.])[0-9a-fA-F:]{2,39}(?:\.[0-9]{1,3}){0,3}(?:%\w{1,16})?(?![\w:])", _is_ipv6),
     # four small numbers; a "v" before them makes them a version
-    ("ip", r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?!\w|\.[0-9])", _is_ipv4),
+    ("ip", r"(?<![a-zA-Z0-9.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?!\w|\.[0-9])", _is_ipv4),
+    # letters may stand beside it, card_4111…; what a UUID's first half looks like goes on with its last part
     (
         "card",
-        r"(?<![\w.+])(?:[0-9]{13,19}|[0-9]{4}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{1,4}"
-        r"|[0-9]{4}([ -])[0-9]{6}\2[0-9]{4,5})(?!\w|\.[0-9])",
+        r"(?<![0-9.+])(?:[0-9]{13,19}|[0-9]{4}([ -])[0-9]{4}\1[0-9]{4}\1[0-9]{1,4}"
+        r"|[0-9]{4}([ -])[0-9]{6}\2[0-9]{4,5})(?![0-9]|\.[0-9]|-[0-9a-fA-F]{12})",
         _is_card,
     ),
     # +49 30 1234567; (555) 123-4567; 030 1234567
-    ("phone", r"(?<![\w+])\+[0-9](?:[ ().-]{0,2}[0-9]){7,14}(?!\w)", None),
+    ("phone", r"(?<![a-zA-Z0-9+])\+[0-9](?:[ ().-]{0,2}[0-9]){7,14}(?!\w)", None),
     (
         "phone",
-        r"(?<![\w.+-])(?:1[ .-])?(?:\([0-9]{3}\) ?|[0-9]{3}[ .-])[0-9]{3}[ .-][0-9]{4}(?![\w-]|\.[0-9])",
+        r"(?<![a-zA-Z0-9.+-])(?:1[ .-])?(?:\([0-9]{3}\) ?|[0-9]{3}[ .-])[0-9]{3}[ .-][0-9]{4}"
+        r"(?![\w-]|\.[0-9])",
         None,
     ),
-    ("phone", r"(?<![\w.+/-])0[0-9]{1,4}[ /-][0-9]{3,4}[ /-]?[0-9]{3,5}(?![\w/-]|\.[0-9])", None),
+    ("phone", r"(?<![a-zA-Z0-9.+/-])0[0-9]{1,4}[ /-][0-9]{3,4}[ /-]?[0-9]{3,5}(?![\w/-]|\.[0-9])", None),
 )
 KINDS = tuple(dict.fromkeys(kind for kind, _, _ in _TABLE))
 _COMPILED = tuple((kind, re.compile(pattern), judge) for kind, pattern, judge in _TABLE)
@@ -158,8 +181,9 @@ class Redact:
     """Keys, e-mail and IP addresses, card and phone numbers become ``{key}``, ``{email}``, ``{ip}``, ….
 
     ``patterns`` are pairs of a regular expression and a placeholder, tried first; ``kinds`` says which of
-    ours are looked for. Four numbers like ``10.0.0.1`` are an address, ``v1.45.2.0`` is a version. A value of
-    more than 4096 characters is cut. No bound on the number of values.
+    ours are looked for. A name, or a password in a sentence, has no form and is not found. Four numbers like
+    ``10.0.0.1`` are an address, ``v1.45.2.0`` is a version. A value of more than 4096 characters is cut. No
+    bound on the number of values.
 
     >>> Redact()("401 for ada@example.com from 10.0.0.1:8080, Bearer sk-proj-4f9a8b7c6d5e")
     '401 for {email} from {ip}:8080, Bearer {key}'

@@ -26,7 +26,7 @@ _WITHOUT_VOWEL = (
     "cfg cmd css csv ctx db dns ftp gpt grpc html http https img ip ipv js jwt llm md ml mp msg pdf pkg rpc"
     " sms sql src ssh ssl str svc tcp tls vm vpc xml"
 )
-_OF_TWO = "ai an as at by do go if in is it me my no of on or os to ui up us vs we"
+_OF_TWO = "ai an as at by do go id if in is it me my no of on or os to ui up us vs we"
 _SHORT = frozenset(f"{_WITHOUT_VOWEL} {_OF_TWO}".split())
 
 
@@ -36,12 +36,29 @@ def are_words(segment: str) -> bool:
     >>> [are_words(text) for text in ("chat-completions", "usr_8f3k2", "listS3Objects", "dQw4w9WgXcQ")]
     [True, False, True, False]
     """
-    return all(map(_is_word, _PARTS.split(segment))) and not any(map(_is_mixed_up, _RUNS.findall(segment)))
+    return all(map(_is_word, _PARTS.split(segment))) and not any(map(is_mixed_up, _RUNS.findall(segment)))
 
 
 def is_named(segment: str) -> bool:
     """Whether the number in a segment belongs to a name: ``sha-256``, ``utf-16``."""
     return _PARTS.sub("", segment).lower() in _NAMED
+
+
+def is_mixed_up(run: str) -> bool:
+    """Whether a run with capitals, small letters and digits is not made of words, for the most part.
+
+    >>> [is_mixed_up(text) for text in ("riGp-58W", "uploadToS3", "Meta-Llama-3.1-8B", "8f3k2")]
+    [True, False, False, False]
+    """
+    if run in (run.lower(), run.upper()) or not any(map(str.isdigit, run)):
+        return False
+    text = run.replace("OAuth", "Oauth").replace("IPv", "Ipv")
+    pieces = list(_PIECES.finditer(text))
+    numbers = sum(piece[0].isdigit() for piece in pieces)
+    if not all(map(_is_plain, pieces)) or (numbers > 2 and text.isalnum()):
+        return True
+    in_words = sum(len(piece[0]) for piece in pieces if len(piece[0]) > 2 and piece[0].isalpha())
+    return 2 * in_words < sum(map(str.isalnum, text))
 
 
 def _is_word(text: str) -> bool:
@@ -60,19 +77,6 @@ def _is_word(text: str) -> bool:
     if digits == len(text):  # order-123, report-2024; gpt-4-0613 is given up for it
         return digits == 3 or _YEAR.fullmatch(text) is not None
     return _VERSION.fullmatch(text) is not None or text.lower() in _NAMED
-
-
-def _is_mixed_up(run: str) -> bool:
-    """Whether a run with capitals, small letters and digits is not made of words, for the most part."""
-    if run in (run.lower(), run.upper()) or not any(map(str.isdigit, run)):
-        return False
-    text = run.replace("OAuth", "Oauth").replace("IPv", "Ipv")
-    pieces = list(_PIECES.finditer(text))
-    numbers = sum(piece[0].isdigit() for piece in pieces)
-    if not all(map(_is_plain, pieces)) or (numbers > 2 and text.isalnum()):
-        return True
-    in_words = sum(len(piece[0]) for piece in pieces if len(piece[0]) > 2 and piece[0].isalpha())
-    return 2 * in_words < sum(map(str.isalnum, text))
 
 
 def _is_plain(piece: re.Match[str]) -> bool:
