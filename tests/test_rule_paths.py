@@ -103,13 +103,7 @@ ROUTES = [
     *("/OAuth2Token", "/IPv6Address", "/EC2Instances", "/fetchTop10Users", "/listS3Objects", "/iPhone15Pro"),
     *("/uploadToS3", "/toBase64", "/getMp4Url", "/K8sClusters", "/UserV1Service", "/My-Page-2"),
     *("/Meta-Llama-3.1-70B-Instruct", "/Llama-3-8b-Instruct", "/README-v2.md", "/B2BCustomers"),
-    *(
-        "/getUserByIdAndName",
-        "/getUserById2",
-        "/grpc.health.v1.Health/Check",
-        "/google.pubsub.v1.Publisher/Publish",
-        "/größe",
-    ),
+    *("/getUserByIdAndName", "/grpc.health.v1.Health/Check", "/google.pubsub.v1.Publisher/Publish", "/größe"),
     *("/users/{user_id}", "/users/<int:id>", "/users/:id", "/users/{number}/{uuid}/{more}", "users", "GET"),
 ]
 

@@ -64,20 +64,8 @@ def test_any_string(make: Callable[[], Rule], values: list[str]) -> None:
 HOSTILE = [
     *("a", "0", "A", "aA1", "/", "/a", "-", ".", ":", "::", "0:", "1.", "@", "a@", "a@a.", "%41", "é", "\n"),
     *("eyJ", "-eyJaaaaaa", "sk-", "Bearer ", "password=", "SG.aaaaaaaa-", "://a:", "-----BEGIN PRIVATE KEY"),
-    *(
-        "a%40",
-        "a%2B",
-        "%3Da",
-        "%3Da%40a.",
-        "%",
-        "_",
-        "a_",
-        "authorization: ",
-        "authorization: a ",
-        "aB1+",
-        "4111",
-    ),
-    *("-1", "1,", "a-12", "12.a", "aB", "aB1-", "OAuth", "12:a"),
+    *("a%40", "a%2B", "%3Da", "%3Da%40a.", "%", "_", "a_", "authorization: ", "authorization: a ", "4111"),
+    *("aB1+", "-1", "1,", "a-12", "12.a", "aB", "aB1-", "OAuth", "12:a"),
     *("0 ", "+1", "(5", "ft:", "-latest", "-2024-08-06", "-v1:0", "@001", ":free", "{", "\ud800", " "),
 ]
 
