@@ -373,6 +373,28 @@ def test_answers_are_kept_for_as_long_as_told(setup: Setup) -> None:
     assert b"more_total 1" in wsgi(kept[1])[2]
 
 
+def test_the_path_and_compression_are_options(setup: Setup) -> None:
+    """As with a port of one's own; below a mount, too, and the mount itself stays a scrape."""
+    app = make_wsgi_app(setup.reader, path="/internal/prom", gzip_threshold=1)
+    assert wsgi(app, PATH_INFO="/metrics")[0] == "404 Not Found"
+    status, headers, _ = wsgi(app, PATH_INFO="/internal/prom", HTTP_ACCEPT_ENCODING="gzip")
+    assert (status, headers["Content-Encoding"]) == ("200 OK", "gzip")
+    asgi_app = make_asgi_app(setup.reader, path="/prom/", gzip_threshold=1)
+    assert call_asgi(asgi_app)[0] == 404
+    for path in ("/prom", "/prom/", "/app", "/app/", "/app/prom"):
+        status_code, headers, _ = call_asgi(
+            asgi_app, path=path, root_path="/app", headers=[(b"accept-encoding", b"gzip")]
+        )
+        assert (status_code, headers["content-encoding"]) == (200, "gzip")
+
+
+def test_a_404_below_a_mount_begins_with_the_mount(setup: Setup) -> None:
+    """That is where the metrics are, for whoever reads it."""
+    body = call_asgi(make_asgi_app(setup.reader), path="/app/x", root_path="/app")[2]
+    assert body.split()[-4:] == [b"/app", b"/app/metrics", b"/app/health", b"/app/ready"]
+    assert wsgi(make_wsgi_app(setup.reader), PATH_INFO="/x")[2].split()[-4:-2] == [b"is:", b"/metrics"]
+
+
 def test_health_is_the_applications_or_off(setup: Setup) -> None:
     """Checks of the application's own decide; without health the paths are nothing."""
     health = Health(setup.reader, alive={"disk": lambda: "full"})

@@ -570,3 +570,41 @@ def test_in_front_of_a_scrape(bridge: Callable[..., Setup]) -> None:
     health = guarded.quick(HEALTH)
     assert health is not None
     assert health.status == 200
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *((key, value) for key in ("rate", "per_peer") for value in (5, "5", (1, 5), RateLimit)),
+        ("open_health", "no"),
+        ("open_health", None),
+        ("bearer_tokens_file", 5),
+        *(
+            ("headers", value)
+            for value in (
+                {"X-A": "y"},
+                "X-A: y",
+                None,
+                [("X-A",)],
+                ["XA"],
+                [("X-A", 1)],
+                [("X-A", "one\r\nX-B: two")],
+                [("X A", "y")],
+                [("X-A", "\u20ac")],
+            )
+        ),
+    ],
+)
+def test_options_of_another_type(key: str, value: Any) -> None:
+    """They are refused at the start, not with every request."""
+    with pytest.raises(ConfigurationError, match=rf"^{key}(\[0\])?: "):
+        Guards(**{key: value})
+
+
+@pytest.mark.parametrize("given", [{"X-A": "y"}, None, 5, [("X-A", "a\nb")]])
+def test_headers_that_turn_out_wrong(given: Any) -> None:
+    """What gives the headers may give anything: the answer is closed then, and nothing is raised."""
+    guarded = Guards(headers=lambda: given).wrap(Handler())
+    for method in ("GET", "HEAD"):
+        response = guarded.respond(replace(METRICS, method=method))
+        assert (response.status, response.body == b"") == (500, method == "HEAD")

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from conftest import Setup
+from prometheus_client import REGISTRY
 from wire import SOON
 
-from otel_prom_bridge import ConfigurationError, EndpointError, MetricsServer, start_http_server
+from otel_prom_bridge import (
+    ConfigurationError,
+    EndpointError,
+    MetricsServer,
+    PrometheusMetricReader,
+    make_asgi_app,
+    make_wsgi_app,
+    start_http_server,
+)
+from otel_prom_bridge.endpoint.guards import Guards
+from otel_prom_bridge.endpoint.limits import ServerLimits
 
 Make = Callable[..., Setup]
 BODY = b"# TYPE c_total counter\nc_total 1\n"
@@ -189,14 +202,70 @@ def test_close_frees_the_port_with_connections_open(setup: Setup) -> None:
 
 
 def test_the_server_closes_when_the_reader_shuts_down(setup: Setup) -> None:
-    """A provider's shutdown reaches the endpoint, and a reader that was shut down cannot be served."""
+    """A provider's shutdown reaches the endpoint."""
     server = start_http_server(setup.reader, port=0)
     setup.provider.shutdown()
     with pytest.raises(OSError, match="refused"):
         get(server)
-    late = start_http_server(setup.reader, port=0)
-    with pytest.raises(OSError, match="refused"):
-        get(late)
+
+
+def test_a_reader_that_was_shut_down_cannot_be_served(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
+    """That is an error like a taken port: raised, or logged where nothing may be raised."""
+    setup.provider.shutdown()
+    with pytest.raises(EndpointError, match="was shut down; serve a new one"):
+        start_http_server(setup.reader, port=0)
+    assert not start_http_server(setup.reader, port=0, strict=False).is_serving
+    assert "not served: " in caplog.text
+
+
+def test_prometheus_clients_call_is_an_error_that_says_so() -> None:
+    """There the port comes first, and the registry need not be said."""
+    expected = r"^source: 8000 is not allowed, expected a PrometheusMetricReader; the port is `port=8000`$"
+    with pytest.raises(ConfigurationError, match=expected):
+        start_http_server(8000)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("source", [None, "reader", True, object(), PrometheusMetricReader, REGISTRY])
+def test_a_source_that_is_none(source: Any) -> None:
+    """It is refused before anything is opened, not with every scrape."""
+    for make in (start_http_server, make_wsgi_app, make_asgi_app):
+        with pytest.raises(ConfigurationError, match=r"^source: .* expected a PrometheusMetricReader$"):
+            make(source)
+
+
+WRONG: list[tuple[str, Any]] = [
+    *(("cache_ttl", value) for value in ("1", -1, True, float("nan"), float("inf"))),
+    *(("gzip_threshold", value) for value in ("1", -1, True, 1.5)),
+    *(("health", value) for value in ("no", 0, None, lambda: True)),
+    *(("path", value) for value in ("metrics", None, "/ready")),
+    *(("guards", value) for value in ("10.0.0.0/8", 5, Guards)),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), WRONG)
+def test_an_argument_that_cannot_work(setup: Setup, key: str, value: Any) -> None:
+    """It is refused at the start by its name, by the server and by both applications."""
+    for make in (start_http_server, make_wsgi_app, make_asgi_app):
+        with pytest.raises(ConfigurationError, match=rf"^{key}: "):
+            make(setup.reader, **{key: value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("tls", ssl.create_default_context()), ("tls", True), ("limits", {"connections": 5}), ("web_config", 5)],
+)
+def test_an_argument_of_the_server_that_cannot_work(setup: Setup, key: str, value: Any) -> None:
+    """The same for what only the server has."""
+    with pytest.raises(ConfigurationError, match=rf"^{key}: "):
+        start_http_server(setup.reader, port=0, **{key: value})
+
+
+@pytest.mark.parametrize("key", ["connections", "requests_in_flight", "head_seconds"])
+@pytest.mark.parametrize("value", ["5", 0, True, -1])
+def test_limits_that_are_none(key: str, value: Any) -> None:
+    """A bound of another type would fail with every connection."""
+    with pytest.raises(ConfigurationError, match=rf"^limits\.{key}: "):
+        ServerLimits(**{key: value})
 
 
 def test_the_interpreter_exits_with_the_server_running() -> None:

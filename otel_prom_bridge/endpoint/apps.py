@@ -12,10 +12,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.endpoint.arguments import check_guards
 from otel_prom_bridge.endpoint.guards import Guards, Handler, QuickHandler
 from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.scrape import (
     FAILED,
+    GZIP_THRESHOLD,
+    METRICS_PATH,
     Request,
     Response,
     Scrape,
@@ -41,7 +44,9 @@ def make_wsgi_app(
     source: Source,
     *,
     guards: Guards | None = None,
+    path: str = METRICS_PATH,
     cache_ttl: float | None = None,
+    gzip_threshold: int | None = GZIP_THRESHOLD,
     health: Health | bool = True,
 ) -> WSGIApplication:
     """A WSGI application that serves ``/metrics``, ``/health`` and ``/ready`` of a reader.
@@ -52,11 +57,18 @@ def make_wsgi_app(
         source: a ``PrometheusMetricReader``.
         guards: who may ask, how often, and how many at once. Addresses are what the server says
             (``REMOTE_ADDR``), and so is whether a request came over TLS.
+        path: where the metrics are, below the mount if there is one; ``/metrics`` unless told otherwise.
         cache_ttl: for how many seconds a complete answer is given again, 1 unless told; 0 for never.
+        gzip_threshold: from how many bytes on a body is compressed; None for never.
         health: the answers of ``/health`` and ``/ready``, with checks of the application's own; False for
             none.
+
+    Raises:
+        ConfigurationError: an argument is not what it may be.
     """
-    handler = _handler(source, guards, cache_ttl, health)
+    handler = _handler(
+        source, guards, path=path, cache_ttl=cache_ttl, gzip_threshold=gzip_threshold, health=health
+    )
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         response = handler.respond(_wsgi_request(environ))
@@ -70,7 +82,9 @@ def make_asgi_app(
     source: Source,
     *,
     guards: Guards | None = None,
+    path: str = METRICS_PATH,
     cache_ttl: float | None = None,
+    gzip_threshold: int | None = GZIP_THRESHOLD,
     health: Health | bool = True,
 ) -> ASGIApplication:
     """An ASGI application that serves ``/metrics``, ``/health`` and ``/ready`` of a reader, on asyncio.
@@ -86,19 +100,25 @@ def make_asgi_app(
         source: a ``PrometheusMetricReader``.
         guards: who may ask, how often, and how many at once. Addresses are what the server says
             (``client``), and so is whether a request came over TLS.
+        path: where the metrics are, below the mount if there is one; ``/metrics`` unless told otherwise.
         cache_ttl: for how many seconds a complete answer is given again, 1 unless told; 0 for never.
+        gzip_threshold: from how many bytes on a body is compressed; None for never.
         health: the answers of ``/health`` and ``/ready``, with checks of the application's own; False for
             none.
+
+    Raises:
+        ConfigurationError: an argument is not what it may be.
     """
-    return _Asgi(_handler(source, guards, cache_ttl, health))
+    return _Asgi(
+        _handler(source, guards, path=path, cache_ttl=cache_ttl, gzip_threshold=gzip_threshold, health=health)
+    )
 
 
-def _handler(
-    source: Source, guards: Guards | None, cache_ttl: float | None, health: Health | bool
-) -> Handler:
+def _handler(source: Source, guards: Guards | None, **options: Any) -> Handler:
+    check_guards(guards)
     if guards is None:
-        return Scrape(source, cache_ttl=cache_ttl, health=health)
-    return guards.wrap(Scrape(source, cache_ttl=cache_ttl, health=health, problem=lambda: guards.problem))
+        return Scrape(source, **options)
+    return guards.wrap(Scrape(source, problem=lambda: guards.problem, **options))
 
 
 def _wsgi_request(environ: WSGIEnvironment) -> Request:

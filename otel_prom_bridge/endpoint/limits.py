@@ -28,7 +28,7 @@ class ServerLimits:
     ``connections``: None is a quarter of the file descriptors that the process may have, 512 at most.
 
     Raises:
-        ConfigurationError: a number of seconds is none that can be waited for.
+        ConfigurationError: a number of seconds is none that can be waited for, or a bound none.
     """
 
     head_seconds: float = 5.0
@@ -42,10 +42,15 @@ class ServerLimits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            seconds = getattr(self, field.name)
-            if field.name.endswith("_seconds") and not 0 < seconds <= LONGEST_WAIT:
+            value = getattr(self, field.name)
+            if field.name.endswith("_seconds"):
+                good = isinstance(value, int | float) and 0 < value <= LONGEST_WAIT
                 expected = f"a number of seconds above zero, up to {LONGEST_WAIT:.0f}"
-                raise ConfigurationError(f"limits.{field.name}", seconds, expected)
+            else:
+                good = (isinstance(value, int) and value > 0) or (value is None and field.default is None)
+                expected = "a whole number of at least 1"
+            if not good or isinstance(value, bool):
+                raise ConfigurationError(f"limits.{field.name}", value, expected)
 
     @property
     def waits(self) -> Mapping[Wait, float]:

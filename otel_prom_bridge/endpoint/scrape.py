@@ -7,7 +7,6 @@ only spell it. A request that makes no sense is answered with what would: nothin
 
 from __future__ import annotations
 
-import math
 import os
 import time
 import zlib
@@ -20,10 +19,17 @@ from urllib.parse import parse_qsl
 
 from otel_prom_bridge.coalescing import LONGEST_WAIT
 from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.endpoint.arguments import (
+    checked_health,
+    checked_path,
+    checked_seconds,
+    checked_size,
+    checked_source,
+)
 from otel_prom_bridge.endpoint.cache import Cache
 from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.source import Source
-from otel_prom_bridge.errors import CompressionError, ConfigurationError
+from otel_prom_bridge.errors import CompressionError
 from otel_prom_bridge.exposition import Exposition, accepts_gzip, negotiate
 
 METRICS_PATH, HEALTH_PATH, READY_PATH = "/metrics", "/health", "/ready"
@@ -98,7 +104,8 @@ class Scrape:
     stands in front is older than its files (tokens, certificates), None if it is not.
 
     Raises:
-        ConfigurationError: the path is none, or one of those two, which guards leave open to strangers.
+        ConfigurationError: an argument is not what it may be; the path is none, or one of those two, which
+            guards leave open to strangers.
     """
 
     def __init__(
@@ -111,14 +118,14 @@ class Scrape:
         health: Health | bool = True,
         problem: Callable[[], str | None] | None = None,
     ) -> None:
-        self._source = source
-        self._metrics_path = _checked_path(path)
-        self._gzip_threshold = math.inf if gzip_threshold is None else gzip_threshold
-        self._health = Health(source) if health is True else health or None
+        self._source = checked_source(source)
+        self._metrics_path = checked_path(path, taken=(HEALTH_PATH, READY_PATH))
+        self._gzip_threshold = checked_size("gzip_threshold", gzip_threshold)
+        self._health = checked_health(health, source)
         self._paths = (self._metrics_path, *((HEALTH_PATH, READY_PATH) if self._health else ()))
         self._problem = problem
         self._process_start = process_start()
-        seconds = DEFAULT_CACHE_TTL if cache_ttl is None else cache_ttl
+        seconds = checked_seconds("cache_ttl", cache_ttl, default=DEFAULT_CACHE_TTL)
         self._cache = Cache[Response](seconds, size=lambda response: len(response.body))
         # Scrapes without a change in between get the same body object, so the last one is worth keeping.
         self._compressed: tuple[bytes, bytes] = (b"", b"")
@@ -161,7 +168,8 @@ class Scrape:
             return Response(204, (("Allow", ", ".join(_METHODS)),), b"")
         path = self._path(request)
         if path is None:
-            here = "".join(f"  {request.mount}{path}\n" for path in self._paths)
+            paths = ("", *self._paths) if request.mount else self._paths
+            here = "".join(f"  {request.mount}{path}\n" for path in paths)
             return text_response(404, f"nothing at this path; there is:\n{here}")
         if request.method == "OPTIONS":
             return Response(204, (("Allow", ", ".join(_METHODS)),), b"")
@@ -247,14 +255,6 @@ class Scrape:
         elif path == READY_PATH and request.authenticated and self._problem and (problem := self._problem()):
             details += f"; what was read before stays in use: {problem}"
         return text_response(200 if good else 503, f"{details}\n")
-
-
-def _checked_path(path: str) -> str:
-    plain = (path.rstrip("/") or path[:1]) if isinstance(path, str) else ""
-    if not plain.startswith("/") or plain in (HEALTH_PATH, READY_PATH):
-        expected = f"a path that begins with '/', other than {HEALTH_PATH} and {READY_PATH}"
-        raise ConfigurationError("path", path, expected)
-    return plain
 
 
 def process_start() -> str | None:

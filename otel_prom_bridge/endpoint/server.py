@@ -8,12 +8,14 @@ own port we would take.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Sequence
 from typing import Protocol
 from urllib.parse import quote
 
 from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.endpoint.arguments import check_guards, check_tls, checked_source
 from otel_prom_bridge.endpoint.channels import Tls
 from otel_prom_bridge.endpoint.conversations import Handler
 from otel_prom_bridge.endpoint.health import Health
@@ -123,15 +125,16 @@ def start_http_server(
         limits: deadlines and bounds.
 
     Raises:
-        ConfigurationError: the port is not a port, or the address not an address.
-        EndpointError: the address cannot be bound, usually because something else uses the port.
+        ConfigurationError: an argument is not what it may be: the port not a port, the source not a reader.
+        EndpointError: the address cannot be bound, usually because something else uses the port; or the
+            reader was shut down.
     """
-    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
-        raise ConfigurationError("port", port, "a whole number from 0 to 65535")
-    if not isinstance(addr, str):
-        raise ConfigurationError("addr", addr, "a host name or an IP address")
-    if unix_socket is not None and (not isinstance(unix_socket, str) or "/" not in unix_socket):
-        raise ConfigurationError("unix_socket", unix_socket, "a path with a slash in it, or None")
+    checked_source(source)
+    _check_place(port, addr, unix_socket)
+    check_tls(tls)
+    check_guards(guards)
+    if limits is not None and not isinstance(limits, ServerLimits):
+        raise ConfigurationError("limits", limits, "ServerLimits, or None")
     if web_config is not None:
         if tls is not None or guards is not None:
             raise ConfigurationError("web_config", web_config, "no such file beside `tls` or `guards`")
@@ -146,6 +149,9 @@ def start_http_server(
         problem=_problem(tls, guards),
     )
     try:
+        if source.is_shut_down:
+            advice = "the metric reader was shut down; serve a new one"
+            raise EndpointError(errno.ESHUTDOWN, f"cannot serve metrics: {advice}")
         listeners = _open(addr, port, unix_socket)
         return _serve(source, scrape, listeners, path=path, tls=tls, guards=guards, limits=limits)
     except EndpointError as error:
@@ -153,6 +159,15 @@ def start_http_server(
             raise
         logger.error("metrics are recorded but not served: %s", error)
         return MetricsServer(unix_socket or addr, 0 if unix_socket else port, loop=None, path=path)
+
+
+def _check_place(port: object, addr: object, unix_socket: object) -> None:
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
+        raise ConfigurationError("port", port, "a whole number from 0 to 65535")
+    if not isinstance(addr, str):
+        raise ConfigurationError("addr", addr, "a host name or an IP address")
+    if unix_socket is not None and (not isinstance(unix_socket, str) or "/" not in unix_socket):
+        raise ConfigurationError("unix_socket", unix_socket, "a path with a slash in it, or None")
 
 
 def _problem(*parts: Tls | Guards | None) -> Callable[[], str | None] | None:

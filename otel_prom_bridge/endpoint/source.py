@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from otel_prom_bridge.exposition import Exposition
 
@@ -29,6 +29,7 @@ class Observer(Protocol):
         ...
 
 
+@runtime_checkable
 class Source(Protocol):
     """What an endpoint serves; ``PrometheusMetricReader`` is one."""
 

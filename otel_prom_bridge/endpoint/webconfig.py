@@ -47,6 +47,8 @@ def load(path: str | os.PathLike[str]) -> WebConfig:
     Raises:
         ConfigurationError: there is no such file, or something in it cannot work; the message says where.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigurationError("web_config", path, "the path of a file")
     return WebConfig(os.fspath(path))
 
 

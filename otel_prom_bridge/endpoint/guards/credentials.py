@@ -57,6 +57,8 @@ class BearerTokens:
     """
 
     def __init__(self, key: str, path: str | os.PathLike[str]) -> None:
+        if not isinstance(path, str | os.PathLike):
+            raise ConfigurationError(key, path, "the path of a file")
         self._key = key
         self._path = os.fspath(path)
         self._watched = Watched([self._path], self._read)

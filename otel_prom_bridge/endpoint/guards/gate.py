@@ -19,6 +19,7 @@ from dataclasses import replace
 from os import PathLike
 from typing import Protocol, runtime_checkable
 
+from otel_prom_bridge.endpoint.arguments import checked_headers
 from otel_prom_bridge.endpoint.guards.authentication import Authentication, Verdict
 from otel_prom_bridge.endpoint.guards.credentials import (
     BearerTokens,
@@ -28,7 +29,7 @@ from otel_prom_bridge.endpoint.guards.credentials import (
     checked_users,
 )
 from otel_prom_bridge.endpoint.guards.networks import Address, Networks, OriginError, Origins
-from otel_prom_bridge.endpoint.guards.rate import Limiter, RateLimit, host_of
+from otel_prom_bridge.endpoint.guards.rate import Limiter, RateLimit, checked_limit, host_of
 from otel_prom_bridge.endpoint.guards.refusals import (
     busy,
     failed,
@@ -92,7 +93,9 @@ class Guards:
     ) -> None:
         self._allowed = _allowed(allow)
         self._origins = Origins(Networks("trusted_proxies", trusted_proxies))
-        self._limiter = Limiter(rate=rate, per_peer=per_peer)
+        self._limiter = Limiter(
+            rate=checked_limit("rate", rate), per_peer=checked_limit("per_peer", per_peer)
+        )
         self._size = _room_size(max_in_flight)
         self.renew()
         renew_in_child(self)
@@ -100,8 +103,11 @@ class Guards:
         if bearer_tokens_file is not None:
             tokens = BearerTokens("bearer_tokens_file", bearer_tokens_file)
         self._authentication = Authentication(tokens=tokens, passwords=_passwords(basic_users))
+        if not isinstance(open_health, bool):
+            raise ConfigurationError("open_health", open_health, "True or False")
         self._open_health = open_health
         self._headers = headers
+        self._checked: object = () if callable(headers) else checked_headers(headers)
         self._clock = clock
 
     def renew(self) -> None:
@@ -183,12 +189,14 @@ class Guards:
         """The response with the configured headers. Never raises."""
         try:
             configured = self._headers() if callable(self._headers) else self._headers
+            if configured is not self._checked:
+                self._checked = checked_headers(configured)
+            if configured:
+                present = {name.lower() for name, _ in response.headers}
+                added = tuple((name, value) for name, value in configured if name.lower() not in present)
+                response = replace(response, headers=(*response.headers, *added))
         except Exception as error:
-            return _fault(error)
-        if configured:
-            present = {name.lower() for name, _ in response.headers}
-            added = tuple((name, value) for name, value in configured if name.lower() not in present)
-            response = replace(response, headers=(*response.headers, *added))
+            response = _fault(error)
         return replace(response, body=b"") if request.method == "HEAD" and response.body else response
 
     def _screen(self, request: Request, *, counted: bool) -> Response | None:

@@ -48,6 +48,13 @@ class RateLimit:
         return self.interval * (self.burst - 1)
 
 
+def checked_limit(key: str, limit: object) -> RateLimit | None:
+    """A limit, or None; a number alone is none."""
+    if limit is None or isinstance(limit, RateLimit):
+        return limit
+    raise ConfigurationError(key, limit, "a RateLimit, like `RateLimit(interval=0.1, burst=20)`, or None")
+
+
 class Limiter:
     """A limit for all requests together, one for each client, or both. Safe to use from any thread."""
 
