@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from conftest import Setup
+from opentelemetry.metrics import CallbackOptions, Observation
+from servers import wait_for
 
+from otel_prom_bridge import ConfigurationError
 from otel_prom_bridge.endpoint.health import Check, Health
 from otel_prom_bridge.endpoint.scrape import Request, Response, Scrape
 
@@ -20,6 +26,11 @@ class Source:
 
     def __init__(self, ready: bool = True, healthy: bool = True) -> None:
         self.is_ready, self.is_healthy = ready, healthy
+        self.collections = 0
+
+    def expose(self, accept: str | None = None, **_: object) -> None:
+        """Collect, in vain."""
+        self.collections += 1
 
 
 def asked(bridge: Make, path: str, *, authenticated: bool = True, **checks: dict[str, Check]) -> Response:
@@ -96,6 +107,104 @@ def test_readiness_follows_the_source() -> None:
     assert (good, "no meter provider" in why) == (False, True)
     good, why = Health(Source(healthy=False)).ready()
     assert (good, "collected" in why) == (False, True)
+
+
+def test_readiness_needs_no_scraper(bridge: Make) -> None:
+    """Who asks first makes the first collection; the answer is about that, and later ones make none."""
+    setup = bridge()
+    calls: list[int] = []
+    setup.meter.create_observable_gauge("g", [lambda _: calls.append(1) or [Observation(1)]])
+    health = Health(setup.reader)
+    assert health.ready() == (True, "ready")
+    assert health.ready() == (True, "ready")
+    assert len(calls) == 1
+
+
+def test_readiness_shares_the_first_collection_and_waits_a_second(bridge: Make) -> None:
+    """Ten who ask while the first one takes long wait a moment for it; then it is not asked for again."""
+    setup = bridge()
+    release, calls = threading.Event(), []
+
+    def slow(_: CallbackOptions) -> list[Observation]:
+        calls.append(1)
+        release.wait(20)
+        return [Observation(1)]
+
+    setup.meter.create_observable_gauge("g", [slow])
+    health = Health(setup.reader)
+    start = time.monotonic()
+    with ThreadPoolExecutor(10) as pool:
+        assert {good for good, _ in pool.map(lambda _: health.ready(), range(10))} == {False}
+    assert 0.5 < time.monotonic() - start < 5
+    start = time.monotonic()
+    assert not health.ready()[0]
+    assert time.monotonic() - start < 0.5
+    release.set()
+    wait_for(lambda: health.ready()[0], seconds=10, what="readiness")
+    assert len(calls) == 1
+
+
+def test_readiness_tries_again_only_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as nothing could be collected; what was collected once is up to scrapes."""
+    source = Source(healthy=False)
+    health = Health(source)
+    assert not any(health.ready()[0] for _ in range(5))
+    assert source.collections == 1
+    monkeypatch.setattr("otel_prom_bridge.endpoint.health._AGAIN", 0.0)
+    health = Health(source)
+    assert not any(health.ready()[0] for _ in range(5))
+    assert source.collections == 6
+    source.is_healthy = True
+    assert health.ready()[0]
+    source.is_healthy = False
+    assert not health.ready()[0]
+    assert source.collections == 6
+
+
+async def coroutine() -> bool:
+    """A check that somebody wrote async."""
+    return True
+
+
+class AsyncCheck:
+    """The same as an object."""
+
+    async def __call__(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("kind", ["alive", "ready"])
+@pytest.mark.parametrize(
+    "checks",
+    [
+        [lambda: True],
+        lambda: True,
+        {"db": True},
+        {"db": coroutine},
+        {"db": partial(coroutine)},
+        {"db": AsyncCheck()},
+        {"db": lambda needed: needed},
+        {1: lambda: True},
+    ],
+)
+def test_checks_that_cannot_be(kind: str, checks: object) -> None:
+    """They are refused when they are given, with what is allowed, not when somebody asks."""
+    with pytest.raises(ConfigurationError, match=rf"^{kind}.* is not allowed, expected "):
+        Health(Source(), **{kind: checks})  # type: ignore[arg-type]
+
+
+def test_a_source_that_is_none() -> None:
+    """Checks in the place of the reader are no reader."""
+    with pytest.raises(ConfigurationError, match=r"^source: .*PrometheusMetricReader"):
+        Health({"db": lambda: True})  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_check_that_gives_a_coroutine() -> None:
+    """It fails and says why; nothing warns that something was never awaited."""
+    health = Health(Source(), ready={"db": lambda: coroutine()})
+    assert health.ready() == (False, "db: it gave a coroutine; a check must not be async")
+    gc.collect()
 
 
 def test_paths_can_be_switched_off(bridge: Make) -> None:

@@ -1,27 +1,38 @@
 """Is the process alive, and is there something to scrape?
 
 ``/health`` is for whoever restarts processes: it says that this one answers, and fails only with a check of
-the application's own. ``/ready`` is for whoever sends traffic or alerts: red before the first successful
-collection, and while collections fail or hang. Reasons are shown to those who have proved who they are, and
+the application's own. ``/ready`` is for whoever sends traffic or alerts: red while collections fail or hang.
+Before the first one it makes one, since it may be asked before any scraper comes, and be the reason why none
+comes. Reasons are shown to those who have proved who they are, and
 logged; anybody else learns the answer, not why.
 """
 
 from __future__ import annotations
 
+import inspect
+import math
 import time
-from collections.abc import Callable, Mapping
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from otel_prom_bridge.coalescing import Coalesced
 from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.errors import ConfigurationError
 
 Check: TypeAlias = Callable[[], object]
 """Says what is wrong, as a string; True or None if nothing is, False if something is."""
 
 # A check that takes longer is one that failed; whoever asks has a timeout, too.
 _SECONDS = 1.0
+# Less than what makes a collection one that hangs: readiness must not keep scrapes from waiting.
+_COLLECT_SECONDS = 0.9
+# As long as nothing was collected, /ready tries again after so many seconds.
+_AGAIN = 10.0
+# Nothing has this name, so nothing is written: it is the collection that is wanted.
+_NO_NAMES = ("/ready",)
 
 
+@runtime_checkable
 class Collected(Protocol):
     """What readiness depends on."""
 
@@ -35,9 +46,19 @@ class Collected(Protocol):
         """The last collection succeeded."""
         ...
 
+    def expose(
+        self, accept: str | None = None, *, names: Iterable[str] = (), timeout: float | None = None
+    ) -> object:
+        """Collect, or share the collection that is going on, and wait for it so many seconds."""
+        ...
+
 
 class Health:
-    """The answers, with the application's own checks: name → function."""
+    """The answers, with the application's own checks: name → function without arguments, not async.
+
+    Raises:
+        ConfigurationError: checks are something else.
+    """
 
     def __init__(
         self,
@@ -46,10 +67,14 @@ class Health:
         alive: Mapping[str, Check] | None = None,
         ready: Mapping[str, Check] | None = None,
     ) -> None:
+        if not isinstance(source, Collected):
+            raise ConfigurationError("source", source, "a PrometheusMetricReader")
         self._source = source
         self._since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        self._alive = [_Bounded(name, check) for name, check in (alive or {}).items()]
-        self._ready = [_Bounded(name, check) for name, check in (ready or {}).items()]
+        self._alive = _checks("alive", alive)
+        self._ready = _checks("ready", ready)
+        self._first = _Bounded("the first collection", self._collect)
+        self._collect_at = -math.inf
 
     @property
     def is_plain(self) -> bool:
@@ -65,9 +90,50 @@ class Health:
         wrong: list[str] = []
         if not self._source.is_ready:
             wrong.append("no meter provider uses the metric reader, or it was shut down")
-        elif not self._source.is_healthy:
+        elif not self._has_collected():
             wrong.append("nothing was collected yet, or the last collection failed or has not ended")
         return _answer(self._ready, wrong, "ready")
+
+    def _has_collected(self) -> bool:
+        if self._source.is_healthy:
+            self._collect_at = math.inf  # from now on scrapes and the interval decide
+        elif time.monotonic() >= self._collect_at:
+            self._first.complaint()
+        return self._source.is_healthy
+
+    def _collect(self) -> None:
+        try:
+            self._source.expose(names=_NO_NAMES, timeout=_COLLECT_SECONDS)
+        finally:
+            self._collect_at = max(self._collect_at, time.monotonic() + _AGAIN)
+
+
+def _checks(key: str, checks: object) -> list[_Bounded]:
+    if checks is None:
+        return []
+    if not isinstance(checks, Mapping):
+        raise ConfigurationError(key, checks, "names of checks with their functions, like {'queue': check}")
+    for name, check in checks.items():
+        if not isinstance(name, str):
+            raise ConfigurationError(key, name, "text as the name of a check")
+        if not _is_check(check):
+            expected = "a function that takes no arguments and is not async; it is called in a thread"
+            raise ConfigurationError(f"{key}[{name!r}]", check, expected)
+    return [_Bounded(name, check) for name, check in checks.items()]
+
+
+def _is_check(check: object) -> bool:
+    if not callable(check) or inspect.iscoroutinefunction(check):
+        return False
+    if inspect.iscoroutinefunction(getattr(check, "__call__", None)):  # noqa: B004
+        return False
+    try:
+        inspect.signature(check).bind()
+    except TypeError:  # it needs arguments
+        return False
+    except ValueError:  # nobody can tell, as of some that are written in C
+        pass
+    return True
 
 
 def _answer(checks: list[_Bounded], wrong: list[str], right: str) -> tuple[bool, str]:
@@ -95,6 +161,9 @@ class _Bounded:
             logger.debug("the check %r failed: %r", self.name, error)
             self._complaint = f"it failed: {error!r}"
             return True
+        if inspect.iscoroutine(result):
+            result.close()  # it would warn that it was never awaited
+            result = "it gave a coroutine; a check must not be async"
         passed = result is True or result is None
         self._complaint = None if passed else str(result) if isinstance(result, str) else "it says no"
         return True
