@@ -8,8 +8,7 @@ remembered, up to a bound: an attribute that no label shows may have a new value
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from otel_prom_bridge.accumulators import Series, Target
 from otel_prom_bridge.diagnostics import Conflict
@@ -17,10 +16,10 @@ from otel_prom_bridge.limits import SDK_LIMIT_AT_LEAST
 from otel_prom_bridge.projections import Projection
 from otel_prom_bridge.translate.points import SourcePoint, Stream
 
-# Values of these types make an attribute set's items a safe dictionary key (together with the types:
-# 1 == True). Floats do not (NaN != NaN), and containers may hold anything.
+# Values of these types can be part of a dictionary key as they are (together with their types: 1 == True).
 _PLAIN = frozenset({str, bool, int, bytes, type(None)})
 _TEXT = frozenset({str})
+_SEQUENCES = (tuple, list)
 
 # How many attribute sets are remembered, by the series that the stream may have; at least as many as the SDK
 # hands over in one collection, or sets that come back would be asked for anew each time.
@@ -45,33 +44,32 @@ class StreamRecord:
 
     def find(self, point: SourcePoint) -> Sequence[Target]:
         """What takes a point of this attribute set."""
-        targets = self._remembered(point)
+        targets = self._remembered(point.attributes or {})
         return self.resolve(point) if targets is None else targets
 
-    def _remembered(self, point: SourcePoint) -> Sequence[Target] | None:
-        attributes: Any = point.attributes
+    def _remembered(self, attributes: Mapping[str, object]) -> Sequence[Target] | None:
+        values = attributes.values()
         try:
-            values = attributes.values()
             targets = self.by_texts.get((*attributes, *values))
             if targets is None:
                 targets = self.by_items.get((*attributes, *values, *map(type, values)))
-            return targets
-        except (TypeError, AttributeError):  # not hashable, or no attributes at all
-            return None
+        except TypeError:  # not hashable as it is
+            targets = None
+        if targets is None and (key := _items_key(attributes)) is not None:
+            targets = self.by_items.get(key)
+        return targets
 
     def resolve(self, point: SourcePoint) -> Sequence[Target]:
         """The same for an attribute set that is not remembered."""
         targets = self._targets(point)
         attributes = point.attributes or {}
-        values = attributes.values()
-        types = tuple(map(type, values))
         if len(self.by_texts) + len(self.by_items) >= self._most:
             self.by_texts.clear()
             self.by_items.clear()
-        if _TEXT.issuperset(types):
-            self.by_texts[(*attributes, *values)] = targets
-        elif _PLAIN.issuperset(types):
-            self.by_items[(*attributes, *values, *types)] = targets
+        if _TEXT.issuperset(map(type, attributes.values())):
+            self.by_texts[(*attributes, *attributes.values())] = targets
+        elif (key := _items_key(attributes)) is not None:
+            self.by_items[key] = targets
         return targets
 
     def _targets(self, point: SourcePoint) -> Sequence[Target]:
@@ -106,7 +104,7 @@ class StreamRecord:
 
     def known(self, point: SourcePoint) -> list[Series]:
         """The series that a point of this attribute set has already, not counting the overflow."""
-        found: Iterable[Target | None] | None = self._remembered(point)
+        found: Iterable[Target | None] | None = self._remembered(point.attributes or {})
         if found is None:
             found = (projection.known(point) for projection in self.projections)
         return [series for series in found if isinstance(series, Series) and not series.overflowed]
@@ -149,3 +147,37 @@ def _is_gone(targets: Sequence[Target]) -> bool:
 
 def _is_overflow(targets: Sequence[Target]) -> bool:
     return any(isinstance(target, Series) and target.overflowed for target in targets)
+
+
+def _items_key(attributes: Mapping[str, object]) -> tuple[object, ...] | None:
+    """Keys, values and types; None if some value is of no type that OTel knows.
+
+    Equal for equal attribute sets only. Plain values are in it as they are: most sets are found without it.
+    """
+    values = attributes.values()
+    types = tuple(map(type, values))
+    try:
+        return (*attributes, *map(_hashable, values, types), *types)
+    except (TypeError, RecursionError):
+        return None
+
+
+def _hashable(value: object, kind: type) -> object:
+    """What stands for a value in a key: among values of one type, equal for those with one text only."""
+    if kind in _PLAIN:
+        return value
+    if isinstance(value, float):
+        number = float.__float__(value)
+        # 0.0 == -0.0, and a NaN is not even equal to itself.
+        return number if number and number == number else float.__repr__(number)
+    if isinstance(value, _SEQUENCES):
+        # With types, which no value is: so it is not equal to another sequence as that is.
+        types = tuple(map(type, value))
+        return (*map(_hashable, value, types), *types)
+    if isinstance(value, str):  # of an enum
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, dict):
+        return _hashable([*value, *value.values()], list)
+    raise TypeError  # it may change, or say something else each time
