@@ -293,6 +293,7 @@ def test_loading(tmp_path: Path) -> None:
             "aliases.a: ['gpt-4o'] is not allowed, expected a model of the table",
         ),
         ("[aliases]", "[[", "expected TOML"),
+        ('"embed" =', "gpt-4.1 = { input = 2 }\ngpt-4 =", "expected TOML, with quotes around a name"),
     ],
 )
 def test_wrong_tables(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -80,7 +80,7 @@ class PriceTable:
         try:
             data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
-            raise ConfigurationError(name, str(error), "TOML") from error
+            raise ConfigurationError(name, str(error), f"TOML, with {_QUOTES}") from error
         _only(data, ("version", "date", "currency", "models", "aliases"), name, "")
         currency = data.get("currency", "USD")
         if currency != "USD":
