@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from servers import free_port
 
 from otel_prom_bridge.dashboards import files_of
 from otel_prom_bridge.families import Labels
@@ -97,6 +98,36 @@ def test_the_two_commands_exist() -> None:
     for command in ("demo", "test"):
         assert f"make {command}" in (ROOT / "README.md").read_text()
         assert re.search(rf"^{command}:", makefile, re.MULTILINE)
+
+
+# It knows nothing of the bridge.
+APPLICATION = """
+import os
+from urllib.request import ProxyHandler, build_opener
+
+from opentelemetry import metrics
+
+metrics.get_meter("shop").create_counter("orders").add(1)
+url = f"http://localhost:{os.environ['OTEL_EXPORTER_PROMETHEUS_PORT']}/metrics"
+with build_opener(ProxyHandler({})).open(url, timeout=5) as response:
+    print(response.read().decode())
+"""
+
+
+def test_the_readme_s_auto_instrumentation(tmp_path: Path) -> None:
+    """The block, as it is printed, serves an application's metrics, and nothing is complained about."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (block,) = (block for block in blocks if "opentelemetry-instrument" in block)
+    (tmp_path / "app.py").write_text(APPLICATION)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    environment["OTEL_EXPORTER_PROMETHEUS_PORT"] = str(free_port())
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = ["sh", "-euc", block]
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "orders_total{" in result.stdout
 
 
 @pytest.mark.parametrize("text", TOML_BLOCKS)
