@@ -5,12 +5,14 @@ never gets into it. This is an economy only. The store applies the whole policy 
 
 Every SDK View that matches an instrument makes a stream of it, so the Views must not overlap, nor overlap
 with those of the application; but patterns overlap. Therefore there is one for every combination of export
-views that may select the same instrument, and it matches the instruments that just these select.
+views that select an instrument, and it matches the instruments that just these select. Which combination that
+is turns out when its first instrument comes: of overlapping patterns more are possible than anybody meets.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, cast
@@ -24,6 +26,7 @@ from opentelemetry.sdk.metrics.view import (
 )
 
 from otel_prom_bridge.attributes import AttributeMap
+from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.patterns import overlap
 from otel_prom_bridge.views import ExportView
 
@@ -33,23 +36,27 @@ _DEFAULT_BOUNDS: tuple[float, ...] = (0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 
 # How many combinations of views get an SDK View. Of another combination's instruments the SDK keeps all.
 _MOST = 500
 
-Selected = Callable[[Any], bool]
+_Combination = tuple[int, ...]  # of views, by index
 
 
 class _DisjointView(View):
-    """A View that says itself which instruments it matches.
+    """A View that asks which of several matches an instrument, and matches if that is itself.
 
     ``_match`` is not part of the SDK's public interface, and the SDK has no other way to say "and not
     those". Should a later SDK not call it any more, the patterns that it gets here match nothing (no
     instrument's name begins with ``_``): the economy is lost then, nothing else.
     """
 
-    def __init__(self, selected: Selected, **options: Any) -> None:
+    def __init__(self, chosen: Callable[[Any], View | None]) -> None:
+        super().__init__(instrument_name="_")
+        self._chosen = chosen
+
+    def become(self, **options: Any) -> None:
+        """Take the options of a View. The SDK reads them of a View that matched."""
         super().__init__(instrument_name="_", **options)
-        self._selected = selected
 
     def _match(self, instrument: Any) -> bool:
-        return self._selected(instrument)
+        return self._chosen(instrument) is self
 
 
 class _NoFalseAlarm(logging.Filter):
@@ -117,8 +124,7 @@ def sdk_views(
     tiers = (given[: len(views) - fallbacks], given[len(views) - fallbacks :])
     wanted = [index for index in given if views[index].name is not None]
 
-    @_remembering_one
-    def combination(instrument: Any) -> tuple[int, ...] | None:
+    def combination(instrument: Any) -> _Combination | None:
         if any(view._match(instrument) for view in beside):
             return None
         for tier in tiers:
@@ -127,46 +133,72 @@ def sdk_views(
                 return tuple(index for index in selecting if views[index].name is not None)
         return (rest,)
 
-    def matching(indexes: tuple[int, ...]) -> Selected:
-        return lambda instrument: combination(instrument) == indexes
+    def options(indexes: _Combination) -> dict[str, Any]:
+        return _options([views[index] for index in indexes], [maps[index] for index in indexes], limit)
 
-    return [
-        _DisjointView(
-            matching(indexes),
-            **_options([views[index] for index in indexes], [maps[index] for index in indexes], limit),
-        )
-        for indexes in [*_combinations(views, wanted), (rest,)]
-    ]
+    return _Choice(combination, options).views(_count(views, wanted) + 1)
 
 
-def _remembering_one(
-    function: Callable[[Any], tuple[int, ...] | None],
-) -> Callable[[Any], tuple[int, ...] | None]:
-    """The function, which remembers what it was asked for last: the SDK asks all Views in turn."""
-    last: tuple[Any, tuple[int, ...] | None] = (None, None)
+class _Choice:
+    """Which View matches an instrument; each takes the options of a combination when that is first met."""
 
-    def remembering(instrument: Any) -> tuple[int, ...] | None:
-        nonlocal last
-        known, result = last  # together, as other threads ask, too
+    def __init__(
+        self,
+        combination: Callable[[Any], _Combination | None],
+        options: Callable[[_Combination], dict[str, Any]],
+    ) -> None:
+        self._combination = combination
+        self._options = options
+        # Readers of one provider ask independently; a signal handler, while its own thread does.
+        self._lock = threading.RLock()
+        self._free: list[_DisjointView] = []
+        self._taken: dict[_Combination, View] = {}
+        self._last: tuple[Any, View | None] = (None, None)
+        self._findings = Findings()
+
+    def views(self, number: int) -> list[View]:
+        """So many Views among which it chooses."""
+        self._free = [_DisjointView(self.view_of) for _ in range(number)]
+        return list(reversed(self._free))
+
+    def view_of(self, instrument: Any) -> View | None:
+        """The View that matches the instrument; the answer is remembered, as the SDK asks all in turn."""
+        known, view = self._last  # together, as other threads ask, too
         if known is not instrument:
-            result = function(instrument)
-            last = (instrument, result)
-        return result
+            indexes = self._combination(instrument)
+            view = None if indexes is None else self._view(indexes, instrument)
+            self._last = (instrument, view)
+        return view
 
-    return remembering
+    def _view(self, indexes: _Combination, instrument: Any) -> View | None:
+        with self._lock:
+            if indexes in self._taken:
+                return self._taken[indexes]
+            if not self._free:
+                self._findings.report(
+                    "full",
+                    "views select instruments in more than %d combinations; of %r and what comes after it the"
+                    " SDK keeps everything, but no bounds that views ask for",
+                    *(len(self._taken), instrument.name),
+                )
+                return None
+            view = self._free.pop()
+            view.become(**self._options(indexes))
+            self._taken[indexes] = view
+            return view
 
 
-def _combinations(views: Sequence[ExportView], wanted: Sequence[int]) -> list[tuple[int, ...]]:
-    """The views, by index, that may select one instrument together; none of them first."""
-    groups: dict[object, list[int]] = {}  # those which select the same are always together
+def _count(views: Sequence[ExportView], wanted: Sequence[int]) -> int:
+    """How many combinations of views there may be that select one instrument together, and _MOST at most."""
+    groups: dict[object, int] = {}  # those which select the same are always together
     for index in wanted:
-        groups.setdefault(_selection(views[index]), []).append(index)
-    found: list[tuple[int, ...]] = [()]
-    for group in groups.values():
-        for other in tuple(found):
-            if len(found) < _MOST and all(_may_meet(views[group[0]], views[index]) for index in other):
-                found.append((*other, *group))
-    return sorted(tuple(sorted(indexes)) for indexes in found)
+        groups.setdefault(_selection(views[index]), index)
+    found: list[_Combination] = [()]
+    for index in groups.values():
+        for others in tuple(found):
+            if len(found) < _MOST and all(_may_meet(views[index], views[other]) for other in others):
+                found.append((*others, index))
+    return len(found)
 
 
 def _options(views: Sequence[ExportView], maps: Sequence[AttributeMap], limit: int) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -169,17 +170,79 @@ def test_a_stream_keeps_nothing_for_the_views_of_others() -> None:
     assert _kept(application, "login.x") == _kept(application, "login.count") == [{"user.email", "a"}]
 
 
+LETTERS = "abcdefghijkl"
+
+
 def test_more_combinations_than_have_views() -> None:
     """Very many overlapping patterns still make a bounded number of SDK Views, and right expositions."""
-    letters = "abcdefghijkl"
-    given = [selecting(f"*{letter}*", name=f"{letter}_total", keep=[letter]) for letter in letters]
+    given = [selecting(f"*{letter}*", name=f"{letter}_total", keep=[letter]) for letter in LETTERS]
     assert len(Policy(views=given).sdk_views()) <= 501
     application = Application(*given, sdk=True)
-    application.meter.create_counter("x.abcdefghijkl").add(1, dict.fromkeys(letters, "v"))
-    application.meter.create_counter("x.b").add(1, dict.fromkeys(letters, "v"))
+    application.meter.create_counter("x.abcdefghijkl").add(1, dict.fromkeys(LETTERS, "v"))
+    application.meter.create_counter("x.b").add(1, dict.fromkeys(LETTERS, "v"))
+    application.meter.create_counter("x.bk").add(1, {**dict.fromkeys(LETTERS, "v"), "z": "z"})
     assert application.labelled("l_total") == [{"l": "v"}]
-    assert application.values("b_total", "b") == {"v": 2}
+    assert application.values("b_total", "b") == {"v": 3}
     assert _kept(application, "x.b") == [{"b"}]
+    assert _kept(application, "x.bk") == [{"b", "k"}]
+    assert _kept(application, "x.abcdefghijkl") == [set(LETTERS)]
+
+
+@pytest.mark.parametrize("number", [1, 8, 9, 12])
+def test_however_many_views_overlap_their_bounds_are_recorded(
+    number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each of many views that select a histogram has its bounds, beside others that some of them select."""
+    letters = LETTERS[:number]
+    views = [
+        selecting(f"*{letter}*", name=f"f_{letter}", buckets=[0.125, place + 0.5])
+        for place, letter in enumerate(letters)
+    ]
+    application = Application(*views, sdk=True)
+    for name in (letters, *letters, f"{letters[0]}.{letters[-1]}"):
+        application.meter.create_histogram(name).record(0.25)
+    for place, letter in enumerate(letters):
+        assert set(application.values(f"f_{letter}_bucket", "le")) == {"0.125", str(place + 0.5), "+Inf"}
+    assert _bounds(application, letters) == (0.125, *(place + 0.5 for place in range(number)))
+    assert not caplog.records
+
+
+def test_more_combinations_than_can_be_met(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Past the most combinations instruments are recorded as they are, and the log says so once."""
+    monkeypatch.setattr("otel_prom_bridge.sdk_views._MOST", 3)
+    views = [selecting(f"*{letter}*", name=f"f_{letter}", buckets=[0.125], keep=[]) for letter in "abc"]
+    application = Application(*views, sdk=True)
+    for name in ("x.a", "x.b", "x.ab", "other", "abc", "ac", "a"):
+        application.meter.create_histogram(name).record(0.25, {"k": "v"})
+    assert _kept(application, "a") == _kept(application, "x.ab") == [set()]
+    assert _kept(application, "abc") == _kept(application, "ac") == [{"k"}]
+    assert application.values("f_a_count") == {None: 5}
+    (text,) = (text for text in caplog.messages if "in more than" in text)
+    assert "'abc'" in text
+
+
+def test_readers_that_meet_instruments_at_once() -> None:
+    """Several threads that are the first to record on instruments of one combination get one View."""
+    made = Policy(views=[selecting(f"*{each}*", keep=[each]) for each in LETTERS]).sdk_views()
+    start = threading.Barrier(8)
+    found: list[View] = []
+
+    def ask(part: int) -> None:
+        start.wait()
+        for instrument in INSTRUMENTS[part::4]:
+            found.extend(view for view in made if view._match(instrument))
+
+    threads = [threading.Thread(target=ask, args=(part % 4,)) for part in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2 * len(INSTRUMENTS)
+    assert len({id(view._attribute_keys) for view in found}) == len({id(view) for view in found}) > 5
+    combinations = {frozenset(set(LETTERS) & set(instrument.name)) for instrument in INSTRUMENTS}
+    assert len(set(found)) == len(combinations)
 
 
 # ---------------------------------------------------------------- what the SDK keeps
@@ -305,15 +368,25 @@ def test_exponential_histograms_where_wanted() -> None:
     assert _bounds(without) == _DEFAULT_BOUNDS
 
 
+def _matching(made: Sequence[View], instrument: Any) -> View:
+    (view,) = (view for view in made if view._match(instrument))
+    return view
+
+
 def test_limits() -> None:
     """A view's limit never makes the SDK's table smaller than the reader's own."""
     few = selecting("few", max_series=2)
     many = selecting("many*", max_series=5000)
     policy = Policy(views=[few, many], max_series_per_metric=3000)
-    limits = {view._aggregation_cardinality_limit for view in policy.sdk_views()}
-    assert limits == {None, 50_000}
+    meter = MeterProvider(shutdown_on_exit=False).get_meter("test")
+    (counter, of_many, other) = map(meter.create_counter, ("few", "many.x", "other"))
+    made = policy.sdk_views()
+    assert [_matching(made, each)._aggregation_cardinality_limit for each in (counter, of_many, other)] == [
+        *(50_000, 50_000, None)
+    ]
     reader = PrometheusMetricReader(views=[few], max_series_per_metric=100_000, **QUIET)
-    (*_, ours, rest) = reader.policy.sdk_views()
+    made = reader.policy.sdk_views()
+    ours, rest = _matching(made, counter), _matching(made, other)
     assert ours._aggregation_cardinality_limit == reader.policy.sdk_limit == 1_000_000
     assert rest._aggregation_cardinality_limit is None
 
@@ -377,7 +450,7 @@ def test_views_can_be_made_again() -> None:
     policy = Policy(views=[selecting("c", keep=[])])
     assert not set(policy.sdk_views()) & set(policy.sdk_views())
     assert all(isinstance(view, View) for view in policy.sdk_views())
-    assert isinstance(policy.sdk_views()[-1]._attribute_keys, set)
+    assert isinstance(_matching(policy.sdk_views(), INSTRUMENTS[0])._attribute_keys, set)
 
 
 def test_keys_without_end_do_not_fill_memory() -> None:
@@ -419,7 +492,8 @@ def test_an_instrument_that_is_new_is_cheap() -> None:
 
 def test_asking_for_a_key_is_cheap() -> None:
     """The SDK asks for every attribute of every measurement; an answer takes less than a microsecond."""
-    keys = Policy(views=[selecting("c", keep=["a*"])]).sdk_views()[-1]._attribute_keys
+    made = Policy(views=[selecting("a*", keep=["a*"])]).sdk_views()
+    keys = _matching(made, INSTRUMENTS[0])._attribute_keys
     assert keys is not None
     best = float("inf")
     for _ in range(5):
