@@ -274,17 +274,30 @@ COLUMN = [
 ERRORS = re.findall(r"`([^`]+)`", " ".join(COLUMN))
 MESSAGES = [span for span in SPANS if span.count(" ") >= 3 and "{" not in span and span not in ERRORS]
 
-Register = Callable[[Callable[[], object]], object]
+
+class Later:
+    """Calls functions at the end of the test, and knows what was logged."""
+
+    def __init__(self, stack: ExitStack, caplog: pytest.LogCaptureFixture) -> None:
+        self._stack, self._caplog = stack, caplog
+
+    def __call__(self, function: Callable[[], object]) -> None:
+        """Call it at the end."""
+        self._stack.callback(function)
+
+    def when_logged(self, text: str) -> None:
+        """Wait for a line: those of the endpoint are written by threads of their own."""
+        wait_for(lambda: text in self._caplog.text, seconds=10, what=text)
 
 
 @pytest.fixture
-def later() -> Iterator[Register]:
+def later(caplog: pytest.LogCaptureFixture) -> Iterator[Later]:
     """Call these at the end of the test."""
     with ExitStack() as stack:
-        yield stack.callback
+        yield Later(stack, caplog)
 
 
-def provider(later: Register, **options: object) -> tuple[PrometheusMetricReader, MeterProvider]:
+def provider(later: Later, **options: object) -> tuple[PrometheusMetricReader, MeterProvider]:
     """A reader and its provider."""
     reader = PrometheusMetricReader(**{"registry": None, **options})  # type: ignore[arg-type]
     found = MeterProvider([reader], shutdown_on_exit=False)
@@ -292,27 +305,32 @@ def provider(later: Register, **options: object) -> tuple[PrometheusMetricReader
     return reader, found
 
 
-def not_served(later: Register) -> None:
+def not_served(later: Later) -> None:
     """A port that is taken, where that is no error."""
     with start_http_server(provider(later)[0], port=0, addr="127.0.0.1") as taken:
         start_http_server(provider(later)[0], port=taken.port, addr="127.0.0.1", strict=False)
 
 
-def not_allowed(later: Register) -> None:
+def not_allowed(later: Later) -> None:
     """A client outside of the networks."""
     guards = Guards(allow=["10.0.0.0/8"])
     with start_http_server(provider(later)[0], port=0, addr="127.0.0.1", guards=guards) as server:
         with pytest.raises(OSError):  # noqa: PT011
             get(server.url)
-        threading.Event().wait(0.5)  # the line is written by another thread
+        later.when_logged("was refused")
 
 
-def too_many(later: Register) -> None:
+def too_many(later: Later) -> None:
     """More requests, and more connections, than there may be."""
     reader, found = provider(later)
-    go_on = threading.Event()
+    go_on, is_asked = threading.Event(), threading.Event()
     later(go_on.set)
-    found.get_meter("shop").create_observable_gauge("g", [lambda _: [Observation(int(go_on.wait(20)))]])
+
+    def callback(_: CallbackOptions) -> list[Observation]:
+        is_asked.set()
+        return [Observation(int(go_on.wait(20)))]
+
+    found.get_meter("shop").create_observable_gauge("g", [callback])
     limits = ServerLimits(requests_in_flight=1, connections=3)
     with start_http_server(reader, port=0, addr="127.0.0.1", limits=limits) as server, ExitStack() as stack:
 
@@ -322,15 +340,16 @@ def too_many(later: Register) -> None:
             return client
 
         ask(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
-        threading.Event().wait(0.3)
+        assert is_asked.wait(10)
         assert b" 503 " in ask(b"GET /metrics?name[]=x HTTP/1.1\r\nHost: a\r\n\r\n").recv(100)
         for _ in range(3):
             ask(b"")
-        threading.Event().wait(0.5)
+        later.when_logged("its maximum")
+        later.when_logged("more get status 503")
         go_on.set()
 
 
-def hanging(later: Register) -> None:
+def hanging(later: Later) -> None:
     """A callback that hangs."""
     reader, found = provider(later, scrape_timeout=0.2)
     go_on = threading.Event()
@@ -352,7 +371,7 @@ class Stuck:
         return []
 
 
-def stuck(later: Register) -> None:
+def stuck(later: Later) -> None:
     """A collector of prometheus_client that hangs."""
     registry = prometheus_client.CollectorRegistry()
     reader, _ = provider(later, registry=registry, scrape_timeout=0.5)
@@ -364,7 +383,7 @@ def stuck(later: Register) -> None:
     assert "otel_prom_bridge_stuck_collectors 1" in reader.expose().body.decode()
 
 
-def raising(later: Register) -> None:
+def raising(later: Later) -> None:
     """A callback that raises."""
     reader, found = provider(later)
 
@@ -377,7 +396,7 @@ def raising(later: Register) -> None:
     assert "otel_prom_bridge_last_collection_successful 1" in body
 
 
-def two_providers(_: Register) -> None:
+def two_providers(_: Later) -> None:
     """A second global provider."""
     # In a process of its own: the global provider of this one can be set only once.
     code = "from otel_prom_bridge import start; start(port=0); start(port=0)"
@@ -387,7 +406,7 @@ def two_providers(_: Register) -> None:
     logging.getLogger("opentelemetry").warning("%s", line)
 
 
-def taken(later: Register) -> None:
+def taken(later: Later) -> None:
     """A port that is taken, as the application sees it."""
     with start_http_server(provider(later)[0], port=0, addr="127.0.0.1") as first:
         with pytest.raises(EndpointError) as caught:
@@ -395,7 +414,7 @@ def taken(later: Register) -> None:
         logging.getLogger("gunicorn").warning("%s", str(caught.value).partition("] ")[2])
 
 
-def overflow(later: Register) -> None:
+def overflow(later: Later) -> None:
     """More series than a metric may have."""
     reader, found = provider(later, max_series_per_metric=2)
     counter = found.get_meter("shop").create_counter("orders")
@@ -406,7 +425,7 @@ def overflow(later: Register) -> None:
     assert 'otel_prom_bridge_overflowed_points_total{metric="orders_total"} 2' in body
 
 
-def sdk_overflow(later: Register) -> None:
+def sdk_overflow(later: Later) -> None:
     """More attribute sets than the SDK may hold."""
     reader, found = provider(later, max_series_per_metric=100, sdk_max_series=100)
     counter = found.get_meter("shop").create_counter("orders")
@@ -415,7 +434,7 @@ def sdk_overflow(later: Register) -> None:
     assert 'otel_metric_overflow="true"' in reader.expose().body.decode()
 
 
-def conflicting(later: Register) -> None:
+def conflicting(later: Later) -> None:
     """Two metrics with one name."""
     reader, found = provider(later)
     found.get_meter("shop").create_counter("orders").add(1)
@@ -439,7 +458,7 @@ CAUSES = [
 ]
 
 
-def test_every_line_of_the_log_is_one(later: Register, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_line_of_the_log_is_one(later: Later, caplog: pytest.LogCaptureFixture) -> None:
     """What causes them is done here, and each quoted line is logged then."""
     for cause in CAUSES:
         cause(later)
@@ -452,7 +471,7 @@ def test_every_line_of_the_log_is_one(later: Register, caplog: pytest.LogCapture
 # --- exemplars, forks --------------------------------------------------------------------------------------
 
 
-def test_what_exemplars_need(later: Register) -> None:
+def test_what_exemplars_need(later: Later) -> None:
     """Within a span there is one, after its end there is none; text shows none."""
     reader, found = provider(later)
     counter = found.get_meter("shop").create_counter("orders")
@@ -509,7 +528,7 @@ def test_start_where_the_application_is_imported(preload: list[str], tmp_path: P
         assert "orders_total" not in names
 
 
-def test_ready_waits_for_no_scraper(later: Register) -> None:
+def test_ready_waits_for_no_scraper(later: Later) -> None:
     """The first collection is made by `/ready` itself."""
     reader, _ = provider(later, collect_interval=0)
     with start_http_server(reader, port=0, addr="127.0.0.1") as server:
