@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from opentelemetry.metrics import Meter, MeterProvider
@@ -547,6 +548,58 @@ def test_a_flood_of_series_ends_at_ten_thousand(caplog: pytest.LogCaptureFixture
     assert 10_000 <= count.value <= 10_000 + len(overflows)
     assert max(metrics.values()) <= 1001
     assert sum(s.value for n, f in families.items() if n.startswith("flood_") for s in f.samples) == 14_400
+
+
+@pytest.mark.parametrize("operation", ["invoke_agent", "search_memory", "execute_tool", "retrieval"])
+def test_tokens_are_those_of_requests(operation: str) -> None:
+    """What is no request of a model has no tokens and no errors there either: the families go together."""
+    with running(self_metrics=False) as bridge:
+        meter = bridge.meter_provider.get_meter("app")
+        duration = meter.create_histogram("gen_ai.client.operation.duration", unit="s")
+        tokens = meter.create_histogram("gen_ai.client.token.usage", unit="{token}")
+        for name in ("chat", operation):
+            call = {"gen_ai.operation.name": name, "gen_ai.request.model": "gpt-4o"}
+            duration.record(1, {**call, "error.type": "timeout"})
+            for kind in ("input", "output"):
+                tokens.record(10, {**call, "gen_ai.token.type": kind})
+            LLMRecorder(bridge.meter_provider).record_error(
+                model="gpt-4o", provider=None, error_type="timeout", operation=name
+            )
+        families = scraped(bridge.server.url).families
+    totals = {
+        name: sum(s.value for s in families[f"llmdevops_llm_{name}"].samples if s.name.endswith(end))
+        for name, end in (
+            *(("requests", "_total"), ("errors", "_total"), ("tokens", "_total")),
+            *(("input_tokens", "_total"), ("output_tokens", "_total")),
+            *(("request_input_tokens", "_count"), ("request_output_tokens", "_count")),
+        )
+    }
+    assert totals == {
+        **{"requests": 1, "errors": 2, "tokens": 20, "input_tokens": 10, "output_tokens": 10},
+        **{"request_input_tokens": 1, "request_output_tokens": 1},
+    }
+
+
+def test_uuids_in_names_are_one_value() -> None:
+    """Agents, steps, tools and workflows that are named after one run each are told apart by their kind."""
+    with running(self_metrics=False) as bridge:
+        agents = AgentRecorder(bridge.meter_provider)
+        for _ in range(3):
+            agents.record_execution(agent=f"planner-{uuid4()}", duration=1)
+            run = agents.execution(agent="planner")
+            with run.step(f"Plan {uuid4()}"), run.tool(f"search_{uuid4().hex}"):
+                pass
+            with agents.workflow(str(uuid4()).upper()):
+                pass
+        families = scraped(bridge.server.url).families
+
+    def seen(name: str, label: str) -> set[str]:
+        return {s.labels[label] for s in families[f"llmdevops_agent_{name}"].samples if label in s.labels}
+
+    assert seen("executions", "agent_type") == {"planner-{uuid}"}
+    assert seen("steps", "step_type") == {"Plan {uuid}"}
+    assert seen("tool_calls", "tool_name") == {"search_{uuid}"}
+    assert seen("workflows", "workflow") == {"{uuid}"}
 
 
 def test_labels_of_a_resource_that_says_nothing_are_empty() -> None:
