@@ -168,6 +168,55 @@ def test_a_profile_with_another_namespace_gets_its_names(tmp_path: Path) -> None
     }
 
 
+def test_matchers_of_names_get_the_names_of_another_namespace(tmp_path: Path) -> None:
+    """What a selector asks of `__name__` is renamed, if that is there; other strings are as they were."""
+    file = tmp_path / "acme.toml"
+    file.write_text(
+        'extends = "llmdevops"\nnamespace = "acme"\n[[dashboard.panels]]\ntitle = "Up"\ntype = "stat"\n'
+        "[[dashboard.panels.queries]]\n"
+        """expr = 'a{__name__ =~ "llmdevops_llm_(a|requests)_total|llmdevops_agent_active", b="x"}'\n"""
+        "[[dashboard.panels.queries]]\n"
+        """expr = '{__name__="llmdevops_metrics_series_count", __name__!="llmdevops_x", b="llmdevops_x"}'\n"""
+    )
+    dashboard = read_dashboard(load_profile(file))
+    assert [variable.query for variable in dashboard.variables] == [
+        'label_values({__name__=~"acme_(llm_requests|llm_errors|llm_tokens|agent_executions|http_requests)_total"},'
+        " service)",
+        'label_values({__name__=~"acme_llm_(requests|errors|tokens)_total", service=~"$service"}, model)',
+    ]
+    assert [query.expr for panel in dashboard.panels for query in panel.queries] == [
+        'a{__name__ =~ "acme_llm_(a|requests)_total|acme_agent_active", b="x"}',
+        # The self-metrics' names are an option, which does not follow the namespace.
+        '{__name__="llmdevops_metrics_series_count", __name__!="llmdevops_x", b="llmdevops_x"}',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "known"),
+    [
+        ("llmdevops_llm_.*", True),
+        ("llmdevops_$kind", True),  # whatever Grafana makes of it
+        (r"llmdevops_llm\\wrequests_total", True),
+        (r"llmdevops_\\p{Greek}", True),  # Prometheus reads it, and Python does not
+        ("up|other_metric", True),
+        ("llmdevops_llm_request_total", False),
+        ("llmdevops_(a|b)_total", False),
+    ],
+)
+def test_a_matcher_that_no_name_has_is_an_error(pattern: str, known: bool) -> None:
+    """A selector by names that the profile does not have could never show anything."""
+    llmdevops = load_profile("llmdevops")
+    panel = {**PANEL, "queries": [{"expr": f'count({{__name__=~"{pattern}"}})'}]}
+    changed = replace(llmdevops, dashboard={"title": "x", "namespace": "llmdevops", "panels": [panel]})
+    if known:
+        assert read_dashboard(changed).panels
+        return
+    with pytest.raises(ConfigurationError, match="names of metrics of the profile") as caught:
+        read_dashboard(changed)
+    assert caught.value.key == "profile 'llmdevops': dashboard.panels['Up'].queries[0].expr"
+    assert caught.value.value == pattern
+
+
 def test_names_in_an_expression() -> None:
     """Strings are no names, whatever stands in them."""
     expression = r'sum by (le) (rate(a_bucket{x=~"b_c\"d_e", y=\'f\', z=`g`}[5m])) / s:b:c'.replace(

@@ -7,15 +7,19 @@ anything is written. A profile that extends another and has another namespace ge
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from otel_prom_bridge.dashboards.model import Dashboard
+from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.notation import unknown
 from otel_prom_bridge.profiles import Profile
 
 _STRING = r'"(?:[^"\\]|\\.)*"' + r"|'(?:[^'\\]|\\.)*'|`[^`]*`"
 _WORD = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
-_PART = re.compile(f"({_STRING})|({_WORD})")
+# A selector may have names of metrics in a string, too, and in no other.
+_NAME_MATCHER = rf"__name__\s*=~?\s*(?:{_STRING})"
+_PART = re.compile(f"({_NAME_MATCHER})|({_STRING})|({_WORD})")
+_IN_MATCHER = re.compile(r"(?P<before>__name__\s*=~?\s*.)(?P<text>.*)(?P<after>.)", re.DOTALL)
 _SAMPLES = ("_bucket", "_count", "_sum")
 
 
@@ -29,13 +33,22 @@ def with_names_of(profile: Profile, dashboard: Dashboard) -> Dashboard:
     old = f"{dashboard.namespace}_" if dashboard.namespace else ""
     new = f"{profile.namespace}_" if profile.namespace else ""
 
+    def renamed(found: re.Match[str]) -> str:
+        if found[1]:
+            return _matching(found[1], old, new, exposed)
+        return found[2] or _renamed(found[3], old, new, exposed)
+
     def rename(expression: str) -> str:
-        return _PART.sub(lambda found: found[1] or _renamed(found[2], old, new, exposed), expression)
+        return _PART.sub(renamed, expression)
 
     if old and old != new:
         dashboard = dashboard.renamed(rename)
     known = exposed | {rule.record for rule in dashboard.recording_rules}
     for key, expression in dashboard.expressions():
+        for pattern in patterns_in(expression):
+            ours = any(prefix and pattern.startswith(prefix) for prefix in (old, new))
+            if ours and not _matched(pattern, known):
+                raise ConfigurationError(key, pattern, "names of metrics of the profile")
         for name in names_in(expression):
             ours = ":" in name or any(prefix and name.startswith(prefix) for prefix in (old, new))
             if ours and name not in known:
@@ -45,7 +58,35 @@ def with_names_of(profile: Profile, dashboard: Dashboard) -> Dashboard:
 
 def names_in(expression: str) -> Iterator[str]:
     """The words of an expression that may be names of metrics, and others, such as labels and functions."""
-    return (found[2] for found in _PART.finditer(expression) if found[2])
+    return (found[3] for found in _PART.finditer(expression) if found[3])
+
+
+def patterns_in(expression: str) -> Iterator[str]:
+    """What matchers of names of metrics ask for: expressions, or names as they are."""
+    found = (_IN_MATCHER.fullmatch(part[1]) for part in _PART.finditer(expression) if part[1])
+    return (matcher["text"] for matcher in found if matcher)
+
+
+def _matched(pattern: str, names: Iterable[str]) -> bool:
+    """Whether a name matches, or could: of a variable, or of an expression that Python cannot read."""
+    if "$" in pattern:
+        return True
+    try:
+        # Strings in PromQL have twice the backslashes, unless they are in backticks.
+        return any(map(re.compile(pattern.replace(r"\\", "\\")).fullmatch, names))
+    except re.error:
+        return True
+
+
+def _matching(matcher: str, old: str, new: str, exposed: set[str]) -> str:
+    """The matcher for the names in the new namespace, if there are such names."""
+
+    def renamed(found: re.Match[str]) -> str:
+        other = re.sub(rf"(?<![\w:]){re.escape(old)}", new, found["text"])
+        text = other if _matched(other, exposed) else found["text"]
+        return f"{found['before']}{text}{found['after']}"
+
+    return _IN_MATCHER.sub(renamed, matcher)
 
 
 def _exposed(profile: Profile) -> set[str]:
