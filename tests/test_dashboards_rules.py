@@ -50,10 +50,29 @@ def quantile(name: str, labels: str, slow: str) -> dict[str, str]:
     }
 
 
-def calls(errors: int, successes: int) -> dict[str, str]:
-    """So many calls per minute."""
-    name = 'llmdevops_llm_requests_total{service="s", provider="p", model="m", status='
-    return {f'{name}"error"}}': f"0+{errors}x120", f'{name}"success"}}': f"0+{successes}x120"}
+def calls(errors: int, successes: int, *, model: str = "m", kind: str = "server_error") -> dict[str, str]:
+    """So many calls per minute, of which those that failed are in the families of requests and of errors."""
+    labels = f'service="s", provider="p", model="{model}"'
+    return {
+        f'llmdevops_llm_requests_total{{{labels}, status="success"}}': f"0+{successes}x120",
+        f'llmdevops_llm_requests_total{{{labels}, status="error"}}': f"0+{errors}x120",
+        f'llmdevops_llm_errors_total{{{labels}, error_type="{kind}"}}': f"0+{errors}x120",
+    }
+
+
+def untimed(errors: int, successes: int) -> dict[str, str]:
+    """Errors that were recorded without a time are in no family of requests."""
+    return {name: values for name, values in calls(errors, successes).items() if '"error"' not in name}
+
+
+def openllmetry(errors: int, successes: int) -> dict[str, str]:
+    """Calls that failed have neither model nor provider, and the others do."""
+    nameless = {
+        name.replace('provider="p", model="m"', 'provider="", model=""'): values
+        for name, values in calls(errors, 0).items()
+        if '"success"' not in name
+    }
+    return calls(0, successes) | nameless
 
 
 def shares(metric: str, labels: str, label: str, *, good: str, bad: str, failing: int) -> dict[str, str]:
@@ -64,28 +83,80 @@ def shares(metric: str, labels: str, label: str, *, good: str, bad: str, failing
     }
 
 
-def gen_ai(generation: str, failing: int) -> dict[str, str]:
+def gen_ai(
+    generation: str,
+    failing: int,
+    labels: str = 'gen_ai_request_model="m", gen_ai_operation_name="chat"',
+    kind: str = "TimeoutError",
+) -> dict[str, str]:
     """Calls under the names of one generation of the conventions, a hundred per minute."""
-    name = f'gen_ai_client_{generation}_duration_seconds_count{{job="app", gen_ai_request_model="m"'
+    name = f'gen_ai_client_{generation}_duration_seconds_count{{job="app", {labels}'
     return {
         f"{name}}}": f"0+{100 - failing}x120",
-        f'{name}, error_type="TimeoutError"}}': f"0+{failing}x120",
+        f'{name}, error_type="{kind}"}}': f"0+{failing}x120",
     }
+
+
+def gen_ai_untimed(failing: int) -> dict[str, str]:
+    """A hundred calls per minute, and errors that were recorded without a time."""
+    name = 'gen_ai_client_untimed_errors_total{job="app", gen_ai_request_model="m", error_type="x"}'
+    return gen_ai("operation", 0) | {name: f"0+{failing}x120"}
+
+
+# Client operations that are no calls of models: they are slow, and all of them fail.
+OTHER = 'gen_ai_request_model="m", gen_ai_operation_name='
+SLOW_OTHERS = {
+    name: values
+    for operation in ("search_memory", "create_memory_store", "invoke_agent")
+    for name, values in quantile(
+        "gen_ai_client_operation_duration_seconds", f'job="app", {OTHER}"{operation}"', "+Inf"
+    ).items()
+}
+FAILING_OTHERS = {
+    name: values
+    for operation in ("search_memory", "create_memory_store", "invoke_agent")
+    for name, values in gen_ai("operation", 100, f'{OTHER}"{operation}"').items()
+}
+CANCELLED = ("asyncio.exceptions.CancelledError", "cancelled", "GeneratorExit", "KeyboardInterrupt", "499")
 
 
 LABELS = 'service="s", provider="p", model="m"'
 DURATION, FIRST = "llmdevops_llm_request_duration_seconds", "llmdevops_llm_time_to_first_chunk_seconds"
 EXECUTIONS, TOOLS = "llmdevops_agent_executions_total", "llmdevops_agent_tool_calls_total"
 OVERFLOW = '{job="app", instance="host:9464", metric="m"}'
+GEN_AI_ERRORS: list[tuple[str, dict[str, str]]] = [
+    ("GenAIErrorsHigh", {}),
+    ("GenAIModelErrorsHigh", {"gen_ai_request_model": "m"}),
+]
 HTTP, MODEL = "llmdevops_http_requests_total", 'job="app", gen_ai_request_model="m"'
 
 CASES = [
-    Case(
-        alert="LLMErrorsHigh",
-        series=calls(10, 30),
-        quiet=calls(1, 99),
-        labels={**CALL, "severity": "critical"},
-        summary="s: 25% of the requests to m fail",
+    *(
+        Case(
+            alert="LLMErrorsHigh",
+            series=failing(10, 30),
+            quiet=quiet,
+            labels={"service": "s", "severity": "critical"},
+            summary="s: 25% of the LLM requests fail",
+        )
+        for failing, quiet in (
+            (calls, calls(1, 99)),
+            (untimed, calls(10, 90, kind="cancelled")),
+            (openllmetry, openllmetry(1, 999)),
+        )
+    ),
+    *(
+        Case(
+            alert="LLMModelErrorsHigh",
+            series=failing(10, 30) | calls(0, 9999, model="other"),
+            quiet=quiet,
+            labels={"service": "s", "model": "m", "severity": "critical"},
+            summary="s: 25% of the requests to m fail",
+        )
+        for failing, quiet in (
+            (calls, openllmetry(10, 30)),
+            (untimed, calls(10, 90, kind="cancelled")),
+        )
     ),
     Case(
         alert="LLMRateLimited",
@@ -95,9 +166,17 @@ CASES = [
         summary="p refuses 1 requests per second of s",
     ),
     Case(
+        alert="LLMRateLimited",
+        series={'llmdevops_llm_errors_total{service="s", provider="", error_type="quota"}': "0+60x120"},
+        quiet={'llmdevops_llm_errors_total{service="s", provider="", error_type="quota"}': "60x120"},
+        labels={"service": "s", "severity": "warning"},
+        summary="The provider refuses 1 requests per second of s",
+    ),
+    Case(
         alert="LLMLatencyHigh",
         series=quantile(DURATION, LABELS, "40.96"),
-        quiet=quantile(DURATION, LABELS, "20.48"),
+        quiet=quantile(DURATION, LABELS, "20.48")
+        | quantile(DURATION, 'service="s", model=""', "+Inf"),  # errors of OpenLLMetry
         labels={**CALL, "severity": "warning"},
         summary="s: 1 of 20 requests to m takes more than 39.94s",
     ),
@@ -118,12 +197,12 @@ CASES = [
     ),
     Case(
         alert="LLMRequestsWithoutPrice",
-        series={'llmdevops_llm_unpriced_requests_total{service="s", model="m"}': "0+1x120"},
+        series={'llmdevops_llm_unpriced_requests_total{service="s", model="m"}': "0x10 1000x110"},
         quiet={'llmdevops_llm_unpriced_requests_total{service="s", model="m"}': "7x120"},
         labels={"service": "s", "model": "m", "severity": "info"},
         summary="s: what requests to m cost is not known",
-        fires="90m",
-        before="30m",
+        fires="20m",  # of a burst, which is over
+        before="14m",
     ),
     Case(
         alert="AgentExecutionsFailing",
@@ -167,30 +246,55 @@ CASES = [
         Case(
             alert="SeriesOverflow",
             series={f"llmdevops_metrics_cardinality_overflow_total{OVERFLOW}": growing},
-            quiet={f"llmdevops_metrics_cardinality_overflow_total{OVERFLOW}": "5x120"},
+            quiet={f"llmdevops_metrics_cardinality_overflow_total{OVERFLOW}": "5x60 _x20 5x40"},
             labels={**SCRAPED, "metric": "m", "severity": "warning"},
             summary="host:9464: m has no room for new series",
             before="30m",
         )
-        for growing in ("0x35 1+1x80", "_x35 5x80")  # the second one is new, and does not grow
+        # The second one is new, and does not grow. If Prometheus was away, nothing is new for that.
+        for growing in ("0x35 1+1x80", "_x35 5x80")
     ),
     *(
         Case(
             profile="semconv",
-            alert="GenAIErrorsHigh",
+            alert=alert,
             series=gen_ai(generation, 10),
             quiet=gen_ai(generation, 1),
-            labels={"job": "app", "gen_ai_request_model": "m", "severity": "critical"},
-            summary="app: 10% of the calls of m fail",
+            labels={"job": "app", "severity": "critical", **labels},
+            summary=f"app: 10% of the calls of {'m' if labels else 'models'} fail",
         )
+        for alert, labels in GEN_AI_ERRORS
         for generation in ("operation", "inference")
+    ),
+    *(
+        Case(
+            profile="semconv",
+            alert=alert,
+            series=gen_ai_untimed(300),
+            quiet=quiet,
+            labels={"job": "app", "severity": "critical", **labels},
+            summary=f"app: 75% of the calls of {'m' if labels else 'models'} fail",
+        )
+        for alert, labels in GEN_AI_ERRORS
+        for quiet in (
+            gen_ai("operation", 0) | FAILING_OTHERS,
+            *(gen_ai("operation", 10, kind=kind) for kind in CANCELLED),
+        )
+    ),
+    Case(
+        profile="semconv",
+        alert="GenAIModelErrorsHigh",
+        series=gen_ai("operation", 10) | gen_ai("operation", 0, 'gen_ai_request_model="other"'),
+        quiet=gen_ai("operation", 0) | gen_ai("operation", 100, 'gen_ai_provider_name=""'),
+        labels={"job": "app", "gen_ai_request_model": "m", "severity": "critical"},
+        summary="app: 10% of the calls of m fail",
     ),
     *(
         Case(
             profile="semconv",
             alert="GenAILatencyHigh",
             series=quantile(f"gen_ai_client_{generation}_duration_seconds", MODEL, "40.96"),
-            quiet=quantile(f"gen_ai_client_{generation}_duration_seconds", MODEL, "20.48"),
+            quiet=quantile(f"gen_ai_client_{generation}_duration_seconds", MODEL, "20.48") | SLOW_OTHERS,
             labels={"job": "app", "gen_ai_request_model": "m", "severity": "warning"},
             summary="app: 1 of 20 calls of m takes more than 39.94s",
         )
@@ -201,12 +305,13 @@ CASES = [
             profile="semconv",
             alert="GenAISeriesOverflow",
             series={f"otel_prom_bridge_overflowed_points_total{OVERFLOW}": growing},
-            quiet={f"otel_prom_bridge_overflowed_points_total{OVERFLOW}": "5x120"},
+            quiet={f"otel_prom_bridge_overflowed_points_total{OVERFLOW}": "5x60 _x20 5x40"},
             labels={**SCRAPED, "metric": "m", "severity": "warning"},
             summary="host:9464: m has no room for new series",
             before="30m",
         )
-        for growing in ("0x35 1+1x80", "_x35 5x80")  # the second one is new, and does not grow
+        # The second one is new, and does not grow. If Prometheus was away, nothing is new for that.
+        for growing in ("0x35 1+1x80", "_x35 5x80")
     ),
 ]
 
@@ -247,7 +352,10 @@ def test_alerts_fire_when_they_should(case: Case, tmp_path: Path) -> None:
         {
             "interval": "1m",
             "input_series": _inputs(case.quiet),
-            "alert_rule_test": [{"eval_time": "115m", "alertname": case.alert}],
+            # Not from the beginning: an overflow is new then.
+            "alert_rule_test": [
+                {"eval_time": f"{minute}m", "alertname": case.alert} for minute in range(20, 120, 5)
+            ],
         },
     ]
     file = tmp_path / "test.yml"
@@ -263,7 +371,7 @@ def _inputs(series: Mapping[str, str]) -> list[dict[str, str]]:
 def test_recorded_error_ratios_are_zero_without_errors(tmp_path: Path) -> None:
     """A model without errors has the ratio 0, not none: so that a panel of it shows a line."""
     ratio = "service_model:llmdevops_llm_errors:ratio_rate5m"
-    series = f'{ratio}{{service="s", provider="p", model="m"}}'
+    series = f'{ratio}{{service="s", model="m"}}'
     test = {
         "interval": "1m",
         "input_series": [
