@@ -77,6 +77,8 @@ def test_manifests_fit_each_other() -> None:
     monitor, policy, secret = document("PodMonitor"), document("NetworkPolicy"), document("Secret")
     selectors = [item["spec"]["selector"]["matchLabels"] for item in (document("Deployment"), monitor)]
     assert [*selectors, policy["spec"]["podSelector"]["matchLabels"]] == [labels] * 3
+    assert labels[monitor["spec"]["jobLabel"]] == SCRAPES[0]["job_name"]  # alerts ask for that job
+    assert 'job="shop"' in str(with_key("groups"))
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     probes = [CONTAINER[name]["httpGet"] for name in ("livenessProbe", "readinessProbe")]
     assert {endpoint["port"], *(probe["port"] for probe in probes)} == {"metrics"}
