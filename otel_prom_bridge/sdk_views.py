@@ -133,10 +133,13 @@ def sdk_views(
                 return tuple(index for index in selecting if views[index].name is not None)
         return (rest,)
 
-    def options(indexes: _Combination) -> dict[str, Any]:
-        return _options([views[index] for index in indexes], [maps[index] for index in indexes], limit)
+    findings = Findings()
 
-    return _Choice(combination, options).views(_count(views, wanted) + 1)
+    def options(indexes: _Combination) -> dict[str, Any]:
+        selecting = [views[index] for index in indexes]
+        return _options(selecting, [maps[index] for index in indexes], limit, findings)
+
+    return _Choice(combination, options, findings).views(_count(views, wanted) + 1)
 
 
 class _Choice:
@@ -146,6 +149,7 @@ class _Choice:
         self,
         combination: Callable[[Any], _Combination | None],
         options: Callable[[_Combination], dict[str, Any]],
+        findings: Findings,
     ) -> None:
         self._combination = combination
         self._options = options
@@ -154,7 +158,7 @@ class _Choice:
         self._free: list[_DisjointView] = []
         self._taken: dict[_Combination, View] = {}
         self._last: tuple[Any, View | None] = (None, None)
-        self._findings = Findings()
+        self._findings = findings
 
     def views(self, number: int) -> list[View]:
         """So many Views among which it chooses."""
@@ -201,25 +205,48 @@ def _count(views: Sequence[ExportView], wanted: Sequence[int]) -> int:
     return len(found)
 
 
-def _options(views: Sequence[ExportView], maps: Sequence[AttributeMap], limit: int) -> dict[str, Any]:
+def _options(
+    views: Sequence[ExportView], maps: Sequence[AttributeMap], limit: int, findings: Findings
+) -> dict[str, Any]:
     if not views:
         return {"aggregation": DropAggregation()}
     return {
         "attribute_keys": _needed([each.needs for each in maps]),
-        "aggregation": _aggregation(views),
+        "aggregation": _aggregation(views, findings),
         "aggregation_cardinality_limit": limit if any(view.max_series for view in views) else None,
     }
 
 
-def _aggregation(views: Sequence[ExportView]) -> Aggregation | None:
+def _aggregation(views: Sequence[ExportView], findings: Findings) -> Aggregation | None:
     asked = [view for view in views if view.buckets is not None]
     if not asked:
         return None
-    if any(view.buckets == "exponential" for view in asked):
+    exponential = [view for view in asked if view.buckets == "exponential"]
+    if exponential:
+        _report_others(exponential, views, findings)
+    if exponential == asked:
         return ExponentialBucketHistogramAggregation()
     bounds = _together(*(view.recorded_bounds or () for view in asked))
-    as_it_is = any(view.take == "value" and view.buckets is None for view in views)
+    as_it_is = any(view.take == "value" and view.recorded_bounds is None for view in views)
     return (_MoreBounds if as_it_is else ExplicitBucketHistogramAggregation)(boundaries=bounds)
+
+
+def _report_others(
+    exponential: Sequence[ExportView], views: Sequence[ExportView], findings: Findings
+) -> None:
+    """Log where views do not agree: the SDK records a histogram once for all of them.
+
+    Bounds win, as an exponential histogram has none of them, and every view can show an explicit one.
+    """
+    asking = " and ".join(view.title for view in exponential)
+    bounded = " and ".join(view.title for view in views if view.recorded_bounds is not None)
+    others = " and ".join(view.title for view in views if view.take == "value" and view.buckets is None)
+    if bounded:
+        message = "%s: the histogram is recorded with the bounds of %s, not as an exponential one"
+        findings.report(("bounded", asking, bounded), message, asking, bounded)
+    elif others:
+        message = "%s: %s shows an exponential histogram, too, as the SDK records one for all views"
+        findings.report(("exponential", asking, others), message, asking, others)
 
 
 def _selects(view: ExportView, instrument: Any) -> bool:

@@ -138,9 +138,9 @@ def test_just_what_no_view_shows_is_dropped(given: list[ExportView]) -> None:
         assert isinstance(ours._aggregation, DropAggregation) == bool(selecting_it and not shown)
         buckets = {view.buckets for view in shown} - {None}
         exponential = isinstance(ours._aggregation, ExponentialBucketHistogramAggregation)
-        assert exponential == ("exponential" in buckets)
+        assert exponential == (buckets == {"exponential"})
         explicit = isinstance(ours._aggregation, ExplicitBucketHistogramAggregation)
-        assert explicit == (buckets == {(1.0,)})
+        assert explicit == ((1.0,) in buckets)
 
 
 # If two patterns of up to 4 characters match one text, they match one of up to 7: a star need not match more
@@ -366,6 +366,43 @@ def test_exponential_histograms_where_wanted() -> None:
     assert tuple(point.explicit_bounds) == _DEFAULT_BOUNDS
     without = Application(selecting("h", buckets="exponential"))
     assert _bounds(without) == _DEFAULT_BOUNDS
+
+
+def test_bounds_win_over_an_exponential_histogram(caplog: pytest.LogCaptureFixture) -> None:
+    """Where another view of the histogram keeps bounds it has them, and the log names the views once."""
+    views = (
+        selecting("h*", name="native", buckets="exponential"),
+        selecting("h*", name="fine", buckets=[1, 5]),
+        selecting("h", name="n_total", take="count"),
+    )
+    for order in (views, views[::-1]):
+        caplog.clear()
+        application = Application(*order, sdk=True)
+        assert _bounds(application) == tuple(sorted({*_DEFAULT_BOUNDS, 1, 5}))
+        application.meter.create_histogram("h2").record(3)
+        assert set(application.values("fine_bucket", "le")) == {"1.0", "5.0", "+Inf"}
+        assert len(application.values("native_bucket", "le")) == len({*_DEFAULT_BOUNDS, 1, 5}) + 1
+        (text,) = caplog.messages
+        assert text == (
+            "ExportView('h*', name='native'): the histogram is recorded with the bounds of"
+            " ExportView('h*', name='fine'), not as an exponential one"
+        )
+
+
+def test_who_shows_an_exponential_histogram_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """A view without bounds shows what another one asked for; the log names both, and not who counts."""
+    asking = selecting("h", name="native", buckets="exponential")
+    counting = selecting("h", name="n_total", take="count")
+    for others, expected in (((counting,), 0), ((counting, selecting("h", name="same")), 1)):
+        application = Application(asking, *others, sdk=True)
+        application.meter.create_histogram("h").record(3)
+        ((_, point),) = application.recorded("h")
+        assert isinstance(point, ExponentialHistogramDataPoint)
+        assert len(caplog.messages) == expected
+    assert caplog.messages == [
+        "ExportView('h', name='native'): ExportView('h', name='same') shows an exponential histogram, too,"
+        " as the SDK records one for all views"
+    ]
 
 
 def _matching(made: Sequence[View], instrument: Any) -> View:
