@@ -1,6 +1,6 @@
 """An agent that records its executions, steps, tools, model calls, tokens and cost. No model, no network.
 
-    pip install otel-prom-bridge
+    pip install .
     python examples/agent.py
 
 The recorders are on the OpenTelemetry API alone; `start()` is what makes them a Prometheus endpoint here, and

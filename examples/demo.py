@@ -1,6 +1,6 @@
 """A simulated LLM agent service and its metrics: no model, no API key, no network.
 
-    pip install otel-prom-bridge
+    pip install .
     python examples/demo.py                # until Ctrl-C
     python examples/demo.py --seconds 10   # stops by itself
 

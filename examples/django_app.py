@@ -1,6 +1,6 @@
 """A Django service with its metrics at /metrics, in one file; copy the end of it into your wsgi.py.
 
-    pip install otel-prom-bridge django gunicorn
+    pip install . django gunicorn
     gunicorn --chdir examples --threads 4 django_app:application
 
     curl -X POST localhost:8000/orders/books

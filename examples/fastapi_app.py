@@ -1,6 +1,6 @@
 """A FastAPI service with its metrics at /metrics; copy what you need.
 
-pip install otel-prom-bridge fastapi uvicorn
+pip install . fastapi uvicorn
 uvicorn --app-dir examples fastapi_app:app
 
 curl -X POST localhost:8000/orders/books

@@ -1,6 +1,6 @@
 """A Flask service with its metrics at /metrics; copy what you need.
 
-    pip install otel-prom-bridge flask gunicorn
+    pip install . flask gunicorn
     gunicorn --chdir examples --threads 4 flask_app:app
 
     curl -X POST localhost:8000/orders/books

@@ -1,6 +1,6 @@
 """A Litestar service with its metrics at /metrics; copy what you need.
 
-pip install otel-prom-bridge litestar uvicorn
+pip install . litestar uvicorn
 uvicorn --app-dir examples litestar_app:app
 
 curl -X POST localhost:8000/orders/books

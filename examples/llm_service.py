@@ -1,6 +1,6 @@
 """A small LLM service with traces, metrics and exemplars; take from it what you need.
 
-    pip install otel-prom-bridge openai opentelemetry-instrumentation-genai-openai
+    pip install . openai opentelemetry-instrumentation-genai-openai
     export OPENAI_API_KEY=...            # and OPENAI_BASE_URL, for another server that speaks its language
     python examples/llm_service.py       # ASK_PORT is 8000, ASK_MODEL gpt-4o-mini, if not set
 

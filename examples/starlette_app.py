@@ -1,6 +1,6 @@
 """A Starlette service with its metrics at /metrics, which only its own network may read; copy what you need.
 
-    pip install otel-prom-bridge starlette uvicorn
+    pip install . starlette uvicorn
     uvicorn --app-dir examples starlette_app:app
 
     curl -X POST localhost:8000/orders/books

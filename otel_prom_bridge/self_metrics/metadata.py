@@ -126,7 +126,7 @@ COLLECTED = _family(
     "otel_prom_bridge_last_collection_successful",
     Kind.GAUGE,
     "Whether this scrape shows a collection that succeeded in time. If it is 0, the application's metrics "
-    "are the last known ones: look for a callback that fails or hangs.",
+    "are the last known ones: look for a callback that hangs, and in the log.",
 )
 
 STUCK = _family(
