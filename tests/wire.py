@@ -125,6 +125,11 @@ def statuses(answer: bytes) -> list[bytes]:
     return re.findall(rb"HTTP/1\.1 ([0-9]{3}) ", answer)
 
 
+def undated(answer: bytes) -> bytes:
+    """An answer without its Date headers: two of them may be of different seconds."""
+    return re.sub(rb"Date: [^\r]*\r\n", b"", answer)
+
+
 def scrape_seconds(server: MetricsServer | Port) -> float:
     """How long a scrape on a new connection takes; it must succeed."""
     start = time.monotonic()

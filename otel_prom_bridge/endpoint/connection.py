@@ -11,7 +11,9 @@ wants every byte of the body passed through it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from email.utils import formatdate
 from http.client import responses
 
 from otel_prom_bridge.endpoint.heads import Head, HeadScanner, Refusal, parse
@@ -22,6 +24,20 @@ _ROOM = 32 * 1024
 # A body up to this size is copied behind its head, for one send. Copying 64 KB takes 5 µs.
 _COPIED = 64 * 1024
 _WITHOUT_LENGTH = (204, 304)
+_date: tuple[int, str] = (0, "")  # the second, and its text
+
+
+def _now() -> str:
+    """The time for a Date header: its text is made once in a second.
+
+    https://www.rfc-editor.org/rfc/rfc9110#name-date
+    """
+    global _date
+    second, (known, text) = int(time.time()), _date
+    if second != known:
+        text = formatdate(second, usegmt=True)
+        _date = (second, text)
+    return text
 
 
 class Connection:
@@ -118,6 +134,7 @@ class Connection:
         return [memoryview(head), memoryview(body)]
 
     def _added(self, response: Response, *, keeps: bool) -> Iterator[str]:
+        yield f"Date: {_now()}"
         has_length = any(name.lower() == "content-length" for name, _ in response.headers)
         if not has_length and response.status not in _WITHOUT_LENGTH:
             yield f"Content-Length: {len(response.body)}"
