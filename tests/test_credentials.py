@@ -15,6 +15,7 @@ import bcrypt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from servers import wait_for
 
 from otel_prom_bridge.endpoint import remarks
 from otel_prom_bridge.endpoint.guards import credentials
@@ -384,12 +385,17 @@ def test_a_bad_token_file_changes_nothing(token_file: Path) -> None:
     assert tokens.problem is None
 
 
-def test_an_emptied_token_file_lets_nobody_in(token_file: Path) -> None:
-    """To revoke all tokens is to take them out."""
+def test_an_emptied_token_file_lets_nobody_in(token_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """To revoke all tokens is to take them out; as it may be a mishap, the log warns of it."""
+    caplog.set_level(logging.INFO)
     tokens = BearerTokens("bearer_tokens_file", token_file)
     replace_file(token_file, "# none\n")
     assert not after(tokens).known(TOKEN)
     assert not tokens.known("")
+    wait_for(lambda: "read again" in caplog.text, seconds=5, what="the line")
+    (line,) = [record for record in caplog.records if "read again" in record.message]
+    assert (line.levelname, "no token is left, so nobody gets in" in line.message) == ("WARNING", True)
+    assert "in use" not in line.message
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "short", "has some spaces in it", "ünïcödé-0123456789"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
+import re
 import socket
 import ssl
 import subprocess
@@ -11,6 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import formatdate, parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +31,7 @@ from otel_prom_bridge import (
     make_wsgi_app,
     start_http_server,
 )
+from otel_prom_bridge.endpoint import connection
 from otel_prom_bridge.endpoint.guards import Guards
 from otel_prom_bridge.endpoint.limits import ServerLimits
 
@@ -280,6 +285,82 @@ def test_the_interpreter_exits_with_the_server_running() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=20, check=False)
     assert (result.returncode, result.stderr) == (0, b"")
     assert time.perf_counter() - start < 10
+
+
+def test_answers_have_a_date(server: MetricsServer) -> None:
+    """Every answer of the own server says when it was made, once (RFC 9110, 6.6.1); also a refusal."""
+    for request in (
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /nothing HTTP/1.0\r\n\r\n",
+        b"NONSENSE\r\n\r\n",
+    ):
+        answer = exchange(server, request)
+        dates = re.findall(rb"\r\nDate: (.*)\r\n", answer)
+        assert len(dates) == answer.count(b"HTTP/1.1 ")
+        for date in dates:
+            assert abs(parsedate_to_datetime(date.decode()).timestamp() - time.time()) < 20
+
+
+def test_the_date_is_written_once_in_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its text is that of the second, in GMT, whatever the locale."""
+    now, made = [784111777.9], []
+
+    def formatted(second: int, **options: bool) -> str:
+        made.append(second)
+        return formatdate(second, **options)
+
+    monkeypatch.setattr(connection, "_date", (0, ""))
+    monkeypatch.setattr(connection, "formatdate", formatted)
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    assert {connection._now() for _ in range(5)} == {"Sun, 06 Nov 1994 08:49:37 GMT"}
+    now[0] += 0.1
+    assert connection._now() == "Sun, 06 Nov 1994 08:49:38 GMT"
+    assert made == [784111777, 784111778]
+
+
+def test_a_filter_of_too_many_fields_is_refused(setup: Setup, server: MetricsServer) -> None:
+    """It must not be taken for none, which would show everything; it is neither slow nor kept."""
+    for query in ("name[]=x" + "&" * 1001, "&".join(["a=1"] * 1000 + ["name[]=x"])):
+        for _ in range(2):
+            status, body = get(server, f"/metrics?{query}")
+            assert (status, body) == (400, b"more than 1000 fields in the query; send fewer name[]\n")
+    assert get(server, "/metrics?" + "&".join(["a=1"] * 999 + ["name[]=c_total"])) == (200, BODY)
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({"addr": "192.0.2.1"}, r"no such address: give one that it has, or 0\.0\.0\.0 for all"),
+        ({"unix_socket": "{dir}/none/m.sock"}, "its directory does not exist: make it first"),
+        ({"unix_socket": "{dir}/file/m.sock"}, "a part of the path is not a directory"),
+        ({"unix_socket": "{dir}/" + "x" * 120}, "choose a shorter path"),
+        ({"unix_socket": "{dir}/" + "x" * 300}, "choose a shorter path"),
+    ],
+)
+def test_what_to_do_about_an_address(
+    setup: Setup, tmp_path: Path, options: dict[str, str], advice: str
+) -> None:
+    """The advice is for this mistake: nothing uses the port."""
+    (tmp_path / "file").touch()
+    options = {key: text.format(dir=tmp_path) for key, text in options.items()}
+    with pytest.raises(EndpointError, match=advice) as caught:
+        start_http_server(setup.reader, port=0, **options)  # type: ignore[arg-type]
+    assert "choose another port" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+def test_what_to_do_about_a_port_that_is_not_allowed(
+    setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Ports below 1024 are root's on most machines, and a directory may be somebody else's."""
+
+    def bind(_: socket.socket, __: object) -> None:
+        raise PermissionError(number, "Permission denied")
+
+    monkeypatch.setattr("socket.socket.bind", bind)
+    with pytest.raises(EndpointError, match=r"ports below 1024 need a privilege"):
+        start_http_server(setup.reader, port=80)
+    with pytest.raises(EndpointError, match=r"this user may not write to its directory"):
+        start_http_server(setup.reader, unix_socket=str(tmp_path / "m.sock"))
 
 
 def test_scrapes_leave_no_threads(server: MetricsServer) -> None:

@@ -261,6 +261,20 @@ def test_9_what_is_no_tls(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
             client.close()
 
 
+def test_9_plain_http(bridge: Make, tmp_path: Path, capfd: Capture, caplog: Log) -> None:
+    """Somebody who forgot the s of https is in the log, once, with what to do."""
+    with (
+        serve(bridge, tls=Tls(write(tmp_path))) as server,
+        unharmed(server, capfd, scrape=over_tls(trusting())),
+    ):
+        for _ in range(5):
+            assert statuses(exchange(server, LAST_GET)) == []
+    wait_for(lambda: "plain HTTP" in caplog.text, seconds=5, what="the line")
+    lines = [record for record in caplog.records if "plain HTTP" in record.message]
+    assert [line.levelname for line in lines] == ["WARNING"]
+    assert "127.0.0.1 speaks plain HTTP, and this port only TLS; let it ask https://" in lines[0].message
+
+
 def test_10_an_old_client(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
     """TLS 1.1 is refused in the handshake, and 1.2 is not."""
     program = shutil.which("openssl")
@@ -544,3 +558,12 @@ def test_32_what_is_no_network() -> None:
     for entry in ("10.0.0.0/99", "10.0.0.1/8", "localhost", ""):
         with pytest.raises(ConfigurationError, match="allow"):
             Guards(allow=[entry])
+
+
+def test_32_a_refused_client_of_a_unix_socket(bridge: Make, tmp_path: Path, caplog: Log) -> None:
+    """The log says where it came from, though it has no address."""
+    guards = Guards(allow=["127.0.0.1"])
+    with serve(bridge, guards=guards, unix_socket=str(tmp_path / "m.sock")) as server:
+        assert exchange(server, LAST_GET) == b""
+        wait_for(lambda: "refused" in caplog.text, seconds=5, what="the line")
+    assert "a connection from the Unix socket was refused" in caplog.text

@@ -117,6 +117,7 @@ http_server_config:
     X-XSS-Protection: 1
     Content-Security-Policy: default-src 'self'
 """,
+    "empty headers": "http_server_config: {headers: {Strict-Transport-Security: , X-XSS-Protection: ''}}",
     "users": f"basic_auth_users: {{alice: '{HASH}', bob: {HASH.replace('$2b$', '$2y$')}}}",
     "a user of digits": f"basic_auth_users: {{1: '{HASH}'}}",
     "a user called null": f"basic_auth_users: {{'null': '{HASH}', ~: '{HASH}'}}",
@@ -187,6 +188,10 @@ BAD = {
     "a wrong header": (
         "http_server_config: {headers: {X-Frame-Options: DENY}}",
         r"'DENY' .*'deny', 'sameorigin'",
+    ),
+    "a header without a value": (
+        "http_server_config: {headers: {X-Frame-Options: }}",
+        r"headers\.X-Frame-Options: .*'sameorigin'",
     ),
     "an empty header": ("http_server_config: {headers: {X-Content-Type-Options: ''}}", r"'nosniff'"),
     "a plain password": (f"basic_auth_users: {{alice: {PASSWORD}}}", r"basic_auth_users\.alice: .*htpasswd"),

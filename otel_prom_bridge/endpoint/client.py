@@ -58,6 +58,11 @@ class Client:
         self._pieces: deque[memoryview] = deque()
         self._wire = memoryview(b"")
 
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for the log."""
+        return self.peer or "the Unix socket"
+
     def read(self) -> None:
         """Take what has arrived, if anything.
 

@@ -83,7 +83,7 @@ class Clients:
         try:
             action(client)
         except OSError as error:  # it went away, or its TLS is wrong: everyday life
-            self._complaints.debug("a connection from %s ended: %r", client.peer, error)
+            self._complaints.debug("a connection from %s ended: %r", client.origin, error)
             self.close(client)
         except Exception as error:
             self._complaints.warn("fault", "a connection failed; this is a fault of the bridge: %r", error)

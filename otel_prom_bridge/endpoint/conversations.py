@@ -8,6 +8,7 @@ through a queue. Until then the loop neither reads from it nor writes to it.
 from __future__ import annotations
 
 import contextlib
+import ssl
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -108,7 +109,7 @@ class Conversations:
         if client.wait is Wait.HEAD and client.http.has_input:
             self.refuse(client, TIMED_OUT)
         else:
-            self._complaints.debug("no patience with %s: %s", client.peer, client.wait)
+            self._complaints.debug("no patience with %s: %s", client.origin, client.wait)
             self._clients.close(client)
 
     def refuse(self, client: Client, refusal: Refusal) -> None:
@@ -134,12 +135,18 @@ class Conversations:
         channel = client.channel
         assert isinstance(channel, Encrypted)
         assert self._tls is not None
-        client.read()
+        try:
+            client.read()
+        except ssl.SSLError as error:
+            if error.reason == "HTTP_REQUEST":
+                message = "%s speaks plain HTTP, and this port only TLS; let it ask https://"
+                self._complaints.warn("plain", message, client.origin)
+            raise
         client.write()
         if channel.is_shaking:
             self._clients.close(client) if client.http.is_over else self._clients.watch(client)
         elif (complaint := self._tls.complaint(channel.object)) is not None:
-            self._complaints.warn("tls", "a connection from %s was refused: %s", client.peer, complaint)
+            self._complaints.warn("tls", "a connection from %s was refused: %s", client.origin, complaint)
             self._clients.close(client)
         else:
             self._clients.enter(client, Wait.HEAD)

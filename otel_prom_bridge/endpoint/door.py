@@ -109,7 +109,7 @@ class Door:
         try:
             client.sock.setblocking(False)
             if self._accepts is not None and not self._accepts(client.peer):
-                self._complaints.warn("peer", "a connection from %s was refused", client.peer)
+                self._complaints.warn("peer", "a connection from %s was refused", client.origin)
                 return False
             if self._tls is not None:
                 client.channel = Encrypted(self._tls.context())

@@ -23,6 +23,23 @@ SYSTEMD = "systemd"
 BACKLOG = 128
 _FIRST_DESCRIPTOR = 3  # of those that systemd passes, by its protocol
 _UNIX_MODE = 0o660
+# What to do when an address cannot be had for another reason than that something uses it.
+_PRIVILEGED = "ports below 1024 need a privilege (CAP_NET_BIND_SERVICE): choose another port"
+_ADVICE = {
+    errno.EADDRNOTAVAIL: "this machine has no such address: give one that it has, or 0.0.0.0 for all of them",
+    errno.EACCES: _PRIVILEGED,
+    errno.EPERM: _PRIVILEGED,
+    errno.EAFNOSUPPORT: "this machine does not speak that protocol: give an address of the other one",
+    errno.EMFILE: "the process has too many files open: raise its limit",
+}
+_UNIX_ADVICE = {
+    errno.ENOENT: "its directory does not exist: make it first",
+    errno.ENOTDIR: "a part of the path is not a directory",
+    errno.EACCES: "this user may not write to its directory",
+    errno.EPERM: "this user may not write to its directory",
+    errno.EROFS: "choose a path that can be written to",
+    errno.ENAMETOOLONG: "choose a shorter path: it may have 107 bytes on Linux, 103 elsewhere",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +79,9 @@ def open_tcp(addr: str, port: int) -> Listener:
         advice = "give an address of this machine, or a host name that leads to one"
         raise EndpointError(error.errno, _message(addr, port, error.strerror, advice)) from error
     except OSError as error:
-        advice = "choose another port (0 takes a free one) or stop what uses it"
+        advice = _ADVICE.get(
+            error.errno or 0, "choose another port (0 takes a free one) or stop what uses it"
+        )
         raise EndpointError(error.errno, _message(addr, port, error.strerror, advice)) from error
     except UnicodeError as error:  # a host name that cannot be one, such as "a..b"
         raise ConfigurationError("addr", addr, "a host name or an IP address") from error
@@ -121,7 +140,11 @@ def open_unix(path: str) -> Listener:
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
         number = getattr(error, "errno", None) or errno.EINVAL
-        raise EndpointError(number, f"cannot serve metrics on the Unix socket {path!r}: {reason}") from error
+        if "too long" in reason:  # Python says it without a number
+            number = errno.ENAMETOOLONG
+        advice = f"; {_UNIX_ADVICE[number]}" if number in _UNIX_ADVICE else ""
+        message = f"cannot serve metrics on the Unix socket {path!r}: {reason}{advice}"
+        raise EndpointError(number, message) from error
     atexit.register(removal)
     return Listener(sock, path, 0, is_unix=True, _remove=removal)
 

@@ -38,6 +38,8 @@ _METHODS = ("GET", "HEAD", "OPTIONS")
 
 # Below this a compressed body saves nothing: it fits into the packet that carries the head.
 GZIP_THRESHOLD = 1024
+# In a query. Far above any scraper's, and well below what would keep a thread busy.
+_MOST_FIELDS = 1000
 # How long somebody waits for an answer that another scrape is making, if the scraper does not say.
 _PATIENCE = 10.0
 # Level 1 is seven times faster than zlib's default and takes 1 % more of the plain size.
@@ -85,6 +87,7 @@ class Response:
 _REASONS = {
     200: "OK",
     204: "No Content",
+    400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
@@ -198,7 +201,10 @@ class Scrape:
         if self._source.is_shut_down:
             # Frozen values would look alive; a failed scrape shows as `up == 0`.
             return text_response(503, "the metric reader has been shut down\n")
-        question = _question(request)
+        try:
+            question = _question(request)
+        except ValueError:
+            return text_response(400, f"more than {_MOST_FIELDS} fields in the query; send fewer name[]\n")
         response = self._cache.get(question)
         if response is None:
             asked = self._cache.now()
@@ -325,16 +331,10 @@ def _question(request: Request) -> _Question:
 
 @lru_cache(maxsize=32)  # scrapers ask the same every time
 def _read_question(accept: str | None, accept_encoding: str | None, query: str) -> _Question:
-    names = frozenset(value for name, value in _query(query) if name == "name[]")
+    # More fields are a ValueError: a filter that is not understood must not be one that lets everything pass.
+    fields = parse_qsl(query, max_num_fields=_MOST_FIELDS)
+    names = frozenset(value for name, value in fields if name == "name[]")
     return _Question(negotiate(accept).content_type, names, accepts_gzip(accept_encoding))
-
-
-def _query(query: str) -> list[tuple[str, str]]:
-    try:
-        # The bound is far above any scraper's, and well below what would keep a thread busy.
-        return parse_qsl(query, max_num_fields=1000)
-    except ValueError:
-        return []
 
 
 FAILED = text_response(500, "the scrape failed; the application's log says why\n")

@@ -32,7 +32,8 @@ class Watched(Generic[T]):
 
     ``load`` must raise only errors whose text may be logged. Files are looked at once in ``interval`` seconds
     at most, and through links, so that the atomic swap of a mounted secret is seen. Safe to use from any
-    thread; while one waits for that, the others get what was there before.
+    thread; while one waits for that, the others get what was there before. ``doubt`` says what the log should
+    warn of in a value that was read again and is in use.
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class Watched(Generic[T]):
         *,
         interval: float = INTERVAL,
         clock: Callable[[], float] = time.monotonic,
+        doubt: Callable[[T], str | None] = lambda _: None,
     ) -> None:
+        self._doubt = doubt
         self._paths = tuple(paths)
         self._load = load
         self._interval = interval
@@ -78,7 +81,9 @@ class Watched(Generic[T]):
             self._complain(str(error))
         else:
             self._problem = None
-            remark(logging.INFO, "%s: read again, in use", ", ".join(self._paths))
+            doubt = self._doubt(self._value)
+            level = logging.WARNING if doubt else logging.INFO
+            remark(level, "%s: read again, %s", ", ".join(self._paths), doubt or "in use")
         return True
 
     def _complain(self, problem: str) -> None:

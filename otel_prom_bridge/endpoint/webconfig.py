@@ -203,12 +203,10 @@ def _users(part: Part) -> Users:
 def _headers(part: Part) -> tuple[tuple[str, str], ...]:
     fields = part.fields("http2", "headers")
     fields["http2"].boolean(default=True)  # there is none here, and HTTP/1.1 is what every client speaks, too
-    headers = fields["headers"].fields(*_HEADERS)
+    fields["headers"].fields(*_HEADERS)
     found = []
-    for name, entry in headers.items():
-        value, allowed = entry.string(), _HEADERS[name]
-        if entry.is_missing:
-            continue
+    for name, entry in fields["headers"].entries().items():
+        value, allowed = entry.string(), _HEADERS[name]  # null is an empty text, as in the toolkit
         if allowed and value not in allowed:
             raise entry.error(value, f"one of {', '.join(map(repr, allowed))}")
         if not (value.isascii() and value.isprintable()):

@@ -61,7 +61,11 @@ class BearerTokens:
             raise ConfigurationError(key, path, "the path of a file")
         self._key = key
         self._path = os.fspath(path)
-        self._watched = Watched([self._path], self._read)
+        self._watched = Watched(
+            [self._path],
+            self._read,
+            doubt=lambda tokens: None if tokens else "no token is left, so nobody gets in",
+        )
         if not self._watched.get():
             raise ConfigurationError(key, self._path, "a file with at least one token")
 
