@@ -261,7 +261,7 @@ def test_9_what_is_no_tls(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
             client.close()
 
 
-def test_9_plain_http(bridge: Make, tmp_path: Path, capfd: Capture, caplog: Log) -> None:
+def test_plain_http_on_a_port_with_tls(bridge: Make, tmp_path: Path, capfd: Capture, caplog: Log) -> None:
     """Somebody who forgot the s of https is in the log, once, with what to do."""
     with (
         serve(bridge, tls=Tls(write(tmp_path))) as server,
@@ -560,7 +560,7 @@ def test_32_what_is_no_network() -> None:
             Guards(allow=[entry])
 
 
-def test_32_a_refused_client_of_a_unix_socket(bridge: Make, tmp_path: Path, caplog: Log) -> None:
+def test_a_refused_client_of_a_unix_socket(bridge: Make, tmp_path: Path, caplog: Log) -> None:
     """The log says where it came from, though it has no address."""
     guards = Guards(allow=["127.0.0.1"])
     with serve(bridge, guards=guards, unix_socket=str(tmp_path / "m.sock")) as server:
