@@ -391,6 +391,23 @@ def forked(work: Callable[[], object]) -> int:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_asks_a_collector_that_hangs_in_the_parent(awaited: Awaited, hanging: Hanging) -> None:
+    """Nobody is there who waits for it, so it would be passed over for ever."""
+    hanging.hang()
+    awaited.scrape("hasty", 1.3).join(20)
+    assert not awaited.scrapes["hasty"].complete
+
+    def asked() -> bool:
+        before, hanging.release = hanging.calls, threading.Event()
+        hanging.release.set()
+        found = awaited.reader.expose()
+        return (value(found.body, "slow"), found.complete) == (before + 1, True)
+
+    assert forked(asked) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_in_the_middle_of_a_collection(bridge: Make) -> None:
     """The fork waits for it, so no lock stays taken in the child: it collects and shows everything."""
     setup = bridge()
