@@ -28,6 +28,7 @@ from otel_prom_bridge.translate import Translation, TranslationStrategy
 from otel_prom_bridge.translate.points import Meaning, Stream
 
 Make = Callable[..., Setup]
+pytestmark = pytest.mark.slow
 
 
 def allocated() -> int:
@@ -180,7 +181,6 @@ def untraced() -> Iterator[None]:
     sys.settrace(trace)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(("sets", "scraped"), [(MILLION, True), (MILLION // 5, False)])
