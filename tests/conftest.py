@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import pytest
+from genai_points import Recorded
 from metrics_messages import decode
 from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import ExemplarFilter, MeterProvider
@@ -19,6 +20,7 @@ from oracles import parse, promtool_complaint
 from otel_prom_bridge import PrometheusMetricReader
 from otel_prom_bridge.endpoint import scrape
 from otel_prom_bridge.exposition import Exposer, Exposition
+from otel_prom_bridge.genai import LLMRecorder
 
 # Tests that judge "at once" by a clock. A shared machine stops for a second now and then, so `make test` runs
 # them after all others and one at a time.
@@ -130,6 +132,18 @@ def bridge() -> Iterator[Callable[..., Setup]]:
     yield make
     for provider in providers:
         provider.shutdown()
+
+
+@pytest.fixture
+def recorded() -> Recorded:
+    """A provider without the bridge, for recorders."""
+    return Recorded()
+
+
+@pytest.fixture
+def llm(recorded: Recorded) -> LLMRecorder:
+    """A recorder on it."""
+    return LLMRecorder(recorded.provider)
 
 
 @pytest.fixture(scope="session")

@@ -19,12 +19,6 @@ ACTIVE = "gen_ai.agent.active"
 
 
 @pytest.fixture
-def recorded() -> Recorded:
-    """A provider of its own."""
-    return Recorded()
-
-
-@pytest.fixture
 def agents(recorded: Recorded) -> AgentRecorder:
     """A recorder on it."""
     return AgentRecorder(recorded.provider)

@@ -33,12 +33,6 @@ version = "mine"
 
 
 @pytest.fixture
-def recorded() -> Recorded:
-    """A provider of its own."""
-    return Recorded()
-
-
-@pytest.fixture
 def table() -> PriceTable:
     """A small table."""
     return PriceTable.parse(TABLE)

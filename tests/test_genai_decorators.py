@@ -56,12 +56,6 @@ class AsyncAnswer:
 
 
 @pytest.fixture
-def recorded() -> Recorded:
-    """A provider of its own."""
-    return Recorded()
-
-
-@pytest.fixture
 def call(recorded: Recorded) -> Call:
     """A call that takes what it sees for tokens."""
 

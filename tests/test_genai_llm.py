@@ -23,18 +23,6 @@ COMMON = {
 INFERENCE = "gen_ai.client.inference"
 
 
-@pytest.fixture
-def recorded() -> Recorded:
-    """A provider of its own."""
-    return Recorded()
-
-
-@pytest.fixture
-def llm(recorded: Recorded) -> LLMRecorder:
-    """A recorder on it."""
-    return LLMRecorder(recorded.provider)
-
-
 @pytest.fixture(autouse=True)
 def unreported(monkeypatch: pytest.MonkeyPatch) -> None:
     """What other tests reported is reported again."""

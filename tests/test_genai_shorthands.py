@@ -14,12 +14,6 @@ from otel_prom_bridge.genai import Batch, LLMRecorder, Metrics, timer, vocabular
 from otel_prom_bridge.profiles import load_profile
 
 
-@pytest.fixture
-def recorded() -> Recorded:
-    """A provider of its own."""
-    return Recorded()
-
-
 def test_a_timer(recorded: Recorded) -> None:
     """A timer records in any histogram when its block is left, also by an exception, and that passes."""
     histogram = recorded.provider.get_meter("m").create_histogram("work", unit="s")

@@ -15,18 +15,6 @@ from otel_prom_bridge.genai import AsyncStream, LLMRecorder, Stream
 MODEL = {"model": "gpt-4o", "provider": "openai"}
 
 
-@pytest.fixture
-def recorded() -> Recorded:
-    """A provider of its own."""
-    return Recorded()
-
-
-@pytest.fixture
-def llm(recorded: Recorded) -> LLMRecorder:
-    """A recorder on it."""
-    return LLMRecorder(recorded.provider)
-
-
 async def letters() -> AsyncIterator[str]:
     """A stream."""
     for letter in "abc":

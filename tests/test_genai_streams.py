@@ -16,18 +16,6 @@ from otel_prom_bridge.genai import AsyncStream, Call, LLMRecorder, Stream
 MODEL = {"model": "gpt-4o", "provider": "openai"}
 
 
-@pytest.fixture
-def recorded() -> Recorded:
-    """A provider of its own."""
-    return Recorded()
-
-
-@pytest.fixture
-def llm(recorded: Recorded) -> LLMRecorder:
-    """A recorder on it."""
-    return LLMRecorder(recorded.provider)
-
-
 class Source:
     """A stream as the SDKs of providers have them."""
 

@@ -46,6 +46,7 @@ from wire import (
 )
 
 from otel_prom_bridge import MetricsServer, start_http_server
+from otel_prom_bridge.endpoint.limits import ServerLimits
 from otel_prom_bridge.endpoint.scrape import Request, Response
 
 Capture = pytest.CaptureFixture[str]
@@ -55,19 +56,21 @@ HALF = b"GET /metrics HTTP/1.1\r\nHo"
 @pytest.fixture
 def server(bridge: Callable[..., Setup]) -> Iterator[MetricsServer]:
     """An endpoint of a real reader, with short deadlines."""
-    setup = bridge()
-    setup.meter.create_counter("c").add(1)
-    with start_http_server(setup.reader, port=0, limits=SHORT) as server:
+    with _serving(bridge, SHORT) as server:
         yield server
 
 
 @pytest.fixture
 def patient(bridge: Callable[..., Setup]) -> Iterator[MetricsServer]:
     """The same, where heads may take longer than a scrape ever does."""
+    with _serving(bridge, PATIENT) as server:
+        yield server
+
+
+def _serving(bridge: Callable[..., Setup], limits: ServerLimits) -> MetricsServer:
     setup = bridge()
     setup.meter.create_counter("c").add(1)
-    with start_http_server(setup.reader, port=0, limits=PATIENT) as server:
-        yield server
+    return start_http_server(setup.reader, port=0, limits=limits)
 
 
 class Body:
