@@ -4,6 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Processes that share the tests. Those with a clock in them run afterwards, one at a time.
 JOBS ?= 2
+# Threads, processes and real servers on a shared machine: what fails gets another chance, and the summary names
+# what used it. A plain `pytest` gives none.
+AGAIN := --reruns 3 --reruns-delay 1
 # distro 0.66b1 pins an older SDK than the one we need, but works with it; its configurator is what makes
 # `opentelemetry-instrument` configure anything, so the tests of auto-configuration need it.
 DISTRO := opentelemetry-distro==0.66b1
@@ -16,12 +19,12 @@ demo: .venv/demo
 
 test: .venv/dev lint
 	sh scripts/install-servers
-	$(BIN)/python -m pytest -m "not clocked and not slow" -n $(JOBS) --cov --cov-report= --cov-fail-under=0
-	$(BIN)/python -m pytest -m "clocked and not slow" --cov --cov-append --cov-report=term
+	$(BIN)/python -m pytest -m "not clocked and not slow" $(AGAIN) -n $(JOBS) --cov --cov-report= --cov-fail-under=0
+	$(BIN)/python -m pytest -m "clocked and not slow" $(AGAIN) --cov --cov-append --cov-report=term
 
 # What takes minutes and rarely breaks; CI runs it, too.
 slow: .venv/dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow $(AGAIN)
 	$(BIN)/python -m benchmarks.scrape --quick
 	$(BIN)/python -m benchmarks.views --quick
 	$(BIN)/python -m benchmarks.endpoint --quick

@@ -28,20 +28,14 @@ CLOCKED = re.compile(
     r"test_(apps|cache|collection|guards|health|loop|rate|registry|resilience|server\w*|serving|start|tls|webconfig)"
     r"\.py$"
 )
-# Those and tests of real servers may fail for want of a processor: they get another chance, and the summary
-# names the ones that used it.
-BUSY = re.compile(r"test_(frameworks|real_\w+)\.py$")
 PROMTOOL_RUNS_PER_TEST = 5  # it takes 40 ms each, and property tests produce thousands of expositions
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what has a clock in it, and what may be run again."""
+    """Mark what has a clock in it."""
     for item in items:
-        clocked = CLOCKED.search(item.path.name)
-        if clocked:
+        if CLOCKED.search(item.path.name):
             item.add_marker(pytest.mark.clocked)
-        if clocked or BUSY.search(item.path.name):
-            item.add_marker(pytest.mark.flaky(reruns=3, reruns_delay=1))
 
 
 def pytest_collection_finish() -> None:
