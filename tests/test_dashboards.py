@@ -168,6 +168,62 @@ def test_a_profile_with_another_namespace_gets_its_names(tmp_path: Path) -> None
     }
 
 
+def test_a_profile_says_what_it_changes_of_a_dashboard(tmp_path: Path) -> None:
+    """An alert keeps what is not changed, a new panel comes at the end of its row, one may move."""
+    before = read_dashboard(load_profile("llmdevops"))
+    file = tmp_path / "acme.toml"
+    file.write_text(
+        """
+        extends = "llmdevops"
+        [[dashboard.alerts]]
+        alert = "LLMCostHigh"
+        severity = "critical"
+        [[dashboard.alerts]]
+        alert = "Always"
+        expr = "vector(1)"
+        severity = "info"
+        summary = "It is so"
+        description = "It always is."
+        [[dashboard.panels]]
+        title = "Ours"
+        row = "Traffic"
+        type = "stat"
+        queries = [{ expr = "vector(1)" }]
+        [[dashboard.panels]]
+        title = "Cost"
+        width = 3
+        [[dashboard.panels]]
+        title = "Agent executions per second"
+        row = "Traffic"
+        """
+    )
+    after = read_dashboard(load_profile(file))
+    changed = {alert.alert: alert for alert in after.alerts}
+    assert list(changed) == [alert.alert for alert in before.alerts] + ["Always"]
+    for alert in before.alerts:
+        severity = "critical" if alert.alert == "LLMCostHigh" else alert.severity
+        assert changed[alert.alert] == replace(alert, severity=severity)
+
+    titles = {panel.title: panel for panel in before.panels}
+    moved = replace(titles.pop("Agent executions per second"), row="Traffic")
+    titles["Cost"] = replace(titles["Cost"], width=3)
+    last = max(at for at, panel in enumerate(titles.values()) if panel.row == "Traffic") + 1
+    rest = list(titles.values())
+    assert after.panels[: last + 2] == (*rest[:last], after.panels[last], moved)
+    assert after.panels[last].title == "Ours"
+    assert after.panels[last + 2 :] == tuple(rest[last:])
+    assert after.recording_rules == before.recording_rules
+
+
+def test_an_empty_list_takes_away_what_a_dashboard_had(tmp_path: Path) -> None:
+    """Rules that nobody wants go as a whole."""
+    file = tmp_path / "quiet.toml"
+    file.write_text('extends = "llmdevops"\n[dashboard]\nalerts = []\n')
+    dashboard = read_dashboard(load_profile(file))
+    assert not dashboard.alerts
+    assert dashboard.recording_rules == read_dashboard(load_profile("llmdevops")).recording_rules
+
+
 def test_matchers_of_names_get_the_names_of_another_namespace(tmp_path: Path) -> None:
     """What a selector asks of `__name__` is renamed, if that is there; other strings are as they were."""
     file = tmp_path / "acme.toml"
@@ -184,7 +240,8 @@ def test_matchers_of_names_get_the_names_of_another_namespace(tmp_path: Path) ->
         " service)",
         'label_values({__name__=~"acme_llm_(requests|errors|tokens)_total", service=~"$service"}, model)',
     ]
-    assert [query.expr for panel in dashboard.panels for query in panel.queries] == [
+    (up,) = (panel for panel in dashboard.panels if panel.title == "Up")
+    assert [query.expr for query in up.queries] == [
         'a{__name__ =~ "acme_llm_(a|requests)_total|acme_agent_active", b="x"}',
         # The self-metrics' names are an option, which does not follow the namespace.
         '{__name__="llmdevops_metrics_series_count", __name__!="llmdevops_x", b="llmdevops_x"}',

@@ -1,9 +1,8 @@
-"""From a name or a path to a profile; and what it means that a profile extends another."""
+"""From a name or a path to a profile, with the profiles that it extends."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from otel_prom_bridge.checks import Check
 from otel_prom_bridge.config_file import read_config_file
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.profiles.extension import extend
 from otel_prom_bridge.profiles.profile import PRESENT, Profile
 from otel_prom_bridge.profiles.reading import read_profile
 
@@ -73,27 +73,7 @@ def _merged(text: str, key: str, depth: int) -> dict[str, Any]:
         raise ConfigurationError(where, parent, "a profile that does not extend this one")
     if _is_path(parent) and _is_path(text):
         parent = str(Path(text).parent / parent)
-    return merge(_merged(parent, where, depth - 1), values)
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """A profile, and over it what another one changes: tables by key, families and instruments by name."""
-    result = dict(base)
-    for key, value in over.items():
-        below = base.get(key)
-        if isinstance(value, Mapping) and isinstance(below, Mapping):
-            result[key] = {**below, **value}
-        elif isinstance(value, list) and isinstance(below, list):
-            names = set(map(_name, value)) - {None}
-            result[key] = [item for item in below if _name(item) not in names] + value
-        else:
-            result[key] = value
-    return result
-
-
-def _name(item: object) -> object:
-    name = item.get("name") if isinstance(item, Mapping) else None
-    return name if isinstance(name, str) else None
+    return extend(_merged(parent, where, depth - 1), values)
 
 
 def _expected() -> str:
