@@ -246,7 +246,7 @@ class PrometheusMetricReader(MetricReader):
         left = max(deadline - time.monotonic(), _LEAST_WAIT)
         stuck = others.ask(left) if others is not None else None
         with self._collections.showing():
-            shown = self._store.families()
+            shown = self._store.families(seconds=max(deadline - time.monotonic(), _LEAST_WAIT))
         state = replace(self._store.state(), collected=collected, stuck=stuck)
         families = list(self._self_metrics.beside(shown, state))
         if others is not None:
@@ -261,9 +261,10 @@ class PrometheusMetricReader(MetricReader):
 
         This is also what the registry's collector gives: several readers may share a registry.
         """
+        deadline = time.monotonic() + self._scrape_timeout
         self._collections.run(self._scrape_timeout)
         with self._collections.showing():
-            return self._store.families()
+            return self._store.families(seconds=max(deadline - time.monotonic(), _LEAST_WAIT))
 
     def cardinality(self) -> CardinalityReport:
         """Collect, and say of each metric how many series it has, and which labels make them.
@@ -271,8 +272,7 @@ class PrometheusMetricReader(MetricReader):
         ``str()`` of it is a table, the biggest metric first. The maximum of a metric follows from the rules
         of its views and its limit.
         """
-        self._collections.run(self._scrape_timeout)
-        families, maxima = self._store.families(), self._store.maxima()
+        families, maxima = self.families(), self._store.maxima()
         overflowed = self._store.state().overflowed
         return CardinalityReport.of(
             of_family(family, overflowed=overflowed.get(family.name, 0), maximum=maxima.get(family.name))

@@ -3,13 +3,15 @@
 Two steps, kept apart on purpose:
 
 1. ``apply`` takes what one collection of the SDK brought and adds it to the series' state. It looks a
-   series up by its raw attributes and translates nothing: the deltas are safe before anything can go wrong.
+   series up by its raw attributes; what a view makes of those is decided the first time they are seen, and
+   no label of a series is translated: the deltas are safe before anything can go wrong.
 2. ``families`` gives every series that changed a place in a family (translating its labels the first time
    it is seen) and freezes it.
 
-So both cost what *changed* since the last time. The recording path does not know the lock. Application
-code can run under it in three ways only (a log handler, a signal handler, the resource filter); if it comes
-back to the store, it sees the last state instead of waiting for itself.
+So both cost what *changed* since the last time. The recording path does not know the lock. Under it runs
+code of the application: computed labels and rules of its own, the resource filter, log and signal handlers.
+Where that takes long, a scrape gets the last state in time; where it comes back to the store, it gets that
+at once instead of waiting for itself.
 """
 
 from __future__ import annotations
@@ -23,16 +25,18 @@ from typing import TypeAlias
 
 from otel_prom_bridge.accumulators import Series, Target
 from otel_prom_bridge.catalog import Catalog, Slot
+from otel_prom_bridge.coalescing import LONGEST_WAIT
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
 from otel_prom_bridge.expiry import Expiry
-from otel_prom_bridge.families import InfoPoint, Kind, MetricFamily
+from otel_prom_bridge.families import Kind, MetricFamily
 from otel_prom_bridge.limits import Budgets
 from otel_prom_bridge.policy import Policy
 from otel_prom_bridge.projections import OVERFLOW, Projection
 from otel_prom_bridge.self_metrics import State
 from otel_prom_bridge.streams import StreamRecord
-from otel_prom_bridge.translate import Attributes, Translation
+from otel_prom_bridge.target_info import TargetInfo
+from otel_prom_bridge.translate import Translation
 from otel_prom_bridge.translate.points import SourcePoint, Stream
 
 _MOMENT = 10_000_000_000  # nanoseconds
@@ -59,15 +63,11 @@ class Store:
         self._budgets = Budgets(max_series=policy.max_series, tenants=policy.tenant)
         self._expiry = None if policy.expire_after is None else Expiry(policy.expire_after, clock)
         self._findings = findings
-        self._target_info = target_info
+        self._target = TargetInfo(translation, findings, info=target_info)
         self._lock = threading.Lock()
         self._catalog = Catalog(findings)
         if target_info:
             self._catalog.claim("target_info", Kind.INFO)
-        self._resource: Mapping[str, object] = {}
-        self._promoted: Attributes = ()  # resource attributes that every series gets as labels
-        self._common: Mapping[str, object] = {}  # labels of every series that has no value for them
-        self._target: tuple[MetricFamily, ...] = ()
         self._streams: dict[Stream, StreamRecord] = {}
         self._collection = 0
         self._changed: list[Target] = []
@@ -88,10 +88,10 @@ class Store:
         has no series any more. Apply each delta once, in any order. Current values of a straggler, a batch
         that was collected before the last one that came, are passed over.
         """
-        if self._owner == threading.get_ident():
+        if self.is_entered:
             self._deferred.append((list(batch), resource))
             return
-        with self._owned():
+        with self._lock, self._owned():
             self._apply(batch, resource)
             while self._deferred:
                 self._apply(*self._deferred.pop(0))
@@ -100,21 +100,16 @@ class Store:
     def _owned(self) -> Iterator[None]:
         # What runs under the lock may be interrupted by, or log into, code that asks us for families or
         # flushes: it must find that its own thread has the lock instead of waiting for it.
-        with self._lock:
-            self._owner = threading.get_ident()
-            try:
-                yield
-            finally:
-                self._owner = None
+        self._owner = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._owner = None
 
-    def _apply(
-        self,
-        batch: _Batch,
-        resource: Mapping[str, object] | None,
-    ) -> None:
+    def _apply(self, batch: _Batch, resource: Mapping[str, object] | None) -> None:
         self._collection += 1
-        if resource is not None and resource is not self._resource:
-            self._set_resource(resource)
+        if resource is not None:
+            self._target.take(resource)
         straggles = False
         for key, points in batch:
             straggles = self._straggles(points[0].time_unix_nano) if points else straggles
@@ -147,17 +142,21 @@ class Store:
         self._time = self._time if late else time
         return late
 
-    def families(self) -> tuple[MetricFamily, ...]:
+    def families(self, *, seconds: float = LONGEST_WAIT) -> tuple[MetricFamily, ...]:
         """Everything as it is now; families and points that did not change are the same objects as before.
 
-        The target's info comes first (OpenMetrics 1.0, "Supporting Target Metadata").
+        The target's info comes first (OpenMetrics 1.0, "Supporting Target Metadata"). Everything as it was
+        if ``apply`` takes longer than ``seconds``.
         """
-        if self._owner == threading.get_ident():
+        if self.is_entered or not self._lock.acquire(timeout=seconds):
             return self._shown
-        with self._owned():
-            self._show_changed()
-            self._shown = self._target + self._catalog.freeze()
-            return self._shown
+        try:
+            with self._owned():
+                self._show_changed()
+                self._shown = self._target.families + self._catalog.freeze()
+                return self._shown
+        finally:
+            self._lock.release()
 
     @property
     def is_entered(self) -> bool:
@@ -220,7 +219,7 @@ class Store:
             self._changed += changed[done:]
 
     def _open(self, key: Stream) -> StreamRecord:
-        common = self._translation.scope_attributes(key.scope) + self._promoted
+        common = self._translation.scope_attributes(key.scope) + self._target.promoted
         views = [view for view in self._policy.views_of(key) if view.name is not None]
         projections = [
             Projection(
@@ -229,7 +228,7 @@ class Store:
                 policy=self._policy,
                 translation=self._translation,
                 common=common,
-                defaults=self._common,
+                defaults=self._target.common,
                 budgets=self._budgets,
                 findings=self._findings,
             )
@@ -240,24 +239,6 @@ class Store:
         for conflict in record.conflicts():
             self._findings.conflict(conflict)
         return record
-
-    def _set_resource(self, resource: Mapping[str, object]) -> None:
-        self._resource = resource
-        self._common = self._translation.common(resource)
-        try:
-            self._promoted = self._translation.resource_attributes(resource)
-        except Exception as error:
-            self._findings.report(
-                "resource", "resource_attribute_filter failed, no label is added: %r", error
-            )
-        labels = self._translation.target_labels(resource)
-        # "resource attributes SHOULD be converted to a target info metric if the resource is not empty"
-        if self._target_info and labels:
-            point = InfoPoint(labels)
-            foreign = not self._translation.strategy.escapes
-            self._target = (
-                MetricFamily("target_info", Kind.INFO, "Target metadata", "", (point,), foreign=foreign),
-            )
 
     def _accumulate(self, record: StreamRecord, points: Sequence[SourcePoint]) -> None:
         # The loop that runs once per changed series and scrape.

@@ -8,10 +8,11 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pytest
 from conftest import Setup
+from exported import Application
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from oracles import samples
@@ -20,7 +21,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from servers import wait_for
 
-from otel_prom_bridge import PrometheusMetricReader
+from otel_prom_bridge import ExportView, PrometheusMetricReader
 from otel_prom_bridge.background import Background
 from otel_prom_bridge.coalescing import Coalesced
 from otel_prom_bridge.exposition import Exposition
@@ -118,6 +119,30 @@ def test_a_scrape_waits_as_long_as_it_was_told(bridge: Make, hanging: Hanging) -
     start = time.monotonic()
     assert value(setup.reader.expose(timeout=10).body, "g") == 1  # known to be late: not waited for again
     assert time.monotonic() - start < 5
+
+
+def test_a_computed_label_that_takes_long_stops_no_scrape(hanging: Hanging) -> None:
+    """Code of the application also runs while points are taken in; what was recorded arrives afterwards."""
+
+    def slow(attributes: Mapping[str, object]) -> str:
+        if attributes.get("n") != 0:
+            hanging.call()
+        return "x"
+
+    view = ExportView(instrument_name="c", compute={"label": slow})
+    application = Application(view, scrape_timeout=0.5)
+    counter = application.meter.create_counter("c")
+    counter.add(1, {"n": 0})
+    before = application.reader.expose().body
+    hanging.hang()
+    counter.add(1, {"n": 1})
+    for _ in range(2):
+        start = time.monotonic()
+        shown = application.reader.expose()
+        assert time.monotonic() - start < 5
+        assert (shown.body, shown.complete) == (before, False)
+    hanging.release.set()
+    wait_for(lambda: b'n="1"' in application.reader.expose().body, seconds=10, what="the new series")
 
 
 def test_who_has_no_time_spoils_nothing_for_others(bridge: Make, hanging: Hanging) -> None:

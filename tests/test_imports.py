@@ -30,7 +30,7 @@ LAYERS = (
     ("merging", "scaling", "exemplars", "expositions", "collection"),
     ("translate", "exposition"),
     ("limits", "collector", "client_metrics"),
-    ("accumulators", "registry", "checks", "sdk_data"),
+    ("accumulators", "registry", "checks", "sdk_data", "target_info"),
     ("computations",),
     ("catalog", "views", "table"),
     ("attributes",),
@@ -60,10 +60,16 @@ def parts() -> dict[str, set[str]]:
         if part == "__init__":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("otel_prom_bridge."):
-                target = (node.module or "").split(".")[1]
-                edges.setdefault(part, set()).add(target)
+            if isinstance(node, ast.ImportFrom):
+                edges.setdefault(part, set()).update(_targets(node))
     return {part: targets - {part} for part, targets in edges.items()}
+
+
+def _targets(node: ast.ImportFrom) -> set[str]:
+    package, _, module = (node.module or "").partition(".")
+    if package != "otel_prom_bridge":
+        return set()
+    return {module.split(".")[0]} if module else {alias.name for alias in node.names} & LEVEL.keys()
 
 
 def test_imports_point_down() -> None:

@@ -1,8 +1,8 @@
 """The state of one series: what one stream has said so far about one attribute set.
 
-A series knows nothing of names, labels or formats. That makes accumulating the step that cannot fail: a
-delta that the SDK handed over is added here before anything is translated, so it is not lost, whatever
-goes wrong later.
+A series knows nothing of names, labels or formats; which exemplars it keeps, its projection says. That makes
+accumulating the step that cannot fail: a delta that the SDK handed over is added here before the series is
+translated, so it is not lost, whatever goes wrong later.
 """
 
 from __future__ import annotations

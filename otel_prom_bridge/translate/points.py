@@ -1,4 +1,4 @@
-"""SDK metrics → streams: the only place that knows the SDK's data classes.
+"""SDK metrics → streams: the only place that knows what the SDK's kinds of metrics and points look like.
 
 A stream is one source of points: an instrument as one view shows it. The store keeps a state per stream
 and attribute set, so what matters here is *how the points add up*: a delta is added to what was there, a
