@@ -8,7 +8,7 @@ no longer be told apart, so its limit stays well above ours.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from opentelemetry.sdk.metrics import (
@@ -54,6 +54,11 @@ _INSTRUMENTS_OF: Mapping[Meaning, tuple[type, ...]] = {
     Meaning(Kind.HISTOGRAM, True, True, Shape.EXPONENTIAL): (Histogram,),
 }
 
+# The type of the family that an instrument's points become, by its class.
+KINDS: Mapping[type, Kind] = {
+    instrument: meaning.kind for meaning, classes in _INSTRUMENTS_OF.items() for instrument in classes
+}
+
 
 def instruments_of(meaning: Meaning) -> tuple[type, ...]:
     """The instruments that make points of this meaning by default; none for what only SDK Views make."""
@@ -65,25 +70,19 @@ def sdk_limit(max_series: int) -> int:
     return max(SDK_LIMIT_AT_LEAST, _TIMES * max_series)
 
 
-def sdk_limits(given: Mapping[type, int] | None, default: int) -> dict[type, int]:
+def sdk_limits(given: Mapping[type, int], default: int) -> dict[type, int]:
     """The SDK's limit per instrument class: the default, or more where our limit for it asks for more.
 
     ``given`` are our limits. As the SDK's own they would fill first come, first served in every cycle: a
     flood between two collections would take the places of the series that we know.
     """
-    ours = given or {}
-    return {kind: max(default, _TIMES * ours.get(kind, 0)) for kind in INSTRUMENTS}
+    return {kind: max(default, _TIMES * given.get(kind, 0)) for kind in INSTRUMENTS}
 
 
-def stream_limit(given: Mapping[type, int] | None, max_series: int) -> Callable[[Stream], int]:
-    """Our limit per stream: what was given for its instrument class, or ``max_series``."""
-    chosen = given or {}
-
-    def limit(stream: Stream) -> int:
-        classes = instruments_of(stream.meaning)
-        return max((chosen[kind] for kind in classes if kind in chosen), default=max_series)
-
-    return limit
+def stream_limit(stream: Stream, given: Mapping[type, int], max_series: int) -> int:
+    """Our limit for a stream: what was given for its instrument class, or ``max_series``."""
+    classes = instruments_of(stream.meaning)
+    return max((given[kind] for kind in classes if kind in given), default=max_series)
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class Policy:
         """
         named = (other.max_series for other in self._all_views if view.name and other.name == view.name)
         chosen = view.max_series or max(filter(None, named), default=None)
-        return chosen or stream_limit(self.max_series_by_type, self.max_series_per_metric)(stream)
+        return chosen or stream_limit(stream, self.max_series_by_type, self.max_series_per_metric)
 
     def exemplars_of(self, view: ExportView) -> Exemplars | None:
         """How the series of a view keep exemplars; None for not at all."""

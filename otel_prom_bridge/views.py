@@ -17,7 +17,7 @@ from otel_prom_bridge.computations import Computation, computation
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.exemplars import Exemplars
 from otel_prom_bridge.families import Kind, claimed_names
-from otel_prom_bridge.limits import HISTOGRAM, instruments_of
+from otel_prom_bridge.limits import HISTOGRAM, KINDS, instruments_of
 from otel_prom_bridge.patterns import Filter, condition, glob, is_pattern, one_pattern
 from otel_prom_bridge.rules import Rule
 from otel_prom_bridge.scaling import Scale
@@ -146,11 +146,7 @@ class ExportView:
         """The type of the family, where the view alone determines it."""
         if self.take != "value":
             return Kind.COUNTER
-        if not self.classes:
-            return None
-        names = {kind.__name__.lstrip("_").removeprefix("Observable") for kind in self.classes}
-        kinds = {"Counter": Kind.COUNTER, "Histogram": Kind.HISTOGRAM}
-        return kinds.get(names.pop(), Kind.GAUGE)
+        return KINDS[self.classes[0]] if self.classes else None
 
     @property
     def recorded_bounds(self) -> tuple[float, ...] | None:
