@@ -34,7 +34,7 @@ class Check:
 
     allowed: str
     check: Callable[[Any], Any]
-    read: Callable[[str], object]
+    read: Callable[[str], object] = str
     example: str = ""
 
     @property
@@ -44,12 +44,7 @@ class Check:
 
     def value(self, key: str, value: object) -> Any:
         """The checked value; raises :class:`ConfigurationError`."""
-        try:
-            return self.check(value)
-        except ConfigurationError as error:  # of a part of the value
-            raise ConfigurationError(f"{key}{error.key}", error.value, error.expected) from None
-        except (ValueError, TypeError, OverflowError):
-            raise ConfigurationError(key, value, self.allowed) from None
+        return _checked(key, value, self.check, self.allowed)
 
     def optional(self, key: str, value: object) -> Any:
         """The checked value, or None for None."""
@@ -57,12 +52,16 @@ class Check:
 
     def text(self, key: str, text: str) -> Any:
         """The checked value that this text stands for; raises :class:`ConfigurationError`."""
-        try:
-            return self.check(self.read(text))
-        except ConfigurationError as error:  # of a part of the value
-            raise ConfigurationError(f"{key}{error.key}", error.value, error.expected) from None
-        except (ValueError, TypeError, OverflowError):
-            raise ConfigurationError(key, text, self.allowed_text) from None
+        return _checked(key, text, lambda given: self.check(self.read(given)), self.allowed_text)
+
+
+def _checked(key: str, given: Any, check: Callable[[Any], Any], allowed: str) -> Any:
+    try:
+        return check(given)
+    except ConfigurationError as error:  # of a part of the value
+        raise ConfigurationError(f"{key}{error.key}", error.value, error.expected) from None
+    except (ValueError, TypeError, OverflowError):
+        raise ConfigurationError(key, given, allowed) from None
 
 
 def _string(value: object) -> str:
@@ -196,7 +195,7 @@ def _patterns(value: object) -> Filter:
 
 def _read_patterns(text: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for item in _items(text):
+    for item in read_list(text):
         key = "excluded" if item.startswith("!") else "included"
         found.setdefault(key, []).append(item.removeprefix("!").strip())
     return found
@@ -219,7 +218,7 @@ def _common_labels(value: object) -> dict[str, tuple[str, ...]]:
 
 
 def _read_common_labels(text: str) -> dict[str, list[str]]:
-    pairs = (item.partition("=") for item in _items(text))
+    pairs = (item.partition("=") for item in read_list(text))
     return {label.strip(): [key.strip() for key in keys.split("|")] for label, _, keys in pairs}
 
 
@@ -231,14 +230,15 @@ def _names(value: object) -> dict[str, str]:
     return dict(value)
 
 
-def _items(text: str) -> list[str]:
+def read_list(text: str) -> list[str]:
+    """The items of a list that is written as text."""
     return [item.strip() for item in text.split(",")]
 
 
-STRING = Check(allowed="a string", check=_string, read=str)
-TEXT = Check(allowed="a string that is not empty", check=_text, read=str)
-PATH = Check(allowed="the path of a file", check=_path, read=str)
-HOST = Check(allowed="a host name or an IP address", check=_host, read=str)
+STRING = Check(allowed="a string", check=_string)
+TEXT = Check(allowed="a string that is not empty", check=_text)
+PATH = Check(allowed="the path of a file", check=_path)
+HOST = Check(allowed="a host name or an IP address", check=_host)
 PORT = Check(allowed="a whole number from 0 to 65535", check=_whole(0, 65535), read=_read_whole)
 POSITIVE = Check(allowed="a whole number of at least 1", check=_whole(1), read=_read_whole)
 INTERVAL = Check(
@@ -258,18 +258,16 @@ BOOLEAN = Check(
 STRATEGY = Check(
     allowed="one of " + ", ".join(repr(strategy.value) for strategy in TranslationStrategy),
     check=TranslationStrategy,
-    read=str,
 )
 INSTRUMENT = Check(
     allowed="one of " + ", ".join(map(repr, INSTRUMENTS_BY_NAME)),
     check=_instrument,
-    read=str,
 )
 BOUNDS = Check(
     allowed="a list of finite numbers, each greater than the one before",
     example="0.1,0.5,1",
     check=_bounds,
-    read=lambda text: [float(item) for item in _items(text)],
+    read=lambda text: [float(item) for item in read_list(text)],
 )
 LIMITS = Check(
     allowed=f"a mapping of {_LIMIT_KEYS} to whole numbers of at least 1",
@@ -294,12 +292,10 @@ NAMES = Check(
     allowed="a mapping of names of metrics to other names",
     example="otel_prom_bridge_series=metrics_series",
     check=_names,
-    read=lambda text: {name: other for name, _, other in (item.partition("=") for item in _items(text))},
+    read=lambda text: {name: other for name, _, other in (item.partition("=") for item in read_list(text))},
 )
 # What only Python can give.
-FUNCTION = Check(
-    allowed="a function from an attribute's key to True or False, or None", check=_of(Callable), read=str
-)
+FUNCTION = Check(allowed="a function from an attribute's key to True or False, or None", check=_of(Callable))
 CLIENT_REGISTRY = Check(
-    allowed="a prometheus_client CollectorRegistry, or None", check=_of(CollectorRegistry), read=str
+    allowed="a prometheus_client CollectorRegistry, or None", check=_of(CollectorRegistry)
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
-from otel_prom_bridge.checks import BOOLEAN, PATH, POSITIVE, SECONDS, STRING, TEXT, Check
+from otel_prom_bridge.checks import BOOLEAN, PATH, POSITIVE, SECONDS, STRING, TEXT, Check, read_list
 from otel_prom_bridge.endpoint.guards.networks import Networks
 from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.scrape import HEALTH_PATH, READY_PATH
@@ -77,29 +77,24 @@ def _tls_version(value: object) -> str:
     return str(value)
 
 
-def _items(text: str) -> Sequence[str]:
-    return [item.strip() for item in text.split(",")]
-
-
 _A_NETWORK = "networks like '10.0.0.0/8', addresses, or 'unix' for peers without an address"
-SOCKET = Check(allowed="a path with a slash in it", check=_socket, read=str)
+SOCKET = Check(allowed="a path with a slash in it", check=_socket)
 URL_PATH = Check(
     allowed=f"a path like '/metrics', without an end slash; not '{HEALTH_PATH}' or '{READY_PATH}'",
     check=_url_path,
-    read=str,
 )
 NETWORKS = Check(
     allowed=f"a list of {_A_NETWORK}, at least one",
     example="10.0.0.0/8,::1",
     check=partial(_some, _networks),
-    read=_items,
+    read=read_list,
 )
-PROXIES = Check(allowed=f"a list of {_A_NETWORK}", example="10.0.0.7,unix", check=_networks, read=_items)
+PROXIES = Check(allowed=f"a list of {_A_NETWORK}", example="10.0.0.7,unix", check=_networks, read=read_list)
 NAMES = Check(
     allowed="a list of names, at least one",
     example="prometheus.internal,ops@example.com",
     check=partial(_some, _texts),
-    read=_items,
+    read=read_list,
 )
 RATE = Check(allowed="a number of requests per second, above zero", check=_rate, read=float)
 THRESHOLD = Check(
@@ -112,5 +107,4 @@ HEALTH = Check(allowed="true or false", check=_health, read=BOOLEAN.read)
 TLS_VERSION = Check(
     allowed="one of " + ", ".join(map(repr, _TLS_VERSIONS)),
     check=_tls_version,
-    read=str,
 )

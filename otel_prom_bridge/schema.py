@@ -16,7 +16,7 @@ from typing import Any
 from opentelemetry.sdk.metrics.view import View
 
 from otel_prom_bridge import rules
-from otel_prom_bridge.checks import INSTRUMENT, STRING, TEXT, Check
+from otel_prom_bridge.checks import BOOLEAN, INSTRUMENT, STRING, TEXT, Check
 from otel_prom_bridge.computations import FirstOf, Outcome
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.exemplars import Exemplars
@@ -220,18 +220,16 @@ def _exemplars(value: object) -> Exemplars | bool:
 VIEWS = Check(
     allowed=f"a list of views, each a mapping of {listed(arguments_of(ExportView))}",
     check=_views,
-    read=str,
 )
 TENANTS = Check(
     allowed=f"a mapping of {listed(arguments_of(Tenants))}, of which the first two are required",
     check=_tenants,
-    read=str,
 )
 EXEMPLARS = Check(
     allowed=f"true, false, or a mapping of {listed(arguments_of(Exemplars))}",
     example="false",
     check=_exemplars,
-    read=lambda text: {"true": True, "false": False}.get(text.lower(), text),
+    read=BOOLEAN.read,
 )
 
 # What is not written as the view takes it.

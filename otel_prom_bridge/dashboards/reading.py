@@ -54,13 +54,11 @@ def _text_like(pattern: str, allowed: str) -> Check:
             raise ValueError
         return value
 
-    return Check(allowed=allowed, check=check, read=str)
+    return Check(allowed=allowed, check=check)
 
 
 def _one_of(*allowed: str) -> Check:
-    return Check(
-        allowed=f"one of {listed(allowed)}", check=lambda value: allowed[allowed.index(value)], read=str
-    )
+    return Check(allowed=f"one of {listed(allowed)}", check=lambda value: allowed[allowed.index(value)])
 
 
 def _within(lowest: int, highest: int) -> Check:
@@ -82,7 +80,7 @@ def _labels(value: object) -> dict[str, str]:
 
 
 _DURATION = _text_like(r"(\d+(ms|[smhdwy]))+", "a duration such as '30s' or '1h'")
-_LABELS = Check(allowed="a mapping of names of labels to strings", check=_labels, read=str)
+_LABELS = Check(allowed="a mapping of names of labels to strings", check=_labels)
 
 
 def _checked(**checks: Check) -> dict[str, Read]:

@@ -91,9 +91,8 @@ def _contents(name: str) -> dict[str, object]:
     return read_config_file(name, _HERE / f"{name}.toml")
 
 
-PROFILES = Check(allowed=_expected(), check=_checked, read=str)
+PROFILES = Check(allowed=_expected(), check=_checked)
 GENERATION = Check(
     allowed=f"one of {', '.join(map(repr, PRESENT))}",
     check=lambda value: PRESENT[PRESENT.index(value)],
-    read=str,
 )
