@@ -18,8 +18,10 @@ from prometheus_client import CollectorRegistry
 
 from otel_prom_bridge.coalescing import LONGEST_WAIT
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.families import is_legacy_label, is_legacy_name
 from otel_prom_bridge.limits import INSTRUMENTS
 from otel_prom_bridge.patterns import Filter, filter_of
+from otel_prom_bridge.primitives import is_number, is_text, is_whole
 from otel_prom_bridge.translate.strategies import TranslationStrategy
 
 
@@ -65,16 +67,15 @@ def _checked(key: str, given: Any, check: Callable[[Any], Any], allowed: str) ->
 
 
 def _string(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    value.encode()  # a lone surrogate could not be written
+    if not is_text(value):
+        raise ValueError
     return value
 
 
 def _text(value: object) -> str:
-    if not _string(value):
+    if not (is_text(value) and value):
         raise ValueError
-    return _string(value)
+    return value
 
 
 def _host(value: object) -> str:
@@ -98,17 +99,6 @@ def _boolean(value: object) -> bool:
     return value
 
 
-def _whole(lowest: int, highest: float = math.inf) -> Callable[[object], int]:
-    def check(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise TypeError
-        if not lowest <= value <= highest:
-            raise ValueError
-        return value
-
-    return check
-
-
 def _of(kind: Any) -> Callable[[object], Any]:
     def check(value: object) -> Any:
         if not isinstance(value, kind):
@@ -119,9 +109,7 @@ def _of(kind: Any) -> Callable[[object], Any]:
 
 
 def _positive(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError
-    if not 0 < value < math.inf:
+    if not (is_number(value) and 0 < value < math.inf):
         raise ValueError
     return float(value)
 
@@ -140,7 +128,7 @@ def _read_whole(text: str) -> object:
 def _bounds(value: object) -> tuple[float, ...]:
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise TypeError
-    if any(isinstance(item, bool) or not isinstance(item, int | float) for item in value):
+    if not all(map(is_number, value)):
         raise TypeError
     bounds = tuple(map(float, value))
     if not all(map(math.isfinite, bounds)) or any(b <= a for a, b in pairwise(bounds)):
@@ -168,7 +156,7 @@ _LIMIT_KEYS = ", ".join(f"'{name}'" for name in (*INSTRUMENTS_BY_NAME, "default"
 def _limits(value: object) -> dict[type, int]:
     if not isinstance(value, Mapping):
         raise TypeError
-    given = {key: _whole(1)(limit) for key, limit in value.items() if limit is not None}
+    given = {key: POSITIVE.check(limit) for key, limit in value.items() if limit is not None}
     default = given.pop("default", None)
     limits = {} if default is None else dict.fromkeys(INSTRUMENTS, default)
     for key, limit in given.items():
@@ -201,17 +189,13 @@ def _read_patterns(text: str) -> dict[str, list[str]]:
     return found
 
 
-_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_METRIC = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-
-
 def _common_labels(value: object) -> dict[str, tuple[str, ...]]:
     if not isinstance(value, Mapping):
         raise TypeError
     found = {}
     for label, keys in value.items():
         keys = (keys,) if isinstance(keys, str) else tuple(keys)
-        if not _LABEL.fullmatch(label) or label.startswith("__") or label in ("le", "quantile") or not keys:
+        if not is_legacy_label(label) or label.startswith("__") or label in ("le", "quantile") or not keys:
             raise ValueError
         found[label] = tuple(map(_text, keys))
     return found
@@ -225,7 +209,7 @@ def _read_common_labels(text: str) -> dict[str, list[str]]:
 def _names(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise TypeError
-    if not all(isinstance(name, str) and _METRIC.fullmatch(name) for pair in value.items() for name in pair):
+    if not all(isinstance(name, str) and is_legacy_name(name) for pair in value.items() for name in pair):
         raise ValueError
     return dict(value)
 
@@ -235,12 +219,24 @@ def read_list(text: str) -> list[str]:
     return [item.strip() for item in text.split(",")]
 
 
+def whole(lowest: int, highest: float = math.inf) -> Check:
+    """A check of whole numbers within these limits."""
+
+    def check(value: object) -> int:
+        if not is_whole(value, lowest, highest):
+            raise ValueError
+        return value
+
+    limits = f"of at least {lowest}" if highest == math.inf else f"from {lowest} to {highest}"
+    return Check(allowed=f"a whole number {limits}", check=check, read=_read_whole)
+
+
 STRING = Check(allowed="a string", check=_string)
 TEXT = Check(allowed="a string that is not empty", check=_text)
 PATH = Check(allowed="the path of a file", check=_path)
 HOST = Check(allowed="a host name or an IP address", check=_host)
-PORT = Check(allowed="a whole number from 0 to 65535", check=_whole(0, 65535), read=_read_whole)
-POSITIVE = Check(allowed="a whole number of at least 1", check=_whole(1), read=_read_whole)
+PORT = whole(0, 65535)
+POSITIVE = whole(1)
 INTERVAL = Check(
     allowed=f"a number of seconds up to {LONGEST_WAIT:.0f}, 0 for never",
     check=lambda value: 0.0 if value == 0 and not isinstance(value, bool) else _seconds(value),

@@ -16,6 +16,7 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import Exemplar
 from otel_prom_bridge.histograms import time
 from otel_prom_bridge.patterns import glob
+from otel_prom_bridge.primitives import is_number
 
 Keep: TypeAlias = Literal["newest", "slowest", "error"]
 Order: TypeAlias = Callable[[Exemplar], tuple[float, ...]]
@@ -102,8 +103,7 @@ class Exemplars:
 
 
 def _check_positive(key: str, value: object) -> None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not (is_number and value > 0):  # type: ignore[operator]
+    if not (is_number(value) and value > 0):
         raise ConfigurationError(key, value, "a number above zero")
 
 

@@ -12,6 +12,7 @@ exposition reuse what it rendered before (see ``exposition/encoder.py``).
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -154,6 +155,9 @@ Point: TypeAlias = (
     | InfoPoint
 )
 
+_LEGACY_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_LEGACY_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
 # OpenMetrics 1.0, "MetricFamily": these suffixes of a family must not clash with other families.
 # https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md#metricfamily
 _SUFFIXES: dict[Kind, tuple[str, ...]] = {
@@ -165,6 +169,16 @@ _SUFFIXES: dict[Kind, tuple[str, ...]] = {
     Kind.UNKNOWN: ("",),
 }
 _OWN_SUFFIX = {Kind.COUNTER: "_total", Kind.INFO: "_info"}
+
+
+def is_legacy_name(name: str) -> bool:
+    """Every Prometheus reads this as a metric name."""
+    return _LEGACY_NAME.fullmatch(name) is not None
+
+
+def is_legacy_label(name: str) -> bool:
+    """Every Prometheus reads this as a label name, without quotes."""
+    return _LEGACY_LABEL.fullmatch(name) is not None
 
 
 def base_name(name: str, kind: Kind) -> str:

@@ -23,6 +23,7 @@ from opentelemetry.sdk.metrics import _Gauge as Gauge  # the SDK's public name f
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import Kind
+from otel_prom_bridge.primitives import is_whole
 from otel_prom_bridge.translate.points import Meaning, Shape, Stream
 
 # The specification's default for a stream.
@@ -115,7 +116,7 @@ class Tenants:
             raise ConfigurationError("tenant.limits", self.limits, expected)
         limits = {f"tenant.limits[{tenant!r}]": limit for tenant, limit in self.limits.items()}
         for key, limit in (*limits.items(), ("tenant.other_limit", self.other_limit)):
-            if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            if not is_whole(limit):
                 raise ConfigurationError(key, limit, "a whole number of at least 1")
         object.__setattr__(self, "limits", {str(tenant): limit for tenant, limit in self.limits.items()})
         if self.other in self.limits:  # whoever is not listed would be counted as that tenant

@@ -19,11 +19,13 @@ from otel_prom_bridge.exemplars import Exemplars
 from otel_prom_bridge.families import Kind, claimed_names
 from otel_prom_bridge.limits import HISTOGRAM, KINDS, instruments_of
 from otel_prom_bridge.patterns import Filter, condition, glob, is_pattern, one_pattern
+from otel_prom_bridge.primitives import is_text
 from otel_prom_bridge.rules import Rule
 from otel_prom_bridge.scaling import Scale
 from otel_prom_bridge.translate.labels import label_name
 from otel_prom_bridge.translate.names import metric_name
 from otel_prom_bridge.translate.points import Stream
+from otel_prom_bridge.translate.units import conversion
 
 # The SDK's data does not tell them apart.
 GAUGES: tuple[type, ...] = (INSTRUMENTS_BY_NAME["gauge"], INSTRUMENTS_BY_NAME["observable_gauge"])
@@ -68,7 +70,8 @@ class ExportView:
         scale: what everything is multiplied by: values, sums, bounds, exemplars. An exponential histogram
             becomes one with explicit buckets by it, unless it is a power of two. Needs a ``unit``.
         unit: the unit of what is shown, as instruments write it (``"s"``), for the name's suffix and UNIT;
-            without it the stream's. ``buckets`` are in this unit, too.
+            without it the stream's. ``buckets`` are in this unit, too. Without ``scale``, what was recorded
+            in another unit of time or of bytes is converted.
         keep: patterns of the attributes that become labels; without it all do.
         drop: patterns of attributes that do not.
         rename: attribute → label. Where several become one label, the first of them that is there does. A
@@ -148,12 +151,18 @@ class ExportView:
             return Kind.COUNTER
         return KINDS[self.classes[0]] if self.classes else None
 
-    @property
-    def recorded_bounds(self) -> tuple[float, ...] | None:
+    def factor(self, unit: str) -> float | None:
+        """What the points of an instrument with this unit are multiplied by; None for nothing."""
+        if self.scale is not None:
+            return self.scale
+        return None if self.unit is None else conversion(unit, self.unit)
+
+    def recorded_bounds(self, unit: str) -> tuple[float, ...] | None:
         """The bounds of ``buckets``, in the unit of the instrument."""
         if not isinstance(self.buckets, tuple):
             return None
-        return self.buckets if self.scale is None else tuple(map(Scale(self.scale).recorded, self.buckets))
+        factor = self.factor(unit)
+        return self.buckets if factor is None else tuple(map(Scale(factor).recorded, self.buckets))
 
     def selects(self, stream: Stream) -> bool:
         """Whether the stream is among those that it makes a family of."""
@@ -189,7 +198,7 @@ class ExportView:
 
     def _check_output(self) -> None:
         self._check_name()
-        if not _is_text(self.description):
+        if not is_text(self.description):
             self._refuse("description", self.description, "a string")
         if self.name is None:
             self._check_nothing()
@@ -209,9 +218,9 @@ class ExportView:
             self._refuse("exemplars", self.exemplars, "Exemplars(…), or False for none")
 
     def _check_name(self) -> None:
-        if self.name is not None and not _is_text(self.name):
+        if self.name is not None and not is_text(self.name):
             self._refuse("name", self.name, "the name of a family, or None to export nothing")
-        if not _is_text(self.stream_name) or (self.stream_name and self.name != ""):
+        if not is_text(self.stream_name) or (self.stream_name and self.name != ""):
             self._refuse("stream_name", self.stream_name, "a string, and none beside 'name'")
         # Whether it is escaped or not: a scraper may ask for either. Names of the semantic conventions are
         # free, as the SDK records some of those metrics itself, which may have views.
@@ -223,7 +232,7 @@ class ExportView:
 
     def _check_unit(self) -> None:
         FACTOR.optional(self._key("scale"), self.scale)
-        if not (self.unit is None or _is_text(self.unit)):
+        if not (self.unit is None or is_text(self.unit)):
             self._refuse("unit", self.unit, "a string")
         for key in ("scale", "unit"):
             if self.take == "count" and getattr(self, key) is not None:
@@ -231,7 +240,7 @@ class ExportView:
         if self.scale is not None and self.unit is None:
             self._refuse("unit", self.unit, "the unit of what is shown, as the view has a 'scale'")
         try:
-            BOUNDS.check(self.recorded_bounds or ())
+            BOUNDS.check(self.recorded_bounds("") or ())
         except (ValueError, OverflowError):
             expected = "bounds that are numbers in the unit of the instrument, too"
             self._refuse("buckets", self.buckets, expected)
@@ -249,7 +258,7 @@ class ExportView:
             self._set_patterns(key)
         for key in (*_OF_LABELS, "where"):
             value = getattr(self, key)
-            if not isinstance(value, Mapping) or not all(_is_text(item) and item for item in value):
+            if not isinstance(value, Mapping) or not all(is_text(item) and item for item in value):
                 self._refuse(key, value, "a mapping by attribute key")
             if key not in ("compute", "labels") and any(map(is_pattern, value)):
                 expected = "attribute keys without '*' and '?': only 'keep' and 'drop' have patterns"
@@ -265,12 +274,12 @@ class ExportView:
                 self._refuse(f"rules[{name!r}]", rule, "a rule such as Allow([…]), or a function of a string")
 
     def _check_new_labels(self) -> None:
-        if not all(map(_is_text, self.labels.values())):
+        if not all(map(is_text, self.labels.values())):
             self._refuse("labels", self.labels, "labels with values that are strings")
         made = {"rename": self.rename.values(), "compute": self.compute, "labels": self.labels}
         for key, labels in made.items():
             for label in labels:
-                if not (_is_text(label) and label):
+                if not (is_text(label) and label):
                     self._refuse(key, getattr(self, key), "labels that are strings and not empty")
                 if label_name(label) in _RESERVED or label.startswith("__"):
                     self._refuse(key, getattr(self, key), f"a label other than {label!r}, which is reserved")
@@ -334,13 +343,3 @@ class ExportView:
 def title_of(instrument_name: object, name: object) -> str:
     """A view in a few words: how all of its messages begin."""
     return f"ExportView({instrument_name!r}, name={name!r})"
-
-
-def _is_text(value: object) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:  # a lone surrogate could not be written
-        return False
-    return True

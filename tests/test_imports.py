@@ -14,7 +14,7 @@ ROOT = Path(otel_prom_bridge.__file__).parent
 # From the bottom up; a part may import the parts before it. One line may hold parts that must not know each
 # other.
 LAYERS = (
-    ("forks",),
+    ("forks", "primitives"),
     (
         "errors",
         "diagnostics",

@@ -13,7 +13,7 @@ from oracles import samples
 from prometheus_client import CollectorRegistry, Gauge
 
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.exposition.schemes import Escaper, Escaping, escaped, is_legacy_label, is_legacy_name
+from otel_prom_bridge.exposition.schemes import Escaper, Escaping, escaped
 from otel_prom_bridge.families import (
     CounterPoint,
     Exemplar,
@@ -22,6 +22,8 @@ from otel_prom_bridge.families import (
     Kind,
     MetricFamily,
     NativeHistogramPoint,
+    is_legacy_label,
+    is_legacy_name,
 )
 
 Make = Callable[..., Setup]

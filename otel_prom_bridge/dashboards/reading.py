@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, get_args
 
-from otel_prom_bridge.checks import BOOLEAN, BOUNDS, FACTOR, STRING, TEXT, Check
+from otel_prom_bridge.checks import BOOLEAN, BOUNDS, FACTOR, STRING, TEXT, Check, whole
 from otel_prom_bridge.dashboards.metric_names import with_names_of
 from otel_prom_bridge.dashboards.model import (
     Alert,
@@ -20,6 +20,7 @@ from otel_prom_bridge.dashboards.model import (
     Variable,
 )
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.families import is_legacy_label, is_legacy_name
 from otel_prom_bridge.notation import Read, called, is_list, listed, read_at
 from otel_prom_bridge.profiles import Profile
 
@@ -48,9 +49,9 @@ def _uid(name: str) -> str:
     return re.sub(r"[^a-zA-Z0-9_-]", "-", name)[:40]
 
 
-def _text_like(pattern: str, allowed: str) -> Check:
+def _text_like(matches: Callable[[str], object], allowed: str) -> Check:
     def check(value: object) -> str:
-        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+        if not isinstance(value, str) or not matches(value):
             raise ValueError
         return value
 
@@ -61,25 +62,16 @@ def _one_of(*allowed: str) -> Check:
     return Check(allowed=f"one of {listed(allowed)}", check=lambda value: allowed[allowed.index(value)])
 
 
-def _within(lowest: int, highest: int) -> Check:
-    def check(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
-            raise ValueError
-        return value
-
-    return Check(allowed=f"a whole number from {lowest} to {highest}", check=check, read=int)
-
-
 def _labels(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise TypeError
     for name, text in value.items():
-        if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", name) or not isinstance(text, str):
+        if not is_legacy_label(name) or not isinstance(text, str):
             raise ValueError
     return dict(value)
 
 
-_DURATION = _text_like(r"(\d+(ms|[smhdwy]))+", "a duration such as '30s' or '1h'")
+_DURATION = _text_like(re.compile(r"(\d+(ms|[smhdwy]))+").fullmatch, "a duration such as '30s' or '1h'")
 _LABELS = Check(allowed="a mapping of names of labels to strings", check=_labels)
 
 
@@ -120,7 +112,7 @@ def _panel(value: object) -> Panel:
 
 
 def _width(value: object) -> int:
-    width: int = _within(1, _COLUMNS).value("", value)
+    width: int = whole(1, _COLUMNS).value("", value)
     return width
 
 
@@ -151,17 +143,15 @@ _PANEL = {
         unit=TEXT,
         description=STRING,
         exemplars=BOOLEAN,
-        height=_within(1, 100),
+        height=whole(1, 100),
         max=FACTOR,
         thresholds=BOUNDS,
     ),
     "queries": _tables(_table(Query, _QUERY), "legend", required=True),
 }
-_VARIABLE = _checked(
-    name=_text_like(r"[a-zA-Z_][a-zA-Z0-9_]*", "the name of a variable"), query=TEXT, label=STRING
-)
+_VARIABLE = _checked(name=_text_like(is_legacy_label, "the name of a variable"), query=TEXT, label=STRING)
 _RECORDING_RULE = _checked(
-    record=_text_like(r"[a-zA-Z_:][a-zA-Z0-9_:]*", "a name such as 'service:requests:rate5m'"),
+    record=_text_like(is_legacy_name, "a name such as 'service:requests:rate5m'"),
     expr=TEXT,
     labels=_LABELS,
 )
@@ -176,7 +166,9 @@ _ALERT = _checked(
 _DASHBOARD = {
     **_checked(
         title=TEXT,
-        uid=_text_like("[a-zA-Z0-9_-]{1,40}", "at most 40 letters, digits, '-' and '_'"),
+        uid=_text_like(
+            re.compile("[a-zA-Z0-9_-]{1,40}").fullmatch, "at most 40 letters, digits, '-' and '_'"
+        ),
         description=STRING,
         namespace=STRING,
         refresh=_DURATION,

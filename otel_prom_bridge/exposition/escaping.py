@@ -6,8 +6,7 @@ import math
 import sys
 from decimal import Decimal
 
-from otel_prom_bridge.exposition.schemes import is_legacy_label, is_legacy_name
-from otel_prom_bridge.families import Labels
+from otel_prom_bridge.families import Labels, is_legacy_label, is_legacy_name
 
 _LABEL_VALUE = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _HELP_TEXT = str.maketrans({"\\": r"\\", "\n": r"\n"})

@@ -13,7 +13,6 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from otel_prom_bridge.exposition.escaping import bound, label_set, number, quoted
-from otel_prom_bridge.exposition.schemes import is_legacy_name
 from otel_prom_bridge.families import (
     CounterPoint,
     Exemplar,
@@ -23,6 +22,7 @@ from otel_prom_bridge.families import (
     NativeHistogramPoint,
     SummaryPoint,
     UnknownPoint,
+    is_legacy_name,
 )
 from otel_prom_bridge.histograms import to_classic
 

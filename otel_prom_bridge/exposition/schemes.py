@@ -12,7 +12,6 @@ scrapers un-escape with.
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -32,11 +31,11 @@ from otel_prom_bridge.families import (
     Point,
     claimed_names,
     identity,
+    is_legacy_label,
+    is_legacy_name,
 )
 from otel_prom_bridge.merging import merged
 
-_LEGACY_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
-_LEGACY_LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _NAMES_REMEMBERED = 8192
 _IDS = ("trace_id", "span_id")
 _SPARE_PAGES = 100
@@ -49,16 +48,6 @@ class Escaping(enum.Enum):
     UNDERSCORES = "underscores"
     DOTS = "dots"
     VALUES = "values"
-
-
-def is_legacy_name(name: str) -> bool:
-    """Every Prometheus reads this as a metric name."""
-    return _LEGACY_NAME.fullmatch(name) is not None
-
-
-def is_legacy_label(name: str) -> bool:
-    """Every Prometheus reads this as a label name, without quotes."""
-    return _LEGACY_LABEL.fullmatch(name) is not None
 
 
 @lru_cache(maxsize=_NAMES_REMEMBERED)

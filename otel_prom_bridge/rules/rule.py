@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.primitives import is_text, is_whole
 
 # The catch-all that all rules use unless told otherwise.
 OTHER = "other"
@@ -39,7 +40,7 @@ class Rule(Protocol):
 
 def checked_text(key: str, value: object) -> str:
     """A label value of our own: an empty one would be no label, a lone surrogate could not be written."""
-    if isinstance(value, str) and value and _writable(value):
+    if is_text(value) and value:
         return value
     raise ConfigurationError(key, value, "a string that is not empty")
 
@@ -50,7 +51,7 @@ def checked_texts(key: str, values: Iterable[str]) -> frozenset[str]:
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise ConfigurationError(key, values, expected)
     texts = list(values)
-    if not texts or not all(isinstance(text, str) and _writable(text) for text in texts):
+    if not texts or not all(map(is_text, texts)):
         raise ConfigurationError(key, texts, expected)
     return frozenset(texts)
 
@@ -60,15 +61,14 @@ def checked_table(key: str, table: Mapping[str, str], *, empty: bool = False) ->
     expected = "a mapping of strings to strings that are not empty"
     if not isinstance(table, Mapping) or not (table or empty):
         raise ConfigurationError(key, table, expected)
-    for name, value in table.items():
-        if not (isinstance(name, str) and isinstance(value, str) and value and _writable(value)):
-            raise ConfigurationError(key, table, expected)
+    if not all(isinstance(name, str) and is_text(value) and value for name, value in table.items()):
+        raise ConfigurationError(key, table, expected)
     return dict(table)
 
 
 def checked_whole(key: str, value: int, lowest: int = 1) -> int:
     """A whole number that is not too small."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+    if not is_whole(value, lowest):
         raise ConfigurationError(key, value, f"a whole number of at least {lowest}")
     return value
 
@@ -92,11 +92,3 @@ def _compiled(key: str, pair: object, expected: str) -> tuple[re.Pattern[str], s
         return re.compile(pattern), checked_text(key, placeholder)
     except (TypeError, ValueError, re.error, RecursionError, OverflowError):
         raise ConfigurationError(key, pair, expected) from None
-
-
-def _writable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from otel_prom_bridge.families import Kind, Labels
+from otel_prom_bridge.families import Kind, Labels, is_legacy_name
 from otel_prom_bridge.translate.labels import label_name, labels
 from otel_prom_bridge.translate.names import metric_name
 from otel_prom_bridge.translate.points import Stream
@@ -19,7 +18,6 @@ __all__ = ["Attributes", "Translation", "TranslationStrategy"]
 
 Attributes: TypeAlias = tuple[tuple[str, object], ...]
 
-_LEGACY_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 _SCOPE_FIELDS = ("otel_scope_name", "otel_scope_version", "otel_scope_schema_url")
 # The bridge writes this label into every bucket itself.
 _RESERVED = {Kind.HISTOGRAM: frozenset({"le"})}
@@ -47,7 +45,7 @@ class Translation:
 
     def given_name(self, name: str) -> str:
         """The name that a view gives a family: as it is, in the characters that the strategy allows."""
-        return name if _LEGACY_NAME.fullmatch(name) else metric_name(name, strategy=self.strategy)
+        return name if is_legacy_name(name) else metric_name(name, strategy=self.strategy)
 
     def scope_attributes(self, scope: InstrumentationScope) -> Attributes:
         """What every series of a scope gets beside its own attributes."""
