@@ -99,9 +99,9 @@ class Projection:
         self._new = _TAKEN.get(view.take) or _VALUES[key.meaning.shape]
         if self._new is NumberSeries and not self.additive:
             self._new = GaugeSeries
-        bounds = view.buckets if isinstance(view.buckets, tuple) else ()
-        self.scale = None if view.scale is None else Scale(view.scale, bounds=bounds)
-        if self.scale is not None:
+        self.scale: Scale | None = None
+        if (factor := view.factor(key.unit)) is not None:
+            self.scale = Scale(factor, bounds=view.buckets if isinstance(view.buckets, tuple) else ())
             self._new = SCALED[self._new]
         self.kind = Kind.COUNTER if view.take != "value" else key.meaning.kind
         self._shown_as = key._replace(
@@ -114,7 +114,7 @@ class Projection:
             self.name = self._family_name()
         except Exception:  # reported when the family is made; until then the points count under this name
             self.name = key.name
-        self.bounds = view.recorded_bounds
+        self.bounds = view.recorded_bounds(key.unit)
         # "Exemplars on gauges SHOULD be dropped": OpenMetrics 1.0 has no place for them.
         self.exemplars = None if self.kind is Kind.GAUGE else policy.exemplars_of(view)
         self.exemplars_held = 0

@@ -15,7 +15,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from opentelemetry.sdk.metrics.view import (
     Aggregation,
@@ -36,7 +36,15 @@ _DEFAULT_BOUNDS: tuple[float, ...] = (0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 
 # How many combinations of views get an SDK View. Of another combination's instruments the SDK keeps all.
 _MOST = 500
 
-_Combination = tuple[int, ...]  # of views, by index
+# Of them for instruments of a combination that record in another unit, and so need other bounds.
+_CONVERTED = 20
+
+
+class _Combination(NamedTuple):
+    """Views, by index, and the unit that their bounds are to be converted into."""
+
+    indexes: tuple[int, ...]
+    unit: str = ""
 
 
 class _DisjointView(View):
@@ -130,16 +138,29 @@ def sdk_views(
         for tier in tiers:
             selecting = [index for index in tier if _selects(views[index], instrument)]
             if selecting:
-                return tuple(index for index in selecting if views[index].name is not None)
-        return (rest,)
+                shown = tuple(index for index in selecting if views[index].name is not None)
+                return _Combination(shown, _unit([views[index] for index in shown], instrument.unit or ""))
+        return _Combination((rest,))
 
     findings = Findings()
 
-    def options(indexes: _Combination) -> dict[str, Any]:
-        selecting = [views[index] for index in indexes]
-        return _options(selecting, [maps[index] for index in indexes], limit, findings)
+    def options(combination: _Combination) -> dict[str, Any]:
+        selecting = [views[index] for index in combination.indexes]
+        needs = [maps[index].needs for index in combination.indexes]
+        return _options(selecting, needs, combination.unit, limit, findings)
 
-    return _Choice(combination, options, findings).views(_count(views, wanted) + 1)
+    number = _count(views, wanted) + 1 + (_CONVERTED if any(_has_bounds(view) for view in views) else 0)
+    return _Choice(combination, options, findings).views(number)
+
+
+def _has_bounds(view: ExportView) -> bool:
+    return view.unit is not None and isinstance(view.buckets, tuple)
+
+
+def _unit(views: Sequence[ExportView], unit: str) -> str:
+    """The unit if it matters: that is, if bounds of some of the views are other numbers in it."""
+    converts = any(_has_bounds(view) and view.factor(unit) != view.scale for view in views)
+    return unit if converts else ""
 
 
 class _Choice:
@@ -169,15 +190,15 @@ class _Choice:
         """The View that matches the instrument; the answer is remembered, as the SDK asks all in turn."""
         known, view = self._last  # together, as other threads ask, too
         if known is not instrument:
-            indexes = self._combination(instrument)
-            view = None if indexes is None else self._view(indexes, instrument)
+            combination = self._combination(instrument)
+            view = None if combination is None else self._view(combination, instrument)
             self._last = (instrument, view)
         return view
 
-    def _view(self, indexes: _Combination, instrument: Any) -> View | None:
+    def _view(self, combination: _Combination, instrument: Any) -> View | None:
         with self._lock:
-            if indexes in self._taken:
-                return self._taken[indexes]
+            if combination in self._taken:
+                return self._taken[combination]
             if not self._free:
                 self._findings.report(
                     "full",
@@ -187,8 +208,8 @@ class _Choice:
                 )
                 return None
             view = self._free.pop()
-            view.become(**self._options(indexes))
-            self._taken[indexes] = view
+            view.become(**self._options(combination))
+            self._taken[combination] = view
             return view
 
 
@@ -197,7 +218,7 @@ def _count(views: Sequence[ExportView], wanted: Sequence[int]) -> int:
     groups: dict[object, int] = {}  # those which select the same are always together
     for index in wanted:
         groups.setdefault(_selection(views[index]), index)
-    found: list[_Combination] = [()]
+    found: list[tuple[int, ...]] = [()]
     for index in groups.values():
         for others in tuple(found):
             if len(found) < _MOST and all(_may_meet(views[index], views[other]) for other in others):
@@ -206,18 +227,22 @@ def _count(views: Sequence[ExportView], wanted: Sequence[int]) -> int:
 
 
 def _options(
-    views: Sequence[ExportView], maps: Sequence[AttributeMap], limit: int, findings: Findings
+    views: Sequence[ExportView],
+    needs: Sequence[Callable[[str], bool]],
+    unit: str,
+    limit: int,
+    findings: Findings,
 ) -> dict[str, Any]:
     if not views:
         return {"aggregation": DropAggregation()}
     return {
-        "attribute_keys": _needed([each.needs for each in maps]),
-        "aggregation": _aggregation(views, findings),
+        "attribute_keys": _needed(needs),
+        "aggregation": _aggregation(views, unit, findings),
         "aggregation_cardinality_limit": limit if any(view.max_series for view in views) else None,
     }
 
 
-def _aggregation(views: Sequence[ExportView], findings: Findings) -> Aggregation | None:
+def _aggregation(views: Sequence[ExportView], unit: str, findings: Findings) -> Aggregation | None:
     asked = [view for view in views if view.buckets is not None]
     if not asked:
         return None
@@ -226,8 +251,8 @@ def _aggregation(views: Sequence[ExportView], findings: Findings) -> Aggregation
         _report_others(exponential, views, findings)
     if exponential == asked:
         return ExponentialBucketHistogramAggregation()
-    bounds = _together(*(view.recorded_bounds or () for view in asked))
-    as_it_is = any(view.take == "value" and view.recorded_bounds is None for view in views)
+    bounds = _together(*(view.recorded_bounds(unit) or () for view in asked))
+    as_it_is = any(view.take == "value" and not isinstance(view.buckets, tuple) for view in views)
     return (_MoreBounds if as_it_is else ExplicitBucketHistogramAggregation)(boundaries=bounds)
 
 
@@ -239,7 +264,7 @@ def _report_others(
     Bounds win, as an exponential histogram has none of them, and every view can show an explicit one.
     """
     asking = " and ".join(view.title for view in exponential)
-    bounded = " and ".join(view.title for view in views if view.recorded_bounds is not None)
+    bounded = " and ".join(view.title for view in views if isinstance(view.buckets, tuple))
     others = " and ".join(view.title for view in views if view.take == "value" and view.buckets is None)
     if bounded:
         message = "%s: the histogram is recorded with the bounds of %s, not as an exponential one"

@@ -18,6 +18,7 @@ from oracles import OPENMETRICS
 from otel_prom_bridge import ConfigurationError, ExportView
 from otel_prom_bridge.families import HistogramPoint, NativeHistogramPoint
 from otel_prom_bridge.histograms import limit
+from otel_prom_bridge.profiles import load_profile
 from otel_prom_bridge.scaling import Scale
 
 MILLISECONDS: dict[str, Any] = {"scale": 0.001, "unit": "s"}
@@ -94,7 +95,7 @@ def test_buckets_have_the_numbers_that_were_given(factor: float) -> None:
     view = ExportView(instrument_name="h", scale=factor, unit="s", buckets=buckets)
     application = Application(view, sdk=True, exemplars=True)
     histogram = application.meter.create_histogram("h")
-    for bound in view.recorded_bounds or ():
+    for bound in view.recorded_bounds("") or ():
         with in_span():
             histogram.record(bound)
     expected = {str(float(bound)): number for number, bound in enumerate(buckets, start=1)}
@@ -234,12 +235,75 @@ def test_bounds_that_meet_or_leave_the_floats_are_joined() -> None:
 
 
 def test_a_unit_alone_corrects_a_wrong_one() -> None:
-    """Without a factor only the name's suffix and UNIT change; the unit may be none at all."""
-    application = Application(selecting("c", unit="By"), selecting("d", unit=""))
-    for name in ("c", "d"):
+    """Of another kind, or none at all: only the name's suffix and UNIT change; with a factor of 1 always."""
+    application = Application(
+        selecting("c", unit="By"), selecting("d", unit=""), selecting("e", unit="s", scale=1)
+    )
+    for name in ("c", "d", "e"):
         application.meter.create_counter(name, unit="ms").add(3)
     assert application.values("c_bytes_total") == {None: 3}
     assert application.values("d_total") == {None: 3}
+    assert application.values("e_seconds_total") == {None: 3}
+
+
+@pytest.mark.parametrize(
+    ("recorded", "shown", "value", "expected"),
+    [
+        ("ms", "s", 2500, 2.5),
+        ("us", "s", 7, 0.000007),
+        ("ns", "ms", 3, 0.000003),
+        ("min", "s", 1.5, 90),
+        ("d", "h", 2, 48),
+        ("KiBy", "By", 3, 3072),
+        ("MBy", "kBy", 2, 2000),
+        ("s", "s", 2, 2),
+        ("", "s", 2, 2),
+    ],
+)
+def test_another_unit_of_its_kind_is_converted(
+    recorded: str, shown: str, value: float, expected: float
+) -> None:
+    """A view that says its unit shows what was recorded in it, whatever the instrument's is."""
+    application = Application(selecting("x", name="shown_total", unit=shown))
+    application.meter.create_counter("x", unit=recorded).add(value)
+    assert application.values("shown_total") == {None: expected}
+
+
+@pytest.mark.parametrize(
+    ("profile", "instrument", "family"),
+    [
+        ("semconv", "gen_ai.client.operation.duration", "gen_ai_client_operation_duration_seconds"),
+        ("llmdevops", "gen_ai.client.operation.duration", "llmdevops_llm_request_duration_seconds"),
+        ("llmdevops", "http.server.duration", "llmdevops_http_request_duration_seconds"),
+    ],
+)
+def test_profiles_show_seconds_whoever_recorded_milliseconds(
+    profile: str, instrument: str, family: str
+) -> None:
+    """A library that measures in milliseconds is in the same buckets as the others."""
+    application = Application(*load_profile(profile).views(), sdk=True)
+    for meter, unit, value in (("a", "ms", 2500), ("b", "s", 0.7)):
+        histogram = application.provider.get_meter(meter).create_histogram(instrument, unit)
+        histogram.record(value, {"gen_ai.operation.name": "chat", "http.request.method": "GET"})
+    assert sum(application.values(f"{family}_sum").values()) == pytest.approx(3.2)
+    below = {float(le): count for le, count in application.values(f"{family}_bucket", "le").items()}
+    assert max(below) == math.inf
+    assert sorted(set(below.values()) - {0}) == [1, 2]
+    assert min(le for le, count in below.items() if count == 2) < 10
+
+
+@pytest.mark.parametrize("sdk", [False, True])
+def test_a_histogram_of_two_units_has_one_set_of_buckets(sdk: bool) -> None:
+    """Bounds are those of the view, and each observation is in its bucket, with SDK Views for both units."""
+    application = Application(selecting("x", unit="s", buckets=[0.5, 5]), sdk=sdk)
+    others = application.provider.get_meter("other")
+    application.meter.create_histogram("x", unit="s", explicit_bucket_boundaries_advisory=[0.5, 5]).record(1)
+    milliseconds = {"unit": "ms", "explicit_bucket_boundaries_advisory": [500, 5000]}
+    others.create_histogram("x", **milliseconds).record(100)  # type: ignore[arg-type]
+    found = application.values("x_seconds_bucket", "le")
+    assert found == {"0.5": 1, "5.0": 2, "+Inf": 2}
+    assert application.values("x_seconds_sum") == {None: 1.1}
+    assert application.reader.conflicts() == []
 
 
 def test_instruments_of_two_units_become_one_family() -> None:

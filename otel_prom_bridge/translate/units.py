@@ -8,6 +8,7 @@ https://github.com/open-telemetry/opentelemetry-specification/blob/main/specific
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from typing import NamedTuple
 
 # otlptranslator writes TiBy as "tibibytes" and does not know kBy; the specification's table wins. KBy is
@@ -53,6 +54,31 @@ _WORDS_PER = {
     "y": "year",
 }
 
+# What one of each is, in the first of its kind.
+_KINDS: tuple[dict[str, Fraction | int], ...] = (
+    {
+        "s": 1,
+        "ms": Fraction(1, 10**3),
+        "us": Fraction(1, 10**6),
+        "ns": Fraction(1, 10**9),
+        "min": 60,
+        "h": 3600,
+        "d": 86_400,
+    },
+    {
+        "By": 1,
+        "kBy": 10**3,
+        "KBy": 10**3,
+        "MBy": 10**6,
+        "GBy": 10**9,
+        "TBy": 10**12,
+        "KiBy": 2**10,
+        "MiBy": 2**20,
+        "GiBy": 2**30,
+        "TiBy": 2**40,
+    },
+)
+
 _BRACKETS = re.compile(r"\{[^}]*\}")
 _FOREIGN = re.compile(r"[^a-zA-Z0-9:]+")
 
@@ -78,6 +104,19 @@ def unit_words(unit: str) -> UnitWords:
     main_word = _clean(_WORDS.get(main, main))
     per_word = _clean(_WORDS_PER.get(per, per))
     return UnitWords(main_word, f"per_{per_word}" if per_word else "")
+
+
+def conversion(unit: str, to: str) -> float | None:
+    """What to multiply by to get from one unit to the other; None where they are one, or of different kinds.
+
+    >>> conversion("ms", "s"), conversion("KiBy", "By"), conversion("s", "s"), conversion("ms", "By")
+    (0.001, 1024.0, None, None)
+    """
+    for sizes in _KINDS:
+        if unit in sizes and to in sizes:
+            factor = Fraction(sizes[unit]) / Fraction(sizes[to])
+            return None if factor == 1 else float(factor)
+    return None
 
 
 def _clean(text: str) -> str:
