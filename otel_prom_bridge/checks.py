@@ -20,6 +20,7 @@ from otel_prom_bridge.coalescing import LONGEST_WAIT
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import is_legacy_label, is_legacy_name
 from otel_prom_bridge.limits import INSTRUMENTS
+from otel_prom_bridge.notation import listed
 from otel_prom_bridge.patterns import Filter, filter_of
 from otel_prom_bridge.primitives import is_number, is_text, is_whole
 from otel_prom_bridge.translate.strategies import TranslationStrategy
@@ -219,6 +220,11 @@ def read_list(text: str) -> list[str]:
     return [item.strip() for item in text.split(",")]
 
 
+def one_of(*allowed: str) -> Check:
+    """A check of words, of which there are these."""
+    return Check(allowed=f"one of {listed(allowed)}", check=lambda value: allowed[allowed.index(value)])
+
+
 def whole(lowest: int, highest: float = math.inf) -> Check:
     """A check of whole numbers within these limits."""
 
@@ -252,11 +258,11 @@ BOOLEAN = Check(
     read=lambda text: {"true": True, "false": False}.get(text.lower(), text),
 )
 STRATEGY = Check(
-    allowed="one of " + ", ".join(repr(strategy.value) for strategy in TranslationStrategy),
+    allowed=f"one of {listed(strategy.value for strategy in TranslationStrategy)}",
     check=TranslationStrategy,
 )
 INSTRUMENT = Check(
-    allowed="one of " + ", ".join(map(repr, INSTRUMENTS_BY_NAME)),
+    allowed=f"one of {listed(INSTRUMENTS_BY_NAME)}",
     check=_instrument,
 )
 BOUNDS = Check(

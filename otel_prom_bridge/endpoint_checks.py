@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
-from otel_prom_bridge.checks import BOOLEAN, PATH, POSITIVE, SECONDS, STRING, TEXT, Check, read_list
+from otel_prom_bridge.checks import BOOLEAN, PATH, POSITIVE, SECONDS, STRING, TEXT, Check, one_of, read_list
 from otel_prom_bridge.endpoint.guards.networks import Networks
 from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.scrape import HEALTH_PATH, READY_PATH
@@ -15,7 +15,6 @@ from otel_prom_bridge.notation import is_list
 
 # What needs no escaping in a URL: nobody has to guess how a scraper spells it.
 _URL_PATH = re.compile(r"/(?:[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*)?")
-_TLS_VERSIONS = ("TLS12", "TLS13")
 
 
 def _socket(value: object) -> str:
@@ -71,12 +70,6 @@ def _health(value: object) -> Health | bool:
     return found
 
 
-def _tls_version(value: object) -> str:
-    if value not in _TLS_VERSIONS:
-        raise ValueError
-    return str(value)
-
-
 _A_NETWORK = "networks like '10.0.0.0/8', addresses, or 'unix' for peers without an address"
 SOCKET = Check(allowed="a path with a slash in it", check=_socket)
 URL_PATH = Check(
@@ -104,7 +97,4 @@ THRESHOLD = Check(
     read=lambda text: False if text.lower() == "false" else POSITIVE.read(text),
 )
 HEALTH = Check(allowed="true or false", check=_health, read=BOOLEAN.read)
-TLS_VERSION = Check(
-    allowed="one of " + ", ".join(map(repr, _TLS_VERSIONS)),
-    check=_tls_version,
-)
+TLS_VERSION = one_of("TLS12", "TLS13")

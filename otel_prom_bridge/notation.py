@@ -91,6 +91,28 @@ def each(read: Read, expected: str) -> Read:
     return read_all
 
 
+def tables(read: Read, *, name: str = "name", required: bool = False) -> Read:
+    """Reads a list of tables, of which each has a name at the key ``name``, or a number if it has none."""
+
+    def read_all(value: object) -> tuple[Any, ...]:
+        if not is_list(value) or (required and not value):
+            raise ConfigurationError("", value, "a list of tables")
+        found = []
+        for number, item in enumerate(value):
+            given = item.get(name) if isinstance(item, Mapping) else None
+            found.append(read_at(f"[{given or number!r}]", read, item))
+        return tuple(found)
+
+    return read_all
+
+
+def as_table(value: object) -> dict[str, Any]:
+    """A copy of a table."""
+    if not isinstance(value, Mapping):
+        raise ConfigurationError("", value, "a table")
+    return dict(value)
+
+
 def is_list(value: object) -> TypeGuard[Sequence[object]]:
     """Whether this is what TOML and YAML call a list, or its like."""
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, get_args
+from typing import get_args
 
-from otel_prom_bridge.checks import BOOLEAN, BOUNDS, FACTOR, STRING, TEXT, Check, whole
+from otel_prom_bridge.checks import BOOLEAN, BOUNDS, FACTOR, STRING, TEXT, Check, one_of, whole
 from otel_prom_bridge.dashboards.metric_names import with_names_of
 from otel_prom_bridge.dashboards.model import (
     Alert,
@@ -21,7 +21,7 @@ from otel_prom_bridge.dashboards.model import (
 )
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import is_legacy_label, is_legacy_name
-from otel_prom_bridge.notation import Read, called, is_list, listed, read_at
+from otel_prom_bridge.notation import Read, as_table, called, is_list, tables
 from otel_prom_bridge.profiles import Profile
 
 _COLUMNS = 24  # that the screen has in Grafana
@@ -58,10 +58,6 @@ def _text_like(matches: Callable[[str], object], allowed: str) -> Check:
     return Check(allowed=allowed, check=check)
 
 
-def _one_of(*allowed: str) -> Check:
-    return Check(allowed=f"one of {listed(allowed)}", check=lambda value: allowed[allowed.index(value)])
-
-
 def _labels(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise TypeError
@@ -79,35 +75,14 @@ def _checked(**checks: Check) -> dict[str, Read]:
     return {key: partial(check.value, "") for key, check in checks.items()}
 
 
-def _tables(read: Read, name: str, *, required: bool = False) -> Read:
-    """Reads a list of tables, of which each has a name at the key ``name``, or a number if it has none."""
-
-    def read_all(value: object) -> tuple[Any, ...]:
-        if not is_list(value) or (required and not value):
-            raise ConfigurationError("", value, "a list of tables")
-        found = []
-        for number, item in enumerate(value):
-            given = item.get(name) if isinstance(item, Mapping) else None
-            found.append(read_at(f"[{given or number!r}]", read, item))
-        return tuple(found)
-
-    return read_all
-
-
 def _table(make: type, read: Mapping[str, Read]) -> Read:
-    def read_one(value: object) -> Any:
-        if not isinstance(value, Mapping):
-            raise ConfigurationError("", value, "a table")
-        return called(make, value, read=read)
-
-    return read_one
+    return lambda value: called(make, as_table(value), read=read)
 
 
 def _panel(value: object) -> Panel:
-    if not isinstance(value, Mapping):
-        raise ConfigurationError("", value, "a table")
-    width = _WIDTHS.get(str(value.get("type")), 0)  # an unknown type is refused below
-    panel: Panel = called(Panel, {"width": width or None, **value}, read={**_PANEL, "width": _width})
+    given = as_table(value)
+    width = _WIDTHS.get(str(given.get("type")), 0)  # an unknown type is refused below
+    panel: Panel = called(Panel, {"width": width or None, **given}, read={**_PANEL, "width": _width})
     return panel
 
 
@@ -118,13 +93,11 @@ def _width(value: object) -> int:
 
 def _alert(value: object) -> Alert:
     """``for`` is no name that Python could have for it."""
-    if not isinstance(value, Mapping):
-        raise ConfigurationError("", value, "a table")
-    rest = {key: item for key, item in value.items() if key != "for"}
-    if "hold" in rest:
-        raise ConfigurationError(".hold", rest["hold"], "the key 'for'")
-    hold = _DURATION.value(".for", value.get("for", "0s"))
-    alert: Alert = called(Alert, {**rest, "hold": hold}, read=_ALERT)
+    given = as_table(value)
+    if "hold" in given:
+        raise ConfigurationError(".hold", given["hold"], "the key 'for'")
+    hold = _DURATION.value(".for", given.pop("for", "0s"))
+    alert: Alert = called(Alert, {**given, "hold": hold}, read=_ALERT)
     return alert
 
 
@@ -138,7 +111,7 @@ _QUERY = _checked(expr=TEXT, legend=STRING)
 _PANEL = {
     **_checked(
         title=TEXT,
-        type=_one_of(*get_args(PanelType)),
+        type=one_of(*get_args(PanelType)),
         row=STRING,
         unit=TEXT,
         description=STRING,
@@ -147,7 +120,7 @@ _PANEL = {
         max=FACTOR,
         thresholds=BOUNDS,
     ),
-    "queries": _tables(_table(Query, _QUERY), "legend", required=True),
+    "queries": tables(_table(Query, _QUERY), name="legend", required=True),
 }
 _VARIABLE = _checked(name=_text_like(is_legacy_label, "the name of a variable"), query=TEXT, label=STRING)
 _RECORDING_RULE = _checked(
@@ -158,7 +131,7 @@ _RECORDING_RULE = _checked(
 _ALERT = _checked(
     alert=TEXT,
     expr=TEXT,
-    severity=_one_of(*get_args(Severity)),
+    severity=one_of(*get_args(Severity)),
     summary=TEXT,
     description=TEXT,
     labels=_LABELS,
@@ -175,8 +148,8 @@ _DASHBOARD = {
         span=_DURATION,
     ),
     "tags": _tags,
-    "variables": _tables(_table(Variable, _VARIABLE), "name"),
-    "panels": _tables(_panel, "title", required=True),
-    "recording_rules": _tables(_table(RecordingRule, _RECORDING_RULE), "record"),
-    "alerts": _tables(_alert, "alert"),
+    "variables": tables(_table(Variable, _VARIABLE)),
+    "panels": tables(_panel, name="title", required=True),
+    "recording_rules": tables(_table(RecordingRule, _RECORDING_RULE), name="record"),
+    "alerts": tables(_alert, name="alert"),
 }

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from otel_prom_bridge.checks import Check
+from otel_prom_bridge.checks import Check, one_of
 from otel_prom_bridge.config_file import read_config_file
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.profiles.extension import extend
@@ -92,7 +92,4 @@ def _contents(name: str) -> dict[str, object]:
 
 
 PROFILES = Check(allowed=_expected(), check=_checked)
-GENERATION = Check(
-    allowed=f"one of {', '.join(map(repr, PRESENT))}",
-    check=lambda value: PRESENT[PRESENT.index(value)],
-)
+GENERATION = one_of(*PRESENT)

@@ -12,10 +12,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from otel_prom_bridge.checks import BOOLEAN, BOUNDS, STRING, TEXT
+from otel_prom_bridge.checks import BOOLEAN, BOUNDS, STRING, TEXT, one_of
 from otel_prom_bridge.computations import FirstOf
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.notation import called, is_list, listed, part, read_at, unknown
+from otel_prom_bridge.notation import as_table, called, is_list, part, read_at, tables, unknown
 from otel_prom_bridge.profiles.instruments import INSTRUMENT_TYPES, InstrumentSpec
 from otel_prom_bridge.profiles.profile import PRESENT, Family, Label, Profile, Source
 from otel_prom_bridge.profiles.tables import (
@@ -59,7 +59,7 @@ class _Reading:
     def profile(self) -> Profile:
         """All of it."""
         table = self._table
-        families = _list(".families", table.families, self._family)
+        families = read_at(".families", tables(self._family), table.families)
         _check_types(families)
         return Profile(
             name=TEXT.value(".name", table.name),
@@ -67,16 +67,18 @@ class _Reading:
             namespace=self._namespace,
             fallback=BOOLEAN.value(".fallback", table.fallback),
             labels=self._labels,
-            families=tuple(families),
-            own_instruments=tuple(_instruments(_list(".instruments", table.instruments, self._instrument))),
+            families=families,
+            own_instruments=_instruments(
+                read_at(".instruments", tables(self._instrument), table.instruments)
+            ),
             options=_options(table.options),
-            dashboard=_mapping(".dashboard", table.dashboard),
+            dashboard=read_at(".dashboard", as_table, table.dashboard),
         )
 
     def _family(self, value: object) -> Family:
-        table: FamilyTable = called(FamilyTable, _beside(self._table.defaults, _mapping("", value)))
-        _check_one(".type", table.type, _TYPES)
-        present = [_check_one(".present", item, PRESENT) for item in _listed(table.present)]
+        table: FamilyTable = called(FamilyTable, _beside(self._table.defaults, as_table(value)))
+        one_of(*_TYPES).value(".type", table.type)
+        present = [one_of(*PRESENT).value(".present", item) for item in _listed(table.present)]
         selections = self._selected(table.source)
         buckets = self._bounds(table.buckets)
         views = tuple(self._view(table, item, buckets) for item in selections)
@@ -84,7 +86,7 @@ class _Reading:
             raise ConfigurationError(".type", table.type, f"{kind!r}, which its sources make")
         name = self._full(TEXT.value(".name", table.name), "_")
         if table.stream:
-            _check_one(".name", name, [_translated(table)])
+            one_of(_translated(table)).value(".name", name)
         return Family(
             name=name,
             type=table.type,
@@ -169,11 +171,11 @@ class _Reading:
         return names[name]
 
     def _instrument(self, value: object) -> InstrumentSpec:
-        table: InstrumentTable = called(InstrumentTable, _mapping("", value))
+        table: InstrumentTable = called(InstrumentTable, as_table(value))
         name = self._full(TEXT.value(".name", table.name), ".")
         if not _INSTRUMENT.fullmatch(name):
             raise ConfigurationError(".name", name, "a letter, then letters, digits, '_', '.', '-' and '/'")
-        kind: Any = _check_one(".type", table.type, INSTRUMENT_TYPES)
+        kind: Any = one_of(*INSTRUMENT_TYPES).value(".type", table.type)
         if table.buckets is not None and (kind != "histogram" or table.buckets == "exponential"):
             raise ConfigurationError(".buckets", table.buckets, "bounds, of a histogram")
         return InstrumentSpec(
@@ -212,7 +214,7 @@ def _instruments(specs: Sequence[InstrumentSpec]) -> Sequence[InstrumentSpec]:
 
 
 def _options(value: object) -> dict[str, Any]:
-    options = _mapping(".options", value)
+    options: dict[str, Any] = read_at(".options", as_table, value)
     if "profile" in options:
         expected = "no profile in a profile; 'extends' says what it is made of"
         raise ConfigurationError(".options.profile", options["profile"], expected)
@@ -220,7 +222,7 @@ def _options(value: object) -> dict[str, Any]:
 
 
 def _label(name: str, value: object) -> Label:
-    table: LabelTable = called(LabelTable, _mapping("", value))
+    table: LabelTable = called(LabelTable, as_table(value))
     if (table.attributes is None) == (table.compute is None):
         raise ConfigurationError("", value, "either 'attributes' or 'compute'")
     compute = table.compute
@@ -242,7 +244,7 @@ def _label(name: str, value: object) -> Label:
 def _selections(value: object) -> list[SourceTable]:
     if not is_list(value) or not value:
         raise ConfigurationError("", value, "a list of tables, each with 'instrument'")
-    return [called(SourceTable, _mapping("", item)) for item in value]
+    return [called(SourceTable, as_table(item)) for item in value]
 
 
 def _where(table: FamilyTable, source: SourceTable) -> dict[str, object]:
@@ -274,32 +276,10 @@ def _beside(defaults: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any
 
 def _each(key: str, values: object, read: Callable[[str, object], Any]) -> dict[str, Any]:
     found = {}
-    for name, item in _mapping(key, values).items():
+    for name, item in read_at(key, as_table, values).items():
         found[name] = read_at(f"{key}{part(name)}", partial(read, name), item)
     return found
 
 
-def _list(key: str, values: object, read: Callable[[object], Any]) -> list[Any]:
-    if not is_list(values):
-        raise ConfigurationError(key, values, "a list of tables")
-    found = []
-    for number, item in enumerate(values):
-        name = item.get("name") if isinstance(item, Mapping) else None
-        found.append(read_at(f"{key}[{name or number!r}]", read, item))
-    return found
-
-
-def _mapping(key: str, value: object) -> dict[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(key, value, "a table")
-    return dict(value)
-
-
 def _listed(value: object) -> Sequence[Any]:
     return value if is_list(value) else [value]
-
-
-def _check_one(key: str, value: object, allowed: Sequence[str]) -> Any:
-    if value not in allowed:
-        raise ConfigurationError(key, value, f"one of {listed(allowed)}")
-    return value
