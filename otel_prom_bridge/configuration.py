@@ -27,7 +27,7 @@ from otel_prom_bridge.environment import (
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.notation import unknown
 from otel_prom_bridge.options import CONFIG_FILE, OPTIONS, PROFILE, READER_OPTIONS
-from otel_prom_bridge.profiles import Profile
+from otel_prom_bridge.profiles import Profile, load_profile
 from otel_prom_bridge.table import Option
 
 _NOT_SERVED = "metrics are recorded but not served"
@@ -247,11 +247,14 @@ def _reader_arguments(values: dict[str, Any], profile: Profile | None) -> dict[s
     """Options → constructor arguments, of which two have the names that the peer gave them."""
     if profile is not None:
         del values["profile"]
-        views = profile.views(values.pop("present"), beside=values["views"])
+        present = values.pop("present")
+        views = profile.views(present, beside=values["views"])
         if profile.fallback:
             values["fallback_views"] = views
         else:
+            # The default is for what such a profile says nothing about.
             values["views"] = [*values["views"], *views]
+            values["fallback_views"] = load_profile(PROFILE.default).views(present, beside=values["views"])
         values["disable_target_info"] = not values.pop("target_info_enabled")
         values["resource_attribute_filter"] = values.pop("resource_constant_labels")
     return values

@@ -191,9 +191,12 @@ class AgentRecorder:
     ) -> Timed:
         """A memory operation: ``gen_ai.client.operation.duration`` [s], as the conventions have it.
 
-        ``operation`` is one of `vocabulary.MEMORY`, such as ``search_memory``; the agent's name is added.
+        ``operation`` is one of `vocabulary.MEMORY`, such as ``search_memory``. Of another one, ``read`` say, the
+        name is ``read_memory``, so that it is always known as one of a memory and never as a call of a model.
         """
-        labels = clean(attributes, {vocabulary.OPERATION: operation, vocabulary.AGENT_NAME: agent})
+        labels = clean(
+            attributes, {vocabulary.AGENT_NAME: agent}, {vocabulary.OPERATION: _of_memory(operation)}
+        )
         return Timed(self._instruments, conventions.OPERATION_DURATION, labels, context=context)
 
     def workflow(
@@ -307,6 +310,13 @@ class AgentRecorder:
         labels = clean({vocabulary.AGENT_NAME: agent})
         self._instruments.record(conventions.INFERENCE_CALLS, inference, labels, context)
         self._instruments.record(conventions.TOOL_CALLS, tool, labels, context)
+
+
+def _of_memory(operation: object) -> str:
+    """What ``gen_ai.operation.name`` says of an operation of a memory, in the style of the conventions."""
+    (said,) = clean({"": operation}).values() or ("",)
+    name = str(said)
+    return name if name.endswith(("memory", "memory_store")) else f"{name}_memory".lstrip("_")
 
 
 def _failed(attributes: dict[str, AttributeValue], error: str | None) -> dict[str, AttributeValue]:
