@@ -140,7 +140,7 @@ def litellm(provider: MeterProvider, *, old: bool) -> None:
 @pytest.mark.parametrize("old", [False, True], ids=["now", "before"])
 @pytest.mark.parametrize("profile", ["semconv", "llmdevops"])
 def test_litellm_is_in_both_profiles(profile: str, old: bool) -> None:
-    """Each of its histograms is in a family with fitting buckets, and none has labels of users or requests."""
+    """Its histograms are families with fitting buckets, and none has labels of users or requests."""
     with running(profile) as bridge:
         litellm(bridge.meter_provider, old=old)
         families = families_of(bridge)

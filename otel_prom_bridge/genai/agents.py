@@ -191,8 +191,8 @@ class AgentRecorder:
     ) -> Timed:
         """A memory operation: ``gen_ai.client.operation.duration`` [s], as the conventions have it.
 
-        ``operation`` is one of `vocabulary.MEMORY`, such as ``search_memory``. Of another one, ``read`` say, the
-        name is ``read_memory``, so that it is always known as one of a memory and never as a call of a model.
+        ``operation`` is one of `vocabulary.MEMORY`, such as ``search_memory``. Another one gets such a name:
+        ``read`` is ``read_memory``, so that none is ever taken for a call of a model.
         """
         labels = clean(
             attributes, {vocabulary.AGENT_NAME: agent}, {vocabulary.OPERATION: _of_memory(operation)}
