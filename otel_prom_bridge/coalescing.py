@@ -8,6 +8,7 @@ it is asked for; and as a daemon thread it does not keep the process from ending
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -35,22 +36,36 @@ class Coalesced:
     """Runs ``work``, which says whether it succeeded and must not raise.
 
     A run is late when somebody waited for it in vain and it is older than ``patience``: who has no time
-    must not keep the others from waiting.
+    must not keep the others from waiting. Older than ``too_long`` it is late even if nobody waits.
     """
 
-    def __init__(self, work: Callable[[], bool], *, name: str, patience: float = 0.0) -> None:
+    def __init__(
+        self,
+        work: Callable[[], bool],
+        *,
+        name: str,
+        patience: float = 0.0,
+        too_long: float = math.inf,
+    ) -> None:
         self._work = work
         self._name = name
         self._patience = patience
+        self._too_long = too_long
         self._lock = threading.Lock()
         self._running: _Run | None = None
         renew_in_child(self)
 
     @property
     def is_late(self) -> bool:
-        """Somebody waited in vain for the run that is going on."""
+        """Somebody waited in vain for the run that is going on, or it takes too long."""
         run = self._running
-        return run is not None and run.late
+        return run is not None and self._is_late(run)
+
+    @property
+    def age(self) -> float:
+        """For how many seconds a run has been going on; 0 if none is."""
+        run = self._running
+        return 0.0 if run is None else time.monotonic() - run.began
 
     def start(self) -> None:
         """See that a run is going on."""
@@ -68,7 +83,7 @@ class Coalesced:
             if run.thread == threading.get_ident():
                 return False
             remaining = max(0, deadline - time.monotonic())
-            hopeless = run.late and not fresh
+            hopeless = not fresh and self._is_late(run)
             if not run.done.wait(min(remaining, _LATE_SECONDS) if hopeless else remaining):
                 run.late = run.late or time.monotonic() - run.began >= self._patience
                 return False
@@ -95,6 +110,9 @@ class Coalesced:
         except RuntimeError:  # no more threads, or the interpreter is ending: do it here
             self._perform(run)
         return run, False
+
+    def _is_late(self, run: _Run) -> bool:
+        return run.late or time.monotonic() - run.began >= self._too_long
 
     def _perform(self, run: _Run) -> None:
         run.thread = threading.get_ident()

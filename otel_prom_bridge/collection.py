@@ -26,7 +26,7 @@ class Collections:
 
     ``collect`` collects once, if ``is_ready`` says that it may, in the thread that asks. ``interval``: after
     how many seconds a collection runs on its own; None for never. ``patience``: how old one has to be
-    to count as one that hangs.
+    to count as one that hangs when somebody waited for it in vain, and ``too_long`` when nobody did.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Collections:
         is_ready: Callable[[], bool],
         interval: float | None,
         patience: float,
+        too_long: float,
         findings: Findings,
         self_metrics: SelfMetrics,
     ) -> None:
@@ -46,7 +47,10 @@ class Collections:
         self._failures = CallbackFailures(self_metrics.callback_failed) if self_metrics.enabled else None
         self._apply_seconds = 0.0
         self._succeeded: bool | None = None
-        self._task = Coalesced(self._run, name="otel-prom-bridge-collection", patience=patience)
+        self._task = Coalesced(
+            self._run, name="otel-prom-bridge-collection", patience=patience, too_long=too_long
+        )
+        self._notice = Coalesced(self._hangs, name="otel-prom-bridge-log")
         self._interval = interval
         self._started = time.monotonic()
         if interval is not None:
@@ -54,8 +58,8 @@ class Collections:
 
     @property
     def is_healthy(self) -> bool:
-        """The last collection succeeded, and none is going on that somebody waited for in vain."""
-        return self._succeeded is True and not self._task.is_late
+        """The last collection succeeded, and none is going on that hangs, whoever began it."""
+        return self._succeeded is True and not self._hangs()
 
     @property
     def due(self) -> float:
@@ -65,8 +69,11 @@ class Collections:
     def start(self) -> None:
         """See that a collection is going on, if there is a provider to collect from."""
         self._started = time.monotonic()
-        if self._is_ready():
-            self._task.start()
+        if not self._is_ready():
+            return
+        self._task.start()
+        if self._task.is_late:  # nobody may be waiting for it, and a log handler may hold up whoever says so
+            self._notice.start()
 
     def run(self, seconds: float, *, fresh: bool = False) -> bool:
         """Collect, or share the collection that is going on; False if that failed or did not end in time.
@@ -77,9 +84,16 @@ class Collections:
         if not self._is_ready():
             return False
         done = self._task.wait(seconds, fresh=fresh)
-        if self._task.is_late:
-            self._findings.report("late", "%s", CollectionTimeoutError("a collection", seconds))
+        self._hangs()
         return done
+
+    def _hangs(self) -> bool:
+        """Whether the collection that is going on hangs. Whoever notices it first says so."""
+        age = self._task.age
+        hangs = self._task.is_late
+        if hangs:
+            self._findings.report("late", "%s", CollectionTimeoutError("a collection", round(age, 1)))
+        return hangs
 
     def _run(self) -> bool:
         self._started = time.monotonic()

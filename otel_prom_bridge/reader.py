@@ -190,6 +190,7 @@ class PrometheusMetricReader(MetricReader):
             is_ready=lambda: self.is_ready and not self._store.is_entered,
             interval=interval or None,
             patience=min(_PATIENCE, self._scrape_timeout / 2),
+            too_long=self._scrape_timeout,
             findings=self._findings,
             self_metrics=self._self_metrics,
         )
@@ -281,7 +282,7 @@ class PrometheusMetricReader(MetricReader):
 
     @property
     def is_healthy(self) -> bool:
-        """The last collection succeeded, and none is going on that a scrape waited for in vain."""
+        """The last collection succeeded, and none takes longer than a scrape waited, or would wait."""
         return self._collections.is_healthy
 
     @property

@@ -361,6 +361,39 @@ def test_health_follows_the_collections(bridge: Make, hanging: Hanging) -> None:
     wait_for(lambda: setup.text() and setup.reader.is_healthy, seconds=10, what="a collection")
 
 
+def test_a_collection_that_hangs_in_the_background_is_noticed(
+    bridge: Make, hanging: Hanging, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody scrapes: health says so after the time that a scrape would wait, and so does the log, once."""
+    setup = bridge(scrape_timeout=0.3, collect_interval=0.2)
+    setup.meter.create_observable_gauge("g", [hanging])
+    setup.text()
+    hanging.hang()
+    assert hanging.begun.wait(10)
+    assert setup.reader.is_healthy  # until it takes too long
+    wait_for(lambda: caplog.messages, seconds=10, what="a line in the log")
+    assert not setup.reader.is_healthy
+    time.sleep(0.5)
+    (line,) = (text for text in caplog.messages if "has not ended" in text)
+    assert line.startswith("a collection has not ended for 0.")
+    hanging.release.set()
+    wait_for(lambda: setup.reader.is_healthy, seconds=10, what="the next collection")
+
+
+def test_health_notices_what_one_scrape_did_not_wait_for(
+    bridge: Make, hanging: Hanging, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A scraper with little time left before the collection was late, and no other came."""
+    setup = bridge(scrape_timeout=0.5)
+    setup.meter.create_observable_gauge("g", [hanging])
+    setup.text()
+    hanging.hang()
+    setup.reader.expose(timeout=0.05)
+    assert setup.reader.is_healthy
+    wait_for(lambda: not setup.reader.is_healthy, seconds=10, what="the time of a scrape")
+    assert any("a collection has not ended" in text for text in caplog.messages)
+
+
 def test_work_that_ends_is_run_again() -> None:
     """Each call that finds no run starts one; its answer is what the work said."""
     answers = iter([True, False, True])
