@@ -27,7 +27,7 @@ from otel_prom_bridge.environment import (
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.notation import unknown
 from otel_prom_bridge.options import CONFIG_FILE, OPTIONS, PROFILE, READER_OPTIONS
-from otel_prom_bridge.profiles import Profile, load_profile
+from otel_prom_bridge.profiles import Profile
 from otel_prom_bridge.table import Option
 
 _NOT_SERVED = "metrics are recorded but not served"
@@ -254,7 +254,8 @@ def _reader_arguments(values: dict[str, Any], profile: Profile | None) -> dict[s
         else:
             # The default is for what such a profile says nothing about.
             values["views"] = [*values["views"], *views]
-            values["fallback_views"] = load_profile(PROFILE.default).views(present, beside=values["views"])
+            default: Profile = PROFILE.check.check(PROFILE.default)
+            values["fallback_views"] = default.views(present, beside=values["views"])
         values["disable_target_info"] = not values.pop("target_info_enabled")
         values["resource_attribute_filter"] = values.pop("resource_constant_labels")
     return values

@@ -96,7 +96,7 @@ def test_dropped(recorded: Recorded, llm: LLMRecorder) -> None:
     """A loop that is left drops the stream: the call is recorded as an error of another kind."""
     for _ in llm.stream(Source(), **MODEL):
         break
-    ended(recorded, "_OTHER", chunks=1)
+    ended(recorded, "cancelled", chunks=1)
 
 
 def test_dropped_in_a_cycle(recorded: Recorded, llm: LLMRecorder) -> None:
@@ -107,13 +107,13 @@ def test_dropped_in_a_cycle(recorded: Recorded, llm: LLMRecorder) -> None:
     del stream
     assert recorded.total(ACTIVE) == 1
     gc.collect()
-    ended(recorded, "_OTHER", chunks=1)
+    ended(recorded, "cancelled", chunks=1)
 
 
 def test_never_read(recorded: Recorded, llm: LLMRecorder) -> None:
     """A stream that nobody reads was a call nevertheless."""
     llm.stream(Source(), **MODEL)
-    ended(recorded, "_OTHER", chunks=0)
+    ended(recorded, "cancelled", chunks=0)
 
 
 def test_a_generator_around_it(recorded: Recorded, llm: LLMRecorder) -> None:
@@ -299,7 +299,7 @@ def test_asynchronous_dropped(recorded: Recorded, llm: LLMRecorder) -> None:
 
     asyncio.run(main())
     gc.collect()
-    ended(recorded, "_OTHER", chunks=1)
+    ended(recorded, "cancelled", chunks=1)
 
 
 def test_a_generator_of_asyncio(recorded: Recorded, llm: LLMRecorder) -> None:

@@ -13,7 +13,7 @@ from prometheus_client import Metric
 
 from otel_prom_bridge import start
 from otel_prom_bridge.bridge import Bridge
-from otel_prom_bridge.genai import AgentRecorder
+from otel_prom_bridge.genai import AgentRecorder, LLMRecorder
 from otel_prom_bridge.genai.vocabulary import FIRST_TOKEN, MCP_SECONDS, SECONDS, TIME_PER_TOKEN
 
 CHAT = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o"}
@@ -192,3 +192,15 @@ def test_seconds_have_buckets_of_seconds(profile: str, name: str, bounds: tuple[
         families = families_of(bridge)
     (family,) = (family for family in families.values() if family.type == "histogram")
     assert bounds_of(family) == pytest.approx(bounds)
+
+
+def test_a_dropped_call_is_what_the_client_cancelled() -> None:
+    """Calls and streams that nobody waits for are no fault of the model, as those of a generator are none."""
+    with running("llmdevops") as bridge:
+        llm = LLMRecorder(bridge.meter_provider)
+        dropped = llm.call(model="gpt-4o", provider="openai").start()
+        stream = llm.stream(lambda: iter("abc"), model="gpt-4o", provider="openai")
+        next(stream)
+        del dropped, stream
+        families = families_of(bridge)
+    assert values_of(families["llmdevops_llm_errors"], "error_type") == {("cancelled",): 2}

@@ -31,6 +31,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Failure = BaseException | type[BaseException] | str | None
 
+# What nobody waited for is no fault of the model: dashboards and alerts leave out what was cancelled.
+DROPPED = "cancelled"
+
 _dropped: deque[tuple[Operation, float, str | None]] = deque()
 # The operations of decorated functions that are being run here, the innermost last.
 _leading: ContextVar[tuple[Operation, ...]] = ContextVar("otel_prom_bridge.genai.leading", default=())
@@ -171,7 +174,7 @@ class Operation:
         # Here it is reached by nothing but the queue, which keeps it until it is recorded. At the end of the
         # interpreter the names used may be gone.
         with suppress(Exception):
-            self._end_later(OTHER_ERROR)
+            self._end_later(DROPPED)
 
     # What it is as the call of a stream, which ends it, or only says when it could have ended.
 
@@ -189,7 +192,7 @@ class Operation:
         if self._entered:
             self._noted = perf_counter()
         else:
-            self._end_later(OTHER_ERROR if dropped else None)
+            self._end_later(DROPPED if dropped else None)
 
     # As a decorator: what `decorators` asks for.
 
