@@ -24,6 +24,7 @@ LAYERS = (
         "coalescing",
         "background",
         "shutdown",
+        "instruments",
     ),
     ("families", "rules", "genai", "notation", "config_file"),
     ("histograms", "self_metrics", "cardinality"),
@@ -110,5 +111,6 @@ def test_recorders_load_no_sdk() -> None:
     assert {name.split(".")[1] for name in loaded if name.startswith("otel_prom_bridge.")} == {
         "errors",
         "genai",
+        "instruments",
         "model_names",
     }

@@ -22,7 +22,7 @@ _REQUEST = (OPERATION, PROVIDER, REQUEST_MODEL)
 
 ACTIVE_REQUESTS = Metric(
     "gen_ai.client.active_requests",
-    "updowncounter",
+    "up_down_counter",
     "{request}",
     "The number of GenAI client operations in flight.",
     conditional=_REQUEST,
@@ -85,7 +85,7 @@ STEP_DURATION = Metric(
 )
 ACTIVE_AGENTS = Metric(
     "gen_ai.agent.active",
-    "updowncounter",
+    "up_down_counter",
     "{agent}",
     "The number of agent executions in progress.",
     conditional=(AGENT_NAME,),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 
@@ -16,11 +16,9 @@ from otel_prom_bridge.genai.conventions import SCHEMA_URL
 from otel_prom_bridge.genai.operations import settle
 from otel_prom_bridge.genai.reports import report
 from otel_prom_bridge.genai.vocabulary import Metric
+from otel_prom_bridge.instruments import Attributes, Record, recording
 
 SCOPE = "otel_prom_bridge.genai"
-
-Attributes = Mapping[str, AttributeValue]
-Record = Callable[[float, Attributes | None, Context | None], None]
 
 _SCALARS = (str, bool, int, float)
 
@@ -90,26 +88,22 @@ class Instruments:
         if value is None:
             return
         try:
-            if not math.isfinite(value) or (value < 0 and metric.instrument != "updowncounter"):
+            if not math.isfinite(value) or (value < 0 and metric.instrument != "up_down_counter"):
                 report(("value", metric.name), "%s: %r is not recorded", metric.name, value)
                 return
             record = self._records.get(metric.name)
             if record is None:
-                record = self._records[metric.name] = recording(self._meter, metric)
+                record = self._records[metric.name] = self._recording(metric)
             record(value, attributes, context)
         except Exception as error:
             report((metric.name, type(error)), "%s: %r is not recorded: %r", metric.name, value, error)
 
-
-def recording(meter: Meter, metric: Metric) -> Record:
-    """What records a value of a metric; the meter gives the same instrument for the same metric."""
-    name, unit, description = metric.name, metric.unit, metric.description
-    if metric.instrument == "histogram":
-        return meter.create_histogram(
-            name, unit, description, explicit_bucket_boundaries_advisory=metric.buckets or None
-        ).record
-    if metric.instrument == "counter":
-        return meter.create_counter(name, unit, description).add
-    if metric.instrument == "updowncounter":
-        return meter.create_up_down_counter(name, unit, description).add
-    return meter.create_gauge(name, unit, description).set
+    def _recording(self, metric: Metric) -> Record:
+        return recording(
+            self._meter,
+            metric.instrument,
+            metric.name,
+            unit=metric.unit,
+            description=metric.description,
+            buckets=metric.buckets or None,
+        )

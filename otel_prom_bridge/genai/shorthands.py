@@ -15,10 +15,11 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.metrics import Counter, Histogram, Meter, UpDownCounter
 from opentelemetry.metrics import _Gauge as Gauge
 
-from otel_prom_bridge.genai.instruments import Record, clean, recording
+from otel_prom_bridge.genai.instruments import clean
 from otel_prom_bridge.genai.operations import Operation, settle
 from otel_prom_bridge.genai.reports import guarded, report
-from otel_prom_bridge.genai.vocabulary import SECONDS, Kind, Metric
+from otel_prom_bridge.genai.vocabulary import SECONDS
+from otel_prom_bridge.instruments import InstrumentKind, Record, recording
 
 Instrument = Counter | UpDownCounter | Histogram | Gauge
 
@@ -134,7 +135,7 @@ class Metrics:
 
     def __init__(self, meter: Meter | None = None) -> None:
         self._meter = metrics.get_meter("otel_prom_bridge.genai.metrics") if meter is None else meter
-        self._records: dict[tuple[Kind, str, str], Record] = {}
+        self._records: dict[tuple[InstrumentKind, str, str], Record] = {}
         self._lock = threading.Lock()
 
     def increment_counter(self, name: str, value: float = 1, attributes: Attributes = None) -> None:
@@ -159,12 +160,12 @@ class Metrics:
         """A batch of these instruments; its methods can be chained."""
         return NamedBatch(self)
 
-    def _record(self, kind: Kind, name: str, unit: str) -> Record | None:
+    def _record(self, kind: InstrumentKind, name: str, unit: str) -> Record | None:
         key = (kind, name, unit)
         with guarded(f"the {kind} {name!r}"), self._lock:
             if key not in self._records:
-                buckets = SECONDS if unit == "s" else ()
-                self._records[key] = recording(self._meter, Metric(name, kind, unit, "", buckets=buckets))
+                buckets = SECONDS if unit == "s" else None
+                self._records[key] = recording(self._meter, kind, name, unit=unit, buckets=buckets)
         return self._records.get(key)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["counter", "updowncounter", "histogram", "gauge"]
+from otel_prom_bridge.instruments import InstrumentKind
+
 Generation = Literal["current", "latest", "any"]
 Source = Literal["semconv", "bridge"]
 
@@ -73,7 +74,7 @@ class Metric:
     """
 
     name: str
-    instrument: Kind
+    instrument: InstrumentKind
     unit: str
     description: str
     required: tuple[str, ...] = ()

@@ -4,26 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Meter
-from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.errors import ConfigurationError
-
-Attributes: TypeAlias = Mapping[str, AttributeValue]
-InstrumentType: TypeAlias = Literal["counter", "up_down_counter", "gauge", "histogram"]
-
-# The method of a meter that makes one, and its own method that records.
-_METHODS = {
-    "counter": ("create_counter", "add"),
-    "up_down_counter": ("create_up_down_counter", "add"),
-    "gauge": ("create_gauge", "set"),
-    "histogram": ("create_histogram", "record"),
-}
-INSTRUMENT_TYPES = tuple(_METHODS)
+from otel_prom_bridge.instruments import METHODS, Attributes, InstrumentKind, recording
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +18,7 @@ class InstrumentSpec:
     """One instrument: ``name`` is its OpenTelemetry name, ``unit`` is in UCUM (``s``, ``By``, ``{step}``)."""
 
     name: str
-    type: InstrumentType
+    type: InstrumentKind
     unit: str = ""
     description: str = ""
     attributes: Sequence[str] = ()
@@ -46,15 +33,15 @@ class CheckedInstrument:
     """
 
     def __init__(self, meter: Meter, spec: InstrumentSpec, *, strict: bool) -> None:
-        create, record = _METHODS[spec.type]
-        advisory: dict[str, Any] = {}
-        if spec.buckets is not None:
-            advisory["explicit_bucket_boundaries_advisory"] = list(spec.buckets)
         self.spec = spec
-        instrument = getattr(meter, create)(
-            spec.name, unit=spec.unit, description=spec.description, **advisory
+        self._record = recording(
+            meter,
+            spec.type,
+            spec.name,
+            unit=spec.unit,
+            description=spec.description,
+            buckets=spec.buckets,
         )
-        self._record = getattr(instrument, record)
         self._known = frozenset(spec.attributes)
         self._strict = strict
         self._reported: set[str] = set()
@@ -85,7 +72,7 @@ class CheckedInstrument:
         self.record(value, attributes, context)
 
     def _check_method(self, name: str) -> None:
-        _, known = _METHODS[self.spec.type]
+        _, known = METHODS[self.spec.type]
         if name != known:
             raise AttributeError(f"{self.spec.name}: its type {self.spec.type} has {known!r}, not {name!r}")
 

@@ -15,8 +15,9 @@ from typing import Any
 from otel_prom_bridge.checks import BOOLEAN, BOUNDS, STRING, TEXT, one_of
 from otel_prom_bridge.computations import FirstOf
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.instruments import METHODS
 from otel_prom_bridge.notation import as_table, called, is_list, part, read_at, tables, unknown
-from otel_prom_bridge.profiles.instruments import INSTRUMENT_TYPES, InstrumentSpec
+from otel_prom_bridge.profiles.instruments import InstrumentSpec
 from otel_prom_bridge.profiles.profile import PRESENT, Family, Label, Profile, Source
 from otel_prom_bridge.profiles.tables import (
     FamilyTable,
@@ -175,7 +176,7 @@ class _Reading:
         name = self._full(TEXT.value(".name", table.name), ".")
         if not _INSTRUMENT.fullmatch(name):
             raise ConfigurationError(".name", name, "a letter, then letters, digits, '_', '.', '-' and '/'")
-        kind: Any = one_of(*INSTRUMENT_TYPES).value(".type", table.type)
+        kind: Any = one_of(*METHODS).value(".type", table.type)
         if table.buckets is not None and (kind != "histogram" or table.buckets == "exponential"):
             raise ConfigurationError(".buckets", table.buckets, "bounds, of a histogram")
         return InstrumentSpec(

@@ -1,0 +1,38 @@
+"""Instruments of the OpenTelemetry API: how a meter makes one of each kind, and what records its values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeAlias
+
+from opentelemetry.context import Context
+from opentelemetry.metrics import Meter
+from opentelemetry.util.types import AttributeValue
+
+InstrumentKind: TypeAlias = Literal["counter", "up_down_counter", "gauge", "histogram"]
+Attributes: TypeAlias = Mapping[str, AttributeValue]
+Record: TypeAlias = Callable[[float, Attributes | None, Context | None], None]
+
+# The method of a meter that makes one, and its own method that records.
+METHODS: Mapping[InstrumentKind, tuple[str, str]] = {
+    "counter": ("create_counter", "add"),
+    "up_down_counter": ("create_up_down_counter", "add"),
+    "gauge": ("create_gauge", "set"),
+    "histogram": ("create_histogram", "record"),
+}
+
+
+def recording(
+    meter: Meter,
+    kind: InstrumentKind,
+    name: str,
+    *,
+    unit: str = "",
+    description: str = "",
+    buckets: Sequence[float] | None = None,
+) -> Record:
+    """What records a value; the meter gives the same instrument for the same arguments."""
+    create, record = METHODS[kind]
+    advisory = {"explicit_bucket_boundaries_advisory": buckets} if kind == "histogram" else {}
+    found: Record = getattr(getattr(meter, create)(name, unit, description, **advisory), record)
+    return found
