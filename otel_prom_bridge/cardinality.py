@@ -7,19 +7,13 @@ What is counted is what a database would keep apart: a label with an empty value
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import chain
 from typing import TypeAlias
 
-from otel_prom_bridge.families import (
-    HistogramPoint,
-    MetricFamily,
-    NativeHistogramPoint,
-    Point,
-    SummaryPoint,
-)
+from otel_prom_bridge.families import HistogramPoint, MetricFamily, Point, SummaryPoint
 
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#overflow-attribute
 OVERFLOW_LABEL = "otel_metric_overflow"
@@ -146,36 +140,28 @@ def of_labels(
 
 
 def of_family(
-    family: MetricFamily,
-    *,
-    values: int = DEFAULT_VALUES,
-    overflowed: int | None = None,
-    maximum: int | None = None,
-    native: Callable[[NativeHistogramPoint], int] = lambda _: 1,
+    family: MetricFamily, *, overflowed: int | None = None, maximum: int | None = None
 ) -> MetricCardinality:
     """Count a family of ours, with the samples that the text format writes.
 
-    ``native`` gives the samples of a native histogram: one if it is scraped as what it is; as text it has as
-    many as the bounds that the writer chooses.
+    A native histogram is one sample, as if it is scraped as what it is; as text it has as many as the bounds
+    that the writer chooses.
     """
     return of_labels(
         family.name,
         family.kind.value,
         [point.labels for point in family.points],
-        samples=sum(_samples(point, native) for point in family.points),
-        values=values,
+        samples=sum(map(_samples, family.points)),
         overflowed=overflowed,
         maximum=maximum,
     )
 
 
-def _samples(point: Point, native: Callable[[NativeHistogramPoint], int]) -> int:
+def _samples(point: Point) -> int:
     match point:
         case HistogramPoint():
             # No sum, no count: see exposition/samples.py.
             return len(point.counts) + (0 if point.sum is None else 2)
-        case NativeHistogramPoint():
-            return native(point)
         case SummaryPoint():
             return len(point.quantiles) + (point.observations is not None) + (point.sum is not None)
         case _:

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import pytest
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -39,7 +40,7 @@ STATE = State(
     conflicting=2,
     exemplars=4,
 )
-COMPONENT = (("otel_component_name", "c"), ("otel_component_type", COMPONENT_TYPE))
+COMPONENT = (("otel_component_name", f"{COMPONENT_TYPE}/7"), ("otel_component_type", COMPONENT_TYPE))
 COLLECTION = "otel_sdk_metric_reader_collection_duration_seconds"
 OPERATION = "otel_sdk_exporter_operation_duration_seconds"
 PHASES = "otel_prom_bridge_scrape_phase_duration_seconds"
@@ -48,9 +49,10 @@ SDK_LOGGER = logging.getLogger("opentelemetry.sdk.metrics._internal.instrument")
 
 
 @pytest.fixture
-def metrics() -> SelfMetrics:
-    """Self-metrics of a component called "c"."""
-    return SelfMetrics(findings=Findings(), component_name="c")
+def metrics(monkeypatch: pytest.MonkeyPatch) -> SelfMetrics:
+    """Self-metrics of the component number 7."""
+    monkeypatch.setattr("otel_prom_bridge.self_metrics._instances", count(7))
+    return SelfMetrics(findings=Findings())
 
 
 def by_name(families: Iterable[MetricFamily]) -> dict[str, MetricFamily]:
@@ -363,7 +365,7 @@ def test_exporters_time_their_operations_too(metrics: SelfMetrics) -> None:
 def test_names_of_ours_that_are_taken() -> None:
     """The application's family is kept, ours is left out and reported as a conflict, once."""
     findings = Findings()
-    metrics = SelfMetrics(findings=findings, component_name="c")
+    metrics = SelfMetrics(findings=findings)
     theirs = MetricFamily("otel_prom_bridge_series", Kind.COUNTER, "", "", (CounterPoint((), 1),))
     near = MetricFamily("otel_prom_bridge_other", Kind.GAUGE, "", "", (GaugePoint((), 1),))
     same = MetricFamily("otel_prom_bridge_exemplars", Kind.GAUGE, "", "", (GaugePoint((), 1),))

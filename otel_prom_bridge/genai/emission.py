@@ -132,7 +132,7 @@ class Emission:
         self._record(conventions.REASONING_TOKENS, usage.reasoning, counted, context)
 
     def _usage(self, usage: Usage, attributes: dict[str, AttributeValue], context: Context | None) -> None:
-        for kind, count in (("input", usage.input), ("output", usage.output)):
+        for kind, count in zip(vocabulary.TOKEN_TYPES, (usage.input, usage.output), strict=True):
             self._record(conventions.TOKEN_USAGE, count, {**attributes, vocabulary.TOKEN_TYPE: kind}, context)
 
     def _counters(

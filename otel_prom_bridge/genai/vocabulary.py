@@ -44,8 +44,6 @@ MEMORY = frozenset(
 AGENT = frozenset({"create_agent", "invoke_agent", "plan"})
 TOOL = frozenset({"execute_tool"})
 WORKFLOW = frozenset({"invoke_workflow"})
-RETRIEVAL = frozenset({"retrieval", "fetch_response"})
-OPERATIONS = INFERENCE | EMBEDDINGS | MEMORY | AGENT | TOOL | WORKFLOW | RETRIEVAL
 
 TOKEN_TYPES = ("input", "output")
 # "A fallback error value to be used when the instrumentation doesn't define a custom value."

@@ -80,23 +80,20 @@ class State:
 class SelfMetrics:
     """Counts and times what the bridge does. Safe to use from any thread, and never raises for a number.
 
-    ``findings`` hears of a family of ours that gave way. ``component_name`` is the label
-    ``otel_component_name``; without one it is the component type and the number of the instance. If not
-    ``enabled``, every method returns at once and there are no families. ``names`` are other names for some of
-    the families.
+    ``findings`` hears of a family of ours that gave way. If not ``enabled``, every method returns at once and
+    there are no families. ``names`` are other names for some of the families.
     """
 
     def __init__(
         self,
         *,
         findings: Findings,
-        component_name: str | None = None,
         enabled: bool = True,
         names: Mapping[str, str] | None = None,
     ) -> None:
         self.enabled = enabled
         self._findings = findings
-        self._component = (component_name or f"{COMPONENT_TYPE}/{next(_instances)}", COMPONENT_TYPE)
+        self._component = (f"{COMPONENT_TYPE}/{next(_instances)}", COMPONENT_TYPE)
         # The only lock of this module is held for additions and never around a call into other code.
         # Re-entrant, because a signal handler may scrape.
         self._lock = threading.RLock()
