@@ -35,9 +35,11 @@ class Conflict:
 
 
 class Findings:
-    """Logs each finding once, to the logger ``otel_prom_bridge``, at level WARNING."""
+    """Logs each finding once, at level WARNING, and no more than ``most`` of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, log: logging.Logger = logger, most: int = MAX_FINDINGS) -> None:
+        self._log = log
+        self._most = most
         self._seen: set[Hashable] = set()
         self._conflicts: list[Conflict] = []
 
@@ -48,23 +50,23 @@ class Findings:
 
     def report(self, finding: Hashable, message: str, *args: object) -> None:
         """Log ``message % args`` unless ``finding`` was reported before. Never raises."""
-        if self._is_new(finding):
-            _warn(message, *args)
+        if self.is_new(finding):
+            self._warn(message, *args)
 
     def conflict(self, conflict: Conflict) -> None:
         """Keep and log a conflict unless it was reported before. Never raises."""
-        if self._is_new(conflict):
+        if self.is_new(conflict):
             self._conflicts.append(conflict)
-            _warn("%s", conflict)
+            self._warn("%s", conflict)
 
-    def _is_new(self, finding: Hashable) -> bool:
-        if finding in self._seen or len(self._seen) >= MAX_FINDINGS:
+    def is_new(self, finding: Hashable) -> bool:
+        """Whether this was not asked before, for somebody else to say it."""
+        if finding in self._seen or len(self._seen) >= self._most:
             return False
         self._seen.add(finding)
         return True
 
-
-def _warn(message: str, *args: object) -> None:
-    # A handler or filter of the application may raise; what it costs must be a line in the log, not data.
-    with contextlib.suppress(Exception):
-        logger.warning(message, *args)
+    def _warn(self, message: str, *args: object) -> None:
+        # A handler or filter of the application may raise; what it costs must be a line in the log, not data.
+        with contextlib.suppress(Exception):
+            self._log.warning(message, *args)

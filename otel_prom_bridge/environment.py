@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.options import CONFIG_FILE, OPTIONS
 from otel_prom_bridge.table import PREFIX, Option
@@ -33,7 +33,7 @@ _DEEPEST = 8  # tables within tables that are looked into; in YAML one can be wi
 _KUBERNETES = re.compile(r"service_(host|port.*)|port_\d+_.*")
 # Switches of collectors, which are not what records here: instrumentations are.
 _COLLECTORS = tuple(f"METRICS_COLLECTORS_{name}" for name in ("LLM", "AGENT", "PROCESS", "RUNTIME"))
-_noticed: set[str] = set()
+_findings = Findings()
 
 
 def is_alias(name: str) -> bool:
@@ -132,17 +132,15 @@ def unknown_variables() -> list[tuple[ConfigurationError, bool]]:
         if _KUBERNETES.fullmatch(key) or (key == "port" and "://" in _text(name)):
             continue
         protects = may_protect(key)
-        if protects or name not in _noticed:
-            _noticed.add(name)
+        if protects or _findings.is_new(name):
             found.append((_unknown(name, key), protects))
     return found
 
 
 def _notice_collectors() -> None:
     for name in _COLLECTORS:
-        if _text(name) and name not in _noticed:
-            _noticed.add(name)
-            logger.warning("%s: the bridge has no collectors to switch, so it is passed over", name)
+        if _text(name):
+            _findings.report(name, "%s: the bridge has no collectors to switch, so it is passed over", name)
 
 
 def _text(variable: str) -> str:

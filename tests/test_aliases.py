@@ -19,6 +19,7 @@ from otel_prom_bridge.configuration import (
     log_error,
     raise_error,
 )
+from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.options import OPTIONS, markdown_table
 
 NOT_SERVED = "metrics are recorded but not served"
@@ -29,7 +30,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is set where the tests run, no test sees it; and nothing was noticed before."""
     for name in [name for name in os.environ if name.startswith(("OTEL_", "METRICS_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(environment, "_noticed", set())
+    monkeypatch.setattr(environment, "_findings", Findings())
 
 
 def made(found: Settings, key: str) -> object:

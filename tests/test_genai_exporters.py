@@ -114,7 +114,10 @@ def test_imports(module: Path) -> None:
         if isinstance(node, ast.ImportFrom)
     ]
     ours = [name for name in imported if name.startswith("otel_prom_bridge")]
-    assert all(re.match(r"otel_prom_bridge\.((errors|instruments|model_names)$|genai)", name) for name in ours)
+    assert all(
+        re.match(r"otel_prom_bridge\.((diagnostics|errors|instruments|model_names)$|genai)", name)
+        for name in ours
+    )
     theirs = [name for name in imported if name.startswith("opentelemetry")]
     assert all(
         re.match(r"opentelemetry$|opentelemetry\.(context|metrics|util\.types)$", name) for name in theirs

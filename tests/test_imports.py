@@ -109,6 +109,7 @@ def test_recorders_load_no_sdk() -> None:
     assert "opentelemetry.metrics" in loaded
     assert not [name for name in loaded if name.startswith(("opentelemetry.sdk", "prometheus_client"))]
     assert {name.split(".")[1] for name in loaded if name.startswith("otel_prom_bridge.")} == {
+        "diagnostics",
         "errors",
         "genai",
         "instruments",

@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
+
+from otel_prom_bridge.diagnostics import Findings
 
 logger = logging.getLogger("otel_prom_bridge.genai")
 
 # What is wrong is wrong in a few places of the application, many times each.
-_MAX_REPORTS = 100
-_reported: set[object] = set()
+_findings = Findings(log=logger, most=100)
 
 
-def report(what: object, message: str, *arguments: object) -> None:
+def report(what: Hashable, message: str, *arguments: object) -> None:
     """Log a warning the first time that ``what`` happens. Never raises."""
-    if what in _reported or len(_reported) >= _MAX_REPORTS:
-        return
-    _reported.add(what)
-    with contextlib.suppress(Exception):  # a handler or filter of the application
-        logger.warning(message, *arguments)
+    _findings.report(what, message, *arguments)
 
 
 @contextlib.contextmanager

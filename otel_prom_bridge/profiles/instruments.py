@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from opentelemetry.context import Context
 from opentelemetry.metrics import Meter
 
-from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.instruments import METHODS, Attributes, InstrumentKind, recording
 
@@ -44,7 +44,7 @@ class CheckedInstrument:
         )
         self._known = frozenset(spec.attributes)
         self._strict = strict
-        self._reported: set[str] = set()
+        self._findings = Findings(most=10)
 
     def record(
         self, value: float, attributes: Attributes | None = None, context: Context | None = None
@@ -83,9 +83,7 @@ class CheckedInstrument:
             )
             if self._strict:
                 raise error
-            if key not in self._reported and len(self._reported) < 10:
-                self._reported.add(key)
-                logger.warning("%s; leaving it out", error)
+            self._findings.report(key, "%s; leaving it out", error)
         return {key: value for key, value in attributes.items() if key in self._known}
 
 
