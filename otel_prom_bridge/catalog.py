@@ -36,13 +36,23 @@ class Slot:
             self.stale = True
             self.family.stale.append(self)
 
-    def merged(self) -> Point:
-        """The sum, or the newest, of the series in this slot."""
-        group = self.series
-        # Where a sum meets a gauge under one name, there is nothing to add up: the newest stands.
-        additive = all(series.projection.additive for series in group)
-        points = [series.freeze(self.labels, self.family.kind) for series in group]
+    def merged(self, findings: Findings) -> Point:
+        """The sum of the series in this slot; the newest if they do not add up."""
+        group = [series for series in self.series if series.projection.additive]
+        additive = bool(group)
+        if additive and len(group) < len(self.series):
+            # A level that adds up cannot be had again; a gauge will be set again, or be observed.
+            for series in self.series:
+                if not series.projection.additive:
+                    findings.conflict(_gauge_beside_sum(self.family.empty.name, series))
+        points = [series.freeze(self.labels, self.family.kind) for series in group or self.series]
         return merged(points, additive=additive)
+
+
+def _gauge_beside_sum(name: str, series: Series) -> Conflict:
+    key = series.projection.key
+    reason = "an up-down counter has the same labels; rename one of them with an ExportView"
+    return Conflict(name, f"gauge {key.name!r} of scope {key.scope.name!r}", reason)
 
 
 class Family:
@@ -99,7 +109,7 @@ class Family:
                     if len(group) == 1:
                         self._points[slot.index] = group[0].freeze(slot.labels, kind)
                     elif group:  # else it was removed since
-                        self._points[slot.index] = slot.merged()
+                        self._points[slot.index] = slot.merged(findings)
                 except Exception as error:  # the point before stays, if there is one
                     self._has_gaps = True
                     what = "a series of metric %r could not be brought up to date: %r"
@@ -151,13 +161,12 @@ class Catalog:
                 raise ConflictError(f"{name!r} has the {family.take} of a histogram already, not a {take}")
             family.take = take
         kept = family.empty
-        for what, first, later in (
-            ("description", kept.help, wanted.help),
-            ("unit", kept.unit, wanted.unit),
-        ):
-            if first != later:
-                reason = f"the first one is kept: {first!r}"
-                self._findings.conflict(Conflict(name, f"the {what} {later!r}", reason))
+        if kept.help and wanted.help and kept.help != wanted.help:
+            reason = f"the first one is kept: {kept.help!r}"
+            self._findings.conflict(Conflict(name, f"the description {wanted.help!r}", reason))
+        if kept.unit != wanted.unit:
+            reason = f"the first one is kept: {kept.unit!r}, and values are as recorded; an ExportView with a"
+            self._findings.conflict(Conflict(name, f"the unit {wanted.unit!r}", f"{reason} unit converts"))
         return family
 
     def freeze(self) -> tuple[MetricFamily, ...]:

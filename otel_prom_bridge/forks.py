@@ -11,6 +11,9 @@ child.
 
 from __future__ import annotations
 
+# The SDK's hook in a forked child waits for a lock of this module, which the module's own hook renews: it has
+# to be registered before the SDK's is, that is before there is a MeterProvider, or os.fork() never returns.
+import concurrent.futures.thread  # noqa: F401
 import os
 import threading
 import time

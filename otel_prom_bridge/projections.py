@@ -62,6 +62,7 @@ class Projection:
         "_defaults",
         "_findings",
         "_full",
+        "_made",
         "_new",
         "_shown_as",
         "_told",
@@ -96,6 +97,7 @@ class Projection:
         self.key = key
         self.view = view
         self.common = common
+        self._made = {*view.rename.values(), *view.compute}
         self._new = _TAKEN.get(view.take) or _VALUES[key.meaning.shape]
         if self._new is NumberSeries and not self.additive:
             self._new = GaugeSeries
@@ -182,15 +184,23 @@ class Projection:
     def _description(self) -> str:
         if self.view.take == "value":
             return self.key.description
-        return f"The {self.view.take} of what {self.key.name} observed"
+        # Of the pattern, not of the stream: several streams of a view feed one family.
+        return f"The {self.view.take} of what {self.view.instrument_name} observed"
 
     def labels(self, attributes: Mapping[str, object]) -> Labels:
         """The labels of a series; the view's own stand where nothing else gives them a value."""
-        labels = self._translation.labels(self.kind, attributes, self.common)
+        labels = self._translation.labels(self.kind, attributes, self._beside(attributes))
         if not self._defaults:
             return labels
         given = {name: value for name, value in labels if value}
         return tuple(sorted({**dict(labels), **dict(self._defaults), **given}.items()))
+
+    def _beside(self, attributes: Mapping[str, object]) -> Attributes:
+        """The labels of scope and resource, but for those that the view makes of attributes itself."""
+        made = {label_name(label) for label in self._made if label in attributes}
+        if not made:
+            return self.common
+        return tuple(item for item in self.common if label_name(item[0]) not in made)
 
     def targets(self, point: SourcePoint) -> tuple[Target, ...] | None:
         """What takes the points of an attribute set: a series, and the counters of its folds.

@@ -37,10 +37,7 @@ _OF_LABELS = ("rename", "compute", "labels", "rules")
 
 # Labels that the bridge or Prometheus itself writes. An attribute of such a name has to make way; a view that
 # makes one on purpose is wrong.
-_RESERVED = frozenset(
-    {"le", "quantile", "otel_metric_overflow"}
-    | {"otel_scope_name", "otel_scope_version", "otel_scope_schema_url"}
-)
+_RESERVED = ("le", "quantile", "otel_metric_overflow")
 
 _OURS = claimed_names("target_info", Kind.INFO)
 
@@ -281,7 +278,8 @@ class ExportView:
             for label in labels:
                 if not (is_text(label) and label):
                     self._refuse(key, getattr(self, key), "labels that are strings and not empty")
-                if label_name(label) in _RESERVED or label.startswith("__"):
+                name = label_name(label)
+                if name in _RESERVED or name.startswith("otel_scope_") or label.startswith("__"):
                     self._refuse(key, getattr(self, key), f"a label other than {label!r}, which is reserved")
         for key in self.rename:
             if glob(self.drop).fullmatch(key):

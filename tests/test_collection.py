@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -485,6 +487,29 @@ def test_a_fork_in_the_middle_of_a_collection(bridge: Make) -> None:
     assert forked(lambda: setup.reader.force_flush() and "c_total 1" in setup.text()) == 0
     scraper.join(10)
     assert "c_total 1" in setup.text()
+
+
+FORKING = """
+import os, signal
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+from otel_prom_bridge import PrometheusMetricReader
+
+provider = MeterProvider([PrometheusMetricReader(registry=None)], resource=Resource.get_empty())
+import concurrent.futures.thread
+
+if (child := os.fork()) == 0:
+    os._exit(7)
+signal.alarm(20)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_the_sdks_hook_after_a_fork_waits_for_no_lock() -> None:
+    """It submits work to a pool: whose lock has to be new by then, whoever imports pools, and when."""
+    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=60)
+    assert (done.stdout.strip(), done.stderr) == ("7", "")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

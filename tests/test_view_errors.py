@@ -100,7 +100,7 @@ WRONG: list[tuple[dict[str, Any], str, object, str]] = [
     *(({"rename": {"a": bad}}, "rename", {"a": bad}, LABELS) for bad in ("", [], SURROGATE)),
     *(
         ({"rename": {"a": bad}}, "rename", {"a": bad}, f"a label other than {bad!r}, which is reserved")
-        for bad in ("le", "quantile", "__name__", "otel.scope.name", "otel_metric_overflow")
+        for bad in ("le", "quantile", "__name__", "otel.scope.name", "otel_scope_x", "otel_metric_overflow")
     ),
     ({"compute": {"le": "a"}}, "compute", {"le": "a"}, "a label other than 'le', which is reserved"),
     (

@@ -102,6 +102,29 @@ def test_a_resource_attribute_gives_a_value_too() -> None:
     assert found["c_total", frozenset({("region", "us")})] == 1
 
 
+def test_what_a_view_makes_of_an_attribute_takes_the_place_of_the_resources() -> None:
+    """They are not joined; where the attribute is not there, the resource's stands."""
+    reader = PrometheusMetricReader(
+        registry=None,
+        scope_info_enabled=False,
+        self_metrics=False,
+        resource_attribute_filter=lambda _: True,
+        views=[
+            selecting("c", rename={"a": "service.name"}, compute={"region": lambda given: given.get("r")})
+        ],
+    )
+    resource = Resource({"service.name": "svc", "region": "us"})
+    provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
+    counter = provider.get_meter("test").create_counter("c")
+    counter.add(1, {"a": "x", "r": "eu"})
+    counter.add(2)
+    exposition = reader.expose(OPENMETRICS)
+    found = samples(exposition.content_type, exposition.body)
+    for service, region, value in (("x", "eu", 1), ("svc", "us", 2)):
+        labels = {("service_name", service), ("region", region)}
+        assert found["c_total", frozenset(labels | ({("r", "eu")} if region == "eu" else set()))] == value
+
+
 def test_series_that_become_one_add_up() -> None:
     """Who says what the default says is the same series as who says nothing."""
     application = Application(selecting("c", labels={"region": "eu"}))

@@ -82,3 +82,48 @@ def test_counts_and_sums_are_no_one_family(bridge: Make) -> None:
     assert "\nx_total 1\n" in setup.text()
     (conflict,) = setup.reader.conflicts()
     assert "'x_total' has the count of a histogram already, not a sum" in str(conflict)
+
+
+def test_a_gauge_beside_what_adds_up_gives_way(bridge: Make) -> None:
+    """Where both have equal labels the sum is shown, the overflow's too; each conflict is said once."""
+    setup = bridge(fallback_views=[ExportView(instrument_name="a*", name="f", max_series=2)])
+    level, gauge = setup.meter.create_up_down_counter("a1"), setup.meter.create_gauge("a2")
+    level.add(3, {"k": "1"})
+    gauge.set(5, {"k": "2"})
+    assert setup.text().endswith('\nf{k="1"} 3\nf{k="2"} 5\n')  # apart, both are there
+    assert setup.reader.conflicts() == []
+    for count in (1, 2):
+        gauge.set(100, {"k": "3"})
+        level.add(1, {"k": "4"})
+        assert f'\nf{{otel_metric_overflow="true"}} {count}\n' in setup.text()
+    (conflict,) = setup.reader.conflicts()
+    assert conflict.metric == "f"
+    assert conflict.dropped == "gauge 'a2' of scope 'test'"
+    assert "an up-down counter has the same labels" in conflict.reason
+
+
+def test_counts_of_several_histograms_are_one_family_without_a_word(bridge: Make) -> None:
+    """Nobody wrote the descriptions that they would differ by; a counter may add to them, too."""
+    views = [
+        ExportView(instrument_name="h*", name="f_total", take="count"),
+        ExportView(instrument_name="c", name="f_total"),
+    ]
+    setup = bridge(fallback_views=views)
+    for name in ("h1", "h2"):
+        setup.meter.create_histogram(name).record(1)
+    setup.meter.create_counter("c").add(1)
+    assert "\nf_total 3\n" in setup.text()
+    assert setup.reader.conflicts() == []
+
+
+def test_units_that_meet_are_a_conflict_that_says_what_to_do(bridge: Make) -> None:
+    """Without a unit of the view's own values are added as they are, and somebody has to know."""
+    setup = bridge(fallback_views=[ExportView(instrument_name="h*", name="f")])
+    for unit in ("s", "ms"):
+        setup.meter.create_histogram(f"h{unit}", unit=unit).record(1)
+    assert "\nf_sum 2\n" in setup.text()
+    (conflict,) = setup.reader.conflicts()
+    assert str(conflict) == (
+        "metric 'f': not shown: the unit 'milliseconds'; the first one is kept: 'seconds', and values are as"
+        " recorded; an ExportView with a unit converts"
+    )
