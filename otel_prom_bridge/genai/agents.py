@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections import Counter
 from collections.abc import Mapping
 
 from opentelemetry.context import Context
@@ -12,6 +10,7 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.genai import conventions, extensions, vocabulary
+from otel_prom_bridge.genai.active import Begun
 from otel_prom_bridge.genai.instruments import Instruments, clean, mapping
 from otel_prom_bridge.genai.operations import Failure, Operation, error_type, settle
 from otel_prom_bridge.genai.reports import guarded, report
@@ -66,6 +65,7 @@ class Execution(Timed):
         super()._reset()
         self._inference_calls: int | None = None
         self._tool_calls: int | None = None
+        self._going_on: Begun | None = None
 
     def inference_call(self, count: int = 1) -> None:
         """The agent called a model; failed calls count, too."""
@@ -97,10 +97,10 @@ class Execution(Timed):
         return self._recorder.memory(operation, agent=self._agent, attributes=attributes)
 
     def _on_start(self) -> None:
-        self._recorder._active(1, self._agent)
+        self._going_on = self._recorder._active.begin(clean({vocabulary.AGENT_NAME: self._agent}))
 
     def _on_end(self, seconds: float, error: str | None) -> None:
-        self._recorder._active(-1, self._agent)
+        self._recorder._active.end(self._going_on)
         super()._on_end(seconds, error)
         self._recorder._calls(self._agent, self._inference_calls, self._tool_calls, self._context)
 
@@ -114,8 +114,7 @@ class AgentRecorder:
 
     def __init__(self, meter_provider: MeterProvider | None = None) -> None:
         self._instruments = Instruments(meter_provider)
-        self._set: Counter[str] = Counter()
-        self._lock = threading.Lock()
+        self._active = self._instruments.active(extensions.ACTIVE_AGENTS)
 
     def execution(
         self,
@@ -283,16 +282,15 @@ class AgentRecorder:
     def set_active_agents(self, agent: str, count: int) -> None:
         """Say how many executions of an agent go on that :meth:`execution` does not know of.
 
-        ``gen_ai.agent.active`` shows this number plus those that it does.
+        ``gen_ai.agent.active`` shows this number plus those that it does. What was said last counts, of all
+        recorders of the meter provider, and also if it was before there was an SDK.
         """
         settle()
-        with guarded("a number of active agents"), self._lock:
+        with guarded("a number of active agents"):
             if not (math.isfinite(count) and count >= 0):
                 report("active agents", "%r: %r is no number of active agents", agent, count)
                 return
-            change = count - self._set[agent]
-            self._set[agent] = count
-            self._active(change, agent)
+            self._active.say(count, clean({vocabulary.AGENT_NAME: agent}))
 
     def _ended(self, operation: Timed, seconds: float, failure: Failure) -> None:
         # It was never started, so it is in no number of active ones, and its own clock does not matter.
@@ -300,9 +298,6 @@ class AgentRecorder:
         with guarded("a duration"):
             labels = _failed(operation._attributes, error_type(failure))
             self._instruments.record(operation._metric, seconds, labels, operation._given_context)
-
-    def _active(self, change: int, agent: str | None) -> None:
-        self._instruments.record(extensions.ACTIVE_AGENTS, change, clean({vocabulary.AGENT_NAME: agent}))
 
     def _calls(
         self, agent: str | None, inference: int | None, tool: int | None, context: Context | None

@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
 from opentelemetry.context import Context
 
+from otel_prom_bridge.genai.active import Active, Begun
 from otel_prom_bridge.genai.emission import Request, Usage
 from otel_prom_bridge.genai.operations import Operation, settle
 from otel_prom_bridge.genai.reports import guarded, report
@@ -39,7 +40,8 @@ AsyncSource: TypeAlias = (
 class Recorder(Protocol):
     """What records a call."""
 
-    def _active(self, change: int, request: Request, context: Context | None) -> None: ...
+    @property
+    def _active(self) -> Active: ...
 
     def _chunk(self, request: Request, seconds: float, context: Context | None, *, first: bool) -> None: ...
 
@@ -69,6 +71,7 @@ class Call(Operation):
         self.server_port = self._request.server_port
         self.attributes: dict[str, object] = dict(self._request.attributes)
         self._usage = Usage()
+        self._going_on: Begun | None = None
         self._asked: float | None = None  # if that was not its beginning
         self._last_chunk: float | None = None
 
@@ -187,8 +190,8 @@ class Call(Operation):
         )
 
     def _on_start(self) -> None:
-        self._recorder._active(1, self._request, self._context)
+        self._going_on = self._recorder._active.begin(self._request.identity())
 
     def _on_end(self, seconds: float, error: str | None) -> None:
-        self._recorder._active(-1, self._request, self._context)
+        self._recorder._active.end(self._going_on)
         self._recorder._ended(self._described(), self._usage, seconds, error, self._context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from enum import Enum
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 from opentelemetry import metrics
@@ -12,6 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import Meter, MeterProvider
 from opentelemetry.util.types import AttributeValue
 
+from otel_prom_bridge.genai.active import Active
 from otel_prom_bridge.genai.conventions import SCHEMA_URL
 from otel_prom_bridge.genai.operations import settle
 from otel_prom_bridge.genai.reports import report
@@ -59,6 +61,7 @@ def _accepted(value: object) -> AttributeValue | None:
     return None
 
 
+@cache
 def _release() -> str:
     try:
         return version("otel-prom-bridge")
@@ -74,12 +77,21 @@ class Instruments:
 
     def __init__(self, provider: MeterProvider | None) -> None:
         get_meter = metrics.get_meter if provider is None else provider.get_meter
+        self._provider = provider
         self._meter: Meter = get_meter(SCOPE, _release(), schema_url=SCHEMA_URL)
         self._records: dict[str, Record] = {}
         # It never has a value, and so is in no export. It is there for its callback: whoever looks at the
         # metrics has to find the operations ended that the garbage collector has found. As the function is
         # the same for all, it does not matter that the SDK ignores the callbacks of a second recorder.
         self._meter.create_observable_gauge(f"{SCOPE}.collected", callbacks=[settle])
+
+    def active(self, metric: Metric) -> Active:
+        """What counts the operations that go on; ``metric`` shows them."""
+        active = Active(metric, self._provider)
+        self._meter.create_observable_up_down_counter(
+            metric.name, [active.observe], metric.unit, metric.description
+        )
+        return active
 
     def record(
         self, metric: Metric, value: float | None, attributes: Attributes, context: Context | None = None

@@ -41,6 +41,7 @@ class LLMRecorder:
     ) -> None:
         self._instruments = Instruments(meter_provider)
         self._emission = Emission(self._instruments, emit)
+        self._active = self._instruments.active(extensions.ACTIVE_REQUESTS)
         self._costs = Costs(self._instruments)
         self.prices = PriceTable.default() if prices == "default" else prices
 
@@ -186,9 +187,6 @@ class LLMRecorder:
                 self._instruments.record(extensions.UNTIMED_ERRORS, 1, labels, context)
             else:
                 self._ended(request, Usage(), duration, said, context)
-
-    def _active(self, change: int, request: Request, context: Context | None) -> None:
-        self._instruments.record(extensions.ACTIVE_REQUESTS, change, request.identity(), context)
 
     def _chunk(self, request: Request, seconds: float, context: Context | None, *, first: bool) -> None:
         self._emission.chunk(request, seconds, context, first=first)

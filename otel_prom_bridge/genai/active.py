@@ -1,0 +1,135 @@
+"""How many operations go on: numbers that are kept here, and observed when somebody looks at the metrics.
+
+A counter that goes up and down by itself loses what is added before there is an SDK, and cannot be set. These
+numbers belong to the meter provider, so that all recorders of one say the same. What is 0 is shown as long as it
+is among the last that were; a process that was forked begins with nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
+
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+from opentelemetry.util.types import AttributeValue
+
+from otel_prom_bridge.genai.operations import settle
+from otel_prom_bridge.genai.vocabulary import Metric
+
+Key: TypeAlias = tuple[str, frozenset[tuple[str, AttributeValue]]]
+Begun: TypeAlias = tuple[Key, int]
+"""An operation that goes on, and the process that it began in."""
+
+_MOST_ZEROS = 100
+_order = itertools.count()
+_process = 0  # how many forks there were on the way to this one
+
+
+class _Numbers:
+    """Those of one provider, or of the global one."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Forget all of them."""
+        self._lock = threading.Lock()
+        self._running: Counter[Key] = Counter()
+        self._said: dict[Key, tuple[int, float]] = {}  # the newest has the highest first number
+        self._zeros: dict[Key, None] = {}
+
+    def add(self, key: Key, change: int) -> None:
+        with self._lock:
+            self._running[key] += change
+            self._tidy(key)
+
+    def say(self, key: Key, number: float) -> None:
+        with self._lock:
+            self._running[key] += 0
+            self._said[key] = next(_order), number
+            self._tidy(key)
+
+    def _tidy(self, key: Key) -> None:
+        self._zeros.pop(key, None)
+        if self._running[key] or self._said.get(key, (0, 0))[1]:
+            return
+        self._zeros[key] = None
+        if len(self._zeros) > _MOST_ZEROS:
+            oldest = next(iter(self._zeros))
+            del self._zeros[oldest], self._running[oldest]
+            self._said.pop(oldest, None)
+
+    def copies(self) -> tuple[Counter[Key], dict[Key, tuple[int, float]]]:
+        with self._lock:
+            return self._running.copy(), self._said.copy()
+
+
+_of_global = _Numbers()
+_of_others: WeakKeyDictionary[MeterProvider, _Numbers] = WeakKeyDictionary()
+
+
+class Active:
+    """The operations of one metric that go on; ``provider`` is the global one if it is None."""
+
+    def __init__(self, metric: Metric, provider: MeterProvider | None) -> None:
+        self._name = metric.name
+        self._provider = provider
+        self._numbers = _of_global if provider is None else _of_others.setdefault(provider, _Numbers())
+
+    def begin(self, attributes: Mapping[str, AttributeValue]) -> Begun:
+        """One more; what it gives is for :meth:`end`."""
+        key = self._key(attributes)
+        self._numbers.add(key, 1)
+        return key, _process
+
+    def end(self, begun: Begun | None) -> None:
+        """One less, if it began in this process."""
+        if begun is not None and begun[1] == _process:
+            self._numbers.add(begun[0], -1)
+
+    def say(self, number: float, attributes: Mapping[str, AttributeValue]) -> None:
+        """So many go on beside those that were begun here; what is said last counts."""
+        self._numbers.say(self._key(attributes), number)
+
+    def observe(self, _options: CallbackOptions) -> list[Observation]:
+        """The numbers of all recorders of the provider: the SDK asks only the first of these objects."""
+        settle()
+        running: Counter[Key] = Counter()
+        said: dict[Key, tuple[int, float]] = {}
+        for numbers in self._all():
+            more, newer = numbers.copies()
+            running.update(more)
+            said |= {key: max(value, said.get(key, value)) for key, value in newer.items()}
+        return [
+            Observation(count + said.get(key, (0, 0))[1], dict(key[1]))
+            for key, count in running.items()
+            if key[0] == self._name
+        ]
+
+    def _all(self) -> list[_Numbers]:
+        # The same provider may be asked for by itself and as the global one.
+        current = metrics.get_meter_provider()
+        if self._provider is None:
+            other = _of_others.get(current)
+            return [_of_global] if other is None else [_of_global, other]
+        return [self._numbers, _of_global] if self._provider is current else [self._numbers]
+
+    def _key(self, attributes: Mapping[str, AttributeValue]) -> Key:
+        return self._name, frozenset(attributes.items())
+
+
+def _begin_anew() -> None:
+    global _process
+    _process += 1
+    for numbers in (_of_global, *_of_others.values()):
+        numbers.renew()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_begin_anew)
