@@ -11,7 +11,6 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -25,6 +24,7 @@ from otel_prom_bridge.cardinality import (
 from otel_prom_bridge.dashboards import files_of
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.expositions import ExpositionError, load
+from otel_prom_bridge.patterns import glob
 from otel_prom_bridge.profiles import BUILT_IN, load_profile
 from otel_prom_bridge.profiles.reference import reference
 
@@ -109,7 +109,7 @@ def _add_choices(command: argparse.ArgumentParser) -> None:
         "--match",
         action="append",
         metavar="GLOB",
-        help="only metrics of this name, with *, ? and […]; may be repeated",
+        help="only metrics of this name, with * and ?; may be repeated",
     )
     command.add_argument("--json", action="store_true", help="write JSON instead of a table")
 
@@ -171,12 +171,12 @@ def _add_profile(commands: Commands) -> None:
 
 
 def _cardinality(options: argparse.Namespace) -> str:
-    globs: list[str] = options.match or ["*"]
+    names = glob(options.match or ["*"])
     metrics = load(options.where, timeout=options.timeout, headers=dict(options.header))
     report = CardinalityReport.of(
         of_labels(metric.name, metric.kind, metric.series, samples=metric.samples, values=options.values)
         for metric in metrics
-        if any(fnmatchcase(metric.name, glob) for glob in globs)
+        if names.fullmatch(metric.name)
     )
     if options.json:
         return json.dumps(_as_json(report, options.top or None), indent=2)

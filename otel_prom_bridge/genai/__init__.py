@@ -8,7 +8,7 @@ from otel_prom_bridge.genai.agents import AgentRecorder, Execution, Timed
 from otel_prom_bridge.genai.calls import Call
 from otel_prom_bridge.genai.cost import Price, PriceTable
 from otel_prom_bridge.genai.llm import LLMRecorder
-from otel_prom_bridge.genai.shorthands import Batch, Metrics, NamedBatch, Timer, timer
+from otel_prom_bridge.genai.shorthands import Batch, Metrics, NamedBatch, timer
 from otel_prom_bridge.genai.streams import AsyncStream, Stream
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "PriceTable",
     "Price",
     "timer",
-    "Timer",
     "Batch",
     "NamedBatch",
     "Metrics",

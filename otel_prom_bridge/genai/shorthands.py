@@ -37,8 +37,8 @@ Recording = Instrument | Checked
 Attributes = Mapping[str, object] | None
 
 
-class Timer(Operation):
-    """Records in a histogram how many seconds something took, whether it succeeded or not.
+class timer(Operation):  # noqa: N801 - used like a function, as contextlib.suppress is
+    """Records in a histogram with the unit ``s`` how long something took, whether it succeeded or not.
 
     Runs with ``with`` and ``async with``, and as a decorator of functions and generators, sync or async; by
     hand with :meth:`start` and :meth:`end`. It records once, also if it is dropped without an end.
@@ -53,11 +53,6 @@ class Timer(Operation):
 
     def _on_end(self, seconds: float, error: str | None) -> None:
         self._histogram.record(seconds, self._attributes, self._context)
-
-
-def timer(histogram: Histogram, attributes: Attributes = None, *, context: Context | None = None) -> Timer:
-    """A timer for any histogram with the unit ``s``; see :class:`Timer`."""
-    return Timer(histogram, attributes, context=context)
 
 
 class Batch:
