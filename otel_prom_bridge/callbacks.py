@@ -6,8 +6,10 @@ thread that collects: a failure counts for a reader if that reader is collecting
 several readers of one provider do not count each other's. Records always pass: how often the SDK repeats its
 traceback is the host's to decide.
 
-Nothing is counted where the SDK's logger makes no record: if it is disabled (``logging.config`` disables
-existing loggers unless told otherwise), set above ERROR, or has a filter before ours that rejects the record.
+What a callback that failed would have said is not gone: its last values are kept, so the store is told which
+instruments those are. Nothing is known of them where the SDK's logger makes no record: if it is disabled
+(``logging.config`` disables existing loggers unless told otherwise), set above ERROR, or has a filter before
+ours that rejects the record.
 """
 
 from __future__ import annotations
@@ -23,14 +25,15 @@ _MESSAGE = "Callback failed for instrument "
 
 
 class CallbackFailures:
-    """Calls ``failed`` with an instrument's name when a callback of it raises within :meth:`collecting`.
+    """Knows the instruments of which a callback raises within :meth:`collecting`, and calls ``failed`` with
+    the name of each.
 
     Watches from its creation until :meth:`close`, or until nobody has a reference to it any more.
     """
 
     def __init__(self, failed: Callable[[str], None]) -> None:
-        self._threads: set[int] = set()
-        watch = _Watch(failed, self._threads)
+        self._here = _Here()
+        watch = _Watch(failed, self._here)
         logger = logging.getLogger(_LOGGER)
         logger.addFilter(watch)
         # The logger lives as long as the process; a reader that is never shut down must not.
@@ -39,29 +42,40 @@ class CallbackFailures:
     @contextlib.contextmanager
     def collecting(self) -> Iterator[None]:
         """Failures in this thread count while this runs."""
-        thread = threading.get_ident()
-        self._threads.add(thread)
+        self._here.names = set()
         try:
             yield
         finally:
-            self._threads.discard(thread)
+            self._here.names = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The instruments with a callback that raised, in the collection that this thread is in."""
+        return frozenset(self._here.names or ())
 
     def close(self) -> None:
         """Watch no longer. A second call does nothing."""
         self._remove()
 
 
+class _Here(threading.local):
+    names: set[str] | None = None  # None outside of a collection of ours
+
+
 class _Watch(logging.Filter):
-    def __init__(self, failed: Callable[[str], None], threads: set[int]) -> None:
+    def __init__(self, failed: Callable[[str], None], here: _Here) -> None:
         super().__init__()
         self._failed = failed
-        self._threads = threads
+        self._here = here
 
     def filter(self, record: logging.LogRecord) -> bool:
         # What is raised here would end the SDK's collection, instead of one callback.
         with contextlib.suppress(Exception):
-            if threading.get_ident() in self._threads and str(record.msg).startswith(_MESSAGE):
-                self._failed(_instrument(record))
+            names = self._here.names
+            if names is not None and str(record.msg).startswith(_MESSAGE):
+                name = _instrument(record)
+                names.add(name)
+                self._failed(name)
         return True
 
 

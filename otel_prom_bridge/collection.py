@@ -44,7 +44,8 @@ class Collections:
         self._is_ready = is_ready
         self._findings = findings
         self._self_metrics = self_metrics
-        self._failures = CallbackFailures(self_metrics.callback_failed) if self_metrics.enabled else None
+        self._failures = CallbackFailures(self_metrics.callback_failed)
+        self.is_whole = True  # no callback failed in the last collection
         self._apply_seconds = 0.0
         self._succeeded: bool | None = None
         self._task = Coalesced(
@@ -60,6 +61,11 @@ class Collections:
     def is_healthy(self) -> bool:
         """The last collection succeeded, and none is going on that hangs, whoever began it."""
         return self._succeeded is True and not self._hangs()
+
+    @property
+    def failing(self) -> frozenset[str]:
+        """The instruments with a callback that raised, for whom the collection of this very thread calls."""
+        return self._failures.names
 
     @property
     def due(self) -> float:
@@ -100,8 +106,9 @@ class Collections:
         start, failure = time.perf_counter(), ""
         self._apply_seconds = 0.0
         try:
-            with whole():
-                self._watched()
+            with whole(), self._failures.collecting():
+                self._collect()
+                self.is_whole = not self.failing
         except BaseException as error:  # this thread is ours: not even SystemExit is meant for it
             # Nothing is lost: the SDK hands its deltas over last, after whatever can fail.
             self._findings.report(("collect", type(error)), "%s", CollectionError(error))
@@ -110,13 +117,6 @@ class Collections:
         self._self_metrics.observe("collect", seconds, error=failure)
         self._succeeded = not failure
         return not failure
-
-    def _watched(self) -> None:
-        if self._failures is None:
-            self._collect()
-        else:
-            with self._failures.collecting():
-                self._collect()
 
     @contextmanager
     def applying(self) -> Iterator[None]:
@@ -140,5 +140,4 @@ class Collections:
     def close(self) -> None:
         """Collect no more, and watch no callbacks."""
         background.discard(self)
-        if self._failures is not None:
-            self._failures.close()
+        self._failures.close()

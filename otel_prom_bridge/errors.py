@@ -75,13 +75,13 @@ class CollectionTimeoutError(CollectionError):
 
 
 class CollectorError(CollectionError):
-    """A collector of the ``prometheus_client`` registry failed; its metrics are left out."""
+    """A collector of the ``prometheus_client`` registry failed; what it said last is shown."""
 
     def __init__(self, collector: object, reason: BaseException) -> None:
         BridgeError.__init__(
             self,
-            f"collector {collector!r} of the prometheus_client registry failed and is left out: {reason!r}; "
-            "correct it or unregister it",
+            f"collector {collector!r} of the prometheus_client registry failed and shows what it said last: "
+            f"{reason!r}; correct it or unregister it",
         )
 
 

@@ -239,7 +239,7 @@ class PrometheusMetricReader(MetricReader):
         Beside the metrics of the provider there are those of the registry's other collectors. After
         :meth:`shutdown` and before a provider uses this reader, nothing is collected and the last known
         state is shown. Never raises because of a metric, a callback or a collector: what failed is logged
-        once and left out, and what does not answer in time shows what it said last.
+        once, and shows what it said last, as does what does not answer in time.
         """
         deadline = time.monotonic() + min(self._scrape_timeout, math.inf if timeout is None else timeout)
         collected = self._collections.run(deadline - time.monotonic()) if self.is_ready else None
@@ -255,7 +255,10 @@ class PrometheusMetricReader(MetricReader):
         with self._self_metrics.phase("encode"):
             result = self._exposer.expose(families, accept=accept, names=names)
         self._self_metrics.size(result.content_type, len(result.body))
-        return result if collected and not stuck else replace(result, complete=False)
+        is_whole = collected and self._collections.is_whole
+        if others is not None:
+            is_whole = is_whole and not stuck and others.is_whole
+        return result if is_whole else replace(result, complete=False)
 
     def families(self) -> tuple[MetricFamily, ...]:
         """Collect, and return the families of this reader as they are now, without those about itself.
@@ -319,13 +322,14 @@ class PrometheusMetricReader(MetricReader):
         with self._collections.applying():
             for resource_metrics in metrics_data.resource_metrics:
                 attributes = resource_metrics.resource.attributes
-                self._store.apply(streams_of(resource_metrics, self._findings), resource=attributes)
+                streams = streams_of(resource_metrics, self._findings)
+                self._store.apply(streams, resource=attributes, failing=self._collections.failing)
 
     def _collect_once(self) -> None:
         self._received = False
         self.collect(timeout_millis=_CALLBACKS_MILLIS)
         if not self._received:  # the SDK stays silent when no instrument has a point
-            self._store.apply(())
+            self._store.apply((), failing=self._collections.failing)
 
 
 def _translation(

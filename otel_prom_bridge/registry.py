@@ -2,7 +2,7 @@
 
 Process, platform and GC metrics and the application's own ``prometheus_client`` metrics appear beside ours
 on one endpoint, so moving to the bridge takes nothing away. Collectors are the application's code, too: one
-that raises is left out, and one that hangs shows what it said last, while the others are asked as usual.
+that raises or hangs shows what it said last, while the others are asked as usual.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class OtherCollectors:
         self._failed = failed
         self._patience = patience
         self._last: dict[Collector, list[MetricFamily]] = {}
+        self._raised: set[Collector] = set()
         self.renew()
         renew_in_child(self)
 
@@ -94,8 +95,14 @@ class OtherCollectors:
         collectors = self._collectors()
         with self._lock:
             self._last = {item: self._last[item] for item in collectors if item in self._last}
+            self._raised.intersection_update(collectors)
         found = [family for shown in self._last.values() for family in shown]
         return self._without_conflicts(found, ours)
+
+    @property
+    def is_whole(self) -> bool:
+        """No collector raised when it was asked last."""
+        return not self._raised
 
     def _unanswered(self) -> set[Collector | None]:
         present = self._collectors()
@@ -131,8 +138,14 @@ class OtherCollectors:
                 if collector in self._stuck:
                     continue
                 this.asked, this.since = collector, time.monotonic()
-            found = self._collected(collector)
+            found, raised = self._collected(collector)
             with self._lock:
+                if raised:
+                    self._raised.add(collector)
+                    new = {family.name for family in found}
+                    found += [known for known in self._last.get(collector, ()) if known.name not in new]
+                else:
+                    self._raised.discard(collector)
                 self._last[collector] = found
                 self._stuck.discard(collector)
                 this.asked = None
@@ -141,7 +154,8 @@ class OtherCollectors:
                     return False
         return True
 
-    def _collected(self, collector: Collector) -> list[MetricFamily]:
+    def _collected(self, collector: Collector) -> tuple[list[MetricFamily], bool]:
+        """What it says, and whether it raised before it had said everything."""
         result: list[MetricFamily] = []
         try:
             for metric in collector.collect():
@@ -156,7 +170,8 @@ class OtherCollectors:
         except BaseException as error:  # this thread is ours: not even SystemExit is meant for it
             self._findings.report(("collector", type(collector)), "%s", CollectorError(collector, error))
             self._failed(type(collector).__qualname__)
-        return result
+            return result, True
+        return result, False
 
     def _without_conflicts(
         self, found: Iterable[MetricFamily], ours: Iterable[MetricFamily]

@@ -19,7 +19,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
 
@@ -70,10 +70,11 @@ class Store:
             self._catalog.claim("target_info", Kind.INFO)
         self._streams: dict[Stream, StreamRecord] = {}
         self._collection = 0
+        self._failing: Collection[str] = ()
         self._changed: list[Target] = []
         self._time = 0  # of the latest collection, in nanoseconds since the epoch
         self._owner: int | None = None  # the thread that has the lock
-        self._deferred: list[tuple[_Batch, Mapping[str, object] | None]] = []
+        self._deferred: list[tuple[_Batch, Mapping[str, object] | None, Collection[str]]] = []
         self._shown: tuple[MetricFamily, ...] = ()
 
     def apply(
@@ -81,18 +82,20 @@ class Store:
         batch: _Batch,
         *,
         resource: Mapping[str, object] | None = None,
+        failing: Collection[str] = (),
     ) -> None:
         """Take in one whole collection.
 
         A stream whose points are current values (asynchronous instruments) and that is missing in the batch
-        has no series any more. Apply each delta once, in any order. Current values of a straggler, a batch
-        that was collected before the last one that came, are passed over.
+        has no series any more, unless it is one of ``failing``: of those the batch has not everything, and
+        what is missing stays as it was. Apply each delta once, in any order. Current values of a straggler, a
+        batch that was collected before the last one that came, are passed over.
         """
         if self.is_entered:
-            self._deferred.append((list(batch), resource))
+            self._deferred.append((list(batch), resource, failing))
             return
         with self._lock, self._owned():
-            self._apply(batch, resource)
+            self._apply(batch, resource, failing)
             while self._deferred:
                 self._apply(*self._deferred.pop(0))
 
@@ -106,8 +109,9 @@ class Store:
         finally:
             self._owner = None
 
-    def _apply(self, batch: _Batch, resource: Mapping[str, object] | None) -> None:
+    def _apply(self, batch: _Batch, resource: Mapping[str, object] | None, failing: Collection[str]) -> None:
         self._collection += 1
+        self._failing = failing
         if resource is not None:
             self._target.take(resource)
         straggles = False
@@ -129,8 +133,9 @@ class Store:
         expired = self._expiry.expired(self._collection) if self._expiry is not None else 0
         unseen = 0 if straggles else self._collection - 1
         for record in self._streams.values():
-            last_seen = expired if record.key.meaning.accumulates else unseen
-            if last_seen:
+            accumulates = record.key.meaning.accumulates
+            last_seen = expired if accumulates else unseen
+            if last_seen and (accumulates or record.key.name not in self._failing):
                 self._forget(record, last_seen)
         for record in self._streams.values():
             record.take_back()
@@ -260,7 +265,8 @@ class Store:
                     changed.append(series)
 
     def _replace(self, record: StreamRecord, points: Sequence[SourcePoint]) -> None:
-        if record.may_be_full:
+        is_whole = record.key.name not in self._failing
+        if is_whole and record.may_be_full:
             self._make_room(record, points)
         # Several attribute sets may have become one series: what it shows is all of them together.
         groups: dict[Target, list[SourcePoint]] = {}
@@ -268,6 +274,8 @@ class Store:
             for series in record.find(point):
                 groups.setdefault(series, []).append(point)
         for series, group in groups.items():
+            if not record.has_all(series, len(group), is_whole=is_whole):
+                continue
             try:
                 changed = series.replace(group) or series.slot is None
             except Exception as error:

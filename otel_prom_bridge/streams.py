@@ -30,12 +30,13 @@ _REMEMBERED_AT_LEAST = 2 * SDK_LIMIT_AT_LEAST
 class StreamRecord:
     """The projections of one stream, and what its attribute sets became in them."""
 
-    __slots__ = ("_most", "by_items", "by_texts", "key", "projections")
+    __slots__ = ("_most", "_parts", "by_items", "by_texts", "key", "projections")
 
     def __init__(self, key: Stream, projections: Sequence[Projection], limit: int) -> None:
         self.key = key
         self.projections = projections
         self._most = max(_REMEMBERED_AT_LEAST, _REMEMBERED * limit)
+        self._parts: dict[Target, int] = {}  # how many attribute sets a series is made of, if several
         # The fast way: keys, values and their types, in the order in which they come. It only holds what
         # `resolve` found the slow way.
         self.by_items: dict[tuple[object, ...], Sequence[Target]] = {}
@@ -109,6 +110,18 @@ class StreamRecord:
             found = (projection.known(point) for projection in self.projections)
         return [series for series in found if isinstance(series, Series) and not series.overflowed]
 
+    def has_all(self, target: Target, count: int, *, is_whole: bool) -> bool:
+        """Whether the current values of so many attribute sets are all that this series is made of.
+
+        If the collection is not ``is_whole``, it may have been more: their sum would be too low.
+        """
+        known = self._parts.get(target, 1)
+        if not is_whole and count < known:
+            return False
+        if count != known:
+            self._parts[target] = count
+        return True
+
     def forget(self, last_seen: int, *, overflow: bool = True) -> list[Series]:
         """Drop the series that had their last point in this collection or before, and return them.
 
@@ -119,15 +132,13 @@ class StreamRecord:
             for projection in self.projections
             for series in projection.forget(last_seen, overflow=overflow)
         ]
-        if gone:
-            self._forget_sets(_is_gone)
+        self._forget_gone(gone)
         return gone
 
     def reject(self, projection: Projection) -> None:
         """Keep no series for what cannot be shown; their places are free for what can."""
         projection.rejected = True
-        if projection.forget(sys.maxsize):
-            self._forget_sets(_is_gone)
+        self._forget_gone(projection.forget(sys.maxsize))
 
     def take_back(self) -> None:
         """Where a limit has room again, let what is past it ask for a place when it comes next."""
@@ -135,6 +146,12 @@ class StreamRecord:
             self._forget_sets(_is_overflow)
             for projection in self.projections:
                 projection.take_back()
+
+    def _forget_gone(self, gone: Sequence[Series]) -> None:
+        if gone:
+            self._forget_sets(_is_gone)
+            for series in gone:
+                self._parts.pop(series, None)
 
     def _forget_sets(self, condition: Callable[[Sequence[Target]], bool]) -> None:
         self.by_items = {key: found for key, found in self.by_items.items() if not condition(found)}

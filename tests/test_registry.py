@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from conftest import Setup
@@ -24,11 +24,12 @@ from prometheus_client import (
     Summary,
     generate_latest,
 )
-from prometheus_client.core import GaugeHistogramMetricFamily
+from prometheus_client.core import GaugeHistogramMetricFamily, GaugeMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from otel_prom_bridge import PrometheusMetricReader
+from otel_prom_bridge.exposition import Exposition
 
 Make = Callable[..., Setup]
 
@@ -148,7 +149,7 @@ def test_other_collectors_appear_beside_ours(bridge: Make, registry: CollectorRe
 class _Custom:
     """A collector that yields what it was given, or raises."""
 
-    def __init__(self, *metrics: Metric | Exception) -> None:
+    def __init__(self, metrics: Sequence[Metric | Exception]) -> None:
         self._metrics = metrics
 
     def describe(self) -> Iterator[Metric]:
@@ -175,8 +176,8 @@ def test_hostile_collectors_harm_nobody(
     no_infinity = Metric("half", "", "histogram")
     no_infinity.add_sample("half_bucket", {"le": "1"}, 1)
     no_infinity.add_sample("half_count", {}, 3)
-    registry.register(_Custom(RuntimeError("broken today")))
-    registry.register(_Custom(foreign, untyped, sizes, no_infinity))
+    registry.register(_Custom([RuntimeError("broken today")]))
+    registry.register(_Custom([foreign, untyped, sizes, no_infinity]))
     for _ in range(2):
         body = setup.text()
     assert body == (
@@ -188,6 +189,31 @@ def test_hostile_collectors_harm_nobody(
         '# TYPE half histogram\nhalf_bucket{le="1.0"} 1\nhalf_bucket{le="+Inf"} 3\n'
     )
     assert [r.getMessage() for r in caplog.records if "broken today" in r.getMessage()].__len__() == 1
+
+
+def test_a_collector_that_raises_shows_what_it_said_last(
+    bridge: Make, registry: CollectorRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it said before it raised is new, the rest as it was; such an answer is not complete."""
+    setup = bridge(registry=registry)
+    said: list[Metric | Exception] = [GaugeMetricFamily("one", "", 1), GaugeMetricFamily("two", "", 1)]
+    registry.register(_Custom(said))
+    whole = setup.reader.expose()
+    said[:] = [GaugeMetricFamily("one", "", 2), RuntimeError("no disk"), GaugeMetricFamily("two", "", 2)]
+    for _ in range(2):
+        half = setup.reader.expose()
+        assert (value(half, "one"), value(half, "two")) == (2, 1)
+    said[:] = [GaugeMetricFamily("one", "", 3)]
+    after = setup.reader.expose()
+    assert (value(after, "one"), value(after, "two")) == (3, None)
+    assert (whole.complete, half.complete, after.complete) == (True, False, True)
+    (line,) = (text for text in caplog.messages if "no disk" in text)
+    assert "shows what it said last" in line
+
+
+def value(exposition: Exposition, name: str) -> float | None:
+    """The sample without labels."""
+    return samples(exposition.content_type, exposition.body).get((name, frozenset()))
 
 
 def test_a_name_that_is_taken_is_left_out_once(
