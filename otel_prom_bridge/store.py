@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from otel_prom_bridge.accumulators import Series, Target
 from otel_prom_bridge.catalog import Catalog, Slot
@@ -306,7 +306,7 @@ class Store:
                 series.slot = None
 
     def _place(self, series: Series) -> Slot | None:
-        projection: Projection = series.projection
+        projection = cast("Projection", series.projection)  # a series knows less of it
         series.changed = False
         if projection.rejected:
             return None

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from otel_prom_bridge.accumulators.series import Series, added, plain
+from otel_prom_bridge.accumulators.series import Owner, Series, added, plain
 from otel_prom_bridge.families import Exemplar, HistogramPoint, Kind, Labels, NativeHistogramPoint, Point
 from otel_prom_bridge.histograms import by_bucket, joined, lowered, rebucket, to_classic
 from otel_prom_bridge.merging import native_exemplars
@@ -20,7 +20,7 @@ class HistogramSeries(Series):
 
     NO_BOUNDS: ClassVar[tuple[float, ...]] = (math.nan,)  # equal to no real bounds
 
-    def __init__(self, projection: Any, attributes: Mapping[str, object]) -> None:
+    def __init__(self, projection: Owner, attributes: Mapping[str, object]) -> None:
         super().__init__(projection, attributes)
         self.bounds = self.NO_BOUNDS
         self.counts: Sequence[int] = ()
@@ -65,7 +65,7 @@ class HistogramSeries(Series):
         return HistogramPoint(labels, self.bounds, counts, self.sum, self.exemplars, self.created)
 
     def _clear(self, point: BucketPoint) -> None:
-        wanted: tuple[float, ...] | None = self.projection.bounds
+        wanted = self.projection.bounds
         bounds = point.explicit_bounds
         self.bounds = tuple(bounds) if wanted is None else tuple(item for item in wanted if item in bounds)
         if wanted and not self.bounds:
@@ -98,7 +98,7 @@ class ExponentialSeries(Series):
     # "ZeroThreshold: as set, otherwise 1e-128": the Python SDK sets none.
     ZERO_THRESHOLD: ClassVar[float] = 1e-128
 
-    def __init__(self, projection: Any, attributes: Mapping[str, object]) -> None:
+    def __init__(self, projection: Owner, attributes: Mapping[str, object]) -> None:
         super().__init__(projection, attributes)
         self._clear()
         self.exemplars: tuple[Exemplar, ...] = ()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
-from otel_prom_bridge.accumulators.series import Series, added, plain
+from otel_prom_bridge.accumulators.series import Owner, Series, added, plain
 from otel_prom_bridge.families import CounterPoint, Exemplar, GaugePoint, Kind, Labels, Point
 from otel_prom_bridge.histograms import total
 from otel_prom_bridge.translate.labels import attribute_identity
@@ -17,7 +16,7 @@ class NumberSeries(Series):
 
     __slots__ = ("exemplar", "value")
 
-    def __init__(self, projection: Any, attributes: Mapping[str, object]) -> None:
+    def __init__(self, projection: Owner, attributes: Mapping[str, object]) -> None:
         super().__init__(projection, attributes)
         self.value: float = 0
         self.exemplar: Exemplar | None = None
@@ -31,8 +30,7 @@ class NumberSeries(Series):
     def is_level(self) -> bool:
         """What was added and has not been taken away again; forgotten, it would go below zero then."""
         projection = self.projection
-        accumulates: bool = projection.key.meaning.accumulates
-        return accumulates and projection.kind is Kind.GAUGE and self.value != 0
+        return projection.key.meaning.accumulates and projection.kind is Kind.GAUGE and self.value != 0
 
     def add(self, point: NumberPoint) -> None:
         """Add a delta."""
@@ -71,7 +69,7 @@ class NumberSeries(Series):
         return bool(having)
 
     def _keep_exemplar(self, point: SourcePoint) -> None:
-        items: list[Exemplar] = self.projection.new_exemplars(point, self)
+        items = self.projection.new_exemplars(point, self)
         if items:
             self.projection.exemplars_held += self.exemplar is None
             items = items if self.exemplar is None else [self.exemplar, *items]
@@ -90,7 +88,7 @@ class GaugeSeries(NumberSeries):
 
     __slots__ = ("_before", "_newest")
 
-    def __init__(self, projection: Any, attributes: Mapping[str, object]) -> None:
+    def __init__(self, projection: Owner, attributes: Mapping[str, object]) -> None:
         super().__init__(projection, attributes)
         self._before: dict[str, float] = {}
         self._newest = ""

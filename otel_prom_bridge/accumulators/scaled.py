@@ -6,7 +6,6 @@ Classes of their own, so that a series without a factor does not look for one wh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 from otel_prom_bridge.accumulators.histograms import ExponentialSeries, HistogramSeries
 from otel_prom_bridge.accumulators.numbers import GaugeSeries, NumberSeries, SumSeries
@@ -20,7 +19,8 @@ class _Scaled(Series):
     def freeze(self, labels: Labels, kind: Kind) -> Point:
         """The present state, multiplied."""
         point = super().freeze(labels, kind)  # type: ignore[safe-super]
-        return cast("Point", self.projection.scale.point(point))
+        scale = self.projection.scale
+        return point if scale is None else scale.point(point)
 
 
 class ScaledNumberSeries(_Scaled, NumberSeries):

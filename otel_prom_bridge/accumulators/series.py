@@ -8,12 +8,39 @@ translated, so it is not lost, whatever goes wrong later.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
+from otel_prom_bridge.exemplars import Exemplars, Order
 from otel_prom_bridge.families import Exemplar, Kind, Labels, Point
 from otel_prom_bridge.histograms import total
 from otel_prom_bridge.limits import Budget
+from otel_prom_bridge.scaling import Scale
+from otel_prom_bridge.translate.points import SourcePoint, Stream
+
+
+class Owner(Protocol):
+    """What is asked of the projection that a series belongs to."""
+
+    key: Stream
+    kind: Kind
+    bounds: tuple[float, ...] | None
+    scale: Scale | None
+    exemplars: Exemplars | None
+    exemplars_held: int
+
+    @property
+    def additive(self) -> bool:
+        """Whether equal series add up."""
+        ...
+
+    def new_exemplars(self, point: SourcePoint, series: Series) -> list[Exemplar]:
+        """The exemplars of a point that a series takes, with their labels."""
+        ...
+
+    def report_no_bounds(self) -> None:
+        """Say that nothing was recorded in the buckets that the view asks for."""
+        ...
 
 
 class Target(ABC):
@@ -71,7 +98,7 @@ class Series(Target):
         "projection",
     )
 
-    def __init__(self, projection: Any, attributes: Mapping[str, object]) -> None:
+    def __init__(self, projection: Owner, attributes: Mapping[str, object]) -> None:
         super().__init__()
         self.projection = projection  # what this series belongs to
         self.attributes = attributes
@@ -97,9 +124,9 @@ class Series(Target):
     def freeze(self, labels: Labels, kind: Kind) -> Point:
         """The present state as a point of a family."""
 
-    def _order(self, exemplars: Sequence[Exemplar]) -> Callable[[Exemplar], Any]:
-        now = max(item.timestamp or 0 for item in exemplars)
-        return cast("Callable[[Exemplar], Any]", self.projection.exemplars.order(now))
+    def _order(self, exemplars: Sequence[Exemplar]) -> Order:
+        policy = self.projection.exemplars or Exemplars()
+        return policy.order(max(item.timestamp or 0 for item in exemplars))
 
 
 def added(value: float, delta: float) -> float:
