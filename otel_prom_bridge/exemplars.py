@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import Exemplar
-from otel_prom_bridge.histograms import time
+from otel_prom_bridge.histograms import by_time
 from otel_prom_bridge.patterns import glob
 from otel_prom_bridge.primitives import is_number
 
@@ -88,7 +88,7 @@ class Exemplars:
     def order(self, now: float) -> Order:
         """How exemplars compare at this time, in seconds since the epoch; the highest one is kept."""
         if self.keep == "newest":
-            return time
+            return by_time
         rank = self.rank(now)
         return lambda item: (*rank(item), item.timestamp or 0)
 

@@ -58,7 +58,7 @@ def lowered(buckets: Iterable[tuple[int, int]], by: int) -> Buckets:
     return tuple(sorted(result.items()))
 
 
-def limit(index: int, schema: int) -> float:
+def upper_bound(index: int, schema: int) -> float:
     """The upper bound of a native bucket; +Inf where a float ends."""
     try:
         return float(2.0 ** math.ldexp(index, -schema))
@@ -118,7 +118,7 @@ def to_classic(point: NativeHistogramPoint, bounds: Sequence[float] | None = Non
     return HistogramPoint(point.labels, tuple(bounds), tuple(counts), point.sum, exemplars, point.created)
 
 
-def time(item: Exemplar) -> tuple[float, ...]:
+def by_time(item: Exemplar) -> tuple[float, ...]:
     """Newer exemplars are greater; one without a time is the oldest."""
     return (item.timestamp or 0,)
 
@@ -127,7 +127,7 @@ def by_bucket(
     bounds: Sequence[float],
     exemplars: Iterable[Exemplar],
     *,
-    order: Callable[[Exemplar], tuple[float, ...]] = time,
+    order: Callable[[Exemplar], tuple[float, ...]] = by_time,
 ) -> tuple[Exemplar | None, ...]:
     """The greatest exemplar of each bucket, which is the newest; empty if there is none at all."""
     result: list[Exemplar | None] = [None] * (len(bounds) + 1)
@@ -139,8 +139,8 @@ def by_bucket(
 def _slices(point: NativeHistogramPoint) -> Iterable[tuple[int, float, float]]:
     """Count, lower and upper limit of everything that was observed, ascending."""
     for index, count in reversed(point.negative):
-        yield count, -limit(index, point.schema), -limit(index - 1, point.schema)
+        yield count, -upper_bound(index, point.schema), -upper_bound(index - 1, point.schema)
     if point.zero_count:
         yield point.zero_count, 0.0, 0.0
     for index, count in point.positive:
-        yield count, limit(index - 1, point.schema), limit(index, point.schema)
+        yield count, upper_bound(index - 1, point.schema), upper_bound(index, point.schema)

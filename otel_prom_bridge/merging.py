@@ -16,7 +16,7 @@ from otel_prom_bridge.families import (
     NativeHistogramPoint,
     Point,
 )
-from otel_prom_bridge.histograms import by_bucket, native_sum, rebucket, time, to_classic, total
+from otel_prom_bridge.histograms import by_bucket, by_time, native_sum, rebucket, to_classic, total
 
 # As many as the SDK's reservoir hands over for an exponential histogram, halved: a scrape carries them all.
 MAX_NATIVE_EXEMPLARS = 10
@@ -55,11 +55,11 @@ def newest(exemplars: Sequence[Exemplar | None]) -> Exemplar | None:
 
 
 def native_exemplars(
-    exemplars: Sequence[Exemplar], *, order: Callable[[Exemplar], tuple[float, ...]] = time
+    exemplars: Sequence[Exemplar], *, order: Callable[[Exemplar], tuple[float, ...]] = by_time
 ) -> tuple[Exemplar, ...]:
     """The greatest (newest) exemplars of a native histogram, oldest first, as Prometheus wants them."""
     kept = sorted(exemplars, key=order)[-MAX_NATIVE_EXEMPLARS:]
-    return tuple(kept if order is time else sorted(kept, key=time))
+    return tuple(kept if order is by_time else sorted(kept, key=by_time))
 
 
 def earliest(times: Sequence[float | None]) -> float | None:

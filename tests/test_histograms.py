@@ -28,11 +28,11 @@ from otel_prom_bridge.families import Exemplar, HistogramPoint, Kind, NativeHist
 from otel_prom_bridge.histograms import (
     MAX_CLASSIC_BUCKETS,
     at_schema,
-    limit,
     lowered,
     native_sum,
     rebucket,
     to_classic,
+    upper_bound,
 )
 
 Found = tuple[tuple[int, int], ...]
@@ -162,11 +162,11 @@ bounds = st.sets(st.floats(-1e6, 1e6), max_size=6).map(sorted)
 
 
 def index_of(value: float, schema: int) -> int:
-    """The bucket of a value above zero, by the bounds alone: `(limit(i - 1), limit(i)]`."""
+    """The bucket of a value above zero, by the bounds alone: `(upper_bound(i - 1), upper_bound(i)]`."""
     index = math.ceil(math.log2(value) * 2.0**schema)
-    while limit(index - 1, schema) >= value:
+    while upper_bound(index - 1, schema) >= value:
         index -= 1
-    while limit(index, schema) < value:
+    while upper_bound(index, schema) < value:
         index += 1
     return index
 
@@ -184,10 +184,10 @@ def recorded(items: Iterable[float], schema: int) -> NativeHistogramPoint:
 def test_limits_are_powers_of_the_base(schema: int, index: int) -> None:
     """A bucket's limit is the base to the power of the index, and the same at every schema that has it."""
     exact = math.inf if index * 2.0**-schema >= 1024 else 2.0 ** (index * 2.0**-schema)
-    assert limit(index, schema) == exact
-    assert limit(2 * index, schema + 1) == limit(index, schema)
-    if 0 < limit(index, schema) < math.inf:
-        assert limit(index, schema) < limit(index + 1, schema)
+    assert upper_bound(index, schema) == exact
+    assert upper_bound(2 * index, schema + 1) == upper_bound(index, schema)
+    if 0 < upper_bound(index, schema) < math.inf:
+        assert upper_bound(index, schema) < upper_bound(index + 1, schema)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_limits_are_powers_of_the_base(schema: int, index: int) -> None:
 )
 def test_limits_end_where_floats_end(index: int, schema: int, expected: float) -> None:
     """Beyond the largest float is +Inf; beyond the smallest is zero."""
-    assert limit(index, schema) == expected
+    assert upper_bound(index, schema) == expected
 
 
 @given(signed, schemas, st.integers(0, 12))
@@ -225,7 +225,7 @@ def test_every_value_lies_in_a_populated_bucket(items: list[float], schema: int)
         found = {True: dict(lower.positive), False: dict(lower.negative)}
         for item in filter(None, items):
             index = index_of(abs(item), low)
-            assert limit(index - 1, low) < abs(item) <= limit(index, low)
+            assert upper_bound(index - 1, low) < abs(item) <= upper_bound(index, low)
             assert found[item > 0][index] > 0
 
 

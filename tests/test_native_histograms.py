@@ -21,7 +21,7 @@ from watched import PROTOBUF, Watched
 from otel_prom_bridge import PrometheusMetricReader
 from otel_prom_bridge.endpoint.server import start_http_server
 from otel_prom_bridge.families import NativeHistogramPoint
-from otel_prom_bridge.histograms import limit
+from otel_prom_bridge.histograms import upper_bound
 
 pytestmark = [pytest.mark.real_server, pytest.mark.timeout(40)]
 
@@ -192,7 +192,11 @@ def test_counts_sums_and_buckets_of_native_histograms_are_exact(scraped: Scraped
         assert found == [
             (-1e-128, 1e-128, point.zero_count),
             *(
-                (pytest.approx(limit(i - 1, point.schema)), pytest.approx(limit(i, point.schema)), count)
+                (
+                    pytest.approx(upper_bound(i - 1, point.schema)),
+                    pytest.approx(upper_bound(i, point.schema)),
+                    count,
+                )
                 for i, count in point.positive
             ),
         ]

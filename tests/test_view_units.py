@@ -17,7 +17,7 @@ from oracles import OPENMETRICS
 
 from otel_prom_bridge import ConfigurationError, ExportView
 from otel_prom_bridge.families import HistogramPoint, NativeHistogramPoint
-from otel_prom_bridge.histograms import limit
+from otel_prom_bridge.histograms import upper_bound
 from otel_prom_bridge.profiles import load_profile
 from otel_prom_bridge.scaling import Scale
 
@@ -134,8 +134,8 @@ def test_an_exponential_histogram_times_a_power_of_two_is_one_still(factor: floa
     assert isinstance(point, NativeHistogramPoint)
     assert point.sum == expected.sum * factor
     assert (point.schema, point.zero_count) == (expected.schema, expected.zero_count)
-    bounds = [(limit(index, point.schema), count) for index, count in point.positive]
-    wanted = [(limit(index, point.schema) * factor, count) for index, count in expected.positive]
+    bounds = [(upper_bound(index, point.schema), count) for index, count in point.positive]
+    wanted = [(upper_bound(index, point.schema) * factor, count) for index, count in expected.positive]
     assert [count for _, count in bounds] == [count for _, count in wanted]
     assert [bound for bound, _ in bounds] == pytest.approx([bound for bound, _ in wanted])
 
