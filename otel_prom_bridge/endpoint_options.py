@@ -46,6 +46,7 @@ WHERE = (
         key="host",
         argument="addr",
         variable=OTEL_EXPORTER_PROMETHEUS_HOST,
+        variable_of_ours=ours("host"),
         check=HOST,
         default=DEFAULT_ADDRESS,
         meaning="the address to listen on; `0.0.0.0` and `::` open it to the network, `systemd` takes the"
@@ -54,6 +55,7 @@ WHERE = (
     Option(
         key="port",
         variable=OTEL_EXPORTER_PROMETHEUS_PORT,
+        variable_of_ours=ours("port"),
         check=PORT,
         default=DEFAULT_PORT,
         meaning="the TCP port; 0 takes a free one",

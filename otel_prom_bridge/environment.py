@@ -31,6 +31,7 @@ _SENSITIVE = re.compile(
 _DEEPEST = 8  # tables within tables that are looked into; in YAML one can be within itself
 # What Kubernetes puts into every container for a service that is called otel-prom-bridge.
 _KUBERNETES = re.compile(r"service_(host|port.*)|port_\d+_.*")
+_PORT = f"{PREFIX}PORT"  # and this, with a URL
 # Switches of collectors, which are not what records here: instrumentations are.
 _COLLECTORS = tuple(f"METRICS_COLLECTORS_{name}" for name in ("LLM", "AGENT", "PROCESS", "RUNTIME"))
 _findings = Findings()
@@ -87,13 +88,18 @@ class Variables:
     whose = "the variable's"
 
     def find(self, option: Option) -> Found | None:
-        """What the option's variable says; None if it is not set.
+        """What the first of the option's variables says that is set; None if none is.
 
         Raises:
             ConfigurationError: it says something that cannot work.
         """
-        text = _text(option.variable)
-        return (option.variable, option.check.text(option.variable, text)) if text else None
+        said = {name: text for name in option.variables if (text := _text(name))}
+        for name, text in said.items():
+            for other in said.keys() - {name}:
+                if said[other] != text:
+                    _findings.report((other, text), "%s: %s counts, so it is passed over", other, name)
+            return name, option.check.text(name, text)
+        return None
 
 
 class Aliases:
@@ -123,13 +129,13 @@ def unknown_variables() -> list[tuple[ConfigurationError, bool]]:
     The errors show no values. What is neither about protection nor new is left out.
     """
     _notice_collectors()
-    known = {option.variable for option in _BY_KEY.values()}
+    known = {name for option in _BY_KEY.values() for name in option.variables}
     found = []
     for name in sorted(os.environ):
         key = name.removeprefix(PREFIX).lower()
         if not name.startswith(PREFIX) or name in known or not _text(name):
             continue
-        if _KUBERNETES.fullmatch(key) or (key == "port" and "://" in _text(name)):
+        if _KUBERNETES.fullmatch(key):
             continue
         protects = may_protect(key)
         if protects or _findings.is_new(name):
@@ -145,14 +151,15 @@ def _notice_collectors() -> None:
 
 def _text(variable: str) -> str:
     # "an empty value MUST be read as unset"
-    return os.environ.get(variable, "").strip() if variable else ""
+    text = os.environ.get(variable, "").strip()
+    return "" if variable == _PORT and "://" in text else text
 
 
 def _unknown(name: str, key: str) -> ConfigurationError:
     expected = "a variable of docs/configuration.md"
     nearest = difflib.get_close_matches(key, _BY_KEY, n=1, cutoff=0.65)
     if nearest:
-        variable = _BY_KEY[nearest[0]].variable
-        there = repr(variable) if variable else f"{nearest[0]!r} in a file, as it has no variable"
+        variables = _BY_KEY[nearest[0]].variables
+        there = repr(variables[0]) if variables else f"{nearest[0]!r} in a file, as it has no variable"
         expected += f" (did you mean {there}?)"
     return ConfigurationError("environment", name, expected)

@@ -263,7 +263,8 @@ def markdown_table() -> str:
         if option.check.example:
             allowed += f"; as text `{option.check.example}`"
         allowed = re.sub(r"'([^']+)'", r"`\1`", allowed).replace("|", "\\|")  # which would end the cell
-        variables = [f"`{option.variable}`" if option.variable else "in a file", *_aliases(option)]
+        variables = [f"`{variable}`" for variable in option.variables] or ["in a file"]
+        variables += _aliases(option)
         default = option.without or f"`{option.shown_default}`"
         cells = (f"`{option.key}`", ", ".join(variables), allowed, default, option.meaning)
         rows.append(f"| {' | '.join(cells)} |")

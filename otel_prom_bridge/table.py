@@ -34,9 +34,10 @@ class Option:
     """One option.
 
     ``key`` is its name in files and, unless ``argument`` is another one, in ``start()``. Without a
-    ``variable`` it has too much structure for one. A ``default`` of None is described by ``without``.
-    Of the ``aliases``, the first one that says something counts. An option that ``protects`` decides who gets
-    to see metrics: where a wrong value is not an error of the application's, nothing is served.
+    ``variable`` it has too much structure for one; ``variable_of_ours`` says the same and counts before one
+    of the specification's. A ``default`` of None is described by ``without``. Of the ``aliases``, the first
+    one that says something counts. An option that ``protects`` decides who gets to see metrics: where a
+    wrong value is not an error of the application's, nothing is served.
     """
 
     key: str
@@ -46,6 +47,7 @@ class Option:
     default: object = None
     without: str = ""
     argument: str = ""
+    variable_of_ours: str = ""
     other_keys: tuple[str, ...] = ()
     aliases: tuple[Alias, ...] = ()
     protects: bool = False
@@ -54,6 +56,11 @@ class Option:
     def keys(self) -> tuple[str, ...]:
         """All names in files."""
         return (self.key, *self.other_keys)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Its environment variables but the aliases; the first one that is set counts."""
+        return tuple(filter(None, (self.variable_of_ours, self.variable)))
 
     @property
     def shown_default(self) -> str:

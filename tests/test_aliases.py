@@ -109,6 +109,28 @@ def test_who_wins_over_an_alias(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     assert [made(from_arguments({"port": 1, "max_series": 1}), key) for key in keys] == [1, 2.0, "/3", 1, 4.0]
 
 
+def test_variables_of_ours_for_host_and_port(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They count before those of the specification, which may be set for a whole machine; the log says so."""
+    monkeypatch.setenv("OTEL_PROM_BRIDGE_HOST", "127.0.0.1")
+    monkeypatch.setenv("OTEL_PROM_BRIDGE_PORT", "2")
+    monkeypatch.setenv("METRICS_ENDPOINT_PORT", "4")
+    assert [made(from_environment(raise_error), key) for key in ("host", "port")] == ["127.0.0.1", 2]
+    monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_HOST", "127.0.0.1")
+    assert caplog.messages == []
+    monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "3")
+    for _ in range(2):
+        assert made(from_arguments({}), "port") == 2
+    passed_over = "OTEL_EXPORTER_PROMETHEUS_PORT: OTEL_PROM_BRIDGE_PORT counts, so it is passed over"
+    assert caplog.messages == [passed_over]
+    assert made(from_arguments({"port": 1}), "port") == 1
+    assert made(from_mapping({}, raise_error), "port") == 9464
+    monkeypatch.setenv("OTEL_PROM_BRIDGE_PORT", "http")
+    with pytest.raises(ConfigurationError, match=r"^OTEL_PROM_BRIDGE_PORT: 'http' is not allowed"):
+        from_arguments({})
+
+
 NONSENSE = [
     ("METRICS_ENDPOINT_PORT", "tcp://10.0.0.1:9090", "port"),  # Kubernetes, for a service of that name
     ("METRICS_ENDPOINT_PATH", "metrics", "metrics_path"),
@@ -187,7 +209,7 @@ def test_collectors_that_there_are_not(
 
 UNKNOWN = [
     ("OTEL_PROM_BRIDGE_PREFX", r" \(did you mean 'OTEL_PROM_BRIDGE_PREFIX'\?\)"),
-    ("OTEL_PROM_BRIDGE_PORT", r" \(did you mean 'OTEL_EXPORTER_PROMETHEUS_PORT'\?\)"),
+    ("OTEL_PROM_BRIDGE_PORTS", r" \(did you mean 'OTEL_PROM_BRIDGE_PORT'\?\)"),
     ("OTEL_PROM_BRIDGE_VIEW", r" \(did you mean 'views' in a file, as it has no variable\?\)"),
     ("OTEL_PROM_BRIDGE_SOMETHING_ELSE", ""),
 ]
@@ -224,9 +246,11 @@ def test_the_variables_of_a_kubernetes_service(
 ) -> None:
     """A service that is called otel-prom-bridge puts its own into every container; they say nothing to us."""
     monkeypatch.setenv("OTEL_PROM_BRIDGE_PORT", "tcp://10.0.0.1:9464")
+    monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "9465")
     for name in ("SERVICE_HOST", "SERVICE_PORT_TLS", "PORT_9464_TCP", "PORT_9464_TCP_ADDR"):
         monkeypatch.setenv(f"OTEL_PROM_BRIDGE_{name}", "10.0.0.1")
-    assert from_environment(log_error).refused == ()
+    found = from_environment(log_error)
+    assert (found.refused, found.endpoint["port"]) == ((), 9465)
     assert caplog.messages == []
 
 
