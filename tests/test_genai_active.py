@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 from genai_points import ACTIVE, Recorded
 
@@ -26,7 +27,12 @@ def output_of(script: str) -> str:
     """
     code = textwrap.dedent(setup) + textwrap.dedent(script)
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd="tests", check=False
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parent,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -82,7 +88,7 @@ def test_what_began_before_there_was_an_sdk() -> None:
 
 
 def test_a_forked_process_begins_with_nothing() -> None:
-    """What its parent does goes on there, also if a block that was begun before the fork ends in the child."""
+    """What its parent does goes on there, also if a block that was begun before it ends in the child."""
     said = output_of(
         """
         metrics.set_meter_provider(recorded.provider)

@@ -216,13 +216,64 @@ def test_new_prices(recorded: Recorded, table: PriceTable) -> None:
         llm.prices = "prices.toml"  # type: ignore[assignment]
 
 
+def test_a_table_that_somebody_else_still_uses(recorded: Recorded, table: PriceTable) -> None:
+    """The info of a table is 0 when none of the recorders has it any more."""
+    one, two = (LLMRecorder(recorded.provider, prices=table) for _ in range(2))
+    LLMRecorder(Recorded().provider, prices=table)
+    one.prices = None
+    assert recorded.point(INFO).value == 1
+    two.prices = None
+    assert recorded.point(INFO).value == 0
+
+
+def test_cache_writes_and_reasoning(recorded: Recorded) -> None:
+    """They are among the input and the output, with prices of their own where the table has some."""
+    table = PriceTable.parse(
+        "date = 2026-01-31\n[models]\n"
+        "a = { input = 10, output = 100, cached = 1, cache_write = 12, reasoning = 50 }\n"
+        "b = { input = 10, output = 100 }\n"
+    )
+    llm = LLMRecorder(recorded.provider, prices=table)
+    million = 1_000_000
+    with llm.call(model="a", provider="x") as call:
+        call.tokens(input=10 * million, cached=2 * million, cache_write=3 * million)
+        call.tokens(output=4 * million, reasoning=million)
+    llm.record_request(
+        model="b",
+        provider="x",
+        duration=1,
+        **{"input_tokens": 2 * million, "cache_write_tokens": million},
+        **{"output_tokens": 2 * million, "reasoning_tokens": million},
+    )
+    costs = {point.attributes["gen_ai.request.model"]: point.value for point in recorded.points(COST)}
+    assert costs == pytest.approx({"a": 5 * 10 + 2 * 1 + 3 * 12 + 3 * 100 + 1 * 50, "b": 2 * 10 + 2 * 100})
+    written = recorded.points("gen_ai.client.inference.usage.cache_write.input_tokens")
+    assert sorted(point.value for point in written) == [million, 3 * million]
+
+
+def test_a_table_made_by_hand_is_looked_at() -> None:
+    """What cannot be a table of prices is refused when it is made, and not when a request ends."""
+    for make, key in (
+        (lambda: PriceTable("v", {"m": {"input": 1}}), r"PriceTable.models\['m'\]"),  # type: ignore[dict-item]
+        (lambda: PriceTable("v", [("m", Price(1))]), "PriceTable.models"),  # type: ignore[arg-type]
+        (lambda: PriceTable("", {"m": Price(1)}), "PriceTable.version"),
+        (lambda: PriceTable("v", {"m": Price(1)}, aliases={"a": "b"}), "PriceTable: aliases.a"),
+        (lambda: Price(-1), "input"),
+        (lambda: Price("1"), "input"),  # type: ignore[arg-type]
+        (lambda: Price(1, float("nan")), "output"),
+        (lambda: Price(1, reasoning=True), "reasoning"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"^{key}: "):
+            make()
+
+
 counts = st.none() | st.integers(0, 10**9)
 amounts = st.floats(0, 1000)
 
 
 @given(
-    st.builds(Price, amounts, amounts, st.none() | amounts),
-    st.builds(Usage, counts, counts, counts, counts),
+    st.builds(Price, amounts, amounts, *[st.none() | amounts] * 3),
+    st.builds(Usage, *[counts] * 5),
 )
 def test_costs_never_fall(price: Price, usage: Usage) -> None:
     """No price and no usage, also an impossible one, has a negative cost."""
@@ -239,6 +290,9 @@ def test_the_default_table() -> None:
     for model, price in table.models.items():
         assert table.price(f"{model}-2025-01-01") == price
         assert price.cached is None or price.cached < price.input
+        assert price.cache_write is None or price.cache_write > price.input
+    assert table.price("openai/gpt-4o-2024-05-13") == Price(5, 15)
+    assert table.price("claude-3-opus-20240229") == table.price("claude-3-opus")
 
 
 def test_loading(tmp_path: Path) -> None:
@@ -265,7 +319,8 @@ def test_loading(tmp_path: Path) -> None:
         ("input = 0.02", "input = nan", "models.embed.input: nan is not allowed"),
         ("input = 0.02", "input = true", "models.embed.input: True is not allowed"),
         ("input = 0.02", "output = 1", "models.embed.input: None is not allowed"),
-        ("input = 0.02", "reasoning = 1", "models.embed.reasoning: 1 is not allowed, expected only the keys"),
+        ("input = 0.02", "audio = 1", "models.embed.audio: 1 is not allowed, expected only the keys"),
+        ("input = 0.02", "input = 1, cache_write = -1", "models.embed.cache_write: -1 is not allowed"),
         (
             '"embed" =',
             "embed.3 =",

@@ -48,7 +48,8 @@ def perform(end: str, operation: Operation) -> None:
     elif end in ("drop", "cycle"):
         operation.start()
         if end == "cycle":
-            operation.itself = operation  # type: ignore[attr-defined]
+            cycle: list[object] = [operation]
+            cycle.append(cycle)
     else:
         generated(end, operation)
 

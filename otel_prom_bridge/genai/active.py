@@ -1,8 +1,8 @@
 """How many operations go on: numbers that are kept here, and observed when somebody looks at the metrics.
 
-A counter that goes up and down by itself loses what is added before there is an SDK, and cannot be set. These
-numbers belong to the meter provider, so that all recorders of one say the same. What is 0 is shown as long as it
-is among the last that were; a process that was forked begins with nothing.
+A counter that goes up and down by itself loses what is added before there is an SDK, and cannot be set.
+These numbers belong to the meter provider, so that all recorders of one say the same. What is 0 is shown for
+a while; a process that was forked begins with nothing.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.genai import conventions, extensions, vocabulary
 from otel_prom_bridge.genai.active import Begun
+from otel_prom_bridge.genai.durations import Duration, seconds
 from otel_prom_bridge.genai.instruments import Instruments, clean, mapping
-from otel_prom_bridge.genai.operations import Failure, Operation, error_type, settle
+from otel_prom_bridge.genai.operations import Failure, Operation, failure_of, settle
 from otel_prom_bridge.genai.reports import guarded, report
 from otel_prom_bridge.genai.vocabulary import Metric
 
@@ -21,6 +22,8 @@ Extra = Mapping[str, object] | None
 
 class Timed(Operation):
     """A step, a tool call, a memory operation or a workflow: its duration, and whether it failed."""
+
+    __slots__ = ("_attributes", "_counted_by", "_metric", "_record")
 
     def __init__(
         self,
@@ -41,8 +44,8 @@ class Timed(Operation):
         if self._counted_by is not None:
             self._counted_by.tool_call()
 
-    def _on_end(self, seconds: float, error: str | None) -> None:
-        self._record(self._metric, seconds, _failed(self._attributes, error), self._context)
+    def _on_end(self, took: float, error: str | None) -> None:
+        self._record(self._metric, took, _failed(self._attributes, error), self._context)
 
 
 class Execution(Timed):
@@ -52,6 +55,8 @@ class Execution(Timed):
     are run, or decorate, as the execution itself. One that decorates a function stands for the run of it that
     is going on where it is used.
     """
+
+    __slots__ = ("_agent", "_going_on", "_inference_calls", "_recorder", "_tool_calls")
 
     def __init__(
         self, recorder: AgentRecorder, agent: str | None, attributes: Extra, context: Context | None
@@ -99,9 +104,9 @@ class Execution(Timed):
     def _on_start(self) -> None:
         self._going_on = self._recorder._active.begin(clean({vocabulary.AGENT_NAME: self._agent}))
 
-    def _on_end(self, seconds: float, error: str | None) -> None:
+    def _on_end(self, took: float, error: str | None) -> None:
         self._recorder._active.end(self._going_on)
-        super()._on_end(seconds, error)
+        super()._on_end(took, error)
         self._recorder._calls(self._agent, self._inference_calls, self._tool_calls, self._context)
 
 
@@ -118,8 +123,8 @@ class AgentRecorder:
 
     def execution(
         self,
-        *,
         agent: str | None,
+        *,
         model: str | None = None,
         attributes: Extra = None,
         context: Context | None = None,
@@ -205,23 +210,24 @@ class AgentRecorder:
         labels = clean(attributes, {vocabulary.WORKFLOW_NAME: name})
         return Timed(self._instruments, conventions.WORKFLOW_DURATION, labels, context=context)
 
-    # What has been measured elsewhere. Durations are in seconds, errors exceptions or names of them.
+    # What has been measured elsewhere. Durations are in seconds or timedeltas, errors exceptions or names.
 
     def record_execution(
         self,
         *,
         agent: str | None,
-        duration: float,
+        duration: Duration,
         error_type: Failure = None,
+        status: str | None = None,
         model: str | None = None,
         inference_calls: int | None = None,
         tool_calls: int | None = None,
         attributes: Extra = None,
         context: Context | None = None,
     ) -> None:
-        """Record an invocation of an agent that took ``duration`` seconds."""
+        """Record an invocation of an agent; see :meth:`LLMRecorder.record_request` for ``status``."""
         execution = self.execution(agent=agent, model=model, attributes=attributes, context=context)
-        self._ended(execution, duration, error_type)
+        self._ended(execution, duration, error_type, status)
         self._calls(agent, inference_calls, tool_calls, context)
 
     def record_step(
@@ -229,7 +235,7 @@ class AgentRecorder:
         *,
         agent: str | None,
         step_type: str,
-        duration: float,
+        duration: Duration,
         error_type: Failure = None,
         attributes: Extra = None,
         context: Context | None = None,
@@ -242,22 +248,23 @@ class AgentRecorder:
         self,
         *,
         tool: str,
-        duration: float,
+        duration: Duration,
         agent: str | None = None,
         type: str | None = None,
         error_type: Failure = None,
+        success: bool = True,
         attributes: Extra = None,
         context: Context | None = None,
     ) -> None:
-        """Record a tool call that took ``duration`` seconds."""
+        """Record a tool call; who knows no more than that it failed says ``success=False``."""
         call = self.tool(tool, agent=agent, type=type, attributes=attributes, context=context)
-        self._ended(call, duration, error_type)
+        self._ended(call, duration, error_type, None if success else "error")
 
     def record_memory_operation(
         self,
         *,
         operation: str,
-        duration: float,
+        duration: Duration,
         agent: str | None = None,
         error_type: Failure = None,
         attributes: Extra = None,
@@ -271,7 +278,7 @@ class AgentRecorder:
         self,
         *,
         workflow: str | None,
-        duration: float,
+        duration: Duration,
         error_type: Failure = None,
         attributes: Extra = None,
         context: Context | None = None,
@@ -292,12 +299,14 @@ class AgentRecorder:
                 return
             self._active.say(count, clean({vocabulary.AGENT_NAME: agent}))
 
-    def _ended(self, operation: Timed, seconds: float, failure: Failure) -> None:
+    def _ended(
+        self, operation: Timed, duration: Duration, failure: Failure, status: str | None = None
+    ) -> None:
         # It was never started, so it is in no number of active ones, and its own clock does not matter.
         settle()
         with guarded("a duration"):
-            labels = _failed(operation._attributes, error_type(failure))
-            self._instruments.record(operation._metric, seconds, labels, operation._given_context)
+            labels = _failed(operation._attributes, failure_of(failure, status))
+            self._instruments.record(operation._metric, seconds(duration), labels, operation._given_context)
 
     def _calls(
         self, agent: str | None, inference: int | None, tool: int | None, context: Context | None

@@ -43,10 +43,10 @@ class Recorder(Protocol):
     @property
     def _active(self) -> Active: ...
 
-    def _chunk(self, request: Request, seconds: float, context: Context | None, *, first: bool) -> None: ...
+    def _chunk(self, request: Request, took: float, context: Context | None, *, first: bool) -> None: ...
 
     def _ended(
-        self, request: Request, usage: Usage, seconds: float, error: str | None, context: Context | None
+        self, request: Request, usage: Usage, took: float, error: str | None, context: Context | None
     ) -> None: ...
 
 
@@ -55,6 +55,11 @@ class Call(Operation):
 
     ``response_model``, ``server_address``, ``server_port`` and ``attributes`` may be set until it ends.
     """
+
+    __slots__ = (
+        *("attributes", "response_model", "server_address", "server_port"),
+        *("_asked", "_going_on", "_last_chunk", "_observe", "_recorder", "_request", "_usage"),
+    )
 
     def __init__(
         self, recorder: Recorder, request: Request, *, context: Context | None, observe: Observe | None
@@ -82,15 +87,26 @@ class Call(Operation):
         output: int | None = None,
         cached: int | None = None,
         reasoning: int | None = None,
+        cache_write: int | None = None,
+        **tokens: int | None,
     ) -> None:
         """Say how many tokens the call took so far; what is said last counts, None leaves what was said.
 
-        ``cached`` ones are a subset of ``input``, ``reasoning`` ones of ``output``: never add them up.
+        ``cached`` and ``cache_write`` ones are subsets of ``input``, ``reasoning`` ones of ``output``: never
+        add them up. The names that :meth:`LLMRecorder.record_request` has do as well: ``input_tokens``.
         """
         call = self._current()
         if call._started and not call.running:
             report("late tokens", "tokens of a call that has ended are not recorded")
-        said = {"input": input, "output": output, "cached": cached, "reasoning": reasoning}
+        said = {
+            **{"input": input, "output": output},
+            **{"cached": cached, "reasoning": reasoning, "cache_write": cache_write},
+        }
+        for name, count in tokens.items():
+            kind = name.removesuffix("_tokens")
+            if kind == name or kind not in said:
+                raise TypeError(f"tokens() got an unexpected keyword argument {name!r}")
+            said[kind] = said[kind] if count is None else count
         call._usage = replace(call._usage, **{key: n for key, n in said.items() if n is not None})
 
     def chunk(self) -> None:

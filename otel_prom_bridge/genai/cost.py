@@ -11,6 +11,7 @@ from functools import cache, cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
+from weakref import WeakSet
 
 from opentelemetry.context import Context
 
@@ -21,7 +22,7 @@ from otel_prom_bridge.genai.instruments import Instruments, clean
 from otel_prom_bridge.model_names import spellings
 
 _MILLION = 1_000_000
-_KINDS = ("input", "output", "cached")
+_KINDS = ("input", "output", "cached", "cache_write", "reasoning")
 # At OpenRouter: it costs nothing, or another price than the table's.
 _FREE = ":free"
 # Tokens that these report are those of the calls inside of them.
@@ -31,18 +32,38 @@ _QUOTES = 'quotes around a name with a full stop, as in "gpt-4.1"'
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """USD per million tokens. Reasoning tokens are output; ``cached`` None is the price of input."""
+    """USD per million tokens.
+
+    Tokens that were read from a cache (``cached``) or written to one (``cache_write``) cost what input costs
+    if these are None, and so do those of ``reasoning`` what output costs.
+    """
 
     input: float
     output: float = 0.0
     cached: float | None = None
+    cache_write: float | None = None
+    reasoning: float | None = None
+
+    def __post_init__(self) -> None:
+        for kind in _KINDS:
+            price = getattr(self, kind)
+            number = isinstance(price, (int, float)) and not isinstance(price, bool)
+            if not (0 <= price < math.inf if number else price is None and kind not in ("input", "output")):
+                raise ConfigurationError(kind, price, "USD per million tokens, a number that is not negative")
 
     def cost(self, usage: Usage) -> float:
-        """USD for the tokens. Cached ones are taken out of the input, of which they are part."""
-        given, cached = usage.input or 0, usage.cached or 0
-        cached = min(cached, given)
-        price = self.input if self.cached is None else self.cached
-        total = (given - cached) * self.input + cached * price + (usage.output or 0) * self.output
+        """USD for the tokens; those of a cache are taken out of the input, of which they are part."""
+        given, answered = usage.input or 0, usage.output or 0
+        cached = min(usage.cached or 0, given)
+        written = min(usage.cache_write or 0, given - cached)
+        reasoning = min(usage.reasoning or 0, answered)
+        total = (given - cached - written) * self.input + (answered - reasoning) * self.output
+        for count, price, otherwise in (
+            (cached, self.cached, self.input),
+            (written, self.cache_write, self.input),
+            (reasoning, self.reasoning, self.output),
+        ):
+            total += count * (otherwise if price is None else price)
         return total / _MILLION
 
 
@@ -60,6 +81,20 @@ class PriceTable:
     date: str = ""
     aliases: Mapping[str, str] = field(default_factory=dict)
     currency: str = "USD"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.version, str) or not self.version:
+            raise ConfigurationError("PriceTable.version", self.version, "a text")
+        if not isinstance(self.models, Mapping):
+            raise ConfigurationError(
+                "PriceTable.models", self.models, "a mapping of names of models to Prices"
+            )
+        for model, price in self.models.items():
+            if not isinstance(model, str) or not isinstance(price, Price):
+                raise ConfigurationError(
+                    f"PriceTable.models[{model!r}]", price, "a Price, of a name of a model"
+                )
+        _aliases(self.aliases, self.models, "PriceTable")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -168,18 +203,14 @@ def _quoted(entry: object, name: str, key: str) -> None:
 def _price(entry: Any, name: str, key: str) -> Price:
     _quoted(entry, name, key)
     _only(entry, _KINDS, name, f"{key}.")
-    for kind, price in entry.items():
-        number = isinstance(price, (int, float)) and not isinstance(price, bool)
-        if not number or not 0 <= price < math.inf:
-            expected = "USD per million tokens, a number that is not negative"
-            raise ConfigurationError(f"{name}: {key}.{kind}", price, expected)
-    if "input" not in entry:
-        raise ConfigurationError(f"{name}: {key}.input", None, "USD per million tokens")
-    return Price(**entry)
+    try:
+        return Price(**{"input": None, **entry})
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{name}: {key}.{error.key}", error.value, error.expected) from None
 
 
 def _aliases(value: object, models: Mapping[str, Price], name: str) -> dict[str, str]:
-    if not isinstance(value, dict):
+    if not isinstance(value, Mapping):
         raise ConfigurationError(f"{name}: aliases", value, "a table from names to names of models")
     for alias, model in value.items():
         if isinstance(model, dict):
@@ -189,19 +220,29 @@ def _aliases(value: object, models: Mapping[str, Price], name: str) -> dict[str,
     return dict(value)
 
 
+_in_use: WeakSet[Costs] = WeakSet()
+
+
 class Costs:
     """Counts what requests cost, and those whose cost is not known."""
 
     def __init__(self, instruments: Instruments) -> None:
+        self._instruments = instruments
         self._record = instruments.record
         self.table: PriceTable | None = None
+        _in_use.add(self)
 
     def replace(self, table: PriceTable | None) -> None:
         """Use another table from now on. What has been counted stays, so the counter never goes down."""
         before, self.table = self.table, table
-        if before is not None:
+        if before is not None and not any(other._uses(before, self._instruments) for other in list(_in_use)):
             self._inform(before, 0)
         self._inform(table, 1)
+
+    def _uses(self, table: PriceTable, instruments: Instruments) -> bool:
+        """Whether the metrics of the provider say that this version is in use, because of this one."""
+        same = self.table is not None and self.table.version == table.version
+        return same and self._instruments.provider is instruments.provider
 
     def _inform(self, table: PriceTable | None, value: int) -> None:
         if table is not None:

@@ -81,12 +81,17 @@ class Request:
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens of a request; None is "not reported". Cached ones are part of the input, reasoning of output."""
+    """Tokens of a request; None is "not reported".
+
+    Those that were read from a cache and those that were written to one are part of the input, those of
+    reasoning of the output.
+    """
 
     input: int | None = None
     output: int | None = None
     cached: int | None = None
     reasoning: int | None = None
+    cache_write: int | None = None
 
     @property
     def reported(self) -> bool:
@@ -129,6 +134,7 @@ class Emission:
         # No metric of the current generation has these, so they are recorded in the latest one's always.
         counted = {**attributes, vocabulary.TOKEN_MODALITY: "unknown"}
         self._record(conventions.CACHE_READ_TOKENS, usage.cached, counted, context)
+        self._record(conventions.CACHE_WRITE_TOKENS, usage.cache_write, counted, context)
         self._record(conventions.REASONING_TOKENS, usage.reasoning, counted, context)
 
     def _usage(self, usage: Usage, attributes: dict[str, AttributeValue], context: Context | None) -> None:

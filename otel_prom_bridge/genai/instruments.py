@@ -13,6 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import Meter, MeterProvider
 from opentelemetry.util.types import AttributeValue
 
+from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.genai.active import Active
 from otel_prom_bridge.genai.conventions import SCHEMA_URL
 from otel_prom_bridge.genai.operations import settle
@@ -73,9 +74,13 @@ class Instruments:
     """Records values of metrics, through instruments that are made when they are first needed.
 
     ``provider`` is the global one if it is None, also if that is set later.
+
+    Raises ConfigurationError if it is no meter provider.
     """
 
     def __init__(self, provider: MeterProvider | None) -> None:
+        if provider is not None and not callable(getattr(provider, "get_meter", None)):
+            raise ConfigurationError("meter_provider", provider, "a MeterProvider or None")
         get_meter = metrics.get_meter if provider is None else provider.get_meter
         self._provider = provider
         self._meter: Meter = get_meter(SCOPE, _release(), schema_url=SCHEMA_URL)
@@ -84,6 +89,11 @@ class Instruments:
         # metrics has to find the operations ended that the garbage collector has found. As the function is
         # the same for all, it does not matter that the SDK ignores the callbacks of a second recorder.
         self._meter.create_observable_gauge(f"{SCOPE}.collected", callbacks=[settle])
+
+    @property
+    def provider(self) -> MeterProvider:
+        """Whose meter it is, as far as that is known so far."""
+        return metrics.get_meter_provider() if self._provider is None else self._provider
 
     def active(self, metric: Metric) -> Active:
         """What counts the operations that go on; ``metric`` shows them."""

@@ -12,9 +12,10 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.genai import extensions, vocabulary
 from otel_prom_bridge.genai.calls import AsyncSource, Call, Observe, SyncSource
 from otel_prom_bridge.genai.cost import Costs, PriceTable
+from otel_prom_bridge.genai.durations import Duration, seconds
 from otel_prom_bridge.genai.emission import Emission, Emit, Request, Usage
 from otel_prom_bridge.genai.instruments import Instruments, mapping
-from otel_prom_bridge.genai.operations import Failure, error_type, settle
+from otel_prom_bridge.genai.operations import Failure, failure_of, settle
 from otel_prom_bridge.genai.reports import guarded, report
 from otel_prom_bridge.genai.streams import AsyncStream, Stream
 
@@ -28,8 +29,8 @@ class LLMRecorder:
     today, or "latest" for those that the conventions have now. ``prices`` is the table that costs are
     computed with; None is for no costs. ``meter_provider`` is the global one if it is None.
 
-    Raises :class:`~otel_prom_bridge.errors.ConfigurationError` for a wrong ``emit`` or ``prices``; after that
-    it never raises: what it cannot record it logs, once.
+    Raises :class:`~otel_prom_bridge.errors.ConfigurationError` for a wrong argument; after that it never
+    raises: what it cannot record it logs, once.
     """
 
     def __init__(
@@ -111,13 +112,15 @@ class LLMRecorder:
         *,
         model: str | None,
         provider: str | None,
-        duration: float,
+        duration: Duration,
         operation: str = "chat",
         input_tokens: int | None = None,
         output_tokens: int | None = None,
         cached_tokens: int | None = None,
         reasoning_tokens: int | None = None,
+        cache_write_tokens: int | None = None,
         error_type: Failure = None,
+        status: str | None = None,
         response_model: str | None = None,
         server_address: str | None = None,
         server_port: int | None = None,
@@ -126,24 +129,25 @@ class LLMRecorder:
     ) -> None:
         """Record a request that has ended.
 
-        ``duration`` is in seconds. Tokens that are None were not reported, which is not 0. Cached tokens are
-        a subset of the input's, reasoning tokens of the output's. ``error_type`` is None if it succeeded; an
-        exception stands for its fully qualified name.
+        ``duration`` is in seconds, or a timedelta. Tokens that are None were not reported, which is not 0.
+        Tokens that were cached or written to a cache are among the input's, reasoning tokens among the
+        output's. ``error_type`` is None if it succeeded; an exception stands for its fully qualified name.
+        Who knows no more than that it failed says ``status="error"``.
         """
         settle()
         with guarded("a request"):
             request = Request(
                 model, provider, operation, response_model, server_address, server_port, mapping(attributes)
             )
-            usage = Usage(input_tokens, output_tokens, cached_tokens, reasoning_tokens)
-            self._ended(request, usage, duration, _failed(error_type), context)
+            usage = Usage(input_tokens, output_tokens, cached_tokens, reasoning_tokens, cache_write_tokens)
+            self._ended(request, usage, seconds(duration), failure_of(error_type, status), context)
 
     def record_streaming_chunk(
         self,
         *,
         model: str | None,
         provider: str | None,
-        duration: float | None = None,
+        duration: Duration | None = None,
         first: bool = False,
         operation: str = "chat",
         attributes: Mapping[str, object] | None = None,
@@ -151,8 +155,8 @@ class LLMRecorder:
     ) -> None:
         """Record a chunk of a streamed answer.
 
-        ``duration`` is the time in seconds since the request if it is the ``first``, else since the chunk
-        before. Without one it is only counted, in ``gen_ai.client.untimed_chunks``.
+        ``duration`` is the time since the request if it is the ``first``, else since the chunk before, in
+        seconds or as a timedelta. Without one it is only counted, in ``gen_ai.client.untimed_chunks``.
         """
         settle()
         with guarded("a chunk"):
@@ -160,7 +164,7 @@ class LLMRecorder:
             if duration is None:
                 self._instruments.record(extensions.UNTIMED_CHUNKS, 1, request.common(), context)
             else:
-                self._emission.chunk(request, duration, context, first=first)
+                self._emission.chunk(request, seconds(duration), context, first=first)
 
     def record_error(
         self,
@@ -168,7 +172,7 @@ class LLMRecorder:
         model: str | None,
         provider: str | None,
         error_type: Failure,
-        duration: float | None = None,
+        duration: Duration | None = None,
         operation: str = "chat",
         attributes: Mapping[str, object] | None = None,
         context: Context | None = None,
@@ -181,25 +185,21 @@ class LLMRecorder:
         settle()
         with guarded("an error"):
             request = Request(model, provider, operation, attributes=mapping(attributes))
-            said = _failed(error_type) or vocabulary.OTHER_ERROR
+            said = failure_of(error_type) or vocabulary.OTHER_ERROR
             if duration is None:
                 labels = {**request.common(), vocabulary.ERROR_TYPE: said}
                 self._instruments.record(extensions.UNTIMED_ERRORS, 1, labels, context)
             else:
-                self._ended(request, Usage(), duration, said, context)
+                self._ended(request, Usage(), seconds(duration), said, context)
 
-    def _chunk(self, request: Request, seconds: float, context: Context | None, *, first: bool) -> None:
-        self._emission.chunk(request, seconds, context, first=first)
+    def _chunk(self, request: Request, took: float, context: Context | None, *, first: bool) -> None:
+        self._emission.chunk(request, took, context, first=first)
 
     def _ended(
-        self, request: Request, usage: Usage, seconds: float, error: str | None, context: Context | None
+        self, request: Request, usage: Usage, took: float, error: str | None, context: Context | None
     ) -> None:
-        self._emission.request(request, usage, seconds, error, context)
+        self._emission.request(request, usage, took, error, context)
         self._costs.add(request, usage, error, context)
         if usage.input is not None and usage.cached is not None and usage.cached > usage.input:
             message = "%r: %r cached tokens are not among %r of input, which have to include them"
             report("cached tokens", message, request.model, usage.cached, usage.input)
-
-
-def _failed(failure: Failure) -> str | None:
-    return error_type(failure)  # which methods have as the name of an argument

@@ -23,7 +23,7 @@ from typing import Any, ParamSpec, Self, TypeVar, cast
 from opentelemetry.context import Context, get_current
 
 from otel_prom_bridge.genai.decorators import decorated, is_future, outcome
-from otel_prom_bridge.genai.reports import guarded
+from otel_prom_bridge.genai.reports import guarded, report
 from otel_prom_bridge.genai.streams import AsyncStream, Stream, wrapped
 from otel_prom_bridge.genai.vocabulary import OTHER_ERROR
 
@@ -68,6 +68,17 @@ def error_type(failure: Failure) -> str | None:
     return kind.__qualname__ if module in ("builtins", None) else f"{module}.{kind.__qualname__}"
 
 
+def failure_of(failure: Failure, status: str | None = None) -> str | None:
+    """The same, or what a status says that is not "success": of "error" nothing is known but that.
+
+    >>> failure_of(None, "success"), failure_of(None, "timeout"), failure_of(KeyError, "error")
+    (None, 'timeout', 'KeyError')
+    """
+    if failure is not None or status in (None, "success"):
+        return error_type(failure)
+    return OTHER_ERROR if status == "error" else str(status)
+
+
 class Operation:
     """Something that is recorded once, when it ends.
 
@@ -76,6 +87,12 @@ class Operation:
     is for one operation at a time; after its end it can be started again. No method raises, and exceptions
     of the application pass through as they are.
     """
+
+    # What is set on it by a name that it does not have is an error, and not something that nobody records.
+    __slots__ = (
+        *("_began", "_context", "_decorates", "_ending", "_entered", "_given_context", "_noted", "_started"),
+        *("_template", "__weakref__"),
+    )
 
     def __init__(self, *, context: Context | None = None) -> None:
         self._given_context = context
@@ -144,6 +161,9 @@ class Operation:
             _dropped.append((self, perf_counter(), error))
 
     def __enter__(self) -> Self:
+        if self._entered and self.running:
+            message = "one %s is for one operation at a time: others inside or beside it are not recorded"
+            report("one at a time", message, type(self).__name__)
         self.start()
         self._entered = True
         return self

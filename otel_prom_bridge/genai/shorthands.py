@@ -15,6 +15,8 @@ from opentelemetry.context import Context, get_current
 from opentelemetry.metrics import Counter, Histogram, Meter, UpDownCounter
 from opentelemetry.metrics import _Gauge as Gauge
 
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.genai.durations import PER_SECOND, Duration, seconds, unit_of
 from otel_prom_bridge.genai.instruments import clean
 from otel_prom_bridge.genai.operations import Operation, settle
 from otel_prom_bridge.genai.reports import guarded, report
@@ -38,21 +40,32 @@ Attributes = Mapping[str, object] | None
 
 
 class timer(Operation):  # noqa: N801 - used like a function, as contextlib.suppress is
-    """Records in a histogram with the unit ``s`` how long something took, whether it succeeded or not.
+    """Records in a histogram how long something took, whether it succeeded or not.
+
+    It is in the histogram's ``unit``, one of ``s``, ``ms``, ``us`` and ``ns``. If none is given, it is what
+    the instrument says, if that is one of them; else seconds.
 
     Runs with ``with`` and ``async with``, and as a decorator of functions and generators, sync or async; by
     hand with :meth:`start` and :meth:`end`. It records once, also if it is dropped without an end.
     """
 
     def __init__(
-        self, histogram: Histogram, attributes: Attributes = None, *, context: Context | None = None
+        self,
+        histogram: Histogram,
+        attributes: Attributes = None,
+        *,
+        unit: str | None = None,
+        context: Context | None = None,
     ) -> None:
+        if unit is not None and unit not in PER_SECOND:
+            raise ConfigurationError("timer: unit", unit, f"one of {', '.join(PER_SECOND)}")
         self._histogram = histogram
+        self._per_second = PER_SECOND[unit_of(histogram) if unit is None else unit]
         self._attributes = clean(attributes)
         super().__init__(context=context)
 
-    def _on_end(self, seconds: float, error: str | None) -> None:
-        self._histogram.record(seconds, self._attributes, self._context)
+    def _on_end(self, took: float, error: str | None) -> None:
+        self._histogram.record(took * self._per_second, self._attributes, self._context)
 
 
 class Batch:
@@ -120,6 +133,12 @@ class NamedBatch(Batch):
         """Collect the value of a gauge."""
         return self._collect(self._named._record("gauge", name, unit), value, attributes)
 
+    def add_to_gauge(
+        self, name: str, change: float, attributes: Attributes = None, *, unit: str = ""
+    ) -> Self:
+        """Collect a change of a gauge; see :meth:`Metrics.add_to_gauge`."""
+        return self._collect(self._named._record("up_down_counter", name, unit), change, attributes)
+
 
 class Metrics:
     """Counters, gauges and histograms by name; an instrument is made when its name is first used.
@@ -141,15 +160,21 @@ class Metrics:
         """Set a gauge."""
         self.batch().set_gauge(name, value, attributes, unit=unit).record()
 
+    def add_to_gauge(
+        self, name: str, change: float, attributes: Attributes = None, *, unit: str = ""
+    ) -> None:
+        """Add to a gauge, or take away from it; one that is set is another instrument, of another name."""
+        self.batch().add_to_gauge(name, change, attributes, unit=unit).record()
+
     def observe_histogram(
         self, name: str, value: float, attributes: Attributes = None, *, unit: str = ""
     ) -> None:
         """Record a value in a histogram; with the unit ``s`` it has buckets from 10 ms to 82 s."""
         self.batch().observe_histogram(name, value, attributes, unit=unit).record()
 
-    def observe_duration(self, name: str, seconds: float, attributes: Attributes = None) -> None:
-        """Record a duration in a histogram of seconds."""
-        self.observe_histogram(name, seconds, attributes, unit="s")
+    def observe_duration(self, name: str, duration: Duration, attributes: Attributes = None) -> None:
+        """Record a duration, seconds or a timedelta, in a histogram of seconds."""
+        self.observe_histogram(name, seconds(duration), attributes, unit="s")
 
     def batch(self) -> NamedBatch:
         """A batch of these instruments; its methods can be chained."""
