@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from otel_prom_bridge.background import background
 from otel_prom_bridge.callbacks import CallbackFailures
 from otel_prom_bridge.coalescing import Coalesced
-from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.diagnostics import Findings, endpoint_logger
 from otel_prom_bridge.errors import CollectionError, CollectionTimeoutError
 from otel_prom_bridge.forks import whole
 from otel_prom_bridge.self_metrics import SelfMetrics
@@ -37,12 +37,11 @@ class Collections:
         interval: float | None,
         patience: float,
         too_long: float,
-        findings: Findings,
         self_metrics: SelfMetrics,
     ) -> None:
         self._collect = collect
         self._is_ready = is_ready
-        self._findings = findings
+        self._findings = Findings(log=endpoint_logger)
         self._self_metrics = self_metrics
         self._failures = CallbackFailures(self_metrics.callback_failed)
         self.is_whole = True  # no callback failed in the last collection

@@ -12,6 +12,10 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 
 logger = logging.getLogger("otel_prom_bridge")
+# What happens while scrapes are answered, which clients and callbacks can provoke. Where the host configured
+# no logging, it is not for the host's stderr: only what is wrong with how the bridge was set up is.
+endpoint_logger = logging.getLogger("otel_prom_bridge.endpoint")
+endpoint_logger.addHandler(logging.NullHandler())
 
 # Findings are about metrics and collectors, of which a process has hundreds. The bound only guards
 # against names that are made up at run time; past it, findings stay silent.

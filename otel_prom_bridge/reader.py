@@ -191,7 +191,6 @@ class PrometheusMetricReader(MetricReader):
             interval=interval or None,
             patience=min(_PATIENCE, self._scrape_timeout / 2),
             too_long=self._scrape_timeout,
-            findings=self._findings,
             self_metrics=self._self_metrics,
         )
         self._shutdown.add(collections.close)

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from otel_prom_bridge.client_metrics import families
 from otel_prom_bridge.coalescing import LONGEST_WAIT, Coalesced
 from otel_prom_bridge.collector import BridgeCollector
-from otel_prom_bridge.diagnostics import Conflict, Findings
+from otel_prom_bridge.diagnostics import Conflict, Findings, endpoint_logger
 from otel_prom_bridge.errors import CollectorError
 from otel_prom_bridge.families import MetricFamily, claimed_names
 from otel_prom_bridge.forks import renew_in_child
@@ -53,6 +53,7 @@ class OtherCollectors:
     ) -> None:
         self._registry = registry
         self._findings = findings
+        self._failures = Findings(log=endpoint_logger)
         self._failed = failed
         self._patience = patience
         self._last: dict[Collector, list[MetricFamily]] = {}
@@ -116,7 +117,7 @@ class OtherCollectors:
             if this is not self._round or this.asked is None or silent < self._patience:
                 return
             self._stuck.add(this.asked)
-            self._findings.report(
+            self._failures.report(
                 ("stuck", type(this.asked)),
                 "collector %r of the prometheus_client registry has not answered for %.1f s and shows what it"
                 " said last: a scrape waited %.1f s; look for what hangs in it, or let scrapes wait longer",
@@ -168,7 +169,7 @@ class OtherCollectors:
                         *(metric, error),
                     )
         except BaseException as error:  # this thread is ours: not even SystemExit is meant for it
-            self._findings.report(("collector", type(collector)), "%s", CollectorError(collector, error))
+            self._failures.report(("collector", type(collector)), "%s", CollectorError(collector, error))
             self._failed(type(collector).__qualname__)
             return result, True
         return result, False

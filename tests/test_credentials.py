@@ -17,7 +17,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import wait_for
 
-from otel_prom_bridge.endpoint import remarks
 from otel_prom_bridge.endpoint.guards import credentials
 from otel_prom_bridge.endpoint.guards.authentication import Authentication, Verdict
 from otel_prom_bridge.endpoint.guards.credentials import (
@@ -31,6 +30,7 @@ from otel_prom_bridge.endpoint.guards.credentials import (
     checked_users,
     user_and_password,
 )
+from otel_prom_bridge.endpoint.rate_limited_log import log_without_waiting
 from otel_prom_bridge.errors import ConfigurationError
 
 SECRET = "correct horse battery staple"
@@ -327,7 +327,7 @@ def test_a_file_that_does_not_answer(token_file: Path, caplog: pytest.LogCapture
         assert after(tokens).known(TOKEN)
     assert time.monotonic() - start < 5
     assert "does not answer" in str(tokens.problem)
-    remarks.remark(logging.WARNING, "something else")  # after which a line may be said again
+    log_without_waiting(logging.WARNING, "something else")
     assert after(tokens).known(TOKEN)
     for thread in threading.enumerate():
         if thread.name == "otel-prom-bridge-log":

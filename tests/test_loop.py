@@ -20,7 +20,6 @@ from otel_prom_bridge import ConfigurationError
 from otel_prom_bridge.endpoint import door
 from otel_prom_bridge.endpoint.channels import Plain
 from otel_prom_bridge.endpoint.client import Client, Wait
-from otel_prom_bridge.endpoint.complaints import Complaints
 from otel_prom_bridge.endpoint.limits import Deadlines, ServerLimits
 from otel_prom_bridge.endpoint.scrape import Request, Response
 from otel_prom_bridge.endpoint.workers import Workers
@@ -384,55 +383,7 @@ def test_without_more_threads_a_job_is_refused(monkeypatch: pytest.MonkeyPatch) 
     workers.stop()
 
 
-# --- complaints and deadlines -------------------------------------------------------------------------
-
-
-def at_once(job: Callable[[], None]) -> bool:
-    """Run a job in this thread."""
-    job()
-    return True
-
-
-def test_log_handlers_that_hang_cost_two_threads(caplog: pytest.LogCaptureFixture) -> None:
-    """While two lines are being written others are counted, and said later."""
-    waiting: list[Callable[[], None]] = []
-    complaints = Complaints(lambda job: waiting.append(job) or True)  # type: ignore[func-returns-value]
-    for kind in ("a", "b", "c", "c"):
-        complaints.warn(kind, "kind %s", kind)
-    complaints.debug("never")
-    assert len(waiting) == 2
-    for job in waiting[:]:
-        job()
-    complaints.warn("c", "kind %s", "c")
-    waiting[-1]()
-    assert caplog.messages == ["kind a", "kind b", "kind c (and 2 more times since the last such line)"]
-
-
-def test_complaints_are_seldom(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line of a kind in a minute, and the next one says how many there were."""
-    now = [1000.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    complaints = Complaints(at_once)
-    for _ in range(100):
-        complaints.warn("a", "first %s", "kind")
-        complaints.warn("b", "second kind")
-    now[0] += 61
-    complaints.warn("a", "first %s", "kind")
-    assert caplog.messages == [
-        "first kind",
-        "second kind",
-        "first kind (and 99 more times since the last such line)",
-    ]
-
-
-def test_everyday_life_is_logged_for_who_wants_it(caplog: pytest.LogCaptureFixture) -> None:
-    """At level DEBUG, and not at all without it."""
-    complaints = Complaints(at_once)
-    with caplog.at_level(logging.INFO, "otel_prom_bridge"):
-        complaints.debug("gone: %s", 1)
-    with caplog.at_level(logging.DEBUG, "otel_prom_bridge"):
-        complaints.debug("gone: %s", 2)
-    assert caplog.messages == ["gone: 2"]
+# --- deadlines --------------------------------------------------------------------------------------
 
 
 def clients(count: int) -> list[Client]:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.arguments import check_guards
 from otel_prom_bridge.endpoint.guards import Guards, Handler, QuickHandler
 from otel_prom_bridge.endpoint.health import Health
@@ -201,7 +201,7 @@ async def _answer(response: Response, send: _Send) -> None:
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         await send({"type": "http.response.body", "body": response.body})
     except OSError as error:  # the specification's word for a client that has gone
-        logger.debug("a scraper did not wait for its answer: %r", error)
+        endpoint_logger.debug("a scraper did not wait for its answer: %r", error)
 
 
 async def _lifespan(receive: _Receive, send: _Send) -> None:
@@ -238,13 +238,13 @@ class _Threads:
             try:
                 response = work()
             except BaseException:  # a callback may raise anything; the request must not wait for ever
-                logger.exception("a scrape was broken off")
+                endpoint_logger.exception("a scrape was broken off")
             finally:
                 self._room.release()
             try:
                 loop.call_soon_threadsafe(deliver, response)
             except RuntimeError:
-                logger.debug("the event loop was closed before a scrape ended")
+                endpoint_logger.debug("the event loop was closed before a scrape ended")
 
         try:
             threading.Thread(target=run, name="otel-prom-bridge-scrape", daemon=True).start()

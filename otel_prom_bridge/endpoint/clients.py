@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from otel_prom_bridge.endpoint.client import Client, Wait
-from otel_prom_bridge.endpoint.complaints import Complaints
 from otel_prom_bridge.endpoint.limits import Deadlines, ServerLimits
+from otel_prom_bridge.endpoint.rate_limited_log import RateLimitedLog
 
 # Who goes first when there is no room: who was answered, who never asked, who asked before.
 _EVICTABLE = (Wait.LINGER, Wait.HANDSHAKE, Wait.HEAD, Wait.IDLE)
@@ -31,10 +31,10 @@ class Clients:
     """
 
     def __init__(
-        self, selector: selectors.BaseSelector, complaints: Complaints, *, limits: ServerLimits
+        self, selector: selectors.BaseSelector, log: RateLimitedLog, *, limits: ServerLimits
     ) -> None:
         self._selector = selector
-        self._complaints = complaints
+        self._log = log
         self._deadlines = Deadlines({**limits.waits, Wait.IDLE: limits.idle_seconds + _IDLE_GRACE})
         self._clients: set[Client] = set()
         self.serve: Callable[[Client], None] = self.close
@@ -83,10 +83,10 @@ class Clients:
         try:
             action(client)
         except OSError as error:  # it went away, or its TLS is wrong: everyday life
-            self._complaints.debug("a connection from %s ended: %r", client.origin, error)
+            self._log.debug("a connection from %s ended: %r", client.origin, error)
             self.close(client)
         except Exception as error:
-            self._complaints.warn("fault", "a connection failed; this is a fault of the bridge: %r", error)
+            self._log.warn("fault", "a connection failed; this is a fault of the bridge: %r", error)
             self.close(client)
 
     def close(self, client: Client) -> None:

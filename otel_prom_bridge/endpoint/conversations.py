@@ -14,12 +14,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.channels import Encrypted, Tls
 from otel_prom_bridge.endpoint.client import Client, Wait
 from otel_prom_bridge.endpoint.clients import Clients
-from otel_prom_bridge.endpoint.complaints import Complaints
 from otel_prom_bridge.endpoint.heads import TIMED_OUT, Head, Refusal
+from otel_prom_bridge.endpoint.rate_limited_log import RateLimitedLog
 from otel_prom_bridge.endpoint.scrape import FAILED, Request, Response
 from otel_prom_bridge.endpoint.workers import Workers
 
@@ -57,7 +57,7 @@ class Conversations:
         clients: Clients,
         handler: Handler,
         workers: Workers,
-        complaints: Complaints,
+        log: RateLimitedLog,
         *,
         most: int,
         wake: Callable[[], object],
@@ -67,7 +67,7 @@ class Conversations:
         self._handler = handler
         self._quick: Callable[[Request], Response | None] | None = getattr(handler, "quick", None)
         self._workers = workers
-        self._complaints = complaints
+        self._log = log
         self._most = {False: most, True: HEALTH_ROOM}  # by whether it is for health
         self._wake = wake
         self._tls = tls
@@ -109,7 +109,7 @@ class Conversations:
         if client.wait is Wait.HEAD and client.http.has_input:
             self.refuse(client, TIMED_OUT)
         else:
-            self._complaints.debug("no patience with %s: %s", client.origin, client.wait)
+            self._log.debug("no patience with %s: %s", client.origin, client.wait)
             self._clients.close(client)
 
     def refuse(self, client: Client, refusal: Refusal) -> None:
@@ -140,13 +140,13 @@ class Conversations:
         except ssl.SSLError as error:
             if error.reason == "HTTP_REQUEST":
                 message = "%s speaks plain HTTP, and this port only TLS; let it ask https://"
-                self._complaints.warn("plain", message, client.origin)
+                self._log.warn("plain", message, client.origin)
             raise
         client.write()
         if channel.is_shaking:
             self._clients.close(client) if client.http.is_over else self._clients.watch(client)
         elif (complaint := self._tls.complaint(channel.object)) is not None:
-            self._complaints.warn("tls", "a connection from %s was refused: %s", client.origin, complaint)
+            self._log.warn("tls", "a connection from %s was refused: %s", client.origin, complaint)
             self._clients.close(client)
         else:
             self._clients.enter(client, Wait.HEAD)
@@ -193,7 +193,7 @@ class Conversations:
                 return True
             in_flight.discard(client)
         message = "%d requests are being answered; more get status 503"
-        self._complaints.warn("busy", message, len(in_flight))
+        self._log.warn("busy", message, len(in_flight))
         return False
 
     def _work(self, client: Client, request: Request) -> None:
@@ -242,6 +242,6 @@ def _prepare(client: Client, response: Response) -> None:
     try:
         pieces = client.http.answer(response)
     except Exception:
-        logger.exception("a response could not be written; this is a fault of the bridge")
+        endpoint_logger.exception("a response could not be written; this is a fault of the bridge")
         pieces = client.http.answer(FAILED)
     client.queue(pieces)

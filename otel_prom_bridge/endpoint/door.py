@@ -18,9 +18,9 @@ from typing import Any
 from otel_prom_bridge.endpoint.channels import Encrypted, Plain, Tls
 from otel_prom_bridge.endpoint.client import Client, Wait
 from otel_prom_bridge.endpoint.clients import Clients
-from otel_prom_bridge.endpoint.complaints import Complaints
 from otel_prom_bridge.endpoint.heads import Refusal
 from otel_prom_bridge.endpoint.listeners import Listener
+from otel_prom_bridge.endpoint.rate_limited_log import RateLimitedLog
 
 _ACCEPTS_PER_TURN = 64
 _PAUSE_SECONDS = 0.25
@@ -38,7 +38,7 @@ class Door:
         listeners: Sequence[Listener],
         selector: selectors.BaseSelector,
         clients: Clients,
-        complaints: Complaints,
+        log: RateLimitedLog,
         *,
         most: int,
         refuse: Callable[[Client, Refusal], None],
@@ -48,7 +48,7 @@ class Door:
         self._listeners = listeners
         self._selector = selector
         self._clients = clients
-        self._complaints = complaints
+        self._log = log
         self._most = most
         self._refuse = refuse
         self._tls = tls
@@ -99,7 +99,7 @@ class Door:
                 client.abandon()
 
     def _pause(self, error: Exception) -> None:
-        self._complaints.warn("descriptors", "the endpoint cannot accept connections: %r", error)
+        self._log.warn("descriptors", "the endpoint cannot accept connections: %r", error)
         if not isinstance(error, OSError) or error.errno not in _BROKEN:
             self._clients.evict()
         self.close()
@@ -109,12 +109,12 @@ class Door:
         try:
             client.sock.setblocking(False)
             if self._accepts is not None and not self._accepts(client.peer):
-                self._complaints.warn("peer", "a connection from %s was refused", client.origin)
+                self._log.warn("peer", "a connection from %s was refused", client.origin)
                 return False
             if self._tls is not None:
                 client.channel = Encrypted(self._tls.context())
         except Exception as error:  # what others gave us: certificates, networks
-            self._complaints.warn("welcome", "a connection could not be accepted: %r", error)
+            self._log.warn("welcome", "a connection could not be accepted: %r", error)
             return False
         return True
 
@@ -122,7 +122,7 @@ class Door:
         is_room = len(self._clients) < self._most
         if not is_room:
             message = "the endpoint has %d connections, its maximum; the oldest without a request has to go"
-            self._complaints.warn("full", message, len(self._clients))
+            self._log.warn("full", message, len(self._clients))
             is_room = self._clients.evict()
         self._clients.add(client, Wait.HEAD if self._tls is None else Wait.HANDSHAKE)
         if is_room:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from otel_prom_bridge.coalescing import Coalesced
-from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.errors import ConfigurationError
 
 Check: TypeAlias = Callable[[], object]
@@ -158,7 +158,7 @@ class _Bounded:
         try:
             result = self._check()
         except BaseException as error:  # this thread is ours: not even SystemExit is meant for it
-            logger.debug("the check %r failed: %r", self.name, error)
+            endpoint_logger.debug("the check %r failed: %r", self.name, error)
             self._complaint = f"it failed: {error!r}"
             return True
         if inspect.iscoroutine(result):

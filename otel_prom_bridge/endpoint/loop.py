@@ -22,14 +22,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.channels import Tls
 from otel_prom_bridge.endpoint.clients import Clients
-from otel_prom_bridge.endpoint.complaints import MAX_WRITING, Complaints
 from otel_prom_bridge.endpoint.conversations import HEALTH_ROOM, Conversations, Handler
 from otel_prom_bridge.endpoint.door import Door
 from otel_prom_bridge.endpoint.limits import ServerLimits
 from otel_prom_bridge.endpoint.listeners import Listener
+from otel_prom_bridge.endpoint.rate_limited_log import MOST_WRITING, RateLimitedLog
 from otel_prom_bridge.endpoint.workers import Workers
 
 _STOP_SECONDS, _POLL_SECONDS, _JOIN_SECONDS = 2.0, 0.002, 0.1
@@ -65,18 +65,18 @@ class Loop:
             self._selector.close()
             raise
         most = limits.requests_in_flight
-        self._workers = Workers(most + HEALTH_ROOM + MAX_WRITING, idle_seconds=limits.worker_idle_seconds)
-        complaints = Complaints(self._workers.run)
-        self._clients = Clients(self._selector, complaints, limits=limits)
+        self._workers = Workers(most + HEALTH_ROOM + MOST_WRITING, idle_seconds=limits.worker_idle_seconds)
+        log = RateLimitedLog(self._workers.run)
+        self._clients = Clients(self._selector, log, limits=limits)
         self._conversations = Conversations(
-            self._clients, handler, self._workers, complaints, most=most, wake=self._wake, tls=tls
+            self._clients, handler, self._workers, log, most=most, wake=self._wake, tls=tls
         )
         self._clients.serve = self._conversations.serve
         self._door = Door(
             listeners,
             self._selector,
             self._clients,
-            complaints,
+            log,
             most=limits.most_connections,
             refuse=self._conversations.refuse,
             tls=tls,
@@ -137,7 +137,7 @@ class Loop:
                 self._turn()
         except BaseException:
             if not self._is_stopping:
-                logger.exception("the endpoint stopped; this is a fault of the bridge")
+                endpoint_logger.exception("the endpoint stopped; this is a fault of the bridge")
         self._is_stopping = True
         with contextlib.suppress(KeyError, ValueError, OSError):  # a fork of gevent's has the greenlet, too
             self._door.close()  # first: gevent does not close what a selector knows

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from otel_prom_bridge.coalescing import LONGEST_WAIT
-from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.arguments import (
     checked_health,
     checked_path,
@@ -138,7 +138,7 @@ class Scrape:
         try:
             response = self._answer(request)
         except Exception:
-            logger.exception("a scrape failed; this is a fault of the bridge")
+            endpoint_logger.exception("a scrape failed; this is a fault of the bridge")
             response = FAILED
         return without_body(response) if request.method == "HEAD" else response
 
@@ -246,7 +246,7 @@ class Scrape:
             with observer.phase("compress"):
                 compressed = zlib.compress(exposition.body, _GZIP_LEVEL, _GZIP_FORMAT)
         except (MemoryError, zlib.error) as error:  # the plain body is there already
-            logger.debug("%s", CompressionError(error))
+            endpoint_logger.debug("%s", CompressionError(error))
             return None
         observer.size(exposition.content_type, len(compressed), encoding="gzip")
         self._compressed = (exposition.body, compressed)
@@ -256,7 +256,7 @@ class Scrape:
         assert self._health
         good, details = self._health.alive() if path == HEALTH_PATH else self._health.ready()
         if not good and not request.authenticated:
-            logger.debug("%s: %s", path, details)
+            endpoint_logger.debug("%s: %s", path, details)
             details = "not alive" if path == HEALTH_PATH else "not ready"
         elif path == READY_PATH and request.authenticated and self._problem and (problem := self._problem()):
             details += f"; what was read before stays in use: {problem}"

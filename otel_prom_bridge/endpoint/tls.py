@@ -6,7 +6,6 @@ something weaker: who asks for clients to be verified gets that or an error.
 
 from __future__ import annotations
 
-import logging
 import os
 import ssl
 import tempfile
@@ -16,8 +15,8 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import NoReturn
 
+from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.ciphers import CIPHER_SUITES, CIPHER_SUITES_13, CURVES
-from otel_prom_bridge.endpoint.remarks import remark
 from otel_prom_bridge.endpoint.watching import Watched
 from otel_prom_bridge.errors import ConfigurationError
 
@@ -120,9 +119,7 @@ class Tls:
         allowed = settings.client_allowed_sans
         self._allowed = None if allowed is None else frozenset(allowed)
         if settings.min_version in ("TLS10", "TLS11"):
-            remark(
-                logging.WARNING, "min_version: %s is taken for TLS12, the oldest here", settings.min_version
-            )
+            logger.warning("min_version: %s is taken for TLS12, the oldest here", settings.min_version)
         self._watched = Watched(settings.files, lambda: _context(settings))
 
     @property

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 from otel_prom_bridge.coalescing import Coalesced
-from otel_prom_bridge.endpoint.remarks import remark
+from otel_prom_bridge.endpoint.rate_limited_log import log_without_waiting
 
 T = TypeVar("T")
 
@@ -83,13 +83,13 @@ class Watched(Generic[T]):
             self._problem = None
             doubt = self._doubt(self._value)
             level = logging.WARNING if doubt else logging.INFO
-            remark(level, "%s: read again, %s", ", ".join(self._paths), doubt or "in use")
+            log_without_waiting(level, "%s: read again, %s", ", ".join(self._paths), doubt or "in use")
         return True
 
     def _complain(self, problem: str) -> None:
         if problem != self._problem:
             self._problem = problem
-            remark(logging.WARNING, "%s; what was read before stays in use", problem)
+            log_without_waiting(logging.WARNING, "%s; what was read before stays in use", problem)
 
     def _look(self) -> _Stamp:
         return tuple(map(_stamp, self._paths))

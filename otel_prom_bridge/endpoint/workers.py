@@ -11,7 +11,7 @@ import queue
 import threading
 from collections.abc import Callable
 
-from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.diagnostics import endpoint_logger
 
 Job = Callable[[], object]
 
@@ -63,7 +63,7 @@ class Workers:
             try:
                 job()
             except BaseException:  # a callback may raise anything, and nobody above us would report it
-                logger.exception("a job of the endpoint was broken off")
+                endpoint_logger.exception("a job of the endpoint was broken off")
             del job  # a response may be large, and the next job far away
             job = self._next()
 

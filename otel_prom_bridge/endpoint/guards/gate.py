@@ -37,7 +37,7 @@ from otel_prom_bridge.endpoint.guards.refusals import (
     too_many,
     unauthorized,
 )
-from otel_prom_bridge.endpoint.remarks import remark
+from otel_prom_bridge.endpoint.rate_limited_log import log_without_waiting
 from otel_prom_bridge.endpoint.scrape import Request, Response
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.forks import renew_in_child
@@ -322,5 +322,5 @@ def _fault(error: Exception) -> Response:
     # Not the error's text, which may show what the request brought: a password, for example.
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{type(error).__name__} in {place.filename}:{place.lineno}"
-    remark(logging.ERROR, "a guard failed: %s; this is a fault of the bridge", where)
+    log_without_waiting(logging.ERROR, "a guard failed: %s; this is a fault of the bridge", where)
     return failed()
