@@ -23,15 +23,13 @@ from otel_prom_bridge.accumulators import (
 )
 from otel_prom_bridge.attributes import OVERFLOW_ATTRIBUTES, Fold, Mapped
 from otel_prom_bridge.catalog import Family
-from otel_prom_bridge.computations import Outcome
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.exemplars import Exemplars
+from otel_prom_bridge.exemplar_intake import ExemplarIntake
 from otel_prom_bridge.families import Exemplar, Kind, Labels, MetricFamily
 from otel_prom_bridge.limits import Budget, Budgets
 from otel_prom_bridge.policy import Policy
 from otel_prom_bridge.scaling import Scale
 from otel_prom_bridge.translate import Attributes, Translation
-from otel_prom_bridge.translate.exemplars import exemplar
 from otel_prom_bridge.translate.labels import attribute_identity, label_name, valid_unicode
 from otel_prom_bridge.translate.points import Shape, SourcePoint, Stream
 from otel_prom_bridge.translate.units import unit_words
@@ -49,8 +47,6 @@ OVERFLOW = Fold("", "max_series")  # the fold that is not a rule's
 
 _UNJUDGED = ", whether the view's 'where' chooses them or not, which nobody knows any more"
 
-_outcome = Outcome()
-
 
 class Projection:
     """The series that one view makes of one stream."""
@@ -62,6 +58,7 @@ class Projection:
         "_defaults",
         "_findings",
         "_full",
+        "_intake",
         "_made",
         "_new",
         "_shown_as",
@@ -126,6 +123,11 @@ class Projection:
         self.series: dict[str, Series] = {}
         label_of = label_name if translation.strategy.escapes else str
         self._attributes = policy.attribute_map(view, findings, label_of)
+        self._intake: ExemplarIntake | None = None
+        if self.exemplars is not None:
+            self._intake = ExemplarIntake(
+                self.exemplars, self._attributes, escape=translation.strategy.escapes
+            )
         self._findings = findings
         self._budget = budgets.family(self.name, policy.limit(key, view))
         self._budgets = budgets
@@ -318,43 +320,7 @@ class Projection:
 
     def new_exemplars(self, point: SourcePoint, series: Series) -> list[Exemplar]:
         """The exemplars of a point that a series takes, with their labels."""
-        if self.exemplars is None:
-            return []
-        policy = self.exemplars
-        latest = max(item.time_unix_nano for item in point.exemplars) / 1e9
-        waits = latest < series.exemplars_from
-        if waits and not policy.may_pass(point.time_unix_nano == series.exemplars_of):
-            return []
-        result = self._exemplars(policy, point, series)
-        if not policy.interval:
-            return result
-        rank = policy.rank(latest)
-        # Each one that is taken makes the series wait: of a histogram's many none is left out for one.
-        result = sorted(result, key=policy.order(latest))[-policy.at_once :]
-        if waits:
-            result = [item for item in result if rank(item) > series.exemplars_rank]
-        else:
-            series.exemplars_from = latest + policy.interval * len(result)
-        if result:
-            series.exemplars_of, series.exemplars_rank = point.time_unix_nano, max(map(rank, result))
-        return result
-
-    def _exemplars(self, policy: Exemplars, point: SourcePoint, series: Series) -> list[Exemplar]:
-        extra = self._attributes.exemplar_attributes(point.attributes or {}, overflowed=series.overflowed)
-        result = []
-        for source in point.exemplars:
-            filtered = source.filtered_attributes or {}  # what an SDK View left out of the point
-            left_out = self._attributes.exemplar_attributes(filtered, overflowed=True)
-            shown = policy.chosen({**extra, **left_out})
-            item = exemplar(source, shown, escape=self._translation.strategy.escapes)
-            if policy.keep == "error" and _failed({**(point.attributes or {}), **filtered}):
-                item = item._replace(failed=True)
-            result.append(item)
-        return result
-
-
-def _failed(attributes: Mapping[str, object]) -> bool:
-    return _outcome(attributes) == _outcome.error
+        return [] if self._intake is None else self._intake.taken(point, series)
 
 
 _SDK_OVERFLOW = attribute_identity(OVERFLOW_ATTRIBUTES)

@@ -35,7 +35,7 @@ LAYERS = (
     ("computations",),
     ("catalog", "views", "table"),
     ("attributes",),
-    ("sdk_views",),
+    ("sdk_views", "exemplar_intake"),
     ("policy", "expiry"),
     ("projections", "schema"),
     ("streams", "profiles"),
@@ -49,6 +49,7 @@ LAYERS = (
     ("configuration",),
     ("serving",),
     ("bridge", "autoconfigure", "cli"),
+    ("__main__",),
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
