@@ -523,3 +523,15 @@ def test_a_closed_pipe_is_silent() -> None:
         process.stdin.close()
         assert process.stderr.read() == b""
         assert process.wait(60) == 0
+
+
+def test_python_m_runs_it() -> None:
+    """Where the script is not on the path."""
+    command = [sys.executable, "-m", "otel_prom_bridge", "profile", "semconv"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.startswith("# Profile `semconv`")
+    wrong = subprocess.run(
+        [*command[:-1], "nothing"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert wrong.returncode == 1
+    assert wrong.stderr.startswith("otel-prom-bridge: ")

@@ -283,6 +283,13 @@ def test_names_in_an_expression() -> None:
     assert {"b_c", "d_e", "f", "g"}.isdisjoint(names_in(expression))
 
 
+def test_brackets_in_strings_and_comments_mean_nothing() -> None:
+    """What PromQL takes is taken."""
+    expression = """sum(a{b=~"(", c='[', d=`{\\`, e="\\"}"}[5m]) # ) and don't"""
+    (panel,) = read_dashboard(profile(panels=[{**PANEL, "queries": [{"expr": expression}]}])).panels
+    assert panel.queries[0].expr == expression
+
+
 @pytest.mark.parametrize(
     ("dashboard", "key", "part"),
     [
@@ -299,6 +306,11 @@ def test_names_in_an_expression() -> None:
         ({"panels": [{**PANEL, "queries": []}]}, ".panels['Up'].queries", "a list of tables"),
         ({"panels": [{**PANEL, "queries": ["up"]}]}, ".panels['Up'].queries[0]", "a table"),
         ({"panels": [{**PANEL, "queries": [{}]}]}, ".panels['Up'].queries[0]", "'expr' is required"),
+        ({"panels": [{**PANEL, "queries": [{"expr": ""}]}]}, ".panels['Up'].queries[0].expr", "brackets"),
+        ({"panels": [{**PANEL, "queries": [{"expr": "sum(up"}]}]}, ".panels['Up'].queries[0].expr", "closed"),
+        ({"recording_rules": [{"record": "a", "expr": "up)"}]}, ".recording_rules['a'].expr", "closed"),
+        ({"alerts": [{**ALERT, "expr": 'up{a="b}'}]}, ".alerts['Down'].expr", "quotes are closed"),
+        ({"variables": [{"name": "a", "query": "f(x]"}]}, ".variables['a'].query", "closed"),
         ({"variables": [{"name": "a b", "query": "x"}]}, ".variables['a b'].name", "name of a variable"),
         ({"recording_rules": [{"record": "a-b", "expr": "up"}]}, ".recording_rules['a-b'].record", "a name"),
         ({"alerts": ["x"]}, ".alerts[0]", "a table"),

@@ -267,3 +267,27 @@ def test_tokens_said_to_the_decorator(recorded: Recorded) -> None:
 
     ask()
     assert recorded.points(TOKENS)[0].sum == 5
+
+
+def test_decorators_above_those_of_methods(recorded: Recorded) -> None:
+    """A class method and a static method are what they were; what is no function is refused at once."""
+    llm = LLMRecorder(recorded.provider)
+
+    class Client:
+        name = "client"
+
+        @llm.call(model="gpt-4o", provider="openai")
+        @classmethod
+        def ask(cls, question: str) -> str:
+            return f"{cls.name}: {question}"
+
+        @llm.call(model="gpt-4o", provider="openai")
+        @staticmethod
+        async def ask_later(question: str) -> str:
+            return question
+
+    assert (Client.ask("a"), Client().ask("b")) == ("client: a", "client: b")
+    assert asyncio.run(Client.ask_later("c")) == asyncio.run(Client().ask_later("c")) == "c"
+    assert recorded.count(DURATION) == 4
+    with pytest.raises(TypeError, match="no function that could be decorated"):
+        llm.call(model="gpt-4o", provider="openai")(property(len))  # type: ignore[arg-type]

@@ -238,6 +238,13 @@ def test_with_auto_instrumentation(tmp_path: Path, write: Write) -> None:
     assert 'acme_jobs_total{kind="nightly",result="success",service="x"} 1' in result.stdout
 
 
+@pytest.mark.parametrize("profile", [None, 5, b"semconv"])
+def test_what_is_no_name_of_a_profile_is_refused(profile: Any) -> None:
+    """Also by whoever loads it by hand."""
+    with pytest.raises(ConfigurationError, match=r"^profile: .* expected one of the profiles"):
+        load_profile(profile)
+
+
 @pytest.mark.parametrize(
     "profile", ["semcov", "SEMCONV", "", 3, "missing.toml", "./nowhere/x.toml", "a\0b.toml", ["semconv"]]
 )
@@ -661,6 +668,25 @@ def test_instruments_are_made_as_the_profile_says(write: Write, recorded: Any) -
         KeyError, match=r"'job\.duratoin' is none of 'acme\.job\.duration', 'acme\.job\.queue'"
     ):
         instruments["job.duratoin"]
+
+
+def test_a_source_may_be_an_instrument_of_the_profile_s_own(write: Write) -> None:
+    """By the name that it has in the file, which is not its full one; whoever records that is seen, too."""
+    path = write(JOBS)
+    with running(profile=path) as bridge:
+        instruments = load_profile(path).instruments(bridge.meter_provider.get_meter("app"))
+        instruments["job.duration"].record(30, {"job.kind": "hourly"})
+        record_jobs(bridge, 30)
+        families = families_of(bridge)
+    totals = {sample.labels["kind"]: sample.value for sample in families["acme_jobs"].samples}
+    assert totals == {"hourly": 1, "nightly": 1}
+    with running(profile=write('extends = "llmdevops"\nnamespace = "shop"')) as bridge:
+        profile = load_profile(write('extends = "llmdevops"\nnamespace = "shop"'))
+        instruments = profile.instruments(bridge.meter_provider.get_meter("app"))
+        for name in instruments:
+            instruments[name].record(1)
+        families = families_of(bridge)
+    assert {"shop_agent_steps", "shop_agent_active", "shop_llm_model_info"} <= families.keys()
 
 
 @pytest.mark.parametrize("profile", BUILT_IN)

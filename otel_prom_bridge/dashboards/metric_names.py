@@ -20,6 +20,8 @@ _WORD = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 _NAME_MATCHER = rf"__name__\s*=~?\s*(?:{_STRING})"
 _PART = re.compile(f"({_NAME_MATCHER})|({_STRING})|({_WORD})")
 _IN_MATCHER = re.compile(r"(?P<before>__name__\s*=~?\s*.)(?P<text>.*)(?P<after>.)", re.DOTALL)
+_APART = re.compile(rf"{_STRING}|#[^\n]*")  # in which brackets mean nothing
+_CLOSED_BY = {"(": ")", "[": "]", "{": "}"}
 _SAMPLES = ("_bucket", "_count", "_sum")
 
 
@@ -54,6 +56,17 @@ def with_names_of(profile: Profile, dashboard: Dashboard) -> Dashboard:
             if ours and name not in known:
                 raise unknown(name, name, sorted(known), "metrics of the profile", at=key)
     return dashboard
+
+
+def is_balanced(expression: str) -> bool:
+    """Whether every bracket and every quote of an expression has its other one."""
+    waiting = []
+    for character in _APART.sub("", expression):
+        if character in _CLOSED_BY:
+            waiting.append(_CLOSED_BY[character])
+        elif character in ")]}\"'`" and (not waiting or waiting.pop() != character):
+            return False
+    return not waiting
 
 
 def names_in(expression: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import get_args
 
 from otel_prom_bridge.checks import BOOLEAN, BOUNDS, FACTOR, STRING, TEXT, Check, one_of, whole
-from otel_prom_bridge.dashboards.metric_names import with_names_of
+from otel_prom_bridge.dashboards.metric_names import is_balanced, with_names_of
 from otel_prom_bridge.dashboards.model import (
     Alert,
     Dashboard,
@@ -68,6 +68,9 @@ def _labels(value: object) -> dict[str, str]:
 
 
 _DURATION = _text_like(re.compile(r"(\d+(ms|[smhdwy]))+").fullmatch, "a duration such as '30s' or '1h'")
+_EXPRESSION = _text_like(
+    lambda text: text and is_balanced(text), "an expression in which all brackets and quotes are closed"
+)
 _LABELS = Check(allowed="a mapping of names of labels to strings", check=_labels)
 
 
@@ -107,7 +110,7 @@ def _tags(value: object) -> tuple[str, ...]:
     return tuple(TEXT.value("", item) for item in value)
 
 
-_QUERY = _checked(expr=TEXT, legend=STRING)
+_QUERY = _checked(expr=_EXPRESSION, legend=STRING)
 _PANEL = {
     **_checked(
         title=TEXT,
@@ -122,15 +125,17 @@ _PANEL = {
     ),
     "queries": tables(_table(Query, _QUERY), name="legend", required=True),
 }
-_VARIABLE = _checked(name=_text_like(is_legacy_label, "the name of a variable"), query=TEXT, label=STRING)
+_VARIABLE = _checked(
+    name=_text_like(is_legacy_label, "the name of a variable"), query=_EXPRESSION, label=STRING
+)
 _RECORDING_RULE = _checked(
     record=_text_like(is_legacy_name, "a name such as 'service:requests:rate5m'"),
-    expr=TEXT,
+    expr=_EXPRESSION,
     labels=_LABELS,
 )
 _ALERT = _checked(
     alert=TEXT,
-    expr=TEXT,
+    expr=_EXPRESSION,
     severity=one_of(*get_args(Severity)),
     summary=TEXT,
     description=TEXT,

@@ -47,7 +47,14 @@ class Running(Protocol):
 
 
 def decorated(template: Running, function: Callable[P, R]) -> Callable[P, R]:
-    """The function with a fresh operation around each of its invocations."""
+    """The function with a fresh operation around each of its invocations.
+
+    Raises TypeError for what is no function, instead of when it is called.
+    """
+    if isinstance(function, (classmethod, staticmethod)):  # the decorator stands above this one
+        return cast(Callable[P, R], type(function)(decorated(template, function.__func__)))
+    if not callable(function):
+        raise TypeError(f"{function!r} is no function that could be decorated")
     wrap: Callable[..., Callable[..., Any]] = _function
     if inspect.iscoroutinefunction(function):
         wrap = _coroutine

@@ -35,6 +35,8 @@ def load_profile(profile: str | os.PathLike[str], *, key: str = "profile") -> Pr
         ConfigurationError: there is no such profile, or something in it cannot work; the message names the
             file, the key, the value and what is allowed.
     """
+    if not isinstance(profile, str | os.PathLike):
+        raise ConfigurationError(key, profile, _expected())
     text = os.fspath(profile)
     if text in _stateless:
         return _stateless[text]

@@ -56,6 +56,8 @@ class _Reading:
         self._buckets = _each(".buckets", table.buckets, lambda _, value: BOUNDS.value("", value))
         self._labels = _each(".labels", table.labels, _label)
         self._sources = _each(".sources", table.sources, lambda _, value: _selections(value))
+        own = read_at(".instruments", tables(self._instrument), table.instruments)
+        self._own: Sequence[InstrumentSpec] = _instruments(own)
 
     def profile(self) -> Profile:
         """All of it."""
@@ -69,9 +71,7 @@ class _Reading:
             fallback=BOOLEAN.value(".fallback", table.fallback),
             labels=self._labels,
             families=families,
-            own_instruments=_instruments(
-                read_at(".instruments", tables(self._instrument), table.instruments)
-            ),
+            own_instruments=self._own,
             options=_options(table.options),
             dashboard=read_at(".dashboard", as_table, table.dashboard),
         )
@@ -153,7 +153,13 @@ class _Reading:
             found += _selections([item]) if isinstance(item, Mapping) else self._of_name(item)
         if not found:
             raise ConfigurationError(".source", value, "a source, or several")
-        return found
+        return [each for source in found for each in self._with_own(source)]
+
+    def _with_own(self, source: SourceTable) -> list[SourceTable]:
+        """The profile's own instruments have its namespace, and may be called as they are in the file."""
+        name = self._full(source.instrument, ".") if isinstance(source.instrument, str) else ""
+        is_own = name != source.instrument and name in {spec.name for spec in self._own}
+        return [replace(source, instrument=name), source] if is_own else [source]
 
     def _of_name(self, name: object) -> list[SourceTable]:
         found: list[SourceTable] = self._known(name, "sources", self._sources, at=".source")
