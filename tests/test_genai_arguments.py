@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -115,11 +115,19 @@ def test_one_object_is_for_one_operation_at_a_time(
     for _ in range(2):
         with call:
             call.start()
-    assert not caplog.records
+
+    def left() -> Iterator[int]:
+        with call:
+            yield 1
+
+    next(iter(left()))  # and dropped
+    with call:
+        pass
+    assert (recorded.count(DURATION), caplog.records) == (4, [])
     for _ in range(2):
         with call, call:
             pass
-    assert recorded.count(DURATION) == 4
+    assert recorded.count(DURATION) == 6
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
         (
             logging.WARNING,

@@ -39,7 +39,7 @@ class _Numbers:
 
     def renew(self) -> None:
         """Forget all of them."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler of the application may record, too
         self._running: Counter[Key] = Counter()
         self._said: dict[Key, tuple[int, float]] = {}  # the newest has the highest first number
         self._zeros: dict[Key, None] = {}

@@ -113,8 +113,9 @@ class Execution(Timed):
 class AgentRecorder:
     """Records executions, steps, tool calls, memory operations and workflows of agents.
 
-    ``meter_provider`` is the global one if it is None. Nothing raises: what cannot be recorded is logged,
-    once. Names of agents, tools, steps and workflows become labels: there should be few of each.
+    ``meter_provider`` is the global one if it is None; ConfigurationError is raised for what is none. Nothing
+    else raises: what cannot be recorded is logged, once. Names of agents, tools, steps and workflows become
+    labels: there should be few of each.
     """
 
     def __init__(self, meter_provider: MeterProvider | None = None) -> None:

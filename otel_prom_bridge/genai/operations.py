@@ -161,6 +161,7 @@ class Operation:
             _dropped.append((self, perf_counter(), error))
 
     def __enter__(self) -> Self:
+        settle()  # it may have been left, and wait for its end
         if self._entered and self.running:
             message = "one %s is for one operation at a time: others inside or beside it are not recorded"
             report("one at a time", message, type(self).__name__)
