@@ -18,6 +18,9 @@ from otel_prom_bridge.families import Kind, Labels, MetricFamily, Point, claimed
 from otel_prom_bridge.merging import merged
 
 
+_ONE_UNIT = "an ExportView can show all in one unit, or rename one"
+
+
 class Slot:
     """One series of a family as a scraper sees it."""
 
@@ -165,8 +168,8 @@ class Catalog:
             reason = f"the first one is kept: {kept.help!r}"
             self._findings.conflict(Conflict(name, f"the description {wanted.help!r}", reason))
         if kept.unit != wanted.unit:
-            reason = f"the first one is kept: {kept.unit!r}, and values are as recorded; an ExportView with a"
-            self._findings.conflict(Conflict(name, f"the unit {wanted.unit!r}", f"{reason} unit converts"))
+            reason = f"the first one is kept: {kept.unit!r}, and values are as recorded; {_ONE_UNIT}"
+            self._findings.conflict(Conflict(name, f"the unit {wanted.unit!r}", reason))
         return family
 
     def freeze(self) -> tuple[MetricFamily, ...]:

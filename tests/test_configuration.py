@@ -595,7 +595,11 @@ def test_conflicts_of_types_and_comments(bridge: Make, caplog: pytest.LogCapture
     kept = "the first one is kept: "
     expected = [
         Conflict("jobs", "the description 'second'", f"{kept}'first'"),
-        Conflict("jobs", "the unit 'bytes'", f"{kept}'seconds'"),
+        Conflict(
+            "jobs",
+            "the unit 'bytes'",
+            f"{kept}'seconds', and values are as recorded; an ExportView can show all in one unit, or rename one",
+        ),
         Conflict(
             "jobs",
             "histogram 'jobs' of scope 'c'",

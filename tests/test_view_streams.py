@@ -125,5 +125,5 @@ def test_units_that_meet_are_a_conflict_that_says_what_to_do(bridge: Make) -> No
     (conflict,) = setup.reader.conflicts()
     assert str(conflict) == (
         "metric 'f': not shown: the unit 'milliseconds'; the first one is kept: 'seconds', and values are as"
-        " recorded; an ExportView with a unit converts"
+        " recorded; an ExportView can show all in one unit, or rename one"
     )
