@@ -28,7 +28,7 @@ from otel_prom_bridge.endpoint.guards import Guards, RateLimit
 
 # Instruments may be made before there is a provider; they begin to record when there is one.
 orders = metrics.get_meter("shop").create_counter("orders", unit="{order}", description="Orders taken")
-guards = Guards(allow=["127.0.0.0/8", "::1", "10.0.0.0/8"], rate=RateLimit(interval=0.1, burst=50))
+guards = Guards(allow=["127.0.0.0/8", "::1", "10.0.0.0/8"], rate_limit=RateLimit(interval=0.1, burst=50))
 
 
 @asynccontextmanager

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from functools import partial
 
-from otel_prom_bridge.checks import BOOLEAN, PATH, POSITIVE, SECONDS, STRING, TEXT, Check, one_of, read_list
+from otel_prom_bridge.checks import BOOLEAN, PATH, POSITIVE, SECONDS, TEXT, Check, one_of, read_list
 from otel_prom_bridge.endpoint.guards.networks import Networks
 from otel_prom_bridge.endpoint.health import Health
-from otel_prom_bridge.endpoint.scrape import HEALTH_PATH, READY_PATH
+from otel_prom_bridge.endpoint.paths import METRICS_PATH_ALLOWED, is_metrics_path
 from otel_prom_bridge.notation import is_list
-
-# What needs no escaping in a URL: nobody has to guess how a scraper spells it.
-_URL_PATH = re.compile(r"/(?:[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*)?")
 
 
 def _socket(value: object) -> str:
@@ -25,7 +21,7 @@ def _socket(value: object) -> str:
 
 
 def _url_path(value: object) -> str:
-    if not _URL_PATH.fullmatch(STRING.check(value)) or value in (HEALTH_PATH, READY_PATH):
+    if not is_metrics_path(value):
         raise ValueError
     return str(value)
 
@@ -73,7 +69,7 @@ def _health(value: object) -> Health | bool:
 _A_NETWORK = "networks like '10.0.0.0/8', addresses, or 'unix' for peers without an address"
 SOCKET = Check(allowed="a path with a slash in it", check=_socket)
 URL_PATH = Check(
-    allowed=f"a path like '/metrics', without an end slash; not '{HEALTH_PATH}' or '{READY_PATH}'",
+    allowed=METRICS_PATH_ALLOWED,
     check=_url_path,
 )
 NETWORKS = Check(

@@ -18,7 +18,8 @@ from opentelemetry.sdk.environment_variables import (
 from otel_prom_bridge.checks import BOOLEAN, HOST, INTERVAL, PATH, PORT, POSITIVE, SECONDS
 from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.limits import ServerLimits
-from otel_prom_bridge.endpoint.scrape import DEFAULT_CACHE_TTL, GZIP_THRESHOLD, METRICS_PATH
+from otel_prom_bridge.endpoint.paths import METRICS_PATH
+from otel_prom_bridge.endpoint.scrape import DEFAULT_CACHE_TTL, GZIP_THRESHOLD
 from otel_prom_bridge.endpoint.server import DEFAULT_ADDRESS, DEFAULT_PORT
 from otel_prom_bridge.endpoint_checks import (
     HEALTH,
@@ -171,7 +172,7 @@ GUARDS = (
         key="max_in_flight",
         variable=ours("max_in_flight"),
         check=POSITIVE,
-        default=_LIMITS.requests_in_flight,
+        default=_LIMITS.max_in_flight,
         meaning="how many requests are answered at a time; others get 503",
     ),
     Option(
@@ -246,28 +247,28 @@ DEADLINES = (
         key="head_timeout",
         variable=ours("head_timeout"),
         check=SECONDS,
-        default=_LIMITS.head_seconds,
+        default=_LIMITS.head_timeout,
         meaning="how long a client may take for a request, from its first byte to its last",
     ),
     Option(
         key="handshake_timeout",
         variable=ours("handshake_timeout"),
         check=SECONDS,
-        default=_LIMITS.handshake_seconds,
+        default=_LIMITS.handshake_timeout,
         meaning="how long it may take for the handshake of TLS",
     ),
     Option(
         key="write_timeout",
         variable=ours("write_timeout"),
         check=SECONDS,
-        default=_LIMITS.write_seconds,
+        default=_LIMITS.write_timeout,
         meaning="how long it may take to receive a response",
     ),
     Option(
         key="idle_timeout",
         variable=ours("idle_timeout"),
         check=SECONDS,
-        default=_LIMITS.idle_seconds,
+        default=_LIMITS.idle_timeout,
         meaning="how long a connection is kept between requests; more than the scrape interval",
     ),
     Option(

@@ -15,23 +15,23 @@ from otel_prom_bridge.configuration import Settings
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.guards import Guards, RateLimit
 from otel_prom_bridge.endpoint.limits import ServerLimits
-from otel_prom_bridge.endpoint.server import MetricsServer, start_http_server
+from otel_prom_bridge.endpoint.server import MetricsServer, not_serving, start_http_server
 from otel_prom_bridge.endpoint.source import Source
 from otel_prom_bridge.endpoint.tls import Tls, TlsSettings
-from otel_prom_bridge.endpoint.webconfig import WebConfig, WebTls, load
+from otel_prom_bridge.endpoint.webconfig import WebTls, load
 from otel_prom_bridge.environment import is_alias
 from otel_prom_bridge.errors import ConfigurationError
 
-_LIMITS = {
-    "head_timeout": "head_seconds",
-    "handshake_timeout": "handshake_seconds",
-    "write_timeout": "write_seconds",
-    "idle_timeout": "idle_seconds",
-    "max_connections": "connections",
-    "max_in_flight": "requests_in_flight",
-}
-# What errors call an option → its key.
-_KEYS = {"addr": "host", "web-config": "web_config"}
+_LIMITS = (
+    "head_timeout",
+    "handshake_timeout",
+    "write_timeout",
+    "idle_timeout",
+    "max_connections",
+    "max_in_flight",
+)
+_ANSWERS = ("metrics_path", "cache_ttl", "compression_threshold", "health")
+_OF_GUARDS = ("allow", "trusted_proxies", "bearer_tokens_file", "health_open")
 
 
 def serve(source: Source, settings: Settings, *, strict: bool = True) -> MetricsServer:
@@ -53,14 +53,11 @@ def serve(source: Source, settings: Settings, *, strict: bool = True) -> Metrics
             port=endpoint["port"],
             addr=endpoint["host"],
             unix_socket=endpoint["unix_socket"],
-            path=endpoint["metrics_path"],
-            cache_ttl=endpoint["cache_ttl"],
-            gzip_threshold=_threshold(endpoint["compression_threshold"]),
-            health=endpoint["health"],
             tls=tls,
             guards=guards,
             strict=strict,
-            limits=ServerLimits(**{name: endpoint[key] for key, name in _LIMITS.items()}),
+            limits=ServerLimits(**{key: endpoint[key] for key in _LIMITS}),
+            **{key: endpoint[key] for key in _ANSWERS},
         )
 
 
@@ -70,20 +67,16 @@ def serve_if_possible(source: Source, settings: Settings) -> MetricsServer:
     What is wrong is logged once, and ``is_serving`` of the result is False.
     """
     endpoint = settings.endpoint
+    problem: Exception | None = None
     try:
         if endpoint["strict"] or not settings.refused:  # what was refused is in the log already
             return serve(source, settings, strict=False)
     except Exception as error:
         if endpoint["strict"]:
             raise
-        if isinstance(error, ConfigurationError | OSError):
-            logger.error("metrics are recorded but not served: %s", error)
-        else:
-            logger.exception("metrics are recorded but not served")
-    path, port = endpoint["unix_socket"], endpoint["port"]
-    return MetricsServer(
-        path or endpoint["host"], 0 if path else port, loop=None, path=endpoint["metrics_path"]
-    )
+        problem = error
+    place = {key: endpoint[key] for key in ("unix_socket", "metrics_path")}
+    return not_serving(problem, endpoint["host"], endpoint["port"], **place)
 
 
 def _protection(settings: Settings) -> tuple[Tls | WebTls | None, Guards | None]:
@@ -92,30 +85,20 @@ def _protection(settings: Settings) -> tuple[Tls | WebTls | None, Guards | None]
     if endpoint["web_config"] is None:
         return _tls(endpoint), Guards(**options) if options else None
     config = load(endpoint["web_config"])
-    if config.rate is not None and "rate" in options:
-        _check_rate(config, settings, options)
+    name = settings.names.get("rate_limit", "")
+    if config.rate is not None and is_alias(name):
+        logger.warning("%s: the rate limit of %s counts, so it is passed over", name, endpoint["web_config"])
+        del options["rate_limit"]
     return config.tls, config.guards(**options)
-
-
-def _check_rate(config: WebConfig, settings: Settings, options: dict[str, Any]) -> None:
-    name, file = settings.names["rate_limit"], settings.endpoint["web_config"]
-    if not is_alias(name):
-        expected = f"no other rate limit than that of {settings.names['web_config']} ({file})"
-        raise ConfigurationError(name, settings.endpoint["rate_limit"], expected)
-    logger.warning("%s: the rate limit of %s counts, so it is passed over", name, file)
-    del options["rate"]
 
 
 def _guards(endpoint: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of the guards, as far as they are not what they are anyway."""
-    options = {
-        "allow": endpoint["allow"],
-        "trusted_proxies": endpoint["trusted_proxies"],
-        "rate": _rate(endpoint["rate_limit"], endpoint["rate_burst"]),
-        "per_peer": _rate(endpoint["peer_rate_limit"], endpoint["peer_rate_burst"]),
-        "bearer_tokens_file": endpoint["bearer_tokens_file"],
-        "open_health": None if endpoint["health_open"] else False,
-    }
+    options = {key: endpoint[key] for key in _OF_GUARDS}
+    options["rate_limit"] = _rate(endpoint["rate_limit"], endpoint["rate_burst"])
+    options["peer_rate_limit"] = _rate(endpoint["peer_rate_limit"], endpoint["peer_rate_burst"])
+    if options["health_open"]:
+        del options["health_open"]
     return {key: value for key, value in options.items() if value is not None}
 
 
@@ -140,15 +123,11 @@ def _tls(endpoint: Mapping[str, Any]) -> Tls | None:
         return Tls(TlsSettings(**{key: value for key, value in options.items() if value is not None}))
 
 
-def _threshold(value: int | bool) -> int | None:
-    return None if value is False else value
-
-
 @contextmanager
 def _named(names: Mapping[str, str]) -> Iterator[None]:
     """Errors call an option what it was called where it was given."""
     try:
         yield
     except ConfigurationError as error:
-        key = _KEYS.get(error.key, error.key)
+        key = "host" if error.key == "addr" else error.key
         raise ConfigurationError(names.get(key, error.key), error.value, error.expected) from None

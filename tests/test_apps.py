@@ -304,7 +304,7 @@ def test_rates_and_tokens(setup: Setup, tmp_path: Path) -> None:
 
     def guards() -> Guards:
         limit = RateLimit(interval=1000, burst=2)
-        return Guards(rate=limit, bearer_tokens_file=tokens, headers=[("X-Frame-Options", "deny")])
+        return Guards(rate_limit=limit, bearer_tokens_file=tokens, headers=[("X-Frame-Options", "deny")])
 
     bearer = "Bearer a-token-that-is-long-enough"
     app = make_wsgi_app(setup.reader, guards=guards())
@@ -375,11 +375,11 @@ def test_answers_are_kept_for_as_long_as_told(setup: Setup) -> None:
 
 def test_the_path_and_compression_are_options(setup: Setup) -> None:
     """As with a port of one's own; below a mount, too, and the mount itself stays a scrape."""
-    app = make_wsgi_app(setup.reader, path="/internal/prom", gzip_threshold=1)
+    app = make_wsgi_app(setup.reader, metrics_path="/internal/prom", compression_threshold=1)
     assert wsgi(app, PATH_INFO="/metrics")[0] == "404 Not Found"
     status, headers, _ = wsgi(app, PATH_INFO="/internal/prom", HTTP_ACCEPT_ENCODING="gzip")
     assert (status, headers["Content-Encoding"]) == ("200 OK", "gzip")
-    asgi_app = make_asgi_app(setup.reader, path="/prom/", gzip_threshold=1)
+    asgi_app = make_asgi_app(setup.reader, metrics_path="/prom", compression_threshold=1)
     assert call_asgi(asgi_app)[0] == 404
     for path in ("/prom", "/prom/", "/app", "/app/", "/app/prom"):
         status_code, headers, _ = call_asgi(

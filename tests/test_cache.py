@@ -14,7 +14,7 @@ from conftest import Setup
 from opentelemetry.metrics import CallbackOptions, Observation
 from oracles import OPENMETRICS, samples
 
-from otel_prom_bridge import ConfigurationError
+from otel_prom_bridge import ConfigurationError, start
 from otel_prom_bridge.endpoint import scrape as scrape_module
 from otel_prom_bridge.endpoint.cache import Cache
 from otel_prom_bridge.endpoint.scrape import Request, Response, Scrape, process_start
@@ -180,7 +180,7 @@ def test_whoever_chooses_filters_chooses_no_memory(bridge: Make) -> None:
     counter = setup.meter.create_counter("c")
     for number in range(10_000):
         counter.add(1, {"k": f"{number:0200}"})
-    scrape = Scrape(setup.reader, cache_ttl=60, gzip_threshold=None)
+    scrape = Scrape(setup.reader, cache_ttl=60, compression_threshold=False)
     for number in range(20):
         counter.add(1, {"k": f"{0:0200}"})
         assert len(scrape.respond(Request(query=f"name[]=c_total&name[]={number}")).body) > 2_000_000
@@ -255,21 +255,30 @@ def test_every_answer_says_when_the_process_began(cached: Counted) -> None:
 def test_the_path_and_compression_are_options(bridge: Make) -> None:
     """The metrics can be elsewhere, also at the root; and nothing need be compressed."""
     reader = bridge(self_metrics=True).reader
-    scrape = Scrape(reader, path="/internal/prom", gzip_threshold=None)
+    scrape = Scrape(reader, metrics_path="/internal/prom", compression_threshold=False)
     headers = {"accept-encoding": "gzip"}
     assert scrape.respond(Request(path="/metrics")).status == 404
     response = scrape.respond(Request(path="/internal/prom", headers=headers))
     assert (response.status, field(response, "Content-Encoding")) == (200, None)
-    assert Scrape(reader, path="/").respond(Request(path="/")).status == 200
-    small = Scrape(reader, gzip_threshold=1).respond(Request(query="name[]=none", headers=headers))
+    assert Scrape(reader, metrics_path="/").respond(Request(path="/")).status == 200
+    small = Scrape(reader, compression_threshold=1).respond(Request(query="name[]=none", headers=headers))
     assert field(small, "Content-Encoding") is None  # an empty body has nothing to compress
 
 
-@pytest.mark.parametrize("path", ["/health", "/ready", "/ready/", "/health//", "metrics", 1, None])
+NO_PATHS = (
+    *("/health", "/ready", "/ready/", "/health//", "metrics", "", 1, None),
+    *("//x", "/a//b", "/a?b", "/a b", "/m\u00e9", "/m#f", "/%6d", "/x\n", "/metrics/", "/.", "/a/../health"),
+)
+
+
+@pytest.mark.parametrize("path", NO_PATHS)
 def test_paths_that_cannot_be(bridge: Make, path: object) -> None:
-    """The metrics are not to be where guards let strangers in."""
-    with pytest.raises(ConfigurationError, match=r"^path: "):
-        Scrape(bridge().reader, path=path)  # type: ignore[arg-type]
+    """The metrics are not where guards let strangers in, nor where no client asks; start() says the same."""
+    with pytest.raises(ConfigurationError, match=r"^metrics_path: .* expected a path like '/metrics'"):
+        Scrape(bridge().reader, metrics_path=path)  # type: ignore[arg-type]
+    if path is not None:  # nothing was given
+        with pytest.raises(ConfigurationError, match=r"^metrics_path: .* expected a path like '/metrics'"):
+            start(port=0, metrics_path=path, set_global=False)  # type: ignore[arg-type]
 
 
 def test_an_answer_that_was_kept_is_quick(cached: Counted) -> None:

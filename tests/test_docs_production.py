@@ -333,7 +333,7 @@ def too_many(later: Later) -> None:
         return [Observation(int(go_on.wait(20)))]
 
     found.get_meter("shop").create_observable_gauge("g", [callback])
-    limits = ServerLimits(requests_in_flight=1, connections=3)
+    limits = ServerLimits(max_in_flight=1, max_connections=3)
     with start_http_server(reader, port=0, addr="127.0.0.1", limits=limits) as server, ExitStack() as stack:
 
         def ask(request: bytes) -> socket.socket:

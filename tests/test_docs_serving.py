@@ -133,7 +133,7 @@ def test_the_path(reader: PrometheusMetricReader, registry: CollectorRegistry) -
         base = f"http://127.0.0.1:{server.port}"
         paths = ("/metrics", "/health", "/ready", "/", "/x")
         assert [status(base + path) for path in paths] == [200, 200, 200, 404, 404]
-    with otel_prom_bridge.start_http_server(reader, port=0, path="/stats") as server:
+    with otel_prom_bridge.start_http_server(reader, port=0, metrics_path="/stats") as server:
         base = f"http://127.0.0.1:{server.port}"
         assert [status(f"{base}/stats"), status(f"{base}/metrics")] == [200, 404]
 

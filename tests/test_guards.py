@@ -149,7 +149,7 @@ def test_to_accept_is_fast() -> None:
 def test_the_rate_of_all() -> None:
     """Past the limit the answer is 429 and says when to come back; then one passes again."""
     clock = Clock()
-    guarded = Guards(rate=RateLimit(interval=1.5, burst=2), clock=clock).wrap(Handler())
+    guarded = Guards(rate_limit=RateLimit(interval=1.5, burst=2), clock=clock).wrap(Handler())
     assert statuses(guarded, METRICS, replace(METRICS, peer="192.0.2.2")) == [200, 200]
     response = guarded.respond(METRICS)
     assert (response.status, response.reason) == (429, "Too Many Requests")
@@ -160,7 +160,9 @@ def test_the_rate_of_all() -> None:
 
 def test_the_rate_of_each() -> None:
     """A client that asks too often does not stop another, and is known by what a trusted proxy says."""
-    guards = Guards(per_peer=RateLimit(interval=60, burst=1), trusted_proxies=["10.0.0.1"], clock=Clock())
+    guards = Guards(
+        peer_rate_limit=RateLimit(interval=60, burst=1), trusted_proxies=["10.0.0.1"], clock=Clock()
+    )
     guarded = guards.wrap(Handler())
     assert statuses(guarded, METRICS, METRICS, replace(METRICS, peer="192.0.2.2")) == [200, 429, 200]
     proxied = [
@@ -173,7 +175,7 @@ def test_the_rate_of_each() -> None:
 def test_health_is_never_starved() -> None:
     """However many requests there are, /health and /ready are answered; they use nothing up either."""
     limit = RateLimit(interval=60, burst=1)
-    guarded = Guards(rate=limit, per_peer=limit, clock=Clock()).wrap(Handler())
+    guarded = Guards(rate_limit=limit, peer_rate_limit=limit, clock=Clock()).wrap(Handler())
     assert statuses(guarded, *[HEALTH, READY] * 50) == [200] * 100
     assert statuses(guarded, METRICS, METRICS, HEALTH, READY) == [200, 429, 200, 200]
 
@@ -288,7 +290,7 @@ def test_health_for_strangers() -> None:
 
 def test_health_for_those_who_may() -> None:
     """If health is not open, it needs credentials as everything does."""
-    guarded = Guards(basic_users={"alice": HASH}, open_health=False).wrap(Handler())
+    guarded = Guards(basic_users={"alice": HASH}, health_open=False).wrap(Handler())
     right = replace(HEALTH, headers=basic("alice", SECRET))
     assert statuses(guarded, HEALTH, replace(HEALTH, headers=basic("alice", "x")), right) == [401, 401, 200]
 
@@ -297,13 +299,13 @@ def test_passwords_cannot_be_tried_at_health() -> None:
     """Passwords that need a hash count as requests at /health as well; past the limit none is made."""
     handler = Handler()
     limit = RateLimit(interval=60, burst=2)
-    guarded = Guards(basic_users={"alice": HASH}, per_peer=limit, clock=Clock()).wrap(handler)
+    guarded = Guards(basic_users={"alice": HASH}, peer_rate_limit=limit, clock=Clock()).wrap(handler)
     tries = [replace(HEALTH, headers=basic("alice", f"{number}")) for number in range(5)]
     assert statuses(guarded, *tries) == [200] * 5
     assert statuses(guarded, replace(HEALTH, headers=basic("alice", SECRET)), METRICS) == [200, 429]
     assert not any(request.authenticated for request in handler.requests)
     assert statuses(
-        Guards(basic_users={"alice": HASH}, rate=limit, open_health=False).wrap(handler), *tries
+        Guards(basic_users={"alice": HASH}, rate_limit=limit, health_open=False).wrap(handler), *tries
     ) == [
         401,
         401,
@@ -316,7 +318,7 @@ def test_passwords_cannot_be_tried_at_health() -> None:
 def test_the_order(token_file: Path) -> None:
     """Networks before rates before credentials: nobody learns more than the first guard says."""
     limit = RateLimit(interval=60, burst=1)
-    guards = Guards(allow=["10.0.0.0/8"], rate=limit, bearer_tokens_file=token_file, clock=Clock())
+    guards = Guards(allow=["10.0.0.0/8"], rate_limit=limit, bearer_tokens_file=token_file, clock=Clock())
     guarded = guards.wrap(Handler())
     insider = replace(METRICS, peer="10.0.0.1")
     right = replace(insider, headers={"authorization": f"Bearer {TOKEN}"})
@@ -374,7 +376,7 @@ def test_quick() -> None:
 
 def test_quick_never_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a loop no password is hashed: unknown ones are for respond, known ones and none are answered."""
-    guarded = Guards(basic_users={"alice": HASH}, open_health=False).wrap(Quick())
+    guarded = Guards(basic_users={"alice": HASH}, health_open=False).wrap(Quick())
     assert isinstance(guarded, QuickHandler)
     right, wrong = (replace(HEALTH, headers=basic("alice", password)) for password in (SECRET, "x"))
     with monkeypatch.context() as patch:
@@ -395,7 +397,7 @@ def test_quick_counts_once() -> None:
         def quick(self, request: Request) -> Response | None:
             return self.respond(request) if request.query else None
 
-    guarded = Guards(rate=RateLimit(interval=60, burst=3), clock=Clock()).wrap(Everything())
+    guarded = Guards(rate_limit=RateLimit(interval=60, burst=3), clock=Clock()).wrap(Everything())
     assert isinstance(guarded, QuickHandler)
     assert guarded.quick(METRICS) is None
     assert guarded.quick(METRICS) is None
@@ -502,7 +504,7 @@ STRICT: Any = Guards(
     allow=["10.0.0.0/8"],
     trusted_proxies=["172.16.0.0/12"],
     basic_users={"alice": HASH},
-    open_health=False,
+    health_open=False,
 ).wrap(Quick())
 
 
@@ -532,7 +534,9 @@ def test_options_that_cannot_work(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_fork_while_a_password_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     """The child has the same guards, and none of the locks and places that are taken in its parent."""
-    guards = Guards(basic_users={"alice": HASH}, max_in_flight=1, rate=RateLimit(interval=0.001, burst=1000))
+    guards = Guards(
+        basic_users={"alice": HASH}, max_in_flight=1, rate_limit=RateLimit(interval=0.001, burst=1000)
+    )
     begun, release = threading.Event(), threading.Event()
 
     def check(*_: object) -> bool:
@@ -575,9 +579,9 @@ def test_in_front_of_a_scrape(bridge: Callable[..., Setup]) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *((key, value) for key in ("rate", "per_peer") for value in (5, "5", (1, 5), RateLimit)),
-        ("open_health", "no"),
-        ("open_health", None),
+        *((key, value) for key in ("rate_limit", "peer_rate_limit") for value in (5, "5", (1, 5), RateLimit)),
+        ("health_open", "no"),
+        ("health_open", None),
         ("bearer_tokens_file", 5),
         *(
             ("headers", value)

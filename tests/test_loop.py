@@ -46,7 +46,7 @@ class Hanging:
 def test_requests_in_flight_are_bounded(caplog: pytest.LogCaptureFixture) -> None:
     """With so many callbacks hanging, more requests get 503 at once, and what is quick is still answered."""
     handler = Hanging()
-    with looping(handler, limits=replace(SHORT, requests_in_flight=5)) as server:
+    with looping(handler, limits=replace(SHORT, max_in_flight=5)) as server:
         stuck = [connect(server, LAST_GET) for _ in range(5)]
         wait_for(lambda: handler.started == 5, seconds=5, what="five requests hang")
         for _ in range(3):
@@ -70,7 +70,7 @@ def test_scrapes_leave_room_for_health() -> None:
     handler.respond = lambda request: (  # type: ignore[method-assign]
         Always().respond(request) if request.path == "/ready" else hang(request)
     )
-    with looping(handler, limits=replace(SHORT, requests_in_flight=5)) as server:
+    with looping(handler, limits=replace(SHORT, max_in_flight=5)) as server:
         stuck = [connect(server, LAST_GET) for _ in range(5)]
         wait_for(lambda: handler.started == 5, seconds=5, what="five requests hang")
         for _ in range(20):
@@ -121,7 +121,7 @@ def test_a_client_that_shuts_its_side_down_is_answered() -> None:
 
 def test_idle_connections_stay_for_a_while_and_then_go() -> None:
     """Their deadline begins when the last answer was sent."""
-    with looping(limits=replace(SHORT, idle_seconds=1.5)) as server, connect(server, GET) as client:
+    with looping(limits=replace(SHORT, idle_timeout=1.5)) as server, connect(server, GET) as client:
         assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
         start = time.monotonic()
         assert client.recv(1000) == b""
@@ -130,7 +130,7 @@ def test_idle_connections_stay_for_a_while_and_then_go() -> None:
 
 def test_a_head_has_its_time_from_its_first_byte() -> None:
     """On a connection that has been idle for longer than that."""
-    with looping(limits=replace(SHORT, idle_seconds=10)) as server, connect(server, GET) as client:
+    with looping(limits=replace(SHORT, idle_timeout=10)) as server, connect(server, GET) as client:
         assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
         time.sleep(1.2)
         client.sendall(GET[:5])
@@ -219,7 +219,7 @@ def test_5_without_descriptors_nothing_spins(
         attempts[0] += 1
         raise OSError(errno.EMFILE, "Too many open files")
 
-    with looping(limits=replace(SHORT, idle_seconds=20)) as server, connect(server, GET) as idle:
+    with looping(limits=replace(SHORT, idle_timeout=20)) as server, connect(server, GET) as idle:
         assert idle.recv(1000).startswith(b"HTTP/1.1 200 ")
         with monkeypatch.context() as patched:
             patched.setattr(socket.socket, "accept", fail)
@@ -234,7 +234,7 @@ def test_5_without_descriptors_nothing_spins(
 
 def test_a_listening_socket_that_is_broken_does_not_spin(caplog: pytest.LogCaptureFixture) -> None:
     """If somebody who shares the socket shuts it down, those who are connected stay, and nothing spins."""
-    with looping(limits=replace(SHORT, idle_seconds=20)) as server, connect(server, GET) as idle:
+    with looping(limits=replace(SHORT, idle_timeout=20)) as server, connect(server, GET) as idle:
         assert idle.recv(1000).startswith(b"HTTP/1.1 200 ")
         before = time.process_time()
         with server.loop._listeners[0].sock.dup() as shared:
@@ -319,7 +319,7 @@ def test_40_the_wall_clock_may_jump(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_workers_start_when_needed_and_end_when_idle() -> None:
     """One after the other needs one thread; several at once need several; idle ones end."""
     before = threading.active_count()
-    workers = Workers(10, idle_seconds=0.2)
+    workers = Workers(10, idle_timeout=0.2)
     for _ in range(5):
         done = threading.Event()
         assert workers.run(done.set)
@@ -342,7 +342,7 @@ def test_workers_start_when_needed_and_end_when_idle() -> None:
 
 def test_workers_are_bounded() -> None:
     """With all of them stuck, as many jobs wait as there are threads; what is more is refused."""
-    workers, release, done = Workers(3, idle_seconds=0.1), threading.Event(), threading.Semaphore(0)
+    workers, release, done = Workers(3, idle_timeout=0.1), threading.Event(), threading.Semaphore(0)
 
     def block() -> None:
         release.wait(10)
@@ -359,7 +359,7 @@ def test_workers_are_bounded() -> None:
 def test_workers_lose_no_job_while_they_end() -> None:
     """Jobs that come exactly when threads give up waiting are done nevertheless."""
     before = threading.active_count()
-    workers, done = Workers(4, idle_seconds=0.001), threading.Semaphore(0)
+    workers, done = Workers(4, idle_timeout=0.001), threading.Semaphore(0)
     for number in range(1000):
         assert workers.run(done.release)  # type: ignore[arg-type]
         assert done.acquire(timeout=5), number
@@ -369,7 +369,7 @@ def test_workers_lose_no_job_while_they_end() -> None:
 
 def test_without_more_threads_a_job_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """As at the interpreter's end; later ones may succeed."""
-    workers = Workers(1, idle_seconds=0.1)
+    workers = Workers(1, idle_timeout=0.1)
 
     def fail(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -421,11 +421,11 @@ def test_connections_follow_the_limit_of_descriptors(
     limit: Callable[[int], tuple[int, int]] = lambda _: (descriptors, descriptors)  # noqa: E731
     monkeypatch.setattr(module.resource, "getrlimit", limit)
     assert ServerLimits().most_connections == connections
-    assert ServerLimits(connections=3).most_connections == 3
+    assert ServerLimits(max_connections=3).most_connections == 3
 
 
 @pytest.mark.parametrize("seconds", [0, -1, math.nan, math.inf, 1e12])
 def test_nobody_can_wait_for_that_long(seconds: float) -> None:
     """A deadline that the system cannot wait for is refused before it ends the loop."""
-    with pytest.raises(ConfigurationError, match=r"^limits\.idle_seconds: .* up to 1000000"):
-        ServerLimits(idle_seconds=seconds)
+    with pytest.raises(ConfigurationError, match=r"^idle_timeout: .* up to 1000000"):
+        ServerLimits(idle_timeout=seconds)

@@ -19,7 +19,7 @@ A, B = ip_address("192.0.2.1"), ip_address("192.0.2.2")
 
 def test_burst_and_refill() -> None:
     """A burst passes at once, then one more for every interval; the wait is until the next one passes."""
-    limiter = Limiter(rate=RateLimit(interval=2, burst=3), per_peer=None)
+    limiter = Limiter(rate_limit=RateLimit(interval=2, burst=3), peer_rate_limit=None)
     assert [limiter.take(A, 100.0) for _ in range(4)] == [0, 0, 0, 2]
     assert limiter.take(A, 101.5) == pytest.approx(0.5)
     assert limiter.take(A, 102.0) == 0
@@ -29,7 +29,7 @@ def test_burst_and_refill() -> None:
 
 def test_refusals_are_free() -> None:
     """Those who are refused do not wait longer for it."""
-    limiter = Limiter(rate=RateLimit(interval=1, burst=1), per_peer=None)
+    limiter = Limiter(rate_limit=RateLimit(interval=1, burst=1), peer_rate_limit=None)
     limiter.take(A, 0.0)
     assert all(limiter.take(A, 0.5) == 0.5 for _ in range(1000))
     assert limiter.take(A, 1.0) == 0
@@ -37,7 +37,9 @@ def test_refusals_are_free() -> None:
 
 def test_asking_takes_nothing() -> None:
     """To ask for the wait is not to take."""
-    limiter = Limiter(rate=RateLimit(interval=1, burst=1), per_peer=RateLimit(interval=1, burst=1))
+    limiter = Limiter(
+        rate_limit=RateLimit(interval=1, burst=1), peer_rate_limit=RateLimit(interval=1, burst=1)
+    )
     assert all(limiter.wait(A, 0.0) == 0 for _ in range(10))
     assert limiter.take(A, 0.0) == 0
     assert limiter.wait(A, 0.0) == 1
@@ -45,7 +47,9 @@ def test_asking_takes_nothing() -> None:
 
 def test_each_client_has_its_own() -> None:
     """One client's requests are not another's, and a client that is refused uses nothing of all clients'."""
-    limiter = Limiter(rate=RateLimit(interval=1, burst=2), per_peer=RateLimit(interval=10, burst=1))
+    limiter = Limiter(
+        rate_limit=RateLimit(interval=1, burst=2), peer_rate_limit=RateLimit(interval=10, burst=1)
+    )
     assert limiter.take(A, 0.0) == 0
     assert all(limiter.take(A, 0.0) == 10 for _ in range(5))
     assert limiter.take(B, 0.0) == 0
@@ -55,7 +59,7 @@ def test_each_client_has_its_own() -> None:
 
 def test_a_network_of_addresses_is_one_client() -> None:
     """On IPv6 a client that changes the lower half of its address remains the same client."""
-    limiter = Limiter(rate=None, per_peer=RateLimit(interval=1, burst=1))
+    limiter = Limiter(rate_limit=None, peer_rate_limit=RateLimit(interval=1, burst=1))
     assert limiter.take(ip_address("2001:db8::1"), 0.0) == 0
     assert limiter.take(ip_address("2001:db8::ffff:2"), 0.0) == 1
     assert limiter.take(ip_address("2001:db8:0:1::1"), 0.0) == 0
@@ -63,7 +67,7 @@ def test_a_network_of_addresses_is_one_client() -> None:
 
 def test_a_flood_of_clients() -> None:
     """Memory is bounded under 100,000 clients, and no request pays for the others."""
-    limiter = Limiter(rate=None, per_peer=RateLimit(interval=1000, burst=1))
+    limiter = Limiter(rate_limit=None, peer_rate_limit=RateLimit(interval=1000, burst=1))
     start = time.perf_counter()
     for number in range(100_000):
         assert limiter.take(ip_address(0x0A000000 + number), float(number) / 1e6) == 0
@@ -73,7 +77,7 @@ def test_a_flood_of_clients() -> None:
 
 def test_full_buckets_are_forgotten() -> None:
     """A client whose bucket is full again is not remembered."""
-    limiter = Limiter(rate=None, per_peer=RateLimit(interval=1, burst=1))
+    limiter = Limiter(rate_limit=None, peer_rate_limit=RateLimit(interval=1, burst=1))
     for number in range(100):
         limiter.take(ip_address(0x0A000000 + number), float(number) / 1000)
     for number in range(100):
@@ -83,7 +87,7 @@ def test_full_buckets_are_forgotten() -> None:
 
 def test_threads_do_not_pass_twice() -> None:
     """However many threads ask, no more pass than the burst."""
-    limiter = Limiter(rate=RateLimit(interval=1000, burst=50), per_peer=None)
+    limiter = Limiter(rate_limit=RateLimit(interval=1000, burst=50), peer_rate_limit=None)
     passed: list[bool] = []
     threads = [
         threading.Thread(target=lambda: passed.extend(not limiter.take(A, 0.0) for _ in range(50)))
@@ -104,7 +108,7 @@ def test_threads_do_not_pass_twice() -> None:
 )
 def test_it_is_a_bucket_of_tokens(burst: int, interval: float, pauses: list[float], now: float) -> None:
     """The same requests pass as with a bucket that counts its tokens."""
-    limiter = Limiter(rate=RateLimit(interval=interval, burst=burst), per_peer=None)
+    limiter = Limiter(rate_limit=RateLimit(interval=interval, burst=burst), peer_rate_limit=None)
     tokens, last = float(burst), now
     for pause in pauses:
         now += pause

@@ -102,7 +102,7 @@ def statuses(site: Site) -> None:
     behind = Guards(allow=["10.0.0.0/8"], trusted_proxies=["127.0.0.1"])
     site.add("forbidden", site.serve(guards=behind).port, by_code.pop("403"))
     site.add("path", site.serve().port, by_code.pop("404"), metrics_path="/stats")
-    rate = Guards(rate=RateLimit(interval=1000, burst=1))
+    rate = Guards(rate_limit=RateLimit(interval=1000, burst=1))
     site.add("rate", site.serve(guards=rate, cache_ttl=0).port, by_code.pop("429"))
     ended = site.new_reader()
     ended.shutdown()

@@ -181,8 +181,8 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Targets]:
 
         servers = {name: start(web_config=files.path(f"{name}.yml")) for name in ("password", "certificate")}
         for name in SAME:
-            servers[name] = start(limits=ServerLimits(idle_seconds=INTERVAL))
-        servers["race"] = start(limits=ServerLimits(idle_seconds=INTERVAL - 0.502))  # half a second is added
+            servers[name] = start(limits=ServerLimits(idle_timeout=INTERVAL))
+        servers["race"] = start(limits=ServerLimits(idle_timeout=INTERVAL - 0.502))  # half a second is added
         addresses = {name: f"127.0.0.1:{server.port}" for name, server in servers.items()}
         servers["unix"] = start(unix_socket=os.path.join(files.folder, "metrics.sock"))
         forwarder = Forwarder(servers["unix"].address)

@@ -240,9 +240,9 @@ def test_a_source_that_is_none(source: Any) -> None:
 
 WRONG: list[tuple[str, Any]] = [
     *(("cache_ttl", value) for value in ("1", -1, True, float("nan"), float("inf"))),
-    *(("gzip_threshold", value) for value in ("1", -1, True, 1.5)),
+    *(("compression_threshold", value) for value in ("1", -1, True, 1.5)),
     *(("health", value) for value in ("no", 0, None, lambda: True)),
-    *(("path", value) for value in ("metrics", None, "/ready")),
+    *(("metrics_path", value) for value in ("metrics", None, "/ready")),
     *(("guards", value) for value in ("10.0.0.0/8", 5, Guards)),
 ]
 
@@ -257,7 +257,12 @@ def test_an_argument_that_cannot_work(setup: Setup, key: str, value: Any) -> Non
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("tls", ssl.create_default_context()), ("tls", True), ("limits", {"connections": 5}), ("web_config", 5)],
+    [
+        ("tls", ssl.create_default_context()),
+        ("tls", True),
+        ("limits", {"max_connections": 5}),
+        ("web_config", 5),
+    ],
 )
 def test_an_argument_of_the_server_that_cannot_work(setup: Setup, key: str, value: Any) -> None:
     """The same for what only the server has."""
@@ -265,11 +270,11 @@ def test_an_argument_of_the_server_that_cannot_work(setup: Setup, key: str, valu
         start_http_server(setup.reader, port=0, **{key: value})
 
 
-@pytest.mark.parametrize("key", ["connections", "requests_in_flight", "head_seconds"])
+@pytest.mark.parametrize("key", ["max_connections", "max_in_flight", "head_timeout"])
 @pytest.mark.parametrize("value", ["5", 0, True, -1])
 def test_limits_that_are_none(key: str, value: Any) -> None:
     """A bound of another type would fail with every connection."""
-    with pytest.raises(ConfigurationError, match=rf"^limits\.{key}: "):
+    with pytest.raises(ConfigurationError, match=rf"^{key}: "):
         ServerLimits(**{key: value})
 
 

@@ -336,7 +336,7 @@ def test_40_the_wall_clock_jumps(
 
 def test_43_a_scraper_whose_interval_is_the_idle_timeout(bridge: Make, capfd: Capture) -> None:
     """Its next request is answered on the same connection even if it is a little late."""
-    server = start_http_server(bridge().reader, port=0, limits=replace(SHORT, idle_seconds=0.3))
+    server = start_http_server(bridge().reader, port=0, limits=replace(SHORT, idle_timeout=0.3))
     with server, unharmed(server, capfd), connect(server) as client:
         for _ in range(3):
             client.sendall(GET)

@@ -102,7 +102,7 @@ def test_42_a_selector_that_hears_only_of_time(capfd: Capture, monkeypatch: pyte
 
         def stopped(timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
             monkeypatch.undo()
-            time.sleep(SHORT.head_seconds + 0.2)
+            time.sleep(SHORT.head_timeout + 0.2)
             return []
 
         time.sleep(0.2)

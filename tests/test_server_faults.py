@@ -124,7 +124,10 @@ def test_3_trickling(server: MetricsServer, capfd: Capture) -> None:
 
 def test_4_more_connections_than_there_may_be(capfd: Capture) -> None:
     """The oldest unfinished request goes; scrapes and those who came last stay."""
-    with looping(limits=replace(SHORT, head_seconds=20, connections=50)) as server, unharmed(server, capfd):
+    with (
+        looping(limits=replace(SHORT, head_timeout=20, max_connections=50)) as server,
+        unharmed(server, capfd),
+    ):
         before = descriptors()
         clients = [connect(server, HALF) for _ in range(200)]
         assert scrape_seconds(server) < SOON
@@ -138,7 +141,7 @@ def test_4_more_connections_than_there_may_be(capfd: Capture) -> None:
 
 def test_4_when_all_are_being_answered(capfd: Capture) -> None:
     """Who comes then hears 503; nobody who gets a response is cut off."""
-    limits = replace(SHORT, connections=8, write_seconds=20)
+    limits = replace(SHORT, max_connections=8, write_timeout=20)
     with looping(Body(10_000_000), limits=limits) as server:
         scrape_seconds(server)
         clients = [connect(server, LAST_GET) for _ in range(8)]

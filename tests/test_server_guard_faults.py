@@ -433,7 +433,7 @@ def test_30_secrets_stay_secret(
     right = f"Authorization: Bearer {TOKEN}"
     caplog.set_level("DEBUG")
     guards = Guards(
-        basic_users={"alice": hashed(SECRET)}, bearer_tokens_file=tmp_path / "tokens", open_health=False
+        basic_users={"alice": hashed(SECRET)}, bearer_tokens_file=tmp_path / "tokens", health_open=False
     )
     with serve(bridge, guards=guards) as server, unharmed(server, capfd, scrape=known_to(right)):
         shown = [repr(server), repr(guards), str(vars(server))]
@@ -457,7 +457,7 @@ def test_30_secrets_stay_secret(
 
 def test_31_more_than_the_rate(bridge: Make, capfd: Capture) -> None:
     """The request after the burst gets 429 with Retry-After, and health is not starved."""
-    guards = Guards(per_peer=RateLimit(interval=60, burst=3), trusted_proxies=["127.0.0.1"])
+    guards = Guards(peer_rate_limit=RateLimit(interval=60, burst=3), trusted_proxies=["127.0.0.1"])
     numbers = iter(range(1, 250))
 
     def scrape(server: MetricsServer | Port) -> float:
@@ -472,7 +472,7 @@ def test_31_more_than_the_rate(bridge: Make, capfd: Capture) -> None:
 
 def test_31_peers_without_number(bridge: Make, capfd: Capture) -> None:
     """Five thousand made-up peers leave a bounded number of buckets."""
-    guards = Guards(per_peer=RateLimit(interval=60, burst=1000), trusted_proxies=["127.0.0.1"])
+    guards = Guards(peer_rate_limit=RateLimit(interval=60, burst=1000), trusted_proxies=["127.0.0.1"])
     with serve(bridge, guards=guards) as server, unharmed(server, capfd, seconds=10):
 
         def flood(part: int) -> None:

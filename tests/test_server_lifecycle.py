@@ -253,7 +253,7 @@ def test_42_a_process_that_was_stopped(tmp_path: Path) -> None:
         PROCESS.replace("Loop([listener], Handler())", "Loop([listener], Handler(), limits=limits)")
         + """
 from otel_prom_bridge.endpoint.limits import ServerLimits
-limits = ServerLimits(head_seconds=1, idle_seconds=1)
+limits = ServerLimits(head_timeout=1, idle_timeout=1)
 serve()
 time.sleep(60)
 """

@@ -634,7 +634,7 @@ def test_options_beside_the_file(here: Path) -> None:
     assert isinstance(config.guards(allow=["10.0.0.0/8"]), Guards)
     conflicts: list[Callable[[], object]] = [
         lambda: config.guards(basic_users={}),
-        lambda: config.guards(rate=None),
+        lambda: config.guards(rate_limit=None),
         lambda: config.guards(headers=()),
     ]
     for conflict in conflicts:

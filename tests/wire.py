@@ -34,15 +34,15 @@ NEXT_SCRAPE = 1.0
 SOON = 4.0
 # Faults are made with short deadlines, so that the tests do not take the real ones' time.
 SHORT = ServerLimits(
-    head_seconds=1.0,
-    handshake_seconds=1.0,
-    write_seconds=1.0,
-    idle_seconds=1.0,
-    linger_seconds=0.5,
-    worker_idle_seconds=0.1,
+    head_timeout=1.0,
+    handshake_timeout=1.0,
+    write_timeout=1.0,
+    idle_timeout=1.0,
+    linger_timeout=0.5,
+    worker_idle_timeout=0.1,
 )
 # Where a scrape has to be sooner than the end of others' time.
-PATIENT = replace(SHORT, head_seconds=6.0, handshake_seconds=6.0)
+PATIENT = replace(SHORT, head_timeout=6.0, handshake_timeout=6.0)
 
 
 class Always:

@@ -15,10 +15,9 @@ from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.arguments import check_guards
 from otel_prom_bridge.endpoint.guards import Guards, Handler, QuickHandler
 from otel_prom_bridge.endpoint.health import Health
+from otel_prom_bridge.endpoint.paths import METRICS_PATH
 from otel_prom_bridge.endpoint.scrape import (
     FAILED,
-    GZIP_THRESHOLD,
-    METRICS_PATH,
     Request,
     Response,
     Scrape,
@@ -44,9 +43,9 @@ def make_wsgi_app(
     source: Source,
     *,
     guards: Guards | None = None,
-    path: str = METRICS_PATH,
+    metrics_path: str = METRICS_PATH,
     cache_ttl: float | None = None,
-    gzip_threshold: int | None = GZIP_THRESHOLD,
+    compression_threshold: int | bool | None = None,
     health: Health | bool = True,
 ) -> WSGIApplication:
     """A WSGI application that serves ``/metrics``, ``/health`` and ``/ready`` of a reader.
@@ -57,9 +56,10 @@ def make_wsgi_app(
         source: a ``PrometheusMetricReader``.
         guards: who may ask, how often, and how many at once. Addresses are what the server says
             (``REMOTE_ADDR``), and so is whether a request came over TLS.
-        path: where the metrics are, below the mount if there is one; ``/metrics`` unless told otherwise.
+        metrics_path: where the metrics are, below the mount if there is one; ``/metrics`` unless told.
         cache_ttl: for how many seconds a complete answer is given again, 1 unless told; 0 for never.
-        gzip_threshold: from how many bytes on a body is compressed; None for never.
+        compression_threshold: from how many bytes on a body is compressed, 1024 unless told;
+            False for never.
         health: the answers of ``/health`` and ``/ready``, with checks of the application's own; False for
             none.
 
@@ -67,7 +67,12 @@ def make_wsgi_app(
         ConfigurationError: an argument is not what it may be.
     """
     handler = _handler(
-        source, guards, path=path, cache_ttl=cache_ttl, gzip_threshold=gzip_threshold, health=health
+        source,
+        guards,
+        metrics_path=metrics_path,
+        cache_ttl=cache_ttl,
+        compression_threshold=compression_threshold,
+        health=health,
     )
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -82,9 +87,9 @@ def make_asgi_app(
     source: Source,
     *,
     guards: Guards | None = None,
-    path: str = METRICS_PATH,
+    metrics_path: str = METRICS_PATH,
     cache_ttl: float | None = None,
-    gzip_threshold: int | None = GZIP_THRESHOLD,
+    compression_threshold: int | bool | None = None,
     health: Health | bool = True,
 ) -> ASGIApplication:
     """An ASGI application that serves ``/metrics``, ``/health`` and ``/ready`` of a reader, on asyncio.
@@ -100,18 +105,25 @@ def make_asgi_app(
         source: a ``PrometheusMetricReader``.
         guards: who may ask, how often, and how many at once. Addresses are what the server says
             (``client``), and so is whether a request came over TLS.
-        path: where the metrics are, below the mount if there is one; ``/metrics`` unless told otherwise.
+        metrics_path: where the metrics are, below the mount if there is one; ``/metrics`` unless told.
         cache_ttl: for how many seconds a complete answer is given again, 1 unless told; 0 for never.
-        gzip_threshold: from how many bytes on a body is compressed; None for never.
+        compression_threshold: from how many bytes on a body is compressed, 1024 unless told;
+            False for never.
         health: the answers of ``/health`` and ``/ready``, with checks of the application's own; False for
             none.
 
     Raises:
         ConfigurationError: an argument is not what it may be.
     """
-    return _Asgi(
-        _handler(source, guards, path=path, cache_ttl=cache_ttl, gzip_threshold=gzip_threshold, health=health)
+    handler = _handler(
+        source,
+        guards,
+        metrics_path=metrics_path,
+        cache_ttl=cache_ttl,
+        compression_threshold=compression_threshold,
+        health=health,
     )
+    return _Asgi(handler)
 
 
 def _handler(source: Source, guards: Guards | None, **options: Any) -> Handler:

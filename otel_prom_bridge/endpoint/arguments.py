@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from otel_prom_bridge.endpoint.health import Health
+from otel_prom_bridge.endpoint.paths import METRICS_PATH_ALLOWED, is_metrics_path
 from otel_prom_bridge.endpoint.source import Source
 from otel_prom_bridge.errors import ConfigurationError
 
@@ -27,13 +28,11 @@ def checked_source(source: object) -> Source:
     raise ConfigurationError("source", source, f"a PrometheusMetricReader{hint}")
 
 
-def checked_path(path: object, *, taken: Sequence[str]) -> str:
-    """Where the metrics are, without a slash at its end; not where something else is."""
-    plain = (path.rstrip("/") or path[:1]) if isinstance(path, str) else ""
-    if not plain.startswith("/") or plain in taken:
-        expected = f"a path that begins with '/', other than {' and '.join(taken)}"
-        raise ConfigurationError("path", path, expected)
-    return plain
+def checked_metrics_path(path: object) -> str:
+    """Where the metrics are."""
+    if not is_metrics_path(path):
+        raise ConfigurationError("metrics_path", path, METRICS_PATH_ALLOWED)
+    return str(path)
 
 
 def checked_seconds(key: str, seconds: object, *, default: float) -> float:
@@ -45,12 +44,16 @@ def checked_seconds(key: str, seconds: object, *, default: float) -> float:
     return seconds
 
 
-def checked_size(key: str, size: object) -> float:
-    """A number of bytes; infinity for None."""
+def checked_threshold(size: object, *, default: int) -> float:
+    """From how many bytes on a body is compressed: never (infinity) for False, the default for None."""
     if size is None:
+        return default
+    if size is False:
         return math.inf
     if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-        raise ConfigurationError(key, size, "a whole number of bytes, or None for never")
+        raise ConfigurationError(
+            "compression_threshold", size, "a whole number of bytes, False for never, or None"
+        )
     return size
 
 

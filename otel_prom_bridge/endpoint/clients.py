@@ -35,7 +35,7 @@ class Clients:
     ) -> None:
         self._selector = selector
         self._log = log
-        self._deadlines = Deadlines({**limits.waits, Wait.IDLE: limits.idle_seconds + _IDLE_GRACE})
+        self._deadlines = Deadlines({**limits.waits, Wait.IDLE: limits.idle_timeout + _IDLE_GRACE})
         self._clients: set[Client] = set()
         self.serve: Callable[[Client], None] = self.close
 

@@ -126,7 +126,7 @@ def read_document(file: str) -> Part:
             node = yaml.compose(stream, Loader=yaml.SafeLoader)
     except OSError as error:
         expected = f"the path of a file that can be read ({error.strerror})"
-        raise ConfigurationError("web-config", file, expected) from None
+        raise ConfigurationError("web_config", file, expected) from None
     except yaml.YAMLError as error:
         # Not the error's own text: that shows the lines around it.
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)

@@ -25,49 +25,49 @@ _MOST_CONNECTIONS, _FEWEST_CONNECTIONS = 512, 8
 class ServerLimits:
     """The deadlines and bounds of a server; the defaults suit scrapers on a network that is not only theirs.
 
-    ``connections``: None is a quarter of the file descriptors that the process may have, 512 at most.
+    ``max_connections``: None is a quarter of the file descriptors that the process may have, 512 at most.
 
     Raises:
         ConfigurationError: a number of seconds is none that can be waited for, or a bound none.
     """
 
-    head_seconds: float = 5.0
-    handshake_seconds: float = 5.0
-    write_seconds: float = 10.0
-    idle_seconds: float = 120.0
-    linger_seconds: float = 2.0
-    connections: int | None = None
-    requests_in_flight: int = 40
-    worker_idle_seconds: float = 2.0
+    head_timeout: float = 5.0
+    handshake_timeout: float = 5.0
+    write_timeout: float = 10.0
+    idle_timeout: float = 120.0
+    linger_timeout: float = 2.0
+    max_connections: int | None = None
+    max_in_flight: int = 40
+    worker_idle_timeout: float = 2.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name.endswith("_seconds"):
+            if field.name.endswith("_timeout"):
                 good = isinstance(value, int | float) and 0 < value <= LONGEST_WAIT
                 expected = f"a number of seconds above zero, up to {LONGEST_WAIT:.0f}"
             else:
                 good = (isinstance(value, int) and value > 0) or (value is None and field.default is None)
                 expected = "a whole number of at least 1"
             if not good or isinstance(value, bool):
-                raise ConfigurationError(f"limits.{field.name}", value, expected)
+                raise ConfigurationError(field.name, value, expected)
 
     @property
     def waits(self) -> Mapping[Wait, float]:
         """How many seconds each wait lasts. A response is made without a deadline: that is its maker's."""
         return {
-            Wait.HANDSHAKE: self.handshake_seconds,
-            Wait.HEAD: self.head_seconds,
-            Wait.IDLE: self.idle_seconds,
-            Wait.WRITE: self.write_seconds,
-            Wait.LINGER: self.linger_seconds,
+            Wait.HANDSHAKE: self.handshake_timeout,
+            Wait.HEAD: self.head_timeout,
+            Wait.IDLE: self.idle_timeout,
+            Wait.WRITE: self.write_timeout,
+            Wait.LINGER: self.linger_timeout,
         }
 
     @property
     def most_connections(self) -> int:
         """How many connections there may be."""
-        if self.connections is not None:
-            return self.connections
+        if self.max_connections is not None:
+            return self.max_connections
         descriptors = -1 if resource is None else resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         if descriptors < 0:  # without a limit
             return _MOST_CONNECTIONS

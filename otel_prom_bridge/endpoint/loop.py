@@ -64,8 +64,8 @@ class Loop:
         except OSError:
             self._selector.close()
             raise
-        most = limits.requests_in_flight
-        self._workers = Workers(most + HEALTH_ROOM + MOST_WRITING, idle_seconds=limits.worker_idle_seconds)
+        most = limits.max_in_flight
+        self._workers = Workers(most + HEALTH_ROOM + MOST_WRITING, idle_timeout=limits.worker_idle_timeout)
         log = RateLimitedLog(self._workers.run)
         self._clients = Clients(self._selector, log, limits=limits)
         self._conversations = Conversations(

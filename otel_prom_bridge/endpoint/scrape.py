@@ -21,18 +21,18 @@ from otel_prom_bridge.coalescing import LONGEST_WAIT
 from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.arguments import (
     checked_health,
-    checked_path,
+    checked_metrics_path,
     checked_seconds,
-    checked_size,
     checked_source,
+    checked_threshold,
 )
 from otel_prom_bridge.endpoint.cache import Cache
 from otel_prom_bridge.endpoint.health import Health
+from otel_prom_bridge.endpoint.paths import HEALTH_PATH, METRICS_PATH, READY_PATH
 from otel_prom_bridge.endpoint.source import Source
 from otel_prom_bridge.errors import CompressionError
 from otel_prom_bridge.exposition import Exposition, accepts_gzip, negotiate
 
-METRICS_PATH, HEALTH_PATH, READY_PATH = "/metrics", "/health", "/ready"
 DEFAULT_CACHE_TTL = 1.0
 _METHODS = ("GET", "HEAD", "OPTIONS")
 
@@ -101,10 +101,11 @@ _REASONS = {
 class Scrape:
     """Answers requests for one source. Safe to use from any thread.
 
-    ``path``: where the metrics are. ``cache_ttl``: for how many seconds a complete answer is given again; 0
-    for never. ``gzip_threshold``: from how many bytes on a body is compressed, if the scraper takes that, or
-    None. ``health``: the answers of ``/health`` and ``/ready``, False for none. ``problem``: says why what
-    stands in front is older than its files (tokens, certificates), None if it is not.
+    ``metrics_path``: where the metrics are. ``cache_ttl``: for how many seconds a complete answer is given
+    again; 0 for never. ``compression_threshold``: from how many bytes on a body is compressed, if the scraper
+    takes that; False for never. ``health``: the answers of ``/health`` and ``/ready``, False for none.
+    ``problem``: says why what stands in front is older than its files (tokens, certificates), None if it is
+    not.
 
     Raises:
         ConfigurationError: an argument is not what it may be; the path is none, or one of those two, which
@@ -115,15 +116,15 @@ class Scrape:
         self,
         source: Source,
         *,
-        path: str = METRICS_PATH,
+        metrics_path: str = METRICS_PATH,
         cache_ttl: float | None = None,
-        gzip_threshold: int | None = GZIP_THRESHOLD,
+        compression_threshold: int | bool | None = None,
         health: Health | bool = True,
         problem: Callable[[], str | None] | None = None,
     ) -> None:
         self._source = checked_source(source)
-        self._metrics_path = checked_path(path, taken=(HEALTH_PATH, READY_PATH))
-        self._gzip_threshold = checked_size("gzip_threshold", gzip_threshold)
+        self._metrics_path = checked_metrics_path(metrics_path)
+        self._compression_threshold = checked_threshold(compression_threshold, default=GZIP_THRESHOLD)
         self._health = checked_health(health, source)
         self._paths = (self._metrics_path, *((HEALTH_PATH, READY_PATH) if self._health else ()))
         self._problem = problem
@@ -231,7 +232,7 @@ class Scrape:
         headers = [("Content-Type", exposition.content_type), ("Vary", "Accept, Accept-Encoding")]
         if self._process_start is not None:
             headers.append(("Process-Start-Time-Unix", self._process_start))
-        smaller = self._gzip(exposition) if compressed and len(body) >= self._gzip_threshold else None
+        smaller = self._gzip(exposition) if compressed and len(body) >= self._compression_threshold else None
         if smaller is not None:
             body = smaller
             headers.append(("Content-Encoding", "gzip"))

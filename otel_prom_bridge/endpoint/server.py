@@ -22,7 +22,8 @@ from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.limits import ServerLimits
 from otel_prom_bridge.endpoint.listeners import SYSTEMD, Listener, open_systemd, open_tcp, open_unix
 from otel_prom_bridge.endpoint.loop import Loop
-from otel_prom_bridge.endpoint.scrape import GZIP_THRESHOLD, METRICS_PATH, Scrape
+from otel_prom_bridge.endpoint.paths import METRICS_PATH
+from otel_prom_bridge.endpoint.scrape import Scrape
 from otel_prom_bridge.endpoint.source import Source
 from otel_prom_bridge.endpoint.webconfig import load
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
@@ -93,9 +94,9 @@ def start_http_server(
     addr: str = DEFAULT_ADDRESS,
     *,
     unix_socket: str | None = None,
-    path: str = METRICS_PATH,
+    metrics_path: str = METRICS_PATH,
     cache_ttl: float | None = None,
-    gzip_threshold: int | None = GZIP_THRESHOLD,
+    compression_threshold: int | bool | None = None,
     health: Health | bool = True,
     web_config: str | os.PathLike[str] | None = None,
     tls: Tls | None = None,
@@ -113,9 +114,10 @@ def start_http_server(
             systemd opened for this process, ``systemd:NAME`` those of them with that ``FileDescriptorName``;
             the port does not matter then.
         unix_socket: the path of a Unix socket to listen on, instead of ``addr`` and ``port``.
-        path: where the metrics are, ``/metrics`` unless told otherwise.
+        metrics_path: where the metrics are, ``/metrics`` unless told otherwise.
         cache_ttl: for how many seconds a complete answer is given again, 0 for never; None for one second.
-        gzip_threshold: from how many bytes on a body is compressed; None for never.
+        compression_threshold: from how many bytes on a body is compressed, 1024 unless told; False for
+            never.
         health: the answers of ``/health`` and ``/ready``; False for none.
         web_config: the path of a ``web-config.yml``, as exporters have it, instead of ``tls`` and ``guards``.
         tls: certificates; without them it is plain HTTP.
@@ -142,9 +144,9 @@ def start_http_server(
         tls, guards = config.tls, config.guards()
     scrape = Scrape(
         source,
-        path=path,
+        metrics_path=metrics_path,
         cache_ttl=cache_ttl,
-        gzip_threshold=gzip_threshold,
+        compression_threshold=compression_threshold,
         health=health,
         problem=_problem(tls, guards),
     )
@@ -153,12 +155,22 @@ def start_http_server(
             advice = "the metric reader was shut down; serve a new one"
             raise EndpointError(errno.ESHUTDOWN, f"cannot serve metrics: {advice}")
         listeners = _open(addr, port, unix_socket)
-        return _serve(source, scrape, listeners, path=path, tls=tls, guards=guards, limits=limits)
+        return _serve(source, scrape, listeners, path=metrics_path, tls=tls, guards=guards, limits=limits)
     except EndpointError as error:
         if strict:
             raise
+        return not_serving(error, addr, port, unix_socket=unix_socket, metrics_path=metrics_path)
+
+
+def not_serving(
+    error: Exception | None, addr: str, port: int, *, unix_socket: str | None, metrics_path: str
+) -> MetricsServer:
+    """What there is instead of an endpoint; a line in the log says why, unless one does already (None)."""
+    if isinstance(error, ConfigurationError | OSError):
         logger.error("metrics are recorded but not served: %s", error)
-        return MetricsServer(unix_socket or addr, 0 if unix_socket else port, loop=None, path=path)
+    elif error is not None:
+        logger.error("metrics are recorded but not served", exc_info=error)
+    return MetricsServer(unix_socket or addr, 0 if unix_socket else port, loop=None, path=metrics_path)
 
 
 def _check_place(port: object, addr: object, unix_socket: object) -> None:

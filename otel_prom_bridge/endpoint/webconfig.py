@@ -88,9 +88,9 @@ class WebConfig:
         """Guards with the file's users, headers and rate limit, and these options of :class:`Guards`."""
         given: dict[str, Any] = {"basic_users": self.users, "headers": self.headers}
         if self.rate is not None:
-            given["rate"] = self.rate
+            given["rate_limit"] = self.rate
         for key in given.keys() & options.keys():
-            raise ConfigurationError(key, "an option", f"no such option: {self._path} says it")
+            raise ConfigurationError(key, options[key], f"no such option: {self._path} says it")
         return _WebGuards(self._watched, **given, **options)
 
     def _read(self) -> _Content:

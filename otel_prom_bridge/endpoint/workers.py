@@ -19,9 +19,9 @@ Job = Callable[[], object]
 class Workers:
     """A bounded number of daemon threads."""
 
-    def __init__(self, limit: int, *, idle_seconds: float) -> None:
+    def __init__(self, limit: int, *, idle_timeout: float) -> None:
         self._limit = limit
-        self._idle_seconds = idle_seconds
+        self._idle_timeout = idle_timeout
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
@@ -71,7 +71,7 @@ class Workers:
         with self._lock:
             self._idle += 1
         try:
-            job = self._jobs.get(timeout=self._idle_seconds)
+            job = self._jobs.get(timeout=self._idle_timeout)
         except queue.Empty:
             with self._lock:
                 if self._idle > 0:

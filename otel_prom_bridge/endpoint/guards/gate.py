@@ -66,12 +66,12 @@ class Guards:
     """Wraps handlers so that only those requests reach them that may. Safe to use from any thread.
 
     ``allow``: networks that may ask, at least one; None means everybody. ``trusted_proxies``: networks whose
-    ``X-Forwarded-For`` is believed. ``rate`` and ``per_peer``: limits for all clients together, and for each.
-    ``max_in_flight``: how many requests may be on their way at once; a server that bounds them itself needs
-    none here. ``bearer_tokens_file`` and ``basic_users`` (names to bcrypt hashes, or what gives them):
-    whoever has either passes. ``open_health``: ``/health`` and ``/ready`` answer strangers, too; whether the
-    request is a stranger's is in ``request.authenticated``. ``headers``: put on every response, or what
-    gives them; what the response says itself stays.
+    ``X-Forwarded-For`` is believed. ``rate_limit`` and ``peer_rate_limit``: for all clients together, and for
+    each. ``max_in_flight``: how many requests may be on their way at once; a server that bounds them itself
+    needs none here. ``bearer_tokens_file`` and ``basic_users`` (names to bcrypt hashes, or what gives them):
+    whoever has either passes. ``health_open``: ``/health`` and ``/ready`` answer strangers, too; whether the
+    request is a stranger's is in ``request.authenticated``. ``headers``: put on every response, or what gives
+    them; what the response says itself stays.
 
     Raises:
         ConfigurationError: an option cannot work.
@@ -82,19 +82,20 @@ class Guards:
         *,
         allow: Sequence[str] | None = None,
         trusted_proxies: Sequence[str] = (),
-        rate: RateLimit | None = None,
-        per_peer: RateLimit | None = None,
+        rate_limit: RateLimit | None = None,
+        peer_rate_limit: RateLimit | None = None,
         max_in_flight: int | None = None,
         bearer_tokens_file: str | PathLike[str] | None = None,
         basic_users: Mapping[str, str] | Callable[[], Users] | None = None,
-        open_health: bool = True,
+        health_open: bool = True,
         headers: Headers | Callable[[], Headers] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._allowed = _allowed(allow)
         self._origins = Origins(Networks("trusted_proxies", trusted_proxies))
         self._limiter = Limiter(
-            rate=checked_limit("rate", rate), per_peer=checked_limit("per_peer", per_peer)
+            rate_limit=checked_limit("rate_limit", rate_limit),
+            peer_rate_limit=checked_limit("peer_rate_limit", peer_rate_limit),
         )
         self._size = _room_size(max_in_flight)
         self.renew()
@@ -103,9 +104,9 @@ class Guards:
         if bearer_tokens_file is not None:
             tokens = BearerTokens("bearer_tokens_file", bearer_tokens_file)
         self._authentication = Authentication(tokens=tokens, passwords=_passwords(basic_users))
-        if not isinstance(open_health, bool):
-            raise ConfigurationError("open_health", open_health, "True or False")
-        self._open_health = open_health
+        if not isinstance(health_open, bool):
+            raise ConfigurationError("health_open", health_open, "True or False")
+        self._health_open = health_open
         self._headers = headers
         self._checked: object = () if callable(headers) else checked_headers(headers)
         self._clock = clock
@@ -217,13 +218,13 @@ class Guards:
             header = request.headers.get("authorization")
             verdict = self._authentication.judge(header, hashing=True, client=host_of(client))
         except BusyError:
-            if not (self._open_health and request.is_health):
+            if not (self._health_open and request.is_health):
                 return busy("too many passwords are being verified; try again\n")
             verdict = Verdict.UNDECIDED
         return self._judged(request, verdict)
 
     def _judged(self, request: Request, verdict: Verdict) -> Request | Response:
-        if verdict.passes or (self._open_health and request.is_health):
+        if verdict.passes or (self._health_open and request.is_health):
             return replace(request, authenticated=verdict is Verdict.PROVED)
         return unauthorized(self._authentication.challenges)
 

@@ -58,9 +58,9 @@ def checked_limit(key: str, limit: object) -> RateLimit | None:
 class Limiter:
     """A limit for all requests together, one for each client, or both. Safe to use from any thread."""
 
-    def __init__(self, *, rate: RateLimit | None, per_peer: RateLimit | None) -> None:
-        self._rate = rate
-        self._per_peer = per_peer
+    def __init__(self, *, rate_limit: RateLimit | None, peer_rate_limit: RateLimit | None) -> None:
+        self._rate_limit = rate_limit
+        self._peer_rate_limit = peer_rate_limit
         self.renew()
         renew_in_child(self)
         self._full = -math.inf
@@ -90,17 +90,17 @@ class Limiter:
 
     def _wait(self, host: object, now: float) -> float:
         wait = 0.0
-        if self._rate is not None:
-            wait = self._full - now - self._rate.slack
-        if self._per_peer is not None:
-            wait = max(wait, self._peers.get(host, -math.inf) - now - self._per_peer.slack)
+        if self._rate_limit is not None:
+            wait = self._full - now - self._rate_limit.slack
+        if self._peer_rate_limit is not None:
+            wait = max(wait, self._peers.get(host, -math.inf) - now - self._peer_rate_limit.slack)
         return wait if wait > _ROUNDING else 0.0
 
     def _count(self, host: object, now: float) -> None:
-        if self._rate is not None:
-            self._full = max(self._full, now) + self._rate.interval
-        if self._per_peer is not None:
-            self._peers[host] = max(self._peers.get(host, -math.inf), now) + self._per_peer.interval
+        if self._rate_limit is not None:
+            self._full = max(self._full, now) + self._rate_limit.interval
+        if self._peer_rate_limit is not None:
+            self._peers[host] = max(self._peers.get(host, -math.inf), now) + self._peer_rate_limit.interval
             self._peers.move_to_end(host)
             self._forget(now)
 
