@@ -70,7 +70,8 @@ class AttributeMap:
         self._computations = view.computations()
         self._own = {label_of(label): label for label in (*view.rename.values(), *self._computations)}
         self._keep = None if view.keep is None else glob(view.keep)
-        self._drop = glob(view.drop)
+        self._forbidden = glob(view.forbidden)
+        self._drop = glob((*view.drop, *view.forbidden))
         # First the rules of attributes, then those of the labels that the view makes: each value meets the
         # rules of both of its names, each once.
         rename, rules = view.rename, view.rules
@@ -272,7 +273,7 @@ class AttributeMap:
         """
         result: dict[str, object] = {}
         for key, value in attributes.items():
-            if key == OVERFLOW_KEY or (self.keeps(key) and not overflowed):
+            if key == OVERFLOW_KEY or (self.keeps(key) and not overflowed) or self._forbidden.fullmatch(key):
                 continue
             shown: object = value
             if self._tenants is not None and key == self._tenants.attribute:

@@ -17,7 +17,6 @@ from otel_prom_bridge.errors import ConflictError
 from otel_prom_bridge.families import Kind, Labels, MetricFamily, Point, claimed_names, identity
 from otel_prom_bridge.merging import merged
 
-
 _ONE_UNIT = "an ExportView can show all in one unit, or rename one"
 
 

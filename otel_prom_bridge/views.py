@@ -20,7 +20,7 @@ from otel_prom_bridge.families import Kind, claimed_names
 from otel_prom_bridge.limits import HISTOGRAM, KINDS, instruments_of
 from otel_prom_bridge.patterns import Filter, condition, glob, is_pattern, one_pattern
 from otel_prom_bridge.primitives import is_text
-from otel_prom_bridge.rules import Rule
+from otel_prom_bridge.rules import Forbid, Rule
 from otel_prom_bridge.scaling import Scale
 from otel_prom_bridge.translate.labels import label_name
 from otel_prom_bridge.translate.names import metric_name
@@ -79,7 +79,7 @@ class ExportView:
         where: attribute → pattern, or several, or a mapping of ``included`` and ``excluded`` patterns, that
             its value must match. An attribute that is not there has the value "".
         rules: attribute → rule for its values, under whatever label; or renamed or computed label → rule for
-            what becomes it.
+            what becomes it. With ``Forbid()``, also patterns of attributes.
         max_series: the number of series that the family may have; else the reader's.
         exemplars: how exemplars are kept, or False for none; else as the reader says.
 
@@ -147,6 +147,11 @@ class ExportView:
         if self.take != "value":
             return Kind.COUNTER
         return KINDS[self.classes[0]] if self.classes else None
+
+    @property
+    def forbidden(self) -> tuple[str, ...]:
+        """The patterns of attributes that are shown nowhere, in ``rules``."""
+        return tuple(key for key, rule in self.rules.items() if isinstance(rule, Forbid) and is_pattern(key))
 
     def factor(self, unit: str) -> float | None:
         """What the points of an instrument with this unit are multiplied by; None for nothing."""
@@ -257,8 +262,9 @@ class ExportView:
             value = getattr(self, key)
             if not isinstance(value, Mapping) or not all(is_text(item) and item for item in value):
                 self._refuse(key, value, "a mapping by attribute key")
-            if key not in ("compute", "labels") and any(map(is_pattern, value)):
-                expected = "attribute keys without '*' and '?': only 'keep' and 'drop' have patterns"
+            exact = set(value).difference(self.forbidden if key == "rules" else ())
+            if key not in ("compute", "labels") and any(map(is_pattern, exact)):
+                expected = "attribute keys without '*' and '?': only 'keep', 'drop' and Forbid() have patterns"
                 self._refuse(key, value, expected)
             object.__setattr__(self, key, dict(value))
         self._check_new_labels()

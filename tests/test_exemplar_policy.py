@@ -33,7 +33,7 @@ from otel_prom_bridge.families import (
     NativeHistogramPoint,
 )
 from otel_prom_bridge.policy import Policy
-from otel_prom_bridge.rules import Forbid
+from otel_prom_bridge.rules import Forbid, Truncate
 from otel_prom_bridge.store import Store
 from otel_prom_bridge.translate import Translation, TranslationStrategy
 from otel_prom_bridge.translate.points import Meaning, Shape, Stream
@@ -351,6 +351,30 @@ def test_labels_from_what_is_no_label() -> None:
             1, {"route": "/", "request.id": "r1", "request.size": 7, "secret": "s", "x": "y"}
         )
     assert application.exemplars("c_total") == [{"request_id": "r1", "request_size": "7"}]
+
+
+@pytest.mark.parametrize("sdk", [False, True])
+def test_what_is_forbidden_by_a_pattern_is_seen_nowhere(sdk: bool) -> None:
+    """Neither as a label nor with an exemplar, not past the limit either, with SDK Views as without."""
+    rules = {"metadata.*": Forbid(), "user": Forbid()}
+    application = Application(
+        ExportView(instrument_name="c", rules=rules, max_series=1), sdk=sdk, exemplars=True
+    )
+    counter = application.meter.create_counter("c")
+    for number in (1, 2):
+        given = {"a": str(number), "user": "ada", "metadata.ip": "10.0.0.1", "metadata.key.hash": "h"}
+        with in_span():
+            counter.add(1, given)
+    assert application.labelled("c_total") == [{"a": "1"}, {"otel_metric_overflow": "true"}]
+    assert sorted(map(str, application.exemplars("c_total"))) == ["{'a': '2'}", "{}"]
+
+
+def test_only_forbid_takes_patterns() -> None:
+    """What a rule does to values of several attributes nobody could tell."""
+    with pytest.raises(ConfigurationError, match=r"only 'keep', 'drop' and Forbid\(\) have patterns"):
+        ExportView(rules={"metadata.*": Truncate(3)})
+    with pytest.raises(ConfigurationError, match="attribute keys without"):
+        ExportView(rules={"metadata.*": Forbid()}, where={"metadata.*": "x"})
 
 
 def test_ids_come_first_and_the_rest_as_it_fits() -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import pytest
+from exported import in_span
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import DropAggregation, View
 from oracles import OPENMETRICS, parse
@@ -325,6 +326,17 @@ _VENDORS: dict[Callable[[MeterProvider], None], dict[str, tuple[set[str], float]
         "token_usage": ({*_REQUEST, "gen_ai_token_type"}, 77),
     },
 }
+
+
+@pytest.mark.parametrize("profile", ["semconv", "llmdevops"])
+def test_what_litellm_knows_of_users_is_shown_nowhere(profile: str) -> None:
+    """Neither hashes of keys nor metadata are in labels or exemplars, of any of its metrics."""
+    with running(profile=profile) as bridge, in_span(0xABC):
+        litellm(bridge.meter_provider)
+        body = bridge.reader.expose(OPENMETRICS).body.decode()
+    assert body.count(f'trace_id="{0xABC:032x}"') >= 5
+    for secret in ("88dc28d0", "u-17", "model_id", "mine", "metadata_", "hidden_params", "user_api_key"):
+        assert secret not in body
 
 
 @pytest.mark.parametrize("vendor", _VENDORS)
