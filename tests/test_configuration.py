@@ -598,7 +598,8 @@ def test_conflicts_of_types_and_comments(bridge: Make, caplog: pytest.LogCapture
         Conflict(
             "jobs",
             "the unit 'bytes'",
-            f"{kept}'seconds', and values are as recorded; an ExportView can show all in one unit, or rename one",
+            f"{kept}'seconds', and values are as recorded; an ExportView can show all in one unit,"
+            " or rename one",
         ),
         Conflict(
             "jobs",
