@@ -264,10 +264,9 @@ class ExportView:
                 self._refuse(key, value, "a mapping by attribute key")
             exact = set(value).difference(self.forbidden if key == "rules" else ())
             if key not in ("compute", "labels") and any(map(is_pattern, exact)):
-                expected = (
-                    "attribute keys without '*' and '?', which only 'keep', 'drop' and Forbid() may have"
+                self._refuse(
+                    key, value, "keys without '*' and '?', which 'keep', 'drop' and Forbid() may have"
                 )
-                self._refuse(key, value, expected)
             object.__setattr__(self, key, dict(value))
         self._check_new_labels()
         compiled = {"compute": computation, "where": condition}
