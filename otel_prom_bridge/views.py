@@ -265,7 +265,7 @@ class ExportView:
             exact = set(value).difference(self.forbidden if key == "rules" else ())
             if key not in ("compute", "labels") and any(map(is_pattern, exact)):
                 self._refuse(
-                    key, value, "keys without '*' and '?', which 'keep', 'drop' and Forbid() may have"
+                    key, value, "keys without '*' and '?': 'keep', 'drop' and Forbid() have them"
                 )
             object.__setattr__(self, key, dict(value))
         self._check_new_labels()

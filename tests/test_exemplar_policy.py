@@ -371,7 +371,7 @@ def test_what_is_forbidden_by_a_pattern_is_seen_nowhere(sdk: bool) -> None:
 
 def test_only_forbid_takes_patterns() -> None:
     """What a rule does to values of several attributes nobody could tell."""
-    with pytest.raises(ConfigurationError, match=r"'keep', 'drop' and Forbid\(\) may have"):
+    with pytest.raises(ConfigurationError, match=r"'keep', 'drop' and Forbid\(\) have them"):
         ExportView(rules={"metadata.*": Truncate(3)})
     with pytest.raises(ConfigurationError, match="keys without"):
         ExportView(rules={"metadata.*": Forbid()}, where={"metadata.*": "x"})
