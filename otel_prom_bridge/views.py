@@ -264,9 +264,7 @@ class ExportView:
                 self._refuse(key, value, "a mapping by attribute key")
             exact = set(value).difference(self.forbidden if key == "rules" else ())
             if key not in ("compute", "labels") and any(map(is_pattern, exact)):
-                self._refuse(
-                    key, value, "keys without '*' and '?': 'keep', 'drop' and Forbid() have them"
-                )
+                self._refuse(key, value, "keys without '*' and '?': 'keep', 'drop' and Forbid() have them")
             object.__setattr__(self, key, dict(value))
         self._check_new_labels()
         compiled = {"compute": computation, "where": condition}
