@@ -52,6 +52,9 @@ class Prebuilt:
     ) -> Exposition:
         return self._exposition
 
+    def on_shutdown(self, hook: Callable[[], None]) -> Callable[[], None]:
+        return hook
+
 
 def serve_ours(size: int, pipe: Pipe) -> None:
     with start_http_server(Prebuilt(size), port=0, addr="127.0.0.1") as server:

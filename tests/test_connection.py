@@ -7,7 +7,7 @@ import pytest
 from otel_prom_bridge.endpoint import heads
 from otel_prom_bridge.endpoint.connection import Connection
 from otel_prom_bridge.endpoint.heads import Head, Refusal
-from otel_prom_bridge.endpoint.scrape import Response
+from otel_prom_bridge.endpoint.messages import Response
 
 OK = Response(200, (("Content-Type", "text/plain"), ("Content-Length", "5")), b"up 1\n")
 HOST = b"Host: x\r\n"

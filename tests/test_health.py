@@ -15,8 +15,12 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from servers import wait_for
 
 from otel_prom_bridge import ConfigurationError
+from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.endpoint.health import Check, Health
-from otel_prom_bridge.endpoint.scrape import Request, Response, Scrape
+from otel_prom_bridge.endpoint.messages import Request, Response
+from otel_prom_bridge.endpoint.scrape import Scrape
+from otel_prom_bridge.exposition import Exposition
+from otel_prom_bridge.self_metrics import SelfMetrics
 
 Make = Callable[..., Setup]
 
@@ -25,12 +29,18 @@ class Source:
     """Something to be ready."""
 
     def __init__(self, ready: bool = True, healthy: bool = True) -> None:
-        self.is_ready, self.is_healthy = ready, healthy
+        self.is_ready, self.is_healthy, self.is_shut_down = ready, healthy, False
+        self.observer = SelfMetrics(findings=Findings())
         self.collections = 0
 
-    def expose(self, accept: str | None = None, **_: object) -> None:
+    def expose(self, accept: str | None = None, **_: object) -> Exposition:
         """Collect, in vain."""
         self.collections += 1
+        return Exposition("text/plain", b"")
+
+    def on_shutdown(self, hook: Callable[[], None]) -> Callable[[], None]:
+        """Never."""
+        return hook
 
 
 def asked(bridge: Make, path: str, *, authenticated: bool = True, **checks: dict[str, Check]) -> Response:

@@ -21,13 +21,13 @@ from otel_prom_bridge.endpoint import door
 from otel_prom_bridge.endpoint.channels import Plain
 from otel_prom_bridge.endpoint.client import Client, Wait
 from otel_prom_bridge.endpoint.limits import Deadlines, ServerLimits
-from otel_prom_bridge.endpoint.scrape import Request, Response
+from otel_prom_bridge.endpoint.messages import Handler, Request, Response
 from otel_prom_bridge.endpoint.workers import Workers
 
 OK = Response(200, (), b"up 1\n")
 
 
-class Hanging:
+class Hanging(Handler):
     """A handler whose answers wait; /quick does not."""
 
     def __init__(self) -> None:
@@ -139,7 +139,7 @@ def test_a_head_has_its_time_from_its_first_byte() -> None:
         assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
-class Failing:
+class Failing(Handler):
     """A handler that raises, or gives what cannot be sent."""
 
     def __init__(self, outcome: object) -> None:

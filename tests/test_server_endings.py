@@ -20,7 +20,7 @@ from conftest import Setup
 from wire import GET, LAST_GET, SHORT, connect, exchange, looping, received, statuses, undated, unharmed
 
 from otel_prom_bridge import EndpointError, MetricsServer, start_http_server
-from otel_prom_bridge.endpoint.scrape import Request, Response
+from otel_prom_bridge.endpoint.messages import Handler, Request, Response
 
 Make = Callable[..., Setup]
 Capture = pytest.CaptureFixture[str]
@@ -114,7 +114,7 @@ def test_42_a_selector_that_hears_only_of_time(capfd: Capture, monkeypatch: pyte
         client.close()
 
 
-class Large:
+class Large(Handler):
     """A handler with a large body."""
 
     def respond(self, request: Request) -> Response:

@@ -47,7 +47,8 @@ from wire import (
 
 from otel_prom_bridge import MetricsServer, start_http_server
 from otel_prom_bridge.endpoint.limits import ServerLimits
-from otel_prom_bridge.endpoint.scrape import Request, Response
+from otel_prom_bridge.endpoint.messages import Handler, Request, Response
+from otel_prom_bridge.endpoint.tls import Certificates
 
 Capture = pytest.CaptureFixture[str]
 HALF = b"GET /metrics HTTP/1.1\r\nHo"
@@ -73,7 +74,7 @@ def _serving(bridge: Callable[..., Setup], limits: ServerLimits) -> MetricsServe
     return start_http_server(setup.reader, port=0, limits=limits)
 
 
-class Body:
+class Body(Handler):
     """A handler with a body of so many bytes."""
 
     def __init__(self, size: int) -> None:
@@ -224,7 +225,7 @@ def test_7_resets(capfd: Capture) -> None:
 # --- TLS ----------------------------------------------------------------------------------------------
 
 
-class Certificate:
+class Certificate(Certificates):
     """What the loop wants for TLS: a context of a test CA, and nobody to refuse."""
 
     def __init__(self, authority: trustme.CA) -> None:
@@ -233,13 +234,17 @@ class Certificate:
         self.reason: str | None = None
         self.error: Exception | None = None
 
+    @property
+    def problem(self) -> None:
+        return None
+
     def context(self) -> ssl.SSLContext:
         if self.error:
             raise self.error
         return self.served
 
-    def complaint(self, ssl_object: ssl.SSLObject) -> str | None:
-        assert ssl_object.version() is not None
+    def complaint(self, connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
+        assert connection.version() is not None
         return self.reason
 
 

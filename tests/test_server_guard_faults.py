@@ -46,7 +46,7 @@ from otel_prom_bridge import ConfigurationError, EndpointError, MetricsServer, s
 from otel_prom_bridge.endpoint.guards import Guards, RateLimit
 from otel_prom_bridge.endpoint.guards.rate import MAX_PEERS
 from otel_prom_bridge.endpoint.limits import ServerLimits
-from otel_prom_bridge.endpoint.scrape import Request, Response
+from otel_prom_bridge.endpoint.messages import Handler, Request, Response
 from otel_prom_bridge.endpoint.tls import Tls, TlsSettings
 
 Make = Callable[..., Setup]
@@ -151,7 +151,7 @@ def over_tls(context: ssl.SSLContext) -> Callable[[MetricsServer | Port], float]
     return partial(secure_scrape, context)
 
 
-class Large:
+class Large(Handler):
     """A handler with a large body, but for ``/metrics``."""
 
     body = bytes(20_000_000)

@@ -27,9 +27,10 @@ PROCESS = """
 import os, signal, socket, sys, threading, time
 from otel_prom_bridge.endpoint.listeners import open_tcp
 from otel_prom_bridge.endpoint.loop import Loop
-from otel_prom_bridge.endpoint.scrape import Response
+from otel_prom_bridge.endpoint import messages
+from otel_prom_bridge.endpoint.messages import Response
 
-class Handler:
+class Handler(messages.Handler):
     def respond(self, request):
         if request.path == "/hang":
             time.sleep(60)

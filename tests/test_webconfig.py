@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otel_prom_bridge.endpoint.guards import Guards
-from otel_prom_bridge.endpoint.scrape import Request, Response
+from otel_prom_bridge.endpoint.messages import Handler, Request, Response
 from otel_prom_bridge.endpoint.webconfig import WebConfig, load
 from otel_prom_bridge.errors import ConfigurationError
 
@@ -360,7 +360,7 @@ def test_any_file(here: Path, text: str) -> None:
         load(str(here / "web.yml"))
 
 
-class Hello:
+class Hello(Handler):
     """Answers everything."""
 
     def respond(self, request: Request) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from metrics_messages import decode
 from oracles import parse
@@ -38,3 +38,7 @@ class Watched:
             parse(result.content_type, result.body)
         self.answers[accept or "", result.content_type] += 1
         return result
+
+    def on_shutdown(self, hook: Callable[[], None]) -> Callable[[], None]:
+        """As the reader."""
+        return self._reader.on_shutdown(hook)

@@ -22,7 +22,7 @@ from otel_prom_bridge import MetricsServer
 from otel_prom_bridge.endpoint.limits import ServerLimits
 from otel_prom_bridge.endpoint.listeners import Listener, open_tcp
 from otel_prom_bridge.endpoint.loop import Loop
-from otel_prom_bridge.endpoint.scrape import Request, Response
+from otel_prom_bridge.endpoint.messages import Handler, Request, Response
 
 GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST_GET = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
@@ -45,7 +45,7 @@ SHORT = ServerLimits(
 PATIENT = replace(SHORT, head_timeout=6.0, handshake_timeout=6.0)
 
 
-class Always:
+class Always(Handler):
     """A handler that always has the same answer."""
 
     def __init__(self, body: bytes = b"up 1\n") -> None:

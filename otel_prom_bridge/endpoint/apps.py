@@ -12,18 +12,11 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from otel_prom_bridge.diagnostics import endpoint_logger
-from otel_prom_bridge.endpoint.arguments import check_guards
-from otel_prom_bridge.endpoint.guards import Guards, Handler, QuickHandler
+from otel_prom_bridge.endpoint.guards import Guards, check_guards
 from otel_prom_bridge.endpoint.health import Health
+from otel_prom_bridge.endpoint.messages import FAILED, Handler, Request, Response, busy, joined_headers
 from otel_prom_bridge.endpoint.paths import METRICS_PATH
-from otel_prom_bridge.endpoint.scrape import (
-    FAILED,
-    Request,
-    Response,
-    Scrape,
-    joined_headers,
-    text_response,
-)
+from otel_prom_bridge.endpoint.scrape import Scrape
 from otel_prom_bridge.endpoint.source import Source
 
 if TYPE_CHECKING:
@@ -76,9 +69,10 @@ def make_wsgi_app(
     )
 
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        response = handler.respond(_wsgi_request(environ))
+        request = _wsgi_request(environ)
+        response = handler.respond(request)
         start_response(f"{response.status} {response.reason}", list(response.headers))
-        return [response.body]
+        return [response.body if request.wants_body else b""]
 
     return app
 
@@ -180,7 +174,6 @@ class _Asgi:
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
-        self._quick = handler.quick if isinstance(handler, QuickHandler) else None
         # Scrapes that hang must not make a supervisor believe that the process does.
         self._scrapes, self._health = _Threads(_MOST_THREADS), _Threads(_MOST_THREADS)
 
@@ -188,30 +181,27 @@ class _Asgi:
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         elif scope["type"] == "http":
-            await _answer(await self._respond(_asgi_request(scope)), send)
+            request = _asgi_request(scope)
+            response = await self._respond(request)
+            await _write(response, response.body if request.wants_body else b"", send)
         elif scope["type"] == "websocket":  # a client's mistake, so no traceback in the log of the server
             await send({"type": "websocket.close"})
         else:
             raise ValueError(f"no answer to an ASGI connection of type {scope['type']!r}")
 
     async def _respond(self, request: Request) -> Response:
-        response = self._quick(request) if self._quick is not None else None
+        response = self._handler.quick(request)
         if response is None:
             threads = self._health if request.is_health else self._scrapes
             response = await threads.run(lambda: self._handler.respond(request))
-        if response is None:
-            text = "too many requests are being answered; try again\n"
-            response = text_response(503, text, ("Retry-After", "1"))
-            if request.method == "HEAD":
-                response = Response(response.status, response.headers, b"")
-        return response
+        return busy() if response is None else response
 
 
-async def _answer(response: Response, send: _Send) -> None:
+async def _write(response: Response, body: bytes, send: _Send) -> None:
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
     try:
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        await send({"type": "http.response.body", "body": response.body})
+        await send({"type": "http.response.body", "body": body})
     except OSError as error:  # the specification's word for a client that has gone
         endpoint_logger.debug("a scraper did not wait for its answer: %r", error)
 

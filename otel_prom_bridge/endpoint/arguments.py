@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.paths import METRICS_PATH_ALLOWED, is_metrics_path
@@ -80,20 +79,3 @@ def checked_headers(headers: object) -> Sequence[tuple[str, str]]:
 
 def _is_line(text: object) -> bool:
     return isinstance(text, str) and text.isprintable() and all(ord(letter) < 256 for letter in text)
-
-
-def check_guards(guards: object) -> None:
-    """Guards, or None."""
-    if guards is not None and not _has(guards, "wrap", "accepts"):
-        raise ConfigurationError("guards", guards, "Guards, or None for everybody")
-
-
-def check_tls(tls: object) -> None:
-    """Certificates, or None; settings alone, or a context of Python's, are none."""
-    if tls is not None and not _has(tls, "context", "complaint"):
-        expected = "a Tls, like `Tls(TlsSettings(cert_file=..., key_file=...))`, or None"
-        raise ConfigurationError("tls", tls, expected)
-
-
-def _has(thing: Any, *methods: str) -> bool:
-    return not isinstance(thing, type) and all(callable(getattr(thing, name, None)) for name in methods)

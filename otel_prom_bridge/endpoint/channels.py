@@ -9,21 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from typing import Protocol
 
 _PIECE = 64 * 1024
-
-
-class Tls(Protocol):
-    """Where certificates come from, and who may connect with which."""
-
-    def context(self) -> ssl.SSLContext:
-        """The context for a new connection. Called in the loop: it must not block."""
-        ...
-
-    def complaint(self, ssl_object: ssl.SSLObject) -> str | None:
-        """Why a client that has shaken hands is refused nevertheless; None if it is not."""
-        ...
 
 
 class Plain:

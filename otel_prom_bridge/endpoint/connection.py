@@ -14,10 +14,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
-from http.client import responses
 
 from otel_prom_bridge.endpoint.heads import Head, HeadScanner, Refusal, parse
-from otel_prom_bridge.endpoint.scrape import Response
+from otel_prom_bridge.endpoint.messages import Response
 
 # Two heads of the largest size; a client that sends more has to wait until they are answered.
 _ROOM = 32 * 1024
@@ -123,7 +122,7 @@ class Connection:
         return pieces
 
     def _pieces(self, response: Response, body: bytes, *, keeps: bool = False) -> list[memoryview]:
-        lines = [f"HTTP/1.1 {response.status} {responses.get(response.status, '')}"]
+        lines = [f"HTTP/1.1 {response.status} {response.reason}"]
         lines += [f"{name}: {value}" for name, value in response.headers]
         lines += self._added(response, keeps=keeps)
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")

@@ -12,41 +12,19 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 from otel_prom_bridge.diagnostics import endpoint_logger
-from otel_prom_bridge.endpoint.channels import Encrypted, Tls
+from otel_prom_bridge.endpoint.channels import Encrypted
 from otel_prom_bridge.endpoint.client import Client, Wait
 from otel_prom_bridge.endpoint.clients import Clients
 from otel_prom_bridge.endpoint.heads import TIMED_OUT, Head, Refusal
+from otel_prom_bridge.endpoint.messages import FAILED, Handler, Request, Response, busy
 from otel_prom_bridge.endpoint.rate_limited_log import RateLimitedLog
-from otel_prom_bridge.endpoint.scrape import FAILED, Request, Response
+from otel_prom_bridge.endpoint.tls import Certificates
 from otel_prom_bridge.endpoint.workers import Workers
 
 # Requests for health that may be on their way beside all the scrapes. Each takes a second or two at most.
 HEALTH_ROOM = 8
-_BUSY_BODY = b"too many requests at once; try again\n"
-_BUSY = Response(
-    503,
-    (
-        ("Content-Type", "text/plain; charset=utf-8"),
-        ("Content-Length", str(len(_BUSY_BODY))),
-        ("Retry-After", "1"),
-    ),
-    _BUSY_BODY,
-)
-
-
-class Handler(Protocol):
-    """Who makes the responses.
-
-    It may also have ``quick(request) -> Response | None``. That is called in the loop, so it must not block;
-    it is for what has to be answered even when all workers are stuck.
-    """
-
-    def respond(self, request: Request) -> Response:
-        """The response to a request; called in a worker thread."""
-        ...
 
 
 class Conversations:
@@ -61,11 +39,10 @@ class Conversations:
         *,
         most: int,
         wake: Callable[[], object],
-        tls: Tls | None = None,
+        tls: Certificates | None = None,
     ) -> None:
         self._clients = clients
         self._handler = handler
-        self._quick: Callable[[Request], Response | None] | None = getattr(handler, "quick", None)
         self._workers = workers
         self._log = log
         self._most = {False: most, True: HEALTH_ROOM}  # by whether it is for health
@@ -177,11 +154,11 @@ class Conversations:
             peer=client.peer,
             secure=self._tls is not None,
         )
-        response = self._quick(request) if self._quick is not None else None
+        response = self._handler.quick(request)
         if response is None:
             if self._hand_over(client, request):
                 return
-            response = _BUSY
+            response = busy()
         _prepare(client, response)
         self._flush(client)
 

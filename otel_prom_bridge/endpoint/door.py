@@ -15,12 +15,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from otel_prom_bridge.endpoint.channels import Encrypted, Plain, Tls
+from otel_prom_bridge.endpoint.channels import Encrypted, Plain
 from otel_prom_bridge.endpoint.client import Client, Wait
 from otel_prom_bridge.endpoint.clients import Clients
 from otel_prom_bridge.endpoint.heads import Refusal
 from otel_prom_bridge.endpoint.listeners import Listener
 from otel_prom_bridge.endpoint.rate_limited_log import RateLimitedLog
+from otel_prom_bridge.endpoint.tls import Certificates
 
 _ACCEPTS_PER_TURN = 64
 _PAUSE_SECONDS = 0.25
@@ -42,7 +43,7 @@ class Door:
         *,
         most: int,
         refuse: Callable[[Client, Refusal], None],
-        tls: Tls | None = None,
+        tls: Certificates | None = None,
         accepts: Callable[[str | None], bool] | None = None,
     ) -> None:
         self._listeners = listeners

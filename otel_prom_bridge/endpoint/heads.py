@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import h11
 
-from otel_prom_bridge.endpoint.scrape import joined_headers
+from otel_prom_bridge.endpoint.messages import joined_headers
 
 MAX_HEAD = 16 * 1024
 MAX_FIELDS = 100

@@ -12,11 +12,12 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol, TypeAlias, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from otel_prom_bridge.coalescing import Coalesced
 from otel_prom_bridge.diagnostics import endpoint_logger
+from otel_prom_bridge.endpoint.source import Source
 from otel_prom_bridge.errors import ConfigurationError
 
 Check: TypeAlias = Callable[[], object]
@@ -32,27 +33,6 @@ _AGAIN = 10.0
 _NO_NAMES = ("/ready",)
 
 
-@runtime_checkable
-class Collected(Protocol):
-    """What readiness depends on."""
-
-    @property
-    def is_ready(self) -> bool:
-        """There is something to serve."""
-        ...
-
-    @property
-    def is_healthy(self) -> bool:
-        """The last collection succeeded."""
-        ...
-
-    def expose(
-        self, accept: str | None = None, *, names: Iterable[str] = (), timeout: float | None = None
-    ) -> object:
-        """Collect, or share the collection that is going on, and wait for it so many seconds."""
-        ...
-
-
 class Health:
     """The answers, with the application's own checks: name → function without arguments, not async.
 
@@ -62,12 +42,12 @@ class Health:
 
     def __init__(
         self,
-        source: Collected,
+        source: Source,
         *,
         alive: Mapping[str, Check] | None = None,
         ready: Mapping[str, Check] | None = None,
     ) -> None:
-        if not isinstance(source, Collected):
+        if not isinstance(source, Source):
             raise ConfigurationError("source", source, "a PrometheusMetricReader")
         self._source = source
         self._since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -23,13 +23,14 @@ import time
 from collections.abc import Callable, Sequence
 
 from otel_prom_bridge.diagnostics import endpoint_logger
-from otel_prom_bridge.endpoint.channels import Tls
 from otel_prom_bridge.endpoint.clients import Clients
-from otel_prom_bridge.endpoint.conversations import HEALTH_ROOM, Conversations, Handler
+from otel_prom_bridge.endpoint.conversations import HEALTH_ROOM, Conversations
 from otel_prom_bridge.endpoint.door import Door
 from otel_prom_bridge.endpoint.limits import ServerLimits
 from otel_prom_bridge.endpoint.listeners import Listener
+from otel_prom_bridge.endpoint.messages import Handler
 from otel_prom_bridge.endpoint.rate_limited_log import MOST_WRITING, RateLimitedLog
+from otel_prom_bridge.endpoint.tls import Certificates
 from otel_prom_bridge.endpoint.workers import Workers
 
 _STOP_SECONDS, _POLL_SECONDS, _JOIN_SECONDS = 2.0, 0.002, 0.1
@@ -47,7 +48,7 @@ class Loop:
         listeners: Sequence[Listener],
         handler: Handler,
         *,
-        tls: Tls | None = None,
+        tls: Certificates | None = None,
         accepts: Callable[[str | None], bool] | None = None,
         limits: ServerLimits | None = None,
         on_end: Callable[[], object] = lambda: None,

@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import time
 import zlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +27,7 @@ from otel_prom_bridge.endpoint.arguments import (
 )
 from otel_prom_bridge.endpoint.cache import Cache
 from otel_prom_bridge.endpoint.health import Health
+from otel_prom_bridge.endpoint.messages import FAILED, Handler, Request, Response, text_response
 from otel_prom_bridge.endpoint.paths import HEALTH_PATH, METRICS_PATH, READY_PATH
 from otel_prom_bridge.endpoint.source import Source
 from otel_prom_bridge.errors import CompressionError
@@ -46,59 +46,7 @@ _PATIENCE = 10.0
 _GZIP_LEVEL, _GZIP_FORMAT = 1, 31
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request without a body. Header names are in lower case.
-
-    ``mount`` is the part of the URL's path that a framework took off before it called us, ``path`` the rest.
-    ``peer`` is the IP address of the other end of the connection; None where there is none (a Unix socket) or
-    nobody says. ``secure``: it came over TLS. ``authenticated``: guards verified its credentials.
-    """
-
-    method: str = "GET"
-    path: str = METRICS_PATH
-    query: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    mount: str = ""
-    peer: str | None = None
-    secure: bool = False
-    authenticated: bool = False
-
-    @property
-    def is_health(self) -> bool:
-        """It asks after the process: scrapers that take all the room must not keep it from an answer."""
-        return self.path.rstrip("/") in (HEALTH_PATH, READY_PATH)
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A status code, headers and a body; for HEAD the body is empty and the headers say its length."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-
-    @property
-    def reason(self) -> str:
-        """The words behind the status code."""
-        return _REASONS[self.status]
-
-
-_REASONS = {
-    200: "OK",
-    204: "No Content",
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    429: "Too Many Requests",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
-
-
-class Scrape:
+class Scrape(Handler):
     """Answers requests for one source. Safe to use from any thread.
 
     ``metrics_path``: where the metrics are. ``cache_ttl``: for how many seconds a complete answer is given
@@ -137,11 +85,10 @@ class Scrape:
     def respond(self, request: Request) -> Response:
         """The response to a request. Never raises."""
         try:
-            response = self._answer(request)
+            return self._answer(request)
         except Exception:
             endpoint_logger.exception("a scrape failed; this is a fault of the bridge")
-            response = FAILED
-        return without_body(response) if request.method == "HEAD" else response
+            return FAILED
 
     def quick(self, request: Request) -> Response | None:
         """The response, if it takes no time: that the process is alive, or a scrape's answer that was kept.
@@ -163,7 +110,7 @@ class Scrape:
             if response is None:
                 return None
             self._source.observer.scrape(response.status, time.perf_counter() - start)
-            return without_body(response) if request.method == "HEAD" else response
+            return response
         except Exception:  # respond() will say what is wrong
             return None
 
@@ -292,30 +239,6 @@ def _timeout(header: str | None) -> float | None:
     return seconds - min(0.5, seconds / 5)
 
 
-def joined_headers(items: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Header fields by lower-case name; a field that comes several times is one list.
-
-    https://www.rfc-editor.org/rfc/rfc9110#name-field-order
-    """
-    result: dict[str, str] = {}
-    for name, value in items:
-        key = name.lower()
-        result[key] = f"{result[key]}, {value}" if key in result else value
-    return result
-
-
-def without_body(response: Response) -> Response:
-    """The answer to HEAD where this is the one to GET."""
-    return Response(response.status, response.headers, b"")
-
-
-def text_response(status: int, text: str, *headers: tuple[str, str]) -> Response:
-    """A response of a line or two."""
-    body = text.encode()
-    content = ("Content-Type", "text/plain; charset=utf-8")
-    return Response(status, (content, *headers, ("Content-Length", str(len(body)))), body)
-
-
 class _Question(NamedTuple):
     """What the answer to a scrape depends on, however it was asked for."""
 
@@ -336,6 +259,3 @@ def _read_question(accept: str | None, accept_encoding: str | None, query: str) 
     fields = parse_qsl(query, max_num_fields=_MOST_FIELDS)
     names = frozenset(value for name, value in fields if name == "name[]")
     return _Question(negotiate(accept).content_type, names, accepts_gzip(accept_encoding))
-
-
-FAILED = text_response(500, "the scrape failed; the application's log says why\n")

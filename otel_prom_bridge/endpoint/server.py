@@ -11,37 +11,25 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Sequence
-from typing import Protocol
 from urllib.parse import quote
 
 from otel_prom_bridge.diagnostics import logger
-from otel_prom_bridge.endpoint.arguments import check_guards, check_tls, checked_source
-from otel_prom_bridge.endpoint.channels import Tls
-from otel_prom_bridge.endpoint.conversations import Handler
+from otel_prom_bridge.endpoint.arguments import checked_source
+from otel_prom_bridge.endpoint.guards import Guards, check_guards
 from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.limits import ServerLimits
 from otel_prom_bridge.endpoint.listeners import SYSTEMD, Listener, open_systemd, open_tcp, open_unix
 from otel_prom_bridge.endpoint.loop import Loop
+from otel_prom_bridge.endpoint.messages import Handler
 from otel_prom_bridge.endpoint.paths import METRICS_PATH
 from otel_prom_bridge.endpoint.scrape import Scrape
 from otel_prom_bridge.endpoint.source import Source
+from otel_prom_bridge.endpoint.tls import Certificates, check_tls
 from otel_prom_bridge.endpoint.webconfig import load
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
 
 DEFAULT_PORT = 9464  # the specification's
 DEFAULT_ADDRESS = "localhost"
-
-
-class Guards(Protocol):
-    """Who may ask: networks, passwords, rates."""
-
-    def wrap(self, handler: Handler) -> Handler:
-        """A handler that asks the guards first."""
-        ...
-
-    def accepts(self, peer: str | None) -> bool:
-        """Whether to talk to this IP address at all. Called in the loop: it must not block."""
-        ...
 
 
 class MetricsServer:
@@ -99,7 +87,7 @@ def start_http_server(
     compression_threshold: int | bool | None = None,
     health: Health | bool = True,
     web_config: str | os.PathLike[str] | None = None,
-    tls: Tls | None = None,
+    tls: Certificates | None = None,
     guards: Guards | None = None,
     strict: bool = True,
     limits: ServerLimits | None = None,
@@ -182,12 +170,12 @@ def _check_place(port: object, addr: object, unix_socket: object) -> None:
         raise ConfigurationError("unix_socket", unix_socket, "a path with a slash in it, or None")
 
 
-def _problem(*parts: Tls | Guards | None) -> Callable[[], str | None] | None:
+def _problem(*parts: Certificates | Guards | None) -> Callable[[], str | None] | None:
     """Why something in front of the metrics is older than its files."""
     watching = [part for part in parts if part is not None]
 
     def problem() -> str | None:
-        return "; ".join(found for part in watching if (found := getattr(part, "problem", None))) or None
+        return "; ".join(found for part in watching if (found := part.problem)) or None
 
     return problem if watching else None
 
@@ -206,7 +194,7 @@ def _serve(
     listeners: Sequence[Listener],
     *,
     path: str,
-    tls: Tls | None,
+    tls: Certificates | None,
     guards: Guards | None,
     limits: ServerLimits | None,
 ) -> MetricsServer:
@@ -231,9 +219,7 @@ def _serve(
     first = listeners[0]
     scheme = "http" if tls is None else "https"
     server = MetricsServer(first.address, first.port, loop=loop, scheme=scheme, path=path)
-    on_shutdown = getattr(source, "on_shutdown", None)
-    if on_shutdown is not None:
-        forget.append(on_shutdown(server.close))
-        if not server.is_serving:  # the loop ended before it knew whom to tell
-            forget[0]()
+    forget.append(source.on_shutdown(server.close))
+    if not server.is_serving:  # the loop ended before it knew whom to tell
+        forget[0]()
     return server

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol, runtime_checkable
 
@@ -50,7 +50,7 @@ class Source(Protocol):
 
     @property
     def is_healthy(self) -> bool:
-        """The last collection succeeded."""
+        """The last collection succeeded, and none hangs."""
         ...
 
     def expose(
@@ -60,4 +60,8 @@ class Source(Protocol):
 
         ``timeout``: how many seconds to wait for what has to be collected, at most.
         """
+        ...
+
+    def on_shutdown(self, hook: Callable[[], None]) -> Callable[[], None]:
+        """Call ``hook`` when there is nothing to serve any more; the result takes that back."""
         ...

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -107,7 +108,31 @@ class TlsSettings:
         return [CIPHER_SUITES[name] for name in self.cipher_suites if name in CIPHER_SUITES]
 
 
-class Tls:
+class Certificates(ABC):
+    """Where the context of a connection comes from, and who may connect with which certificate."""
+
+    @property
+    @abstractmethod
+    def problem(self) -> str | None:
+        """Why the certificates in use are older than their files, or None."""
+
+    @abstractmethod
+    def context(self) -> ssl.SSLContext:
+        """The context for a new connection. Called in the loop of a server: it must not block, nor raise."""
+
+    @abstractmethod
+    def complaint(self, connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
+        """Why a connection whose handshake is done must be closed, or None. Never raises."""
+
+
+def check_tls(tls: object) -> None:
+    """Certificates, or None; settings alone, or a context of Python's, are none."""
+    if tls is not None and not isinstance(tls, Certificates):
+        expected = "a Tls, like `Tls(TlsSettings(cert_file=..., key_file=...))`, or None"
+        raise ConfigurationError("tls", tls, expected)
+
+
+class Tls(Certificates):
     """The context for new connections, and what may be wrong with one after its handshake.
 
     Raises:

@@ -24,7 +24,7 @@ from typing import Any
 from otel_prom_bridge.endpoint.documents import Part, read_document
 from otel_prom_bridge.endpoint.guards import Guards, RateLimit
 from otel_prom_bridge.endpoint.guards.credentials import Users, checked_users, load_bcrypt
-from otel_prom_bridge.endpoint.tls import Tls, TlsSettings
+from otel_prom_bridge.endpoint.tls import Certificates, Tls, TlsSettings
 from otel_prom_bridge.endpoint.watching import Watched
 from otel_prom_bridge.errors import ConfigurationError
 
@@ -125,7 +125,7 @@ class _WebGuards(Guards):
         return self._watched.problem or super().problem
 
 
-class WebTls:
+class WebTls(Certificates):
     """The TLS of a ``web-config.yml``; like :class:`Tls`, and it follows the file as well."""
 
     def __init__(self, watched: Watched[_Content]) -> None:

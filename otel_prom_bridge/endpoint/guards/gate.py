@@ -17,7 +17,6 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
-from typing import Protocol, runtime_checkable
 
 from otel_prom_bridge.endpoint.arguments import checked_headers
 from otel_prom_bridge.endpoint.guards.authentication import Authentication, Verdict
@@ -31,35 +30,17 @@ from otel_prom_bridge.endpoint.guards.credentials import (
 from otel_prom_bridge.endpoint.guards.networks import Address, Networks, OriginError, Origins
 from otel_prom_bridge.endpoint.guards.rate import Limiter, RateLimit, checked_limit, host_of
 from otel_prom_bridge.endpoint.guards.refusals import (
-    busy,
     failed,
     not_allowed,
     too_many,
     unauthorized,
 )
+from otel_prom_bridge.endpoint.messages import Handler, Request, Response, busy
 from otel_prom_bridge.endpoint.rate_limited_log import log_without_waiting
-from otel_prom_bridge.endpoint.scrape import Request, Response
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.forks import renew_in_child
 
 Headers = Sequence[tuple[str, str]]
-
-
-class Handler(Protocol):
-    """Something that answers requests and never raises; ``Scrape`` is one."""
-
-    def respond(self, request: Request) -> Response:
-        """The response to a request."""
-        ...
-
-
-@runtime_checkable
-class QuickHandler(Handler, Protocol):
-    """A handler that answers some requests at once, which a server may do in its loop."""
-
-    def quick(self, request: Request) -> Response | None:
-        """The response, or None if it takes longer: then ``respond`` has to be asked."""
-        ...
 
 
 class Guards:
@@ -136,9 +117,9 @@ class Guards:
             _fault(error)
             return False
 
-    def wrap(self, handler: Handler) -> Guarded:
-        """The handler behind these guards; with ``quick`` if it has that."""
-        return QuickGuarded(self, handler) if isinstance(handler, QuickHandler) else Guarded(self, handler)
+    def wrap(self, handler: Handler) -> Handler:
+        """The handler behind these guards."""
+        return _Guarded(self, handler)
 
     def screen(self, request: Request, *, counted: bool) -> Response | None:
         """Why the request must not go on, as far as its origin and its rate say. Never raises.
@@ -160,7 +141,7 @@ class Guards:
         room = self._rooms[request.is_health]
         if room is None or room.acquire(blocking=False):
             return None
-        return busy("too many requests are being answered; try again\n")
+        return busy()
 
     def leave(self, request: Request) -> None:
         """The request has been answered."""
@@ -186,7 +167,7 @@ class Guards:
         except Exception as error:
             return _fault(error)
 
-    def finish(self, request: Request, response: Response) -> Response:
+    def finish(self, response: Response) -> Response:
         """The response with the configured headers. Never raises."""
         try:
             configured = self._headers() if callable(self._headers) else self._headers
@@ -198,7 +179,7 @@ class Guards:
                 response = replace(response, headers=(*response.headers, *added))
         except Exception as error:
             response = _fault(error)
-        return replace(response, body=b"") if request.method == "HEAD" and response.body else response
+        return response
 
     def _screen(self, request: Request, *, counted: bool) -> Response | None:
         client, known = self._client_of(request)
@@ -242,7 +223,7 @@ class Guards:
         return not self._allowed or (known and client in self._allowed)
 
 
-class Guarded:
+class _Guarded(Handler):
     """A handler behind guards."""
 
     def __init__(self, guards: Guards, handler: Handler) -> None:
@@ -251,7 +232,7 @@ class Guarded:
 
     def respond(self, request: Request) -> Response:
         """The handler's response, or the refusal of a guard. Never raises."""
-        return self._guards.finish(request, self._respond(request))
+        return self._guards.finish(self._respond(request))
 
     def _respond(self, request: Request) -> Response:
         guards = self._guards
@@ -264,14 +245,6 @@ class Guarded:
         finally:
             guards.leave(request)
 
-
-class QuickGuarded(Guarded):
-    """A handler behind guards that answers some requests at once."""
-
-    def __init__(self, guards: Guards, handler: QuickHandler) -> None:
-        super().__init__(guards, handler)
-        self._quick = handler.quick
-
     def quick(self, request: Request) -> Response | None:
         """The handler's quick response, or a refusal; None if ``respond`` has to be asked. Never raises.
 
@@ -282,11 +255,17 @@ class QuickGuarded(Guarded):
         if response is None:
             admitted = guards.glance(request)
             if admitted is not None:
-                response = admitted if isinstance(admitted, Response) else self._quick(admitted)
+                response = admitted if isinstance(admitted, Response) else self._handler.quick(admitted)
             if response is None:
                 return None
             guards.count(request)
-        return guards.finish(request, response)
+        return guards.finish(response)
+
+
+def check_guards(guards: object) -> None:
+    """Guards, or None."""
+    if guards is not None and not isinstance(guards, Guards):
+        raise ConfigurationError("guards", guards, "Guards, or None for everybody")
 
 
 def _room_size(size: int | None) -> int | None:

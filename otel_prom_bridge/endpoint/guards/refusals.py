@@ -6,13 +6,13 @@ import math
 from http import HTTPStatus
 
 from otel_prom_bridge.endpoint.guards.networks import Address
-from otel_prom_bridge.endpoint.scrape import Response, text_response
+from otel_prom_bridge.endpoint.messages import Response, refusal
 
 
 def not_allowed(client: Address | None) -> Response:
     """To somebody outside of the allowed networks: the address that would have to be in them."""
     who = "a client whose address is not known" if client is None else str(client)
-    return _refusal(
+    return refusal(
         HTTPStatus.FORBIDDEN, f"this endpoint does not answer {who}: it is not in the allowed networks\n"
     )
 
@@ -21,31 +21,21 @@ def too_many(wait: float) -> Response:
     """To somebody who asks too often."""
     seconds = _seconds(wait)
     text = f"too many requests; the next one is answered in {seconds} s\n"
-    return _refusal(HTTPStatus.TOO_MANY_REQUESTS, text, ("Retry-After", str(seconds)))
+    return refusal(HTTPStatus.TOO_MANY_REQUESTS, text, ("Retry-After", str(seconds)))
 
 
 def unauthorized(challenges: tuple[tuple[str, str], ...]) -> Response:
     """To somebody who has no credentials, or wrong ones: which it was is not said."""
     schemes = " or ".join(challenge.partition(" ")[0] for _, challenge in challenges)
     text = f"send valid credentials in an Authorization header: {schemes}\n"
-    return _refusal(HTTPStatus.UNAUTHORIZED, text, *challenges)
-
-
-def busy(text: str) -> Response:
-    """To somebody for whom there is no room at the moment."""
-    return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, text, ("Retry-After", "1"))
+    return refusal(HTTPStatus.UNAUTHORIZED, text, *challenges)
 
 
 def failed() -> Response:
     """What a fault of a guard looks like: closed."""
     text = "a guard failed, so nothing is answered; the application's log says where\n"
-    return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, text)
+    return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, text)
 
 
 def _seconds(wait: float) -> int:
     return max(1, math.ceil(min(wait, 1e9)))
-
-
-def _refusal(status: HTTPStatus, text: str, *headers: tuple[str, str]) -> Response:
-    # A cache in between must not go on refusing for us.
-    return text_response(int(status), text, *headers, ("Cache-Control", "no-store"))

@@ -1,0 +1,104 @@
+"""What is asked and what is answered, without a socket; and who answers.
+
+A response to HEAD is the one to GET: whoever writes it leaves the body out.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from http.client import responses
+
+from otel_prom_bridge.endpoint.paths import HEALTH_PATH, METRICS_PATH, READY_PATH
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request without a body. Header names are in lower case.
+
+    ``mount`` is the part of the URL's path that a framework took off before it called us, ``path`` the rest.
+    ``peer`` is the IP address of the other end of the connection; None where there is none (a Unix socket) or
+    nobody says. ``secure``: it came over TLS. ``authenticated``: guards verified its credentials.
+    """
+
+    method: str = "GET"
+    path: str = METRICS_PATH
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    mount: str = ""
+    peer: str | None = None
+    secure: bool = False
+    authenticated: bool = False
+
+    @property
+    def is_health(self) -> bool:
+        """It asks after the process: scrapers that take all the room must not keep it from an answer."""
+        return self.path.rstrip("/") in (HEALTH_PATH, READY_PATH)
+
+    @property
+    def wants_body(self) -> bool:
+        """It is not a HEAD."""
+        return self.method != "HEAD"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A status code, headers and a body."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    @property
+    def reason(self) -> str:
+        """The words behind the status code."""
+        return responses.get(self.status, "")
+
+
+class Handler(ABC):
+    """Who makes the responses."""
+
+    @abstractmethod
+    def respond(self, request: Request) -> Response:
+        """The response to a request. May take its time; never raises."""
+
+    def quick(self, request: Request) -> Response | None:
+        """The response, if it takes no time; else None, and ``respond`` has to be asked.
+
+        Called in the loop of a server: it never waits. It is for what has to be answered even when all
+        workers are stuck.
+        """
+        return None
+
+
+def text_response(status: int, text: str, *headers: tuple[str, str]) -> Response:
+    """A response of a line or two."""
+    body = text.encode()
+    content = ("Content-Type", "text/plain; charset=utf-8")
+    return Response(status, (content, *headers, ("Content-Length", str(len(body)))), body)
+
+
+def refusal(status: int, text: str, *headers: tuple[str, str]) -> Response:
+    """A response to somebody who does not get what is here; a cache in between must not go on refusing."""
+    return text_response(int(status), text, *headers, ("Cache-Control", "no-store"))
+
+
+def busy(text: str = "too many requests are being answered; try again\n") -> Response:
+    """To somebody for whom there is no room at the moment."""
+    return refusal(503, text, ("Retry-After", "1"))
+
+
+FAILED = text_response(500, "the scrape failed; the application's log says why\n")
+
+
+def joined_headers(items: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Header fields by lower-case name; a field that comes several times is one list.
+
+    https://www.rfc-editor.org/rfc/rfc9110#name-field-order
+    """
+    result: dict[str, str] = {}
+    for name, value in items:
+        key = name.lower()
+        result[key] = f"{result[key]}, {value}" if key in result else value
+    return result
