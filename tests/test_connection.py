@@ -81,7 +81,15 @@ def test_bytes_may_come_one_by_one() -> None:
 
 REFUSED = [
     (b"NONSENSE\r\n", 400),
-    (b"\r\n\r\n", 400),
+    (b"\r\n\r\n", 400),  # one empty line may come before a request
+    (b"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    (b"\r\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    (b"\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+    *(
+        (b"GET / HTTP/1.%d\r\nHost: %b\r\n\r\n" % (minor, host), 400)
+        for host in (b"a b/c", b"a/b", b"a,b c", b"u@x", b"x:y", b"x:1:2", b"[::1", b"[]", b"%zz", b"\xe4")
+        for minor in (0, 1)
+    ),
     (b"\x16\x03\x01\x02\x00", 400),  # the beginning of TLS
     (b"\0", 400),
     (b" GET / HTTP/1.1\r\n", 400),
@@ -179,6 +187,29 @@ def test_which_connections_stay_open(version: bytes, connection: bytes, stays: b
     assert state.closes is not stays
     assert (b"\r\nConnection: close\r\n" in answer) is not stays
     assert (b"\r\nConnection: keep-alive\r\n" in answer) is (stays and version == b"1.0")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [b"", b"x", b"x:", b"a_b.example.:9464", b"127.0.0.1:1", b"[::1]:9464", b"[fe80::1%lo]", b"%61", b"a,b"],
+)
+def test_hosts_that_can_be(host: bytes) -> None:
+    """Names and addresses as clients write them, with a port and without; also none."""
+    assert head(b"GET /metrics HTTP/1.1\r\nHost: " + host + b"\r\n\r\n").path == "/metrics"
+
+
+def test_one_empty_line_before_a_request_is_ignored() -> None:
+    """Old clients send one behind a body; it is no input that waits, nor an unfinished request."""
+    connection = Connection()
+    for _ in range(3):
+        connection.receive(b"\r")
+        assert connection.next() is None
+        connection.receive(b"\n")
+        assert connection.next() is None
+        assert not connection.has_input
+        connection.receive(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert isinstance(connection.next(), Head)
+        connection.answer(OK)
 
 
 def test_a_body_is_not_the_next_request() -> None:

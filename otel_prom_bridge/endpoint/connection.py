@@ -46,6 +46,7 @@ class Connection:
         self._buffer = bytearray()
         self._scanner = HeadScanner()
         self._asked: Head | None = None
+        self._may_skip = True  # an empty line
         self._ended = False
         self.requests = 0
         self.closes = False  # nothing comes after the response that was made last
@@ -84,6 +85,12 @@ class Connection:
         """The next request, once its head is complete. Each has to be answered before the next call."""
         if self.closes:
             return None
+        if self._may_skip and self._buffer == b"\r":
+            return None
+        if self._may_skip and self._buffer.startswith(b"\r\n"):
+            # https://www.rfc-editor.org/rfc/rfc9112#section-2.2-6
+            del self._buffer[:2]
+            self._may_skip = False
         end = self._scanner.scan(self._buffer)
         if end == 0:
             return None
@@ -92,6 +99,7 @@ class Connection:
         head = bytes(self._buffer[:end])
         del self._buffer[:end]
         self._scanner = HeadScanner()
+        self._may_skip = True
         found = parse(head)
         if isinstance(found, Head):
             self._asked = found

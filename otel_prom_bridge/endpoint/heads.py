@@ -11,6 +11,7 @@ Scrapers send the same bytes every time, so the last heads are remembered; those
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -26,6 +27,10 @@ MAX_REQUEST_LINE = 8 * 1024
 # Up to this size a body is ignored and the request answered; past it the answer is that it is too large.
 MAX_BODY = 16 * 1024
 _REMEMBERED = 32
+# https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2 and a port; the zone of an address as clients write it.
+_HOST = re.compile(
+    r"(?:\[[A-Za-z0-9:._~%-]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?", re.ASCII
+)
 _SECRETS = (b"authorization", b"cookie")  # the first is the end of Proxy-Authorization, too
 
 
@@ -59,6 +64,7 @@ TOO_LONG = Refusal(414, f"more than {MAX_REQUEST_LINE} bytes in the request line
 TIMED_OUT = Refusal(408, "the head of the request did not arrive in time")
 _NOT_HTTP = Refusal(400, "this is not an HTTP request")
 _MALFORMED = Refusal(400, "the head of the request is malformed")
+_NO_HOST = Refusal(400, "this is not the name of a host")
 _VERSION = Refusal(505, "this speaks HTTP/1.1 and HTTP/1.0")
 _SMUGGLING = Refusal(400, "the length of the body is ambiguous")
 _BODY = Refusal(413, "requests have no use for a body here")
@@ -76,7 +82,7 @@ class HeadScanner:
     def scan(self, buffer: bytearray) -> int | Refusal:
         """Where the head ends; 0 if it has not ended yet; or why it never will."""
         if buffer and not 0x21 <= buffer[0] <= 0x7E:
-            return _NOT_HTTP  # TLS, an empty line, other protocols: no need to wait for a line
+            return _NOT_HTTP  # TLS, other protocols: no need to wait for a line
         while (end := buffer.find(b"\n", self._seen)) >= 0:
             found = self._take(buffer, end)
             if found:
@@ -129,6 +135,8 @@ def _parse(head: bytes) -> Head | Refusal:
     if not isinstance(event, h11.Request):
         return _MALFORMED
     headers = joined_headers((name.decode(), value.decode("latin-1")) for name, value in event.headers)
+    if not _HOST.fullmatch(headers.get("host", "")):
+        return _NO_HOST
     return _refused_body(headers, event.http_version) or _head(event, headers)
 
 
