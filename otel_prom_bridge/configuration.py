@@ -139,7 +139,9 @@ class _Mapping:
         for key in sorted(self._values.keys() - set(known), key=str):
             protects = may_protect(key) or may_protect_within(self._values[key])
             value = "what stands there" if protects else self._values[key]  # which may be a password
-            yield unknown(key, value, known, "options", at=f"{self._where}{key}"), protects
+            here = next((self._keys(item)[0] for item in options if key in (item.key, item.argument)), "")
+            hint = f" (it is {here!r} here)" if here else ""
+            yield unknown(key, value, known, "options", at=f"{self._where}{key}", hint=hint), protects
         for key in known:
             for place in misplaced(self._values.get(key), key):
                 expected = "this option outside of every table, before the first one"

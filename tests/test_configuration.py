@@ -435,6 +435,14 @@ def test_an_unknown_key(caplog: pytest.LogCaptureFixture) -> None:
     assert all(message.endswith("; ignoring it") for message in caplog.messages)
 
 
+def test_a_name_of_another_way() -> None:
+    """The address has one name in files and another one in calls: each leads to the other."""
+    with pytest.raises(ConfigurationError, match=r"^host: 'localhost' .* \(it is 'addr' here\)$"):
+        start(host="localhost", set_global=False)  # type: ignore[call-arg]
+    with pytest.raises(ConfigurationError, match=r"^addr: 'localhost' .* \(it is 'host' here\)$"):
+        strict({"addr": "localhost"})
+
+
 def test_the_specifications_other_spelling() -> None:
     """`target_info_enabled/development` is `target_info_enabled`."""
     assert strict({"target_info_enabled/development": False}).reader["disable_target_info"] is True
