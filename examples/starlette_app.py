@@ -23,8 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route
 
-from otel_prom_bridge import PrometheusMetricReader, make_asgi_app
-from otel_prom_bridge.endpoint.guards import Guards, RateLimit
+from otel_prom_bridge import Guards, PrometheusMetricReader, RateLimit, make_asgi_app
 
 # Instruments may be made before there is a provider; they begin to record when there is one.
 orders = metrics.get_meter("shop").create_counter("orders", unit="{order}", description="Orders taken")

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
         make_wsgi_app,
         start_http_server,
     )
+    from otel_prom_bridge.endpoint.guards import Guards, RateLimit
+    from otel_prom_bridge.endpoint.health import Health
+    from otel_prom_bridge.endpoint.limits import ServerLimits
+    from otel_prom_bridge.endpoint.tls import Tls, TlsSettings
     from otel_prom_bridge.errors import (
         BridgeError,
         CollectionError,
@@ -57,6 +61,12 @@ __all__ = [
     "MetricsServer",
     "make_wsgi_app",
     "make_asgi_app",
+    "Guards",
+    "RateLimit",
+    "Tls",
+    "TlsSettings",
+    "Health",
+    "ServerLimits",
     "BridgeError",
     "ConfigurationError",
     "RegistrationError",
@@ -72,6 +82,10 @@ _NAMES = {
     "computations": ("FirstOf", "Outcome"),
     "diagnostics": ("Conflict",),
     "endpoint": ("MetricsServer", "make_asgi_app", "make_wsgi_app", "start_http_server"),
+    "endpoint.guards": ("Guards", "RateLimit"),
+    "endpoint.health": ("Health",),
+    "endpoint.limits": ("ServerLimits",),
+    "endpoint.tls": ("Tls", "TlsSettings"),
     "errors": (
         "BridgeError",
         "CollectionError",

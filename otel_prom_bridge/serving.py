@@ -50,9 +50,7 @@ def serve(source: Source, settings: Settings, *, strict: bool = True) -> Metrics
         tls, guards = _protection(settings)
         return start_http_server(
             source,
-            port=endpoint["port"],
-            addr=endpoint["host"],
-            unix_socket=endpoint["unix_socket"],
+            **_place(endpoint),
             tls=tls,
             guards=guards,
             strict=strict,
@@ -77,6 +75,12 @@ def serve_if_possible(source: Source, settings: Settings) -> MetricsServer:
         problem = error
     place = {key: endpoint[key] for key in ("unix_socket", "metrics_path")}
     return not_serving(problem, endpoint["host"], endpoint["port"], **place)
+
+
+def _place(endpoint: Mapping[str, Any]) -> dict[str, Any]:
+    if endpoint["unix_socket"] is not None:
+        return {"unix_socket": endpoint["unix_socket"]}
+    return {"port": endpoint["port"], "addr": endpoint["host"]}
 
 
 def _protection(settings: Settings) -> tuple[Tls | WebTls | None, Guards | None]:

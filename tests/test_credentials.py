@@ -398,7 +398,7 @@ def test_an_emptied_token_file_lets_nobody_in(token_file: Path, caplog: pytest.L
     assert "in use" not in line.message
 
 
-@pytest.mark.parametrize("text", ["", "# nothing\n", "short", "has some spaces in it", "ünïcödé-0123456789"])
+@pytest.mark.parametrize("text", ["", "# nothing\n", "has some spaces in it", "ünïcödé-0123456789"])
 def test_token_files_that_cannot_work(tmp_path: Path, text: str) -> None:
     """At the start a file without tokens, or with something that is none, is an error without its text."""
     path = tmp_path / "tokens"
@@ -406,6 +406,22 @@ def test_token_files_that_cannot_work(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         BearerTokens("bearer_tokens_file", path)
     assert not text or text.startswith("#") or text not in str(caught.value)
+
+
+def test_short_tokens_are_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They may be guessed, and they are what somebody has: one line says how to make better ones."""
+    path = tmp_path / "tokens"
+    path.write_text("short\nanother\n")
+    tokens = BearerTokens("bearer_tokens_file", path)
+    assert tokens.known("short")
+    assert not tokens.known("shor")
+    replace_file(path, "third\n")
+    assert after(tokens).known("third")
+    lines = [text for text in caplog.messages if "may be guessed" in text]
+    assert lines == [
+        f"{path}: a token of less than 16 characters may be guessed; `openssl rand -hex 32` makes one"
+    ]
+    assert "another" not in caplog.text
 
 
 @pytest.mark.parametrize("path", ["/nowhere/at/all", "/", "nul\0byte"])

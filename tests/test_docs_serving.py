@@ -22,6 +22,7 @@ from servers import free_port
 import otel_prom_bridge
 from otel_prom_bridge import ConfigurationError, EndpointError, PrometheusMetricReader
 from otel_prom_bridge.endpoint.health import Health
+from otel_prom_bridge.endpoint.server import DEFAULT_PORT
 from otel_prom_bridge.endpoint.tls import Tls, TlsSettings
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -119,9 +120,10 @@ def test_the_address(reader: PrometheusMetricReader) -> None:
 
 
 def test_the_port() -> None:
-    """Ours has a default."""
+    """Ours need not be given."""
     assert default(prometheus_client.start_http_server, "port") is inspect.Parameter.empty
-    assert default(otel_prom_bridge.start_http_server, "port") == 9464
+    assert default(otel_prom_bridge.start_http_server, "port") is None
+    assert DEFAULT_PORT == 9464
 
 
 def test_the_path(reader: PrometheusMetricReader, registry: CollectorRegistry) -> None:

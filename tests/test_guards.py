@@ -62,7 +62,7 @@ class Handler(messages.Handler):
         """An answer."""
         self.requests.append(request)
         self.go_on.wait(10)
-        return Response(200, (("Content-Length", "5"),), b"hello")
+        return Response(200, (("Content-Type", "text/plain"), ("Content-Length", "5")), b"hello")
 
 
 class Quick(Handler):
@@ -347,17 +347,28 @@ def test_users_come_and_go() -> None:
 
 def test_configured_headers() -> None:
     """Headers are put on every response, refusals too, and never in the place of the response's own."""
-    configured = [("X-Frame-Options", "deny"), ("content-length", "999")]
+    configured = [("X-Frame-Options", "deny"), ("content-type", "text/html")]
     guarded = Guards(headers=configured, basic_users={"alice": HASH}).wrap(Handler())
     for request in (METRICS, HEALTH):
         response = guarded.respond(request)
         assert ("X-Frame-Options", "deny") in response.headers
-        assert headers(response)["content-length"] == str(len(response.body))
+        assert headers(response)["content-type"].startswith("text/plain")
         assert len(headers(response)) == len(response.headers)
     assert (
         headers(Guards(headers=lambda: configured).wrap(Handler()).respond(METRICS))["x-frame-options"]
         == "deny"
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["Transfer-Encoding", "content-encoding", "Content-Length", "connection", "DATE", "Keep-Alive"]
+)
+def test_headers_of_the_servers_own(name: str) -> None:
+    """How a response is sent is not for guards to say: no client would understand it."""
+    with pytest.raises(ConfigurationError, match=r"^headers\[1\]: .* not the server's to send$"):
+        Guards(headers=[("X-Frame-Options", "deny"), (name, "chunked")])
+    guarded = Guards(headers=lambda: [(name, "1")]).wrap(Handler())
+    assert statuses(guarded, METRICS) == [500]
 
 
 def test_head() -> None:

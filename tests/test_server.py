@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate, parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from otel_prom_bridge import (
     PrometheusMetricReader,
     make_asgi_app,
     make_wsgi_app,
+    start,
     start_http_server,
 )
 from otel_prom_bridge.endpoint import connection
@@ -167,7 +169,7 @@ def test_a_taken_port_is_an_error_that_names_it(server: MetricsServer, setup: Se
         start_http_server(setup.reader, port=0, addr="no.such.host.invalid")
 
 
-@pytest.mark.parametrize("port", [-1, 65536, "9464", None, True, 1.5])
+@pytest.mark.parametrize("port", [-1, 65536, "9464", True, 1.5])
 def test_a_port_that_is_none_is_refused(setup: Setup, port: object) -> None:
     """A wrong port says what is allowed."""
     with pytest.raises(ConfigurationError, match="a whole number from 0 to 65535"):
@@ -262,12 +264,25 @@ def test_an_argument_that_cannot_work(setup: Setup, key: str, value: Any) -> Non
         ("tls", True),
         ("limits", {"max_connections": 5}),
         ("web_config", 5),
+        ("strict", "no"),
+        ("strict", None),
     ],
 )
 def test_an_argument_of_the_server_that_cannot_work(setup: Setup, key: str, value: Any) -> None:
     """The same for what only the server has."""
     with pytest.raises(ConfigurationError, match=rf"^{key}: "):
         start_http_server(setup.reader, port=0, **{key: value})
+
+
+@pytest.mark.parametrize("beside", [{"port": 0}, {"addr": "127.0.0.1"}, {"port": 9464, "addr": "localhost"}])
+def test_a_unix_socket_is_instead_of_a_port(setup: Setup, tmp_path: Path, beside: dict[str, Any]) -> None:
+    """Which of them was meant nobody can say; `start()` refuses it in the same words."""
+    path = str(tmp_path / "m.sock")
+    for call in (partial(start_http_server, setup.reader), partial(start, set_global=False)):
+        with pytest.raises(
+            ConfigurationError, match=r"^unix_socket: .* expected nothing beside .*, or only that$"
+        ):
+            call(unix_socket=path, **beside)
 
 
 @pytest.mark.parametrize("key", ["max_connections", "max_in_flight", "head_timeout"])
@@ -348,7 +363,7 @@ def test_what_to_do_about_an_address(
     (tmp_path / "file").touch()
     options = {key: text.format(dir=tmp_path) for key, text in options.items()}
     with pytest.raises(EndpointError, match=advice) as caught:
-        start_http_server(setup.reader, port=0, **options)  # type: ignore[arg-type]
+        start_http_server(setup.reader, **{**({} if "unix_socket" in options else {"port": 0}), **options})  # type: ignore[arg-type]
     assert "choose another port" not in str(caught.value)
 
 

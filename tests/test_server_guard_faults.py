@@ -73,7 +73,8 @@ def serve(bridge: Make, *, limits: ServerLimits = SHORT, **options: object) -> M
     """An endpoint with short deadlines, and a counter behind it."""
     setup = bridge()
     setup.meter.create_counter("c").add(1)
-    return start_http_server(setup.reader, port=0, limits=limits, **options)  # type: ignore[arg-type]
+    where = {} if "unix_socket" in options else {"port": 0}
+    return start_http_server(setup.reader, limits=limits, **where, **options)  # type: ignore[arg-type]
 
 
 def asking(*fields: str, path: str = "/metrics", last: bool = True) -> bytes:

@@ -422,11 +422,11 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"client_auth": "RequestClientCert"}, r"ask for a client's certificate without verifying it"),
     ({"client_auth": "RequireAnyClientCert"}, r"ask for a client's certificate without verifying it"),
     ({"client_auth": "RequireClientCert"}, r"ask for a client's certificate without verifying it"),
-    ({"client_auth": "Require"}, r"^client_auth_type: 'Require' .* 'VerifyClientCertIfGiven'"),
-    ({"client_ca": "x"}, r"^client_auth_type: 'NoClientCert' .* there is a client_ca"),
+    ({"client_auth": "Require"}, r"^client_auth: 'Require' .* 'VerifyClientCertIfGiven'"),
+    ({"client_ca": "x"}, r"^client_auth: 'NoClientCert' .* there is a client_ca"),
     ({"client_auth": "VerifyClientCertIfGiven", "client_ca": "ü"}, r"^client_ca: 'what stands there'"),
     ({"client_auth": "VerifyClientCertIfGiven", "client_ca_file": "/nowhere"}, r"^client_ca_file: "),
-    ({"client_allowed_sans": ("a",)}, r"^client_auth_type: .* would let others in"),
+    ({"client_allowed_sans": ("a",)}, r"^client_auth: .* would let others in"),
     ({"client_allowed_sans": (), "client_auth": "VerifyClientCertIfGiven"}, r"would let others in"),
     ({"min_version": "SSLv3"}, r"^min_version: 'SSLv3' .* 'TLS12', 'TLS13'$"),
     ({"max_version": "TLS11"}, r"^max_version: 'TLS11' .* nothing older$"),
@@ -434,6 +434,16 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"cipher_suites": ("TLS_RSA_WITH_RC4_128_SHA",)}, r"^cipher_suites: "),
     ({"cipher_suites": ("TLS_AES_128_GCM_SHA256",), "max_version": "TLS12"}, r"^cipher_suites: "),
     ({"curve_preferences": ("P-256",)}, r"^curve_preferences: "),
+    ({"client_allowed_sans": "prometheus"}, r"^client_allowed_sans: 'prometheus' .* a list of names"),
+    ({"client_allowed_sans": (1,)}, r"^client_allowed_sans: \(1,\) .* a list of names"),
+    ({"cipher_suites": "TLS_AES_128_GCM_SHA256"}, r"^cipher_suites: .* a list of names"),
+    ({"cipher_suites": None}, r"^cipher_suites: None .* a list of names"),
+    ({"curve_preferences": "X25519"}, r"^curve_preferences: 'X25519' .* a list of names"),
+    ({"cert_file": 3}, r"^cert_file: 3 is not allowed, expected the path of a file$"),
+    ({"key": b"secret"}, r"^key: 'bytes' is not allowed, expected text$"),
+    ({"client_auth": None}, r"^client_auth: 'NoneType' is not allowed, expected text$"),
+    ({"min_version": 12}, r"^min_version: 'int' is not allowed, expected text$"),
+    ({"prefer_server_cipher_suites": "no"}, r"^prefer_server_cipher_suites: 'no' .* True or False$"),
     ({"curve_preferences": ("X25519", "CurveP256")}, r"^curve_preferences: .* cannot set several$"),
 ]
 
@@ -443,6 +453,16 @@ def test_settings_that_cannot_work(settings: TlsSettings, changes: dict[str, obj
     """What is wrong or cannot be done is refused with the reason; nothing weaker is done instead."""
     with pytest.raises(ConfigurationError, match=message):
         Tls(replace(settings, **changes))  # type: ignore[arg-type]
+
+
+def test_settings_as_one_writes_them(tmp_path: Path) -> None:
+    """Lists are lists, and files are paths."""
+    made = TlsSettings(
+        cert_file=tmp_path / "cert.pem",  # type: ignore[arg-type]
+        key="key",
+        cipher_suites=["TLS_AES_128_GCM_SHA256"],  # type: ignore[arg-type]
+    )
+    assert (made.cert_file, made.cipher_suites) == (str(tmp_path / "cert.pem"), ("TLS_AES_128_GCM_SHA256",))
 
 
 def test_clients_of_public_authorities(settings: TlsSettings) -> None:

@@ -14,6 +14,11 @@ from otel_prom_bridge.endpoint.paths import METRICS_PATH_ALLOWED, is_metrics_pat
 from otel_prom_bridge.endpoint.source import Source
 from otel_prom_bridge.errors import ConfigurationError
 
+# They say how a response is sent, which the server knows, or it sends them itself.
+_SENT_BY_SERVERS = {
+    *("connection", "content-encoding", "content-length", "date", "keep-alive", "te", "trailer"),
+    *("transfer-encoding", "upgrade"),
+}
 # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
 _FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -74,6 +79,8 @@ def checked_headers(headers: object) -> Sequence[tuple[str, str]]:
         is_pair = isinstance(pair, tuple | list) and len(pair) == 2
         if not is_pair or not all(map(_is_line, pair)) or not _FIELD_NAME.fullmatch(pair[0]):
             raise ConfigurationError(f"headers[{i}]", pair, expected)
+        if pair[0].lower() in _SENT_BY_SERVERS:
+            raise ConfigurationError(f"headers[{i}]", pair, "a header that is not the server's to send")
     return headers
 
 

@@ -28,6 +28,9 @@ _PAUSE_SECONDS = 0.25
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 # Somebody who shares the socket has shut it down. It is readable for ever then.
 _BROKEN = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK)
+_NOT_ALLOWED = (
+    "a connection from %s was refused: it is in no network of the option allow; add it there if it may ask"
+)
 _FULL = Refusal(503, "too many connections; try again")
 
 
@@ -110,7 +113,7 @@ class Door:
         try:
             client.sock.setblocking(False)
             if self._accepts is not None and not self._accepts(client.peer):
-                self._log.warn("peer", "a connection from %s was refused", client.origin)
+                self._log.warn("peer", _NOT_ALLOWED, client.origin)
                 return False
             if self._tls is not None:
                 client.channel = Encrypted(self._tls.context())

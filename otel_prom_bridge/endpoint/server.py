@@ -78,8 +78,8 @@ class MetricsServer:
 
 def start_http_server(
     source: Source,
-    port: int = DEFAULT_PORT,
-    addr: str = DEFAULT_ADDRESS,
+    port: int | None = None,
+    addr: str | None = None,
     *,
     unix_socket: str | None = None,
     metrics_path: str = METRICS_PATH,
@@ -96,7 +96,7 @@ def start_http_server(
 
     Args:
         source: a ``PrometheusMetricReader``.
-        port: the TCP port; 0 for a free one (see ``.port`` of the result).
+        port: the TCP port, 9464 unless told; 0 for a free one (see ``.port`` of the result).
         addr: a host name or an IPv4 or IPv6 address. The default, ``localhost``, keeps the endpoint on
             this machine; ``0.0.0.0`` or ``::`` opens it to the network. ``systemd`` takes the sockets that
             systemd opened for this process, ``systemd:NAME`` those of them with that ``FileDescriptorName``;
@@ -120,11 +120,10 @@ def start_http_server(
             reader was shut down.
     """
     checked_source(source)
-    _check_place(port, addr, unix_socket)
+    port, addr = _checked_place(port, addr, unix_socket)
     check_tls(tls)
     check_guards(guards)
-    if limits is not None and not isinstance(limits, ServerLimits):
-        raise ConfigurationError("limits", limits, "ServerLimits, or None")
+    _check_others(limits, strict)
     if web_config is not None:
         if tls is not None or guards is not None:
             raise ConfigurationError("web_config", web_config, "no such file beside `tls` or `guards`")
@@ -161,13 +160,25 @@ def not_serving(
     return MetricsServer(unix_socket or addr, 0 if unix_socket else port, loop=None, path=metrics_path)
 
 
-def _check_place(port: object, addr: object, unix_socket: object) -> None:
+def _checked_place(port: int | None, addr: str | None, unix_socket: object) -> tuple[int, str]:
+    if unix_socket is not None and (port is not None or addr is not None):
+        raise ConfigurationError("unix_socket", unix_socket, "nothing beside `port` or `addr`, or only that")
+    port = DEFAULT_PORT if port is None else port
+    addr = DEFAULT_ADDRESS if addr is None else addr
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
         raise ConfigurationError("port", port, "a whole number from 0 to 65535")
     if not isinstance(addr, str):
         raise ConfigurationError("addr", addr, "a host name or an IP address")
     if unix_socket is not None and (not isinstance(unix_socket, str) or "/" not in unix_socket):
         raise ConfigurationError("unix_socket", unix_socket, "a path with a slash in it, or None")
+    return port, addr
+
+
+def _check_others(limits: object, strict: object) -> None:
+    if limits is not None and not isinstance(limits, ServerLimits):
+        raise ConfigurationError("limits", limits, "ServerLimits, or None")
+    if not isinstance(strict, bool):
+        raise ConfigurationError("strict", strict, "True or False")
 
 
 def _problem(*parts: Certificates | Guards | None) -> Callable[[], str | None] | None:

@@ -10,9 +10,9 @@ import os
 import ssl
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from typing import NoReturn
 
@@ -55,6 +55,8 @@ class TlsSettings:
     prefer_server_cipher_suites: bool = True
 
     def __post_init__(self) -> None:
+        for field_ in fields(self):
+            object.__setattr__(self, field_.name, _typed(field_.name, getattr(self, field_.name)))
         if not (self.cert_file or self.cert):
             raise ConfigurationError(
                 "cert_file", self.cert_file, "the path of a file with a certificate, or cert"
@@ -82,14 +84,14 @@ class TlsSettings:
                 f"one of {_listed(_CLIENT_AUTH)}: Python's ssl cannot ask for a client's certificate "
                 "without verifying it"
             )
-            raise ConfigurationError("client_auth_type", self.client_auth, expected)
-        _choice("client_auth_type", self.client_auth, _CLIENT_AUTH)
+            raise ConfigurationError("client_auth", self.client_auth, expected)
+        _choice("client_auth", self.client_auth, _CLIENT_AUTH)
         if self.client_auth == "NoClientCert" and (self.client_ca_file or self.client_ca):
             expected = "a policy that asks for certificates, because there is a client_ca"
-            raise ConfigurationError("client_auth_type", self.client_auth, expected)
+            raise ConfigurationError("client_auth", self.client_auth, expected)
         if self.client_allowed_sans is not None and self.client_auth != "RequireAndVerifyClientCert":
             expected = "'RequireAndVerifyClientCert': without it, client_allowed_sans would let others in"
-            raise ConfigurationError("client_auth_type", self.client_auth, expected)
+            raise ConfigurationError("client_auth", self.client_auth, expected)
 
     def _check_versions(self) -> None:
         for key, version in (("min_version", self.min_version), ("max_version", self.max_version)):
@@ -306,6 +308,31 @@ def _as_file(pem: str) -> Iterator[str]:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(pem.encode(errors="replace"))
         yield path
+
+
+_PATHS = ("cert_file", "key_file", "client_ca_file")
+_LISTS = ("cipher_suites", "client_allowed_sans", "curve_preferences")
+
+
+def _typed(key: str, value: object) -> object:
+    """A setting of the type that it must have."""
+    if key in _PATHS and isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if key in _LISTS:
+        is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        if is_list and all(isinstance(item, str) for item in value):  # type: ignore[attr-defined]
+            return tuple(value)  # type: ignore[arg-type]
+        if value is None and key == "client_allowed_sans":
+            return None
+        raise ConfigurationError(key, value, "a list of names, like ['prometheus.internal']")
+    if key == "prefer_server_cipher_suites":
+        if not isinstance(value, bool):
+            raise ConfigurationError(key, value, "True or False")
+    elif not isinstance(value, str):
+        if key in _PATHS:
+            raise ConfigurationError(key, value, "the path of a file")
+        raise ConfigurationError(key, type(value).__name__, "text")  # not the value: it may be a key
+    return value
 
 
 def _choice(key: str, value: str, allowed: Iterable[str]) -> None:

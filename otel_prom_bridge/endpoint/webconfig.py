@@ -182,9 +182,10 @@ def _tls(part: Part) -> Tls | None:
     try:
         return Tls(TlsSettings(**options))
     except ConfigurationError as error:
-        field = fields.get(error.key, part)
+        key = "client_auth_type" if error.key == "client_auth" else error.key
+        field = fields.get(key, part)
         if field.is_missing:
-            field = Part(part.file, f"{part.key}.{error.key}", part.node)
+            field = Part(part.file, f"{part.key}.{key}", part.node)
         raise field.error(error.value, error.expected) from None
 
 

@@ -23,6 +23,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from types import ModuleType
 
+from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.watching import Watched
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.forks import renew_in_child
@@ -32,8 +33,7 @@ CACHE_SIZE = 100
 MAX_WAITING = 8
 # Of them, those of one client: somebody who tries passwords must not keep everybody else from logging in.
 MAX_WAITING_EACH = 4
-# Short tokens are guessed, and a prefix of a token in a file that is half written would be one.
-SHORTEST_TOKEN = 16
+_SHORT = 16  # shorter tokens may be guessed
 _LONGEST_HEADER = 8192
 
 # https://www.rfc-editor.org/rfc/rfc6750#section-2.1
@@ -61,6 +61,7 @@ class BearerTokens:
             raise ConfigurationError(key, path, "the path of a file")
         self._key = key
         self._path = os.fspath(path)
+        self._has_warned = False
         self._watched = Watched(
             [self._path],
             self._read,
@@ -89,17 +90,17 @@ class BearerTokens:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "not a path"
             raise ConfigurationError(self._key, self._path, f"a file that can be read ({reason})") from None
-        tokens = []
-        for number, line in enumerate(lines, 1):
-            token = line.partition("#")[0].strip()
-            if token and (len(token) < SHORTEST_TOKEN or not _TOKEN.fullmatch(token)):
-                expected = (
-                    f"at least {SHORTEST_TOKEN} of letters, digits and ._~+/-=, like `openssl rand -hex 32`"
-                )
+        tokens = {number: line.partition("#")[0].strip() for number, line in enumerate(lines, 1)}
+        tokens = {number: token for number, token in tokens.items() if token}
+        for number, token in tokens.items():
+            if not _TOKEN.fullmatch(token):
+                expected = "letters, digits and ._~+/-=, like `openssl rand -hex 32`"
                 raise ConfigurationError(f"{self._path}: line {number}", "its token", expected)
-            if token:
-                tokens.append(_token_digest(token))
-        return tuple(tokens)
+        if not self._has_warned and any(len(token) < _SHORT for token in tokens.values()):
+            self._has_warned = True
+            text = "%s: a token of less than %d characters may be guessed; `openssl rand -hex 32` makes one"
+            logger.warning(text, self._path, _SHORT)
+        return tuple(map(_token_digest, tokens.values()))
 
 
 def _token_digest(token: str) -> bytes:
