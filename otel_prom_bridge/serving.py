@@ -17,8 +17,8 @@ from otel_prom_bridge.endpoint.guards import Guards, RateLimit
 from otel_prom_bridge.endpoint.limits import ServerLimits
 from otel_prom_bridge.endpoint.server import MetricsServer, not_serving, start_http_server
 from otel_prom_bridge.endpoint.source import Source
-from otel_prom_bridge.endpoint.tls import Tls, TlsSettings
-from otel_prom_bridge.endpoint.webconfig import WebTls, load
+from otel_prom_bridge.endpoint.tls import Certificates, Tls, TlsSettings
+from otel_prom_bridge.endpoint.webconfig import load
 from otel_prom_bridge.environment import is_alias
 from otel_prom_bridge.errors import ConfigurationError
 
@@ -83,7 +83,7 @@ def _place(endpoint: Mapping[str, Any]) -> dict[str, Any]:
     return {"port": endpoint["port"], "addr": endpoint["host"]}
 
 
-def _protection(settings: Settings) -> tuple[Tls | WebTls | None, Guards | None]:
+def _protection(settings: Settings) -> tuple[Certificates | None, Guards | None]:
     endpoint = settings.endpoint
     options = _guards(endpoint)
     if endpoint["web_config"] is None:

@@ -367,17 +367,16 @@ def test_a_collection_that_hangs_in_the_background_is_noticed(
     bridge: Make, hanging: Hanging, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nobody scrapes: health says so after the time that a scrape would wait, and so does the log, once."""
-    setup = bridge(scrape_timeout=0.3, collect_interval=0.2)
+    setup = bridge(scrape_timeout=1, collect_interval=0.3)
     setup.meter.create_observable_gauge("g", [hanging])
     setup.text()
     hanging.hang()
     assert hanging.begun.wait(10)
-    assert setup.reader.is_healthy  # until it takes too long
     wait_for(lambda: caplog.messages, seconds=10, what="a line in the log")
     assert not setup.reader.is_healthy
     time.sleep(0.5)
     (line,) = (text for text in caplog.messages if "has not ended" in text)
-    assert line.startswith("a collection has not ended for 0.")
+    assert line.startswith("a collection has not ended for 1")
     hanging.release.set()
     wait_for(lambda: setup.reader.is_healthy, seconds=10, what="the next collection")
 
@@ -386,7 +385,7 @@ def test_health_notices_what_one_scrape_did_not_wait_for(
     bridge: Make, hanging: Hanging, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A scraper with little time left before the collection was late, and no other came."""
-    setup = bridge(scrape_timeout=0.5)
+    setup = bridge(scrape_timeout=2)
     setup.meter.create_observable_gauge("g", [hanging])
     setup.text()
     hanging.hang()
