@@ -177,7 +177,8 @@ def targets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Targets]:
         stack.callback(provider.shutdown)
 
         def start(**options: object) -> MetricsServer:
-            return stack.enter_context(start_http_server(reader, port=0, **options))  # type: ignore[arg-type]
+            where = {} if "unix_socket" in options else {"port": 0}
+            return stack.enter_context(start_http_server(reader, **where, **options))  # type: ignore[arg-type]
 
         servers = {name: start(web_config=files.path(f"{name}.yml")) for name in ("password", "certificate")}
         for name in SAME:
