@@ -111,8 +111,8 @@ def serve(command: list[str], log: Path) -> Iterator[int]:
 
         def started() -> bool:
             assert process.process.poll() is None, process.output
-            # Not the metrics: that answer would be kept for a second, and the tests would have to wait. A worker
-            # of gunicorn that is told to end while it is forked does not hear it.
+            # Not the metrics: that answer would be kept for a second, and the tests would have to wait.
+            # A worker of gunicorn that is told to end while it is forked does not hear it.
             booted = "--workers" not in words or process.output.count("Booting worker") == 2
             return booted and answers(port, "/nothing") is not None
 
