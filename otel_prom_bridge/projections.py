@@ -95,13 +95,10 @@ class Projection:
         self.view = view
         self.common = common
         self._made = {*view.rename.values(), *view.compute}
-        self._new = _TAKEN.get(view.take) or _VALUES[key.meaning.shape]
-        if self._new is NumberSeries and not self.additive:
-            self._new = GaugeSeries
-        self.scale: Scale | None = None
-        if (factor := view.factor(key.unit)) is not None:
-            self.scale = Scale(factor, bounds=view.buckets if isinstance(view.buckets, tuple) else ())
-            self._new = SCALED[self._new]
+        bounds = view.buckets if isinstance(view.buckets, tuple) else ()
+        factor = view.factor(key.unit)
+        self.scale = None if factor is None else Scale(factor, bounds=bounds)
+        self._new = self._series_class()
         self.kind = Kind.COUNTER if view.take != "value" else key.meaning.kind
         self._shown_as = key._replace(
             name=view.stream_name or key.name,
@@ -133,6 +130,12 @@ class Projection:
         self._budgets = budgets
         self._full: set[Budget] = set()  # those that sent points to the overflow
         self._told: set[str | None] = set()  # the tenants, or None, of which the log says so
+
+    def _series_class(self) -> type[Series]:
+        plain = _TAKEN.get(self.view.take) or _VALUES[self.key.meaning.shape]
+        if plain is NumberSeries and not self.additive:
+            plain = GaugeSeries
+        return plain if self.scale is None else SCALED[plain]
 
     @property
     def additive(self) -> bool:
