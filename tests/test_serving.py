@@ -295,7 +295,7 @@ def test_a_port_nearer_than_a_unix_socket(
 
 
 def test_deadlines_and_bounds_reach_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of them, under the server's own names."""
+    """Each of them, by the same name."""
     found: dict[str, Any] = {}
 
     def record(_: object, **options: object) -> MetricsServer:
@@ -306,23 +306,16 @@ def test_deadlines_and_bounds_reach_the_server(monkeypatch: pytest.MonkeyPatch) 
     start(set_global=False).shutdown()
     assert found["limits"] == ServerLimits()
     assert (found["guards"], found["tls"], found["strict"]) == (None, None, True)
-    start(
-        set_global=False,
-        head_timeout=1,
-        handshake_timeout=2,
-        write_timeout=3,
-        idle_timeout=4,
-        max_connections=5,
-        max_in_flight=6,
-    ).shutdown()
-    assert found["limits"] == ServerLimits(
-        head_timeout=1,
-        handshake_timeout=2,
-        write_timeout=3,
-        idle_timeout=4,
-        max_connections=5,
-        max_in_flight=6,
-    )
+    limits: dict[str, Any] = {
+        "head_timeout": 1,
+        "handshake_timeout": 2,
+        "write_timeout": 3,
+        "idle_timeout": 4,
+        "max_connections": 5,
+        "max_in_flight": 6,
+    }
+    start(set_global=False, **limits).shutdown()
+    assert found["limits"] == ServerLimits(**limits)
 
 
 def test_the_longest_times(begin: Start) -> None:
