@@ -77,7 +77,8 @@ Ask a Prometheus that scrapes it:
   histogram_quantile(0.95, sum by (le, model) (rate(llmdevops_llm_request_duration_seconds_bucket[1m])))
 
 Or have all of it drawn, with alerts:
-  otel-prom-bridge dashboards --profile llmdevops
+  .venv/bin/pip install '.[dashboards]'
+  .venv/bin/otel-prom-bridge dashboards --profile llmdevops --out monitoring
 """
 
 

@@ -167,7 +167,11 @@ def _add_profile(commands: Commands) -> None:
         description="Print what a profile says, in Markdown: families, labels, instruments and options.",
     )
     command.add_argument("profile", metavar="NAME|FILE", help=_PROFILE)
-    command.set_defaults(run=lambda options: reference(load_profile(options.profile)).rstrip("\n"))
+    command.set_defaults(run=_page)
+
+
+def _page(options: argparse.Namespace) -> str:
+    return reference(load_profile(options.profile), given=options.profile).rstrip("\n")
 
 
 def _cardinality(options: argparse.Namespace) -> str:

@@ -433,4 +433,4 @@ def test_without_the_extra_it_says_what_to_install(package: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
     )
     assert done.returncode == 1
-    assert "pip install 'otel-prom-bridge[dashboards]'" in done.stderr
+    assert "pip install grafana-foundation-sdk PyYAML" in done.stderr

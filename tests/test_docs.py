@@ -136,5 +136,5 @@ def test_profiles_in_the_documentation_work(text: str, tmp_path: Path) -> None:
     file = tmp_path / "shop.toml"
     file.write_text(text)
     profile = load_profile(file)
-    assert reference(profile).startswith("# Profile `shop`")
+    assert reference(profile, given=str(file)).startswith("# Profile `shop`")
     assert set(files_of(profile)) == {"shop.json", "shop.rules.yml"}

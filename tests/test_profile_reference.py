@@ -32,7 +32,7 @@ def test_the_page_is_what_the_profile_says(name: str, capsys: pytest.CaptureFixt
 def test_the_page_names_everything(name: str) -> None:
     """Every family, label, instrument and option is on it, and every table is as wide in each line."""
     profile = load_profile(name)
-    text = reference(profile)
+    text = reference(profile, given=name)
     names = [
         *(family.name for family in profile.families),
         *(label.name for label in profile.labels.values()),

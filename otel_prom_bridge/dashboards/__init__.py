@@ -41,6 +41,6 @@ def files_of(profile: Profile) -> Mapping[str, str]:
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0] not in _NEEDED:
             raise
-        expected = "a package that is installed: `pip install 'otel-prom-bridge[dashboards]'`"
+        expected = "a package that is installed: `pip install grafana-foundation-sdk PyYAML`"
         raise ConfigurationError("dashboards", error.name, expected) from None
     return {f"{dashboard.uid}.json": as_json(dashboard), f"{dashboard.uid}.rules.yml": as_yaml(dashboard)}

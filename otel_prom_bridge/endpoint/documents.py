@@ -141,6 +141,6 @@ def _load_yaml(file: str) -> ModuleType:
     try:
         import yaml
     except ImportError:
-        expected = "PyYAML to be installed: `pip install 'otel-prom-bridge[webconfig]'`"
+        expected = "PyYAML to be installed: `pip install PyYAML`"
         raise ConfigurationError(file, "a web-config.yml", expected) from None
     return yaml

@@ -11,10 +11,13 @@ from otel_prom_bridge.profiles.profile import PRESENT, Family, Label, Profile, S
 _TAKES = {"value": "", "count": "number of points of ", "sum": "sum of "}
 
 
-def reference(profile: Profile) -> str:
-    """The page: families, labels, buckets, instruments and options; the same for the same profile."""
+def reference(profile: Profile, *, given: str) -> str:
+    """The page: families, labels, buckets, instruments and options; the same for the same profile.
+
+    ``given``: by which name or path the command line found it.
+    """
     sections = (
-        [f"# Profile `{profile.name}`", f"Made by `otel-prom-bridge profile {profile.name}`; do not edit."],
+        [f"# Profile `{profile.name}`", f"Made by `otel-prom-bridge profile {given}`; do not edit."],
         [profile.description],
         _families(profile),
         _common_labels(profile.options.get("common_labels")),

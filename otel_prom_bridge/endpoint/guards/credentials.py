@@ -267,6 +267,6 @@ def load_bcrypt() -> ModuleType:
     try:
         import bcrypt
     except ImportError:
-        expected = "bcrypt to be installed: `pip install 'otel-prom-bridge[webconfig]'`"
+        expected = "bcrypt to be installed: `pip install bcrypt`"
         raise ConfigurationError("basic_auth_users", "users with passwords", expected) from None
     return bcrypt
