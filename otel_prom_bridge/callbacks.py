@@ -49,9 +49,10 @@ class CallbackFailures:
             self._here.names = None
 
     @property
-    def names(self) -> frozenset[str]:
-        """The instruments with a callback that raised, in the collection that this thread is in."""
-        return frozenset(self._here.names or ())
+    def names(self) -> frozenset[str] | None:
+        """The instruments with a callback that raised in the collection that this thread is in, if it is."""
+        names = self._here.names
+        return None if names is None else frozenset(names)
 
     def close(self) -> None:
         """Watch no longer. A second call does nothing."""

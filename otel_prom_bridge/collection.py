@@ -62,8 +62,11 @@ class Collections:
         return self._succeeded is True and not self._hangs()
 
     @property
-    def failing(self) -> frozenset[str]:
-        """The instruments with a callback that raised, for whom the collection of this very thread calls."""
+    def failing(self) -> frozenset[str] | None:
+        """The instruments with a callback that raised, in the collection that this very thread is making.
+
+        None if it is making none of ours: then nobody knows.
+        """
         return self._failures.names
 
     @property

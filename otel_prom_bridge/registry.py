@@ -57,6 +57,7 @@ class OtherCollectors:
         self._failed = failed
         self._patience = patience
         self._last: dict[Collector, list[MetricFamily]] = {}
+        self._whole: dict[Collector, list[MetricFamily]] = {}  # when it did not raise
         self._raised: set[Collector] = set()
         self.renew()
         renew_in_child(self)
@@ -96,6 +97,7 @@ class OtherCollectors:
         collectors = self._collectors()
         with self._lock:
             self._last = {item: self._last[item] for item in collectors if item in self._last}
+            self._whole = {item: self._whole[item] for item in collectors if item in self._whole}
             self._raised.intersection_update(collectors)
         found = [family for shown in self._last.values() for family in shown]
         return self._without_conflicts(found, ours)
@@ -144,9 +146,10 @@ class OtherCollectors:
                 if raised:
                     self._raised.add(collector)
                     new = {family.name for family in found}
-                    found += [known for known in self._last.get(collector, ()) if known.name not in new]
+                    found += [known for known in self._whole.get(collector, ()) if known.name not in new]
                 else:
                     self._raised.discard(collector)
+                    self._whole[collector] = found
                 self._last[collector] = found
                 self._stuck.discard(collector)
                 this.asked = None

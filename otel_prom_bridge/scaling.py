@@ -37,15 +37,15 @@ class Scale:
 
     __slots__ = ("_bounds", "_divisor", "_exponent", "_factor", "_ratio")
 
-    def __init__(self, factor: float, *, bounds: Iterable[float] = ()) -> None:
-        self._ratio = Fraction(repr(float(factor)))
+    def __init__(self, factor: float | Fraction, *, bounds: Iterable[float] = ()) -> None:
+        self._ratio = factor if isinstance(factor, Fraction) else Fraction(repr(float(factor)))
         self._factor: float = self._ratio.numerator
         self._divisor = self._ratio.denominator
-        if max(self._factor, self._divisor) > _EXACT:  # no such number was written by hand
+        if max(self._factor, self._divisor) > _EXACT:  # as exact as floats are
             self._ratio = Fraction(factor)
             self._factor, self._divisor = float(factor), 1
         self._bounds = {self.recorded(bound): bound for bound in bounds}
-        mantissa, exponent = math.frexp(factor)
+        mantissa, exponent = math.frexp(float(factor))
         # Of 2 ** n; None for others.
         self._exponent = exponent - 1 if mantissa == 0.5 else None
 
@@ -59,8 +59,11 @@ class Scale:
             return math.inf if value > 0 else -math.inf
 
     def recorded(self, bound: float) -> float:
-        """What becomes this bound; raises OverflowError where there is no such number."""
-        return float(Fraction(repr(bound)) / self._ratio)
+        """What becomes this bound; infinite where no float does."""
+        try:
+            return float(Fraction(repr(bound)) / self._ratio)
+        except OverflowError:
+            return math.copysign(math.inf, bound)
 
     def point(self, point: Point) -> Point:
         """The point with everything multiplied that has a unit."""

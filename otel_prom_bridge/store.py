@@ -40,7 +40,10 @@ from otel_prom_bridge.translate import Translation
 from otel_prom_bridge.translate.points import SourcePoint, Stream
 
 _MOMENT = 10_000_000_000  # nanoseconds
+_KEPT_SECONDS = 300.0  # that Prometheus shows what it cannot get any more; we what failing callbacks said
 _Batch: TypeAlias = Iterable[tuple[Stream, Sequence[SourcePoint]]]
+_Resource: TypeAlias = Mapping[str, object] | None
+_Failing: TypeAlias = Collection[str] | None  # names of instruments; None where nobody knows
 
 
 class Store:
@@ -70,26 +73,22 @@ class Store:
             self._catalog.claim("target_info", Kind.INFO)
         self._streams: dict[Stream, StreamRecord] = {}
         self._collection = 0
-        self._failing: Collection[str] = ()
+        self._failing: _Failing = ()
+        self._keeping = Expiry(_KEPT_SECONDS, clock)
         self._changed: list[Target] = []
         self._time = 0  # of the latest collection, in nanoseconds since the epoch
         self._owner: int | None = None  # the thread that has the lock
-        self._deferred: list[tuple[_Batch, Mapping[str, object] | None, Collection[str]]] = []
+        self._deferred: list[tuple[_Batch, _Resource, _Failing]] = []
         self._shown: tuple[MetricFamily, ...] = ()
 
-    def apply(
-        self,
-        batch: _Batch,
-        *,
-        resource: Mapping[str, object] | None = None,
-        failing: Collection[str] = (),
-    ) -> None:
+    def apply(self, batch: _Batch, *, resource: _Resource = None, failing: _Failing = ()) -> None:
         """Take in one whole collection.
 
         A stream whose points are current values (asynchronous instruments) and that is missing in the batch
-        has no series any more, unless it is one of ``failing``: of those the batch has not everything, and
-        what is missing stays as it was. Apply each delta once, in any order. Current values of a straggler, a
-        batch that was collected before the last one that came, are passed over.
+        has no series any more. Of instruments that are ``failing`` (None: any of them may be) the batch has
+        not everything, and a series of which something is missing stays as it was, for five minutes at most.
+        Apply each delta once, in any order. Current values of a straggler, a batch that was collected before
+        the last one that came, are passed over.
         """
         if self.is_entered:
             self._deferred.append((list(batch), resource, failing))
@@ -109,7 +108,7 @@ class Store:
         finally:
             self._owner = None
 
-    def _apply(self, batch: _Batch, resource: Mapping[str, object] | None, failing: Collection[str]) -> None:
+    def _apply(self, batch: _Batch, resource: _Resource, failing: _Failing) -> None:
         self._collection += 1
         self._failing = failing
         if resource is not None:
@@ -132,13 +131,18 @@ class Store:
     def _forget_gone(self, straggles: bool) -> None:
         expired = self._expiry.expired(self._collection) if self._expiry is not None else 0
         unseen = 0 if straggles else self._collection - 1
+        kept = self._keeping.expired(self._collection)
         for record in self._streams.values():
             accumulates = record.key.meaning.accumulates
-            last_seen = expired if accumulates else unseen
-            if last_seen and (accumulates or record.key.name not in self._failing):
+            last_seen = expired if accumulates else unseen if self._is_whole(record) else kept
+            if last_seen:
                 self._forget(record, last_seen)
         for record in self._streams.values():
             record.take_back()
+
+    def _is_whole(self, record: StreamRecord) -> bool:
+        """Whether no callback of the stream failed, so that what was not said is gone."""
+        return self._failing is not None and record.key.name not in self._failing
 
     def _straggles(self, time: int) -> bool:
         # Collections that the application starts in threads of its own may reach us in another order than
@@ -265,16 +269,16 @@ class Store:
                     changed.append(series)
 
     def _replace(self, record: StreamRecord, points: Sequence[SourcePoint]) -> None:
-        is_whole = record.key.name not in self._failing
-        if is_whole and record.may_be_full:
-            self._make_room(record, points)
+        is_whole = self._is_whole(record)
+        if record.may_be_full:
+            self._make_room(record, points, is_whole=is_whole)
         # Several attribute sets may have become one series: what it shows is all of them together.
         groups: dict[Target, list[SourcePoint]] = {}
         for point in points:
             for series in record.find(point):
                 groups.setdefault(series, []).append(point)
         for series, group in groups.items():
-            if not record.has_all(series, len(group), is_whole=is_whole):
+            if not record.has_all(series, group, is_whole=is_whole):
                 continue
             try:
                 changed = series.replace(group) or series.slot is None
@@ -288,13 +292,17 @@ class Store:
                     series.changed = True
                     self._changed.append(series)
 
-    def _make_room(self, record: StreamRecord, points: Sequence[SourcePoint]) -> None:
-        # What is gone gives its place to what is new in the same collection.
+    def _make_room(self, record: StreamRecord, points: Sequence[SourcePoint], *, is_whole: bool) -> None:
+        # What is gone gives its place to what is new in the same collection. So does what is only kept.
+        is_new = False
         for point in points:
-            for series in record.known(point):
+            known = record.known(point)
+            is_new = is_new or not known
+            for series in known:
                 series.seen = self._collection
-        self._forget(record, self._collection - 1, overflow=False)
-        record.take_back()
+        if is_whole or is_new:
+            self._forget(record, self._collection - 1, overflow=False)
+            record.take_back()
 
     def _forget(self, record: StreamRecord, last_seen: int, *, overflow: bool = True) -> None:
         gone = record.forget(last_seen, overflow=overflow)

@@ -36,7 +36,8 @@ class StreamRecord:
         self.key = key
         self.projections = projections
         self._most = max(_REMEMBERED_AT_LEAST, _REMEMBERED * limit)
-        self._parts: dict[Target, int] = {}  # how many attribute sets a series is made of, if several
+        # Of how many attribute sets, and of which, a series is made, if several are one.
+        self._parts: dict[Target, tuple[int, int]] = {}
         # The fast way: keys, values and their types, in the order in which they come. It only holds what
         # `resolve` found the slow way.
         self.by_items: dict[tuple[object, ...], Sequence[Target]] = {}
@@ -110,16 +111,18 @@ class StreamRecord:
             found = (projection.known(point) for projection in self.projections)
         return [series for series in found if isinstance(series, Series) and not series.overflowed]
 
-    def has_all(self, target: Target, count: int, *, is_whole: bool) -> bool:
-        """Whether the current values of so many attribute sets are all that this series is made of.
+    def has_all(self, target: Target, group: Sequence[SourcePoint], *, is_whole: bool) -> bool:
+        """Whether these current values are of all attribute sets that the series is made of.
 
-        If the collection is not ``is_whole``, it may have been more: their sum would be too low.
+        If the collection is not ``is_whole``, they may be of others: their sum would be a wrong one.
         """
-        known = self._parts.get(target, 1)
-        if not is_whole and count < known:
+        known = self._parts.get(target)
+        if known is None and len(group) == 1:
+            return True
+        parts = len(group), sum(hash(_items_key(point.attributes or {})) for point in group)
+        if not is_whole and target.seen and parts != known:
             return False
-        if count != known:
-            self._parts[target] = count
+        self._parts[target] = parts
         return True
 
     def forget(self, last_seen: int, *, overflow: bool = True) -> list[Series]:

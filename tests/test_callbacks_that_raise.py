@@ -11,8 +11,10 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from oracles import samples
 
 from otel_prom_bridge import ExportView
+from otel_prom_bridge.store import Store
 
 Make = Callable[..., Setup]
+CLOCKLESS = dict(Store.__init__.__kwdefaults__ or {})
 
 
 class Queues:
@@ -87,22 +89,47 @@ def test_a_sum_of_several_is_not_that_of_some() -> None:
     assert shown(merged, "depth_total") == {"-": 6}
     queues.raises_after = 3  # it raises when it has said everything
     assert shown(merged, "depth_total") == {"-": 60}
+    queues.depths = {"a": 10, "b": 20, "d": 1, "c": 30}
+    queues.raises_after = 3  # as many as before, but of others
+    assert shown(merged, "depth_total") == {"-": 60}
     queues.raises_after = None
     queues.depths = {"a": 11}
     assert shown(merged, "depth_total") == {"-": 11}
 
 
-def test_limits_hold_for_what_is_kept(bridge: Make) -> None:
-    """What is kept keeps its place, so what is new goes past the limit until the callback works again."""
+def test_what_is_kept_gives_its_place_to_what_is_there(bridge: Make) -> None:
+    """At a limit what only was there makes room; it stays as long as nobody needs its place."""
     setup = bridge(max_series_per_metric=2)
     queues = Queues(a=1, b=2)
     setup.meter.create_observable_gauge("depth", [queues])
     shown(setup)
-    queues.depths = {"c": 3, "d": 4}
-    queues.raises_after = 2
-    assert shown(setup) == {"a": 1, "b": 2, "-": 4}  # of gauges the newest
-    queues.raises_after = None
-    assert shown(setup) == {"c": 3, "d": 4}
+    queues.depths = {"a": 5}
+    queues.raises_after = 1
+    assert shown(setup) == {"a": 5, "b": 2}
+    for name in ("c", "d", "e"):  # as a callback that always raises, for processes that come and go
+        queues.depths = {name: 3, f"{name}2": 4}
+        queues.raises_after = 2
+        assert shown(setup) == {name: 3, f"{name}2": 4}
+
+
+def test_what_it_said_last_is_gone_after_five_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a series of its own nor one that something is missing of stays for ever."""
+    now = [1000.0]
+    monkeypatch.setattr(Store.__init__, "__kwdefaults__", {**CLOCKLESS, "clock": lambda: now[0]})
+    plain, merged = Application(), Application(ExportView(instrument_name="depth", keep=[]))
+    queues = Queues(a=1, b=2)
+    for application in (plain, merged):
+        application.meter.create_observable_gauge("depth", [queues])
+        shown(application)
+    queues.raises_after = 1
+    for seconds in (10, 200, 89):
+        now[0] += seconds
+        assert shown(plain) == {"a": 1, "b": 2}
+        assert shown(merged) == {"-": 2}
+    now[0] += 80
+    assert shown(plain) == {"a": 1}
+    shown(merged)
+    assert shown(merged) == {"-": 1}
 
 
 def test_an_answer_with_a_callback_that_raised_is_not_complete(bridge: Make) -> None:
@@ -117,14 +144,18 @@ def test_an_answer_with_a_callback_that_raised_is_not_complete(bridge: Make) -> 
     assert setup.reader.expose().complete
 
 
-def test_a_collection_of_the_applications_own_is_taken_as_it_is(bridge: Make) -> None:
-    """Whoever calls ``collect()`` by hand, outside of our scrapes, gets what the SDK brings, as ever."""
+def test_a_collection_of_the_applications_own_takes_nothing_away(bridge: Make) -> None:
+    """Nobody knows which callbacks raise in a ``collect()`` by hand; the next scrape says what is gone."""
     setup = bridge()
-    queues = Queues(a=1)
+    queues = Queues(a=1, b=2)
     setup.meter.create_observable_gauge("depth", [queues])
     setup.meter.create_counter("orders").add(1)
     shown(setup)
     queues.raises_after = 0
     setup.meter.create_counter("orders").add(1)
     setup.reader.collect()
-    assert shown(setup) == {}
+    assert shown(setup) == {"a": 1, "b": 2}
+    queues.raises_after = None
+    del queues.depths["b"]
+    setup.reader.collect()
+    assert shown(setup) == {"a": 1}

@@ -191,6 +191,7 @@ def test_a_profile_says_what_it_changes_of_a_dashboard(tmp_path: Path) -> None:
         queries = [{ expr = "vector(1)" }]
         [[dashboard.panels]]
         title = "Cost"
+        row = "Now"
         width = 3
         [[dashboard.panels]]
         title = "Agent executions per second"
@@ -213,6 +214,17 @@ def test_a_profile_says_what_it_changes_of_a_dashboard(tmp_path: Path) -> None:
     assert after.panels[last].title == "Ours"
     assert after.panels[last + 2 :] == tuple(rest[last:])
     assert after.recording_rules == before.recording_rules
+
+
+def test_a_change_that_may_mean_several_is_refused(tmp_path: Path) -> None:
+    """Alerts of one name and several severities: nobody could tell which one is to change."""
+    base, file = tmp_path / "base.toml", tmp_path / "mine.toml"
+    alert = '[[dashboard.alerts]]\nalert = "Slow"\nexpr = "x > 1"\nseverity = "{}"\nsummary = "s"\n'
+    twice = [alert.format(severity) + 'description = "d"\n' for severity in ("warning", "critical")]
+    base.write_text('namespace = "x"\n[dashboard]\ntitle = "X"\n' + "".join(twice))
+    file.write_text('extends = "base.toml"\n[[dashboard.alerts]]\nalert = "Slow"\nexpr = "x > 2"\n')
+    with pytest.raises(ConfigurationError, match=r"mine\.toml: dashboard\.alerts\[alert\]: 'Slow'"):
+        load_profile(file)
 
 
 def test_an_empty_list_takes_away_what_a_dashboard_had(tmp_path: Path) -> None:

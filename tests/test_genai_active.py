@@ -87,6 +87,23 @@ def test_what_began_before_there_was_an_sdk() -> None:
     assert said.splitlines() == ["1 5", "3 4", "0 1"]
 
 
+def test_the_global_provider_is_one_however_it_is_named() -> None:
+    """Before there is an SDK, a proxy stands for it; recorders of either count together."""
+    said = output_of(
+        """
+        early, nameless = AgentRecorder(metrics.get_meter_provider()), AgentRecorder()
+        early.set_active_agents("planner", 2)
+        metrics.set_meter_provider(recorded.provider)
+        late = AgentRecorder()
+        with late.execution("late"), early.execution("early"), nameless.execution("nameless"):
+            print(recorded.total("gen_ai.agent.active"))
+        AgentRecorder(recorded.provider).set_active_agents("planner", 1)
+        print(recorded.total("gen_ai.agent.active"))
+        """
+    )
+    assert said.splitlines() == ["5", "1"]
+
+
 def test_a_forked_process_begins_with_nothing() -> None:
     """What its parent does goes on there, also if a block that was begun before it ends in the child."""
     said = output_of(

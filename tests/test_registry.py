@@ -211,6 +211,18 @@ def test_a_collector_that_raises_shows_what_it_said_last(
     assert "shows what it said last" in line
 
 
+def test_a_collector_that_always_raises_fills_no_memory(bridge: Make, registry: CollectorRegistry) -> None:
+    """Beside what it says there is what it said when it did not raise, not all that it ever said."""
+    setup = bridge(registry=registry)
+    said: list[Metric | Exception] = [GaugeMetricFamily("first", "", 1)]
+    registry.register(_Custom(said))
+    setup.text()
+    for number in range(3):
+        said[:] = [GaugeMetricFamily(f"job_{number}", "", 1), RuntimeError("no disk")]
+        assert setup.text().count("# TYPE") == 2
+    assert "job_2 1" in setup.text()
+
+
 def value(exposition: Exposition, name: str) -> float | None:
     """The sample without labels."""
     return samples(exposition.content_type, exposition.body).get((name, frozenset()))

@@ -256,6 +256,7 @@ def test_a_unit_alone_corrects_a_wrong_one() -> None:
         ("d", "h", 2, 48),
         ("KiBy", "By", 3, 3072),
         ("MBy", "kBy", 2, 2000),
+        ("ms", "h", 3_600_000, 1),
         ("s", "s", 2, 2),
         ("", "s", 2, 2),
     ],
@@ -315,6 +316,13 @@ def test_instruments_of_two_units_become_one_family() -> None:
     application.meter.create_up_down_counter("new", unit="s").add(2)
     assert application.values("busy_seconds") == {None: 2.25}
     assert application.reader.conflicts() == []
+
+
+def test_a_bound_that_is_no_number_in_the_instruments_unit_is_left_out() -> None:
+    """What the SDK is given never raises where the application records."""
+    application = Application(selecting("h", name="h_days", unit="d", buckets=[1, 1e300]), sdk=True)
+    application.meter.create_histogram("h", unit="ns").record(1)
+    assert application.values("h_days_bucket", "le") == {"1.0": 1, "+Inf": 1}
 
 
 A_FACTOR = "a finite number above zero"

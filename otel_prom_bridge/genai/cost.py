@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import threading
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -73,7 +74,7 @@ class PriceTable:
 
     >>> table = PriceTable("mine", {"gpt-4o": Price(2.5, 10, 1.25)})
     >>> table.price("gpt-4o-2024-08-06")
-    Price(input=2.5, output=10, cached=1.25)
+    Price(input=2.5, output=10, cached=1.25, cache_write=None, reasoning=None)
     """
 
     version: str
@@ -221,6 +222,7 @@ def _aliases(value: object, models: Mapping[str, Price], name: str) -> dict[str,
 
 
 _in_use: WeakSet[Costs] = WeakSet()
+_lock = threading.RLock()  # a signal handler may make a recorder, too
 
 
 class Costs:
@@ -230,12 +232,15 @@ class Costs:
         self._instruments = instruments
         self._record = instruments.record
         self.table: PriceTable | None = None
-        _in_use.add(self)
+        with _lock:
+            _in_use.add(self)
 
     def replace(self, table: PriceTable | None) -> None:
         """Use another table from now on. What has been counted stays, so the counter never goes down."""
         before, self.table = self.table, table
-        if before is not None and not any(other._uses(before, self._instruments) for other in list(_in_use)):
+        with _lock:
+            others = list(_in_use)
+        if before is not None and not any(other._uses(before, self._instruments) for other in others):
             self._inform(before, 0)
         self._inform(table, 1)
 

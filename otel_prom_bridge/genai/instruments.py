@@ -81,6 +81,8 @@ class Instruments:
     def __init__(self, provider: MeterProvider | None) -> None:
         if provider is not None and not callable(getattr(provider, "get_meter", None)):
             raise ConfigurationError("meter_provider", provider, "a MeterProvider or None")
+        if provider is metrics.get_meter_provider():
+            provider = None  # before there is an SDK it only stands for the one that comes
         get_meter = metrics.get_meter if provider is None else provider.get_meter
         self._provider = provider
         self._meter: Meter = get_meter(SCOPE, _release(), schema_url=SCHEMA_URL)

@@ -10,12 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from otel_prom_bridge.errors import ConfigurationError
+
 # What a panel, a recording rule, an alert and a variable are known by.
 _DASHBOARD_NAMES = {"panels": "title", "recording_rules": "record", "alerts": "alert", "variables": "name"}
 
 
 def extend(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """The tables of a profile, and over them what another one changes."""
+    """The tables of a profile, and over them what another one changes.
+
+    Raises ConfigurationError for a change that may mean several.
+    """
     result = dict(base)
     for key, value in over.items():
         below = base.get(key)
@@ -35,20 +40,22 @@ def _dashboard(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, An
     for key, name in _DASHBOARD_NAMES.items():
         below, above = base.get(key), over.get(key)
         if isinstance(below, list) and isinstance(above, list) and above:
-            result[key] = _changed(below, above, name)
+            result[key] = _changed(below, above, name, f"dashboard.{key}")
     return result
 
 
-def _changed(below: Sequence[Any], above: Sequence[Any], key: str) -> list[Any]:
+def _changed(below: Sequence[Any], above: Sequence[Any], key: str, where: str) -> list[Any]:
     result = list(below)
     for item in above:
-        at = next((at for at, other in enumerate(result) if _is_same(item, other, key)), None)
-        if at is None:
+        same = [at for at, other in enumerate(result) if _is_same(item, other, key)]
+        if len(same) > 1:  # alerts of one name and several severities, say
+            raise ConfigurationError(f"{where}[{key}]", item[key], "what only one has that is extended")
+        if not same:
             result.insert(_end_of_row(result, item), item)
             continue
-        changed = {**result.pop(at), **item}
-        moved = _named(item, "row") is not None
-        result.insert(_end_of_row(result, item) if moved else at, changed)
+        before = result.pop(same[0])
+        moved = _named(item, "row") not in (None, _named(before, "row"))
+        result.insert(_end_of_row(result, item) if moved else same[0], {**before, **item})
     return result
 
 

@@ -75,7 +75,11 @@ def _merged(text: str, key: str, depth: int) -> dict[str, Any]:
         raise ConfigurationError(where, parent, "a profile that does not extend this one")
     if _is_path(parent) and _is_path(text):
         parent = str(Path(text).parent / parent)
-    return extend(_merged(parent, where, depth - 1), values)
+    base = _merged(parent, where, depth - 1)
+    try:
+        return extend(base, values)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{text}: {error.key}", error.value, error.expected) from None
 
 
 def _expected() -> str:

@@ -106,16 +106,16 @@ def unit_words(unit: str) -> UnitWords:
     return UnitWords(main_word, f"per_{per_word}" if per_word else "")
 
 
-def conversion(unit: str, to: str) -> float | None:
+def conversion(unit: str, to: str) -> Fraction | None:
     """What to multiply by to get from one unit to the other; None where they are one, or of different kinds.
 
     >>> conversion("ms", "s"), conversion("KiBy", "By"), conversion("s", "s"), conversion("ms", "By")
-    (0.001, 1024.0, None, None)
+    (Fraction(1, 1000), Fraction(1024, 1), None, None)
     """
     for sizes in _KINDS:
         if unit in sizes and to in sizes:
             factor = Fraction(sizes[unit]) / Fraction(sizes[to])
-            return None if factor == 1 else float(factor)
+            return None if factor == 1 else factor
     return None
 
 
