@@ -36,8 +36,8 @@ class StreamRecord:
         self.key = key
         self.projections = projections
         self._most = max(_REMEMBERED_AT_LEAST, _REMEMBERED * limit)
-        # Of how many attribute sets, and of which, a series is made, if several are one.
-        self._parts: dict[Target, tuple[int, int]] = {}
+        # The attribute sets that a series is made of, if several are one.
+        self._parts: dict[Target, Sequence[Mapping[str, object]]] = {}
         # The fast way: keys, values and their types, in the order in which they come. It only holds what
         # `resolve` found the slow way.
         self.by_items: dict[tuple[object, ...], Sequence[Target]] = {}
@@ -119,8 +119,9 @@ class StreamRecord:
         known = self._parts.get(target)
         if known is None and len(group) == 1:
             return True
-        parts = len(group), sum(hash(_items_key(point.attributes or {})) for point in group)
-        if not is_whole and target.seen and parts != known:
+        parts = [point.attributes or {} for point in group]
+        # Compared only now: keys for all of them would cost more than everything else about a collection.
+        if not is_whole and target.seen and _sets(parts) != _sets(known or ()):
             return False
         self._parts[target] = parts
         return True
@@ -180,6 +181,10 @@ def _items_key(attributes: Mapping[str, object]) -> tuple[object, ...] | None:
         return (*attributes, *map(_hashable, values, types), *types)
     except (TypeError, RecursionError):
         return None
+
+
+def _sets(parts: Sequence[Mapping[str, object]]) -> set[tuple[object, ...] | None]:
+    return {_items_key(attributes) for attributes in parts}
 
 
 def _hashable(value: object, kind: type) -> object:
