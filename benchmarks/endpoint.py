@@ -27,7 +27,7 @@ import prometheus_client
 from otel_prom_bridge import start_http_server
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.exposition import Exposition
-from otel_prom_bridge.self_metrics import SelfMetrics
+from otel_prom_bridge.report.self_metrics import SelfMetrics
 
 SIZES = {"50 KB": 50_000, "1 MB": 1_000_000}
 CONNECTIONS = (1, 10)

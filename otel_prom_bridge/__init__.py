@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from otel_prom_bridge.bridge import Bridge, start
-    from otel_prom_bridge.computations import FirstOf, Outcome
     from otel_prom_bridge.diagnostics import Conflict
     from otel_prom_bridge.endpoint import (
         MetricsServer,
@@ -19,10 +18,10 @@ if TYPE_CHECKING:
         make_wsgi_app,
         start_http_server,
     )
+    from otel_prom_bridge.endpoint.files.tls import Tls, TlsSettings
     from otel_prom_bridge.endpoint.guards import Guards, RateLimit
     from otel_prom_bridge.endpoint.health import Health
-    from otel_prom_bridge.endpoint.limits import ServerLimits
-    from otel_prom_bridge.endpoint.tls import Tls, TlsSettings
+    from otel_prom_bridge.endpoint.server.limits import ServerLimits
     from otel_prom_bridge.errors import (
         BridgeError,
         CollectionError,
@@ -33,14 +32,15 @@ if TYPE_CHECKING:
         SerializationError,
         TranslationError,
     )
-    from otel_prom_bridge.exemplars import Exemplars
     from otel_prom_bridge.exposition import Exposition
-    from otel_prom_bridge.limits import Tenants
-    from otel_prom_bridge.policy import Policy
     from otel_prom_bridge.profiles import Profile, load_profile
-    from otel_prom_bridge.reader import PrometheusMetricReader
+    from otel_prom_bridge.reader.reader import PrometheusMetricReader
     from otel_prom_bridge.translate import TranslationStrategy
-    from otel_prom_bridge.views import ExportView
+    from otel_prom_bridge.views.computations import FirstOf, Outcome
+    from otel_prom_bridge.views.exemplars import Exemplars
+    from otel_prom_bridge.views.policy import Policy
+    from otel_prom_bridge.views.tenants import Tenants
+    from otel_prom_bridge.views.view import ExportView
 
 __all__ = [
     "start",
@@ -79,13 +79,13 @@ __all__ = [
 
 _NAMES = {
     "bridge": ("Bridge", "start"),
-    "computations": ("FirstOf", "Outcome"),
+    "views.computations": ("FirstOf", "Outcome"),
     "diagnostics": ("Conflict",),
     "endpoint": ("MetricsServer", "make_asgi_app", "make_wsgi_app", "start_http_server"),
     "endpoint.guards": ("Guards", "RateLimit"),
     "endpoint.health": ("Health",),
-    "endpoint.limits": ("ServerLimits",),
-    "endpoint.tls": ("Tls", "TlsSettings"),
+    "endpoint.server.limits": ("ServerLimits",),
+    "endpoint.files.tls": ("Tls", "TlsSettings"),
     "errors": (
         "BridgeError",
         "CollectionError",
@@ -96,14 +96,14 @@ _NAMES = {
         "SerializationError",
         "TranslationError",
     ),
-    "exemplars": ("Exemplars",),
+    "views.exemplars": ("Exemplars",),
     "exposition": ("Exposition",),
-    "limits": ("Tenants",),
-    "policy": ("Policy",),
+    "views.tenants": ("Tenants",),
+    "views.policy": ("Policy",),
     "profiles": ("Profile", "load_profile"),
-    "reader": ("PrometheusMetricReader",),
+    "reader.reader": ("PrometheusMetricReader",),
     "translate": ("TranslationStrategy",),
-    "views": ("ExportView",),
+    "views.view": ("ExportView",),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 

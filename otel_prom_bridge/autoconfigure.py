@@ -9,10 +9,10 @@ without them.
 
 from __future__ import annotations
 
-from otel_prom_bridge.configuration import Settings, from_environment, from_mapping, log_error
-from otel_prom_bridge.endpoint.server import MetricsServer
-from otel_prom_bridge.reader import PrometheusMetricReader
-from otel_prom_bridge.serving import serve_if_possible
+from otel_prom_bridge.configuration.serving import serve_if_possible
+from otel_prom_bridge.configuration.settings import Settings, from_environment, from_mapping, log_error
+from otel_prom_bridge.endpoint.server.server import MetricsServer
+from otel_prom_bridge.reader.reader import PrometheusMetricReader
 
 
 class _ServingReader(PrometheusMetricReader):

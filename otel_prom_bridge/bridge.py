@@ -14,12 +14,12 @@ from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import AttributeValue
 
-from otel_prom_bridge.configuration import from_arguments
-from otel_prom_bridge.endpoint.server import MetricsServer
+from otel_prom_bridge.configuration.options import Options
+from otel_prom_bridge.configuration.serving import serve
+from otel_prom_bridge.configuration.settings import from_arguments
+from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.options import Options
-from otel_prom_bridge.reader import PrometheusMetricReader
-from otel_prom_bridge.serving import serve
+from otel_prom_bridge.reader.reader import PrometheusMetricReader
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,19 +14,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from otel_prom_bridge.cardinality import (
+from otel_prom_bridge.dashboards import files_of
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.profiles import BUILT_IN, load_profile
+from otel_prom_bridge.profiles.reference import reference
+from otel_prom_bridge.report.cardinality import (
     DEFAULT_VALUES,
     CardinalityReport,
     MetricCardinality,
     of_labels,
     visible,
 )
-from otel_prom_bridge.dashboards import files_of
-from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.expositions import ExpositionError, load
-from otel_prom_bridge.patterns import glob
-from otel_prom_bridge.profiles import BUILT_IN, load_profile
-from otel_prom_bridge.profiles.reference import reference
+from otel_prom_bridge.report.remote import ExpositionError, load
+from otel_prom_bridge.values.patterns import glob
 
 if TYPE_CHECKING:
     Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"

@@ -12,10 +12,10 @@ from typing import NoReturn
 import pytest
 from genai_points import Recorded
 from metrics_messages import decode
-from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import ExemplarFilter, MeterProvider
 from opentelemetry.sdk.resources import Resource
 from oracles import parse, promtool_complaint
+from setups import Setup
 
 from otel_prom_bridge import PrometheusMetricReader
 from otel_prom_bridge.endpoint import scrape
@@ -77,19 +77,6 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests scrape more often than once a second, and want to see what they recorded."""
     monkeypatch.setattr(scrape, "DEFAULT_CACHE_TTL", 0.0)
-
-
-class Setup:
-    """A reader, its provider and a meter."""
-
-    def __init__(self, reader: PrometheusMetricReader, provider: MeterProvider) -> None:
-        self.reader = reader
-        self.provider = provider
-        self.meter: Meter = provider.get_meter("test")
-
-    def text(self, accept: str | None = None) -> str:
-        """What a scrape shows, without the target_info that comes first."""
-        return self.reader.expose(accept).body.decode()
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 
 from otel_prom_bridge.dashboards.model import Dashboard
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.notation import unknown
 from otel_prom_bridge.profiles import Profile
+from otel_prom_bridge.values.notation import unknown
 
 _STRING = r'"(?:[^"\\]|\\.)*"' + r"|'(?:[^'\\]|\\.)*'|`[^`]*`"
 _WORD = r"[a-zA-Z_:][a-zA-Z0-9_:]*"

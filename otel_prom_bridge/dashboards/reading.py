@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import get_args
 
-from otel_prom_bridge.checks import BOOLEAN, BOUNDS, FACTOR, STRING, TEXT, Check, one_of, whole
 from otel_prom_bridge.dashboards.metric_names import is_balanced, with_names_of
 from otel_prom_bridge.dashboards.model import (
     Alert,
@@ -21,8 +20,9 @@ from otel_prom_bridge.dashboards.model import (
 )
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import is_legacy_label, is_legacy_name
-from otel_prom_bridge.notation import Read, as_table, called, is_list, tables
 from otel_prom_bridge.profiles import Profile
+from otel_prom_bridge.values.checks import BOOLEAN, BOUNDS, FACTOR, STRING, TEXT, Check, one_of, whole
+from otel_prom_bridge.values.notation import Read, as_table, called, is_list, tables
 
 _COLUMNS = 24  # that the screen has in Grafana
 _WIDTHS: dict[str, int] = {"timeseries": 12, "heatmap": 12, "table": 12, "stat": 6, "gauge": 6}

@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from otel_prom_bridge.coalescing import Coalesced
 from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.source import Source
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.once import Coalesced
 
 Check: TypeAlias = Callable[[], object]
 """Says what is wrong, as a string; True or None if nothing is, False if something is."""

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from itertools import accumulate
 from typing import NamedTuple
 
+from otel_prom_bridge.arithmetic.histograms import to_classic
 from otel_prom_bridge.exposition.escaping import bound, label_set, number, quoted
 from otel_prom_bridge.families import (
     CounterPoint,
@@ -24,7 +25,6 @@ from otel_prom_bridge.families import (
     UnknownPoint,
     is_legacy_name,
 )
-from otel_prom_bridge.histograms import to_classic
 
 _PLAIN = 2**62
 

@@ -19,6 +19,7 @@ from itertools import compress
 from operator import is_not
 from typing import Any, NamedTuple
 
+from otel_prom_bridge.arithmetic.merging import merged
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.families import (
     EXEMPLAR_CHARACTERS,
@@ -34,7 +35,6 @@ from otel_prom_bridge.families import (
     is_legacy_label,
     is_legacy_name,
 )
-from otel_prom_bridge.merging import merged
 
 _NAMES_REMEMBERED = 8192
 _IDS = ("trace_id", "span_id")

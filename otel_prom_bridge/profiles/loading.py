@@ -7,12 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from otel_prom_bridge.checks import Check, one_of
-from otel_prom_bridge.config_file import read_config_file
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.profiles.extension import extend
 from otel_prom_bridge.profiles.profile import PRESENT, Profile
 from otel_prom_bridge.profiles.reading import read_profile
+from otel_prom_bridge.values.checks import Check, one_of
+from otel_prom_bridge.values.toml import read_config_file
 
 _HERE = Path(__file__).parent
 BUILT_IN = tuple(sorted(path.stem for path in _HERE.glob("*.toml")))

@@ -8,10 +8,10 @@ from typing import Any, Literal, TypeAlias
 
 from opentelemetry.metrics import Meter
 
-from otel_prom_bridge.computations import Computation, attributes_of
 from otel_prom_bridge.families import Kind, claimed_names
 from otel_prom_bridge.profiles.instruments import Instruments, InstrumentSpec
-from otel_prom_bridge.views import ExportView
+from otel_prom_bridge.views.computations import Computation, attributes_of
+from otel_prom_bridge.views.view import ExportView
 
 Present: TypeAlias = Literal["current", "latest", "both"]
 """Which generation of the conventions' names the families have, whichever was recorded."""

@@ -12,11 +12,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from otel_prom_bridge.checks import BOOLEAN, BOUNDS, STRING, TEXT, one_of
-from otel_prom_bridge.computations import FirstOf
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.instruments import METHODS
-from otel_prom_bridge.notation import as_table, called, is_list, part, read_at, tables, unknown
 from otel_prom_bridge.profiles.instruments import InstrumentSpec
 from otel_prom_bridge.profiles.profile import PRESENT, Family, Label, Profile, Source
 from otel_prom_bridge.profiles.tables import (
@@ -26,9 +23,12 @@ from otel_prom_bridge.profiles.tables import (
     ProfileTable,
     SourceTable,
 )
-from otel_prom_bridge.schema import VIEWS
 from otel_prom_bridge.translate.names import metric_name
-from otel_prom_bridge.views import ExportView
+from otel_prom_bridge.values.checks import BOOLEAN, BOUNDS, STRING, TEXT, one_of
+from otel_prom_bridge.values.notation import as_table, called, is_list, part, read_at, tables, unknown
+from otel_prom_bridge.views.computations import FirstOf
+from otel_prom_bridge.views.view import ExportView
+from otel_prom_bridge.views.written import VIEWS
 
 _TYPES = ("counter", "gauge", "histogram")
 # Prometheus' words for the units that families here have.

@@ -9,9 +9,9 @@ from typing import TypeAlias
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_prom_bridge.families import Kind, Labels, is_legacy_name
+from otel_prom_bridge.points import Stream
 from otel_prom_bridge.translate.labels import label_name, labels
 from otel_prom_bridge.translate.names import metric_name
-from otel_prom_bridge.translate.points import Stream
 from otel_prom_bridge.translate.strategies import TranslationStrategy
 
 __all__ = ["Attributes", "Translation", "TranslationStrategy"]

@@ -6,28 +6,10 @@ https://github.com/open-telemetry/opentelemetry-specification/blob/main/specific
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 from otel_prom_bridge.families import EXEMPLAR_CHARACTERS, Exemplar
+from otel_prom_bridge.points import SourceExemplar
 from otel_prom_bridge.translate.labels import labels
-
-
-class SourceExemplar(Protocol):
-    """What an exemplar is made of: ``opentelemetry.sdk.metrics.export.Exemplar`` has it.
-
-    Ids are integers, None where there was no span; the time is in nanoseconds since the epoch.
-    """
-
-    @property
-    def filtered_attributes(self) -> Mapping[str, object] | None: ...
-    @property
-    def value(self) -> float: ...
-    @property
-    def time_unix_nano(self) -> int: ...
-    @property
-    def trace_id(self) -> int | None: ...
-    @property
-    def span_id(self) -> int | None: ...
 
 
 def exemplar(source: SourceExemplar, attributes: Mapping[str, object], *, escape: bool = True) -> Exemplar:

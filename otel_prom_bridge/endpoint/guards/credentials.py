@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 
 from otel_prom_bridge.diagnostics import logger
-from otel_prom_bridge.endpoint.watching import Watched
+from otel_prom_bridge.endpoint.files.watching import Watched
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.forks import renew_in_child
 

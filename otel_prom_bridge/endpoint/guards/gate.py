@@ -36,7 +36,7 @@ from otel_prom_bridge.endpoint.guards.refusals import (
     unauthorized,
 )
 from otel_prom_bridge.endpoint.messages import Handler, Request, Response, busy
-from otel_prom_bridge.endpoint.rate_limited_log import log_without_waiting
+from otel_prom_bridge.endpoint.server.log import log_without_waiting
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.forks import renew_in_child
 

@@ -1,0 +1,1 @@
+"""Sums of points: histograms, equal series, other units."""

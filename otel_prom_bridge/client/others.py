@@ -1,0 +1,206 @@
+"""What the other collectors of a ``prometheus_client`` registry yield, as families.
+
+Process, platform and GC metrics and the application's own ``prometheus_client`` metrics appear beside ours
+on one endpoint, so moving to the bridge takes nothing away. Collectors are the application's code, too: one
+that raises or hangs shows what it said last, while the others are asked as usual.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
+
+from otel_prom_bridge.client.ours import BridgeCollector
+from otel_prom_bridge.client.reading import families
+from otel_prom_bridge.diagnostics import Conflict, Findings, endpoint_logger
+from otel_prom_bridge.errors import CollectorError
+from otel_prom_bridge.families import MetricFamily, claimed_names
+from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.once import LONGEST_WAIT, Coalesced
+
+
+class _Round:
+    """All of them are asked, one after the other, in a thread that may be lost to one that hangs."""
+
+    def __init__(self, ask: Callable[[_Round], bool]) -> None:
+        # Never late as a whole: who comes later waits, too, unless one collector takes too long.
+        self.work = Coalesced(lambda: ask(self), name="otel-prom-bridge-collectors", patience=math.inf)
+        self.asked: Collector | None = None  # the one that it is waiting for
+        self.since = 0.0
+        self.answered = threading.Event()  # that one did, after the round had been given up
+
+
+class OtherCollectors:
+    """The collectors of a registry, without those of bridges.
+
+    ``failed`` hears the name of a collector's class every time it raises. ``patience``: for how many seconds
+    one has to be silent to be one that hangs, however little time a scraper had.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        findings: Findings,
+        failed: Callable[[str], None],
+        patience: float = 0.0,
+    ) -> None:
+        self._registry = registry
+        self._findings = findings
+        self._failures = Findings(log=endpoint_logger)
+        self._failed = failed
+        self._patience = patience
+        self._last: dict[Collector, list[MetricFamily]] = {}
+        self._whole: dict[Collector, list[MetricFamily]] = {}  # when it did not raise
+        self._raised: set[Collector] = set()
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """In a forked child: nobody is there who waits for a collector."""
+        self._lock = threading.Lock()
+        self._stuck: set[Collector] = set()
+        self._round = _Round(self._ask)
+
+    def ask(self, seconds: float) -> int:
+        """Ask all of them, wait so long, and say how many have not answered; 0 if everything is there.
+
+        Such a collector shows what it said last. One that hangs is not asked again before it has answered;
+        who was waiting for it when somebody else gave it up gets the others, and then waits for it again.
+        """
+        deadline = time.monotonic() + min(seconds, LONGEST_WAIT)
+        given_up: list[_Round] = []
+        this = self._round
+        while self._collectors() and not this.work.wait(deadline - time.monotonic()):
+            if this is self._round:
+                missing = self._unanswered() | {this.asked}
+                if time.monotonic() >= deadline:  # otherwise it is a collector that asks us
+                    self._give_up(this, seconds)
+                return len(missing)
+            given_up.append(this)
+            this = self._round
+        for other in given_up:
+            other.answered.wait(max(0.0, deadline - time.monotonic()))
+        return len(self._unanswered())
+
+    def families(self, *, ours: Iterable[MetricFamily]) -> list[MetricFamily]:
+        """What they said last.
+
+        A family whose name belongs to one of ``ours`` or to one before it is left out and reported.
+        """
+        collectors = self._collectors()
+        with self._lock:
+            self._last = {item: self._last[item] for item in collectors if item in self._last}
+            self._whole = {item: self._whole[item] for item in collectors if item in self._whole}
+            self._raised.intersection_update(collectors)
+        found = [family for shown in self._last.values() for family in shown]
+        return self._without_conflicts(found, ours)
+
+    @property
+    def is_whole(self) -> bool:
+        """No collector raised when it was asked last."""
+        return not self._raised
+
+    def _unanswered(self) -> set[Collector | None]:
+        present = self._collectors()
+        with self._lock:
+            return {item for item in present if item in self._stuck}
+
+    def _give_up(self, this: _Round, seconds: float) -> None:
+        # The thread of this round is lost to the one that it waits for; the next round begins without it.
+        with self._lock:
+            silent = time.monotonic() - this.since
+            if this is not self._round or this.asked is None or silent < self._patience:
+                return
+            self._stuck.add(this.asked)
+            self._failures.report(
+                ("stuck", type(this.asked)),
+                "collector %r of the prometheus_client registry has not answered for %.1f s and shows what it"
+                " said last: a scrape waited %.1f s; look for what hangs in it, or let scrapes wait longer",
+                *(this.asked, silent, seconds),
+            )
+            self._round = _Round(self._ask)
+        this.work.give_up()
+
+    def _collectors(self) -> list[Collector]:
+        # There is no public way to collect one collector at a time, and registry.collect() ends at the first
+        # one that raises.
+        with self._registry._lock:
+            found = list(self._registry._collector_to_names)
+        return [item for item in found if not isinstance(item, BridgeCollector)]
+
+    def _ask(self, this: _Round) -> bool:
+        for collector in self._collectors():
+            with self._lock:
+                if collector in self._stuck:
+                    continue
+                this.asked, this.since = collector, time.monotonic()
+            found, raised = self._collected(collector)
+            with self._lock:
+                if raised:
+                    self._raised.add(collector)
+                    new = {family.name for family in found}
+                    found += [known for known in self._whole.get(collector, ()) if known.name not in new]
+                else:
+                    self._raised.discard(collector)
+                    self._whole[collector] = found
+                self._last[collector] = found
+                self._stuck.discard(collector)
+                this.asked = None
+                if this is not self._round:  # given up: there is another round
+                    this.answered.set()
+                    return False
+        return True
+
+    def _collected(self, collector: Collector) -> tuple[list[MetricFamily], bool]:
+        """What it says, and whether it raised before it had said everything."""
+        result: list[MetricFamily] = []
+        try:
+            for metric in collector.collect():
+                try:
+                    result += families(metric)
+                except Exception as error:
+                    self._findings.report(
+                        ("collected", getattr(metric, "name", None)),
+                        "metric %r of the prometheus_client registry is not valid and is left out: %r",
+                        *(metric, error),
+                    )
+        except BaseException as error:  # this thread is ours: not even SystemExit is meant for it
+            self._failures.report(("collector", type(collector)), "%s", CollectorError(collector, error))
+            self._failed(type(collector).__qualname__)
+            return result, True
+        return result, False
+
+    def _without_conflicts(
+        self, found: Iterable[MetricFamily], ours: Iterable[MetricFamily]
+    ) -> list[MetricFamily]:
+        result: list[MetricFamily] = []
+        claimed: set[str] = set()
+        for family in found:
+            if not claimed:
+                claimed.update(*(claimed_names(known.name, known.kind) for known in ours))
+            names = claimed_names(family.name, family.kind)
+            if claimed.isdisjoint(names):
+                claimed |= names
+                result.append(family)
+            else:
+                what = f"{family.kind.value} {family.name!r} of the prometheus_client registry"
+                self._findings.conflict(Conflict(family.name, what, "its name is taken"))
+        return result
+
+
+def register(registry: CollectorRegistry, collector: BridgeCollector) -> Callable[[], None]:
+    """Let the registry ask this collector, until what is returned is called."""
+    registry.register(collector)
+
+    def leave() -> None:
+        with contextlib.suppress(KeyError):  # the application did it already
+            registry.unregister(collector)
+
+    return leave

@@ -1,0 +1,165 @@
+"""Environment variables: ours, general ones that stand for ours, and those that nobody knows.
+
+A variable with a general name (``METRICS_CACHE_TTL_MS``) may belong to somebody else in the process, so a
+value there that makes no sense to us is no mistake: it is logged and passed over. A variable that begins as
+ours do can only be meant for us.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from otel_prom_bridge.configuration.options import CONFIG_FILE, OPTIONS
+from otel_prom_bridge.configuration.table import PREFIX, Option
+from otel_prom_bridge.diagnostics import Findings, logger
+from otel_prom_bridge.errors import ConfigurationError
+
+Found: TypeAlias = tuple[str, Any]
+"""The name under which an option was given, and its checked value."""
+
+_ALIASES = {alias.variable for option in OPTIONS for alias in option.aliases}
+_BY_KEY = {option.key: option for option in (CONFIG_FILE, *OPTIONS)}
+_PROTECTING = {option.key: option for option in OPTIONS if option.protects}
+_SENSITIVE = re.compile(
+    "acl|allow|auth|basic|ca_file|cert|cidr|client_ca|credential|deny|network|password|prox|secret|socket|ssl"
+    "|tls|token|unix|user|whitelist"
+)
+_DEEPEST = 8  # tables within tables that are looked into; in YAML one can be within itself
+# What Kubernetes puts into every container for a service that is called otel-prom-bridge.
+_KUBERNETES = re.compile(r"service_(host|port.*)|port_\d+_.*")
+_PORT = f"{PREFIX}PORT"  # and this, with a URL
+# Switches of collectors, which are not what records here: instrumentations are.
+_COLLECTORS = tuple(f"METRICS_COLLECTORS_{name}" for name in ("LLM", "AGENT", "PROCESS", "RUNTIME"))
+_findings = Findings()
+
+
+def is_alias(name: str) -> bool:
+    """This is the name of a variable that may not be meant for us."""
+    return name in _ALIASES
+
+
+def may_protect(name: object) -> bool:
+    """Somebody who wrote this unknown name may have wanted to say who may ask; its value may be secret."""
+    text = str(name).lower()
+    return bool(_SENSITIVE.search(text) or difflib.get_close_matches(text, _PROTECTING, n=1, cutoff=0.75))
+
+
+def may_protect_within(value: object, depth: int = _DEEPEST) -> bool:
+    """The same of any name within a value that is unknown as a whole: a table around the options, perhaps."""
+    if isinstance(value, Mapping) and any(map(may_protect, value)):
+        return True
+    return depth > 0 and any(may_protect_within(below, depth - 1) for _, below in _items(value))
+
+
+def misplaced(value: object, at: str, depth: int = _DEEPEST) -> Iterator[str]:
+    """Where options that protect stand within the value of another option.
+
+    In TOML everything below ``[common_labels]`` belongs to it, and a label may have any name.
+    """
+    for key, below in _items(value):
+        option = _PROTECTING.get(str(key))
+        if option is not None and _fits(option, below):
+            yield f"{at}.{key}"
+        elif depth and not at.endswith(".rules"):  # one of which is called `allow`
+            yield from misplaced(below, f"{at}[{key}]" if isinstance(key, int) else f"{at}.{key}", depth - 1)
+
+
+def _items(value: object) -> Iterable[tuple[object, object]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    return enumerate(value) if isinstance(value, list | tuple) else ()
+
+
+def _fits(option: Option, value: object) -> bool:
+    try:
+        option.check.check(value)
+    except (ValueError, TypeError, OverflowError):  # a ConfigurationError is a ValueError
+        return False
+    return value is not None
+
+
+class Variables:
+    """The variables of the options themselves."""
+
+    whose = "the variable's"
+
+    def find(self, option: Option) -> Found | None:
+        """What the first of the option's variables says that is set; None if none is.
+
+        Raises:
+            ConfigurationError: it says something that cannot work.
+        """
+        said = {name: text for name in option.variables if (text := _text(name))}
+        for name, text in said.items():
+            for other in said.keys() - {name}:
+                if said[other] != text:
+                    _findings.report((other, text), "%s: %s counts, so it is passed over", other, name)
+            return name, option.check.text(name, text)
+        return None
+
+
+class Aliases:
+    """The general variables."""
+
+    whose = "an alias's"
+
+    def find(self, option: Option) -> Found | None:
+        """What the first of the option's aliases says that says something sensible. Never raises."""
+        for alias in option.aliases:
+            text = _text(alias.variable)
+            if not text:
+                continue
+            try:
+                value = (alias.read or option.check.read)(text)
+                if value is not None:
+                    return alias.variable, option.check.check(value)
+            except (ValueError, TypeError, OverflowError):
+                message = "%s: %r says nothing about %s, so it is passed over"
+                logger.warning(message, alias.variable, text, option.key)
+        return None
+
+
+def unknown_variables() -> list[tuple[ConfigurationError, bool]]:
+    """An error for each variable that begins as ours do and is none; and whether it may be about protection.
+
+    The errors show no values. What is neither about protection nor new is left out.
+    """
+    _notice_collectors()
+    known = {name for option in _BY_KEY.values() for name in option.variables}
+    found = []
+    for name in sorted(os.environ):
+        key = name.removeprefix(PREFIX).lower()
+        if not name.startswith(PREFIX) or name in known or not _text(name):
+            continue
+        if _KUBERNETES.fullmatch(key):
+            continue
+        protects = may_protect(key)
+        if protects or _findings.is_new(name):
+            found.append((_unknown(name, key), protects))
+    return found
+
+
+def _notice_collectors() -> None:
+    for name in _COLLECTORS:
+        if _text(name):
+            _findings.report(name, "%s: the bridge has no collectors to switch, so it is passed over", name)
+
+
+def _text(variable: str) -> str:
+    # "an empty value MUST be read as unset"
+    text = os.environ.get(variable, "").strip()
+    return "" if variable == _PORT and "://" in text else text
+
+
+def _unknown(name: str, key: str) -> ConfigurationError:
+    expected = "a variable of docs/configuration.md"
+    nearest = difflib.get_close_matches(key, _BY_KEY, n=1, cutoff=0.65)
+    if nearest:
+        variables = _BY_KEY[nearest[0]].variables
+        there = repr(variables[0]) if variables else f"{nearest[0]!r} in a file, as it has no variable"
+        expected += f" (did you mean {there}?)"
+    return ConfigurationError("environment", name, expected)

@@ -1,0 +1,263 @@
+"""The ways in which options come: arguments, environment, a file, YAML.
+
+Each way is a source, which knows an option's checked value or that it says nothing; the first one that says
+something decides. What to do about a wrong value is for the caller to say, since ``start()`` raises where
+auto-instrumentation must not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
+
+from otel_prom_bridge.configuration.contradictions import Given, contradictions, resolved
+from otel_prom_bridge.configuration.endpoint_options import ENDPOINT_OPTIONS
+from otel_prom_bridge.configuration.environment import (
+    Aliases,
+    Found,
+    Variables,
+    may_protect,
+    may_protect_within,
+    misplaced,
+    unknown_variables,
+)
+from otel_prom_bridge.configuration.options import CONFIG_FILE, OPTIONS, PROFILE, READER_OPTIONS
+from otel_prom_bridge.configuration.table import Option
+from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.profiles import Profile
+from otel_prom_bridge.values.notation import unknown
+from otel_prom_bridge.values.toml import read_config_file
+
+_NOT_SERVED = "metrics are recorded but not served"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What was configured: the endpoint, by the keys of the table, and the arguments of the reader.
+
+    ``names`` has what the options of the endpoint are called where they were given, for errors. With
+    ``refused``, what was to protect the metrics is wrong, and nothing may be served.
+    """
+
+    endpoint: Mapping[str, Any]
+    reader: Mapping[str, Any]
+    names: Mapping[str, str] = field(default_factory=dict, compare=False)
+    refused: tuple[ConfigurationError, ...] = ()
+
+
+Problem: TypeAlias = Callable[[ConfigurationError, str], None]
+"""What to do about a wrong value: raise, or go on with what the second argument says."""
+
+
+class _Source(Protocol):
+    """One of the ways; ``whose`` says it in a sentence that ends with a value."""
+
+    @property
+    def whose(self) -> str: ...
+
+    def find(self, option: Option) -> Found | None: ...
+
+
+def raise_error(error: ConfigurationError, instead: str) -> None:
+    """Refuse a wrong value."""
+    raise error
+
+
+def log_error(error: ConfigurationError, instead: str) -> None:
+    """Log a wrong value and go on without it."""
+    logger.error("%s; %s", error, instead)
+
+
+def from_arguments(given: Mapping[str, object], *, own_reader: bool = False) -> Settings:
+    """The settings by arguments of ``start()``, then the environment, a file, the defaults.
+
+    ``own_reader``: the application brings a configured reader, and only the endpoint is left to configure.
+    """
+    found = _Finding(raise_error)
+    arguments = _Mapping(given, keys=lambda option: (option.argument or option.key,))
+    found.check_keys(arguments, (CONFIG_FILE, *OPTIONS))
+    path = arguments.find(CONFIG_FILE)
+    file = found.file(path)
+    if own_reader:
+        # A variable is for all that runs here. What the call names is meant for what it starts.
+        arguments.refuse(READER_OPTIONS)
+        if path is not None:
+            file.refuse(READER_OPTIONS)
+    found.check_variables()
+    sources: list[_Source] = [arguments, Variables(), Aliases(), file]
+    return found.settings(sources, ENDPOINT_OPTIONS if own_reader else OPTIONS)
+
+
+def from_environment(problem: Problem) -> Settings:
+    """The settings by environment variables, then the file that one of them names, then the defaults."""
+    found = _Finding(problem)
+    found.check_variables()
+    return found.settings([Variables(), Aliases(), found.file(None)], OPTIONS)
+
+
+def from_mapping(given: Mapping[str, object], problem: Problem) -> Settings:
+    """The settings by the YAML of a declarative configuration, then the defaults.
+
+    Environment variables "MUST be ignored" then, unless the file refers to them.
+    https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/configuration/sdk-environment-variables.md#declarative-configuration
+    """
+    found = _Finding(problem)
+    yaml = _Mapping(given)
+    found.check_keys(yaml, OPTIONS)
+    return found.settings([yaml], OPTIONS)
+
+
+class _Mapping:
+    """Options in a mapping; ``where`` is what the keys of its errors begin with."""
+
+    whose = "the file's"
+
+    def __init__(
+        self,
+        values: Mapping[str, object],
+        *,
+        keys: Callable[[Option], Sequence[str]] = lambda option: option.keys,
+        where: str = "",
+    ) -> None:
+        self._values = values
+        self._keys = keys
+        self._where = where
+
+    def find(self, option: Option) -> Found | None:
+        """The option's name here and its checked value; None where there is none."""
+        for key in self._keys(option):
+            if self._values.get(key) is not None:
+                name = self._where + key
+                return name, option.check.value(name, self._values[key])
+        return None
+
+    def unknown(self, options: Iterable[Option]) -> Iterable[tuple[ConfigurationError, bool]]:
+        """An error for what is no option, or not in its place, and whether it may have been to protect."""
+        known = sorted(key for option in options for key in self._keys(option))
+        for key in sorted(self._values.keys() - set(known), key=str):
+            protects = may_protect(key) or may_protect_within(self._values[key])
+            value = "what stands there" if protects else self._values[key]  # which may be a password
+            here = next((self._keys(item)[0] for item in options if key in (item.key, item.argument)), "")
+            hint = f" (it is {here!r} here)" if here else ""
+            yield unknown(key, value, known, "options", at=f"{self._where}{key}", hint=hint), protects
+        for key in known:
+            for place in misplaced(self._values.get(key), key):
+                expected = "this option outside of every table, before the first one"
+                yield ConfigurationError(self._where + place, "what stands there", expected), True
+
+    def refuse(self, options: Iterable[Option]) -> None:
+        """Raise if it says anything about these options of the reader."""
+        for key in (key for option in options for key in self._keys(option)):
+            if self._values.get(key) is not None:
+                expected = "no option of the reader beside `reader`"
+                raise ConfigurationError(self._where + key, self._values[key], expected)
+
+
+class _Finding:
+    """Looks for the settings, and has an eye on what goes wrong meanwhile."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem = problem
+        self._refused: list[ConfigurationError] = []
+
+    def settings(self, sources: Sequence[_Source], options: Sequence[Option]) -> Settings:
+        """The settings by the first source that says something, for each option."""
+        profile = self._profile(sources) if PROFILE in options else None
+        if profile is not None:
+            sources = [*sources, self._options_of(profile)]
+        others = (option for option in options if option is not PROFILE)
+        given = resolved({option.key: found for option in others if (found := self._first(sources, option))})
+        for error in contradictions(given):
+            self._refuse(error)
+        values = {key: given[key].value if key in given else default for key, default in _defaults(options)}
+        endpoint = {option.key: values.pop(option.key) for option in ENDPOINT_OPTIONS}
+        names = {key: found.name for key, found in given.items() if key in endpoint}
+        return Settings(endpoint, _reader_arguments(values, profile), names, tuple(self._refused))
+
+    def _profile(self, sources: Sequence[_Source]) -> Profile:
+        found = self._first(sources, PROFILE)
+        profile: Profile = PROFILE.check.check(PROFILE.default) if found is None else found.value
+        return profile
+
+    def _options_of(self, profile: Profile) -> _Mapping:
+        options = _Mapping(profile.options, where=profile.place("options."))
+        self.check_keys(options, OPTIONS)
+        return options
+
+    def file(self, given: Found | None) -> _Mapping:
+        """The file that was given, or that of the environment; an empty one where there is none."""
+        try:
+            name, path = given or Variables().find(CONFIG_FILE) or ("", None)
+            if path is None:
+                return _Mapping({})
+            file = _Mapping(read_config_file(name, path), where=f"{path}: ")
+        except ConfigurationError as error:
+            self._refuse(error)  # who knows what was in there
+            return _Mapping({})
+        self.check_keys(file, OPTIONS)
+        return file
+
+    def check_keys(self, mapping: _Mapping, options: Iterable[Option]) -> None:
+        """Report what is no option."""
+        for error, protects in mapping.unknown(options):
+            if protects:
+                self._refuse(error)
+            else:
+                self._problem(error, "ignoring it")
+
+    def check_variables(self) -> None:
+        """Report what looks like a variable of ours. It may be one of another version, so it is logged."""
+        for error, protects in unknown_variables():
+            if protects:
+                self._refuse(error)
+            else:
+                logger.warning("%s; ignoring it", error)
+
+    def _first(self, sources: Sequence[_Source], option: Option) -> Given | None:
+        """What the first source says that says something right."""
+        errors: list[ConfigurationError] = []
+        found, instead = None, f"using {option.shown_default}"
+        for rank, source in enumerate(sources):
+            try:
+                said = source.find(option)
+            except ConfigurationError as error:
+                errors.append(error)
+                continue
+            if said is not None:
+                # Arguments raise, so it is a variable that was wrong, and what comes next has another value.
+                found, instead = Given(*said, rank), f"using {source.whose}"
+                break
+        for wrong in errors:
+            if option.protects:
+                self._refuse(wrong)
+            else:
+                self._problem(wrong, instead)
+        return found
+
+    def _refuse(self, error: ConfigurationError) -> None:
+        self._problem(error, _NOT_SERVED)
+        self._refused.append(error)
+
+
+def _defaults(options: Iterable[Option]) -> Iterable[tuple[str, Any]]:
+    return ((option.key, option.default) for option in options)
+
+
+def _reader_arguments(values: dict[str, Any], profile: Profile | None) -> dict[str, Any]:
+    """Options → constructor arguments, of which two have the names that the peer gave them."""
+    if profile is not None:
+        del values["profile"]
+        present = values.pop("present")
+        views = profile.views(present, beside=values["views"])
+        if profile.fallback:
+            values["fallback_views"] = views
+        else:
+            # The default is for what such a profile says nothing about.
+            values["views"] = [*values["views"], *views]
+            default: Profile = PROFILE.check.check(PROFILE.default)
+            values["fallback_views"] = default.views(present, beside=values["views"])
+        values["disable_target_info"] = not values.pop("target_info_enabled")
+        values["resource_attribute_filter"] = values.pop("resource_constant_labels")
+    return values

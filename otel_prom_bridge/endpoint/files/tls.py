@@ -1,0 +1,344 @@
+"""TLS: a context from certificates in files, made again when they change.
+
+What Python's ``ssl`` cannot do is refused when the settings are made, with the reason. Nothing is taken for
+something weaker: who asks for clients to be verified gets that or an error.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
+from typing import NoReturn
+
+from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.endpoint.files.ciphers import CIPHER_SUITES, CIPHER_SUITES_13, CURVES
+from otel_prom_bridge.endpoint.files.watching import Watched
+from otel_prom_bridge.errors import ConfigurationError
+
+_CLIENT_AUTH = {
+    "NoClientCert": ssl.CERT_NONE,
+    "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
+    "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
+}
+_UNVERIFIED = ("RequestClientCert", "RequireAnyClientCert", "RequireClientCert")
+_VERSIONS = {"TLS10": 10, "TLS11": 11, "TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsSettings:
+    """How to speak TLS. Certificate and key come from files or as PEM; if there are both, from the files.
+
+    The names of policies, versions, cipher suites and curves are those of Go, as in a ``web-config.yml``.
+
+    Raises:
+        ConfigurationError: something is missing, unknown, or cannot be done with Python's ``ssl``.
+    """
+
+    cert_file: str = ""
+    key_file: str = ""
+    cert: str = field(default="", repr=False)
+    key: str = field(default="", repr=False)
+    client_ca_file: str = ""
+    client_ca: str = field(default="", repr=False)
+    client_auth: str = "NoClientCert"
+    client_allowed_sans: tuple[str, ...] | None = None
+    min_version: str = "TLS12"
+    max_version: str = "TLS13"
+    cipher_suites: tuple[str, ...] = ()
+    curve_preferences: tuple[str, ...] = ()
+    prefer_server_cipher_suites: bool = True
+
+    def __post_init__(self) -> None:
+        for field_ in fields(self):
+            object.__setattr__(self, field_.name, _typed(field_.name, getattr(self, field_.name)))
+        if not (self.cert_file or self.cert):
+            raise ConfigurationError(
+                "cert_file", self.cert_file, "the path of a file with a certificate, or cert"
+            )
+        if not (self.key_file or self.key):
+            raise ConfigurationError("key_file", self.key_file, "the path of a file with the key, or key")
+        self._check_clients()
+        self._check_versions()
+        for name in self.cipher_suites:
+            _choice("cipher_suites", name, (*CIPHER_SUITES, *CIPHER_SUITES_13))
+        for name in self.curve_preferences:
+            _choice("curve_preferences", name, CURVES)
+        if len(self.curve_preferences) > 1:
+            expected = "one curve, or none for all of them: Python's ssl cannot set several"
+            raise ConfigurationError("curve_preferences", list(self.curve_preferences), expected)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that certificates and keys are read from."""
+        return tuple(filter(None, (self.cert_file, self.key_file, self.client_ca_file)))
+
+    def _check_clients(self) -> None:
+        if self.client_auth in _UNVERIFIED:
+            expected = (
+                f"one of {_listed(_CLIENT_AUTH)}: Python's ssl cannot ask for a client's certificate "
+                "without verifying it"
+            )
+            raise ConfigurationError("client_auth", self.client_auth, expected)
+        _choice("client_auth", self.client_auth, _CLIENT_AUTH)
+        if self.client_auth == "NoClientCert" and (self.client_ca_file or self.client_ca):
+            expected = "a policy that asks for certificates, because there is a client_ca"
+            raise ConfigurationError("client_auth", self.client_auth, expected)
+        if self.client_allowed_sans is not None and self.client_auth != "RequireAndVerifyClientCert":
+            expected = "'RequireAndVerifyClientCert': without it, client_allowed_sans would let others in"
+            raise ConfigurationError("client_auth", self.client_auth, expected)
+
+    def _check_versions(self) -> None:
+        for key, version in (("min_version", self.min_version), ("max_version", self.max_version)):
+            _choice(key, version, _VERSIONS)
+        if self.max_version in ("TLS10", "TLS11"):
+            expected = "'TLS12' or 'TLS13': OpenSSL, as Python comes with it, speaks nothing older"
+            raise ConfigurationError("max_version", self.max_version, expected)
+        if _VERSIONS[self.min_version] > _VERSIONS[self.max_version]:
+            raise ConfigurationError("min_version", self.min_version, f"at most {self.max_version!r}")
+        only_13 = self.cipher_suites and not self._older_ciphers
+        if only_13 and self.max_version != "TLS13":
+            raise ConfigurationError("cipher_suites", list(self.cipher_suites), "one for TLS 1.2 at least")
+
+    @property
+    def _older_ciphers(self) -> list[str]:
+        return [CIPHER_SUITES[name] for name in self.cipher_suites if name in CIPHER_SUITES]
+
+
+class Certificates(ABC):
+    """Where the context of a connection comes from, and who may connect with which certificate."""
+
+    @property
+    @abstractmethod
+    def problem(self) -> str | None:
+        """Why the certificates in use are older than their files, or None."""
+
+    @abstractmethod
+    def context(self) -> ssl.SSLContext:
+        """The context for a new connection. Called in the loop of a server: it must not block, nor raise."""
+
+    @abstractmethod
+    def complaint(self, connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
+        """Why a connection whose handshake is done must be closed, or None. Never raises."""
+
+
+def check_tls(tls: object) -> None:
+    """Certificates, or None; settings alone, or a context of Python's, are none."""
+    if tls is not None and not isinstance(tls, Certificates):
+        expected = "a Tls, like `Tls(TlsSettings(cert_file=..., key_file=...))`, or None"
+        raise ConfigurationError("tls", tls, expected)
+
+
+class Tls(Certificates):
+    """The context for new connections, and what may be wrong with one after its handshake.
+
+    Raises:
+        ConfigurationError: certificates or keys cannot be read; later, the ones from before stay in use.
+    """
+
+    def __init__(self, settings: TlsSettings) -> None:
+        self._settings = settings
+        allowed = settings.client_allowed_sans
+        self._allowed = None if allowed is None else frozenset(allowed)
+        if settings.min_version in ("TLS10", "TLS11"):
+            logger.warning("min_version: %s is taken for TLS12, the oldest here", settings.min_version)
+        self._watched = Watched(settings.files, lambda: _context(settings))
+
+    @property
+    def problem(self) -> str | None:
+        """Why the certificates in use are older than their files, or None."""
+        return self._watched.problem
+
+    @property
+    def demands(self) -> frozenset[str]:
+        """What is asked of every client: a certificate, of certain authorities, for certain names."""
+        settings = self._settings
+        asked = {
+            "certificate": settings.client_auth == "RequireAndVerifyClientCert",
+            "authorities": settings.client_ca_file or settings.client_ca,
+            "names": settings.client_allowed_sans is not None,
+        }
+        return frozenset(name for name, is_asked in asked.items() if is_asked)
+
+    def context(self) -> ssl.SSLContext:
+        """The context for a new connection. Looks at the files once in a second at most; never raises."""
+        return self._watched.get()
+
+    def complaint(self, connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
+        """Why a connection whose handshake is done must be closed, or None. Never raises."""
+        if self._allowed is None:
+            return None
+        try:
+            certificate = connection.getpeercert()
+        except ValueError:  # the handshake is not done
+            certificate = None
+        names = _alternative_names(certificate or {})
+        if self._allowed.isdisjoint(names):
+            return f"the client's certificate is for none of the allowed SANs, but for {sorted(names)[:10]}"
+        return None
+
+
+def _alternative_names(certificate: Mapping[str, object]) -> set[str]:
+    entries = certificate.get("subjectAltName", ())
+    names = set()
+    for entry in entries if isinstance(entries, tuple) else ():
+        if not isinstance(entry, tuple) or len(entry) != 2:
+            continue
+        kind, name = entry
+        if kind == "IP Address":
+            names.add(_canonical(name))
+        elif kind in ("DNS", "URI", "email"):
+            names.add(name)
+    return names
+
+
+def _canonical(address: str) -> str:
+    try:
+        return str(ip_address(address.strip()))  # OpenSSL writes 2001:DB8:0:0:0:0:0:1
+    except ValueError:
+        return address
+
+
+def _context(settings: TlsSettings) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols(["http/1.1"])
+    # Nothing needs it, and clients can make a server work with it.
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    if not settings.prefer_server_cipher_suites:
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    _set_versions(context, settings)
+    for curve in settings.curve_preferences:
+        context.set_ecdh_curve(CURVES[curve])
+    _load_certificate(context, settings)
+    _load_client_ca(context, settings)
+    context.verify_mode = _CLIENT_AUTH[settings.client_auth]
+    return context
+
+
+def _set_versions(context: ssl.SSLContext, settings: TlsSettings) -> None:
+    oldest = settings.min_version
+    ciphers = [CIPHER_SUITES[name] for name in settings.cipher_suites if name in CIPHER_SUITES]
+    if ciphers:
+        _set_ciphers(context, ciphers)
+    elif settings.cipher_suites:
+        oldest = "TLS13"  # as in Go: without a cipher suite, there is no older version
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if oldest == "TLS13" else ssl.TLSVersion.TLSv1_2
+    context.maximum_version = ssl.TLSVersion(_VERSIONS[settings.max_version])
+
+
+def _set_ciphers(context: ssl.SSLContext, ciphers: list[str]) -> None:
+    expected = "cipher suites that this machine's OpenSSL has and allows"
+    try:
+        context.set_ciphers(":".join(ciphers))
+    except ssl.SSLError:
+        raise ConfigurationError("cipher_suites", ciphers, expected) from None
+
+
+def _load_certificate(context: ssl.SSLContext, settings: TlsSettings) -> None:
+    with ExitStack() as stack:
+        cert = settings.cert_file or stack.enter_context(_as_file(settings.cert))
+        key = settings.key_file or stack.enter_context(_as_file(settings.key))
+        key_name = "cert_file" if settings.cert_file else "cert"
+        for name, path in ((key_name, cert), ("key_file" if settings.key_file else "key", key)):
+            _check_readable(name, path)
+        try:
+            context.load_cert_chain(cert, key, password=_no_password)
+        except (OSError, ValueError) as error:
+            shown = settings.cert_file or "the certificate"
+            expected = f"a certificate and its key, both in PEM and not encrypted ({_reason(error)})"
+            raise ConfigurationError(key_name, shown, expected) from None
+
+
+def _no_password() -> NoReturn:
+    # Without this, OpenSSL would ask for a password on the terminal, and wait.
+    raise ValueError("the key is encrypted")
+
+
+def _load_client_ca(context: ssl.SSLContext, settings: TlsSettings) -> None:
+    if settings.client_auth == "NoClientCert":
+        return
+    if not (settings.client_ca_file or settings.client_ca):
+        context.load_default_certs(ssl.Purpose.CLIENT_AUTH)  # as in Go: those of the machine
+        return
+    key = "client_ca_file" if settings.client_ca_file else "client_ca"
+    shown = settings.client_ca_file or "what stands there"
+    if settings.client_ca_file:
+        _check_readable(key, settings.client_ca_file)
+    try:
+        if settings.client_ca_file:
+            context.load_verify_locations(cafile=settings.client_ca_file)
+        else:
+            context.load_verify_locations(cadata=settings.client_ca)
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigurationError(key, shown, f"certificates in PEM ({_reason(error)})") from None
+
+
+def _check_readable(key: str, path: str) -> None:
+    try:
+        with open(path, "rb"):
+            pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a path"
+        shown = path if "-----" not in path else "PEM"  # which may be a key
+        raise ConfigurationError(key, shown, f"the path of a file that can be read ({reason})") from None
+
+
+def _reason(error: Exception) -> str:
+    reason = getattr(error, "reason", None) or getattr(error, "strerror", None)
+    return str(reason or error)
+
+
+@contextmanager
+def _as_file(pem: str) -> Iterator[str]:
+    """The path of a file that holds the text and that nobody else can read: ``ssl`` only takes paths."""
+    if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
+        descriptor = os.memfd_create("otel-prom-bridge", os.MFD_CLOEXEC)
+        with open(descriptor, "wb") as file:
+            file.write(pem.encode(errors="replace"))
+            file.flush()
+            yield f"/proc/self/fd/{descriptor}"
+        return
+    with tempfile.TemporaryDirectory(prefix="otel-prom-bridge-") as directory:  # for us alone: mode 0700
+        path = os.path.join(directory, "pem")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(pem.encode(errors="replace"))
+        yield path
+
+
+_PATHS = ("cert_file", "key_file", "client_ca_file")
+_LISTS = ("cipher_suites", "client_allowed_sans", "curve_preferences")
+
+
+def _typed(key: str, value: object) -> object:
+    """A setting of the type that it must have."""
+    if key in _PATHS and isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if key in _LISTS:
+        is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
+        if is_list and all(isinstance(item, str) for item in value):  # type: ignore[attr-defined]
+            return tuple(value)  # type: ignore[arg-type]
+        if value is None and key == "client_allowed_sans":
+            return None
+        raise ConfigurationError(key, value, "a list of names, like ['prometheus.internal']")
+    if key == "prefer_server_cipher_suites":
+        if not isinstance(value, bool):
+            raise ConfigurationError(key, value, "True or False")
+    elif not isinstance(value, str):
+        if key in _PATHS:
+            raise ConfigurationError(key, value, "the path of a file")
+        raise ConfigurationError(key, type(value).__name__, "text")  # not the value: it may be a key
+    return value
+
+
+def _choice(key: str, value: str, allowed: Iterable[str]) -> None:
+    if value not in tuple(allowed):
+        raise ConfigurationError(key, value, f"one of {_listed(allowed)}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))

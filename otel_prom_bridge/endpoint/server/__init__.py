@@ -1,0 +1,1 @@
+"""The server: one thread with all sockets, workers for answers."""

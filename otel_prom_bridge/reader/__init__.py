@@ -1,0 +1,1 @@
+"""The SDK's MetricReader, and one collection at a time."""

@@ -1,0 +1,1 @@
+"""What was recorded: the state, and the families that it is shown as."""

@@ -1,0 +1,81 @@
+"""How many series a metric, a tenant and the bridge may have, and how many they do."""
+
+from __future__ import annotations
+
+from otel_prom_bridge.views.tenants import Tenants
+
+
+class Budget:
+    """A number of series that may exist, and how many do."""
+
+    __slots__ = ("limit", "option", "used", "whose")
+
+    def __init__(self, limit: int, *, whose: str, option: str) -> None:
+        self.limit = limit
+        self.used = 0
+        self.whose = whose  # for messages, as the option that sets the limit
+        self.option = option
+
+    @property
+    def is_full(self) -> bool:
+        """Nothing more fits in."""
+        return self.used >= self.limit
+
+
+class Budgets:
+    """The budgets of one store: of each family, of each tenant, and of the bridge."""
+
+    def __init__(self, *, max_series: int | None, tenants: Tenants | None) -> None:
+        self._bridge = () if max_series is None else (_common(max_series),)
+        self._tenants = tenants
+        self._families: dict[str, Budget] = {}
+        self._by_tenant: dict[str, Budget] = {}
+
+    def family(self, name: str, limit: int) -> Budget:
+        """The budget of a family; where several views feed it, the largest of their limits counts."""
+        budget = self._families.setdefault(name, _own(limit))
+        budget.limit = max(budget.limit, limit)
+        return budget
+
+    def most(self, name: str, *, wanted: float, overflows: int) -> int:
+        """The series that a family may have, if it has no more attribute sets than ``wanted``.
+
+        Those past a limit are included, since the SDK's limit may be reached where none of ours is: as many
+        as there are ``overflows`` with labels of their own, and as many again per tenant.
+        """
+        limit = min(budget.limit for budget in (self._families[name], *self._bridge))
+        tenants = 0
+        if self._tenants is not None:
+            tenants = len({*self._tenants.limits, self._tenants.other})
+            limit += sum(self._tenants.limits.values())
+        return int(min(wanted, limit)) + overflows * (1 + tenants)
+
+    def may_be_full(self, family: Budget) -> bool:
+        """Whether some new series of a family may not fit in."""
+        return self._tenants is not None or any(budget.is_full for budget in (family, *self._bridge))
+
+    def of(self, family: Budget, tenant: str | None) -> tuple[Budget, ...]:
+        """All budgets that a new series of a family must fit into.
+
+        A listed tenant has a budget of its own instead of the common ones, or one tenant could fill those and
+        leave nothing to the others.
+        """
+        if tenant is None or self._tenants is None:
+            return (family, *self._bridge)
+        budget = self._by_tenant.get(tenant)
+        if budget is None:  # tenants are a list, so this does not grow
+            budget = self._by_tenant[tenant] = _of_tenant(self._tenants, tenant)
+        return (budget,) if tenant in self._tenants.limits else (family, budget, *self._bridge)
+
+
+def _own(limit: int) -> Budget:
+    return Budget(limit, whose="its own", option="max_series_per_metric or a view's max_series")
+
+
+def _common(limit: int) -> Budget:
+    return Budget(limit, whose="all metrics together", option="max_series")
+
+
+def _of_tenant(tenants: Tenants, tenant: str) -> Budget:
+    option = f"limits[{tenant!r}]" if tenant in tenants.limits else "other_limit"
+    return Budget(tenants.limit(tenant), whose=f"the tenant {tenant!r}", option=f"the tenant's {option}")

@@ -1,0 +1,208 @@
+"""What takes the points of one stream, and how a point finds it.
+
+Every changed point of every scrape is looked up here by its raw attributes, so the look-up has a fast way for
+what was seen before; the slow one asks the projections what a new attribute set becomes. What they say is
+remembered, up to a bound: an attribute that no label shows may have a new value in every point.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from otel_prom_bridge.diagnostics import Conflict
+from otel_prom_bridge.points import SourcePoint, Stream
+from otel_prom_bridge.store.projections import Projection
+from otel_prom_bridge.store.series import Series, Target
+from otel_prom_bridge.views.tenants import SDK_LIMIT_AT_LEAST
+
+# Values of these types can be part of a dictionary key as they are (together with their types: 1 == True).
+_PLAIN = frozenset({str, bool, int, bytes, type(None)})
+_TEXT = frozenset({str})
+_SEQUENCES = (tuple, list)
+
+# How many attribute sets are remembered, by the series that the stream may have; at least as many as the SDK
+# hands over in one collection, or sets that come back would be asked for anew each time.
+_REMEMBERED = 4
+_REMEMBERED_AT_LEAST = 2 * SDK_LIMIT_AT_LEAST
+
+
+class StreamRecord:
+    """The projections of one stream, and what its attribute sets became in them."""
+
+    __slots__ = ("_most", "_parts", "by_items", "by_texts", "key", "projections")
+
+    def __init__(self, key: Stream, projections: Sequence[Projection], limit: int) -> None:
+        self.key = key
+        self.projections = projections
+        self._most = max(_REMEMBERED_AT_LEAST, _REMEMBERED * limit)
+        # The attribute sets that a series is made of, if several are one.
+        self._parts: dict[Target, Sequence[Mapping[str, object]]] = {}
+        # The fast way: keys, values and their types, in the order in which they come. It only holds what
+        # `resolve` found the slow way.
+        self.by_items: dict[tuple[object, ...], Sequence[Target]] = {}
+        # Faster still, and nearly always enough: where all values are strings, their types need no mention.
+        self.by_texts: dict[tuple[object, ...], Sequence[Target]] = {}
+
+    def find(self, point: SourcePoint) -> Sequence[Target]:
+        """What takes a point of this attribute set."""
+        targets = self._remembered(point.attributes or {})
+        return self.resolve(point) if targets is None else targets
+
+    def _remembered(self, attributes: Mapping[str, object]) -> Sequence[Target] | None:
+        values = attributes.values()
+        try:
+            targets = self.by_texts.get((*attributes, *values))
+            if targets is None:
+                targets = self.by_items.get((*attributes, *values, *map(type, values)))
+        except TypeError:  # not hashable as it is
+            targets = None
+        if targets is None and (key := _items_key(attributes)) is not None:
+            targets = self.by_items.get(key)
+        return targets
+
+    def resolve(self, point: SourcePoint) -> Sequence[Target]:
+        """The same for an attribute set that is not remembered."""
+        targets = self._targets(point)
+        attributes = point.attributes or {}
+        if len(self.by_texts) + len(self.by_items) >= self._most:
+            self.by_texts.clear()
+            self.by_items.clear()
+        if _TEXT.issuperset(map(type, attributes.values())):
+            self.by_texts[(*attributes, *attributes.values())] = targets
+        elif (key := _items_key(attributes)) is not None:
+            self.by_items[key] = targets
+        return targets
+
+    def _targets(self, point: SourcePoint) -> Sequence[Target]:
+        # Views that send one stream to one family select by attributes: the first that wants a point takes
+        # it, so that nothing is counted twice.
+        taken: set[str] = set()
+        targets: list[Target] = []
+        for projection in self.projections:
+            if projection.name not in taken:
+                found = projection.targets(point)
+                if found is not None:
+                    taken.add(projection.name)
+                    targets += found
+        return tuple(targets)
+
+    def conflicts(self) -> Iterator[Conflict]:
+        """The projections without points: an earlier one without a ``where`` takes all for the family."""
+        takers: dict[str, Projection] = {}
+        for projection in self.projections:
+            taker = takers.get(projection.name)
+            if taker is not None:
+                what = f"{self.key.name!r} as {projection.view.title} wants it"
+                reason = f"{taker.view.title} takes all of it; give one of them another name, or a 'where'"
+                yield Conflict(projection.name, what, reason)
+            elif not projection.view.where:
+                takers[projection.name] = projection
+
+    @property
+    def may_be_full(self) -> bool:
+        """Whether some new attribute set may find no place."""
+        return any(projection.may_be_full for projection in self.projections)
+
+    def known(self, point: SourcePoint) -> list[Series]:
+        """The series that a point of this attribute set has already, not counting the overflow."""
+        found: Iterable[Target | None] | None = self._remembered(point.attributes or {})
+        if found is None:
+            found = (projection.known(point) for projection in self.projections)
+        return [series for series in found if isinstance(series, Series) and not series.overflowed]
+
+    def has_all(self, target: Target, group: Sequence[SourcePoint], *, is_whole: bool) -> bool:
+        """Whether these current values are of all attribute sets that the series is made of.
+
+        If the collection is not ``is_whole``, they may be of others: their sum would be a wrong one.
+        """
+        known = self._parts.get(target)
+        if known is None and len(group) == 1:
+            return True
+        parts = [point.attributes or {} for point in group]
+        # Compared only now: keys for all of them would cost more than everything else about a collection.
+        if not is_whole and target.seen and _sets(parts) != _sets(known or ()):
+            return False
+        self._parts[target] = parts
+        return True
+
+    def forget(self, last_seen: int, *, overflow: bool = True) -> list[Series]:
+        """Drop the series that had their last point in this collection or before, and return them.
+
+        ``overflow``: also those that stand for what is past a limit.
+        """
+        gone = [
+            series
+            for projection in self.projections
+            for series in projection.forget(last_seen, overflow=overflow)
+        ]
+        self._forget_gone(gone)
+        return gone
+
+    def reject(self, projection: Projection) -> None:
+        """Keep no series for what cannot be shown; their places are free for what can."""
+        projection.rejected = True
+        self._forget_gone(projection.forget(sys.maxsize))
+
+    def take_back(self) -> None:
+        """Where a limit has room again, let what is past it ask for a place when it comes next."""
+        if any(projection.has_room_again for projection in self.projections):
+            self._forget_sets(_is_overflow)
+            for projection in self.projections:
+                projection.take_back()
+
+    def _forget_gone(self, gone: Sequence[Series]) -> None:
+        if gone:
+            self._forget_sets(_is_gone)
+            for series in gone:
+                self._parts.pop(series, None)
+
+    def _forget_sets(self, condition: Callable[[Sequence[Target]], bool]) -> None:
+        self.by_items = {key: found for key, found in self.by_items.items() if not condition(found)}
+        self.by_texts = {key: found for key, found in self.by_texts.items() if not condition(found)}
+
+
+def _is_gone(targets: Sequence[Target]) -> bool:
+    return any(isinstance(target, Series) and target.gone for target in targets)
+
+
+def _is_overflow(targets: Sequence[Target]) -> bool:
+    return any(isinstance(target, Series) and target.overflowed for target in targets)
+
+
+def _items_key(attributes: Mapping[str, object]) -> tuple[object, ...] | None:
+    """Keys, values and types; None if some value is of no type that OTel knows.
+
+    Equal for equal attribute sets only. Plain values are in it as they are: most sets are found without it.
+    """
+    values = attributes.values()
+    types = tuple(map(type, values))
+    try:
+        return (*attributes, *map(_hashable, values, types), *types)
+    except (TypeError, RecursionError):
+        return None
+
+
+def _sets(parts: Sequence[Mapping[str, object]]) -> set[tuple[object, ...] | None]:
+    return {_items_key(attributes) for attributes in parts}
+
+
+def _hashable(value: object, kind: type) -> object:
+    """What stands for a value in a key: among values of one type, equal for those with one text only."""
+    if kind in _PLAIN:
+        return value
+    if isinstance(value, float):
+        number = float.__float__(value)
+        # 0.0 == -0.0, and a NaN is not even equal to itself.
+        return number if number and number == number else float.__repr__(number)
+    if isinstance(value, _SEQUENCES):
+        # With types, which no value is: so it is not equal to another sequence as that is.
+        types = tuple(map(type, value))
+        return (*map(_hashable, value, types), *types)
+    if isinstance(value, str):  # of an enum
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, dict):
+        return _hashable([*value, *value.values()], list)
+    raise TypeError  # it may change, or say something else each time

@@ -1,0 +1,329 @@
+"""One view of one stream: its family, its limit and its series.
+
+A point is added straight to the series of every projection that wants it; what a view leaves out is never
+kept. What a new attribute set becomes is decided here once, and remembered by ``streams.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from otel_prom_bridge.arithmetic.scaling import Scale
+from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.families import Exemplar, Kind, Labels, MetricFamily
+from otel_prom_bridge.points import Shape, SourcePoint, Stream
+from otel_prom_bridge.store.budgets import Budget, Budgets
+from otel_prom_bridge.store.growing import Family
+from otel_prom_bridge.store.intake import ExemplarIntake
+from otel_prom_bridge.store.series import (
+    SCALED,
+    CountSeries,
+    ExponentialSeries,
+    Folded,
+    GaugeSeries,
+    HistogramSeries,
+    NumberSeries,
+    Series,
+    SumSeries,
+    Target,
+)
+from otel_prom_bridge.translate import Attributes, Translation
+from otel_prom_bridge.translate.labels import attribute_identity, label_name, valid_unicode
+from otel_prom_bridge.translate.units import unit_words
+from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES, Fold, Mapped
+from otel_prom_bridge.views.policy import Policy
+from otel_prom_bridge.views.view import ExportView
+
+_VALUES: Mapping[Shape, type[Series]] = {
+    Shape.NUMBER: NumberSeries,
+    Shape.BUCKETS: HistogramSeries,
+    Shape.EXPONENTIAL: ExponentialSeries,
+}
+
+_TAKEN: Mapping[str, type[Series]] = {"count": CountSeries, "sum": SumSeries}
+
+OVERFLOW = Fold("", "max_series")  # the fold that is not a rule's
+
+_UNJUDGED = ", whether the view's 'where' chooses them or not, which nobody knows any more"
+
+
+class Projection:
+    """The series that one view makes of one stream."""
+
+    __slots__ = (
+        "_attributes",
+        "_budget",
+        "_budgets",
+        "_defaults",
+        "_findings",
+        "_full",
+        "_intake",
+        "_made",
+        "_new",
+        "_shown_as",
+        "_told",
+        "_translation",
+        "bounds",
+        "common",
+        "exemplars",
+        "exemplars_held",
+        "family",
+        "folds",
+        "key",
+        "kind",
+        "name",
+        "rejected",
+        "scale",
+        "series",
+        "view",
+    )
+
+    def __init__(
+        self,
+        key: Stream,
+        view: ExportView,
+        *,
+        policy: Policy,
+        translation: Translation,
+        common: Attributes,
+        defaults: Mapping[str, object],
+        budgets: Budgets,
+        findings: Findings,
+    ) -> None:
+        self.key = key
+        self.view = view
+        self.common = common
+        self._made = {*view.rename.values(), *view.compute}
+        bounds = view.buckets if isinstance(view.buckets, tuple) else ()
+        factor = view.factor(key.unit)
+        self.scale = None if factor is None else Scale(factor, bounds=bounds)
+        self._new = self._series_class()
+        self.kind = Kind.COUNTER if view.take != "value" else key.meaning.kind
+        self._shown_as = key._replace(
+            name=view.stream_name or key.name,
+            unit="" if view.take == "count" else key.unit if view.unit is None else view.unit,
+        )
+        self._translation = translation
+        self._defaults = translation.labels(self.kind, {**defaults, **view.labels}, ())
+        try:
+            self.name = self._family_name()
+        except Exception:  # reported when the family is made; until then the points count under this name
+            self.name = key.name
+        self.bounds = view.recorded_bounds(key.unit)
+        # "Exemplars on gauges SHOULD be dropped": OpenMetrics 1.0 has no place for them.
+        self.exemplars = None if self.kind is Kind.GAUGE else policy.exemplars_of(view)
+        self.exemplars_held = 0
+        self.folds: dict[Fold, Folded] = {}
+        self.family: Family | None = None
+        self.rejected = False
+        self.series: dict[str, Series] = {}
+        label_of = label_name if translation.strategy.escapes else str
+        self._attributes = policy.attribute_map(view, findings, label_of)
+        self._intake: ExemplarIntake | None = None
+        if self.exemplars is not None:
+            self._intake = ExemplarIntake(
+                self.exemplars, self._attributes, escape=translation.strategy.escapes
+            )
+        self._findings = findings
+        self._budget = budgets.family(self.name, policy.limit(key, view))
+        self._budgets = budgets
+        self._full: set[Budget] = set()  # those that sent points to the overflow
+        self._told: set[str | None] = set()  # the tenants, or None, of which the log says so
+
+    def _series_class(self) -> type[Series]:
+        plain = _TAKEN.get(self.view.take) or _VALUES[self.key.meaning.shape]
+        if plain is NumberSeries and not self.additive:
+            plain = GaugeSeries
+        return plain if self.scale is None else SCALED[plain]
+
+    @property
+    def additive(self) -> bool:
+        """Whether equal series add up."""
+        return self.key.meaning.additive
+
+    @property
+    def wanted(self) -> float:
+        """The number of attribute sets that there can be."""
+        most = self._attributes.max_series
+        return math.inf if most is None else most
+
+    @property
+    def overflow_key(self) -> object:
+        """What makes its overflow series, of everybody's and of tenants, those of another view, too."""
+        return self.labels(OVERFLOW_ATTRIBUTES), self._attributes.tenant_label
+
+    @property
+    def may_be_full(self) -> bool:
+        """Whether some new attribute set may find no place."""
+        return self._budgets.may_be_full(self._budget)
+
+    @property
+    def has_room_again(self) -> bool:
+        """Whether a budget that sent points to the overflow is not full any more."""
+        return any(not budget.is_full for budget in self._full)
+
+    def take_back(self) -> None:
+        """Forget which budgets sent points to the overflow: those sets ask again."""
+        self._full.clear()
+
+    def _family_name(self) -> str:
+        translation = self._translation
+        if self.view.name:
+            return translation.given_name(self.view.name)
+        return translation.name(self._shown_as, counter=self.kind is Kind.COUNTER)
+
+    def empty_family(self) -> MetricFamily:
+        """The family that its series belong to, without points."""
+        self.name = self._family_name()
+        return MetricFamily(
+            name=self.name,
+            kind=self.kind,
+            help=valid_unicode(self.view.description or self._description()),
+            unit=str(unit_words(self._shown_as.unit)),
+            points=(),
+            foreign=not self._translation.strategy.escapes,
+            additive=self.additive,
+        )
+
+    def _description(self) -> str:
+        if self.view.take == "value":
+            return self.key.description
+        # Of the pattern, not of the stream: several streams of a view feed one family.
+        return f"The {self.view.take} of what {self.view.instrument_name} observed"
+
+    def labels(self, attributes: Mapping[str, object]) -> Labels:
+        """The labels of a series; the view's own stand where nothing else gives them a value."""
+        labels = self._translation.labels(self.kind, attributes, self._beside(attributes))
+        if not self._defaults:
+            return labels
+        given = {name: value for name, value in labels if value}
+        return tuple(sorted({**dict(labels), **dict(self._defaults), **given}.items()))
+
+    def _beside(self, attributes: Mapping[str, object]) -> Attributes:
+        """The labels of scope and resource, but for those that the view makes of attributes itself."""
+        made = {label_name(label) for label in self._made if label in attributes}
+        if not made:
+            return self.common
+        return tuple(item for item in self.common if label_name(item[0]) not in made)
+
+    def targets(self, point: SourcePoint) -> tuple[Target, ...] | None:
+        """What takes the points of an attribute set: a series, and the counters of its folds.
+
+        None if the view does not want it, or its family cannot be shown.
+        """
+        mapped = self._mapped(point)
+        if mapped is None or self.rejected:
+            return None
+        key = attribute_identity(mapped.attributes)
+        if key == _SDK_OVERFLOW:
+            return self._overflow(mapped, point)
+        series = self.series.get(key)
+        if series is None:
+            budgets = self._budgets.of(self._budget, mapped.tenant)
+            full = [budget for budget in budgets if budget.is_full]
+            if full:
+                self._full.update(full)
+                return self._overflow(mapped, point, full)
+            series = self.series[key] = self._new_series(mapped.attributes, point)
+            series.budgets = budgets
+            for budget in budgets:
+                budget.used += 1
+        return (series, *self._folded(mapped.folds)) if mapped.folds else (series,)
+
+    def known(self, point: SourcePoint) -> Series | None:
+        """The series of an attribute set, if it has one already."""
+        mapped = self._mapped(point)
+        return None if mapped is None else self.series.get(attribute_identity(mapped.attributes))
+
+    def _mapped(self, point: SourcePoint) -> Mapped | None:
+        try:
+            return self._attributes.apply(point.attributes or {})
+        except Exception as error:  # a fault of ours: no point is lost for it
+            self._findings.report(("view", self.name), "%s failed: %r", self.view.title, error)
+            return Mapped(OVERFLOW_ATTRIBUTES)
+
+    def _overflow(
+        self, mapped: Mapped, point: SourcePoint, full: Sequence[Budget] = ()
+    ) -> tuple[Target, ...]:
+        """The overflow series: past these limits of ours or, without one, past the SDK's."""
+        # Of a flood every point comes here, so the usual case takes no detour.
+        attributes = mapped.overflow
+        key = _SDK_OVERFLOW if attributes is OVERFLOW_ATTRIBUTES else attribute_identity(attributes)
+        series = self.series.get(key)
+        if full:
+            self._report_limits(full, mapped.tenant)
+        if series is None:
+            if not full:
+                self._report_sdk_limit()
+            series = self.series[key] = self._new_series(attributes, point)
+            series.overflowed = True
+        return (series, *self._folded((*mapped.folds, OVERFLOW)))
+
+    def _report_limits(self, full: Sequence[Budget], tenant: str | None) -> None:
+        if tenant in self._told:
+            return
+        self._told.add(tenant)
+        self._findings.report(
+            ("overflow", self.name, tenant),
+            "metric %r is at a limit of its series: %s; points with further labels are shown as"
+            ' otel_metric_overflow="true"; reader.cardinality() says which labels make so many,'
+            " an ExportView can drop or bound them, %s allows more",
+            self.name,
+            " and ".join(f"{budget.limit} series of {budget.whose}" for budget in full),
+            " and ".join(budget.option for budget in full),
+        )
+
+    def _report_sdk_limit(self) -> None:
+        self._findings.report(
+            ("sdk overflow", self.name),
+            "metric %r had more attribute sets between two collections than the SDK may hold: points past"
+            ' that are shown as otel_metric_overflow="true"%s; sdk_max_series allows more',
+            self.name,
+            _UNJUDGED if self.view.where else "",
+        )
+
+    def report_no_bounds(self) -> None:
+        """Say that nothing was recorded in the buckets that the view asks for."""
+        self._findings.report(
+            ("bounds", self.name),
+            "metric %r: none of the buckets of %s is recorded, so only its count and sum are left;"
+            " views=reader.policy.sdk_views() of the MeterProvider records them, as start() does",
+            *(self.name, self.view.title),
+        )
+
+    def _folded(self, folds: Sequence[Fold]) -> list[Folded]:
+        return [self.folds.get(fold) or self.folds.setdefault(fold, Folded()) for fold in folds]
+
+    def _new_series(self, attributes: Mapping[str, object], point: SourcePoint) -> Series:
+        series = self._new(self, dict(attributes))
+        if point.start_time_unix_nano is not None:
+            series.created = point.start_time_unix_nano / 1_000_000_000
+        return series
+
+    def forget(self, last_seen: int, *, overflow: bool = True) -> list[Series]:
+        """Drop the series that had their last point in this collection or before, and return them.
+
+        ``overflow``: also those that stand for what is past a limit. Levels stay, unless nothing is shown.
+        """
+        gone = {
+            key: series
+            for key, series in self.series.items()
+            if series.seen <= last_seen
+            and (overflow or not series.overflowed)
+            and (self.rejected or not series.is_level)
+        }
+        for key, series in gone.items():
+            del self.series[key]
+            series.gone = True
+            self.exemplars_held -= series.exemplars_held
+            for budget in series.budgets:
+                budget.used -= 1
+        return list(gone.values())
+
+    def new_exemplars(self, point: SourcePoint, series: Series) -> list[Exemplar]:
+        """The exemplars of a point that a series takes, with their labels."""
+        return [] if self._intake is None else self._intake.taken(point, series)
+
+
+_SDK_OVERFLOW = attribute_identity(OVERFLOW_ATTRIBUTES)

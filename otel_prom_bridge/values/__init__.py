@@ -1,0 +1,1 @@
+"""What a value of an option may be, and how it is written."""

@@ -1,0 +1,1 @@
+"""What is to be shown: a description, checked when it is made."""

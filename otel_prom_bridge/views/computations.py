@@ -1,0 +1,154 @@
+"""What a view can compute a label from.
+
+A computation is called once per new attribute set with its attributes, as recorded, and returns the label's
+value, or None for no label. Any function will do; one that also says which ``attributes`` it reads lets the
+SDK leave out the others (see ``sdk_views.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.values.checks import POSITIVE, STRING, TEXT
+
+Computation: TypeAlias = Callable[[Mapping[str, object]], object]
+
+# The codes of gRPC, from 0, and the statuses of HTTP that they stand for. What is an error to a server (500
+# and above) and to a client (400 and above) is then what the conventions say of gRPC, too.
+# https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
+# https://opentelemetry.io/docs/specs/semconv/rpc/grpc/#grpc-status
+_RPC: Mapping[str, int] = {
+    "OK": 200,
+    "CANCELLED": 499,
+    "UNKNOWN": 500,
+    "INVALID_ARGUMENT": 400,
+    "DEADLINE_EXCEEDED": 504,
+    "NOT_FOUND": 404,
+    "ALREADY_EXISTS": 409,
+    "PERMISSION_DENIED": 403,
+    "RESOURCE_EXHAUSTED": 429,
+    "FAILED_PRECONDITION": 400,
+    "ABORTED": 409,
+    "OUT_OF_RANGE": 400,
+    "UNIMPLEMENTED": 501,
+    "INTERNAL": 500,
+    "UNAVAILABLE": 503,
+    "DATA_LOSS": 500,
+    "UNAUTHENTICATED": 401,
+}
+_STATUSES_OF_RPC = {**_RPC, **{str(code): status for code, status in enumerate(_RPC.values())}}
+
+
+@dataclass(frozen=True, slots=True)
+class FirstOf:
+    """The value of the first of these attributes that is there; else the default.
+
+    Raises:
+        ConfigurationError: no attribute keys, or a default that is no string.
+
+    >>> FirstOf(("gen_ai.provider.name", "gen_ai.system"), default="unknown")({"gen_ai.system": "openai"})
+    'openai'
+    """
+
+    attributes: Sequence[str]
+    default: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attributes", _keys("FirstOf.attributes", self.attributes))
+        STRING.optional("FirstOf.default", self.default)
+
+    def __call__(self, attributes: Mapping[str, object]) -> object:
+        """The value for an attribute set."""
+        for key in self.attributes:
+            value = attributes.get(key)
+            if value is not None:
+                return value
+        return self.default
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """``error`` where there is an error type or the status of an error; else ``success``.
+
+    ``status_attribute`` is where the status is, or several, each of which may say that it failed. It is one
+    of HTTP or, in an attribute of ``rpc.…``, a code of gRPC, which counts as the status that it stands for.
+    ``error_status`` is the lowest status that counts as an error: 500 for a server, whose client is to blame
+    for the others; use 400 for a client.
+    https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status
+
+    Raises:
+        ConfigurationError: an argument that cannot work.
+
+    >>> Outcome()({"http.response.status_code": 503}), Outcome()({})
+    ('error', 'success')
+    """
+
+    success: str = "success"
+    error: str = "error"
+    error_status: int = 500
+    error_attribute: str = "error.type"
+    status_attribute: str | Sequence[str] = "http.response.status_code"
+
+    def __post_init__(self) -> None:
+        for key in ("success", "error", "error_attribute"):
+            TEXT.value(f"Outcome.{key}", getattr(self, key))
+        POSITIVE.value("Outcome.error_status", self.error_status)
+        keys = _keys("Outcome.status_attribute", self.status_attribute)
+        object.__setattr__(self, "status_attribute", keys)
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attributes that it reads."""
+        return (self.error_attribute, *self.status_attribute)
+
+    @property
+    def max_values(self) -> int:
+        """Success and error."""
+        return 2
+
+    def __call__(self, attributes: Mapping[str, object]) -> str:
+        """The value for an attribute set."""
+        if attributes.get(self.error_attribute):
+            return self.error
+        for key in self.status_attribute:
+            if key in attributes and _status(key, str(attributes[key])) >= self.error_status:
+                return self.error
+        return self.success
+
+
+def _keys(key: str, value: object) -> tuple[str, ...]:
+    """The attribute keys that somebody gave: one, or several in their order."""
+    if isinstance(value, str):  # its letters would be the keys
+        return (TEXT.value(key, value),)
+    if not isinstance(value, Sequence) or isinstance(value, bytes) or not value:
+        raise ConfigurationError(key, value, "an attribute key, or a list of them")
+    return tuple(TEXT.value(f"{key}[{number}]", item) for number, item in enumerate(value))
+
+
+def _status(key: str, text: str) -> int:
+    if key.startswith("rpc."):
+        return _STATUSES_OF_RPC.get(text, 0)
+    return int(text) if text.isascii() and text.isdigit() and len(text) == 3 else 0
+
+
+def computation(value: object) -> Computation:
+    """The computation that a view's author wrote: an attribute's key, several, or a function.
+
+    Raises ValueError or TypeError for anything else, and for one that computes from nothing.
+    """
+    if isinstance(value, type):  # Outcome instead of Outcome()
+        raise TypeError("a class")
+    if not callable(value):
+        return FirstOf(value)  # type: ignore[arg-type]  # which looks
+    if not getattr(value, "attributes", True):
+        raise ValueError("a computation from nothing")
+    return value
+
+
+def attributes_of(compute: Computation) -> tuple[str, ...] | None:
+    """The attributes that a computation reads; None if it may read any."""
+    attributes = getattr(compute, "attributes", None)
+    return tuple(attributes) if isinstance(attributes, tuple | list | set | frozenset) else None

@@ -1,0 +1,320 @@
+"""What a view makes of an attribute set: which of them become labels, under which names, with which values.
+
+Called once per new attribute set, with the attributes as recorded; the result is in OpenTelemetry's terms
+still, and is translated like any attribute set. Rules and computations may be the application's own code:
+when one fails, its label is left out and the point is counted all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
+
+from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.rules import Chain, Forbid, Redact, Rule, is_identifier
+from otel_prom_bridge.translate.labels import label_name, label_value
+from otel_prom_bridge.values.patterns import glob, is_pattern
+from otel_prom_bridge.views.computations import attributes_of
+from otel_prom_bridge.views.tenants import Tenants
+from otel_prom_bridge.views.view import ExportView
+
+# https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#overflow-attribute
+OVERFLOW_KEY = "otel.metric.overflow"
+OVERFLOW_ATTRIBUTES: Mapping[str, object] = {OVERFLOW_KEY: True}
+
+# Keys are few and come back with every attribute set; the bound is for producers that put data into keys.
+_KEYS_REMEMBERED = 1000
+
+
+AnyRule: TypeAlias = Rule | Callable[[str], str | None]
+
+
+class Fold(NamedTuple):
+    """A rule took a value for another one: the label, and the rule as text."""
+
+    label: str
+    rule: str
+
+
+NamedRule: TypeAlias = tuple[str, AnyRule, Fold]
+
+
+class Mapped(NamedTuple):
+    """The attributes that a view makes of others, the folds that it took, and whose they are."""
+
+    attributes: Mapping[str, object]
+    folds: tuple[Fold, ...] = ()
+    tenant: str | None = None
+    overflow: Mapping[str, object] = OVERFLOW_ATTRIBUTES  # of the series that takes the point past a limit
+
+
+class AttributeMap:
+    """The attributes of one view."""
+
+    def __init__(
+        self,
+        view: ExportView,
+        *,
+        tenants: Tenants | None = None,
+        id_labels: bool = False,
+        findings: Findings,
+        label_of: Callable[[str], str] = label_name,
+    ) -> None:
+        self._view = view
+        self._label_of = label_of  # what attributes of two keys have in common if they become one label
+        self._tenants = tenants
+        self._id_labels = id_labels
+        self._findings = findings
+        self._where = view.conditions()
+        self._computations = view.computations()
+        self._own = {label_of(label): label for label in (*view.rename.values(), *self._computations)}
+        self._keep = None if view.keep is None else glob(view.keep)
+        self._forbidden = glob(view.forbidden)
+        self._drop = glob((*view.drop, *view.forbidden))
+        # First the rules of attributes, then those of the labels that the view makes: each value meets the
+        # rules of both of its names, each once.
+        rename, rules = view.rename, view.rules
+        self._before = [
+            (key, rule, Fold(rename.get(key, key), _rule_name(rule)))
+            for key, rule in rules.items()
+            if rename.get(key) != key
+        ]
+        self._after = [(label, rule, Fold(label, _rule_name(rule))) for label, rule in rules.items()]
+        self._kept: dict[str, bool] = {}
+
+    def keeps(self, key: str) -> bool:
+        """Whether an attribute becomes a label (under whatever name)."""
+        kept = self._kept.get(key)
+        if kept is None:
+            if len(self._kept) >= _KEYS_REMEMBERED:
+                self._kept.clear()
+            kept = self._kept[key] = self._decide(key)
+        return kept
+
+    def _decide(self, key: str) -> bool:
+        if self._drop.fullmatch(key):
+            return False
+        if self._view.names(key):
+            return True
+        if self._keep is not None and not self._keep.fullmatch(key):
+            return False
+        is_tenant = self._tenants is not None and key == self._tenants.attribute
+        return self._id_labels or is_tenant or not is_identifier(key)
+
+    def needs(self, key: str) -> bool:
+        """Whether anything but exemplars would change if this attribute had not been recorded."""
+        if self._tenants is not None and key == self._tenants.attribute:
+            return True
+        sources = [attributes_of(compute) for compute in self._computations.values()]
+        if key in self._where or any(source is None or key in source for source in sources):
+            return True
+        return self.keeps(key) and not any(isinstance(rule, Forbid) for rule in self._rules_of(key))
+
+    def _rules_of(self, key: str) -> list[AnyRule]:
+        """The rules for an attribute's values: its own, then that of the label that it becomes."""
+        names = dict.fromkeys((key, self._view.rename.get(key, key)))
+        return [self._view.rules[name] for name in names if name in self._view.rules]
+
+    def _rules_from(self, key: str) -> list[AnyRule]:
+        """The rules that hide what labels computed from an attribute say: it must not show itself instead."""
+        return [
+            rule
+            for label, compute in self._computations.items()
+            if (rule := self._view.rules.get(label)) is not None
+            and _hides(rule)
+            and key in (attributes_of(compute) or (key if isinstance(rule, Redact) else "",))
+        ]
+
+    @property
+    def tenant_label(self) -> str | None:
+        """What the tenant's label would be called; None without tenants."""
+        tenants = self._tenants
+        return None if tenants is None else self._view.rename.get(tenants.attribute, tenants.attribute)
+
+    @property
+    def max_series(self) -> int | None:
+        """How many attribute sets there can be, whatever is recorded; None if that has no bound.
+
+        Bounded are labels with a rule or computation that says its ``max_values``, and tenants; each may be
+        missing, too.
+        """
+        view = self._view
+        if view.keep is None or any(map(is_pattern, view.keep)):
+            return None
+        most = 1
+        for label in {*(view.rename.get(key, key) for key in (*view.keep, *view.rename)), *view.compute}:
+            values = self._max_values(label)
+            if values is None:
+                return None
+            most *= values + 1
+        return most
+
+    def _max_values(self, label: str) -> int | None:
+        view, tenants = self._view, 0
+        sources = [key for key, renamed in view.rename.items() if renamed == label]
+        if label not in view.rename and self.keeps(label):
+            sources.append(label)
+        if self._tenants is not None and label == self.tenant_label:
+            tenants = len({*self._tenants.limits, self._tenants.other})
+            # Points without a tenant may have the label, too, if something else becomes it.
+            sources = [key for key in sources if key != self._tenants.attribute]
+            if not sources and label not in self._computations:
+                return tenants
+        deciding = view.rules.get(label, self._computations.get(label))
+        bounds = [_max_values(view.rules.get(key)) for key in sources]
+        if deciding is not None:
+            bounds = [_max_values(deciding)]
+        return None if None in bounds else tenants + sum(filter(None, bounds))
+
+    def apply(self, attributes: Mapping[str, object]) -> Mapped | None:
+        """The attributes of the series that takes this attribute set; None if the view does not want it."""
+        if OVERFLOW_KEY in attributes and len(attributes) == 1:
+            # The SDK's own: nothing is known of it, not even whether `where` would choose it.
+            return Mapped(attributes)
+        for key, chosen in self._where.items():
+            if not chosen(label_value(attributes.get(key))):
+                return None
+        folds: list[Fold] = []
+        tenant = None
+        if self._tenants is not None and self._tenants.attribute in attributes:
+            tenant, attributes = self._listed(self._tenants, attributes, folds)
+        result = {key: value for key, value in attributes.items() if self.keeps(key)}
+        made: dict[str, object] = {}
+        if self._view.rename or self._computations:
+            made = self._made(result, attributes, folds)
+            self._displace(result, made)
+        # Rules see what becomes a label and nothing else: some remember what they saw.
+        self._rule(result, self._before, folds)
+        self._rule(made, self._after, folds)
+        result.update(made)
+        label = self.tenant_label
+        if tenant is None or label not in result:  # nobody's, or the view shows no tenants
+            return Mapped(result, tuple(folds), tenant)
+        return Mapped(result, tuple(folds), tenant, {**OVERFLOW_ATTRIBUTES, label: result[label]})
+
+    def _displace(self, result: dict[str, object], made: Mapping[str, object]) -> None:
+        """Leave out the attributes that would become labels which the view makes itself.
+
+        An attribute makes way for a computed label even where nothing could be computed.
+        """
+        own, computed = self._own, self._computations
+        for key in [key for key in result if self._label_of(key) in own]:
+            label = own[self._label_of(key)]
+            if label in made or label in computed:
+                del result[key]
+                if key != label:  # else that is what was asked for
+                    self._findings.report(
+                        ("displaced", self._view.title, key, label),
+                        "%s: the attribute %r is left out where the view's label %r is, as both have one name"
+                        " in Prometheus",
+                        *(self._view.title, key, label),
+                    )
+
+    def _made(
+        self, result: dict[str, object], attributes: Mapping[str, object], folds: list[Fold]
+    ) -> dict[str, object]:
+        """The labels that are renamed (and taken out of the result) or computed."""
+        made: dict[str, object] = {}
+        for key, label in self._view.rename.items():
+            if key in result:
+                taken = {key: result.pop(key)}
+                if label not in made:
+                    self._rule(taken, self._before, folds)
+                    made.update((label, value) for value in taken.values())
+        for label, compute in self._computations.items():
+            try:
+                value = compute(MappingProxyType(attributes))  # they are the SDK's, not to be changed
+            except (Exception, SystemExit) as error:  # an exit would end our thread, with what it collected
+                self._report("computation of the label", label, error)
+                value = None
+            if value is not None:
+                made[label] = value
+        return made
+
+    def _rule(self, values: dict[str, object], rules: Iterable[NamedRule], folds: list[Fold]) -> None:
+        """Apply rules to these attributes or labels, in place."""
+        for name, rule, fold in rules:
+            if name in values:
+                before = label_value(values[name])
+                after = self._value(name, rule, before)
+                if after is None:
+                    del values[name]
+                else:
+                    values[name] = after
+                if _is_fold(rule, before, after):
+                    folds.append(fold)
+
+    def _value(self, label: str, rule: AnyRule, value: str) -> str | None:
+        try:
+            result = rule(value)
+        except (Exception, SystemExit) as error:
+            self._report("rule of the label", label, error)
+            return None
+        return result if result is None else label_value(result)
+
+    def _listed(
+        self, tenants: Tenants, attributes: Mapping[str, object], folds: list[Fold]
+    ) -> tuple[str, Mapping[str, object]]:
+        """Whose the point is, and its attributes with no tenant but one of the list."""
+        given = label_value(attributes[tenants.attribute])
+        tenant = tenants.known(given)
+        if tenant != given:
+            folds.append(Fold(tenants.attribute, "tenant"))
+        return tenant, {**attributes, tenants.attribute: tenant}
+
+    def exemplar_attributes(
+        self, attributes: Mapping[str, object], *, overflowed: bool = False
+    ) -> dict[str, object]:
+        """Those of these attributes which are no labels and may be shown with an exemplar.
+
+        ``overflowed``: none of them is a label, because the series is the one past the limit. A rule applies
+        here, too: what it forbids or redacts must not come out at the back door.
+        """
+        result: dict[str, object] = {}
+        for key, value in attributes.items():
+            if key == OVERFLOW_KEY or (self.keeps(key) and not overflowed) or self._forbidden.fullmatch(key):
+                continue
+            shown: object = value
+            if self._tenants is not None and key == self._tenants.attribute:
+                shown = self._tenants.known(label_value(value))
+            rules = self._rules_of(key) + self._rules_from(key)
+            for rule in rules:
+                if shown is not None:
+                    shown = self._value(key, rule, label_value(shown))
+            if shown is not None or not rules:
+                result[key] = shown
+        return result
+
+    def _report(self, what: str, label: str, error: BaseException) -> None:
+        self._findings.report(
+            ("view", self._view.title, label),
+            "%s: the %s %r failed with %s, the label is left out",
+            # Not what the exception says: that often is the value, which the rule was to hide.
+            *(self._view.title, what, label, type(error).__name__),
+        )
+
+
+def _hides(rule: AnyRule) -> bool:
+    if isinstance(rule, Chain):
+        return any(map(_hides, rule.rules))
+    return isinstance(rule, Forbid | Redact)
+
+
+def _rule_name(rule: object) -> str:
+    # A self-metric's label: without arguments, which may be long lists, or the address of a function.
+    return str(getattr(rule, "__name__", type(rule).__name__))
+
+
+def _max_values(function: object) -> int | None:
+    values = getattr(function, "max_values", None)
+    return values if isinstance(values, int) else None
+
+
+def _is_fold(rule: AnyRule, before: str, after: str | None) -> bool:
+    # A rule with a catch-all folds what falls into it: 200 → 2xx is what such a rule is for. Without one it
+    # folds whatever it changes.
+    other = getattr(rule, "other", None)
+    if after is None or other is None:
+        return after != before
+    return bool(after == other != before)

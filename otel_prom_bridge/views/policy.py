@@ -1,0 +1,140 @@
+"""What a reader exports: its views, its limits, and how long a series lives.
+
+A policy is what the options of a reader amount to, checked as a whole. It holds no state: the store applies
+it, and :meth:`Policy.sdk_views` says as much of it to the SDK as the SDK understands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from opentelemetry.sdk.metrics.view import View
+
+from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.families import claimed_names
+from otel_prom_bridge.points import Stream
+from otel_prom_bridge.translate.labels import label_name
+from otel_prom_bridge.views.exemplars import Exemplars
+from otel_prom_bridge.views.mapping import AttributeMap
+from otel_prom_bridge.views.sdk_views import sdk_views
+from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants, sdk_limit, sdk_limits, stream_limit
+from otel_prom_bridge.views.view import ExportView
+
+# The view of what no view selects.
+AS_IT_IS = ExportView()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The policy of a reader; ``reader.policy`` has the options of ``PrometheusMetricReader``.
+
+    Raises:
+        ConfigurationError: two views cannot both be right.
+    """
+
+    views: Sequence[ExportView] = ()
+    fallback_views: Sequence[ExportView] = ()
+    max_series_per_metric: int = DEFAULT_MAX_SERIES
+    max_series_by_type: Mapping[type, int] = field(default_factory=dict)
+    max_series: int | None = None
+    tenant: Tenants | None = None
+    id_labels: bool = False
+    exemplars: Exemplars | bool = True
+    expire_after: float | None = None
+    sdk_max_series: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "views", tuple(self.views))
+        object.__setattr__(self, "fallback_views", tuple(self.fallback_views))
+        named = [view for view in (*self.views, *self.fallback_views) if view.name]
+        _check_kinds(named)
+        _check_takes(named)
+
+    def views_of(self, stream: Stream) -> tuple[ExportView, ...]:
+        """The views that make families of a stream, in their order."""
+        for views in (self.views, self.fallback_views):
+            found = tuple(view for view in views if view.selects(stream))
+            if found:
+                return found
+        return (AS_IT_IS,)
+
+    def limit(self, stream: Stream, view: ExportView) -> int:
+        """The number of series that the family of a stream may have.
+
+        A view that names none has that of the others which feed its family: those do not mean a default.
+        """
+        named = (other.max_series for other in self._all_views if view.name and other.name == view.name)
+        chosen = view.max_series or max(filter(None, named), default=None)
+        return chosen or stream_limit(stream, self.max_series_by_type, self.max_series_per_metric)
+
+    def exemplars_of(self, view: ExportView) -> Exemplars | None:
+        """How the series of a view keep exemplars; None for not at all."""
+        given = self.exemplars if view.exemplars is True else view.exemplars
+        return Exemplars() if given is True else given or None
+
+    def attribute_map(
+        self, view: ExportView, findings: Findings, label_of: Callable[[str], str] = label_name
+    ) -> AttributeMap:
+        """The attributes of the series that a view makes; ``label_of`` gives the label of an attribute."""
+        return AttributeMap(
+            view, tenants=self.tenant, id_labels=self.id_labels, findings=findings, label_of=label_of
+        )
+
+    @property
+    def sdk_limit(self) -> int:
+        """The limit of the SDK's own table: well above every limit here, so that floods reach the rules."""
+        if self.sdk_max_series is not None:
+            return self.sdk_max_series
+        limits = [self.max_series_per_metric, *(view.max_series or 0 for view in self._all_views)]
+        if self.tenant is not None:
+            limits.append(self.tenant.other_limit + sum(self.tenant.limits.values()))
+        return sdk_limit(max(limits))
+
+    def sdk_views(self, *, beside: Iterable[View] = ()) -> list[View]:
+        """SDK Views for a ``MeterProvider`` of one's own, so that the SDK does not keep what no view shows.
+
+        They leave out the attributes that no view that may match the instrument needs (which come along with
+        exemplars all the same), record the bounds that views ask for, exponential histograms, and limits. At
+        most one of them matches an instrument, and none of them one that a View of ``beside`` matches, so
+        each instrument keeps one stream.
+        """
+        views = self._all_views
+        maps = [self.attribute_map(view, Findings()) for view in views]
+        limit = max(sdk_limits(self.max_series_by_type, self.sdk_limit).values())
+        fallbacks = len(self.fallback_views) + 1
+        return sdk_views(views, maps, fallbacks=fallbacks, limit=limit, beside=tuple(beside))
+
+    @property
+    def _all_views(self) -> tuple[ExportView, ...]:
+        return (*self.views, *self.fallback_views, AS_IT_IS)
+
+
+def _check_kinds(views: Sequence[ExportView]) -> None:
+    owners: dict[str, ExportView] = {}
+    for view in views:
+        if view.kind is None:
+            continue
+        for name in sorted(claimed_names(view.name or "", view.kind)):
+            owner = owners.setdefault(name, view)
+            if (owner.name, owner.kind) != (view.name, view.kind):
+                taken = f"{name!r} is of the {_kind(owner)} that {owner.title} makes"
+                expected = f"another name for {view.title}: {taken}"
+                raise ConfigurationError(f"{view.title}.name", f"{view.name} ({_kind(view)})", expected)
+
+
+def _kind(view: ExportView) -> str:
+    return view.kind.value if view.kind else "metric"
+
+
+def _check_takes(views: Sequence[ExportView]) -> None:
+    # A count and a sum are both counters, and yet no one family.
+    owners: dict[str, ExportView] = {}
+    for view in views:
+        if view.take == "value":
+            continue
+        owner = owners.setdefault(view.name or "", view)
+        if owner.take != view.take:
+            expected = f"another name for {view.title}: {owner.title} makes a family of the {owner.take}"
+            raise ConfigurationError(f"{view.title}.name", f"{view.name} ({view.take})", expected)

@@ -1,0 +1,89 @@
+"""How many series a metric, a tenant and the bridge may have, here and in the SDK.
+
+Two tables hold series: the SDK's, which in delta mode starts empty at every collection, and our store,
+which remembers. Ours is the one that bounds a process, because a point that went to *its* overflow series
+still counts there, and what was known before keeps its series. What lands in the SDK's overflow point can
+no longer be told apart, so its limit stays well above ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.points import Stream
+from otel_prom_bridge.sdk.instruments import INSTRUMENTS, instruments_of
+from otel_prom_bridge.values.primitives import is_whole
+
+# The specification's default for a stream.
+# https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#cardinality-limits
+DEFAULT_MAX_SERIES = 2000
+SDK_LIMIT_AT_LEAST = 20_000
+
+_TIMES = 10  # the SDK's limit, by ours
+
+
+def sdk_limit(max_series: int) -> int:
+    """The SDK's limit where ours is ``max_series``: the larger of 20,000 and ten times that."""
+    return max(SDK_LIMIT_AT_LEAST, _TIMES * max_series)
+
+
+def sdk_limits(given: Mapping[type, int], default: int) -> dict[type, int]:
+    """The SDK's limit per instrument class: the default, or more where our limit for it asks for more.
+
+    ``given`` are our limits. As the SDK's own they would fill first come, first served in every cycle: a
+    flood between two collections would take the places of the series that we know.
+    """
+    return {kind: max(default, _TIMES * given.get(kind, 0)) for kind in INSTRUMENTS}
+
+
+def stream_limit(stream: Stream, given: Mapping[type, int], max_series: int) -> int:
+    """Our limit for a stream: what was given for its instrument class, or ``max_series``."""
+    classes = instruments_of(stream.meaning)
+    return max((given[kind] for kind in classes if kind in given), default=max_series)
+
+
+@dataclass(frozen=True, slots=True)
+class Tenants:
+    """The tenants of a service, each with a limit of its own, so that none floods the others.
+
+    Args:
+        attribute: the attribute that names the tenant. Points without it belong to nobody.
+        limits: tenant → the number of series that it may have in the whole bridge, whatever the limits of
+            metrics and of the bridge are. Further ones go to ``otel_metric_overflow="true"`` with its label.
+        other: what the label says of a tenant that is not in ``limits``; no name that is there.
+        other_limit: the number of series that all others may have together, within the common limits.
+
+    Raises:
+        ConfigurationError: a value that cannot work.
+    """
+
+    attribute: str
+    limits: Mapping[str, int]
+    other: str = "other"
+    other_limit: int = DEFAULT_MAX_SERIES
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.attribute, str) or not self.attribute:
+            raise ConfigurationError("tenant.attribute", self.attribute, "an attribute key")
+        if not isinstance(self.other, str):
+            raise ConfigurationError("tenant.other", self.other, "a string")
+        if not isinstance(self.limits, Mapping) or not self.limits:
+            expected = "a mapping of tenants to whole numbers of at least 1"
+            raise ConfigurationError("tenant.limits", self.limits, expected)
+        limits = {f"tenant.limits[{tenant!r}]": limit for tenant, limit in self.limits.items()}
+        for key, limit in (*limits.items(), ("tenant.other_limit", self.other_limit)):
+            if not is_whole(limit):
+                raise ConfigurationError(key, limit, "a whole number of at least 1")
+        object.__setattr__(self, "limits", {str(tenant): limit for tenant, limit in self.limits.items()})
+        if self.other in self.limits:  # whoever is not listed would be counted as that tenant
+            raise ConfigurationError("tenant.other", self.other, "a name that no tenant in 'limits' has")
+
+    def known(self, value: str) -> str:
+        """The tenant as its label says it."""
+        return value if value in self.limits else self.other
+
+    def limit(self, tenant: str) -> int:
+        """The number of series of a tenant."""
+        return self.limits.get(tenant, self.other_limit)

@@ -1,0 +1,350 @@
+"""Export views: which families a stream becomes, and what their labels may say.
+
+As an SDK View makes streams out of an instrument, an ``ExportView`` makes a family out of the streams that
+it selects. It is a description: checked when it is made, applied by ``projections.py`` once per new attribute
+set. So it works on instrumentation that nobody can edit, and what it leaves out costs no series.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from fractions import Fraction
+from typing import Any, Literal, TypeAlias
+
+from otel_prom_bridge.arithmetic.scaling import Scale
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.families import Kind, claimed_names
+from otel_prom_bridge.points import Stream
+from otel_prom_bridge.rules import Forbid, Rule
+from otel_prom_bridge.sdk.instruments import HISTOGRAM, KINDS, instruments_of
+from otel_prom_bridge.translate.labels import label_name
+from otel_prom_bridge.translate.names import metric_name
+from otel_prom_bridge.translate.units import conversion
+from otel_prom_bridge.values.checks import BOUNDS, FACTOR, INSTRUMENTS_BY_NAME, POSITIVE
+from otel_prom_bridge.values.patterns import Filter, condition, glob, is_pattern, one_pattern
+from otel_prom_bridge.values.primitives import is_text
+from otel_prom_bridge.views.computations import Computation, computation
+from otel_prom_bridge.views.exemplars import Exemplars
+
+# The SDK's data does not tell them apart.
+GAUGES: tuple[type, ...] = (INSTRUMENTS_BY_NAME["gauge"], INSTRUMENTS_BY_NAME["observable_gauge"])
+
+Take: TypeAlias = Literal["value", "count", "sum"]
+_TAKE = ("value", "count", "sum")
+
+_OF_LABELS = ("rename", "compute", "labels", "rules")
+
+# Labels that the bridge or Prometheus itself writes. An attribute of such a name has to make way; a view that
+# makes one on purpose is wrong.
+_RESERVED = ("le", "quantile", "otel_metric_overflow")
+
+_OURS = claimed_names("target_info", Kind.INFO)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class ExportView:
+    """Makes one family of the streams that it selects.
+
+    Several views can select one stream, and each makes its own family of it; a stream that no view selects is
+    exported as it is. In patterns ``*`` is any number of characters, ``?`` is one.
+
+    Args:
+        instrument_name: the pattern of the streams' names, in any case.
+        instrument_type: ``"counter"``, ``"histogram"``, ``"observable_gauge"`` … or the SDK's class. Its data
+            does not tell gauges from observable ones: either selects both.
+        instrument_unit: the unit, as recorded: ``"s"``.
+        meter_name: the pattern of the scopes' names.
+        name: the Prometheus name of the family, as it is to be: nothing is added to it, so a counter's should
+            end with ``_total``. Without it the stream's name, translated; None exports nothing.
+        stream_name: the name to show the stream under, as instruments are named: translated as theirs are,
+            with unit, ``_total``, prefix and strategy. Not beside ``name``.
+        description: the help text; without it the stream's.
+        take: the ``value`` as it is; or of a histogram its ``count`` or ``sum``, as a counter. (A sum of
+            negative observations goes down, which Prometheus takes for a restart.)
+        buckets: of a histogram, the bounds to keep. Bounds that the SDK does not record are left out; with
+            :meth:`Policy.sdk_views` it does. ``"exponential"`` asks the SDK for an exponential histogram.
+        scale: what everything is multiplied by: values, sums, bounds, exemplars. An exponential histogram
+            becomes one with explicit buckets by it, unless it is a power of two. Needs a ``unit``.
+        unit: the unit of what is shown, as instruments write it (``"s"``), for the name's suffix and UNIT;
+            without it the stream's. ``buckets`` are in this unit, too. Without ``scale``, what was recorded
+            in another unit of time or of bytes is converted.
+        keep: patterns of the attributes that become labels; without it all do.
+        drop: patterns of attributes that do not.
+        rename: attribute → label. Where several become one label, the first of them that is there does. A
+            label that the view makes takes the place of an attribute of that name.
+        compute: label → what it is computed from: an attribute, the first of several, or a function of the
+            attributes as recorded (:class:`Outcome`, your own). A label that comes out as None is left out.
+        labels: label → what it says in all series for which nothing else gives it a value; may be empty.
+        where: attribute → pattern, or several, or a mapping of ``included`` and ``excluded`` patterns, that
+            its value must match. An attribute that is not there has the value "".
+        rules: attribute → rule for its values, under whatever label; or renamed or computed label → rule for
+            what becomes it. With ``Forbid()``, also patterns of attributes.
+        max_series: the number of series that the family may have; else the reader's.
+        exemplars: how exemplars are kept, or False for none; else as the reader says.
+
+    Raises:
+        ConfigurationError: the view cannot work; the message names it and says why.
+    """
+
+    instrument_name: str = "*"
+    instrument_type: str | type | None = None
+    instrument_unit: str | None = None
+    meter_name: str | None = None
+    name: str | None = ""
+    stream_name: str = ""
+    description: str = ""
+    take: Take = "value"
+    buckets: Sequence[float] | Literal["exponential"] | None = None
+    scale: float | None = None
+    unit: str | None = None
+    keep: Sequence[str] | None = None
+    drop: Sequence[str] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    compute: Mapping[str, str | Sequence[str] | Computation] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    where: Mapping[str, str | Sequence[str] | Mapping[str, Sequence[str]]] = field(default_factory=dict)
+    rules: Mapping[str, Rule | Callable[[str], str | None]] = field(default_factory=dict)
+    max_series: int | None = None
+    exemplars: Exemplars | bool = True
+
+    def __post_init__(self) -> None:
+        self._check_selection()
+        self._check_output()
+        self._check_labels()
+
+    def __repr__(self) -> str:
+        shown = (f"{item.name}={getattr(self, item.name)!r}" for item in fields(self) if self._is_given(item))
+        return f"ExportView({', '.join(shown)})"
+
+    def _is_given(self, item: Any) -> bool:
+        default = {} if item.default is MISSING else item.default
+        return bool(getattr(self, item.name) != default)
+
+    @property
+    def title(self) -> str:
+        """The view in a few words, for messages."""
+        return title_of(self.instrument_name, self.name)
+
+    @property
+    def classes(self) -> tuple[type, ...]:
+        """The SDK's classes of instruments that it selects; none for all."""
+        if self._needs_histogram:
+            return HISTOGRAM
+        if self.instrument_type is None:
+            return ()
+        given = self.instrument_type
+        kind = INSTRUMENTS_BY_NAME[given] if isinstance(given, str) else given
+        return GAUGES if kind in GAUGES else (kind,)
+
+    @property
+    def _needs_histogram(self) -> bool:
+        return self.take != "value" or self.buckets is not None
+
+    @property
+    def kind(self) -> Kind | None:
+        """The type of the family, where the view alone determines it."""
+        if self.take != "value":
+            return Kind.COUNTER
+        return KINDS[self.classes[0]] if self.classes else None
+
+    @property
+    def forbidden(self) -> tuple[str, ...]:
+        """The patterns of attributes that are shown nowhere, in ``rules``."""
+        return tuple(key for key, rule in self.rules.items() if isinstance(rule, Forbid) and is_pattern(key))
+
+    def factor(self, unit: str) -> float | Fraction | None:
+        """What the points of an instrument with this unit are multiplied by; None for nothing."""
+        if self.scale is not None:
+            return self.scale
+        return None if self.unit is None else conversion(unit, self.unit)
+
+    def recorded_bounds(self, unit: str) -> tuple[float, ...] | None:
+        """The bounds of ``buckets``, in the unit of the instrument, as far as there are such numbers."""
+        if not isinstance(self.buckets, tuple):
+            return None
+        factor = self.factor(unit)
+        if factor is None:
+            return self.buckets
+        return tuple(filter(math.isfinite, map(Scale(factor).recorded, self.buckets)))
+
+    def selects(self, stream: Stream) -> bool:
+        """Whether the stream is among those that it makes a family of."""
+        classes = instruments_of(stream.meaning)
+        return self.selects_instrument(stream.name, stream.unit, stream.scope.name or "", classes)
+
+    def selects_instrument(self, name: str, unit: str, meter: str, classes: tuple[type, ...]) -> bool:
+        """The same, by what is known of an instrument; ``classes`` are those that it may be of."""
+        if self.classes and not set(self.classes) & set(classes):
+            return False
+        if self.instrument_unit is not None and self.instrument_unit != unit:
+            return False
+        if self.meter_name is not None and not one_pattern(self.meter_name).fullmatch(meter):
+            return False
+        return self.selects_name(name)
+
+    def selects_name(self, name: str) -> bool:
+        """The same, by the instrument's name alone; names of instruments have no case."""
+        return one_pattern(self.instrument_name, re.IGNORECASE).fullmatch(name) is not None
+
+    def _check_selection(self) -> None:
+        for key in ("instrument_name", "instrument_unit", "meter_name"):
+            value = getattr(self, key)
+            if not (isinstance(value, str) and value) and (value is not None or key == "instrument_name"):
+                self._refuse(key, value, "a string that is not empty")
+        self.selects_name("")  # the pattern is compiled now, and not when an application first records
+        given = self.instrument_type
+        known = INSTRUMENTS_BY_NAME
+        if not (given is None or (isinstance(given, str) and given in known) or given in known.values()):
+            self._refuse("instrument_type", given, f"one of {', '.join(map(repr, known))}")
+        if self._needs_histogram and given not in (None, "histogram", *HISTOGRAM):
+            self._refuse("instrument_type", given, "a histogram, as 'take' and 'buckets' need one")
+
+    def _check_output(self) -> None:
+        self._check_name()
+        if not is_text(self.description):
+            self._refuse("description", self.description, "a string")
+        if self.name is None:
+            self._check_nothing()
+        if self.take not in _TAKE:
+            self._refuse("take", self.take, f"one of {', '.join(map(repr, _TAKE))}")
+        if self.take != "value" and self.name == "" and not self.stream_name:
+            self._refuse("name", self.name, f"the name of the new counter, as the view takes the {self.take}")
+        if self.take != "value" and self.buckets is not None:
+            self._refuse("buckets", self.buckets, f"none, as the view takes only the {self.take}")
+        if self.buckets is not None and self.buckets != "exponential":
+            if isinstance(self.buckets, str):
+                self._refuse("buckets", self.buckets, f"{BOUNDS.allowed}, or 'exponential'")
+            object.__setattr__(self, "buckets", BOUNDS.value(self._key("buckets"), self.buckets))
+        self._check_unit()
+        POSITIVE.optional(self._key("max_series"), self.max_series)
+        if not isinstance(self.exemplars, Exemplars | bool):
+            self._refuse("exemplars", self.exemplars, "Exemplars(…), or False for none")
+
+    def _check_name(self) -> None:
+        if self.name is not None and not is_text(self.name):
+            self._refuse("name", self.name, "the name of a family, or None to export nothing")
+        if not is_text(self.stream_name) or (self.stream_name and self.name != ""):
+            self._refuse("stream_name", self.stream_name, "a string, and none beside 'name'")
+        # Whether it is escaped or not: a scraper may ask for either. Names of the semantic conventions are
+        # free, as the SDK records some of those metrics itself, which may have views.
+        for name in (self.name, metric_name(self.name)) if self.name else ():
+            for claimed in sorted(claimed_names(name, self.kind or Kind.GAUGE)):
+                if claimed in _OURS or claimed.startswith("otel_prom_bridge_"):
+                    expected = f"another name: {claimed!r} is of what the bridge says itself"
+                    self._refuse("name", self.name, expected)
+
+    def _check_unit(self) -> None:
+        FACTOR.optional(self._key("scale"), self.scale)
+        if not (self.unit is None or is_text(self.unit)):
+            self._refuse("unit", self.unit, "a string")
+        for key in ("scale", "unit"):
+            if self.take == "count" and getattr(self, key) is not None:
+                self._refuse(key, getattr(self, key), "none, as a count has no unit")
+        if self.scale is not None and self.unit is None:
+            self._refuse("unit", self.unit, "the unit of what is shown, as the view has a 'scale'")
+        if isinstance(self.buckets, tuple) and len(self.recorded_bounds("") or ()) < len(self.buckets):
+            expected = "bounds that are numbers in the unit of the instrument, too"
+            self._refuse("buckets", self.buckets, expected)
+
+    def _check_nothing(self) -> None:
+        for key in (*_OF_LABELS, "where", "keep", "drop", "max_series", "scale", "unit"):
+            if getattr(self, key):
+                expected = "none, as name=None exports nothing at all of what the view selects; 'where' with"
+                self._refuse(
+                    key, getattr(self, key), f"{expected} 'excluded' patterns leaves out some points"
+                )
+
+    def _check_labels(self) -> None:
+        for key in ("keep", "drop"):
+            self._set_patterns(key)
+        for key in (*_OF_LABELS, "where"):
+            value = getattr(self, key)
+            if not isinstance(value, Mapping) or not all(is_text(item) and item for item in value):
+                self._refuse(key, value, "a mapping by attribute key")
+            exact = set(value).difference(self.forbidden if key == "rules" else ())
+            if key not in ("compute", "labels") and any(map(is_pattern, exact)):
+                self._refuse(key, value, "keys without '*' and '?': 'keep', 'drop' and Forbid() have them")
+            object.__setattr__(self, key, dict(value))
+        self._check_new_labels()
+        compiled = {"compute": computation, "where": condition}
+        for key, compile_value in compiled.items():
+            for name, value in getattr(self, key).items():
+                self._check_value(f"{key}[{name!r}]", value, compile_value)
+        for name, rule in self.rules.items():
+            if not callable(rule) or isinstance(rule, type):
+                self._refuse(f"rules[{name!r}]", rule, "a rule such as Allow([…]), or a function of a string")
+
+    def _check_new_labels(self) -> None:
+        if not all(map(is_text, self.labels.values())):
+            self._refuse("labels", self.labels, "labels with values that are strings")
+        made = {"rename": self.rename.values(), "compute": self.compute, "labels": self.labels}
+        for key, labels in made.items():
+            for label in labels:
+                if not (is_text(label) and label):
+                    self._refuse(key, getattr(self, key), "labels that are strings and not empty")
+                name = label_name(label)
+                if name in _RESERVED or name.startswith("otel_scope_") or label.startswith("__"):
+                    self._refuse(key, getattr(self, key), f"a label other than {label!r}, which is reserved")
+        for key in self.rename:
+            if glob(self.drop).fullmatch(key):
+                self._refuse("rename", key, "an attribute that 'drop' does not leave out")
+        self._check_names(rename=self.rename.values(), compute=self.compute)
+        self._check_names(labels=self.labels)
+
+    def _check_names(self, **made: Iterable[str]) -> None:
+        # Two attributes that become one label are joined, as the specification asks for; of a view's own
+        # labels nobody wants "1;2". Names are compared as a scraper that knows no UTF-8 sees them.
+        names: dict[str, tuple[str, str]] = {}
+        for key, labels in made.items():
+            for label in dict.fromkeys(labels):
+                maker, other = names.setdefault(label_name(label), (key, label))
+                if (maker, other) != (key, label):
+                    spelled = "" if other == label else f" (as {other!r})"
+                    self._refuse(key, label, f"a label that {maker!r} does not make, too{spelled}")
+
+    def _set_patterns(self, key: str) -> None:
+        value = getattr(self, key)
+        if value is None and key == "keep":
+            return
+        try:
+            glob(value)
+        except (TypeError, ValueError):
+            self._refuse(key, value, "a list of attribute keys, with '*' and '?'")
+        object.__setattr__(self, key, tuple(value))
+
+    def _check_value(self, key: str, value: object, compile_value: Callable[[Any], object]) -> None:
+        expected = "a pattern, a list of them, or a mapping with 'included' or 'excluded'"
+        if key.startswith("compute"):
+            expected = (
+                "what to compute it from: an attribute key, a list of them, or a function of attributes"
+            )
+        try:
+            compile_value(value)
+        except (TypeError, ValueError):
+            self._refuse(key, value, expected)
+
+    def _key(self, key: str) -> str:
+        return f"{self.title}.{key}"
+
+    def _refuse(self, key: str, value: object, expected: str) -> None:
+        raise ConfigurationError(self._key(key), value, expected)
+
+    def conditions(self) -> dict[str, Filter]:
+        """``where``, as functions of the values."""
+        return {key: condition(value) for key, value in self.where.items()}
+
+    def computations(self) -> dict[str, Computation]:
+        """``compute``, as functions of the attributes."""
+        return {label: computation(value) for label, value in self.compute.items()}
+
+    def names(self, key: str) -> bool:
+        """Whether the view asks for this attribute by its key, not by a pattern."""
+        return key in self.rename or key in (self.keep or ())
+
+
+def title_of(instrument_name: object, name: object) -> str:
+    """A view in a few words: how all of its messages begin."""
+    return f"ExportView({instrument_name!r}, name={name!r})"

@@ -1,0 +1,140 @@
+"""The documentation is true: its Python runs, its tables are what the code does, its links exist."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from servers import free_port
+
+from otel_prom_bridge.dashboards import files_of
+from otel_prom_bridge.families import Labels
+from otel_prom_bridge.profiles import load_profile
+from otel_prom_bridge.profiles.reference import reference
+from otel_prom_bridge.translate.labels import labels
+from otel_prom_bridge.translate.names import metric_name
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCKS = [
+    pytest.param(block, id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, block in enumerate(BLOCK.findall(page.read_text()), 1)
+]
+TOML_BLOCKS = re.findall(
+    r"^```toml\n(.*?)^```$", (ROOT / "docs" / "profiles.md").read_text(), re.MULTILINE | re.DOTALL
+)
+
+
+@pytest.mark.parametrize("code", BLOCKS)
+def test_python_blocks_run(code: str) -> None:
+    """Every Python block runs by itself, without an error or a warning."""
+    environment = {**os.environ, "OTEL_EXPORTER_PROMETHEUS_PORT": "0"}
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its two head rows."""
+    text = (ROOT / "docs" / page).read_text().split(f"## {heading}\n")[1]
+    table = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert table is not None
+    lines = table[0].splitlines()[2:]
+    return [[cell.strip().strip("`") for cell in line.strip("|").split("|")] for line in lines]
+
+
+@pytest.mark.parametrize("row", rows("translation.md", "Names"), ids=lambda row: row[0])
+def test_the_table_of_names(row: list[str]) -> None:
+    """Each row of the page's table of names is what the code gives."""
+    name, unit, kind, expected = row
+    assert metric_name(name, unit=unit, counter=kind == "counter") == expected
+
+
+def label_rows() -> list[tuple[dict[str, object], bool, str]]:
+    """The rows of the table of labels: attributes, whether on a histogram, the labels."""
+    found = []
+    for attributes, shown in rows("translation.md", "Labels"):
+        code, _, where = attributes.partition("` on a ")
+        found.append((ast.literal_eval(code), where == "histogram", shown.split("`")[0]))
+    return found
+
+
+@pytest.mark.parametrize(("attributes", "on_histogram", "expected"), label_rows())
+def test_the_table_of_labels(attributes: dict[str, object], on_histogram: bool, expected: str) -> None:
+    """Each row of the page's table of labels is what the code gives."""
+    reserved = frozenset({"le"}) if on_histogram else frozenset[str]()
+    found: Labels = labels(attributes.items(), reserved=reserved)
+    assert ",".join(f'{name}="{value}"' for name, value in found) == expected.replace(r"\"", '"')
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link names a file, and its anchor a heading of that file."""
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+        slugs = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert not anchor or anchor in slugs, target
+
+
+def test_the_two_commands_exist() -> None:
+    """The README's commands are targets of the Makefile."""
+    makefile = (ROOT / "Makefile").read_text()
+    for command in ("demo", "test"):
+        assert f"make {command}" in (ROOT / "README.md").read_text()
+        assert re.search(rf"^{command}:", makefile, re.MULTILINE)
+
+
+# It knows nothing of the bridge.
+APPLICATION = """
+import os
+from urllib.request import ProxyHandler, build_opener
+
+from opentelemetry import metrics
+
+metrics.get_meter("shop").create_counter("orders").add(1)
+url = f"http://localhost:{os.environ['OTEL_EXPORTER_PROMETHEUS_PORT']}/metrics"
+with build_opener(ProxyHandler({})).open(url, timeout=5) as response:
+    print(response.read().decode())
+"""
+
+
+def test_the_readme_s_auto_instrumentation(tmp_path: Path) -> None:
+    """The block, as it is printed, serves an application's metrics, and nothing is complained about."""
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    (block,) = (block for block in blocks if "opentelemetry-instrument" in block)
+    (tmp_path / "app.py").write_text(APPLICATION)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    environment["OTEL_EXPORTER_PROMETHEUS_PORT"] = str(free_port())
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = ["sh", "-euc", block]
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "orders_total{" in result.stdout
+
+
+@pytest.mark.parametrize("text", TOML_BLOCKS)
+def test_profiles_in_the_documentation_work(text: str, tmp_path: Path) -> None:
+    """Every profile that is shown can be read, and has a page, a dashboard and rules."""
+    file = tmp_path / "shop.toml"
+    file.write_text(text)
+    profile = load_profile(file)
+    assert reference(profile, given=str(file)).startswith("# Profile `shop`")
+    assert set(files_of(profile)) == {"shop.json", "shop.rules.yml"}

@@ -1,0 +1,81 @@
+"""What a signal handler may do: shut down whatever it interrupts, wherever that happens to be.
+
+In processes of their own, where no coverage is measured: its lock is none that a handler may come upon.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from otel_prom_bridge.reader.shutdown import Shutdown
+
+# `again` runs over and over in the main thread, and in a handler every 0.2 ms of that thread's time.
+INTERRUPTED = """
+import signal, time
+from otel_prom_bridge.reader.background import Background
+from otel_prom_bridge.reader.shutdown import Shutdown
+
+class Item:
+    due = time.monotonic() + 3600
+
+times = 0
+def handle(*_):
+    global times
+    times += 1
+    again()
+
+{again}
+signal.signal(signal.SIGVTALRM, handle)
+signal.setitimer(signal.ITIMER_VIRTUAL, 0.0002, 0.0002)
+while times < 200:
+    again()
+signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+print({left})
+"""
+
+
+def left_by(again: str, left: str) -> str:
+    """What the process prints in the end; one that waits for itself would never end."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
+    code = INTERRUPTED.format(again=again, left=left)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, env=env
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+def test_hooks_come_and_go_within_hooks() -> None:
+    """A handler that adds a hook and takes it back does not wait for what it interrupted."""
+    again = """
+shutdown = Shutdown()
+def again():
+    shutdown.add(list)()
+"""
+    assert left_by(again, "shutdown._hooks") == "[]"
+
+
+def test_readers_come_and_go_in_the_background() -> None:
+    """The same for what is collected in the background."""
+    again = """
+background, kept = Background(), Item()
+background.add(kept)
+def again():
+    other = Item()
+    background.add(other)
+    background.discard(other)
+"""
+    assert left_by(again, "list(background._everyone) == [kept]") == "True"
+
+
+def test_a_hook_that_is_added_too_late_is_called() -> None:
+    """Also if the shutdown begins, in a handler, just when the hook is added."""
+    calls: list[str] = []
+    shutdown = Shutdown()
+    shutdown.add(lambda: calls.append("first"))
+    shutdown.begin()
+    shutdown.add(lambda: calls.append("late"))
+    shutdown.begin()
+    assert calls == ["first", "late"]

@@ -1,0 +1,29 @@
+"""What most tests begin with."""
+
+from __future__ import annotations
+
+from opentelemetry.metrics import Meter
+from opentelemetry.sdk.metrics import MeterProvider
+from oracles import OPENMETRICS, samples
+
+from otel_prom_bridge import PrometheusMetricReader
+
+
+class Setup:
+    """A reader, its provider and a meter."""
+
+    def __init__(self, reader: PrometheusMetricReader, provider: MeterProvider) -> None:
+        self.reader = reader
+        self.provider = provider
+        self.meter: Meter = provider.get_meter("test")
+
+    def text(self, accept: str | None = None) -> str:
+        """What a scrape shows, without the target_info that comes first."""
+        return self.reader.expose(accept).body.decode()
+
+
+def values(setup: Setup, name: str) -> dict[str, float]:
+    """The values of one metric's samples, by the value of their label `k` (or "")."""
+    exposition = setup.reader.expose(OPENMETRICS)
+    found = samples(exposition.content_type, exposition.body)
+    return {dict(labels).get("k", ""): value for (n, labels), value in found.items() if n == name}
