@@ -1,8 +1,9 @@
-"""Imports follow the way of the data: no cycles, no upward edges."""
+"""The package's folders know each other in one direction only, as docs/design.md draws it."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,87 +11,56 @@ from pathlib import Path
 import otel_prom_bridge
 
 ROOT = Path(otel_prom_bridge.__file__).parent
-
-# From the bottom up; a part may import the parts before it. One line may hold parts that must not know each
-# other.
-LAYERS = (
-    ("forks", "primitives"),
-    (
-        "errors",
-        "diagnostics",
-        "callbacks",
-        "patterns",
-        "model_names",
-        "coalescing",
-        "background",
-        "shutdown",
-        "instruments",
-    ),
-    ("families", "rules", "genai", "notation", "config_file"),
-    ("histograms", "self_metrics", "cardinality"),
-    ("merging", "scaling", "exemplars", "expositions", "collection"),
-    ("translate", "exposition"),
-    ("limits", "collector", "client_metrics"),
-    ("accumulators", "registry", "checks", "sdk_data", "target_info"),
-    ("computations",),
-    ("catalog", "views", "table"),
-    ("attributes",),
-    ("sdk_views", "exemplar_intake"),
-    ("policy", "expiry"),
-    ("projections", "schema"),
-    ("streams", "profiles"),
-    ("store", "dashboards"),
-    ("reader", "endpoint"),
-    ("endpoint_checks",),
-    ("endpoint_options",),
-    ("options",),
-    ("environment",),
-    ("contradictions",),
-    ("configuration",),
-    ("serving",),
-    ("bridge", "autoconfigure", "cli"),
-    ("__main__",),
-)
-LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
+DESIGN = Path(__file__).parents[1] / "docs" / "design.md"
+# What every part may use; the picture leaves these arrows out.
+WORDS = {"families", "errors", "diagnostics", "forks"}
 
 
-def parts() -> dict[str, set[str]]:
-    """The top-level parts of the package and the parts that each imports."""
-    edges: dict[str, set[str]] = {}
+def arrows() -> dict[str, set[str]]:
+    """The picture of docs/design.md: each part, and the parts that it imports."""
+    picture = re.search(r"<!-- arrows -->\n```\n(.*?)```", DESIGN.read_text(), re.DOTALL)
+    assert picture is not None
+    rows = (line.split("→") for line in picture[1].splitlines())
+    return {part.strip(): set(re.findall(r"\w+", targets)) for part, targets in rows}
+
+
+def imports() -> dict[str, set[str]]:
+    """The parts of the package as they are, and what each imports beside the common words."""
+    found: dict[str, set[str]] = {}
     for path in ROOT.rglob("*.py"):
         part = path.relative_to(ROOT).parts[0].removesuffix(".py")
-        if part == "__init__":
-            continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom):
-                edges.setdefault(part, set()).update(_targets(node))
-    return {part: targets - {part} for part, targets in edges.items()}
+        if part not in {"__init__", "__main__"}:
+            targets = found.setdefault(part, set())
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ImportFrom):
+                    targets |= _targets(node)
+    return {part: targets - {part} - WORDS for part, targets in found.items()}
 
 
 def _targets(node: ast.ImportFrom) -> set[str]:
     package, _, module = (node.module or "").partition(".")
     if package != "otel_prom_bridge":
         return set()
-    return {module.split(".")[0]} if module else {alias.name for alias in node.names} & LEVEL.keys()
+    return {module.split(".")[0]} if module else {alias.name for alias in node.names}
 
 
-def test_imports_point_down() -> None:
-    """Every part imports only parts of lower layers, so there is no cycle and no way back."""
-    wrong = {
-        (part, target)
-        for part, targets in parts().items()
-        for target in targets
-        if LEVEL[target] >= LEVEL[part]
+def test_the_picture_is_the_code() -> None:
+    """Each arrow of the picture is an import, and each import is an arrow."""
+    assert {part: sorted(targets) for part, targets in imports().items() if part not in WORDS} == {
+        part: sorted(targets) for part, targets in arrows().items()
     }
-    assert wrong == set()
 
 
-def test_translation_and_exposition_do_not_know_each_other() -> None:
-    """Families are all that the two sides share."""
-    graph = parts()
-    assert graph["translate"] <= {"families", "errors"}
-    assert graph["exposition"] <= {"families", "histograms", "merging", "errors", "diagnostics"}
-    assert graph["endpoint"] <= {"exposition", "families", "errors", "diagnostics", "coalescing", "forks"}
+def test_arrows_point_upwards() -> None:
+    """A part imports only parts above it in the picture, so that there is no circle and no way back."""
+    order = list(arrows())
+    for part, targets in arrows().items():
+        assert targets <= set(order[: order.index(part)]), part
+
+
+def test_the_common_words_know_nobody() -> None:
+    """They import at most each other."""
+    assert {part: targets for part, targets in imports().items() if part in WORDS and targets} == {}
 
 
 def test_the_package_has_all_of_its_names() -> None:
