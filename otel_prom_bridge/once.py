@@ -14,9 +14,8 @@ import time
 from collections.abc import Callable
 
 from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.values.checks import LONGEST_WAIT
 
-# Eleven days. A wait has to fit into what the system measures it with: epoll's milliseconds end at 24 days.
-LONGEST_WAIT = 1_000_000.0
 # How long to wait for a run that somebody has waited for in vain.
 _LATE_SECONDS = 0.1
 

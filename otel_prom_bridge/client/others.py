@@ -22,7 +22,8 @@ from otel_prom_bridge.diagnostics import Conflict, Findings, endpoint_logger
 from otel_prom_bridge.errors import CollectorError
 from otel_prom_bridge.families import MetricFamily, claimed_names
 from otel_prom_bridge.forks import renew_in_child
-from otel_prom_bridge.once import LONGEST_WAIT, Coalesced
+from otel_prom_bridge.once import Coalesced
+from otel_prom_bridge.values.checks import LONGEST_WAIT
 
 
 class _Round:

@@ -17,21 +17,21 @@ from otel_prom_bridge.configuration.table import Alias, Option, ours
 from otel_prom_bridge.profiles import GENERATION, PROFILES, Present
 from otel_prom_bridge.reader.reader import DEFAULT_COLLECT_INTERVAL, DEFAULT_SCRAPE_TIMEOUT
 from otel_prom_bridge.translate import TranslationStrategy
+from otel_prom_bridge.translate.strategies import STRATEGY
 from otel_prom_bridge.values.checks import (
     BOOLEAN,
     BOUNDS,
     COMMON_LABELS,
     INTERVAL,
-    LIMITS,
     NAMES,
     PATH,
     PATTERNS,
     POSITIVE,
     SECONDS,
-    STRATEGY,
     STRING,
 )
 from otel_prom_bridge.views.exemplars import Exemplars
+from otel_prom_bridge.views.instruments import LIMITS
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants
 from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.written import EXEMPLARS, TENANTS, VIEWS

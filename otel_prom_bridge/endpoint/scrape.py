@@ -31,7 +31,7 @@ from otel_prom_bridge.endpoint.paths import HEALTH_PATH, METRICS_PATH, READY_PAT
 from otel_prom_bridge.endpoint.source import Source
 from otel_prom_bridge.errors import CompressionError
 from otel_prom_bridge.exposition import Exposition, accepts_gzip, negotiate
-from otel_prom_bridge.once import LONGEST_WAIT
+from otel_prom_bridge.values.checks import LONGEST_WAIT
 
 DEFAULT_CACHE_TTL = 1.0
 _METHODS = ("GET", "HEAD", "OPTIONS")

@@ -29,26 +29,27 @@ from otel_prom_bridge.report.self_metrics import SelfMetrics
 from otel_prom_bridge.sdk.batches import TEMPORALITY, streams_of
 from otel_prom_bridge.store.store import Store
 from otel_prom_bridge.translate import Translation, TranslationStrategy
+from otel_prom_bridge.translate.strategies import STRATEGY
 from otel_prom_bridge.values.checks import (
     BOOLEAN,
     BOUNDS,
-    CLIENT_REGISTRY,
     COMMON_LABELS,
     FUNCTION,
     INTERVAL,
-    LIMITS,
     NAMES,
     POSITIVE,
     SECONDS,
-    STRATEGY,
     STRING,
+    instance_of,
 )
 from otel_prom_bridge.views.exemplars import Exemplars
+from otel_prom_bridge.views.instruments import LIMITS
 from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants, sdk_limits
 from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.written import EXEMPLARS, TENANTS, VIEWS
 
+_REGISTRY = instance_of(CollectorRegistry, "a prometheus_client CollectorRegistry, or None")
 # How long a scrape waits for callbacks: half of what Prometheus waits for us by default.
 DEFAULT_SCRAPE_TIMEOUT = 5.0
 DEFAULT_COLLECT_INTERVAL = 10.0
@@ -182,7 +183,7 @@ class PrometheusMetricReader(MetricReader):
         self._exposer = Exposer(findings=self._findings, options=options)
         self._shutdown = Shutdown()
         self._collections = self._collecting(INTERVAL.value("collect_interval", collect_interval))
-        self._others = self._join(CLIENT_REGISTRY.optional("registry", registry), options)
+        self._others = self._join(_REGISTRY.optional("registry", registry), options)
 
     def _collecting(self, interval: float) -> Collections:
         collections = Collections(

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.values.primitives import is_text, is_whole
+from otel_prom_bridge.values.checks import is_text, is_whole
 
 # The catch-all that all rules use unless told otherwise.
 OTHER = "other"

@@ -26,7 +26,6 @@ from typing import TypeAlias, cast
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
 from otel_prom_bridge.families import Kind, MetricFamily
-from otel_prom_bridge.once import LONGEST_WAIT
 from otel_prom_bridge.points import SourcePoint, Stream
 from otel_prom_bridge.report.self_metrics import State
 from otel_prom_bridge.store.budgets import Budgets
@@ -37,6 +36,7 @@ from otel_prom_bridge.store.projections import OVERFLOW, Projection
 from otel_prom_bridge.store.series import Series, Target
 from otel_prom_bridge.store.target import TargetInfo
 from otel_prom_bridge.translate import Translation
+from otel_prom_bridge.values.checks import LONGEST_WAIT
 from otel_prom_bridge.views.policy import Policy
 
 _MOMENT = 10_000_000_000  # nanoseconds

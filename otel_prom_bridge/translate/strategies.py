@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import enum
 
+from otel_prom_bridge.values.checks import Check
+from otel_prom_bridge.values.notation import listed
+
 
 class TranslationStrategy(enum.Enum):
     """How OTel names become Prometheus names, by the specification's spelling.
@@ -38,3 +41,9 @@ class TranslationStrategy(enum.Enum):
     def adds_suffixes(self) -> bool:
         """Units, and ``_total`` for counters, are appended to metric names."""
         return self.name.endswith("WITH_SUFFIXES")
+
+
+STRATEGY = Check(
+    allowed=f"one of {listed(strategy.value for strategy in TranslationStrategy)}",
+    check=TranslationStrategy,
+)

@@ -1,44 +1,68 @@
-"""What an option may be: one check per type of value, whichever way the value came.
+"""What a value may be. There is one check for each type of value, and every way in uses it.
 
-A value comes as a Python object (from an argument, or from YAML, which has the same types) or as text (from
-an environment variable). Text is only *read* here, into what YAML would have held; the check is one.
+A value arrives as a Python object or as text. Arguments, TOML and YAML give objects; environment variables
+give text. A check first *reads* text into the object that YAML would have held. Whether the value is allowed
+is then decided in one place, so the same mistake gets the same answer wherever it was made.
+
+This module imports nothing of the package but the common words, so everybody may use it.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
-from typing import Any
-
-from prometheus_client import CollectorRegistry
+from typing import Any, TypeGuard
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import is_legacy_label, is_legacy_name
-from otel_prom_bridge.once import LONGEST_WAIT
-from otel_prom_bridge.sdk.instruments import INSTRUMENTS
-from otel_prom_bridge.translate.strategies import TranslationStrategy
 from otel_prom_bridge.values.notation import listed
 from otel_prom_bridge.values.patterns import Filter, filter_of
-from otel_prom_bridge.values.primitives import is_number, is_text, is_whole
+
+# The longest time that anything here waits: eleven days. A wait has to fit into the number in which the
+# system counts it, and the milliseconds of epoll end at 24 days.
+LONGEST_WAIT = 1_000_000.0
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether this is a number. NaN and infinity are numbers; ``True`` is not."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_whole(value: object, lowest: float = 1, highest: float = math.inf) -> TypeGuard[int]:
+    """Whether this is a whole number within these limits. ``True`` is not."""
+    return isinstance(value, int) and not isinstance(value, bool) and lowest <= value <= highest
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Whether this is a string that can be written as UTF-8; it may be empty. A lone surrogate cannot."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """A type of value.
+    """A type of value, and what is said about a value that is not of it.
 
-    ``check`` gives what the reader takes, or raises ValueError, TypeError or OverflowError. ``read`` makes of
-    text what ``check`` takes; text that makes no sense it may hand on, to be refused there. ``example`` shows
-    how it is written as text, where that is not obvious.
+    ``allowed`` says in words what is allowed, for messages and for the documentation. ``check`` returns the
+    value in the form in which the code uses it, or raises ValueError, TypeError or OverflowError. ``read``
+    turns text into what ``check`` takes; it may return text that makes no sense as it is, because ``check``
+    refuses it then. ``example`` shows how the value is written as text where that is not obvious. ``secret``
+    keeps the value out of messages: they name its type instead.
     """
 
     allowed: str
     check: Callable[[Any], Any]
     read: Callable[[str], object] = str
     example: str = ""
+    secret: bool = False
 
     @property
     def allowed_text(self) -> str:
@@ -47,7 +71,8 @@ class Check:
 
     def value(self, key: str, value: object) -> Any:
         """The checked value; raises :class:`ConfigurationError`."""
-        return _checked(key, value, self.check, self.allowed)
+        shown = type(value).__name__ if self.secret else value
+        return _checked(key, shown, lambda: self.check(value), self.allowed)
 
     def optional(self, key: str, value: object) -> Any:
         """The checked value, or None for None."""
@@ -55,16 +80,31 @@ class Check:
 
     def text(self, key: str, text: str) -> Any:
         """The checked value that this text stands for; raises :class:`ConfigurationError`."""
-        return _checked(key, text, lambda given: self.check(self.read(given)), self.allowed_text)
+        return _checked(key, text, lambda: self.check(self.read(text)), self.allowed_text)
 
 
-def _checked(key: str, given: Any, check: Callable[[Any], Any], allowed: str) -> Any:
+def _checked(key: str, shown: object, check: Callable[[], Any], allowed: str) -> Any:
     try:
-        return check(given)
-    except ConfigurationError as error:  # of a part of the value
+        return check()
+    except ConfigurationError as error:  # about a part of the value, which its key names
         raise ConfigurationError(f"{key}{error.key}", error.value, error.expected) from None
     except (ValueError, TypeError, OverflowError):
-        raise ConfigurationError(key, given, allowed) from None
+        raise ConfigurationError(key, shown, allowed) from None
+
+
+def check_fields(instance: Any, checks: Mapping[str, Check], *, title: str = "") -> None:
+    """Replace fields of a frozen dataclass by their checked values.
+
+    A field whose default is None may be None. The keys of errors begin with ``title``.
+
+    Raises:
+        ConfigurationError: a field has a value that is not allowed.
+    """
+    may_be_none = {field.name for field in fields(instance) if field.default is None}
+    for key, check in checks.items():
+        value = getattr(instance, key)
+        if value is not None or key not in may_be_none:
+            object.__setattr__(instance, key, check.value(f"{title}{key}", value))
 
 
 def _string(value: object) -> str:
@@ -100,15 +140,6 @@ def _boolean(value: object) -> bool:
     return value
 
 
-def _of(kind: Any) -> Callable[[object], Any]:
-    def check(value: object) -> Any:
-        if not isinstance(value, kind):
-            raise TypeError
-        return value
-
-    return check
-
-
 def _positive(value: object) -> float:
     if not (is_number(value) and 0 < value < math.inf):
         raise ValueError
@@ -121,8 +152,11 @@ def _seconds(value: object) -> float:
     return seconds
 
 
-def _read_whole(text: str) -> object:
-    # Nothing but digits: int() also takes "+80", "9_464" and digits of other scripts.
+def read_whole(text: str) -> object:
+    """A whole number that is written as text, or the text itself where it is none.
+
+    Only digits are read. ``int()`` would also take "+80", "9_464" and the digits of other scripts.
+    """
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else text
 
 
@@ -135,42 +169,6 @@ def _bounds(value: object) -> tuple[float, ...]:
     if not all(map(math.isfinite, bounds)) or any(b <= a for a, b in pairwise(bounds)):
         raise ValueError
     return bounds
-
-
-# The keys of the declarative configuration's `cardinality_limits`: counter, observable_up_down_counter, ….
-INSTRUMENTS_BY_NAME = {
-    re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__.lstrip("_")).lower(): kind for kind in INSTRUMENTS
-}
-
-
-def _instrument(value: object) -> str | type:
-    if isinstance(value, str) and value in INSTRUMENTS_BY_NAME:
-        return value
-    if isinstance(value, type) and value in INSTRUMENTS:
-        return value
-    raise ValueError
-
-
-_LIMIT_KEYS = ", ".join(f"'{name}'" for name in (*INSTRUMENTS_BY_NAME, "default"))
-
-
-def _limits(value: object) -> dict[type, int]:
-    if not isinstance(value, Mapping):
-        raise TypeError
-    given = {key: POSITIVE.check(limit) for key, limit in value.items() if limit is not None}
-    default = given.pop("default", None)
-    limits = {} if default is None else dict.fromkeys(INSTRUMENTS, default)
-    for key, limit in given.items():
-        kind = INSTRUMENTS_BY_NAME.get(key, key)
-        if kind not in INSTRUMENTS:
-            raise ValueError
-        limits[kind] = limit
-    return limits
-
-
-def _read_limits(text: str) -> dict[str, object]:
-    pairs = (item.partition("=") for item in text.split(","))
-    return {key.strip(): _read_whole(value.strip()) for key, _, value in pairs}
 
 
 def _patterns(value: object) -> Filter:
@@ -225,6 +223,17 @@ def one_of(*allowed: str) -> Check:
     return Check(allowed=f"one of {listed(allowed)}", check=lambda value: allowed[allowed.index(value)])
 
 
+def instance_of(kind: Any, allowed: str) -> Check:
+    """A check for the instances of a class."""
+
+    def check(value: object) -> Any:
+        if not isinstance(value, kind):
+            raise TypeError
+        return value
+
+    return Check(allowed=allowed, check=check)
+
+
 def whole(lowest: int, highest: float = math.inf) -> Check:
     """A check of whole numbers within these limits."""
 
@@ -234,7 +243,7 @@ def whole(lowest: int, highest: float = math.inf) -> Check:
         return value
 
     limits = f"of at least {lowest}" if highest == math.inf else f"from {lowest} to {highest}"
-    return Check(allowed=f"a whole number {limits}", check=check, read=_read_whole)
+    return Check(allowed=f"a whole number {limits}", check=check, read=read_whole)
 
 
 STRING = Check(allowed="a string", check=_string)
@@ -257,25 +266,11 @@ BOOLEAN = Check(
     check=_boolean,
     read=lambda text: {"true": True, "false": False}.get(text.lower(), text),
 )
-STRATEGY = Check(
-    allowed=f"one of {listed(strategy.value for strategy in TranslationStrategy)}",
-    check=TranslationStrategy,
-)
-INSTRUMENT = Check(
-    allowed=f"one of {listed(INSTRUMENTS_BY_NAME)}",
-    check=_instrument,
-)
 BOUNDS = Check(
     allowed="a list of finite numbers, each greater than the one before",
     example="0.1,0.5,1",
     check=_bounds,
     read=lambda text: [float(item) for item in read_list(text)],
-)
-LIMITS = Check(
-    allowed=f"a mapping of {_LIMIT_KEYS} to whole numbers of at least 1",
-    example="counter=500,default=1000",
-    check=_limits,
-    read=_read_limits,
 )
 PATTERNS = Check(
     allowed="a mapping with 'included' or 'excluded' or both, lists of patterns with '*' and '?'",
@@ -297,7 +292,4 @@ NAMES = Check(
     read=lambda text: {name: other for name, _, other in (item.partition("=") for item in read_list(text))},
 )
 # What only Python can give.
-FUNCTION = Check(allowed="a function from an attribute's key to True or False, or None", check=_of(Callable))
-CLIENT_REGISTRY = Check(
-    allowed="a prometheus_client CollectorRegistry, or None", check=_of(CollectorRegistry)
-)
+FUNCTION = instance_of(Callable, "a function from an attribute's key to True or False, or None")

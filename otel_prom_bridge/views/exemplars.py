@@ -15,8 +15,8 @@ from typing import Literal, TypeAlias
 from otel_prom_bridge.arithmetic.histograms import by_time
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import Exemplar
+from otel_prom_bridge.values.checks import is_number
 from otel_prom_bridge.values.patterns import glob
-from otel_prom_bridge.values.primitives import is_number
 
 Keep: TypeAlias = Literal["newest", "slowest", "error"]
 Order: TypeAlias = Callable[[Exemplar], tuple[float, ...]]

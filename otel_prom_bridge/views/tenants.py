@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.points import Stream
 from otel_prom_bridge.sdk.instruments import INSTRUMENTS, instruments_of
-from otel_prom_bridge.values.primitives import is_whole
+from otel_prom_bridge.values.checks import is_whole
 
 # The specification's default for a stream.
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#cardinality-limits

@@ -23,11 +23,11 @@ from otel_prom_bridge.sdk.instruments import HISTOGRAM, KINDS, instruments_of
 from otel_prom_bridge.translate.labels import label_name
 from otel_prom_bridge.translate.names import metric_name
 from otel_prom_bridge.translate.units import conversion
-from otel_prom_bridge.values.checks import BOUNDS, FACTOR, INSTRUMENTS_BY_NAME, POSITIVE
+from otel_prom_bridge.values.checks import BOUNDS, FACTOR, POSITIVE, is_text
 from otel_prom_bridge.values.patterns import Filter, condition, glob, is_pattern, one_pattern
-from otel_prom_bridge.values.primitives import is_text
 from otel_prom_bridge.views.computations import Computation, computation
 from otel_prom_bridge.views.exemplars import Exemplars
+from otel_prom_bridge.views.instruments import INSTRUMENTS_BY_NAME
 
 # The SDK's data does not tell them apart.
 GAUGES: tuple[type, ...] = (INSTRUMENTS_BY_NAME["gauge"], INSTRUMENTS_BY_NAME["observable_gauge"])

@@ -17,7 +17,7 @@ from opentelemetry.sdk.metrics.view import View
 
 from otel_prom_bridge import rules
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.values.checks import BOOLEAN, INSTRUMENT, STRING, TEXT, Check
+from otel_prom_bridge.values.checks import BOOLEAN, STRING, TEXT, Check
 from otel_prom_bridge.values.notation import (
     Read,
     arguments_of,
@@ -33,6 +33,7 @@ from otel_prom_bridge.values.notation import (
 )
 from otel_prom_bridge.views.computations import FirstOf, Outcome
 from otel_prom_bridge.views.exemplars import Exemplars
+from otel_prom_bridge.views.instruments import INSTRUMENT
 from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.tenants import Tenants
 from otel_prom_bridge.views.view import ExportView, title_of

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 
 from otel_prom_bridge.endpoint.server.client import Client, Wait
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.once import LONGEST_WAIT
+from otel_prom_bridge.values.checks import LONGEST_WAIT
 
 try:
     import resource
