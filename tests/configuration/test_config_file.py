@@ -46,13 +46,6 @@ name = false
 """
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is set where the tests run, no test sees it."""
-    for name in [name for name in os.environ if name.startswith(("OTEL_", "METRICS_"))]:
-        monkeypatch.delenv(name)
-
-
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
     """Write a file `bridge.toml`."""

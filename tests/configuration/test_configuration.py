@@ -60,13 +60,6 @@ PROTECTING = {option.key for option in OPTIONS if option.protects}
 NOT_SERVED = "metrics are recorded but not served"
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is set where the tests run, no test sees it."""
-    for name in [name for name in os.environ if name.startswith(("OTEL_", "METRICS_"))]:
-        monkeypatch.delenv(name)
-
-
 # One value per option in each of the ways, and what the reader is made with. Without text it has no variable.
 WAYS: list[tuple[str, str | None, object, str, object]] = [
     ("host", "0.0.0.0", "0.0.0.0", "host", "0.0.0.0"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import http.client
 import math
-import os
 import re
 import shutil
 import socket
@@ -52,14 +51,6 @@ NOT_SERVED = "metrics are recorded but not served"
 VARIABLES = {option.key: option.variable for option in OPTIONS}
 
 Start = Callable[..., Bridge]
-
-
-@pytest.fixture(autouse=True)
-def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is set where the tests run, no test sees it."""
-    for name in list(os.environ):
-        if name.startswith(("OTEL_", "METRICS_")):
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture

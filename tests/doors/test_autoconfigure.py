@@ -52,13 +52,6 @@ print("the application ran to its end")
 """
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is set where the tests run, no test sees it."""
-    for name in [name for name in os.environ if name.startswith(("OTEL_", "METRICS_"))]:
-        monkeypatch.delenv(name)
-
-
 @pytest.fixture
 def auto() -> Iterator[Callable[[], AutoPrometheusMetricReader]]:
     """Make readers as the SDK does, without arguments; shut them down in the end."""

@@ -31,19 +31,6 @@ from otel_prom_bridge import (
 from otel_prom_bridge.configuration import serving
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is set where the tests run, no test sees it."""
-    for name in (
-        "OTEL_EXPORTER_PROMETHEUS_HOST",
-        "OTEL_EXPORTER_PROMETHEUS_PORT",
-        "OTEL_RESOURCE_ATTRIBUTES",
-        "OTEL_SERVICE_NAME",
-        "OTEL_METRICS_EXEMPLAR_FILTER",
-    ):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
 def taken() -> Iterator[MetricsServer]:
     """Another endpoint, on a port that nobody else can have."""
