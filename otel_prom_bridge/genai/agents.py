@@ -9,32 +9,32 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.util.types import AttributeValue
 
-from otel_prom_bridge.genai import conventions, extensions, vocabulary
+from otel_prom_bridge.genai import conventions, vocabulary
 from otel_prom_bridge.genai.active import Begun
-from otel_prom_bridge.genai.durations import Duration, seconds
-from otel_prom_bridge.genai.instruments import Instruments, clean, mapping
-from otel_prom_bridge.genai.operations import Failure, Operation, failure_of, settle
+from otel_prom_bridge.genai.decorators import DecoratingOperation
+from otel_prom_bridge.genai.measurements import Measurements, clean, mapping
+from otel_prom_bridge.genai.operations import Duration, Failure, failure_of, seconds, settle
 from otel_prom_bridge.genai.reports import guarded, report
 from otel_prom_bridge.genai.vocabulary import Metric
 
 Extra = Mapping[str, object] | None
 
 
-class Timed(Operation):
+class Timed(DecoratingOperation):
     """A step, a tool call, a memory operation or a workflow: its duration, and whether it failed."""
 
     __slots__ = ("_attributes", "_counted_by", "_metric", "_record")
 
     def __init__(
         self,
-        instruments: Instruments,
+        measurements: Measurements,
         metric: Metric,
         attributes: dict[str, AttributeValue],
         *,
         context: Context | None = None,
         counted_by: Execution | None = None,
     ) -> None:
-        self._record = instruments.record
+        self._record = measurements.record
         self._metric = metric
         self._attributes = attributes
         self._counted_by = counted_by
@@ -64,7 +64,7 @@ class Execution(Timed):
         self._recorder = recorder
         self._agent = agent
         labels = clean(attributes, {vocabulary.AGENT_NAME: agent})
-        super().__init__(recorder._instruments, conventions.INVOKE_AGENT_DURATION, labels, context=context)
+        super().__init__(recorder._measurements, conventions.INVOKE_AGENT_DURATION, labels, context=context)
 
     def _reset(self) -> None:
         super()._reset()
@@ -119,8 +119,8 @@ class AgentRecorder:
     """
 
     def __init__(self, meter_provider: MeterProvider | None = None) -> None:
-        self._instruments = Instruments(meter_provider)
-        self._active = self._instruments.active(extensions.ACTIVE_AGENTS)
+        self._measurements = Measurements(meter_provider)
+        self._active = self._measurements.active(conventions.ACTIVE_AGENTS)
 
     def execution(
         self,
@@ -151,7 +151,7 @@ class AgentRecorder:
         The conventions have no steps; this is our name in their style, with ``gen_ai.agent.step.type``.
         """
         labels = clean(attributes, {vocabulary.AGENT_NAME: agent, vocabulary.STEP_TYPE: step_type})
-        return Timed(self._instruments, extensions.STEP_DURATION, labels, context=context)
+        return Timed(self._measurements, conventions.STEP_DURATION, labels, context=context)
 
     def tool(
         self,
@@ -183,7 +183,7 @@ class AgentRecorder:
             },
         )
         return Timed(
-            self._instruments, conventions.TOOL_DURATION, labels, context=context, counted_by=counted_by
+            self._measurements, conventions.TOOL_DURATION, labels, context=context, counted_by=counted_by
         )
 
     def memory(
@@ -196,20 +196,20 @@ class AgentRecorder:
     ) -> Timed:
         """A memory operation: ``gen_ai.client.operation.duration`` [s], as the conventions have it.
 
-        ``operation`` is one of `vocabulary.MEMORY`, such as ``search_memory``. Another one gets such a name:
+        ``operation`` is a value such as ``search_memory`` or ``upsert_memory``. Another one gets such a name:
         ``read`` is ``read_memory``, so that none is ever taken for a call of a model.
         """
         labels = clean(
             attributes, {vocabulary.AGENT_NAME: agent}, {vocabulary.OPERATION: _of_memory(operation)}
         )
-        return Timed(self._instruments, conventions.OPERATION_DURATION, labels, context=context)
+        return Timed(self._measurements, conventions.OPERATION_DURATION, labels, context=context)
 
     def workflow(
         self, name: str | None, *, attributes: Extra = None, context: Context | None = None
     ) -> Timed:
         """A workflow of several agents or calls: ``gen_ai.invoke_workflow.duration`` [s]."""
         labels = clean(attributes, {vocabulary.WORKFLOW_NAME: name})
-        return Timed(self._instruments, conventions.WORKFLOW_DURATION, labels, context=context)
+        return Timed(self._measurements, conventions.WORKFLOW_DURATION, labels, context=context)
 
     # What has been measured elsewhere. Durations are in seconds or timedeltas, errors exceptions or names.
 
@@ -307,14 +307,14 @@ class AgentRecorder:
         settle()
         with guarded("a duration"):
             labels = _failed(operation._attributes, failure_of(failure, status))
-            self._instruments.record(operation._metric, seconds(duration), labels, operation._given_context)
+            self._measurements.record(operation._metric, seconds(duration), labels, operation._given_context)
 
     def _calls(
         self, agent: str | None, inference: int | None, tool: int | None, context: Context | None
     ) -> None:
         labels = clean({vocabulary.AGENT_NAME: agent})
-        self._instruments.record(conventions.INFERENCE_CALLS, inference, labels, context)
-        self._instruments.record(conventions.TOOL_CALLS, tool, labels, context)
+        self._measurements.record(conventions.INFERENCE_CALLS, inference, labels, context)
+        self._measurements.record(conventions.TOOL_CALLS, tool, labels, context)
 
 
 def _of_memory(operation: object) -> str:

@@ -15,15 +15,19 @@ from collections.abc import (
 )
 from dataclasses import replace
 from time import perf_counter
-from typing import Any, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, TypeAlias, TypeVar, overload
 
 from opentelemetry.context import Context
 
-from otel_prom_bridge.genai.active import Active, Begun
-from otel_prom_bridge.genai.emission import Request, Usage
-from otel_prom_bridge.genai.operations import Operation, settle
+from otel_prom_bridge.genai import conventions
+from otel_prom_bridge.genai.active import Begun
+from otel_prom_bridge.genai.cost import Costs
+from otel_prom_bridge.genai.decorators import DecoratingOperation
+from otel_prom_bridge.genai.emission import Emission, Emit, LLMRequest, Usage
+from otel_prom_bridge.genai.measurements import Measurements
+from otel_prom_bridge.genai.operations import settle
 from otel_prom_bridge.genai.reports import guarded, report
-from otel_prom_bridge.genai.streams import AsyncStream, Stream, wrapped
+from otel_prom_bridge.genai.streams import AsyncStream, How, Stream
 
 T = TypeVar("T")
 Observe = Callable[["Call", Any], object]
@@ -37,20 +41,41 @@ AsyncSource: TypeAlias = (
 )
 
 
-class Recorder(Protocol):
-    """What records a call."""
+class Requests:
+    """Records requests of one recorder: in their metrics, in costs, and in the number of those that go on.
 
-    @property
-    def _active(self) -> Active: ...
+    Raises ConfigurationError for a generation of the conventions that there is not.
+    """
 
-    def _chunk(self, request: Request, took: float, context: Context | None, *, first: bool) -> None: ...
+    def __init__(self, measurements: Measurements, emit: Emit) -> None:
+        self.costs = Costs(measurements)
+        self._emission = Emission(measurements, emit)
+        self._active = measurements.active(conventions.ACTIVE_REQUESTS)
 
-    def _ended(
-        self, request: Request, usage: Usage, took: float, error: str | None, context: Context | None
-    ) -> None: ...
+    def begin(self, request: LLMRequest) -> Begun:
+        """One more request goes on; the result is for :meth:`end`."""
+        return self._active.begin(request.identity())
+
+    def end(self, begun: Begun | None) -> None:
+        """One of those that went on does no more."""
+        self._active.end(begun)
+
+    def chunk(self, request: LLMRequest, took: float, context: Context | None, *, first: bool) -> None:
+        """A chunk has come, ``took`` seconds after the request or after the chunk before."""
+        self._emission.chunk(request, took, context, first=first)
+
+    def record(
+        self, request: LLMRequest, usage: Usage, took: float, error: str | None, context: Context | None
+    ) -> None:
+        """Record a request that has ended after ``took`` seconds."""
+        self._emission.request(request, usage, took, error, context)
+        self.costs.add(request, usage, error, context)
+        if usage.input is not None and usage.cached is not None and usage.cached > usage.input:
+            message = "%r: %r cached tokens are not among %r of input, which have to include them"
+            report("cached tokens", message, request.model, usage.cached, usage.input)
 
 
-class Call(Operation):
+class Call(DecoratingOperation):
     """One call of a model, made by :meth:`LLMRecorder.call`.
 
     ``response_model``, ``server_address``, ``server_port`` and ``attributes`` may be set until it ends.
@@ -58,13 +83,13 @@ class Call(Operation):
 
     __slots__ = (
         *("attributes", "response_model", "server_address", "server_port"),
-        *("_asked", "_going_on", "_last_chunk", "_observe", "_recorder", "_request", "_usage"),
+        *("_asked", "_going_on", "_last_chunk", "_observe", "_request", "_requests", "_usage"),
     )
 
     def __init__(
-        self, recorder: Recorder, request: Request, *, context: Context | None, observe: Observe | None
+        self, requests: Requests, request: LLMRequest, *, context: Context | None, observe: Observe | None
     ) -> None:
-        self._recorder = recorder
+        self._requests = requests
         self._request = request
         self._observe = observe
         super().__init__(context=context)
@@ -121,7 +146,7 @@ class Call(Operation):
         since = asked if self._last_chunk is None else self._last_chunk
         self._last_chunk = now
         with guarded("a chunk"):
-            self._recorder._chunk(self._described(), max(now - since, 0.0), self._context, first=first)
+            self._requests.chunk(self._described(), max(now - since, 0.0), self._context, first=first)
 
     @overload
     def stream(self, source: AsyncSource[T]) -> AsyncStream[T]: ...
@@ -142,7 +167,7 @@ class Call(Operation):
         """
         settle()
         if isinstance(source, (Iterable, AsyncIterable, Awaitable)) or not callable(source):
-            stream = wrapped(source, self, prefer_async=True)  # raises for what is no stream
+            stream = self._wrapped(source, prefer_async=True)  # raises for what is no stream
             if self._started and not self.running:
                 self._reset()  # of a call that has ended: this is another one
             if not self._started:
@@ -153,9 +178,9 @@ class Call(Operation):
         self._next_stream()
         self._asked = perf_counter()
         try:
-            return wrapped(source(), self, prefer_async=False)
+            return self._wrapped(source(), prefer_async=False)
         except BaseException as error:
-            self._stream_ended(error)
+            self._end_of_stream(error, "over")
             raise
 
     def _next_stream(self) -> None:
@@ -166,13 +191,9 @@ class Call(Operation):
         self.chunk()
         self._result(chunk)
 
-    def _stream_ended(self, error: BaseException | None) -> None:
-        self._asked = perf_counter()  # the next one, at the earliest
-        super()._stream_ended(error)
-
-    def _stream_left(self, *, dropped: bool) -> None:
-        self._asked = perf_counter()
-        super()._stream_left(dropped=dropped)
+    def _end_of_stream(self, error: BaseException | None, how: How) -> None:
+        self._asked = perf_counter()  # a next stream of this call begins now at the earliest
+        super()._end_of_stream(error, how)
 
     def _result(self, result: Any) -> None:
         if self._observe is None:
@@ -196,7 +217,7 @@ class Call(Operation):
     def _async_items(self, items: AsyncGenerator[T, Any]) -> AsyncIterator[T]:
         return self.stream(items)
 
-    def _described(self) -> Request:
+    def _described(self) -> LLMRequest:
         return replace(
             self._request,
             response_model=self.response_model,
@@ -206,8 +227,8 @@ class Call(Operation):
         )
 
     def _on_start(self) -> None:
-        self._going_on = self._recorder._active.begin(self._request.identity())
+        self._going_on = self._requests.begin(self._request)
 
-    def _on_end(self, seconds: float, error: str | None) -> None:
-        self._recorder._active.end(self._going_on)
-        self._recorder._ended(self._described(), self._usage, seconds, error, self._context)
+    def _on_end(self, took: float, error: str | None) -> None:
+        self._requests.end(self._going_on)
+        self._requests.record(self._described(), self._usage, took, error, self._context)

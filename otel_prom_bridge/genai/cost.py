@@ -17,9 +17,9 @@ from weakref import WeakSet
 from opentelemetry.context import Context
 
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.genai import extensions, vocabulary
-from otel_prom_bridge.genai.emission import Request, Usage
-from otel_prom_bridge.genai.instruments import Instruments, clean
+from otel_prom_bridge.genai import conventions, vocabulary
+from otel_prom_bridge.genai.emission import LLMRequest, Usage
+from otel_prom_bridge.genai.measurements import Measurements, clean
 from otel_prom_bridge.model_names import spellings
 
 _MILLION = 1_000_000
@@ -228,9 +228,9 @@ _lock = threading.RLock()  # a signal handler may make a recorder, too
 class Costs:
     """Counts what requests cost, and those whose cost is not known."""
 
-    def __init__(self, instruments: Instruments) -> None:
-        self._instruments = instruments
-        self._record = instruments.record
+    def __init__(self, measurements: Measurements) -> None:
+        self._measurements = measurements
+        self._record = measurements.record
         self.table: PriceTable | None = None
         with _lock:
             _in_use.add(self)
@@ -240,14 +240,14 @@ class Costs:
         before, self.table = self.table, table
         with _lock:
             others = list(_in_use)
-        if before is not None and not any(other._uses(before, self._instruments) for other in others):
+        if before is not None and not any(other._uses(before, self._measurements) for other in others):
             self._inform(before, 0)
         self._inform(table, 1)
 
-    def _uses(self, table: PriceTable, instruments: Instruments) -> bool:
+    def _uses(self, table: PriceTable, measurements: Measurements) -> bool:
         """Whether the metrics of the provider say that this version is in use, because of this one."""
         same = self.table is not None and self.table.version == table.version
-        return same and self._instruments.provider is instruments.provider
+        return same and self._measurements.provider is measurements.provider
 
     def _inform(self, table: PriceTable | None, value: int) -> None:
         if table is not None:
@@ -255,9 +255,9 @@ class Costs:
                 vocabulary.PRICE_TABLE_VERSION: table.version,
                 vocabulary.CURRENCY: table.currency,
             }
-            self._record(extensions.PRICE_TABLE_INFO, value, attributes)
+            self._record(conventions.PRICE_TABLE_INFO, value, attributes)
 
-    def add(self, request: Request, usage: Usage, error: str | None, context: Context | None) -> None:
+    def add(self, request: LLMRequest, usage: Usage, error: str | None, context: Context | None) -> None:
         """Count a request that has ended."""
         table = self.table
         if table is None or not _charged(request.operation, usage, error):
@@ -267,9 +267,9 @@ class Costs:
         price = table.price(request.model) or table.price(request.response_model)
         if price is None or not usage.reported:
             attributes = clean({vocabulary.REQUEST_MODEL: request.model})
-            self._record(extensions.UNPRICED_REQUESTS, 1, attributes, context)
+            self._record(conventions.UNPRICED_REQUESTS, 1, attributes, context)
         else:
-            self._record(extensions.COST, price.cost(usage), request.common(), context)
+            self._record(conventions.COST, price.cost(usage), request.common(), context)
 
 
 def _charged(operation: str, usage: Usage, error: str | None) -> bool:

@@ -14,7 +14,7 @@ from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.genai import conventions, vocabulary
-from otel_prom_bridge.genai.instruments import Instruments, clean
+from otel_prom_bridge.genai.measurements import Measurements, clean
 from otel_prom_bridge.genai.vocabulary import Metric
 
 Emit = Literal["current", "latest"]
@@ -38,7 +38,7 @@ GENERATIONS: dict[Emit, Names] = {"current": CURRENT, "latest": LATEST}
 
 
 @dataclass(slots=True)
-class Request:
+class LLMRequest:
     """What a request's attributes are made of."""
 
     model: str | None
@@ -102,25 +102,25 @@ class Usage:
 class Emission:
     """Records requests and chunks in the metrics of one generation of the conventions."""
 
-    def __init__(self, instruments: Instruments, emit: Emit) -> None:
+    def __init__(self, measurements: Measurements, emit: Emit) -> None:
         if emit not in list(GENERATIONS):  # it may be anything, also what has no hash
             raise ConfigurationError("emit", emit, '"current" or "latest"')
-        self._record = instruments.record
+        self._record = measurements.record
         self._names = GENERATIONS[emit]
 
-    def _names_of(self, request: Request) -> Names:
+    def _names_of(self, request: LLMRequest) -> Names:
         # "gen_ai.client.operation.duration remains for other GenAI client operations and SHOULD NOT be
         # reported for inference" (the conventions' migration guide).
         return self._names if request.is_inference else CURRENT
 
-    def chunk(self, request: Request, seconds: float, context: Context | None, *, first: bool) -> None:
+    def chunk(self, request: LLMRequest, seconds: float, context: Context | None, *, first: bool) -> None:
         """One chunk: the time since the request for the first one, since the one before for others."""
         attributes = request.common()
         names = self._names_of(request)
         self._record(names.first_chunk if first else names.per_chunk, seconds, attributes, context)
 
     def request(
-        self, request: Request, usage: Usage, seconds: float, error: str | None, context: Context | None
+        self, request: LLMRequest, usage: Usage, seconds: float, error: str | None, context: Context | None
     ) -> None:
         """A request that has ended, with its duration and its tokens."""
         attributes = request.common()

@@ -9,14 +9,13 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.genai import extensions, vocabulary
-from otel_prom_bridge.genai.calls import AsyncSource, Call, Observe, SyncSource
-from otel_prom_bridge.genai.cost import Costs, PriceTable
-from otel_prom_bridge.genai.durations import Duration, seconds
-from otel_prom_bridge.genai.emission import Emission, Emit, Request, Usage
-from otel_prom_bridge.genai.instruments import Instruments, mapping
-from otel_prom_bridge.genai.operations import Failure, failure_of, settle
-from otel_prom_bridge.genai.reports import guarded, report
+from otel_prom_bridge.genai import conventions, vocabulary
+from otel_prom_bridge.genai.calls import AsyncSource, Call, Observe, Requests, SyncSource
+from otel_prom_bridge.genai.cost import PriceTable
+from otel_prom_bridge.genai.emission import Emit, LLMRequest, Usage
+from otel_prom_bridge.genai.measurements import Measurements, mapping
+from otel_prom_bridge.genai.operations import Duration, Failure, failure_of, seconds, settle
+from otel_prom_bridge.genai.reports import guarded
 from otel_prom_bridge.genai.streams import AsyncStream, Stream
 
 T = TypeVar("T")
@@ -40,22 +39,20 @@ class LLMRecorder:
         emit: Emit = "current",
         prices: PriceTable | Literal["default"] | None = "default",
     ) -> None:
-        self._instruments = Instruments(meter_provider)
-        self._emission = Emission(self._instruments, emit)
-        self._active = self._instruments.active(extensions.ACTIVE_REQUESTS)
-        self._costs = Costs(self._instruments)
+        self._measurements = Measurements(meter_provider)
+        self._requests = Requests(self._measurements, emit)
         self.prices = PriceTable.default() if prices == "default" else prices
 
     @property
     def prices(self) -> PriceTable | None:
         """The price table in use. Setting another one changes what is added from now on, not what was."""
-        return self._costs.table
+        return self._requests.costs.table
 
     @prices.setter
     def prices(self, table: PriceTable | None) -> None:
         if table is not None and not isinstance(table, PriceTable):
             raise ConfigurationError("prices", table, "a PriceTable or None")
-        self._costs.replace(table)
+        self._requests.costs.replace(table)
 
     def call(
         self,
@@ -76,10 +73,10 @@ class LLMRecorder:
         decorated function returns and with each chunk of a stream: the place to take tokens from.
         ``context`` is what exemplars take their span from, if not the current one at the start.
         """
-        request = Request(
+        request = LLMRequest(
             model, provider, operation, response_model, server_address, server_port, mapping(attributes)
         )
-        return Call(self, request, context=context, observe=observe)
+        return Call(self._requests, request, context=context, observe=observe)
 
     @overload
     def stream(
@@ -136,11 +133,11 @@ class LLMRecorder:
         """
         settle()
         with guarded("a request"):
-            request = Request(
+            request = LLMRequest(
                 model, provider, operation, response_model, server_address, server_port, mapping(attributes)
             )
             usage = Usage(input_tokens, output_tokens, cached_tokens, reasoning_tokens, cache_write_tokens)
-            self._ended(request, usage, seconds(duration), failure_of(error_type, status), context)
+            self._requests.record(request, usage, seconds(duration), failure_of(error_type, status), context)
 
     def record_streaming_chunk(
         self,
@@ -160,11 +157,11 @@ class LLMRecorder:
         """
         settle()
         with guarded("a chunk"):
-            request = Request(model, provider, operation, attributes=mapping(attributes))
+            request = LLMRequest(model, provider, operation, attributes=mapping(attributes))
             if duration is None:
-                self._instruments.record(extensions.UNTIMED_CHUNKS, 1, request.common(), context)
+                self._measurements.record(conventions.UNTIMED_CHUNKS, 1, request.common(), context)
             else:
-                self._emission.chunk(request, seconds(duration), context, first=first)
+                self._requests.chunk(request, seconds(duration), context, first=first)
 
     def record_error(
         self,
@@ -184,22 +181,10 @@ class LLMRecorder:
         """
         settle()
         with guarded("an error"):
-            request = Request(model, provider, operation, attributes=mapping(attributes))
+            request = LLMRequest(model, provider, operation, attributes=mapping(attributes))
             said = failure_of(error_type) or vocabulary.OTHER_ERROR
             if duration is None:
                 labels = {**request.common(), vocabulary.ERROR_TYPE: said}
-                self._instruments.record(extensions.UNTIMED_ERRORS, 1, labels, context)
+                self._measurements.record(conventions.UNTIMED_ERRORS, 1, labels, context)
             else:
-                self._ended(request, Usage(), seconds(duration), said, context)
-
-    def _chunk(self, request: Request, took: float, context: Context | None, *, first: bool) -> None:
-        self._emission.chunk(request, took, context, first=first)
-
-    def _ended(
-        self, request: Request, usage: Usage, took: float, error: str | None, context: Context | None
-    ) -> None:
-        self._emission.request(request, usage, took, error, context)
-        self._costs.add(request, usage, error, context)
-        if usage.input is not None and usage.cached is not None and usage.cached > usage.input:
-            message = "%r: %r cached tokens are not among %r of input, which have to include them"
-            report("cached tokens", message, request.model, usage.cached, usage.input)
+                self._requests.record(request, Usage(), seconds(duration), said, context)

@@ -1,48 +1,40 @@
 """Operations: things that take time, and that are recorded exactly once however they end.
 
-An operation may be left normally, raise, be cancelled, be ended by hand, or never be ended at all. The last
-is only noticed by the garbage collector, and that may run anywhere, also inside the OpenTelemetry SDK while
-it holds one of its locks: to record from there would wait for that lock for ever. So an operation that was
-dropped only joins a queue, with the time. The queue is worked off when the next operation starts or ends, and
-before metrics are collected. The same goes for `GeneratorExit`, which is what a generator gets that was
-dropped with an operation inside.
+An operation may be left normally, raise, be cancelled, be ended by hand, or never be ended at all. Only the
+garbage collector notices the last of these. It may run anywhere, also inside the OpenTelemetry SDK while that
+holds one of its locks, and recording from there would wait for that lock for ever. So an operation that was
+dropped only joins a queue, together with the time. The queue is worked off when the next operation starts or
+ends, and before metrics are collected. The same is done for `GeneratorExit`, which is what a generator gets
+when it was dropped with an operation inside.
 """
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextlib import suppress
+from datetime import timedelta
 from time import perf_counter
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, cast
+from typing import Self, TypeAlias
 
 from opentelemetry.context import Context, get_current
 
-from otel_prom_bridge.genai.decorators import decorated, is_future, outcome
 from otel_prom_bridge.genai.reports import guarded, report
-from otel_prom_bridge.genai.streams import AsyncStream, Stream, wrapped
-from otel_prom_bridge.genai.vocabulary import OTHER_ERROR
+from otel_prom_bridge.genai.streams import How
+from otel_prom_bridge.genai.vocabulary import CANCELLED, OTHER_ERROR
 
-P = ParamSpec("P")
-R = TypeVar("R")
-Failure = BaseException | type[BaseException] | str | None
-
-# What nobody waited for is no fault of the model: dashboards and alerts leave out what was cancelled.
-DROPPED = "cancelled"
+Failure: TypeAlias = BaseException | type[BaseException] | str | None
+Duration: TypeAlias = float | timedelta
 
 _dropped: deque[tuple[Operation, float, str | None]] = deque()
-# The operations of decorated functions that are being run here, the innermost last.
-_leading: ContextVar[tuple[Operation, ...]] = ContextVar("otel_prom_bridge.genai.leading", default=())
 
 
 def settle(_options: object = None) -> tuple[()]:
     """Record the operations that were dropped.
 
-    It is a callback of an observable instrument, therefore the argument and the result: no observations.
+    It has an argument and a result because it is also a callback of an observable instrument. It gives no
+    observations.
     """
     while _dropped:
         try:
@@ -53,8 +45,17 @@ def settle(_options: object = None) -> tuple[()]:
     return ()
 
 
+def seconds(duration: Duration) -> float:
+    """How many seconds a duration is that an application has measured.
+
+    >>> seconds(1.5), seconds(timedelta(milliseconds=250))
+    (1.5, 0.25)
+    """
+    return duration.total_seconds() if isinstance(duration, timedelta) else duration
+
+
 def error_type(failure: Failure) -> str | None:
-    """What ``error.type`` says of a failure, as OpenTelemetry says it: an exception's fully qualified name.
+    """What ``error.type`` says of a failure. For an exception that is its fully qualified name.
 
     >>> error_type(TimeoutError()), error_type("rate_limit"), error_type(None)
     ('TimeoutError', 'rate_limit', None)
@@ -69,10 +70,12 @@ def error_type(failure: Failure) -> str | None:
 
 
 def failure_of(failure: Failure, status: str | None = None) -> str | None:
-    """The same, or what a status says that is not "success": of "error" nothing is known but that.
+    """The same, or else what a status says that is not "success".
 
     >>> failure_of(None, "success"), failure_of(None, "timeout"), failure_of(KeyError, "error")
     (None, 'timeout', 'KeyError')
+
+    The status "error" says no more than that it failed, which is ``_OTHER``.
     """
     if failure is not None or status in (None, "success"):
         return error_type(failure)
@@ -80,24 +83,21 @@ def failure_of(failure: Failure, status: str | None = None) -> str | None:
 
 
 class Operation:
-    """Something that is recorded once, when it ends.
+    """Something that begins, and that is recorded once when it ends.
 
-    ``with`` and ``async with`` run it; as a decorator, of functions and generators, sync or async, it runs a
-    fresh one for each invocation; :meth:`start` and :meth:`end` are for code that has no block. One object
-    is for one operation at a time; after its end it can be started again. No method raises, and exceptions
-    of the application pass through as they are.
+    ``with`` and ``async with`` run it; :meth:`start` and :meth:`end` are for code that has no block. One
+    object is for one operation at a time, and can be started again after its end. No method raises, and
+    exceptions of the application pass through as they are.
     """
 
-    # What is set on it by a name that it does not have is an error, and not something that nobody records.
+    # With slots, setting an attribute under a wrong name is an error, and not something that nobody records.
     __slots__ = (
-        *("_began", "_context", "_decorates", "_ending", "_entered", "_given_context", "_noted", "_started"),
-        *("_template", "__weakref__"),
+        *("_began", "_context", "_ending", "_entered", "_given_context", "_noted", "_started"),
+        "__weakref__",
     )
 
     def __init__(self, *, context: Context | None = None) -> None:
         self._given_context = context
-        self._decorates = False
-        self._template: Operation | None = None  # which one decorates the function that this one is for
         self._reset()
 
     def _reset(self) -> None:
@@ -105,16 +105,16 @@ class Operation:
         self._context: Context | None = None
         self._started = False
         self._entered = False
-        self._noted: float | None = None  # when its stream ended, if it did so normally
-        self._ending = threading.Lock()  # taken for ever by whoever ends it
+        self._noted: float | None = None  # the time at which its stream ended, if it ended normally
+        self._ending = threading.Lock()  # whoever ends the operation takes it and never gives it back
 
-    # What kinds of operations do.
+    # What the kinds of operations do in these two is what is recorded.
 
     def _on_start(self) -> None:
-        """It has begun."""
+        """The operation has begun."""
 
-    def _on_end(self, seconds: float, error: str | None) -> None:
-        """It has ended; called once per start."""
+    def _on_end(self, took: float, error: str | None) -> None:
+        """The operation has ended after ``took`` seconds. Called once per start."""
 
     @property
     def running(self) -> bool:
@@ -139,9 +139,9 @@ class Operation:
             self._on_start()
 
     def end(self, error: Failure = None) -> None:
-        """End it now; an exception, an exception's type or a text says that it failed, and as what.
+        """End it now. An exception, an exception's type or a text says that it failed, and as what.
 
-        Only the first call since the start does something, and the end of a ``with`` block is a call, too.
+        Only the first call since the start does something. The end of a ``with`` block is such a call, too.
         """
         now = perf_counter()
         failed = error_type(error)
@@ -156,12 +156,25 @@ class Operation:
                 self._on_end(max(at - self._began, 0.0), error)
 
     def _end_later(self, error: str | None) -> None:
-        """End it now, from where nothing can be recorded."""
+        """End it with the time of now, from where nothing can be recorded."""
         if self.running:
             _dropped.append((self, perf_counter(), error))
 
+    def _end_of_stream(self, error: BaseException | None, how: How) -> None:
+        """Its stream has ended. That ends the operation, unless it is in a block, which will end it.
+
+        A block that handles the error of its stream goes on and ends with something else. So of a stream in a
+        block only the time is noted, and only if there was no error.
+        """
+        if self._entered:
+            self._noted = perf_counter() if error is None else None
+        elif how == "over":
+            self.end(error)
+        else:
+            self._end_later(CANCELLED if how == "dropped" else None)
+
     def __enter__(self) -> Self:
-        settle()  # it may have been left, and wait for its end
+        settle()  # this very object may have been left in a generator, and wait for its end
         if self._entered and self.running:
             message = "one %s is for one operation at a time: others inside or beside it are not recorded"
             report("one at a time", message, type(self).__name__)
@@ -192,90 +205,7 @@ class Operation:
         self.__exit__(exc_type, exc_value, traceback)
 
     def __del__(self) -> None:
-        # Here it is reached by nothing but the queue, which keeps it until it is recorded. At the end of the
-        # interpreter the names used may be gone.
+        # From here on only the queue keeps the object, until it is recorded. At the end of the interpreter
+        # the names that are used here may be gone.
         with suppress(Exception):
-            self._end_later(DROPPED)
-
-    # What it is as the call of a stream, which ends it, or only says when it could have ended.
-
-    def _chunk_passed(self, chunk: object) -> None:
-        """A chunk has come."""
-
-    def _stream_ended(self, error: BaseException | None) -> None:
-        if not self._entered:
-            self.end(error)
-        else:
-            # A block that handles the error of a stream goes on, and ends with something else.
-            self._noted = perf_counter() if error is None else None
-
-    def _stream_left(self, *, dropped: bool) -> None:
-        if self._entered:
-            self._noted = perf_counter()
-        else:
-            self._end_later(DROPPED if dropped else None)
-
-    # As a decorator: what `decorators` asks for.
-
-    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        """Run a fresh operation around each invocation of the function."""
-        self._decorates = True
-        return decorated(self, function)
-
-    def _fresh(self) -> Self:
-        fresh = copy.copy(self)
-        fresh._reset()
-        fresh._template = self
-        return fresh
-
-    def _current(self) -> Self:
-        """The one that runs here, if this one decorates the function that asks."""
-        for operation in reversed(_leading.get()):
-            if operation._template is self:
-                return cast(Self, operation)
-        return self
-
-    @contextmanager
-    def _lead(self) -> Iterator[None]:
-        """Be the current one of what the block calls."""
-        token = _leading.set((*_leading.get(), self))
-        try:
-            yield
-        finally:
-            with suppress(ValueError):  # a coroutine that was moved to another context
-                _leading.reset(token)
-
-    def _result(self, result: Any) -> None:
-        """What a decorated function has returned."""
-
-    def _goes_on(self, result: Any, *, is_async: bool) -> Any:
-        """What to hand back for a result that is not over yet, and whose end is that of the operation.
-
-        None is for one that is over. Where a stream is not all there is to a result, as with a file or a
-        cursor, nobody may ever read it to its end: of streams only generators and ours go on.
-        """
-        if isinstance(result, (Generator, AsyncGenerator, Stream, AsyncStream)):
-            return self._streamed(result, is_async=is_async)
-        if is_future(result):
-            self._entered = False
-            result.add_done_callback(self._done)
-            return result
-        return None
-
-    def _streamed(self, result: Any, *, is_async: bool) -> Stream[Any] | AsyncStream[Any]:
-        stream = wrapped(result, self, prefer_async=is_async)
-        self._entered = False
-        return stream
-
-    def _done(self, future: Any) -> None:
-        error = outcome(future)
-        if error is None:
-            self._result(future.result())
-        self.end(error)
-
-    def _items(self, items: Iterator[R]) -> Iterator[R]:
-        """What a decorated generator yields."""
-        return items
-
-    def _async_items(self, items: AsyncGenerator[R, Any]) -> AsyncIterator[R]:
-        return items
+            self._end_later(CANCELLED)

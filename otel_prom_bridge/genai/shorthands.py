@@ -16,14 +16,16 @@ from opentelemetry.metrics import Counter, Histogram, Meter, UpDownCounter
 from opentelemetry.metrics import _Gauge as Gauge
 
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.genai.durations import PER_SECOND, Duration, seconds, unit_of
-from otel_prom_bridge.genai.instruments import clean
-from otel_prom_bridge.genai.operations import Operation, settle
+from otel_prom_bridge.genai.decorators import DecoratingOperation
+from otel_prom_bridge.genai.measurements import clean
+from otel_prom_bridge.genai.operations import Duration, seconds, settle
 from otel_prom_bridge.genai.reports import guarded, report
 from otel_prom_bridge.genai.vocabulary import SECONDS
 from otel_prom_bridge.instruments import InstrumentKind, Record, recording
 
 Instrument = Counter | UpDownCounter | Histogram | Gauge
+# How many of a unit make a second.
+_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
 class Checked(Protocol):
@@ -39,7 +41,7 @@ Recording = Instrument | Checked
 Attributes = Mapping[str, object] | None
 
 
-class timer(Operation):  # noqa: N801 - used like a function, as contextlib.suppress is
+class timer(DecoratingOperation):  # noqa: N801 - used like a function, as contextlib.suppress is
     """Records in a histogram how long something took, whether it succeeded or not.
 
     It is in the histogram's ``unit``, one of ``s``, ``ms``, ``us`` and ``ns``. If none is given, it is what
@@ -57,10 +59,10 @@ class timer(Operation):  # noqa: N801 - used like a function, as contextlib.supp
         unit: str | None = None,
         context: Context | None = None,
     ) -> None:
-        if unit is not None and unit not in PER_SECOND:
-            raise ConfigurationError("timer: unit", unit, f"one of {', '.join(PER_SECOND)}")
+        if unit is not None and unit not in _PER_SECOND:
+            raise ConfigurationError("timer: unit", unit, f"one of {', '.join(_PER_SECOND)}")
         self._histogram = histogram
-        self._per_second = PER_SECOND[unit_of(histogram) if unit is None else unit]
+        self._per_second = _PER_SECOND[_unit_of(histogram) if unit is None else unit]
         self._attributes = clean(attributes)
         super().__init__(context=context)
 
@@ -198,3 +200,14 @@ def _record_of(instrument: Recording) -> Record | None:
                 return cast(Record, found)
     report(("batch", type(instrument)), "%r is no instrument and is not recorded", type(instrument))
     return None
+
+
+def _unit_of(instrument: object) -> str:
+    """The unit of an instrument, if it is known and one of durations; otherwise seconds.
+
+    The API has no way to ask. The SDK's instruments have a ``unit``, and those that were made before there
+    was an SDK have a ``_unit``. An instrument of a profile has it in its ``spec``.
+    """
+    given = getattr(instrument, "spec", instrument)
+    unit = getattr(given, "unit", None) or getattr(given, "_unit", None)
+    return unit if isinstance(unit, str) and unit in _PER_SECOND else "s"

@@ -1,7 +1,8 @@
-"""Iterators that record what passes through them as the chunks of a call.
+"""Iterators that say when a chunk has passed through them, and when there will be no more.
 
-They are objects, and not generators: a generator cannot tell that it was closed from that it was dropped, and
-what is dropped must not record from where the garbage collector runs (see `operations`).
+They know nothing of calls: whoever makes one hands it two functions. They are objects and not generators,
+because a generator cannot tell whether it was closed or dropped. What is dropped must not record from where
+the garbage collector runs; `operations` explains why.
 """
 
 from __future__ import annotations
@@ -19,52 +20,47 @@ from collections.abc import (
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
-# What drives a generator and gives its next chunk, as next() does.
+How: TypeAlias = Literal["over", "closed", "dropped"]
+"""How a stream has ended: by its own end or its own error, because it was closed, or because it was dropped.
+
+What was closed or dropped may have been so by the garbage collector, so nothing can be recorded from there.
+"""
+
+Passed: TypeAlias = Callable[[object], None]
+Ended: TypeAlias = Callable[[BaseException | None, How], None]
+
+# These methods drive a generator and give its next chunk, as next() does.
 _DRIVING = frozenset({"send", "throw", "asend", "athrow"})
 
 
-class Chunked(Protocol):
-    """The call that a stream belongs to."""
-
-    def _chunk_passed(self, chunk: object) -> None: ...
-
-    def _stream_ended(self, error: BaseException | None) -> None: ...
-
-    def _stream_left(self, *, dropped: bool) -> None: ...
-
-
 class _Wrapper:
-    """What both kinds share: the call, and everything else that the wrapped stream can do."""
+    """What both kinds share: the two functions, and everything else that the wrapped stream can do."""
 
-    def __init__(self, source: object, call: Chunked) -> None:
+    def __init__(self, source: object, passed: Passed, ended: Ended) -> None:
         self._source = source
-        self._call = call
+        self._chunk_passed = passed
+        self._ended = ended
         self._over = False
 
-    def _end(self, error: BaseException | None) -> None:
+    def _end(self, error: BaseException | None, how: How) -> None:
         if not self._over:
             self._over = True
-            self._call._stream_ended(error)
+            self._ended(error, how)
 
-    def _leave(self, *, dropped: bool) -> None:
-        if not self._over:
-            self._over = True
-            self._call._stream_left(dropped=dropped)
-
-    def _leave_with(self, error: BaseException | None) -> None:
-        # GeneratorExit: see `operations`.
-        if error is None or isinstance(error, GeneratorExit):
-            self._leave(dropped=error is not None)
+    def _end_of_block(self, error: BaseException | None) -> None:
+        if isinstance(error, GeneratorExit):  # the generator that the block stands in was dropped
+            self._end(None, "dropped")
         else:
-            self._end(error)
+            self._end(error, "closed" if error is None else "over")
 
     def __getattr__(self, name: str) -> Any:
-        # Not found here: the response that an SDK's stream belongs to, its headers, …
-        if name.startswith("_"):  # also: not made completely
+        # What is not found here belongs to the wrapped stream: its response, its headers and so on. Private
+        # names do not, so that an object that was not made completely does not ask itself for its source.
+        if name.startswith("_"):
             raise AttributeError(name)
         found = getattr(self._source, name)
         if name in _DRIVING and isinstance(self._source, (Generator, AsyncGenerator, _Wrapper)):
@@ -76,19 +72,19 @@ class _Wrapper:
         raise NotImplementedError
 
     def __del__(self) -> None:
-        with suppress(Exception):  # the interpreter may end
-            self._leave(dropped=True)
+        with suppress(Exception):  # at the end of the interpreter the names used may be gone
+            self._end(None, "dropped")
 
 
 class Stream(_Wrapper, Generic[T]):
-    """Passes the chunks of an iterable on, and records when they come.
+    """Passes the chunks of an iterable on, and says when they come.
 
-    It ends its call when the iterable is exhausted or raises, when it is closed, and when it is dropped.
+    It ends when the iterable is exhausted or raises, when it is closed, and when it is dropped.
     """
 
-    def __init__(self, source: Iterable[T], call: Chunked) -> None:
-        self._iterator: Iterator[T] = iter(source)  # first: what is no stream ends no call
-        super().__init__(source, call)
+    def __init__(self, source: Iterable[T], passed: Passed, ended: Ended) -> None:
+        self._iterator: Iterator[T] = iter(source)  # comes first, because what is no stream cannot end
+        super().__init__(source, passed, ended)
 
     def __iter__(self) -> Self:
         return self
@@ -100,20 +96,20 @@ class Stream(_Wrapper, Generic[T]):
         try:
             chunk = step(*arguments)
         except StopIteration:
-            self._end(None)
+            self._end(None, "over")
             raise
         except BaseException as error:
-            self._end(error)
+            self._end(error, "over")
             raise
-        self._call._chunk_passed(chunk)
+        self._chunk_passed(chunk)
         return chunk
 
     def close(self) -> None:
-        """Close the wrapped stream, if it can be closed, and end the call. What closing raises passes."""
+        """Close the wrapped stream, if it can be closed, and end. An exception of closing is passed on."""
         try:
             _call(self._source, "close")
         finally:
-            self._leave(dropped=False)
+            self._end(None, "closed")
 
     def __enter__(self) -> Self:
         return self
@@ -124,25 +120,27 @@ class Stream(_Wrapper, Generic[T]):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._leave_with(exc_value)
+        self._end_of_block(exc_value)
         self.close()
 
 
 class AsyncStream(_Wrapper, Generic[T]):
     """The same as :class:`Stream`, for asynchronous iterables.
 
-    It may also be for something that gives one when it is awaited; that happens when the first chunk is asked
-    for, or when the block of the stream begins.
+    It can also wrap something that gives an asynchronous iterable when it is awaited. It is awaited when the
+    first chunk is asked for, or when the block of the stream begins.
     """
 
-    def __init__(self, source: AsyncIterable[T] | Awaitable[AsyncIterable[T]], call: Chunked) -> None:
+    def __init__(
+        self, source: AsyncIterable[T] | Awaitable[AsyncIterable[T]], passed: Passed, ended: Ended
+    ) -> None:
         self._awaited: Awaitable[AsyncIterable[T]] | None = None
         self._iterator: AsyncIterator[T] | None = None
         if isinstance(source, Awaitable) and not isinstance(source, AsyncIterable):
             self._awaited = source
         else:
             self._iterator = aiter(source)
-        super().__init__(source, call)
+        super().__init__(source, passed, ended)
 
     def __aiter__(self) -> Self:
         return self
@@ -150,7 +148,7 @@ class AsyncStream(_Wrapper, Generic[T]):
     async def __anext__(self) -> T:
         if self._awaited is not None:
             await self._open(self._awaited)
-        if self._iterator is None:  # there never was one
+        if self._iterator is None:  # it was closed before it was awaited, or awaiting it has failed
             raise StopAsyncIteration
         return await self._passed(anext, self._iterator)
 
@@ -160,7 +158,7 @@ class AsyncStream(_Wrapper, Generic[T]):
             source = await awaited
             self._iterator = aiter(source)
         except BaseException as error:
-            self._end(error)
+            self._end(error, "over")
             raise
         self._source = source
 
@@ -168,24 +166,24 @@ class AsyncStream(_Wrapper, Generic[T]):
         try:
             chunk = await step(*arguments)
         except StopAsyncIteration:
-            self._end(None)
+            self._end(None, "over")
             raise
         except BaseException as error:
-            self._end(error)
+            self._end(error, "over")
             raise
-        self._call._chunk_passed(chunk)
+        self._chunk_passed(chunk)
         return chunk
 
     async def aclose(self) -> None:
-        """Close the wrapped stream, if it can be closed, and end the call. What closing raises passes."""
+        """Close the wrapped stream, if it can be closed, and end. An exception of closing is passed on."""
         try:
-            # Generators have the one, the streams of SDKs and coroutines the other.
+            # Generators have `aclose`; the streams of SDKs, and coroutines, have `close`.
             self._awaited = None
             waiting = _call(self._source, "aclose" if hasattr(self._source, "aclose") else "close")
             if waiting is not None:
                 await waiting
         finally:
-            self._leave(dropped=False)
+            self._end(None, "closed")
 
     close = aclose
 
@@ -200,7 +198,7 @@ class AsyncStream(_Wrapper, Generic[T]):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._leave_with(exc_value)
+        self._end_of_block(exc_value)
         await self.aclose()
 
 
@@ -209,14 +207,16 @@ def _call(source: object, method: str) -> Any:
     return close() if callable(close) else None
 
 
-def wrapped(source: Any, call: Chunked, *, prefer_async: bool) -> Stream[Any] | AsyncStream[Any]:
+def wrapped(
+    source: Any, passed: Passed, ended: Ended, *, prefer_async: bool
+) -> Stream[Any] | AsyncStream[Any]:
     """The wrapper for a stream, or for what gives one when it is awaited.
 
-    ``prefer_async`` is for what is iterable in both ways. Raises TypeError for what is in none.
+    ``prefer_async`` decides for what is iterable in both ways. Raises TypeError for what is iterable in none.
     """
     both = isinstance(source, AsyncIterable) and isinstance(source, Iterable)
     if prefer_async if both else isinstance(source, AsyncIterable):
-        return AsyncStream(source, call)
+        return AsyncStream(source, passed, ended)
     if isinstance(source, Awaitable) and not isinstance(source, Iterator):
-        return AsyncStream(source, call)
-    return Stream(source, call)
+        return AsyncStream(source, passed, ended)
+    return Stream(source, passed, ended)

@@ -1,4 +1,4 @@
-"""The conventions as data, against the packages that are installed."""
+"""What the recorders record, against the conventions: the packages that are installed, and the documents."""
 
 from __future__ import annotations
 
@@ -6,14 +6,26 @@ import inspect
 from typing import Any
 
 import pytest
+from genai_conventions import BY_NAME
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
-from opentelemetry.semconv._incubating.metrics import gen_ai_metrics, mcp_metrics
-from opentelemetry.semconv.attributes import error_attributes
+from opentelemetry.semconv._incubating.metrics import gen_ai_metrics
+from opentelemetry.semconv.attributes import error_attributes, server_attributes
 from opentelemetry.semconv.schemas import Schemas
 from opentelemetry.util.genai._instruments import _Instruments
 
 from otel_prom_bridge.genai import conventions, vocabulary
-from otel_prom_bridge.genai.conventions import METRICS
+from otel_prom_bridge.genai.vocabulary import Metric
+
+METRICS = {metric.name: metric for metric in vars(conventions).values() if isinstance(metric, Metric)}
+OURS = {
+    *("gen_ai.client.active_requests", "gen_ai.client.untimed_chunks", "gen_ai.client.untimed_errors"),
+    *("gen_ai.usage.cost", "gen_ai.client.unpriced_requests", "gen_ai.client.price_table.info"),
+    *("gen_ai.agent.step.duration", "gen_ai.agent.active"),
+}
+NOT_RECORDED = {
+    *("gen_ai.server.request.duration", "gen_ai.server.time_per_output_token"),
+    "gen_ai.server.time_to_first_token",
+}
 
 
 class Created:
@@ -27,17 +39,16 @@ class Created:
 
 
 def installed() -> dict[str, dict[str, Any]]:
-    """Every gen_ai and mcp metric of the installed semantic conventions."""
+    """Every gen_ai metric of the installed semantic conventions."""
     meter = Created()
-    for module in (gen_ai_metrics, mcp_metrics):
-        for name, create in inspect.getmembers(module, inspect.isfunction):
-            if name.startswith("create_"):
-                create(meter)
+    for name, create in inspect.getmembers(gen_ai_metrics, inspect.isfunction):
+        if name.startswith("create_"):
+            create(meter)
     return meter.instruments
 
 
-@pytest.mark.parametrize("name", sorted(installed()))
-def test_installed_metrics_are_known(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(installed().keys() - NOT_RECORDED))
+def test_installed_metrics_are_recorded_as_they_are(name: str) -> None:
     """Each metric of the installed conventions has the same unit and description here, and is a histogram."""
     options, metric = installed()[name], METRICS[name]
     assert (metric.instrument, metric.unit, metric.description) == (
@@ -45,8 +56,6 @@ def test_installed_metrics_are_known(name: str) -> None:
         options["unit"],
         options["description"],
     )
-    assert metric.source == "semconv"
-    assert metric.generation in ("current", "any")
 
 
 def test_instruments_of_producers_are_known() -> None:
@@ -59,52 +68,40 @@ def test_instruments_of_producers_are_known() -> None:
         assert list(METRICS[name].buckets) == options["explicit_bucket_boundaries_advisory"]
 
 
+def test_histograms_are_those_of_the_documents() -> None:
+    """Each histogram of the conventions has their unit and buckets; nothing but a histogram has any."""
+    recorded = {name: metric for name, metric in METRICS.items() if name not in OURS}
+    assert len(recorded) == len(METRICS) - len(OURS)
+    for name, metric in recorded.items():
+        if metric.instrument != "histogram":
+            assert metric.buckets == ()
+            continue
+        assert metric.unit == BY_NAME[name].unit
+        assert metric.buckets == pytest.approx(BY_NAME[name].buckets)
+
+
 def test_attributes_are_spelled_as_installed() -> None:
-    """Every gen_ai attribute key of a metric of the current conventions is one that is installed."""
+    """Every attribute key is one of the installed conventions, but those that are ours."""
     spelled = {value for key, value in vars(gen_ai_attributes).items() if key.startswith("GEN_AI_")}
-    used = {
-        key
-        for metric in METRICS.values()
-        if metric.source == "semconv" and metric.generation != "latest"
-        for key in metric.attributes
-        if key.startswith("gen_ai.")
-    }
-    assert used <= spelled
-    assert error_attributes.ERROR_TYPE == vocabulary.ERROR_TYPE
+    # Of the latest conventions only.
+    spelled |= {"gen_ai.token.modality"}
+    spelled |= {error_attributes.ERROR_TYPE, server_attributes.SERVER_ADDRESS, server_attributes.SERVER_PORT}
+    keys = {value for name, value in vars(vocabulary).items() if name.isupper() and "." in value}
+    assert keys - {vocabulary.STEP_TYPE, vocabulary.PRICE_TABLE_VERSION} <= spelled
+    assert vocabulary.REQUEST_MODEL in keys
     assert error_attributes.ErrorTypeValues.OTHER.value == vocabulary.OTHER_ERROR
 
 
 def test_operations_that_are_installed_are_known() -> None:
-    """Each operation name and token type of the installed conventions is one of ours."""
-    models = vocabulary.INFERENCE | vocabulary.EMBEDDINGS | {"retrieval", "fetch_response"}
-    agents = vocabulary.MEMORY | vocabulary.AGENT | vocabulary.TOOL | vocabulary.WORKFLOW
-    assert {value.value for value in gen_ai_attributes.GenAiOperationNameValues} <= models | agents
+    """Each operation name and token type of the installed conventions is one that we know."""
+    known = vocabulary.INFERENCE | vocabulary.EMBEDDINGS
+    known |= vocabulary.AGENT | vocabulary.TOOL | vocabulary.WORKFLOW
+    memory = {f"{verb}_memory" for verb in ("search", "create", "update", "upsert", "delete")}
+    others = {"retrieval", "fetch_response", "create_memory_store", "delete_memory_store"} | memory
+    assert {value.value for value in gen_ai_attributes.GenAiOperationNameValues} <= known | others
     assert {value.value for value in gen_ai_attributes.GenAiTokenTypeValues} == set(vocabulary.TOKEN_TYPES)
 
 
 def test_the_pinned_schema_exists() -> None:
     """The pinned schema URL is one that the installed package knows."""
     assert conventions.SCHEMA_URL in {schema.value for schema in Schemas}
-
-
-def test_histograms_have_buckets() -> None:
-    """Every histogram has ascending buckets, and nothing else has any."""
-    for metric in METRICS.values():
-        assert bool(metric.buckets) == (metric.instrument == "histogram")
-        assert list(metric.buckets) == sorted(set(metric.buckets))
-
-
-def test_latest_names_lead_to_metrics_of_the_latest_generation() -> None:
-    """The name that a current metric has in the latest conventions is a metric with the same unit."""
-    renamed = [metric for metric in METRICS.values() if metric.latest_name]
-    assert len(renamed) == 4
-    for metric in renamed:
-        assert metric.generation == "current"
-        for name in metric.latest_name:
-            assert (METRICS[name].generation, METRICS[name].unit) == ("latest", metric.unit)
-
-
-def test_attributes_have_one_level() -> None:
-    """No attribute of a metric is required and recommended at the same time."""
-    for metric in METRICS.values():
-        assert len(set(metric.attributes)) == len(metric.attributes)

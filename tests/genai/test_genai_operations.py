@@ -15,21 +15,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_prom_bridge.genai import AgentRecorder, LLMRecorder
-from otel_prom_bridge.genai.operations import Operation, error_type
+from otel_prom_bridge.genai.decorators import DecoratingOperation
+from otel_prom_bridge.genai.operations import error_type
 
 ACTIVE_AGENTS = "gen_ai.agent.active"
 ENDS = ("exit", "raise", "end", "end twice", "cancel", "drop", "cycle", "generator", "exhaust", "break")
 Step = tuple[str, bool]  # how the operation ends, and whether it is an agent's
 
 
-def make(step: Step, llm: LLMRecorder, agents: AgentRecorder) -> Operation:
+def make(step: Step, llm: LLMRecorder, agents: AgentRecorder) -> DecoratingOperation:
     """An operation that has not begun."""
     if step[1]:
         return agents.execution(agent="planner")
     return llm.call(model="gpt-4o", provider="openai")
 
 
-def perform(end: str, operation: Operation) -> None:
+def perform(end: str, operation: DecoratingOperation) -> None:
     """End an operation in one of the ways."""
     if end == "exit":
         with operation:
@@ -54,7 +55,7 @@ def perform(end: str, operation: Operation) -> None:
         generated(end, operation)
 
 
-def generated(end: str, operation: Operation) -> None:
+def generated(end: str, operation: DecoratingOperation) -> None:
     """End a generator that the operation decorates."""
 
     @operation
@@ -70,7 +71,7 @@ def generated(end: str, operation: Operation) -> None:
         list(generator)
 
 
-async def cancelled(operation: Operation) -> None:
+async def cancelled(operation: DecoratingOperation) -> None:
     """Cancel a task inside of the operation."""
 
     async def run() -> None:
@@ -125,7 +126,7 @@ def test_many_threads_end_one_call() -> None:
     for _ in range(20):
         call = llm.call(model="gpt-4o", provider="openai").start()
 
-        def end(call: Operation = call) -> None:
+        def end(call: DecoratingOperation = call) -> None:
             barrier.wait()
             call.end()
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pytest
 from exported import in_span
+from genai_conventions import HISTOGRAMS, SECONDS, TOKENS, Histogram
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import DropAggregation, View
 from oracles import OPENMETRICS, parse
@@ -16,9 +17,7 @@ from prometheus_client import Metric
 from otel_prom_bridge import ExportView, start
 from otel_prom_bridge.bridge import Bridge
 from otel_prom_bridge.genai import LLMRecorder
-from otel_prom_bridge.genai.conventions import METRICS
 from otel_prom_bridge.genai.emission import Emit
-from otel_prom_bridge.genai.vocabulary import SECONDS, TOKENS
 
 Generation = Literal["current", "latest", "both"]
 Values = dict[str, dict[tuple[str, ...], tuple[float, ...]]]
@@ -396,11 +395,8 @@ def _prometheus_name(name: str, unit: str) -> str:
     return name.replace(".", "_") + ("_seconds" if unit == "s" else "")
 
 
-WITH_BUCKETS = [metric for metric in METRICS.values() if metric.buckets and metric.source == "semconv"]
-
-
-@pytest.mark.parametrize("metric", WITH_BUCKETS, ids=lambda metric: str(metric.name))
-def test_recommended_buckets_where_the_producer_gave_none(metric: Any) -> None:
+@pytest.mark.parametrize("metric", HISTOGRAMS, ids=lambda metric: str(metric.name))
+def test_recommended_buckets_where_the_producer_gave_none(metric: Histogram) -> None:
     """Each histogram of the conventions, recorded without buckets, is shown with those of the conventions."""
     with running(present="both") as bridge:
         histogram(bridge.meter_provider, metric.name, metric.unit)(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from genai_conventions import FIRST_TOKEN, MCP_SECONDS, PER_TOKEN, SECONDS
 from opentelemetry.metrics import MeterProvider
 from oracles import OPENMETRICS, parse
 from prometheus_client import Metric
@@ -14,7 +15,6 @@ from prometheus_client import Metric
 from otel_prom_bridge import start
 from otel_prom_bridge.bridge import Bridge
 from otel_prom_bridge.genai import AgentRecorder, LLMRecorder
-from otel_prom_bridge.genai.vocabulary import FIRST_TOKEN, MCP_SECONDS, SECONDS, TIME_PER_TOKEN
 
 CHAT = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o"}
 
@@ -164,7 +164,7 @@ def test_litellm_is_in_both_profiles(profile: str, old: bool) -> None:
     for name in (calls, first, "gen_ai_client_response_duration_seconds"):
         assert values_of(families[name], end="_count") == {(): 3}
         assert bounds_of(families[name]) == pytest.approx(SECONDS)
-    assert bounds_of(families["gen_ai_server_time_per_output_token_seconds"]) == list(TIME_PER_TOKEN)
+    assert bounds_of(families["gen_ai_server_time_per_output_token_seconds"]) == list(PER_TOKEN)
     assert values_of(families[cost]) == {(): 0.75}
     text = str([sample.labels for name in shown for sample in families[name].samples])
     assert not [part for part in ("hash-", "10.0.0", "u-", "model_id") if part in text]
@@ -177,7 +177,7 @@ def test_litellm_is_in_both_profiles(profile: str, old: bool) -> None:
         ("llm.chat_completions.streaming_time_to_generate", SECONDS),
         ("gen_ai.server.request.duration", SECONDS),
         ("gen_ai.server.time_to_first_token", FIRST_TOKEN),
-        ("gen_ai.server.time_per_output_token", TIME_PER_TOKEN),
+        ("gen_ai.server.time_per_output_token", PER_TOKEN),
         ("gen_ai.client.embeddings.duration", SECONDS),
         ("gen_ai.client.response.duration", SECONDS),
         ("mcp.client.operation.duration", MCP_SECONDS),

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 from fake_openai import CHAT_MODEL, EMBEDDING_MODEL, RELEASE
+from genai_conventions import AGENT_SECONDS, SECONDS, TOKENS, WORKFLOW_SECONDS
 from oracles import parse
 from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
-from otel_prom_bridge.genai.vocabulary import AGENT_SECONDS, SECONDS, TOKENS, WORKFLOW_SECONDS
 from otel_prom_bridge.profiles import load_profile
 
 pytestmark = pytest.mark.timeout(240)  # the first test waits for four processes

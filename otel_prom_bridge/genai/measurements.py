@@ -70,7 +70,7 @@ def _release() -> str:
         return ""
 
 
-class Instruments:
+class Measurements:
     """Records values of metrics, through instruments that are made when they are first needed.
 
     ``provider`` is the global one if it is None, also if that is set later.
