@@ -7,14 +7,15 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from typing import NoReturn
 
 import pytest
 from genai_points import Recorded
 from metrics_messages import decode
 from opentelemetry.sdk.metrics import ExemplarFilter, MeterProvider
 from opentelemetry.sdk.resources import Resource
-from oracles import parse, promtool_complaint
+from oracles import parse
+from promtool import promtool_complaint
+from servers import missing
 from setups import Setup
 
 from otel_prom_bridge import PrometheusMetricReader
@@ -145,7 +146,7 @@ def llm(recorded: Recorded) -> LLMRecorder:
 def real_prometheus() -> str:
     """The path of a real Prometheus: missing on CI is a failure, elsewhere a visible skip."""
     if shutil.which("promtool") is None:
-        _missing("promtool", package="prometheus")
+        missing("promtool", package="prometheus")
     return _installed("prometheus")
 
 
@@ -156,9 +157,4 @@ def real_victoria_metrics() -> str:
 
 
 def _installed(server: str) -> str:
-    return shutil.which(server) or _missing(server, package=server)
-
-
-def _missing(program: str, *, package: str) -> NoReturn:
-    reason = f"no {program} here: `apt-get install {package}` brings it"
-    pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    return shutil.which(server) or missing(server, package=server)

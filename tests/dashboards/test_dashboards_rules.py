@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
-from oracles import PROMTOOL
+from promtool import approved
 
 from otel_prom_bridge.dashboards import files_of, read_dashboard
 from otel_prom_bridge.profiles import BUILT_IN, load_profile
@@ -323,17 +322,10 @@ def written(profile: str, folder: Path) -> Path:
     return file
 
 
-def promtool(*arguments: str) -> None:
-    """It has nothing to complain about."""
-    assert PROMTOOL is not None
-    done = subprocess.run([PROMTOOL, *arguments], capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.mark.parametrize("profile", BUILT_IN)
 def test_prometheus_takes_the_rules(profile: str, tmp_path: Path) -> None:
     """`promtool check rules` finds no fault, not even in style."""
-    promtool("check", "rules", "--lint=all", "--lint-fatal", str(written(profile, tmp_path)))
+    approved("check", "rules", "--lint=all", "--lint-fatal", written(profile, tmp_path))
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
@@ -361,7 +353,7 @@ def test_alerts_fire_when_they_should(case: Case, tmp_path: Path) -> None:
     file = tmp_path / "test.yml"
     rules = written(case.profile, tmp_path)
     file.write_text(yaml.safe_dump({"rule_files": [rules.name], "evaluation_interval": "1m", "tests": tests}))
-    promtool("test", "rules", str(file))
+    approved("test", "rules", file)
 
 
 def _inputs(series: Mapping[str, str]) -> list[dict[str, str]]:
@@ -386,7 +378,7 @@ def test_recorded_error_ratios_are_zero_without_errors(tmp_path: Path) -> None:
     file.write_text(
         yaml.safe_dump({"rule_files": [rules.name], "evaluation_interval": "1m", "tests": [test]})
     )
-    promtool("test", "rules", str(file))
+    approved("test", "rules", file)
 
 
 def test_every_alert_has_a_case() -> None:

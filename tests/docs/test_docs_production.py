@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from oracles import OPENMETRICS, samples
+from promtool import approved
 from servers import free_port, get, running, wait_for
 
 from otel_prom_bridge import EndpointError, PrometheusMetricReader, start, start_http_server
@@ -41,7 +41,6 @@ YAML = [
 TROUBLES = PAGE.split("\n## Troubleshooting\n")[1]
 SPANS = re.findall(r"`([^`]+)`", TROUBLES)
 OWN = {value.name for value in vars(metadata).values() if hasattr(value, "help")}
-NEEDS_PROMTOOL = pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool here")
 
 
 def document(kind: str) -> dict[str, Any]:
@@ -59,13 +58,6 @@ POD = document("Deployment")["spec"]["template"]
 (CONTAINER,) = POD["spec"]["containers"]
 PORTS = {port["name"]: port["containerPort"] for port in CONTAINER["ports"]}
 SCRAPES = [config for item in with_key("scrape_configs") for config in item["scrape_configs"]]
-
-
-def promtool(*arguments: str | Path) -> str:
-    """Run it; it must have no complaint."""
-    result = subprocess.run(["promtool", *arguments], capture_output=True, text=True, timeout=30, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout
 
 
 # --- manifests ---------------------------------------------------------------------------------------------
@@ -147,7 +139,6 @@ def test_hosts() -> None:
         get(f"http://127.0.0.2:{server.port}/health")
 
 
-@NEEDS_PROMTOOL
 def test_prometheus_takes_the_configurations(tmp_path: Path) -> None:
     """`promtool check` has no complaint. Debian's knows no Kubernetes: its discovery is left out there."""
     (tmp_path / "shop-token").write_text("x")
@@ -157,16 +148,15 @@ def test_prometheus_takes_the_configurations(tmp_path: Path) -> None:
         item = {"scrape_configs": [_without_kubernetes(config) for config in item["scrape_configs"]]}
         file = tmp_path / f"{number}.yml"
         file.write_text(yaml.safe_dump(item).replace("/etc/prometheus/", f"{tmp_path}/"))
-        promtool("check", "config", file)
+        approved("check", "config", file)
     assert number == 1
 
 
-@NEEDS_PROMTOOL
 def test_rules(tmp_path: Path) -> None:
     """Prometheus takes the alerts, each fires, and the bridge's metrics in them exist."""
     (rules,) = with_key("groups")
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(rules))
-    promtool("check", "rules", "--lint=all", "--lint-fatal", tmp_path / "rules.yml")
+    approved("check", "rules", "--lint=all", "--lint-fatal", tmp_path / "rules.yml")
     text = str(rules)
     assert set(re.findall(r"otel_prom_bridge_\w+", text)) <= OWN
     series = {
@@ -191,7 +181,7 @@ def test_rules(tmp_path: Path) -> None:
     }
     file = tmp_path / "test.yml"
     file.write_text(json.dumps({"rule_files": ["rules.yml"], "tests": [test]}))
-    promtool("test", "rules", file)
+    approved("test", "rules", file)
 
 
 PODS: dict[str, tuple[dict[str, str], bool]] = {  # what else a pod has, and whether it is scraped
@@ -203,7 +193,6 @@ PODS: dict[str, tuple[dict[str, str], bool]] = {  # what else a pod has, and whe
 }
 
 
-@NEEDS_PROMTOOL
 def test_pods_are_found(tmp_path: Path) -> None:
     """The relabeling keeps the ports for metrics of running pods that are to be scraped, and no others."""
     (config,) = (_without_kubernetes(config) for config in SCRAPES if "kubernetes_sd_configs" in config)
@@ -225,7 +214,7 @@ def test_pods_are_found(tmp_path: Path) -> None:
         for target, (changes, _) in PODS.items()
     ]
     (tmp_path / "config.yml").write_text(json.dumps({"scrape_configs": [config]}))
-    output = promtool("check", "service-discovery", "--timeout=2s", tmp_path / "config.yml", "shop")
+    output = approved("check", "service-discovery", "--timeout=2s", tmp_path / "config.yml", "shop")
     found = [item["labels"] for item in json.loads(output) if item.get("labels")]
     wanted = {"namespace": "default", "pod": "shop-1", "job": "shop"}
     assert all(wanted.items() <= item.items() for item in found)

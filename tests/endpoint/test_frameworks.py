@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from oracles import OPENMETRICS, promtool_complaint, samples
+from oracles import OPENMETRICS, samples
+from promtool import promtool_complaint
 from servers import free_port, running, wait_for
 from wire import SOON
 

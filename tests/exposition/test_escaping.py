@@ -10,7 +10,8 @@ from fractions import Fraction
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from oracles import OPENMETRICS, PROMTOOL, parse, promtool_complaint
+from oracles import OPENMETRICS, parse
+from promtool import PROMTOOL, promtool_complaint
 
 from otel_prom_bridge.exposition.escaping import bound, help_text, label_set, number
 

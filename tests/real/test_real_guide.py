@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from fake_openai import fake_openai
-from servers import free_port
+from servers import free_port, missing
 
 pytestmark = [pytest.mark.real_server, pytest.mark.timeout(120)]
 
@@ -37,8 +37,7 @@ def outputs(real_prometheus: str, tmp_path_factory: pytest.TempPathFactory) -> I
 
 def _needed(program: str, prometheus: str) -> None:
     if shutil.which(program, path=_path(prometheus)) is None:
-        reason = f"no {program} here, which the guide needs"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+        missing(program, package=program)
 
 
 def _path(prometheus: str) -> str:

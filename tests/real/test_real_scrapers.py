@@ -19,7 +19,8 @@ from opentelemetry.sdk.metrics.view import (
     View,
 )
 from opentelemetry.sdk.resources import Resource
-from oracles import OPENMETRICS, promtool_complaint, samples
+from oracles import OPENMETRICS, samples
+from promtool import promtool_complaint
 from servers import Prometheus, get, prometheus, running, victoria_metrics, wait_for
 from watched import PROTOBUF, Watched
 

@@ -1,15 +1,11 @@
-"""Independent judges of what the bridge writes: strict parsers, promtool."""
+"""Independent judges of what the bridge writes: strict parsers."""
 
 from __future__ import annotations
-
-import shutil
-import subprocess
 
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-PROMTOOL = shutil.which("promtool")
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
@@ -37,16 +33,3 @@ def samples(content_type: str, body: bytes) -> dict[tuple[str, frozenset[tuple[s
         for family in parse(content_type, body)
         for sample in family.samples
     }
-
-
-def promtool_complaint(body: bytes) -> str | None:
-    """What `promtool check metrics` cannot parse in a text exposition; None if it is well-formed.
-
-    Exit code 3 is only a matter of style (a metric without a help text, say), which is the user's to decide.
-    """
-    if PROMTOOL is None:
-        return None
-    result = subprocess.run(
-        [PROMTOOL, "check", "metrics"], input=body, capture_output=True, timeout=20, check=False
-    )
-    return None if result.returncode in (0, 3) else result.stderr.decode()

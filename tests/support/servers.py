@@ -12,8 +12,10 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlencode
+
+import pytest
 
 _Found = TypeVar("_Found")
 
@@ -23,6 +25,12 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def missing(program: str, *, package: str) -> NoReturn:
+    """End a test that needs a program which is not there: a failure on CI, elsewhere a visible skip."""
+    reason = f"no {program} here: `apt-get install {package}` brings it"
+    pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
 
 
 def wait_for(probe: Callable[[], _Found], *, seconds: float, what: str) -> _Found:

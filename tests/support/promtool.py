@@ -1,0 +1,46 @@
+"""Prometheus' own tool as a judge of expositions, configurations, rules and queries."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from servers import missing
+
+PROMTOOL = shutil.which("promtool")
+_well_formed: set[int] = set()  # the hashes of texts that had no fault: many tests record the same
+
+
+def promtool(
+    *arguments: str | Path, text: str | None = None, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run it, in this folder and with this text on stdin, and return its exit code and what it says."""
+    if PROMTOOL is None:
+        missing("promtool", package="prometheus")
+    command = [PROMTOOL, *arguments]
+    return subprocess.run(
+        command, input=text, cwd=folder, capture_output=True, encoding="utf-8", timeout=30, check=False
+    )
+
+
+def approved(*arguments: str | Path, folder: Path | None = None) -> str:
+    """Run it, fail the test if it has a complaint, and return what it says."""
+    done = promtool(*arguments, folder=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def promtool_complaint(body: bytes) -> str | None:
+    """What `promtool check metrics` cannot parse in a text exposition; None if it is well-formed.
+
+    Exit code 3 is only a matter of style (a metric without a help text, say), which is the user's to decide.
+    Where promtool is not installed, there is no complaint either.
+    """
+    if PROMTOOL is None or hash(body) in _well_formed:
+        return None
+    done = promtool("check", "metrics", text=body.decode())
+    if done.returncode not in (0, 3):
+        return done.stderr
+    _well_formed.add(hash(body))
+    return None
