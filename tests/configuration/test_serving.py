@@ -512,7 +512,7 @@ def test_a_general_rate_beside_that_of_the_file(
     assert message == "METRICS_RATE_LIMIT_RPS: the rate limit of rate.yml counts, so it is passed over"
 
 
-PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+PAGE = Path(__file__).parents[2] / "docs" / "securing.md"
 
 
 def test_the_documented_endpoint(here: Path) -> None:

@@ -1,4 +1,4 @@
-"""docs/production.md is true: its manifests fit each other and the bridge, its lines of the log are ours."""
+"""What docs/production.md, workers.md and troubleshooting.md say of manifests and of lines of the log is true."""
 
 from __future__ import annotations
 
@@ -32,13 +32,15 @@ from otel_prom_bridge.endpoint.guards import Guards
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.report.self_metrics import metadata
 
-PAGE = (Path(__file__).parents[2] / "docs" / "production.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+WORKERS = (DOCS / "workers.md").read_text()
+PAGES = (DOCS / "production.md").read_text() + WORKERS
 YAML = [
     document
-    for block in re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    for block in re.findall(r"^```yaml\n(.*?)^```$", PAGES, re.MULTILINE | re.DOTALL)
     for document in yaml.safe_load_all(block)
 ]
-TROUBLES = PAGE.split("\n## Troubleshooting\n")[1]
+TROUBLES = (DOCS / "troubleshooting.md").read_text()
 SPANS = re.findall(r"`([^`]+)`", TROUBLES)
 OWN = {value.name for value in vars(metadata).values() if hasattr(value, "help")}
 
@@ -222,9 +224,8 @@ def test_pods_are_found(tmp_path: Path) -> None:
 
 
 def test_the_ports_of_two_workers() -> None:
-    """Targets and container ports are those that the recipe of usage.md takes."""
-    usage = (Path(__file__).parents[2] / "docs" / "usage.md").read_text()
-    assert "range(9464, 9464 + 2 * server.cfg.workers)" in usage
+    """Targets and container ports are those that the recipe of workers.md takes."""
+    assert "range(9464, 9464 + 2 * server.cfg.workers)" in WORKERS
     ports = list(range(9464, 9464 + 2 * 2))
     (targets,) = (config["static_configs"][0]["targets"] for config in SCRAPES if "static_configs" in config)
     assert [int(target.rpartition(":")[2]) for target in targets] == ports
@@ -260,7 +261,7 @@ def test_names_in_troubleshooting_exist() -> None:
 # --- lines of the log --------------------------------------------------------------------------------------
 
 COLUMN = [
-    row.split(" | ")[0] for row in re.findall(r"^\| (.*) \|$", TROUBLES.split("\n### ")[1], re.MULTILINE)
+    row.split(" | ")[0] for row in re.findall(r"^\| (.*) \|$", TROUBLES.split("\n## ")[1], re.MULTILINE)
 ]
 ERRORS = re.findall(r"`([^`]+)`", " ".join(COLUMN))
 MESSAGES = [span for span in SPANS if span.count(" ") >= 3 and "{" not in span and span not in ERRORS]

@@ -246,8 +246,8 @@ CHECKS: dict[str, tuple[Callable[[], object], ...]] = {
 
 
 def test_the_table_of_checks(reader: PrometheusMetricReader) -> None:
-    """Each row of the page on usage is what a check with that result does."""
-    table = (DOCS / "usage.md").read_text().split("| a check | the answer | reason |\n|---|---|---|\n")[1]
+    """Each row of the page on health is what a check with that result does."""
+    table = (DOCS / "health.md").read_text().split("| a check | the answer | reason |\n|---|---|---|\n")[1]
     rows = [line.strip("| ").split(" | ") for line in table.split("\n\n")[0].splitlines()]
     assert [row[0] for row in rows] == list(CHECKS)
     for name, answer, reason in rows:

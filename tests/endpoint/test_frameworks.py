@@ -217,8 +217,8 @@ def app(environ, start_response):
 
 
 def documented(first_line: str) -> str:
-    """The block of the page on usage that begins with this line."""
-    page = (ROOT / "docs" / "usage.md").read_text()
+    """The block of the page on workers that begins with this line."""
+    page = (ROOT / "docs" / "workers.md").read_text()
     found = re.search(rf"^```python\n({re.escape(first_line)}\n.*?)^```$", page, re.MULTILINE | re.DOTALL)
     assert found is not None, first_line
     return found[1]

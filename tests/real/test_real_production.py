@@ -1,4 +1,4 @@
-"""docs/production.md: a target is down, and a real Prometheus says of each cause what the page says."""
+"""docs/troubleshooting.md: a target is down, and a real Prometheus says of each cause what the page says."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from otel_prom_bridge.endpoint.guards import Guards, RateLimit
 
 pytestmark = [pytest.mark.real_server, pytest.mark.timeout(120)]
 
-PAGE = (Path(__file__).parents[2] / "docs" / "production.md").read_text()
-SECTION = PAGE.split("\n### The target is down\n")[1].split("\n### ")[0]
+PAGE = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()
+SECTION = PAGE.split("\n## The target is down\n")[1].split("\n## ")[0]
 ERRORS = [
     re.findall(r"`([^`]+)`", cell)
     for row in re.findall(r"^\| (.*) \|$", SECTION, re.MULTILINE)[1:]

@@ -42,7 +42,7 @@ from otel_prom_bridge.values.checks import Check
 from otel_prom_bridge.values.notation import called
 from otel_prom_bridge.views.written import EXEMPLARS, RULES, TENANTS, VIEWS
 
-PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+PAGE = Path(__file__).parents[2] / "docs" / "view-options.md"
 
 # A key of a view, and what it is in TOML, in YAML and in Python.
 SPELLINGS: list[tuple[str, str, str, object]] = [
