@@ -116,7 +116,7 @@ READER_OPTIONS = (
         default=(),
         without="none",
         meaning="which families the streams become, and what their labels may say; see"
-        " [below](#views-rules-and-limits-in-a-file)",
+        " [view-options](view-options.md#in-a-file)",
     ),
     Option(
         key="max_series_per_metric",

@@ -1,4 +1,4 @@
-"""What docs/production.md, workers.md and troubleshooting.md say of manifests and of lines of the log is true."""
+"""What production.md, workers.md and troubleshooting.md say of manifests and lines of the log is true."""
 
 from __future__ import annotations
 

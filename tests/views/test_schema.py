@@ -337,8 +337,9 @@ def test_one_wrong_view_means_none_where_nothing_may_raise(caplog: pytest.LogCap
 
 
 def blocks(language: str) -> list[str]:
-    """The page's blocks of code in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    """The blocks of code in a language, of the page's section about files."""
+    section = PAGE.read_text().partition("\n## In a file\n")[2].partition("\n## ")[0]
+    return re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
 
 
 def test_the_examples_of_the_page_are_the_same() -> None:
