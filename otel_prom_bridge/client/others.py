@@ -1,8 +1,9 @@
 """What the other collectors of a ``prometheus_client`` registry yield, as families.
 
-Process, platform and GC metrics and the application's own ``prometheus_client`` metrics appear beside ours
-on one endpoint, so moving to the bridge takes nothing away. Collectors are the application's code, too: one
-that raises or hangs shows what it said last, while the others are asked as usual.
+Metrics of the process, the platform and the garbage collector, and metrics that the application makes with
+``prometheus_client``, appear beside ours on one endpoint, so moving to the bridge takes nothing away.
+Collectors are code of the application, too. One that raises or hangs shows what it said last, and the others
+are asked as usual.
 """
 
 from __future__ import annotations
@@ -27,21 +28,22 @@ from otel_prom_bridge.values.checks import LONGEST_WAIT
 
 
 class _Round:
-    """All of them are asked, one after the other, in a thread that may be lost to one that hangs."""
+    """One pass over all collectors, one after the other, in a thread that may be lost to one that hangs."""
 
     def __init__(self, ask: Callable[[_Round], bool]) -> None:
-        # Never late as a whole: who comes later waits, too, unless one collector takes too long.
+        # A round is never late as a whole. Who comes later waits for it, too, unless one collector takes too
+        # long.
         self.work = Coalesced(lambda: ask(self), name="otel-prom-bridge-collectors", patience=math.inf)
-        self.asked: Collector | None = None  # the one that it is waiting for
+        self.asked: Collector | None = None  # The collector that the round is waiting for.
         self.since = 0.0
-        self.answered = threading.Event()  # that one did, after the round had been given up
+        self.answered = threading.Event()  # That collector did answer, after the round was given up.
 
 
 class OtherCollectors:
-    """The collectors of a registry, without those of bridges.
+    """The collectors of a registry, except those of bridges.
 
-    ``failed`` hears the name of a collector's class every time it raises. ``patience``: for how many seconds
-    one has to be silent to be one that hangs, however little time a scraper had.
+    ``failed`` is called with the name of a collector's class every time the collector raises. A collector
+    counts as one that hangs only after ``patience`` seconds of silence, however little time a scraper had.
     """
 
     def __init__(
@@ -58,22 +60,23 @@ class OtherCollectors:
         self._failed = failed
         self._patience = patience
         self._last: dict[Collector, list[MetricFamily]] = {}
-        self._whole: dict[Collector, list[MetricFamily]] = {}  # when it did not raise
+        self._whole: dict[Collector, list[MetricFamily]] = {}  # What it said when it last did not raise.
         self._raised: set[Collector] = set()
         self.renew()
         renew_in_child(self)
 
     def renew(self) -> None:
-        """In a forked child: nobody is there who waits for a collector."""
+        """Begin anew, as in a forked child, where no thread is left that waits for a collector."""
         self._lock = threading.Lock()
         self._stuck: set[Collector] = set()
         self._round = _Round(self._ask)
 
     def ask(self, seconds: float) -> int:
-        """Ask all of them, wait so long, and say how many have not answered; 0 if everything is there.
+        """Ask all collectors, wait for so many seconds, and return how many have not answered by then.
 
-        Such a collector shows what it said last. One that hangs is not asked again before it has answered;
-        who was waiting for it when somebody else gave it up gets the others, and then waits for it again.
+        A collector that has not answered shows what it said last. One that hangs is not asked again before it
+        has answered. If somebody else gives it up while this call waits for it, this call gets the answers of
+        the other collectors first, and then waits for it again.
         """
         deadline = time.monotonic() + min(seconds, LONGEST_WAIT)
         given_up: list[_Round] = []
@@ -81,7 +84,7 @@ class OtherCollectors:
         while self._collectors() and not this.work.wait(deadline - time.monotonic()):
             if this is self._round:
                 missing = self._unanswered() | {this.asked}
-                if time.monotonic() >= deadline:  # otherwise it is a collector that asks us
+                if time.monotonic() >= deadline:  # Otherwise it is a collector that asks us.
                     self._give_up(this, seconds)
                 return len(missing)
             given_up.append(this)
@@ -91,9 +94,9 @@ class OtherCollectors:
         return len(self._unanswered())
 
     def families(self, *, ours: Iterable[MetricFamily]) -> list[MetricFamily]:
-        """What they said last.
+        """What the collectors said last.
 
-        A family whose name belongs to one of ``ours`` or to one before it is left out and reported.
+        A family is left out and reported if its name belongs to one of ``ours`` or to a family before it.
         """
         collectors = self._collectors()
         with self._lock:
@@ -105,7 +108,7 @@ class OtherCollectors:
 
     @property
     def is_whole(self) -> bool:
-        """No collector raised when it was asked last."""
+        """Whether no collector raised when it was asked last."""
         return not self._raised
 
     def _unanswered(self) -> set[Collector | None]:
@@ -114,7 +117,8 @@ class OtherCollectors:
             return {item for item in present if item in self._stuck}
 
     def _give_up(self, this: _Round, seconds: float) -> None:
-        # The thread of this round is lost to the one that it waits for; the next round begins without it.
+        # The thread of this round is lost to the collector that it waits for. The next round begins without
+        # both.
         with self._lock:
             silent = time.monotonic() - this.since
             if this is not self._round or this.asked is None or silent < self._patience:
@@ -130,8 +134,8 @@ class OtherCollectors:
         this.work.give_up()
 
     def _collectors(self) -> list[Collector]:
-        # There is no public way to collect one collector at a time, and registry.collect() ends at the first
-        # one that raises.
+        # There is no public way to ask one collector at a time, and registry.collect() ends at the first that
+        # raises.
         with self._registry._lock:
             found = list(self._registry._collector_to_names)
         return [item for item in found if not isinstance(item, BridgeCollector)]
@@ -154,13 +158,13 @@ class OtherCollectors:
                 self._last[collector] = found
                 self._stuck.discard(collector)
                 this.asked = None
-                if this is not self._round:  # given up: there is another round
+                if this is not self._round:  # This round was given up, and there is another one.
                     this.answered.set()
                     return False
         return True
 
     def _collected(self, collector: Collector) -> tuple[list[MetricFamily], bool]:
-        """What it says, and whether it raised before it had said everything."""
+        """What the collector says, and whether it raised before it had said everything."""
         result: list[MetricFamily] = []
         try:
             for metric in collector.collect():
@@ -172,7 +176,7 @@ class OtherCollectors:
                         "metric %r of the prometheus_client registry is not valid and is left out: %r",
                         *(metric, error),
                     )
-        except BaseException as error:  # this thread is ours: not even SystemExit is meant for it
+        except BaseException as error:  # This thread is ours, so not even SystemExit is meant for it.
             self._failures.report(("collector", type(collector)), "%s", CollectorError(collector, error))
             self._failed(type(collector).__qualname__)
             return result, True
@@ -197,11 +201,11 @@ class OtherCollectors:
 
 
 def register(registry: CollectorRegistry, collector: BridgeCollector) -> Callable[[], None]:
-    """Let the registry ask this collector, until what is returned is called."""
+    """Let the registry ask this collector, until the function that is returned is called."""
     registry.register(collector)
 
     def leave() -> None:
-        with contextlib.suppress(KeyError):  # the application did it already
+        with contextlib.suppress(KeyError):  # The application may have taken it out already.
             registry.unregister(collector)
 
     return leave

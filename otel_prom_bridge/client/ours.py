@@ -1,8 +1,8 @@
 """Our families as a collector of ``prometheus_client``.
 
-Whoever calls ``generate_latest(registry)``, or serves the registry in a way of their own, sees what the
-bridge knows (counters, gauges, histograms and target_info: the SDK has nothing else) in the flat samples of
-that package, with the names, labels, values and exemplars that our own endpoint shows.
+Whoever calls ``generate_latest(registry)``, or serves the registry in another way, sees what the bridge
+knows. That is counters, gauges, histograms and ``target_info``, since the SDK has nothing else. They have the
+names, labels, values and exemplars that our own endpoint shows, in the flat samples of that package.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from prometheus_client.samples import Exemplar as ClientExemplar
 
 from otel_prom_bridge.arithmetic.histograms import to_classic
 from otel_prom_bridge.exposition.escaping import bound
-from otel_prom_bridge.exposition.writer import DEFAULT_OPTIONS, Options
+from otel_prom_bridge.exposition.writer import DEFAULT_OPTIONS, WriterOptions
 from otel_prom_bridge.families import (
     CounterPoint,
     Exemplar,
@@ -38,7 +38,7 @@ class BridgeCollector(Collector):
         *,
         collect: Callable[[], Sequence[MetricFamily]],
         describe: Callable[[], Sequence[MetricFamily]],
-        options: Options = DEFAULT_OPTIONS,
+        options: WriterOptions = DEFAULT_OPTIONS,
     ) -> None:
         self._collect = collect
         self._describe = describe
@@ -49,23 +49,23 @@ class BridgeCollector(Collector):
         return (_metric(family, self._options) for family in self._collect())
 
     def describe(self) -> Iterator[Metric]:
-        """Yield the families known so far, without samples and without touching the SDK.
+        """Yield the families known so far, without their samples and without touching the SDK.
 
-        The registry asks once, when the reader registers: then usually nothing has been recorded, so it
-        knows no names of ours, and its own ``restricted_registry`` finds none. Our endpoint's ``name[]``
-        does not depend on it.
+        The registry asks once, when the reader registers. Usually nothing has been recorded by then, so the
+        registry knows no name of ours, and its ``restricted_registry`` finds none. ``name[]`` of our endpoint
+        does not depend on that.
         """
         return map(_metadata, self._describe())
 
 
 def _metadata(family: MetricFamily) -> Metric:
     name = family.base_name
-    # prometheus_client appends a unit that the name does not end with; ours says what it says.
+    # prometheus_client would append a unit that the name does not end with, and our names are complete.
     unit = family.unit if name.endswith(f"_{family.unit}") else ""
     return Metric(name, family.help, family.kind.value, unit)
 
 
-def _metric(family: MetricFamily, options: Options) -> Metric:
+def _metric(family: MetricFamily, options: WriterOptions) -> Metric:
     metric = _metadata(family)
     for point in family.points:
         labels = dict(point.labels)
@@ -88,7 +88,11 @@ def _metric(family: MetricFamily, options: Options) -> Metric:
 
 
 def _add_created(
-    metric: Metric, family: MetricFamily, labels: dict[str, str], created: float | None, options: Options
+    metric: Metric,
+    family: MetricFamily,
+    labels: dict[str, str],
+    created: float | None,
+    options: WriterOptions,
 ) -> None:
     if options.created and created is not None and (family.kind is not Kind.COUNTER or is_total(family.name)):
         metric.add_sample(f"{family.base_name}_created", labels, created)
@@ -101,8 +105,8 @@ def _add_histogram(metric: Metric, name: str, labels: dict[str, str], point: His
     for limit, total, item in zip(limits, accumulate(point.counts), exemplars, strict=True):
         exemplar = _exemplar(item)
         metric.add_sample(f"{name}_bucket", {**labels, "le": limit}, total, exemplar=exemplar)
-    # A collector does not know which format it is written in, so here, as in prometheus_client's own
-    # histograms, OpenMetrics decides: no sum, and then no count, with a negative bound.
+    # A collector does not know in which format it will be written. So OpenMetrics decides here, as it does in
+    # the histograms of prometheus_client: with a negative bound there is no sum, and then no count either.
     if point.sum is not None and not (point.bounds and point.bounds[0] < 0):
         metric.add_sample(f"{name}_count", labels, total)
         metric.add_sample(f"{name}_sum", labels, point.sum)

@@ -12,7 +12,7 @@ from otel_prom_bridge.exposition.openmetrics import OpenMetricsWriter
 from otel_prom_bridge.exposition.protobuf import ProtobufWriter
 from otel_prom_bridge.exposition.schemes import Escaper, Escaping
 from otel_prom_bridge.exposition.text import TextWriter
-from otel_prom_bridge.exposition.writer import DEFAULT_OPTIONS, Options
+from otel_prom_bridge.exposition.writer import DEFAULT_OPTIONS, WriterOptions
 from otel_prom_bridge.families import MetricFamily, claimed_names
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
     "Exposition",
     "Format",
     "Negotiated",
-    "Options",
+    "WriterOptions",
     "accepts_gzip",
     "negotiate",
 ]
@@ -31,7 +31,7 @@ __all__ = [
 class Exposition:
     """What a scrape is answered with: the Content-Type header and the body.
 
-    ``complete``: nothing in it had to be shown as it was last known.
+    ``complete`` is False if something in it could not be collected and is shown as it was last known.
     """
 
     content_type: str
@@ -40,9 +40,12 @@ class Exposition:
 
 
 class Exposer:
-    """Negotiates, filters, escapes and encodes. Safe to use from any thread."""
+    """Chooses the format, escapes the names, filters the families and encodes them.
 
-    def __init__(self, *, findings: Findings, options: Options = DEFAULT_OPTIONS) -> None:
+    An exposer is safe to use from any thread.
+    """
+
+    def __init__(self, *, findings: Findings, options: WriterOptions = DEFAULT_OPTIONS) -> None:
         text = Encoder(TextWriter(options), findings=findings)
         openmetrics = Encoder(OpenMetricsWriter(options), findings=findings)
         # Formats that share a body share its encoder.
@@ -58,10 +61,11 @@ class Exposer:
     def expose(
         self, families: Sequence[MetricFamily], *, accept: str | None, names: Iterable[str] = ()
     ) -> Exposition:
-        """The exposition of these families, or of those that ``names`` mention.
+        """The exposition of these families, or only of those that ``names`` mention.
 
-        A name mentions a family if it is the family's or one of its samples' (``h`` and ``h_bucket`` both
-        mention the histogram ``h``), as this scraper sees them.
+        A name mentions a family if it is the family's own or that of one of its samples: ``h`` and
+        ``h_bucket`` both mention the histogram ``h``. Names are compared as this scraper sees them, which is
+        after escaping.
         """
         choice = negotiate(accept)
         shown = self._escapers[choice.escaping].escape(tuple(families))

@@ -1,4 +1,4 @@
-"""What both text formats share: escaped strings, numbers, label sets."""
+"""What the text formats share: how strings, numbers and label sets are written."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _LOWEST = -_HIGHEST
 
 
 def quoted(name: str) -> str:
-    """A name in quotes, as UTF-8 names stand in both text formats."""
+    """The name in quotes, as names beyond the legacy characters stand in the text formats."""
     return f'"{name.translate(_LABEL_VALUE)}"'
 
 
 def metadata_name(name: str) -> str:
-    """A metric's name as it stands in HELP, TYPE and UNIT lines."""
+    """The name of a metric as it stands in HELP, TYPE and UNIT lines."""
     return name if is_legacy_name(name) else quoted(name)
 
 
@@ -35,15 +35,15 @@ def label_set(labels: Labels) -> str:
 
 
 def help_text(text: str, *, openmetrics: bool) -> str:
-    """A HELP text; only OpenMetrics escapes quotes in it."""
+    """The text of a HELP line. Only OpenMetrics escapes quotes in it."""
     return text.translate(_LABEL_VALUE if openmetrics else _HELP_TEXT)
 
 
 def number(value: float) -> str:
-    """A sample value: integers without a point, floats with one, ``+Inf``, ``-Inf``, ``NaN``.
+    """The value of a sample: integers without a point, floats with one, ``+Inf``, ``-Inf`` and ``NaN``.
 
-    Other numeric types (bool, numpy scalars) are written as floats, and integers that no float can hold as
-    infinite.
+    Other numeric types (bool, numpy's scalars) are written as floats. An integer that no float can hold is
+    written as infinite.
     """
     if type(value) is int:
         if _LOWEST <= value <= _HIGHEST:
@@ -57,16 +57,16 @@ def number(value: float) -> str:
 
 
 def bound(value: float) -> str:
-    """A bucket's ``le`` or a summary's ``quantile``, in the canonical form: 0.0, 10.0, 1e+06, 1e-05.
+    """The ``le`` of a bucket or the ``quantile`` of a summary in the canonical form: 0.0, 10.0, 1e+06, 1e-05.
 
-    "``le="1"`` and ``le="1.0"`` are two series to Prometheus 2", so the form matters.
+    The form matters because ``le="1"`` and ``le="1.0"`` are two different series to Prometheus 2.
     https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md#considerations-canonical-numbers
     """
     value = float(value)
     if not math.isfinite(value):
         return number(value)
     if value == 0:
-        return "0.0"  # of either sign: they are one bound
+        return "0.0"  # Zeros of either sign are one bound.
     # The digits of repr() are the fewest that read back as the same float, so they must not be rounded again.
     mantissa, _, power = f"{Decimal(repr(value)).normalize():e}".partition("e")
     return repr(value) if -5 < int(power) < 6 else f"{mantissa}e{int(power):+03d}"

@@ -21,17 +21,17 @@ from otel_prom_bridge.exposition.schemes import Escaping
 
 
 class Format(enum.Enum):
-    """What the bridge can write, by content type without the escaping."""
+    """The formats that the bridge can write; the values are their content types without the escaping."""
 
     TEXT_0_0_4 = "text/plain; version=0.0.4; charset=utf-8"
     TEXT_1_0_0 = "text/plain; version=1.0.0; charset=utf-8"
-    # 0.0.1 is what Prometheus 2.5 to 2.33 ask for; the body is the same as for 1.0.0.
+    # Prometheus 2.5 to 2.33 ask for version 0.0.1. Its body is the same as that of 1.0.0.
     OPENMETRICS_0_0_1 = "application/openmetrics-text; version=0.0.1; charset=utf-8"
     OPENMETRICS_1_0_0 = "application/openmetrics-text; version=1.0.0; charset=utf-8"
     PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 
 
-# These are older than escaping; it is named in their content type only where a scraper asked for it.
+# These formats are older than escaping, which their content type names only if a scraper asked for it.
 _BEFORE_ESCAPING = (Format.TEXT_0_0_4, Format.OPENMETRICS_0_0_1)
 
 
@@ -67,11 +67,12 @@ _WILDCARDS = {
     ("application", "*"): Format.OPENMETRICS_1_0_0,
 }
 
-# RFC 9110: token, quoted-string. A header is a sequence of such pieces and separators. A quote that is never
-# closed reaches to the end: searching for another reading would take quadratic time.
+# A header is a sequence of tokens, quoted strings and separators (RFC 9110). A quote that is never closed
+# reaches to the end of the header, because searching for another reading would take quadratic time.
 _PIECE = re.compile(r'"(?:[^"\\]|\\.)*"?|[^",;]+|[,;]', re.DOTALL)
 _WEIGHT = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
-# Beyond this nothing is read: the longest header of a known scraper has 400 characters, and this is 10 ms.
+# No more of a header than this is read, which takes at most 10 ms. The longest header of a known scraper has
+# 400 characters.
 _MAX_LENGTH = 2048
 
 
@@ -104,9 +105,10 @@ class _Range:
 
 @lru_cache(maxsize=64)
 def negotiate(accept: str | None) -> Negotiated:
-    """The answer to an Accept header; text 0.0.4 without one, or if nothing in it can be served.
+    """The format and the escaping with which an Accept header is answered.
 
-    Of equal weights the more specific range wins, then the earlier one.
+    Without a header, or if nothing in it can be served, that is text 0.0.4. Of ranges with equal weights the
+    more specific one wins, then the earlier one.
 
     >>> negotiate('application/openmetrics-text;version="1.0.0";q=0.5, text/plain;q=0.4').format.name
     'OPENMETRICS_1_0_0'

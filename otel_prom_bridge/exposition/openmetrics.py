@@ -2,8 +2,9 @@
 
 https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md
 
-Its TYPE, UNIT and HELP lines carry a counter's name without ``_total`` and an info's without ``_info``,
-counters and buckets have exemplars, and the body ends with ``# EOF``.
+Three things distinguish it from Prometheus text. Its TYPE, UNIT and HELP lines carry the name of a counter
+without ``_total`` and that of an info without ``_info``. Counters and buckets have exemplars. The body ends
+with ``# EOF``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from otel_prom_bridge.families import Kind, MetricFamily, is_total
 
 @dataclass(frozen=True, slots=True)
 class OpenMetricsWriter(TextWriter):
-    """Writes OpenMetrics text: Prometheus text but for its metadata and what is said above."""
+    """Writes OpenMetrics 1.0: Prometheus text, except for what is said at the top of this file."""
 
     trailer: bytes = b"# EOF\n"
 

@@ -2,11 +2,13 @@
 
 https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto
 
-It is the only format that has native histograms, and the reader of it makes the suffixes: one ``Metric``
-stands for all samples of a series. The messages are few and fixed, so they are put together from bytes here,
-field by field, instead of by a library that would have to be a dependency. A field is a tag (its number
-times eight, plus 0 for a varint, 1 for eight bytes, 2 for a length and as many bytes) and a value; tags are
-written as constants below, and lengths and counts, most of which are small, come from tables.
+This format has native histograms. One ``Metric`` stands for all samples of a series, and whoever reads it
+adds the suffixes to the names. The messages are few and fixed, so they are put together from bytes here,
+field by field, instead of by a library that would have to be a dependency.
+
+A field is a tag and a value. The tag is the number of the field times eight, plus 0 for a varint, 1 for eight
+bytes, or 2 for a length and as many bytes. Tags are written as constants below. Lengths and counts come from
+tables, since most of them are small.
 
 https://protobuf.dev/programming-guides/encoding/
 """
@@ -35,7 +37,7 @@ from otel_prom_bridge.families import (
     UnknownPoint,
 )
 
-# MetricType. It has neither info nor stateset: "gauge target_info=1 MUST be used where info is unsupported".
+# The enumeration MetricType. It has no info: "gauge target_info=1 MUST be used where info is unsupported".
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/compatibility/prometheus_and_openmetrics.md#resource-attributes-1
 _TYPES = {
     Kind.COUNTER: 0,
@@ -46,7 +48,7 @@ _TYPES = {
     Kind.HISTOGRAM: 4,
 }
 
-# Tags, by message. Those of the first field, `name` or `label` or a number, are the same everywhere.
+# Tags, by message. The tag of a first field depends only on its type, so it is the same in every message.
 _TEXT_1, _DOUBLE_1, _VARINT_1 = b"\x0a", b"\x09", b"\x08"
 _HELP, _TYPE, _METRIC, _UNIT = b"\x12", b"\x18", b"\x22", b"\x2a"  # MetricFamily 2 to 5
 _GAUGE, _COUNTER, _SUMMARY, _UNTYPED = b"\x12", b"\x1a", b"\x22", b"\x2a"  # Metric 2 to 5
@@ -58,14 +60,14 @@ _HISTOGRAM_START, _HISTOGRAM_EXEMPLAR = b"\x7a", b"\x82\x01"  # Histogram 15 and
 
 _pack = struct.Struct("<d").pack
 
-# A gap of up to this many empty buckets is written out: that is shorter than a new span, and what Prometheus
-# and client_golang do.
+# A gap of up to this many empty buckets is written out, because that is shorter than a new span. Prometheus
+# and client_golang do the same.
 _MAX_GAP = 2
 
 
 def _encoded(number: int) -> bytes:
-    """A varint: seven bits at a time, the lowest first, with the eighth set in all but the last."""
-    if 0x80 <= number < 0x4000:  # the sizes that counts mostly have: twice as fast as the loop
+    """A varint: seven bits in each byte, the lowest first. The eighth bit says that another byte follows."""
+    if 0x80 <= number < 0x4000:  # Most counts are of these two sizes, for which this is twice as fast.
         return bytes((number & 0x7F | 0x80, number >> 7))
     if 0x4000 <= number < 0x200000:
         return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
@@ -77,7 +79,7 @@ def _encoded(number: int) -> bytes:
     return bytes(result)
 
 
-_SMALL = 1024  # below this, varints and what begins with them come from tables
+_SMALL = 1024  # Varints below this, and what begins with them, come from tables.
 _VARINTS = tuple(map(_encoded, range(_SMALL)))
 _METRICS = tuple(_METRIC + size for size in _VARINTS)
 
@@ -97,7 +99,7 @@ def _zigzag(number: int) -> bytes:
 def _double(value: float) -> bytes:
     try:
         return _pack(value)
-    except struct.error:  # an int that no float can hold, for which text says +Inf or -Inf, too
+    except struct.error:  # No float can hold this integer. The text formats write +Inf or -Inf for it, too.
         return _pack(math.inf if value > 0 else -math.inf)
 
 
@@ -111,7 +113,7 @@ def _metric(content: bytes) -> bytes:
     return (_METRICS[size] if size < _SMALL else _METRIC + _varint(size)) + content
 
 
-@lru_cache(maxsize=1024)  # there are few names, and many series
+@lru_cache(maxsize=1024)  # There are few names and many series.
 def _label_name(name: str) -> bytes:
     """The name of a LabelPair and the tag of its value."""
     return _field(_TEXT_1, name.encode()) + _MESSAGE_2
@@ -127,15 +129,16 @@ def _label_pairs(labels: Labels) -> bytes:
 
 
 def _timestamp(tag: bytes, seconds: float) -> bytes:
-    # To the nearest millisecond, as text has it: Prometheus cuts there, and an exemplar that it gets in both
-    # formats should be the same one.
+    # Rounded to the nearest millisecond, as in text. Prometheus cuts at the millisecond, and an exemplar that
+    # it gets in both formats should be the same one.
     whole, millis = divmod(round(seconds * 1000), 1000)
     # A negative int64 is written as if it were unsigned.
     content = _VARINT_1 + _encoded(whole if whole >= 0 else whole % (1 << 64))
     return _field(tag, content + b"\x10" + _encoded(millis * 1_000_000))
 
 
-@lru_cache(maxsize=1024)  # many series begin at the same time, and one keeps its own while its value changes
+# Many series begin at the same time, and each of them keeps its start while its value changes.
+@lru_cache(maxsize=1024)
 def _start(tag: bytes, created: float | None) -> bytes:
     return b"" if created is None else _timestamp(tag, created)
 
@@ -158,12 +161,12 @@ class ProtobufWriter:
     trailer: bytes = b""
 
     def header(self, family: MetricFamily) -> bytes:
-        """The fields of the family besides its metrics; their order within the message is free."""
+        """The fields of the family besides its metrics. The order of fields within a message is free."""
         fields = [_field(_TEXT_1, family.name.encode()), _TYPE, _varint(_TYPES[family.kind])]
         if family.help:
             fields.append(_field(_HELP, family.help.encode()))
-        # Prometheus 2.50 to 3.5 fail the scrape if the unit is not the end of the name after a `_`, not
-        # counting a counter's `_total`.
+        # Prometheus 2.50 to 3.5 fail the scrape if the name does not end with `_` and the unit. The `_total`
+        # of a counter does not count.
         # https://github.com/prometheus/prometheus/blob/v3.5.0/model/textparse/protobufparse.go
         base = family.name.removesuffix("_total") if family.kind is Kind.COUNTER else family.name
         if family.unit and base.endswith(f"_{family.unit}"):
@@ -191,10 +194,10 @@ class ProtobufWriter:
                 return _histogram()
 
     def page(self, header: bytes, points: Sequence[bytes]) -> Iterable[bytes]:
-        """The family's message after its length; none for a family without points, which readers skip.
+        """The message of the family after its length. A family without points, which readers skip, has none.
 
-        Two messages if some points are native histograms and others classic ones: Prometheus decides by the
-        first metric of a message how it reads the others.
+        If some points are native histograms and others are classic ones, these are two messages: Prometheus
+        decides by the first metric of a message how it reads the others.
         https://github.com/prometheus/prometheus/blob/v3.5.0/model/textparse/protobufparse.go
         """
         if _Native not in set(map(type, points)):
@@ -212,7 +215,7 @@ def _message(header: bytes, points: Sequence[bytes]) -> Iterable[bytes]:
 
 
 def _single(tag: bytes) -> Callable[[GaugePoint | UnknownPoint, bytes], bytes]:
-    head = tag + b"\x09" + _DOUBLE_1  # nine bytes: the tag and the value
+    head = tag + b"\x09" + _DOUBLE_1  # The message is nine bytes long: a tag and the value.
 
     def render(point: GaugePoint | UnknownPoint, labels: bytes) -> bytes:
         return _metric(labels + head + _double(point.value))
@@ -245,13 +248,13 @@ def _summary(point: SummaryPoint, labels: bytes) -> bytes:
 
 
 def _sum(value: float | None) -> bytes:
-    # Without the field, Prometheus would show a sum of 0. NaN says that it is not known, and keeps averages
-    # made of it from looking right.
+    # Without the field, Prometheus would show a sum of 0. NaN says that the sum is not known, and no average
+    # that is made of it can look right.
     return _DOUBLE_2 + (_pack(math.nan) if value is None else _double(value))
 
 
 def _histogram() -> Callable[[HistogramPoint | NativeHistogramPoint, bytes], bytes]:
-    limits: dict[tuple[float, ...], list[bytes]] = {}  # a family has one set of bounds, seldom several
+    limits: dict[tuple[float, ...], list[bytes]] = {}  # A family seldom has more than one set of bounds.
 
     def render(point: HistogramPoint | NativeHistogramPoint, labels: bytes) -> bytes:
         if isinstance(point, NativeHistogramPoint):
@@ -269,7 +272,7 @@ def _histogram() -> Callable[[HistogramPoint | NativeHistogramPoint, bytes], byt
     return render
 
 
-# How a bucket with a count of so many bytes begins; its bound takes nine.
+# How a bucket begins, by the number of bytes of its count. Its bound takes nine bytes more.
 _BUCKET_HEADS = tuple(_MESSAGE_3 + _VARINTS[1 + size + 9] + _VARINT_1 for size in range(11))
 
 
@@ -305,7 +308,7 @@ def _native(point: NativeHistogramPoint) -> bytes:
         *_side(_NEGATIVE, point.negative),
         *_side(_POSITIVE, point.positive),
         _start(_HISTOGRAM_START, point.created),
-        # "Each exemplar MUST have a timestamp"; readers drop those that have none.
+        # "Each exemplar MUST have a timestamp." Readers drop those that have none.
         *(_exemplar(_HISTOGRAM_EXEMPLAR, item) for item in point.exemplars if item.timestamp is not None),
     ]
     if not (point.negative or point.positive or point.zero_threshold > 0 or point.zero_count):
@@ -325,14 +328,14 @@ def _side(tags: tuple[bytes, bytes], buckets: Iterable[tuple[int, int]]) -> Iter
 
 
 def layout(buckets: Iterable[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[int]]:
-    """Spans of consecutive buckets (offset and length), and each bucket's difference to the one before it.
+    """Spans of consecutive buckets as offset and length, and the difference of each bucket to the one before.
 
     "The first offset is the index of the first bucket, later ones are the gap to the previous span":
     https://github.com/prometheus/docs/blob/main/docs/specs/native_histograms.md#schema
     """
     spans: list[tuple[int, int]] = []
     deltas: list[int] = []
-    end = previous = 0  # the index after the last bucket, and its count
+    end = previous = 0  # The index after the last bucket, and the count of the last bucket.
     for index, count in buckets:
         gap = index - end
         if not spans or gap > _MAX_GAP:

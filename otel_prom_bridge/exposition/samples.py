@@ -1,7 +1,7 @@
-"""Points → sample lines: what text and OpenMetrics agree about.
+"""Points → sample lines, as far as Prometheus text and OpenMetrics agree about them.
 
-Each function here takes what is fixed for a family and returns a function from one point and its rendered
-labels to its lines, so that nothing is decided twice in the loop over ten thousand points.
+Each function here takes what is fixed for a family and returns a function, which makes lines of one point and
+its rendered labels. So nothing is decided twice in the loop over ten thousand points.
 
 A name that is not a legacy one stands in quotes within the braces: ``{"http.requests",method="GET"} 1``.
 """
@@ -30,13 +30,13 @@ _PLAIN = 2**62
 
 
 class _Name(NamedTuple):
-    """How a sample's line begins: before labels, and without any."""
+    """How the line of a sample begins: ``open`` before labels, ``bare`` if there are none."""
 
     open: str
     bare: str
 
     def with_labels(self, labels: str) -> str:
-        """The name with its labels: everything before the value."""
+        """The name and the labels, which is everything before the value."""
         return f"{self.open}{labels}}}" if labels else self.bare
 
 
@@ -52,7 +52,7 @@ def single(name: str) -> Callable[[CounterPoint | GaugePoint | UnknownPoint, str
 
     def render(point: CounterPoint | GaugePoint | UnknownPoint, labels: str) -> bytes:
         value = point.value
-        # What `number` gives for nearly every count, without the call: this runs for every changed series.
+        # This runs for every changed series, so it saves the call of `number` for nearly every count.
         text = str(value) if type(value) is int and -_PLAIN < value < _PLAIN else number(value)
         return f"{opening}{labels}}} {text}\n".encode() if labels else f"{bare} {text}\n".encode()
 
@@ -60,7 +60,7 @@ def single(name: str) -> Callable[[CounterPoint | GaugePoint | UnknownPoint, str
 
 
 def counter(name: str, *, created: bool = False) -> Callable[[CounterPoint, str], bytes]:
-    """One line with the value and the exemplar, and one with the start time if that is wanted."""
+    """One line with the value and the exemplar, and one with the start time if ``created`` asks for it."""
     plain = single(name)
     start = _name(f"{name.removesuffix('_total')}_created")
 
@@ -82,7 +82,7 @@ def info(name: str) -> Callable[[InfoPoint, str], bytes]:
 
 
 def summary(name: str) -> Callable[[SummaryPoint, str], bytes]:
-    """A line per quantile, the count and the sum."""
+    """A line for each quantile, then the count and the sum."""
     own, count, total = _name(name), _name(f"{name}_count"), _name(f"{name}_sum")
 
     def render(point: SummaryPoint, labels: str) -> bytes:
@@ -107,12 +107,12 @@ def histogram(
     created: bool = False,
     native_bounds: tuple[float, ...] | None = None,
 ) -> Callable[[HistogramPoint | NativeHistogramPoint, str], bytes]:
-    """The cumulated buckets up to +Inf, the count and the sum; in OpenMetrics with exemplars.
+    """The cumulative buckets up to +Inf, the count and the sum; in OpenMetrics with exemplars.
 
     A native histogram is written as a classic one (see ``histograms.to_classic``).
     """
     bucket, count, total, start = (_name(name + end) for end in ("_bucket", "_count", "_sum", "_created"))
-    heads: dict[tuple[float, ...], list[str]] = {}  # a family has one set of bounds, seldom several
+    heads: dict[tuple[float, ...], list[str]] = {}  # A family seldom has more than one set of bounds.
 
     def render(point: HistogramPoint | NativeHistogramPoint, labels: str) -> bytes:
         if isinstance(point, NativeHistogramPoint):
@@ -130,8 +130,8 @@ def histogram(
             ]
         else:
             lines = [f"{head}{tail}{value}\n" for tail, value in zip(tails, counts, strict=True)]
-        # OpenMetrics: "If the histogram has a negative threshold, the Sum MUST NOT be present", nor the
-        # count then.
+        # OpenMetrics: "If the histogram has a negative threshold, the Sum MUST NOT be present." Then the
+        # count must not be present either.
         if point.sum is not None and not (openmetrics and point.bounds and point.bounds[0] < 0):
             lines.append(f"{count.with_labels(labels)} {counts[-1]}\n")
             lines.append(f"{total.with_labels(labels)} {number(point.sum)}\n")

@@ -1,8 +1,9 @@
-"""The second naming step: names as the scraper can read them.
+"""The second naming step: names that the scraper can read.
 
-Translation has chosen the names; a scraper says which characters it understands. Legacy names (the ones
-that every Prometheus reads) stay as they are under every scheme. What a scheme rewrites may meet another name
-or another label; then it is merged again, so that no series appears twice and no value is lost.
+Translation has chosen the names, and a scraper says which characters it understands. Legacy names, which
+every Prometheus reads, stay as they are under every scheme. A name that a scheme rewrites may become equal to
+another one. What then has the same name and labels is merged, so that no series appears twice and no value is
+lost.
 
 https://github.com/prometheus/docs/blob/main/docs/instrumenting/escaping_schemes.md, and where that page and
 the reference implementation (prometheus/common, model/metric.go) differ, the implementation: it is what
@@ -15,12 +16,11 @@ import enum
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from itertools import compress
-from operator import is_not
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from otel_prom_bridge.arithmetic.merging import merged
 from otel_prom_bridge.diagnostics import Conflict, Findings
+from otel_prom_bridge.exposition.unchanged import Made, Memory, nothing_made
 from otel_prom_bridge.families import (
     EXEMPLAR_CHARACTERS,
     CounterPoint,
@@ -38,11 +38,10 @@ from otel_prom_bridge.families import (
 
 _NAMES_REMEMBERED = 8192
 _IDS = ("trace_id", "span_id")
-_SPARE_PAGES = 100
 
 
 class Escaping(enum.Enum):
-    """What to do with characters that legacy names cannot hold, by the name that scrapers use."""
+    """What to do with characters that legacy names cannot hold; by the names that scrapers use."""
 
     ALLOW_UTF_8 = "allow-utf-8"
     UNDERSCORES = "underscores"
@@ -52,10 +51,11 @@ class Escaping(enum.Enum):
 
 @lru_cache(maxsize=_NAMES_REMEMBERED)
 def escaped(name: str, scheme: Escaping, *, label: bool = False) -> str:
-    """A metric's name, or a label's, under a scheme; a legacy name is never changed.
+    """The name of a metric, or of a label, under a scheme. A legacy name is never changed.
 
-    A colon is a legacy character in metric names only, and Prometheus keeps labels that begin with two
-    underscores for itself: such a result gets the prefix ``exported_``.
+    A colon is a legacy character in the names of metrics, but not in those of labels. Prometheus keeps labels
+    that begin with two underscores for itself, so a label that would get such a name gets the prefix
+    ``exported_``.
 
     >>> [escaped("http.status", scheme) for scheme in Escaping]
     ['http.status', 'http_status', 'http_dot_status', 'U__http_2e_status']
@@ -63,7 +63,7 @@ def escaped(name: str, scheme: Escaping, *, label: bool = False) -> str:
     is_legacy = is_legacy_label if label else is_legacy_name
     if scheme is Escaping.ALLOW_UTF_8 or is_legacy(name):
         return name
-    # Whether a character is a legacy one depends on its place: a digit cannot come first.
+    # Whether a character is a legacy one depends on its place, because a digit cannot come first.
     legacy = [is_legacy(c if place == 0 else f"a{c}") for place, c in enumerate(name)]
     characters = list(zip(name, legacy, strict=True))
     match scheme:
@@ -86,62 +86,49 @@ def _ids_first(pair: tuple[str, str]) -> int:
 
 
 class _Page(NamedTuple):
-    """A family as it was escaped last; ``points`` are parallel to its own."""
+    """A family as it was escaped last: its points one by one, and the family that they became."""
 
     family: MetricFamily
-    points: list[Any]
+    made: Made
     escaped: MetricFamily
 
 
 class Escaper:
-    """Escapes families for one scheme, and remembers what it escaped: unchanged points stay the same objects.
+    """Escapes families for one scheme. What did not change stays the same object, for the encoder to see.
 
-    Safe to use from any thread without a lock, as an encoder is.
+    Safe to use from any thread.
     """
 
     def __init__(self, scheme: Escaping, *, findings: Findings) -> None:
         self._scheme = scheme
         self._findings = findings
-        self._pages: dict[str, _Page] = {}
-        self._last: tuple[tuple[MetricFamily, ...], tuple[MetricFamily, ...]] = ((), ())
+        self._memory = Memory[_Page, tuple[MetricFamily, ...]](nothing=())
 
     def escape(self, families: tuple[MetricFamily, ...]) -> tuple[MetricFamily, ...]:
-        """The families with names that the scheme allows; those that meet are merged or, of two types, the
-        later one is left out."""
+        """The families with names that the scheme allows.
+
+        Families of one type that get the same name are merged; of two types the later family is left out.
+        """
         if self._scheme is Escaping.ALLOW_UTF_8 or not any(family.foreign for family in families):
             return families
-        before, result = self._last
-        if families != before:
-            result = self._distinct(families)
-            self._last = (families, result)
-            if len(self._pages) > 2 * len(families) + _SPARE_PAGES:  # names that were made up and are gone
-                names = {family.name for family in families}
-                self._pages = {name: page for name, page in self._pages.items() if name in names}
-        return result
+        return self._memory.whole(families, self._distinct)
 
     def _family(self, family: MetricFamily) -> MetricFamily:
         if not family.foreign:
             return family
-        page = self._pages.get(family.name)
+        page = self._memory.pages.get(family.name)
         if page is not None and page.family is family:
             return page.escaped
-        old, kept = (page.family.points, page.points) if page is not None else ((), [])
-        known = min(len(old), len(family.points))
-        points = kept[:known]
-        # A series whose labels are the same object keeps the labels that it was given before.
-        relabelled = len(old) != len(family.points)
-        for index in compress(range(known), map(is_not, old, family.points)):
-            point = family.points[index]
-            same = point.labels is old[index].labels
-            relabelled = relabelled or not same
-            points[index] = self._point(point, kept[index].labels if same else self._labels(point.labels))
-        points += [self._point(point, self._labels(point.labels)) for point in family.points[known:]]
-        name = escaped(family.name, self._scheme)
-        if not relabelled and page is not None and len(page.escaped.points) == len(points):
-            result = replace(page.escaped, points=tuple(points))  # still no two with equal labels
+        before = page.made if page is not None else nothing_made()
+        made = before.updated(family.points, of_labels=self._labels, of_point=self._point)
+        if page is not None and made.labels is before.labels and len(page.escaped.points) == len(made.points):
+            # No labels changed, and no two points were merged: neither need they be now.
+            result = replace(
+                family, name=page.escaped.name, points=tuple(made.results), foreign=page.escaped.foreign
+            )
         else:
-            result = _merged_family(family, name, points)
-        self._pages[family.name] = _Page(family, points, result)
+            result = _merged_family(family, escaped(family.name, self._scheme), made.results)
+        self._memory.pages[family.name] = _Page(family, made, result)
         return result
 
     def _point(self, point: Point, labels: Labels) -> Point:
@@ -156,7 +143,7 @@ class Escaper:
         return point
 
     def _exemplar(self, item: Exemplar) -> Exemplar:
-        # Escaping can make names longer than an exemplar may be; the ids are short, and legacy names.
+        # Escaped names may be too long for an exemplar. The ids come first: they are short legacy names.
         kept, room = [], EXEMPLAR_CHARACTERS
         for name, value in sorted(self._labels(item.labels), key=_ids_first):
             if len(name) + len(value) <= room:
@@ -166,7 +153,8 @@ class Escaper:
 
     def _labels(self, labels: Labels) -> Labels:
         found: dict[str, list[str]] = {}
-        for name, value in labels:  # sorted by the original names, as joining wants them
+        # Values are joined in the order of the original names, by which the labels are sorted.
+        for name, value in labels:
             found.setdefault(escaped(name, self._scheme, label=True), []).append(value)
         return tuple(sorted((name, ";".join(values)) for name, values in found.items()))
 

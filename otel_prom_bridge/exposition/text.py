@@ -1,9 +1,9 @@
-"""The Prometheus text format, 0.0.4 and 1.0.0 (the same as long as every name is a legacy one).
+"""The Prometheus text format. Versions 0.0.4 and 1.0.0 are the same while every name is a legacy one.
 
 https://github.com/prometheus/docs/blob/main/docs/instrumenting/exposition_formats.md#text-based-format
 
-It has no exemplars, no units, no start times and no ``info`` or ``unknown`` type, and its TYPE lines carry
-the full name of a counter.
+It has no exemplars, no units, no start times, and no ``info`` or ``unknown`` type. Its TYPE lines carry the
+full name of a counter.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 
 from otel_prom_bridge.exposition import samples
 from otel_prom_bridge.exposition.escaping import help_text, label_set, metadata_name
-from otel_prom_bridge.exposition.writer import DEFAULT_OPTIONS, Options
+from otel_prom_bridge.exposition.writer import DEFAULT_OPTIONS, WriterOptions
 from otel_prom_bridge.families import Kind, Labels, MetricFamily
 
-# "the remaining token is one of counter, gauge, histogram, summary, or untyped"; the compatibility document
-# has info become a gauge.
+# "The remaining token is one of counter, gauge, histogram, summary, or untyped." The compatibility
+# document of OpenTelemetry says that an info becomes a gauge.
 _TYPES = {Kind.INFO: "gauge", Kind.UNKNOWN: "untyped"}
 
 
@@ -26,11 +26,11 @@ _TYPES = {Kind.INFO: "gauge", Kind.UNKNOWN: "untyped"}
 class TextWriter:
     """Writes Prometheus text."""
 
-    options: Options = DEFAULT_OPTIONS
+    options: WriterOptions = DEFAULT_OPTIONS
     trailer: bytes = b""
 
     def header(self, family: MetricFamily) -> bytes:
-        """The HELP and TYPE lines; no HELP without a text."""
+        """The HELP and TYPE lines. A family without a help text has no HELP line."""
         name = metadata_name(family.name)
         text = help_text(family.help, openmetrics=False)
         help_line = f"# HELP {name} {text}\n" if text else ""

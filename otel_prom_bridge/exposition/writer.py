@@ -1,4 +1,4 @@
-"""What an exposition format has to say, for an encoder to do the rest."""
+"""What an exposition format has to say about itself, so that an encoder can do the rest."""
 
 from __future__ import annotations
 
@@ -8,30 +8,31 @@ from typing import Any, NamedTuple, Protocol
 from otel_prom_bridge.families import Labels, MetricFamily
 
 
-class Options(NamedTuple):
-    """Choices of the user about what is written.
+class WriterOptions(NamedTuple):
+    """What the user chose about the formats.
 
-    ``created``: start times as ``_created`` samples in OpenMetrics. ``native_bounds``: the explicit bounds
-    of a native histogram in a format that has no native ones; None for the limits of its own buckets.
+    ``created`` asks for start times as ``_created`` samples in OpenMetrics. ``native_bounds`` are the upper
+    bounds of the buckets that a native histogram gets in a format without native histograms; None stands for
+    the limits of its own buckets.
     """
 
     created: bool = False
     native_bounds: tuple[float, ...] | None = None
 
 
-DEFAULT_OPTIONS = Options()
+DEFAULT_OPTIONS = WriterOptions()
 
 
 class Writer(Protocol):
     """A format.
 
-    What is rendered per point must depend on the point, its labels and the family's metadata only: it is
-    kept until the point is another object.
+    What is rendered for a point is kept until the point is another object. So it must not depend on anything
+    but the point, its labels and the metadata of the family.
     """
 
     @property
     def trailer(self) -> bytes:
-        """What ends every body."""
+        """What stands at the end of every body."""
         ...
 
     def header(self, family: MetricFamily) -> bytes:
@@ -39,13 +40,13 @@ class Writer(Protocol):
         ...
 
     def labels(self, labels: Labels) -> Any:
-        """The labels of a series in the form that the renderer takes; kept longer than the point."""
+        """The labels of a series in the form that the renderer takes. They are kept longer than a point."""
         ...
 
     def renderer(self, family: MetricFamily) -> Callable[[Any, Any], bytes]:
-        """A function from a point of this family and its rendered labels to bytes."""
+        """A function that makes bytes of a point of this family and of its rendered labels."""
         ...
 
     def page(self, header: bytes, points: Sequence[bytes]) -> Iterable[bytes]:
-        """Header and points put together to what the family is in the body."""
+        """The header and the points, put together to what the family is in the body."""
         ...

@@ -20,7 +20,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from otel_prom_bridge.client.others import OtherCollectors, register
 from otel_prom_bridge.client.ours import BridgeCollector
 from otel_prom_bridge.diagnostics import Conflict, Findings
-from otel_prom_bridge.exposition import Exposer, Exposition, Options
+from otel_prom_bridge.exposition import Exposer, Exposition, WriterOptions
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.reader.collection import Collections
 from otel_prom_bridge.reader.shutdown import Shutdown
@@ -157,7 +157,7 @@ class PrometheusMetricReader(MetricReader):
             expire_after=SECONDS.optional("expire_after", expire_after),
             sdk_max_series=POSITIVE.optional("sdk_max_series", sdk_max_series),
         )
-        options = Options(
+        options = WriterOptions(
             created=BOOLEAN.value("created_timestamps", created_timestamps),
             native_bounds=BOUNDS.optional("exponential_histogram_bounds", exponential_histogram_bounds),
         )
@@ -197,7 +197,7 @@ class PrometheusMetricReader(MetricReader):
         self._shutdown.add(collections.close)
         return collections
 
-    def _join(self, registry: CollectorRegistry | None, options: Options) -> OtherCollectors | None:
+    def _join(self, registry: CollectorRegistry | None, options: WriterOptions) -> OtherCollectors | None:
         self._collector = BridgeCollector(
             collect=self.families, describe=self._store.families, options=options
         )

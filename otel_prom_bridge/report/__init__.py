@@ -1,1 +1,1 @@
-"""What the bridge says of itself and of others."""
+"""What the bridge says about itself, and what it finds in expositions of others."""

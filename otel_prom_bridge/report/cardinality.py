@@ -1,7 +1,7 @@
 """How many series a metric has, and which labels make them.
 
-Everything is counted in one pass over all label pairs, in C: 100,000 series take about a tenth of a second.
-What is counted is what a database would keep apart: a label with an empty value is none.
+Everything is counted in one pass over all label pairs, in C, so 100,000 series take about a tenth of a
+second. What is counted is what a database would keep apart, so a label with an empty value does not count.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from otel_prom_bridge.families import HistogramPoint, MetricFamily, Point, Summa
 
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#overflow-attribute
 OVERFLOW_LABEL = "otel_metric_overflow"
-_OVERFLOW_LABELS = (OVERFLOW_LABEL, "otel.metric.overflow")  # the second where names are not escaped
+# Where names are not escaped it has the second name.
+_OVERFLOW_LABELS = (OVERFLOW_LABEL, "otel.metric.overflow")
 DEFAULT_VALUES = 5
 
-# A value is shown in full up to here; ids, URLs and queries are recognised by their beginning.
+# A value is shown in full up to this length. Ids, URLs and queries can be recognised by their beginning.
 _VALUE_WIDTH = 32
 _LABELS = 6
 _WIDTH = 100
@@ -32,7 +33,7 @@ _TITLES: _Row = ("METRIC", "TYPE", "SERIES", "SAMPLES", "MAX")
 
 @dataclass(frozen=True, slots=True)
 class LabelCardinality:
-    """A label: how many values it has, and the values that most series have, with their number of series."""
+    """A label: the number of its values, and the values of most series with their numbers of series."""
 
     name: str
     values: int
@@ -41,13 +42,13 @@ class LabelCardinality:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricCardinality:
-    """A metric: what it costs, and which labels are to blame, those with most values first.
+    """What a metric costs, and the labels that are to blame for it, beginning with those of most values.
 
-    ``series`` are label sets (all buckets of a histogram are one), ``samples`` the lines of an exposition,
-    each of which is a series in the database. ``overflow_series`` of them hold what was beyond a limit
-    (``otel_metric_overflow="true"``), and ``overflowed`` points went there, None where nobody counted.
-    ``maximum`` is the largest number of series that the rules allow, None where there is none or nobody
-    knows.
+    ``series`` is the number of label sets, where all buckets of a histogram are one. ``samples`` is the
+    number of lines in an exposition, each of which is a series in the database. ``overflow_series`` is how
+    many series hold what was beyond a limit (``otel_metric_overflow="true"``), and ``overflowed`` is how many
+    points went there; None if nobody counted them. ``maximum`` is the largest number of series that the rules
+    allow; None if there is none or nobody knows.
     """
 
     metric: str
@@ -62,23 +63,23 @@ class MetricCardinality:
 
 @dataclass(frozen=True, slots=True)
 class CardinalityReport:
-    """The metrics of an exposition; ``str()`` is a table of them."""
+    """The metrics of an exposition. ``str()`` of a report is a table of them."""
 
     metrics: tuple[MetricCardinality, ...]
 
     @classmethod
     def of(cls, metrics: Iterable[MetricCardinality]) -> CardinalityReport:
-        """A report of these metrics: most samples first, then most series, then by name."""
+        """A report of these metrics, ordered by most samples, then by most series, then by name."""
         return cls(tuple(sorted(metrics, key=lambda item: (-item.samples, -item.series, item.metric))))
 
     @property
     def series(self) -> int:
-        """The series of all metrics."""
+        """The number of series of all metrics together."""
         return sum(item.series for item in self.metrics)
 
     @property
     def samples(self) -> int:
-        """The samples of all metrics."""
+        """The number of samples of all metrics together."""
         return sum(item.samples for item in self.metrics)
 
     def __iter__(self) -> Iterator[MetricCardinality]:
@@ -91,7 +92,7 @@ class CardinalityReport:
         return self.table()
 
     def table(self, *, top: int | None = None) -> str:
-        """The ``top`` metrics (or all) as a text for a terminal of 100 columns; totals are of all metrics."""
+        """The first ``top`` metrics as text for a terminal of 100 columns. Totals are of all metrics."""
         shown = self.metrics if top is None else self.metrics[:top]
         rows = [_row(item) for item in shown]
         total = (f"TOTAL of {_number(len(self), 'metric')}", "", f"{self.series:,}", f"{self.samples:,}", "")
@@ -114,10 +115,10 @@ def of_labels(
     overflowed: int | None = None,
     maximum: int | None = None,
 ) -> MetricCardinality:
-    """Count a metric whose series have these labels, each label set once.
+    """Count a metric whose series have these label sets, each of which comes once.
 
-    ``samples`` is their number where a series has more than one; ``values`` is how many of the biggest values
-    of each label are kept.
+    ``samples`` is the number of samples, if a series has more than one. ``values`` is how many of the biggest
+    values of each label are kept.
     """
     label_sets = list(label_sets)
     by_label: dict[str, dict[str, int]] = {}
@@ -144,8 +145,8 @@ def of_family(
 ) -> MetricCardinality:
     """Count a family of ours, with the samples that the text format writes.
 
-    A native histogram is one sample, as if it is scraped as what it is; as text it has as many as the bounds
-    that the writer chooses.
+    A native histogram counts as one sample, which is what it is if it is scraped as such. As text it has as
+    many samples as the writer chooses bounds.
     """
     return of_labels(
         family.name,
@@ -160,7 +161,7 @@ def of_family(
 def _samples(point: Point) -> int:
     match point:
         case HistogramPoint():
-            # No sum, no count: see exposition/samples.py.
+            # A histogram without a sum is written without a count, too (see exposition/samples.py).
             return len(point.counts) + (0 if point.sum is None else 2)
         case SummaryPoint():
             return len(point.quantiles) + (point.observations is not None) + (point.sum is not None)
@@ -173,7 +174,7 @@ def _biggest(counts: dict[str, int], values: int) -> tuple[tuple[str, int], ...]
 
 
 class _Layout:
-    """Columns as wide as their widest cell; a name that leaves the numbers no room has a line of its own."""
+    """Columns as wide as their widest cell. A name that leaves numbers no room gets a line of its own."""
 
     def __init__(self, rows: Sequence[_Row], *, maximum: bool) -> None:
         self._columns = len(_TITLES) if maximum else len(_TITLES) - 1
@@ -209,7 +210,7 @@ def _details(item: MetricCardinality) -> Iterator[str]:
 
 
 def _fitted(head: str, label: LabelCardinality) -> str:
-    """As many of the biggest values as there is room for, at least one."""
+    """A line with as many of the biggest values as there is room for, but at least one."""
     line, left = head, label.values
     for value, count in label.biggest:
         item = f'{"  " if left == label.values else ", "}"{_short(value)}" {count:,}'
@@ -232,7 +233,7 @@ def _number(count: int, what: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Text without anything that a terminal would obey: control characters are spelled out."""
+    """The text with control characters spelled out, so that a terminal finds nothing in it to obey."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 

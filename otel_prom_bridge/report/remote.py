@@ -1,9 +1,9 @@
-"""Somebody's exposition: getting it from a URL, a file or stdin, and reading which metrics are in it.
+"""Anybody's exposition: getting it from a URL, a file or stdin, and reading which metrics are in it.
 
-prometheus_client's text parser reads the sample lines, of text 0.0.4 and of OpenMetrics alike: a line with an
-exemplar or a timestamp is a line to it. TYPE lines are read here, because it renames counters by them and
-gives up on families in which a ``_created`` comes between. Its OpenMetrics parser is not used: it refuses a
-whole exposition for what does not matter to who counts, and says no more than the other.
+The text parser of prometheus_client reads the sample lines, both of text 0.0.4 and of OpenMetrics, since it
+does not mind exemplars and timestamps. The TYPE lines are read here, because that parser renames counters by
+them and gives up on families in which a ``_created`` comes between. Its OpenMetrics parser is not used. It
+refuses a whole exposition for faults that do not matter to who counts, and it says no more than the other.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TYPE = re.compile(r'#[ \t]+TYPE[ \t]+("(?:[^"\\]|\\.)*"|\S+)[ \t]+(\S+)')
 _TYPES = frozenset(kind.value for kind in Kind) | {"gaugehistogram", "stateset"}
 _UNKNOWN = Kind.UNKNOWN.value
 
-# Suffixes of sample names, and the types whose samples have them.
+# The suffixes of the names of samples, and the types whose samples have them.
 _SUFFIXES: dict[str, tuple[str, ...]] = {
     "_total": ("counter",),
     "_info": ("info",),
@@ -46,23 +46,24 @@ _SUFFIXES: dict[str, tuple[str, ...]] = {
 _SHOWN_SUFFIX = {"counter": "_total", "info": "_info"}
 _LINE_WIDTH = 70
 
-# What Prometheus prefers, too, so that what is counted is what it stores: OpenMetrics may have start times.
+# Prometheus prefers the same formats, so what is counted is what it would store. (OpenMetrics may have start
+# times.)
 ACCEPT = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
-# A million lines are 50 to 200 MB; what is larger than this is no exposition.
+# A million lines are 50 to 200 MB. What is larger than this is no exposition.
 MAX_BYTES = 512 * 2**20
 _CHUNK = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
-# localhost:9464, 10.0.0.1:9090/metrics, [::1]:9464
+# For example localhost:9464, 10.0.0.1:9090/metrics and [::1]:9464.
 _ADDRESS = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}(/.*)?")
 
 
 class ExpositionError(Exception):
-    """An exposition that cannot be had or read; the message is one line for who asked for it."""
+    """An exposition cannot be fetched or read. The message is one line for whoever asked for it."""
 
 
 @dataclass(slots=True)
 class ExposedMetric:
-    """A metric by its name in queries; its series are without the labels that tell their samples apart."""
+    """A metric by its name in queries. Its series lack the labels that only tell their samples apart."""
 
     name: str
     kind: str
@@ -71,14 +72,14 @@ class ExposedMetric:
 
 
 class _Place(NamedTuple):
-    """Where samples of a name belong, and the label that tells the samples of one series apart."""
+    """The metric that samples of a name belong to, and the label that tells the samples of a series apart."""
 
     metric: ExposedMetric
     dropped: str
 
 
 class _Lines:
-    """The sample lines of an exposition; keeps the types that were declared, and where it is."""
+    """The sample lines of an exposition. It remembers the types that were declared and the current line."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = lines
@@ -97,7 +98,13 @@ class _Lines:
 
 
 def load(where: str, *, timeout: float, headers: Mapping[str, str]) -> list[ExposedMetric]:
-    """The metrics at a URL, in a file, or on stdin (``-``); raises :class:`ExpositionError`."""
+    """The metrics at a URL, in a file, or on stdin (``-``).
+
+    ``timeout`` is in seconds.
+
+    Raises:
+        ExpositionError: the exposition cannot be fetched or read.
+    """
     try:
         data = _fetched(url, timeout, headers) if (url := as_url(where)) else _stored(where)
         text = io.TextIOWrapper(
@@ -109,7 +116,7 @@ def load(where: str, *, timeout: float, headers: Mapping[str, str]) -> list[Expo
 
 
 def as_url(where: str) -> str:
-    """The URL that is meant, with the usual path where none is given; empty for a file."""
+    """The URL that is meant, with the usual path if it has none. An empty string if a file is meant."""
     if _ADDRESS.fullmatch(where):
         where = f"http://{where}"
     if not where.lower().startswith(("http://", "https://")):
@@ -117,12 +124,12 @@ def as_url(where: str) -> str:
     try:
         parts = urlsplit(where)
     except ValueError:
-        return where  # urllib will say what is wrong with it
+        return where  # It is for urllib to say what is wrong with it.
     return urlunsplit(parts._replace(path=parts.path or "/metrics", fragment=""))
 
 
 class _SameOrigin(urllib.request.HTTPRedirectHandler):
-    """Takes the user's headers along to where the same server redirects to, and not to others."""
+    """Sends the headers of the user along when the server redirects to itself, but not to other servers."""
 
     def redirect_request(
         self,
@@ -133,7 +140,7 @@ class _SameOrigin(urllib.request.HTTPRedirectHandler):
         headers: http.client.HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
-        """The next request, or None if urllib does not follow."""
+        """The next request; None if urllib does not follow the redirection."""
         following = super().redirect_request(req, fp, code, msg, headers, newurl)
         if following is not None and (following.type, following.host) == (req.type, req.host):
             following.unredirected_hdrs.update(req.unredirected_hdrs)
@@ -155,7 +162,7 @@ def _fetched(url: str, timeout: float, headers: Mapping[str, str]) -> bytes:
             if kind == "text/html" or "protobuf" in kind:
                 raise ExpositionError(f"answers with {kind}, which is no text exposition; is the path right?")
             body = _all(response.read1, deadline)
-            if response.length:  # read1 does not tell an end from a broken connection
+            if response.length:  # read1() does not tell the end of a body from a broken connection.
                 raise ExpositionError(f"broke off {response.length:,} bytes before the end")
             return body
     except urllib.error.HTTPError as error:
@@ -207,7 +214,7 @@ def _stored(where: str) -> bytes:
 
 
 def _all(read: Callable[[int], bytes], deadline: float | None = None) -> bytes:
-    """Everything there is, up to the limits."""
+    """Everything that there is to read, up to the limits of size and time."""
     found = bytearray()
     while chunk := read(_CHUNK):
         found += chunk
@@ -219,7 +226,7 @@ def _all(read: Callable[[int], bytes], deadline: float | None = None) -> bytes:
 
 
 def _decompressed(data: bytes) -> bytes:
-    """The plain bytes, whether gzip was announced or is in the file."""
+    """The plain bytes, whether the server announced gzip or a file contains it."""
     if not data.startswith(_GZIP_MAGIC):
         return data
     try:
@@ -234,7 +241,11 @@ def _too_large() -> str:
 
 
 def read_exposition(lines: Iterable[str]) -> list[ExposedMetric]:
-    """The metrics of an exposition; raises :class:`ExpositionError` for a line that is none of its format."""
+    """The metrics of an exposition.
+
+    Raises:
+        ExpositionError: a line does not belong into an exposition.
+    """
     source = _Lines(lines)
     metrics: dict[str, ExposedMetric] = {}
     places: dict[str, _Place] = {}
@@ -248,7 +259,7 @@ def read_exposition(lines: Iterable[str]) -> list[ExposedMetric]:
                 pairs = (pair for pair in sample.labels.items() if pair[1] and pair[0] != dropped)
                 metric.series[tuple(sorted(pairs))] = None
                 metric.samples += 1
-    except (ValueError, IndexError, KeyError):  # the parser says too little, so the line speaks for itself
+    except (ValueError, IndexError, KeyError):  # The parser says too little, so the message shows the line.
         shown = source.line if len(source.line) <= _LINE_WIDTH else f"{source.line[:_LINE_WIDTH]}…"
         raise ExpositionError(f"line {source.number} is not a sample: {shown!r}") from None
     return list(metrics.values())
@@ -257,7 +268,7 @@ def read_exposition(lines: Iterable[str]) -> list[ExposedMetric]:
 def _place(
     name: str, labels: dict[str, str], types: dict[str, str], metrics: dict[str, ExposedMetric]
 ) -> _Place:
-    # What a Prometheus federates has lost its types, but buckets give themselves away. They come first.
+    # What a Prometheus federates has no types any more, but buckets, which come first, can be recognised.
     if name.endswith("_bucket") and "le" in labels and types.get(name, _UNKNOWN) == _UNKNOWN:
         types.setdefault(name.removesuffix("_bucket"), "histogram")
     owner, kind = _owner(name, types)
@@ -273,9 +284,9 @@ def _place(
 
 
 def _owner(name: str, types: dict[str, str]) -> tuple[str, str]:
-    """The family whose sample this is, by the name in its TYPE line, and its type."""
+    """The family to which a sample belongs, by the name in its TYPE line, and the type of the family."""
     own = types.get(name, _UNKNOWN)
-    # As text, prometheus_client writes start times as gauges of their own; they belong to their metric.
+    # In text, prometheus_client writes start times as gauges of their own. They belong to their metric.
     if own != _UNKNOWN and not (own == "gauge" and name.endswith("_created")):
         return name, own
     for suffix, kinds in _SUFFIXES.items():
@@ -287,7 +298,7 @@ def _owner(name: str, types: dict[str, str]) -> tuple[str, str]:
 
 
 def _unquoted(name: str) -> str:
-    # The escapes of a quoted name are a part of JSON's.
+    # The escapes in a quoted name are a part of those that JSON knows.
     try:
         return str(json.loads(name, strict=False)) if name.startswith('"') else name
     except ValueError:

@@ -220,3 +220,12 @@ def test_a_scraper_gets_the_names_it_can_read(bridge: Make, scheme: str, lines: 
     assert exposition.body.decode().splitlines() == [*lines, "# EOF"]
     assert exposition.content_type.endswith(f"; escaping={scheme}")
     assert list(samples(exposition.content_type, exposition.body).values()) == [5]
+
+
+def test_new_metadata_reaches_the_scraper() -> None:
+    """A family that has another help text than before has it under its escaped name, too."""
+    escaper = Escaper(UNDERSCORES, findings=Findings())
+    points = (GaugePoint((("a.b", "c"),), 1),)
+    for text in ("before", "after"):
+        (family,) = escaper.escape((MetricFamily("x.y", Kind.GAUGE, text, "", points, foreign=True),))
+        assert (family.name, family.help) == ("x_y", text)

@@ -279,8 +279,8 @@ def test_names_that_come_and_go_are_forgotten() -> None:
     for number in range(1000):
         family = MetricFamily(f"m.{number}", Kind.COUNTER, "", "", (CounterPoint((), 1),), foreign=True)
         exposer.expose([family], accept=None)
-    assert max(len(encoder._pages) for encoder in exposer._encoders.values()) < 200
-    assert max(len(escaper._pages) for escaper in exposer._escapers.values()) < 200
+    assert max(len(encoder._memory.pages) for encoder in exposer._encoders.values()) < 200
+    assert max(len(escaper._memory.pages) for escaper in exposer._escapers.values()) < 200
 
 
 # --- requests -----------------------------------------------------------------------------------------

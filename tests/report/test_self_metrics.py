@@ -17,7 +17,7 @@ from oracles import OPENMETRICS, samples
 from promtool import promtool
 
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.exposition import Exposer, Options
+from otel_prom_bridge.exposition import Exposer, WriterOptions
 from otel_prom_bridge.families import (
     CounterPoint,
     GaugePoint,
@@ -293,7 +293,7 @@ def test_instances_have_names_of_their_own() -> None:
 @pytest.mark.parametrize("created", [False, True])
 def test_in_every_format(metrics: SelfMetrics, accept: str | None, created: bool) -> None:
     """Strict parsers take what the families become, before and after a change."""
-    exposer = Exposer(findings=Findings(), options=Options(created=created))
+    exposer = Exposer(findings=Findings(), options=WriterOptions(created=created))
     exposer.expose(metrics.families(State()), accept=accept)
     busy(metrics)
     exposer.expose(metrics.families(STATE), accept=accept)

@@ -275,9 +275,9 @@ def test_nothing_is_left(expiring: Make, clock: Clock) -> None:
     histogram.record(1, {"k": "next"})
     for accept in (None, OPENMETRICS):
         assert "next" in setup.text(accept)
-    assert any("next" in str(encoder._pages) for encoder in setup.reader._exposer._encoders.values())
+    assert any("next" in str(encoder._memory.pages) for encoder in setup.reader._exposer._encoders.values())
     for encoder in setup.reader._exposer._encoders.values():
-        assert "k199" not in str(encoder._pages)
+        assert "k199" not in str(encoder._memory.pages)
 
 
 # --- asynchronous series that vanish --------------------------------------------------------------------

@@ -20,7 +20,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from setups import Setup
 
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.exposition import Exposer, Options
+from otel_prom_bridge.exposition import Exposer, WriterOptions
 from otel_prom_bridge.families import CounterPoint, Kind
 from otel_prom_bridge.points import Meaning, Stream
 from otel_prom_bridge.store.store import Store
@@ -188,7 +188,7 @@ def test_a_million_attribute_sets(sets: int, scraped: bool) -> None:
     """With a limit and expiry memory stays flat under label churn, also if nobody ever scrapes."""
     seconds = 0.0
     store = _store(Policy(max_series_per_metric=2000, expire_after=60), lambda: seconds)
-    exposer = Exposer(findings=Findings(), options=Options())
+    exposer = Exposer(findings=Findings(), options=WriterOptions())
     meaning = Meaning(Kind.COUNTER, accumulates=True, additive=True)
     stream = Stream(InstrumentationScope("test"), "c", "", "", meaning)
     shown: set[str] = set()

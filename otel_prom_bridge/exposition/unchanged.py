@@ -1,0 +1,96 @@
+"""Unchanged since last time: what was made of a family is made again only where the family changed.
+
+The store hands out the same point object until the series changes, and the same family object until one of
+its points does, so "changed" means "another object". The encoder and the escaper both remember what they made
+of the families that they saw last, and both do it with what is here.
+
+Nothing here needs a lock. What was made is never modified after it has been published, and two threads that
+make the same thing at once merely do the work twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import compress
+from operator import is_not
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from otel_prom_bridge.families import Labels, MetricFamily, Point
+
+Page = TypeVar("Page")
+Whole = TypeVar("Whole")
+
+_SPARE_PAGES = 100
+
+
+class Memory(Generic[Page, Whole]):
+    """What was made of the last families: of each family a page, and of all of them together a whole.
+
+    ``pages`` holds the pages by the names of their families; whoever makes a page puts it there.
+    """
+
+    def __init__(self, *, nothing: Whole) -> None:
+        self.pages: dict[str, Page] = {}
+        self._last: tuple[tuple[MetricFamily, ...], Whole] = ((), nothing)
+
+    def whole(
+        self,
+        families: tuple[MetricFamily, ...],
+        make: Callable[[tuple[MetricFamily, ...]], Whole],
+    ) -> Whole:
+        """What ``make`` makes of these families, or made of them last time if each is the same object."""
+        last, result = self._last
+        if families != last:  # families compare by identity
+            result = make(families)
+            self._last = (families, result)
+            self._prune(families)
+        return result
+
+    def _prune(self, families: tuple[MetricFamily, ...]) -> None:
+        # Collectors of the application may make up names for ever. After a scrape that asked for a few names
+        # this drops too much now and then, which costs making those pages again.
+        if len(self.pages) > 2 * len(families) + _SPARE_PAGES:
+            names = {family.name for family in families}
+            self.pages = {name: page for name, page in self.pages.items() if name in names}
+
+
+class Made(NamedTuple):
+    """What was made of the points of a family: of the labels of each point, and of each point as a whole.
+
+    All three are parallel. ``labels`` is the same list as before as long as no point has other labels.
+    """
+
+    points: tuple[Point, ...]
+    labels: list[Any]
+    results: list[Any]
+
+    def updated(
+        self,
+        points: tuple[Point, ...],
+        *,
+        of_labels: Callable[[Labels], Any],
+        of_point: Callable[[Any, Any], Any],
+    ) -> Made:
+        """The same for the points as they are now.
+
+        ``of_labels`` is asked about labels that are another object than before; ``of_point`` is asked about
+        a point that is another object, together with what was made of its labels.
+        """
+        before, known = self.points, min(len(self.points), len(points))
+        labels = self.labels if len(before) == len(points) else self.labels[:known]
+        results = self.results[:known]
+        for index in compress(range(known), map(is_not, before, points)):
+            point = points[index]
+            if point.labels is not before[index].labels:
+                labels = labels.copy() if labels is self.labels else labels
+                labels[index] = of_labels(point.labels)
+            results[index] = of_point(point, labels[index])
+        for point in points[known:]:
+            labels.append(of_labels(point.labels))
+            results.append(of_point(point, labels[-1]))
+        return Made(points, labels, results)
+
+
+def nothing_made() -> Made:
+    """What there is before the first time."""
+    return Made((), [], [])
