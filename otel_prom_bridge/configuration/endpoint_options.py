@@ -15,24 +15,25 @@ from opentelemetry.sdk.environment_variables import (
     OTEL_EXPORTER_PROMETHEUS_PORT,
 )
 
-from otel_prom_bridge.configuration.endpoint_checks import (
-    HEALTH,
-    NAMES,
-    NETWORKS,
-    PROXIES,
-    RATE,
-    SOCKET,
-    THRESHOLD,
-    TLS_VERSION,
-    URL_PATH,
-)
+from otel_prom_bridge.configuration.endpoint_checks import NAMES, RATE, TLS_VERSION
 from otel_prom_bridge.configuration.table import Alias, Option, ours
-from otel_prom_bridge.endpoint.health import Health
-from otel_prom_bridge.endpoint.paths import METRICS_PATH
+from otel_prom_bridge.endpoint.guards.networks import NETWORKS, PROXIES
+from otel_prom_bridge.endpoint.health import HEALTH, Health
+from otel_prom_bridge.endpoint.paths import METRICS_PATH, URL_PATH
 from otel_prom_bridge.endpoint.scrape import DEFAULT_CACHE_TTL, GZIP_THRESHOLD
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.server import DEFAULT_ADDRESS, DEFAULT_PORT
-from otel_prom_bridge.values.checks import BOOLEAN, HOST, INTERVAL, PATH, PORT, POSITIVE, SECONDS
+from otel_prom_bridge.values.checks import (
+    BOOLEAN,
+    HOST,
+    INTERVAL,
+    PATH,
+    PORT,
+    POSITIVE,
+    SECONDS,
+    SOCKET,
+    THRESHOLD,
+)
 
 _LIMITS = ServerLimits()
 

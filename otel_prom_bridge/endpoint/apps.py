@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from otel_prom_bridge.diagnostics import endpoint_logger
-from otel_prom_bridge.endpoint.guards import Guards, check_guards
+from otel_prom_bridge.endpoint.guards import GUARDS, Guards
 from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.messages import FAILED, Handler, Request, Response, busy, joined_headers
 from otel_prom_bridge.endpoint.paths import METRICS_PATH
@@ -121,7 +121,7 @@ def make_asgi_app(
 
 
 def _handler(source: Source, guards: Guards | None, **options: Any) -> Handler:
-    check_guards(guards)
+    GUARDS.optional("guards", guards)
     if guards is None:
         return Scrape(source, **options)
     return guards.wrap(Scrape(source, problem=lambda: guards.problem, **options))

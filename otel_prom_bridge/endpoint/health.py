@@ -16,11 +16,12 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from otel_prom_bridge.diagnostics import endpoint_logger
-from otel_prom_bridge.endpoint.source import Source
+from otel_prom_bridge.endpoint.source import Source, checked_source
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.once import Coalesced
+from otel_prom_bridge.values.checks import BOOLEAN, Check
 
-Check: TypeAlias = Callable[[], object]
+HealthCheck: TypeAlias = Callable[[], object]
 """Says what is wrong, as a string; True or None if nothing is, False if something is."""
 
 # A check that takes longer is one that failed; whoever asks has a timeout, too.
@@ -44,12 +45,10 @@ class Health:
         self,
         source: Source,
         *,
-        alive: Mapping[str, Check] | None = None,
-        ready: Mapping[str, Check] | None = None,
+        alive: Mapping[str, HealthCheck] | None = None,
+        ready: Mapping[str, HealthCheck] | None = None,
     ) -> None:
-        if not isinstance(source, Source):
-            raise ConfigurationError("source", source, "a PrometheusMetricReader")
-        self._source = source
+        self._source = checked_source(source)
         self._since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         self._alive = _checks("alive", alive)
         self._ready = _checks("ready", ready)
@@ -124,7 +123,7 @@ def _answer(checks: list[_Bounded], wrong: list[str], right: str) -> tuple[bool,
 class _Bounded:
     """A check that is waited for only so long, and of which no second one runs while the first does."""
 
-    def __init__(self, name: str, check: Check) -> None:
+    def __init__(self, name: str, check: HealthCheck) -> None:
         self.name = name
         self._check = check
         self._complaint: str | None = None
@@ -147,3 +146,13 @@ class _Bounded:
         passed = result is True or result is None
         self._complaint = None if passed else str(result) if isinstance(result, str) else "it says no"
         return True
+
+
+def _health(value: object) -> Health | bool:
+    if isinstance(value, Health):
+        return value
+    found: bool = BOOLEAN.check(value)
+    return found
+
+
+HEALTH = Check(allowed="true or false", check=_health, read=BOOLEAN.read)

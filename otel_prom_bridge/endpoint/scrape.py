@@ -7,6 +7,7 @@ only spell it. A request that makes no sense is answered with what would: nothin
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import zlib
@@ -17,21 +18,14 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 from otel_prom_bridge.diagnostics import endpoint_logger
-from otel_prom_bridge.endpoint.arguments import (
-    checked_health,
-    checked_metrics_path,
-    checked_seconds,
-    checked_source,
-    checked_threshold,
-)
 from otel_prom_bridge.endpoint.cache import Cache
-from otel_prom_bridge.endpoint.health import Health
+from otel_prom_bridge.endpoint.health import HEALTH, Health
 from otel_prom_bridge.endpoint.messages import FAILED, Handler, Request, Response, text_response
-from otel_prom_bridge.endpoint.paths import HEALTH_PATH, METRICS_PATH, READY_PATH
-from otel_prom_bridge.endpoint.source import Source
+from otel_prom_bridge.endpoint.paths import HEALTH_PATH, METRICS_PATH, READY_PATH, URL_PATH
+from otel_prom_bridge.endpoint.source import Source, checked_source
 from otel_prom_bridge.errors import CompressionError
 from otel_prom_bridge.exposition import Exposition, accepts_gzip, negotiate
-from otel_prom_bridge.values.checks import LONGEST_WAIT
+from otel_prom_bridge.values.checks import INTERVAL, LONGEST_WAIT, THRESHOLD
 
 DEFAULT_CACHE_TTL = 1.0
 _METHODS = ("GET", "HEAD", "OPTIONS")
@@ -64,20 +58,22 @@ class Scrape(Handler):
         self,
         source: Source,
         *,
-        metrics_path: str = METRICS_PATH,
+        metrics_path: str | None = None,
         cache_ttl: float | None = None,
         compression_threshold: int | bool | None = None,
-        health: Health | bool = True,
+        health: Health | bool | None = None,
         problem: Callable[[], str | None] | None = None,
     ) -> None:
         self._source = checked_source(source)
-        self._metrics_path = checked_metrics_path(metrics_path)
-        self._compression_threshold = checked_threshold(compression_threshold, default=GZIP_THRESHOLD)
-        self._health = checked_health(health, source)
-        self._paths = (self._metrics_path, *((HEALTH_PATH, READY_PATH) if self._health else ()))
+        self.metrics_path: str = URL_PATH.optional("metrics_path", metrics_path, METRICS_PATH)
+        threshold = THRESHOLD.optional("compression_threshold", compression_threshold, GZIP_THRESHOLD)
+        self._compression_threshold = math.inf if threshold is False else threshold
+        health = HEALTH.optional("health", health, True)
+        self._health = (Health(source) if health else None) if isinstance(health, bool) else health
+        self._paths = (self.metrics_path, *((HEALTH_PATH, READY_PATH) if self._health else ()))
         self._problem = problem
         self._process_start = process_start()
-        seconds = checked_seconds("cache_ttl", cache_ttl, default=DEFAULT_CACHE_TTL)
+        seconds = INTERVAL.optional("cache_ttl", cache_ttl, DEFAULT_CACHE_TTL)
         self._cache = Cache[Response](seconds, size=lambda response: len(response.body))
         # Scrapes without a change in between get the same body object, so the last one is worth keeping.
         self._compressed: tuple[bytes, bytes] = (b"", b"")
@@ -100,7 +96,7 @@ class Scrape(Handler):
             if path == HEALTH_PATH and self._health and self._health.is_plain:
                 return self.respond(request)
             if (
-                path != self._metrics_path
+                path != self.metrics_path
                 or request.method not in ("GET", "HEAD")
                 or self._source.is_shut_down
             ):
@@ -127,12 +123,12 @@ class Scrape(Handler):
         if request.method not in _METHODS:
             allow = ("Allow", ", ".join(_METHODS))
             return text_response(405, f"use one of {', '.join(_METHODS)}\n", allow)
-        return self._observed(request) if path == self._metrics_path else self._state(path, request)
+        return self._observed(request) if path == self.metrics_path else self._state(path, request)
 
     def _path(self, request: Request) -> str | None:
         # An app that is mounted at /metrics (or anywhere) serves the metrics at its mount point as well.
         if request.mount and request.path in ("", "/"):
-            return self._metrics_path
+            return self.metrics_path
         path = request.path.rstrip("/") or request.path
         return path if path in self._paths else None
 

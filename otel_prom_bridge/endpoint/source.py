@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Literal, Protocol, runtime_checkable
 
+from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.exposition import Exposition
 
 
@@ -65,3 +66,12 @@ class Source(Protocol):
     def on_shutdown(self, hook: Callable[[], None]) -> Callable[[], None]:
         """Call ``hook`` when there is nothing to serve any more; the result takes that back."""
         ...
+
+
+def checked_source(source: object) -> Source:
+    """The source, if it is one. In the call of prometheus_client's function the port stands in its place."""
+    if isinstance(source, Source) and not isinstance(source, type):
+        return source
+    is_port = isinstance(source, int) and not isinstance(source, bool)
+    hint = f"; the port is `port={source}`" if is_port else ""
+    raise ConfigurationError("source", source, f"a PrometheusMetricReader{hint}")

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, TypeGuard
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import is_legacy_label, is_legacy_name
-from otel_prom_bridge.values.notation import listed
+from otel_prom_bridge.values.notation import is_list, listed
 from otel_prom_bridge.values.patterns import Filter, filter_of
 
 # The longest time that anything here waits: eleven days. A wait has to fit into the number in which the
@@ -74,9 +74,9 @@ class Check:
         shown = type(value).__name__ if self.secret else value
         return _checked(key, shown, lambda: self.check(value), self.allowed)
 
-    def optional(self, key: str, value: object) -> Any:
-        """The checked value, or None for None."""
-        return None if value is None else self.value(key, value)
+    def optional(self, key: str, value: object, default: object = None) -> Any:
+        """The checked value, or the default for None."""
+        return default if value is None else self.value(key, value)
 
     def text(self, key: str, text: str) -> Any:
         """The checked value that this text stands for; raises :class:`ConfigurationError`."""
@@ -134,6 +134,21 @@ def _path(value: object) -> str:
     return path
 
 
+def _socket(value: object) -> str:
+    path = _path(value)
+    if "/" not in path or "\0" in path:
+        raise ValueError
+    return path
+
+
+def _threshold(value: object) -> int | bool:
+    if value is False:
+        return False
+    if not is_whole(value, 0):
+        raise ValueError
+    return value
+
+
 def _boolean(value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError
@@ -161,12 +176,14 @@ def read_whole(text: str) -> object:
 
 
 def _bounds(value: object) -> tuple[float, ...]:
-    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+    if not is_list(value):
         raise TypeError
-    if not all(map(is_number, value)):
-        raise TypeError
-    bounds = tuple(map(float, value))
-    if not all(map(math.isfinite, bounds)) or any(b <= a for a, b in pairwise(bounds)):
+    bounds = tuple(float(bound) for bound in value if is_number(bound))
+    if (
+        len(bounds) < len(value)
+        or not all(map(math.isfinite, bounds))
+        or any(b <= a for a, b in pairwise(bounds))
+    ):
         raise ValueError
     return bounds
 
@@ -234,6 +251,19 @@ def instance_of(kind: Any, allowed: str) -> Check:
     return Check(allowed=allowed, check=check)
 
 
+def list_of(item: Check, allowed: str, *, least: int = 0, example: str = "") -> Check:
+    """A check for lists of at least ``least`` values, each of which passes the check ``item``."""
+
+    def check(value: object) -> tuple[Any, ...]:
+        if not is_list(value):
+            raise TypeError
+        if len(value) < least:
+            raise ValueError
+        return tuple(map(item.check, value))
+
+    return Check(allowed=allowed, check=check, read=read_list, example=example)
+
+
 def whole(lowest: int, highest: float = math.inf) -> Check:
     """A check of whole numbers within these limits."""
 
@@ -249,6 +279,7 @@ def whole(lowest: int, highest: float = math.inf) -> Check:
 STRING = Check(allowed="a string", check=_string)
 TEXT = Check(allowed="a string that is not empty", check=_text)
 PATH = Check(allowed="the path of a file", check=_path)
+SOCKET = Check(allowed="a path with a slash in it", check=_socket)
 HOST = Check(allowed="a host name or an IP address", check=_host)
 PORT = whole(0, 65535)
 POSITIVE = whole(1)
@@ -265,6 +296,12 @@ BOOLEAN = Check(
     allowed="true or false",
     check=_boolean,
     read=lambda text: {"true": True, "false": False}.get(text.lower(), text),
+)
+THRESHOLD = Check(
+    allowed="a whole number of bytes, or false for never",
+    example="1024",
+    check=_threshold,
+    read=lambda text: False if text.lower() == "false" else read_whole(text),
 )
 BOUNDS = Check(
     allowed="a list of finite numbers, each greater than the one before",

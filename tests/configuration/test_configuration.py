@@ -287,7 +287,7 @@ WRONG_TEXTS = [
     ),
     *(("cache_ttl", text, "0 for never") for text in ("-1", "1s", "off")),
     *(("compression_threshold", text, "or false for never") for text in ("-1", "true", "1k", "never")),
-    *((key, "x,", "a list of networks") for key in ("allow", "trusted_proxies")),
+    *((key, "x,", "expected networks like") for key in ("allow", "trusted_proxies")),
     ("allow", "10.0.0.1/8", r"expected a network without bits behind its prefix, like '10\.0\.0\.0/8'"),
     *(
         (key, text, "requests per second, above zero")

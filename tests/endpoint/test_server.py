@@ -243,8 +243,8 @@ def test_a_source_that_is_none(source: Any) -> None:
 WRONG: list[tuple[str, Any]] = [
     *(("cache_ttl", value) for value in ("1", -1, True, float("nan"), float("inf"))),
     *(("compression_threshold", value) for value in ("1", -1, True, 1.5)),
-    *(("health", value) for value in ("no", 0, None, lambda: True)),
-    *(("metrics_path", value) for value in ("metrics", None, "/ready")),
+    *(("health", value) for value in ("no", 0, lambda: True)),
+    *(("metrics_path", value) for value in ("metrics", "", "/ready")),
     *(("guards", value) for value in ("10.0.0.0/8", 5, Guards)),
 ]
 

@@ -440,10 +440,13 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"cipher_suites": None}, r"^cipher_suites: None .* a list of names"),
     ({"curve_preferences": "X25519"}, r"^curve_preferences: 'X25519' .* a list of names"),
     ({"cert_file": 3}, r"^cert_file: 3 is not allowed, expected the path of a file$"),
-    ({"key": b"secret"}, r"^key: 'bytes' is not allowed, expected text$"),
-    ({"client_auth": None}, r"^client_auth: 'NoneType' is not allowed, expected text$"),
-    ({"min_version": 12}, r"^min_version: 'int' is not allowed, expected text$"),
-    ({"prefer_server_cipher_suites": "no"}, r"^prefer_server_cipher_suites: 'no' .* True or False$"),
+    ({"key": b"secret"}, r"^key: 'bytes' is not allowed, expected a string$"),
+    ({"client_auth": None}, r"^client_auth: None is not allowed, expected a string$"),
+    (
+        {"min_version": 12},
+        r"^min_version: 12 is not allowed, expected one of 'TLS10', 'TLS11', 'TLS12', 'TLS13'$",
+    ),
+    ({"prefer_server_cipher_suites": "no"}, r"^prefer_server_cipher_suites: 'no' .* true or false$"),
     ({"curve_preferences": ("X25519", "CurveP256")}, r"^curve_preferences: .* cannot set several$"),
 ]
 

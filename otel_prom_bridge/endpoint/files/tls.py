@@ -10,9 +10,9 @@ import os
 import ssl
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import NoReturn
 
@@ -20,6 +20,16 @@ from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.files.ciphers import CIPHER_SUITES, CIPHER_SUITES_13, CURVES
 from otel_prom_bridge.endpoint.files.watching import Watched
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.values.checks import (
+    BOOLEAN,
+    PATH,
+    STRING,
+    Check,
+    check_fields,
+    instance_of,
+    list_of,
+    one_of,
+)
 
 _CLIENT_AUTH = {
     "NoClientCert": ssl.CERT_NONE,
@@ -27,7 +37,22 @@ _CLIENT_AUTH = {
     "RequireAndVerifyClientCert": ssl.CERT_REQUIRED,
 }
 _UNVERIFIED = ("RequestClientCert", "RequireAnyClientCert", "RequireClientCert")
+_CIPHER_SUITE = one_of(*CIPHER_SUITES, *CIPHER_SUITES_13)
+_CURVE = one_of(*CURVES)
+_POLICY = one_of(*_CLIENT_AUTH)
 _VERSIONS = {"TLS10": 10, "TLS11": 11, "TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
+_NAMES = list_of(STRING, "a list of names, like ['prometheus.internal']")
+_FILE = Check(allowed=PATH.allowed, check=lambda value: value if value == "" else PATH.check(value))
+# Its value may be a key, which no message shows.
+_PEM = replace(STRING, secret=True)
+_CHECKS = {
+    **dict.fromkeys(("cert_file", "key_file", "client_ca_file"), _FILE),
+    **dict.fromkeys(("cert", "key", "client_ca"), _PEM),
+    "client_auth": STRING,
+    **dict.fromkeys(("client_allowed_sans", "cipher_suites", "curve_preferences"), _NAMES),
+    **dict.fromkeys(("min_version", "max_version"), one_of(*_VERSIONS)),
+    "prefer_server_cipher_suites": BOOLEAN,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +80,7 @@ class TlsSettings:
     prefer_server_cipher_suites: bool = True
 
     def __post_init__(self) -> None:
-        for field_ in fields(self):
-            object.__setattr__(self, field_.name, _typed(field_.name, getattr(self, field_.name)))
+        check_fields(self, _CHECKS)
         if not (self.cert_file or self.cert):
             raise ConfigurationError(
                 "cert_file", self.cert_file, "the path of a file with a certificate, or cert"
@@ -66,9 +90,9 @@ class TlsSettings:
         self._check_clients()
         self._check_versions()
         for name in self.cipher_suites:
-            _choice("cipher_suites", name, (*CIPHER_SUITES, *CIPHER_SUITES_13))
+            _CIPHER_SUITE.value("cipher_suites", name)
         for name in self.curve_preferences:
-            _choice("curve_preferences", name, CURVES)
+            _CURVE.value("curve_preferences", name)
         if len(self.curve_preferences) > 1:
             expected = "one curve, or none for all of them: Python's ssl cannot set several"
             raise ConfigurationError("curve_preferences", list(self.curve_preferences), expected)
@@ -81,11 +105,10 @@ class TlsSettings:
     def _check_clients(self) -> None:
         if self.client_auth in _UNVERIFIED:
             expected = (
-                f"one of {_listed(_CLIENT_AUTH)}: Python's ssl cannot ask for a client's certificate "
-                "without verifying it"
+                f"{_POLICY.allowed}: Python's ssl cannot ask for a client's certificate without verifying it"
             )
             raise ConfigurationError("client_auth", self.client_auth, expected)
-        _choice("client_auth", self.client_auth, _CLIENT_AUTH)
+        _POLICY.value("client_auth", self.client_auth)
         if self.client_auth == "NoClientCert" and (self.client_ca_file or self.client_ca):
             expected = "a policy that asks for certificates, because there is a client_ca"
             raise ConfigurationError("client_auth", self.client_auth, expected)
@@ -94,8 +117,6 @@ class TlsSettings:
             raise ConfigurationError("client_auth", self.client_auth, expected)
 
     def _check_versions(self) -> None:
-        for key, version in (("min_version", self.min_version), ("max_version", self.max_version)):
-            _choice(key, version, _VERSIONS)
         if self.max_version in ("TLS10", "TLS11"):
             expected = "'TLS12' or 'TLS13': OpenSSL, as Python comes with it, speaks nothing older"
             raise ConfigurationError("max_version", self.max_version, expected)
@@ -127,11 +148,9 @@ class Certificates(ABC):
         """Why a connection whose handshake is done must be closed, or None. Never raises."""
 
 
-def check_tls(tls: object) -> None:
-    """Certificates, or None; settings alone, or a context of Python's, are none."""
-    if tls is not None and not isinstance(tls, Certificates):
-        expected = "a Tls, like `Tls(TlsSettings(cert_file=..., key_file=...))`, or None"
-        raise ConfigurationError("tls", tls, expected)
+CERTIFICATES = instance_of(
+    Certificates, "a Tls, like `Tls(TlsSettings(cert_file=..., key_file=...))`, or None"
+)
 
 
 class Tls(Certificates):
@@ -308,37 +327,3 @@ def _as_file(pem: str) -> Iterator[str]:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(pem.encode(errors="replace"))
         yield path
-
-
-_PATHS = ("cert_file", "key_file", "client_ca_file")
-_LISTS = ("cipher_suites", "client_allowed_sans", "curve_preferences")
-
-
-def _typed(key: str, value: object) -> object:
-    """A setting of the type that it must have."""
-    if key in _PATHS and isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    if key in _LISTS:
-        is_list = isinstance(value, Sequence) and not isinstance(value, str | bytes)
-        if is_list and all(isinstance(item, str) for item in value):  # type: ignore[attr-defined]
-            return tuple(value)  # type: ignore[arg-type]
-        if value is None and key == "client_allowed_sans":
-            return None
-        raise ConfigurationError(key, value, "a list of names, like ['prometheus.internal']")
-    if key == "prefer_server_cipher_suites":
-        if not isinstance(value, bool):
-            raise ConfigurationError(key, value, "True or False")
-    elif not isinstance(value, str):
-        if key in _PATHS:
-            raise ConfigurationError(key, value, "the path of a file")
-        raise ConfigurationError(key, type(value).__name__, "text")  # not the value: it may be a key
-    return value
-
-
-def _choice(key: str, value: str, allowed: Iterable[str]) -> None:
-    if value not in tuple(allowed):
-        raise ConfigurationError(key, value, f"one of {_listed(allowed)}")
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names))

@@ -27,6 +27,7 @@ from otel_prom_bridge.endpoint.files.watching import Watched
 from otel_prom_bridge.endpoint.guards import Guards, RateLimit
 from otel_prom_bridge.endpoint.guards.credentials import Users, checked_users, load_bcrypt
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.values.checks import PATH
 
 # The toolkit lets these be set and no others, to keep the exporters alike.
 _HEADERS: dict[str, tuple[str, ...]] = {
@@ -47,9 +48,7 @@ def load(path: str | os.PathLike[str]) -> WebConfig:
     Raises:
         ConfigurationError: there is no such file, or something in it cannot work; the message says where.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise ConfigurationError("web_config", path, "the path of a file")
-    return WebConfig(os.fspath(path))
+    return WebConfig(PATH.value("web_config", path))
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otel_prom_bridge.endpoint.guards.gate import Guards, check_guards
+from otel_prom_bridge.endpoint.guards.gate import GUARDS, Guards
 from otel_prom_bridge.endpoint.guards.rate import RateLimit
 
-__all__ = ["Guards", "RateLimit", "check_guards"]
+__all__ = ["Guards", "RateLimit", "GUARDS"]

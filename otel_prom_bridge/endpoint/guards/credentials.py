@@ -27,6 +27,7 @@ from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.files.watching import Watched
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.values.checks import PATH
 
 CACHE_SIZE = 100
 # Threads that wait for their turn to hash. Others are told to come back, before they are many.
@@ -57,10 +58,8 @@ class BearerTokens:
     """
 
     def __init__(self, key: str, path: str | os.PathLike[str]) -> None:
-        if not isinstance(path, str | os.PathLike):
-            raise ConfigurationError(key, path, "the path of a file")
         self._key = key
-        self._path = os.fspath(path)
+        self._path: str = PATH.value(key, path)
         self._has_warned = False
         self._watched = Watched(
             [self._path],

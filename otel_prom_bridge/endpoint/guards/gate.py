@@ -11,6 +11,7 @@ password, so those count; when they come too often, the answer is the one for st
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 import traceback
@@ -18,7 +19,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 
-from otel_prom_bridge.endpoint.arguments import checked_headers
 from otel_prom_bridge.endpoint.guards.authentication import Authentication, Verdict
 from otel_prom_bridge.endpoint.guards.credentials import (
     BearerTokens,
@@ -27,8 +27,8 @@ from otel_prom_bridge.endpoint.guards.credentials import (
     Users,
     checked_users,
 )
-from otel_prom_bridge.endpoint.guards.networks import Address, Networks, OriginError, Origins
-from otel_prom_bridge.endpoint.guards.rate import Limiter, RateLimit, checked_limit, host_of
+from otel_prom_bridge.endpoint.guards.networks import NETWORKS, Address, Networks, OriginError, Origins
+from otel_prom_bridge.endpoint.guards.rate import LIMIT, Limiter, RateLimit, host_of
 from otel_prom_bridge.endpoint.guards.refusals import (
     failed,
     not_allowed,
@@ -39,8 +39,17 @@ from otel_prom_bridge.endpoint.messages import Handler, Request, Response, busy
 from otel_prom_bridge.endpoint.server.log import log_without_waiting
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.values.checks import BOOLEAN, POSITIVE, instance_of
 
 Headers = Sequence[tuple[str, str]]
+
+# They say how a response is sent, which the server knows, or it sends them itself.
+_SENT_BY_SERVERS = {
+    *("connection", "content-encoding", "content-length", "date", "keep-alive", "te", "trailer"),
+    *("transfer-encoding", "upgrade"),
+}
+# https://www.rfc-editor.org/rfc/rfc9110#name-tokens
+_FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class Guards:
@@ -72,24 +81,22 @@ class Guards:
         headers: Headers | Callable[[], Headers] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._allowed = _allowed(allow)
+        self._allowed = Networks("allow", NETWORKS.optional("allow", allow, ()))
         self._origins = Origins(Networks("trusted_proxies", trusted_proxies))
         self._limiter = Limiter(
-            rate_limit=checked_limit("rate_limit", rate_limit),
-            peer_rate_limit=checked_limit("peer_rate_limit", peer_rate_limit),
+            rate_limit=LIMIT.optional("rate_limit", rate_limit),
+            peer_rate_limit=LIMIT.optional("peer_rate_limit", peer_rate_limit),
         )
-        self._size = _room_size(max_in_flight)
+        self._size: int | None = POSITIVE.optional("max_in_flight", max_in_flight)
         self.renew()
         renew_in_child(self)
         tokens = None
         if bearer_tokens_file is not None:
             tokens = BearerTokens("bearer_tokens_file", bearer_tokens_file)
         self._authentication = Authentication(tokens=tokens, passwords=_passwords(basic_users))
-        if not isinstance(health_open, bool):
-            raise ConfigurationError("health_open", health_open, "True or False")
-        self._health_open = health_open
+        self._health_open: bool = BOOLEAN.value("health_open", health_open)
         self._headers = headers
-        self._checked: object = () if callable(headers) else checked_headers(headers)
+        self._checked: object = () if callable(headers) else _checked_headers(headers)
         self._clock = clock
 
     def renew(self) -> None:
@@ -172,7 +179,7 @@ class Guards:
         try:
             configured = self._headers() if callable(self._headers) else self._headers
             if configured is not self._checked:
-                self._checked = checked_headers(configured)
+                self._checked = _checked_headers(configured)
             if configured:
                 present = {name.lower() for name, _ in response.headers}
                 added = tuple((name, value) for name, value in configured if name.lower() not in present)
@@ -262,29 +269,11 @@ class _Guarded(Handler):
         return guards.finish(response)
 
 
-def check_guards(guards: object) -> None:
-    """Guards, or None."""
-    if guards is not None and not isinstance(guards, Guards):
-        raise ConfigurationError("guards", guards, "Guards, or None for everybody")
-
-
-def _room_size(size: int | None) -> int | None:
-    if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-        raise ConfigurationError("max_in_flight", size, "a whole number of at least 1")
-    return size
+GUARDS = instance_of(Guards, "Guards, or None for everybody")
 
 
 def _room(size: int | None) -> threading.BoundedSemaphore | None:
     return None if size is None else threading.BoundedSemaphore(size)
-
-
-def _allowed(networks: Sequence[str] | None) -> Networks:
-    found = Networks("allow", () if networks is None else networks)
-    if (
-        not found and networks is not None
-    ):  # nobody, or a list that was to be filled? It must not be everybody
-        raise ConfigurationError("allow", networks, "at least one network, or None for everybody")
-    return found
 
 
 def _passwords(users: Mapping[str, str] | Callable[[], Users] | None) -> Passwords | None:
@@ -304,3 +293,21 @@ def _fault(error: Exception) -> Response:
     where = f"{type(error).__name__} in {place.filename}:{place.lineno}"
     log_without_waiting(logging.ERROR, "a guard failed: %s; this is a fault of the bridge", where)
     return failed()
+
+
+def _checked_headers(headers: object) -> Sequence[tuple[str, str]]:
+    """Headers for every response."""
+    expected = "a list of pairs of text in one line, like [('X-Frame-Options', 'deny')], or what gives one"
+    if isinstance(headers, str) or not isinstance(headers, Sequence):
+        raise ConfigurationError("headers", headers, expected)
+    for i, pair in enumerate(headers):
+        is_pair = isinstance(pair, tuple | list) and len(pair) == 2
+        if not is_pair or not all(map(_is_line, pair)) or not _FIELD_NAME.fullmatch(pair[0]):
+            raise ConfigurationError(f"headers[{i}]", pair, expected)
+        if pair[0].lower() in _SENT_BY_SERVERS:
+            raise ConfigurationError(f"headers[{i}]", pair, "a header that is not the server's to send")
+    return headers
+
+
+def _is_line(text: object) -> bool:
+    return isinstance(text, str) and text.isprintable() and all(ord(letter) < 256 for letter in text)

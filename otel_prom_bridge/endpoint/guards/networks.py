@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.values.checks import STRING, Check, list_of, read_list
 
 Address = IPv4Address | IPv6Address
 
 UNIX = "unix"
-_ALLOWED = f"networks like '10.0.0.0/8' or '2001:db8::/32', addresses, or {UNIX!r} for peers without one"
 _MAPPED = int(IPv6Address("::ffff:0.0.0.0"))
 # Nothing that is longer is an address; what parses text need not look at kilobytes of it.
 _LONGEST = 64
@@ -38,13 +38,10 @@ class Networks:
     """A set of networks. The entry ``unix`` stands for peers that have no address, as on a Unix socket."""
 
     def __init__(self, key: str, entries: Sequence[str]) -> None:
-        is_list = isinstance(entries, Sequence) and not isinstance(entries, str)
-        if not is_list or not all(isinstance(entry, str) for entry in entries):
-            raise ConfigurationError(key, entries, f"a list of {_ALLOWED}")
+        entries = PROXIES.value(key, entries)
         self._nameless = UNIX in entries
-        networks = [_network(f"{key}[{i}]", entry) for i, entry in enumerate(entries) if entry != UNIX]
         self._ranges: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
-        for network in networks:
+        for network in _parsed(entries):
             first, last = int(network.network_address), int(network.broadcast_address)
             self._ranges[network.version].append((first, last))
 
@@ -58,21 +55,45 @@ class Networks:
         return any(first <= number <= last for first, last in self._ranges[address.version])
 
 
-def _network(key: str, entry: str) -> IPv4Network | IPv6Network:
-    try:
-        network = ip_network(entry.strip(), strict=False)
-    except ValueError:
-        raise ConfigurationError(key, entry, _ALLOWED) from None
+def _network(entry: str) -> IPv4Network | IPv6Network:
+    network = ip_network(entry.strip(), strict=False)
     try:
         ip_network(entry.strip())
     except ValueError:
-        raise ConfigurationError(
-            key, entry, f"a network without bits behind its prefix, like '{network}'"
-        ) from None
+        expected = f"a network without bits behind its prefix, like '{network}'"
+        raise ConfigurationError("", entry, expected) from None
     first = int(network.network_address)
     if isinstance(network, IPv6Network) and network.prefixlen >= 96 and first >> 32 == _MAPPED >> 32:
         return IPv4Network((first & 0xFFFFFFFF, network.prefixlen - 96))
     return network
+
+
+def _parsed(value: object) -> list[IPv4Network | IPv6Network]:
+    entries = enumerate(_ENTRIES.check(value))
+    return [_NETWORK.value(f"[{number}]", entry) for number, entry in entries if entry != UNIX]
+
+
+def _entries(value: object) -> tuple[str, ...]:
+    _parsed(value)
+    return tuple(_ENTRIES.check(value))
+
+
+def _some(value: object) -> tuple[str, ...]:
+    # No list at all means "everybody". An empty one may mean "nobody", or it may be a template whose values
+    # are missing. It must not become "everybody".
+    if not value:
+        raise ValueError
+    return _entries(value)
+
+
+_NETWORK = Check(
+    allowed=f"networks like '10.0.0.0/8', addresses, or {UNIX!r} for peers without an address", check=_network
+)
+_ENTRIES = list_of(STRING, f"a list of {_NETWORK.allowed}")
+PROXIES = Check(allowed=_ENTRIES.allowed, example=f"10.0.0.7,{UNIX}", check=_entries, read=read_list)
+NETWORKS = Check(
+    allowed=f"{_ENTRIES.allowed}, at least one", example="10.0.0.0/8,::1", check=_some, read=read_list
+)
 
 
 class OriginError(Exception):

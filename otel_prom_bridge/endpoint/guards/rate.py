@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from itertools import islice
 
 from otel_prom_bridge.endpoint.guards.networks import Address
-from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.values.checks import FACTOR, POSITIVE, check_fields, instance_of
 
 MAX_PEERS = 4096
 # A host on IPv6 has a network of this size for itself and may change its address with every request.
@@ -36,11 +36,7 @@ class RateLimit:
     burst: int
 
     def __post_init__(self) -> None:
-        interval, burst = self.interval, self.burst
-        if isinstance(interval, bool) or not isinstance(interval, int | float) or not 0 < interval < math.inf:
-            raise ConfigurationError("interval", interval, "a number of seconds above zero")
-        if isinstance(burst, bool) or not isinstance(burst, int) or burst < 1:
-            raise ConfigurationError("burst", burst, "a whole number of at least 1: with less nothing passes")
+        check_fields(self, {"interval": FACTOR, "burst": POSITIVE})
 
     @property
     def slack(self) -> float:
@@ -48,11 +44,7 @@ class RateLimit:
         return self.interval * (self.burst - 1)
 
 
-def checked_limit(key: str, limit: object) -> RateLimit | None:
-    """A limit, or None; a number alone is none."""
-    if limit is None or isinstance(limit, RateLimit):
-        return limit
-    raise ConfigurationError(key, limit, "a RateLimit, like `RateLimit(interval=0.1, burst=20)`, or None")
+LIMIT = instance_of(RateLimit, "a RateLimit, like `RateLimit(interval=0.1, burst=20)`, or None")
 
 
 class Limiter:

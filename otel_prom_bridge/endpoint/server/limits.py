@@ -7,11 +7,10 @@ dictionary per kind is its own queue. The clock is monotonic; the wall clock may
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from otel_prom_bridge.endpoint.server.client import Client, Wait
-from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.values.checks import LONGEST_WAIT
+from otel_prom_bridge.values.checks import POSITIVE, SECONDS, check_fields, instance_of
 
 try:
     import resource
@@ -19,6 +18,15 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 _MOST_CONNECTIONS, _FEWEST_CONNECTIONS = 512, 8
+_TIMEOUTS = (
+    "head_timeout",
+    "handshake_timeout",
+    "write_timeout",
+    "idle_timeout",
+    "linger_timeout",
+    "worker_idle_timeout",
+)
+_CHECKS = {**dict.fromkeys(_TIMEOUTS, SECONDS), "max_connections": POSITIVE, "max_in_flight": POSITIVE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +49,7 @@ class ServerLimits:
     worker_idle_timeout: float = 2.0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name.endswith("_timeout"):
-                good = isinstance(value, int | float) and 0 < value <= LONGEST_WAIT
-                expected = f"a number of seconds above zero, up to {LONGEST_WAIT:.0f}"
-            else:
-                good = (isinstance(value, int) and value > 0) or (value is None and field.default is None)
-                expected = "a whole number of at least 1"
-            if not good or isinstance(value, bool):
-                raise ConfigurationError(field.name, value, expected)
+        check_fields(self, _CHECKS)
 
     @property
     def waits(self) -> Mapping[Wait, float]:
@@ -72,6 +71,9 @@ class ServerLimits:
         if descriptors < 0:  # without a limit
             return _MOST_CONNECTIONS
         return max(_FEWEST_CONNECTIONS, min(_MOST_CONNECTIONS, descriptors // 4))
+
+
+LIMITS = instance_of(ServerLimits, "ServerLimits, or None")
 
 
 class Deadlines:

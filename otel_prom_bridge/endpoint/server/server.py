@@ -14,19 +14,19 @@ from collections.abc import Callable, Sequence
 from urllib.parse import quote
 
 from otel_prom_bridge.diagnostics import logger
-from otel_prom_bridge.endpoint.arguments import checked_source
-from otel_prom_bridge.endpoint.files.tls import Certificates, check_tls
+from otel_prom_bridge.endpoint.files.tls import CERTIFICATES, Certificates
 from otel_prom_bridge.endpoint.files.webconfig import load
-from otel_prom_bridge.endpoint.guards import Guards, check_guards
+from otel_prom_bridge.endpoint.guards import GUARDS, Guards
 from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.messages import Handler
 from otel_prom_bridge.endpoint.paths import METRICS_PATH
 from otel_prom_bridge.endpoint.scrape import Scrape
-from otel_prom_bridge.endpoint.server.limits import ServerLimits
+from otel_prom_bridge.endpoint.server.limits import LIMITS, ServerLimits
 from otel_prom_bridge.endpoint.server.listeners import SYSTEMD, Listener, open_systemd, open_tcp, open_unix
 from otel_prom_bridge.endpoint.server.loop import Loop
-from otel_prom_bridge.endpoint.source import Source
+from otel_prom_bridge.endpoint.source import Source, checked_source
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
+from otel_prom_bridge.values.checks import BOOLEAN, HOST, PORT, SOCKET
 
 DEFAULT_PORT = 9464  # the specification's
 DEFAULT_ADDRESS = "localhost"
@@ -81,11 +81,11 @@ def start_http_server(
     port: int | None = None,
     addr: str | None = None,
     *,
-    unix_socket: str | None = None,
-    metrics_path: str = METRICS_PATH,
+    unix_socket: str | os.PathLike[str] | None = None,
+    metrics_path: str | None = None,
     cache_ttl: float | None = None,
     compression_threshold: int | bool | None = None,
-    health: Health | bool = True,
+    health: Health | bool | None = None,
     web_config: str | os.PathLike[str] | None = None,
     tls: Certificates | None = None,
     guards: Guards | None = None,
@@ -120,10 +120,11 @@ def start_http_server(
             reader was shut down.
     """
     checked_source(source)
-    port, addr = _checked_place(port, addr, unix_socket)
-    check_tls(tls)
-    check_guards(guards)
-    _check_others(limits, strict)
+    port, addr, unix_socket = _checked_place(port, addr, unix_socket)
+    CERTIFICATES.optional("tls", tls)
+    GUARDS.optional("guards", guards)
+    LIMITS.optional("limits", limits)
+    BOOLEAN.value("strict", strict)
     if web_config is not None:
         if tls is not None or guards is not None:
             raise ConfigurationError("web_config", web_config, "no such file beside `tls` or `guards`")
@@ -142,11 +143,13 @@ def start_http_server(
             advice = "the metric reader was shut down; serve a new one"
             raise EndpointError(errno.ESHUTDOWN, f"cannot serve metrics: {advice}")
         listeners = _open(addr, port, unix_socket)
-        return _serve(source, scrape, listeners, path=metrics_path, tls=tls, guards=guards, limits=limits)
+        return _serve(
+            source, scrape, listeners, path=scrape.metrics_path, tls=tls, guards=guards, limits=limits
+        )
     except EndpointError as error:
         if strict:
             raise
-        return not_serving(error, addr, port, unix_socket=unix_socket, metrics_path=metrics_path)
+        return not_serving(error, addr, port, unix_socket=unix_socket, metrics_path=scrape.metrics_path)
 
 
 def not_serving(
@@ -160,25 +163,14 @@ def not_serving(
     return MetricsServer(unix_socket or addr, 0 if unix_socket else port, loop=None, path=metrics_path)
 
 
-def _checked_place(port: int | None, addr: str | None, unix_socket: object) -> tuple[int, str]:
+def _checked_place(port: object, addr: object, unix_socket: object) -> tuple[int, str, str | None]:
     if unix_socket is not None and (port is not None or addr is not None):
         raise ConfigurationError("unix_socket", unix_socket, "nothing beside `port` or `addr`, or only that")
-    port = DEFAULT_PORT if port is None else port
-    addr = DEFAULT_ADDRESS if addr is None else addr
-    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
-        raise ConfigurationError("port", port, "a whole number from 0 to 65535")
-    if not isinstance(addr, str):
-        raise ConfigurationError("addr", addr, "a host name or an IP address")
-    if unix_socket is not None and (not isinstance(unix_socket, str) or "/" not in unix_socket):
-        raise ConfigurationError("unix_socket", unix_socket, "a path with a slash in it, or None")
-    return port, addr
-
-
-def _check_others(limits: object, strict: object) -> None:
-    if limits is not None and not isinstance(limits, ServerLimits):
-        raise ConfigurationError("limits", limits, "ServerLimits, or None")
-    if not isinstance(strict, bool):
-        raise ConfigurationError("strict", strict, "True or False")
+    return (
+        PORT.optional("port", port, DEFAULT_PORT),
+        HOST.optional("addr", addr, DEFAULT_ADDRESS),
+        SOCKET.optional("unix_socket", unix_socket),
+    )
 
 
 def _problem(*parts: Certificates | Guards | None) -> Callable[[], str | None] | None:
