@@ -1,50 +1,59 @@
-"""One collection at a time, and what it says of itself.
+"""One collection at a time, from the question to the store, and what it says of itself.
 
-A collection is where the bridge runs callbacks of the application, so whatever can go wrong in one is dealt
-with here: it may raise, take long, never return, or scrape its own process. Whoever asks for a collection
-while one runs shares it (``coalescing.py``); when nobody asks for a while, one runs on its own
-(``background.py``).
+A collection runs callbacks of the application, so whatever can go wrong in those is dealt with here: they
+may raise, take long, never return, or scrape their own process. Whoever asks for a collection while one runs
+shares it (``once.py``). When nobody asks for a while, one runs on its own (``background.py``).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+
+from opentelemetry.sdk.metrics.export import MetricsData
 
 from otel_prom_bridge.diagnostics import Findings, endpoint_logger
 from otel_prom_bridge.errors import CollectionError, CollectionTimeoutError
+from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.forks import whole
 from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.reader.background import background
 from otel_prom_bridge.reader.callbacks import CallbackFailures
 from otel_prom_bridge.report.self_metrics import SelfMetrics
+from otel_prom_bridge.sdk.batches import streams_of
+from otel_prom_bridge.store.store import Store
 
 
 class Collections:
-    """Runs the collections of one reader.
+    """Runs the collections of one reader, and shows what they brought to its ``store``.
 
-    ``collect`` collects once, if ``is_ready`` says that it may, in the thread that asks. ``interval``: after
-    how many seconds a collection runs on its own; None for never. ``patience``: how old one has to be
-    to count as one that hangs when somebody waited for it in vain, and ``too_long`` when nobody did.
+    ``pull`` asks the SDK for what was recorded; it says whether there was a provider to ask. The SDK hands
+    over what it has by :meth:`take`, in the same thread. ``findings`` hears of metrics that cannot be read.
+
+    After ``interval`` seconds without a collection one runs on its own; None stands for never. A collection
+    that somebody waited for in vain counts as one that hangs when it is older than ``patience`` seconds, and
+    when it is older than ``too_long`` seconds in any case.
     """
 
     def __init__(
         self,
-        collect: Callable[[], None],
+        store: Store,
         *,
-        is_ready: Callable[[], bool],
+        pull: Callable[[], bool],
+        findings: Findings,
         interval: float | None,
         patience: float,
         too_long: float,
         self_metrics: SelfMetrics,
     ) -> None:
-        self._collect = collect
-        self._is_ready = is_ready
+        self._store = store
+        self._pull = pull
+        self._unread = findings
         self._findings = Findings(log=endpoint_logger)
         self._self_metrics = self_metrics
         self._failures = CallbackFailures(self_metrics.callback_failed)
         self.is_whole = True  # no callback failed in the last collection
+        self._taken = False  # the collection that is going on brought something
         self._apply_seconds = 0.0
         self._succeeded: bool | None = None
         self._task = Coalesced(
@@ -58,16 +67,8 @@ class Collections:
 
     @property
     def is_healthy(self) -> bool:
-        """The last collection succeeded, and none is going on that hangs, whoever began it."""
+        """Whether the last collection succeeded, and none is going on that hangs."""
         return self._succeeded is True and not self._hangs()
-
-    @property
-    def failing(self) -> frozenset[str] | None:
-        """The instruments with a callback that raised, in the collection that this very thread is making.
-
-        None if it is making none of ours: then nobody knows.
-        """
-        return self._failures.names
 
     @property
     def due(self) -> float:
@@ -75,10 +76,8 @@ class Collections:
         return self._started + (self._interval or 0)
 
     def start(self) -> None:
-        """See that a collection is going on, if there is a provider to collect from."""
+        """See that a collection is going on."""
         self._started = time.monotonic()
-        if not self._is_ready():
-            return
         self._task.start()
         if self._task.is_late:  # nobody may be waiting for it, and a log handler may hold up whoever says so
             self._notice.start()
@@ -86,10 +85,10 @@ class Collections:
     def run(self, seconds: float, *, fresh: bool = False) -> bool:
         """Collect, or share the collection that is going on; False if that failed or did not end in time.
 
-        ``fresh``: share none that began before this call. A callback that scrapes its own process gets False
-        at once.
+        With ``fresh``, a collection that began before this call is not shared. A callback that scrapes its
+        own process gets False at once, as does code that runs under the lock of the store.
         """
-        if not self._is_ready():
+        if self._store.is_entered:
             return False
         done = self._task.wait(seconds, fresh=fresh)
         self._hangs()
@@ -106,11 +105,14 @@ class Collections:
     def _run(self) -> bool:
         self._started = time.monotonic()
         start, failure = time.perf_counter(), ""
-        self._apply_seconds = 0.0
+        self._taken, self._apply_seconds = False, 0.0
         try:
             with whole(), self._failures.collecting():
-                self._collect()
-                self.is_whole = not self.failing
+                if not self._pull():
+                    return False
+                if not self._taken:  # the SDK stays silent when no instrument has a point
+                    self._store.apply((), failing=self._failures.names)
+                self.is_whole = not self._failures.names
         except BaseException as error:  # this thread is ours: not even SystemExit is meant for it
             # Nothing is lost: the SDK hands its deltas over last, after whatever can fail.
             self._findings.report(("collect", type(error)), "%s", CollectionError(error))
@@ -120,22 +122,26 @@ class Collections:
         self._succeeded = not failure
         return not failure
 
-    @contextmanager
-    def applying(self) -> Iterator[None]:
-        """Time what the store does with a collection: that part is not the SDK's."""
+    def take(self, data: MetricsData) -> None:
+        """Put into the store what the SDK hands over, whoever made it collect."""
+        # What the store does with a collection is timed apart, because that part is not the SDK's. Which
+        # callbacks failed is known of our own collections only, in the thread that makes them.
+        self._taken = True
         start = time.perf_counter()
         try:
-            yield
+            for resource in data.resource_metrics:
+                streams = streams_of(resource, self._unread)
+                attributes = resource.resource.attributes
+                self._store.apply(streams, resource=attributes, failing=self._failures.names)
         finally:
             self._apply_seconds += time.perf_counter() - start
 
-    @contextmanager
-    def showing(self) -> Iterator[None]:
-        """Time the second half of that part: what the store does for a scrape."""
+    def families(self, seconds: float) -> tuple[MetricFamily, ...]:
+        """What the store has now; what it had last if it does not answer within so many seconds."""
         start = time.perf_counter()
         try:
             with whole():
-                yield
+                return self._store.families(seconds=seconds)
         finally:
             self._self_metrics.observe("apply", self._apply_seconds + time.perf_counter() - start)
 

@@ -1,16 +1,20 @@
 """The seam to the SDK: a metric reader that collects deltas and exposes cumulative series.
 
 ``MetricReader.collect`` calls ``_receive_metrics`` with what was recorded since the last collection, *if*
-there was anything, whoever caused it: a scrape, ``force_flush``, the application. Each batch goes straight
-into the store, so a delta is applied exactly once, and a flush without a scrape leaves nothing behind.
+there was anything. It does so whoever caused the collection: a scrape, ``force_flush`` or the application.
+Each batch goes straight into the store, so a delta is applied exactly once, and a flush without a scrape
+leaves nothing behind.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import CardinalityLimits, MetricReader, MetricsData
@@ -23,10 +27,9 @@ from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.exposition import Exposer, Exposition, WriterOptions
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.reader.collection import Collections
-from otel_prom_bridge.reader.shutdown import Shutdown
 from otel_prom_bridge.report.cardinality import CardinalityReport, of_family
 from otel_prom_bridge.report.self_metrics import SelfMetrics
-from otel_prom_bridge.sdk.batches import TEMPORALITY, streams_of
+from otel_prom_bridge.sdk.batches import TEMPORALITY
 from otel_prom_bridge.store.store import Store
 from otel_prom_bridge.translate import Translation, TranslationStrategy
 from otel_prom_bridge.translate.strategies import STRATEGY
@@ -114,8 +117,6 @@ class PrometheusMetricReader(MetricReader):
         ConfigurationError: an option has a value that cannot work.
     """
 
-    _received = False  # something, by the collection that is going on
-
     def __init__(
         self,
         disable_target_info: bool = False,
@@ -187,8 +188,9 @@ class PrometheusMetricReader(MetricReader):
 
     def _collecting(self, interval: float) -> Collections:
         collections = Collections(
-            self._collect_once,
-            is_ready=lambda: self.is_ready and not self._store.is_entered,
+            self._store,
+            pull=self._pull,
+            findings=self._findings,
             interval=interval or None,
             patience=min(_PATIENCE, self._scrape_timeout / 2),
             too_long=self._scrape_timeout,
@@ -246,8 +248,7 @@ class PrometheusMetricReader(MetricReader):
         others = None if self.is_shut_down else self._others
         left = max(deadline - time.monotonic(), _LEAST_WAIT)
         stuck = others.ask(left) if others is not None else None
-        with self._collections.showing():
-            shown = self._store.families(seconds=max(deadline - time.monotonic(), _LEAST_WAIT))
+        shown = self._collections.families(max(deadline - time.monotonic(), _LEAST_WAIT))
         state = replace(self._store.state(), collected=collected, stuck=stuck)
         families = list(self._self_metrics.beside(shown, state))
         if others is not None:
@@ -266,9 +267,9 @@ class PrometheusMetricReader(MetricReader):
         This is also what the registry's collector gives: several readers may share a registry.
         """
         deadline = time.monotonic() + self._scrape_timeout
-        self._collections.run(self._scrape_timeout)
-        with self._collections.showing():
-            return self._store.families(seconds=max(deadline - time.monotonic(), _LEAST_WAIT))
+        if self.is_ready:
+            self._collections.run(self._scrape_timeout)
+        return self._collections.families(max(deadline - time.monotonic(), _LEAST_WAIT))
 
     def cardinality(self) -> CardinalityReport:
         """Collect, and say of each metric how many series it has, and which labels make them.
@@ -305,7 +306,7 @@ class PrometheusMetricReader(MetricReader):
 
         ``timeout_millis`` bounds the wait; the collection goes on. False if it did not succeed in time.
         """
-        return self._collections.run(timeout_millis / 1000, fresh=True)
+        return self.is_ready and self._collections.run(timeout_millis / 1000, fresh=True)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """Leave the registry and close what serves this reader. A second call does nothing."""
@@ -318,18 +319,49 @@ class PrometheusMetricReader(MetricReader):
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
     ) -> None:
-        self._received = True
-        with self._collections.applying():
-            for resource_metrics in metrics_data.resource_metrics:
-                attributes = resource_metrics.resource.attributes
-                streams = streams_of(resource_metrics, self._findings)
-                self._store.apply(streams, resource=attributes, failing=self._collections.failing)
+        self._collections.take(metrics_data)
 
-    def _collect_once(self) -> None:
-        self._received = False
+    def _pull(self) -> bool:
+        """Have the SDK hand over what was recorded; False if there is no provider to ask."""
+        if not self.is_ready:
+            return False
         self.collect(timeout_millis=_CALLBACKS_MILLIS)
-        if not self._received:  # the SDK stays silent when no instrument has a point
-            self._store.apply((), failing=self._collections.failing)
+        return True
+
+
+class Shutdown:
+    """Happens once, and calls the hooks that were added before, in that order."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # re-entrant, as a signal handler may shut down what it interrupts
+        self._hooks: list[Callable[[], None]] = []
+        self.has_begun = False
+
+    def add(self, hook: Callable[[], None]) -> Callable[[], None]:
+        """Call ``hook`` at the shutdown, or now if it has begun. The result takes that back."""
+        with self._lock:
+            self._hooks.append(hook)
+        if self.has_begun:
+            self._call()
+        return partial(self._forget, hook)
+
+    def begin(self) -> None:
+        """Call all hooks. A second call does nothing."""
+        with self._lock:
+            if self.has_begun:
+                return
+            self.has_begun = True
+        self._call()
+
+    def _call(self) -> None:
+        with self._lock:
+            hooks, self._hooks = self._hooks, []
+        for hook in hooks:
+            hook()
+
+    def _forget(self, hook: Callable[[], None]) -> None:
+        with self._lock, contextlib.suppress(ValueError):
+            self._hooks.remove(hook)
 
 
 def _translation(

@@ -1,54 +1,81 @@
-"""Which exemplars of its points a series takes, and what their labels are."""
+"""Which exemplars a series takes from its points, and what their labels say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from otel_prom_bridge.families import Exemplar
 from otel_prom_bridge.points import SourcePoint
-from otel_prom_bridge.store.series import Series
 from otel_prom_bridge.translate.exemplars import exemplar
 from otel_prom_bridge.views.computations import Outcome
-from otel_prom_bridge.views.exemplars import Exemplars
+from otel_prom_bridge.views.exemplars import Exemplars, Order
 from otel_prom_bridge.views.mapping import AttributeMap
 
 _outcome = Outcome()
 
 
-class ExemplarIntake:
-    """Takes exemplars as ``policy`` says; ``escape`` their labels' names.
+class Turn(NamedTuple):
+    """When a series may take its next exemplar.
 
-    ``attributes`` says what may be seen of attributes that are no labels.
+    ``since`` is that time in seconds since the epoch. ``of`` is the time of the collection that brought the
+    last exemplars, in nanoseconds, and ``rank`` the rank of the best of them.
+    """
+
+    since: float = 0.0
+    of: int = 0
+    rank: tuple[float, ...] = ()
+
+
+NO_TURN = Turn()  # of a series that has taken none yet
+
+
+class ExemplarIntake:
+    """Takes exemplars for the series of one view of one stream, as ``policy`` says.
+
+    ``attributes`` says which attributes that are no labels of a series may be seen in its exemplars. With
+    ``escape`` the names of their labels are translated. ``held`` is the number of exemplars that the series
+    keep together; they count it up and down themselves.
     """
 
     def __init__(self, policy: Exemplars, attributes: AttributeMap, *, escape: bool) -> None:
         self._policy = policy
         self._attributes = attributes
         self._escape = escape
+        self.held = 0
 
-    def taken(self, point: SourcePoint, series: Series) -> list[Exemplar]:
-        """The exemplars of the point that the series is to compare with those that it has."""
+    def taken(self, point: SourcePoint, turn: Turn, *, overflowed: bool) -> tuple[list[Exemplar], Turn]:
+        """The exemplars of the point that a series compares with its own, and when its next turn is.
+
+        ``overflowed`` says that the series is the one past a limit, which shows none of the point's
+        attributes.
+        """
         policy = self._policy
-        latest = max(item.time_unix_nano for item in point.exemplars) / 1e9
-        waits = latest < series.exemplars_from
-        if waits and not policy.may_pass(point.time_unix_nano == series.exemplars_of):
-            return []
-        result = self._labelled(point, series)
+        latest = _latest(point)
+        waits = latest < turn.since
+        if waits and not policy.may_pass(point.time_unix_nano == turn.of):
+            return [], turn
+        result = self._labelled(point, overflowed=overflowed)
         if not policy.interval:
-            return result
+            return result, turn
         rank = policy.rank(latest)
-        # Each one that is taken makes the series wait: of a histogram's many none is left out for one.
+        # For each exemplar that it takes, a series waits once: so a histogram can take those of many buckets.
         result = sorted(result, key=policy.order(latest))[-policy.at_once :]
+        since = turn.since
         if waits:
-            result = [item for item in result if rank(item) > series.exemplars_rank]
+            result = [item for item in result if rank(item) > turn.rank]
         else:
-            series.exemplars_from = latest + policy.interval * len(result)
-        if result:
-            series.exemplars_of, series.exemplars_rank = point.time_unix_nano, max(map(rank, result))
-        return result
+            since = latest + policy.interval * len(result)
+        if not result:
+            return result, turn._replace(since=since)
+        return result, Turn(since, point.time_unix_nano, max(map(rank, result)))
 
-    def _labelled(self, point: SourcePoint, series: Series) -> list[Exemplar]:
-        extra = self._attributes.exemplar_attributes(point.attributes or {}, overflowed=series.overflowed)
+    def order(self, exemplars: Sequence[Exemplar]) -> Order:
+        """How these exemplars compare; the greatest one is kept."""
+        return self._policy.order(max(item.timestamp or 0 for item in exemplars))
+
+    def _labelled(self, point: SourcePoint, *, overflowed: bool) -> list[Exemplar]:
+        extra = self._attributes.exemplar_attributes(point.attributes or {}, overflowed=overflowed)
         result = []
         for source in point.exemplars:
             filtered = source.filtered_attributes or {}  # what an SDK View left out of the point
@@ -59,6 +86,11 @@ class ExemplarIntake:
                 item = item._replace(failed=True)
             result.append(item)
         return result
+
+
+def _latest(point: SourcePoint) -> float:
+    """The time of the point's newest exemplar, in seconds since the epoch."""
+    return max(item.time_unix_nano for item in point.exemplars) / 1e9
 
 
 def _failed(attributes: Mapping[str, object]) -> bool:

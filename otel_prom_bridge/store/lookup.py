@@ -1,8 +1,8 @@
 """What takes the points of one stream, and how a point finds it.
 
-Every changed point of every scrape is looked up here by its raw attributes, so the look-up has a fast way for
-what was seen before; the slow one asks the projections what a new attribute set becomes. What they say is
-remembered, up to a bound: an attribute that no label shows may have a new value in every point.
+Every changed point of every scrape is looked up here by its raw attributes, so there is a fast way for what
+was seen before. The slow way asks the projections what a new attribute set becomes. Their answers are
+remembered up to a bound, because an attribute that no label shows may have a new value in every point.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _PLAIN = frozenset({str, bool, int, bytes, type(None)})
 _TEXT = frozenset({str})
 _SEQUENCES = (tuple, list)
 
-# How many attribute sets are remembered, by the series that the stream may have; at least as many as the SDK
-# hands over in one collection, or sets that come back would be asked for anew each time.
+# For each series that the stream may have, so many attribute sets are remembered. They are at least as many
+# as the SDK hands over in one collection, or sets that come back would be asked for anew each time.
 _REMEMBERED = 4
 _REMEMBERED_AT_LEAST = 2 * SDK_LIMIT_AT_LEAST
 
@@ -36,10 +36,10 @@ class StreamRecord:
         self.key = key
         self.projections = projections
         self._most = max(_REMEMBERED_AT_LEAST, _REMEMBERED * limit)
-        # The attribute sets that a series is made of, if several are one.
+        # Where several attribute sets became one series: those that it is made of.
         self._parts: dict[Target, Sequence[Mapping[str, object]]] = {}
-        # The fast way: keys, values and their types, in the order in which they come. It only holds what
-        # `resolve` found the slow way.
+        # The fast way: keys, values and their types in the order in which they come. It only holds what
+        # `resolve` found in the slow way.
         self.by_items: dict[tuple[object, ...], Sequence[Target]] = {}
         # Faster still, and nearly always enough: where all values are strings, their types need no mention.
         self.by_texts: dict[tuple[object, ...], Sequence[Target]] = {}
@@ -75,8 +75,8 @@ class StreamRecord:
         return targets
 
     def _targets(self, point: SourcePoint) -> Sequence[Target]:
-        # Views that send one stream to one family select by attributes: the first that wants a point takes
-        # it, so that nothing is counted twice.
+        # Several views may send one stream to one family, each with a `where` of its own. The first one that
+        # wants a point takes it, so that nothing is counted twice.
         taken: set[str] = set()
         targets: list[Target] = []
         for projection in self.projections:
@@ -88,7 +88,7 @@ class StreamRecord:
         return tuple(targets)
 
     def conflicts(self) -> Iterator[Conflict]:
-        """The projections without points: an earlier one without a ``where`` takes all for the family."""
+        """The projections that get no points, because an earlier one without a ``where`` takes them all."""
         takers: dict[str, Projection] = {}
         for projection in self.projections:
             taker = takers.get(projection.name)
@@ -112,15 +112,16 @@ class StreamRecord:
         return [series for series in found if isinstance(series, Series) and not series.overflowed]
 
     def has_all(self, target: Target, group: Sequence[SourcePoint], *, is_whole: bool) -> bool:
-        """Whether these current values are of all attribute sets that the series is made of.
+        """Whether these current values are those of all attribute sets that the series is made of.
 
-        If the collection is not ``is_whole``, they may be of others: their sum would be a wrong one.
+        If the collection is not ``is_whole``, some of them may be missing, and the sum of the others is
+        wrong.
         """
         known = self._parts.get(target)
         if known is None and len(group) == 1:
             return True
         parts = [point.attributes or {} for point in group]
-        # Compared only now: keys for all of them would cost more than everything else about a collection.
+        # Only now are they compared: keys for all of them would cost more than the rest of a collection.
         if not is_whole and target.seen and _sets(parts) != _sets(known or ()):
             return False
         self._parts[target] = parts
@@ -129,7 +130,7 @@ class StreamRecord:
     def forget(self, last_seen: int, *, overflow: bool = True) -> list[Series]:
         """Drop the series that had their last point in this collection or before, and return them.
 
-        ``overflow``: also those that stand for what is past a limit.
+        With ``overflow`` also those that stand for what is past a limit.
         """
         gone = [
             series
@@ -140,12 +141,12 @@ class StreamRecord:
         return gone
 
     def reject(self, projection: Projection) -> None:
-        """Keep no series for what cannot be shown; their places are free for what can."""
+        """Keep no series for what cannot be shown, so that their places are free for what can."""
         projection.rejected = True
         self._forget_gone(projection.forget(sys.maxsize))
 
     def take_back(self) -> None:
-        """Where a limit has room again, let what is past it ask for a place when it comes next."""
+        """Where a limit has room again, let what was past it ask for a place when it comes next."""
         if any(projection.has_room_again for projection in self.projections):
             self._forget_sets(_is_overflow)
             for projection in self.projections:
@@ -163,7 +164,7 @@ class StreamRecord:
 
 
 def _is_gone(targets: Sequence[Target]) -> bool:
-    return any(isinstance(target, Series) and target.gone for target in targets)
+    return any(target.gone for target in targets)
 
 
 def _is_overflow(targets: Sequence[Target]) -> bool:
@@ -171,9 +172,9 @@ def _is_overflow(targets: Sequence[Target]) -> bool:
 
 
 def _items_key(attributes: Mapping[str, object]) -> tuple[object, ...] | None:
-    """Keys, values and types; None if some value is of no type that OTel knows.
+    """Keys, values and types, which are equal for equal attribute sets only.
 
-    Equal for equal attribute sets only. Plain values are in it as they are: most sets are found without it.
+    None if some value is of no type that OTel knows. Plain values are part of the key as they are.
     """
     values = attributes.values()
     types = tuple(map(type, values))
@@ -188,7 +189,7 @@ def _sets(parts: Sequence[Mapping[str, object]]) -> set[tuple[object, ...] | Non
 
 
 def _hashable(value: object, kind: type) -> object:
-    """What stands for a value in a key: among values of one type, equal for those with one text only."""
+    """What stands for a value in a key. Among values of one type it is equal for equal texts only."""
     if kind in _PLAIN:
         return value
     if isinstance(value, float):
@@ -196,7 +197,7 @@ def _hashable(value: object, kind: type) -> object:
         # 0.0 == -0.0, and a NaN is not even equal to itself.
         return number if number and number == number else float.__repr__(number)
     if isinstance(value, _SEQUENCES):
-        # With types, which no value is: so it is not equal to another sequence as that is.
+        # A type is no value, so with its types this cannot equal another sequence that is a key as it is.
         types = tuple(map(type, value))
         return (*map(_hashable, value, types), *types)
     if isinstance(value, str):  # of an enum

@@ -1,20 +1,21 @@
 """One view of one stream: its family, its limit and its series.
 
-A point is added straight to the series of every projection that wants it; what a view leaves out is never
-kept. What a new attribute set becomes is decided here once, and remembered by ``streams.py``.
+A point is added straight to the series of every projection that wants it, and what a view leaves out is never
+kept. What a new attribute set becomes is decided here once; ``lookup.py`` remembers it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import cast
 
 from otel_prom_bridge.arithmetic.scaling import Scale
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.families import Exemplar, Kind, Labels, MetricFamily
-from otel_prom_bridge.points import Shape, SourcePoint, Stream
+from otel_prom_bridge.families import Kind, Labels, MetricFamily
+from otel_prom_bridge.points import BucketPoint, Shape, SourcePoint, Stream
 from otel_prom_bridge.store.budgets import Budget, Budgets
-from otel_prom_bridge.store.growing import Family
+from otel_prom_bridge.store.growing import GrowingFamily
 from otel_prom_bridge.store.intake import ExemplarIntake
 from otel_prom_bridge.store.series import (
     SCALED,
@@ -27,6 +28,7 @@ from otel_prom_bridge.store.series import (
     Series,
     SumSeries,
     Target,
+    Traits,
 )
 from otel_prom_bridge.translate import Attributes, Translation
 from otel_prom_bridge.translate.labels import attribute_identity, label_name, valid_unicode
@@ -49,7 +51,12 @@ _UNJUDGED = ", whether the view's 'where' chooses them or not, which nobody know
 
 
 class Projection:
-    """The series that one view makes of one stream."""
+    """The series that one view makes of one stream.
+
+    ``common`` are the attributes that every series gets from its scope and resource, and ``defaults`` the
+    labels that stand where nothing else gives them a value. A new series is put into ``unplaced`` until a
+    family shows it.
+    """
 
     __slots__ = (
         "_attributes",
@@ -58,24 +65,21 @@ class Projection:
         "_defaults",
         "_findings",
         "_full",
-        "_intake",
         "_made",
         "_new",
         "_shown_as",
         "_told",
         "_translation",
-        "bounds",
+        "_unplaced",
         "common",
-        "exemplars",
-        "exemplars_held",
         "family",
         "folds",
         "key",
         "kind",
         "name",
         "rejected",
-        "scale",
         "series",
+        "traits",
         "view",
     )
 
@@ -90,15 +94,12 @@ class Projection:
         defaults: Mapping[str, object],
         budgets: Budgets,
         findings: Findings,
+        unplaced: MutableMapping[Series, Projection],
     ) -> None:
         self.key = key
         self.view = view
         self.common = common
         self._made = {*view.rename.values(), *view.compute}
-        bounds = view.buckets if isinstance(view.buckets, tuple) else ()
-        factor = view.factor(key.unit)
-        self.scale = None if factor is None else Scale(factor, bounds=bounds)
-        self._new = self._series_class()
         self.kind = Kind.COUNTER if view.take != "value" else key.meaning.kind
         self._shown_as = key._replace(
             name=view.stream_name or key.name,
@@ -110,32 +111,40 @@ class Projection:
             self.name = self._family_name()
         except Exception:  # reported when the family is made; until then the points count under this name
             self.name = key.name
-        self.bounds = view.recorded_bounds(key.unit)
-        # "Exemplars on gauges SHOULD be dropped": OpenMetrics 1.0 has no place for them.
-        self.exemplars = None if self.kind is Kind.GAUGE else policy.exemplars_of(view)
-        self.exemplars_held = 0
         self.folds: dict[Fold, Folded] = {}
-        self.family: Family | None = None
+        self.family: GrowingFamily | None = None
         self.rejected = False
         self.series: dict[str, Series] = {}
         label_of = label_name if translation.strategy.escapes else str
         self._attributes = policy.attribute_map(view, findings, label_of)
-        self._intake: ExemplarIntake | None = None
-        if self.exemplars is not None:
-            self._intake = ExemplarIntake(
-                self.exemplars, self._attributes, escape=translation.strategy.escapes
-            )
+        self.traits = self._common_traits(policy)
+        self._new = self._series_class()
         self._findings = findings
         self._budget = budgets.family(self.name, policy.limit(key, view))
         self._budgets = budgets
-        self._full: set[Budget] = set()  # those that sent points to the overflow
-        self._told: set[str | None] = set()  # the tenants, or None, of which the log says so
+        self._full: set[Budget] = set()  # the budgets that sent points to the overflow
+        self._told: set[str | None] = set()  # the tenants (or None) whose overflow the log has mentioned
+        self._unplaced = unplaced
+
+    def _common_traits(self, policy: Policy) -> Traits:
+        view, unit = self.view, self.key.unit
+        factor = view.factor(unit)
+        bounds = view.buckets if isinstance(view.buckets, tuple) else ()
+        # "Exemplars on gauges SHOULD be dropped": OpenMetrics 1.0 has no place for them.
+        wanted = None if self.kind is Kind.GAUGE else policy.exemplars_of(view)
+        escape = self._translation.strategy.escapes
+        return Traits(
+            stream=self.key,
+            bounds=view.recorded_bounds(unit),
+            scale=None if factor is None else Scale(factor, bounds=bounds),
+            intake=None if wanted is None else ExemplarIntake(wanted, self._attributes, escape=escape),
+        )
 
     def _series_class(self) -> type[Series]:
         plain = _TAKEN.get(self.view.take) or _VALUES[self.key.meaning.shape]
         if plain is NumberSeries and not self.additive:
             plain = GaugeSeries
-        return plain if self.scale is None else SCALED[plain]
+        return plain if self.traits.scale is None else SCALED[plain]
 
     @property
     def additive(self) -> bool:
@@ -144,14 +153,19 @@ class Projection:
 
     @property
     def wanted(self) -> float:
-        """The number of attribute sets that there can be."""
+        """The number of attribute sets that there can be, infinite if the view does not bound it."""
         most = self._attributes.max_series
         return math.inf if most is None else most
 
     @property
     def overflow_key(self) -> object:
-        """What makes its overflow series, of everybody's and of tenants, those of another view, too."""
+        """Equal for projections whose overflow series, those of tenants included, are the same ones."""
         return self.labels(OVERFLOW_ATTRIBUTES), self._attributes.tenant_label
+
+    @property
+    def exemplars_held(self) -> int:
+        """The number of exemplars that its series keep."""
+        return 0 if self.traits.intake is None else self.traits.intake.held
 
     @property
     def may_be_full(self) -> bool:
@@ -164,7 +178,7 @@ class Projection:
         return any(not budget.is_full for budget in self._full)
 
     def take_back(self) -> None:
-        """Forget which budgets sent points to the overflow: those sets ask again."""
+        """Forget which budgets sent points to the overflow; the attribute sets of those points ask again."""
         self._full.clear()
 
     def _family_name(self) -> str:
@@ -201,16 +215,16 @@ class Projection:
         return tuple(sorted({**dict(labels), **dict(self._defaults), **given}.items()))
 
     def _beside(self, attributes: Mapping[str, object]) -> Attributes:
-        """The labels of scope and resource, but for those that the view makes of attributes itself."""
+        """The labels of scope and resource without those that the view makes of attributes itself."""
         made = {label_name(label) for label in self._made if label in attributes}
         if not made:
             return self.common
         return tuple(item for item in self.common if label_name(item[0]) not in made)
 
     def targets(self, point: SourcePoint) -> tuple[Target, ...] | None:
-        """What takes the points of an attribute set: a series, and the counters of its folds.
+        """What takes the points of this point's attribute set: a series, and the counters of its folds.
 
-        None if the view does not want it, or its family cannot be shown.
+        None if the view does not want them, or if its family cannot be shown.
         """
         mapped = self._mapped(point)
         if mapped is None or self.rejected:
@@ -246,8 +260,8 @@ class Projection:
     def _overflow(
         self, mapped: Mapped, point: SourcePoint, full: Sequence[Budget] = ()
     ) -> tuple[Target, ...]:
-        """The overflow series: past these limits of ours or, without one, past the SDK's."""
-        # Of a flood every point comes here, so the usual case takes no detour.
+        """The overflow series for what is past these limits of ours or, if there are none, past the SDK's."""
+        # Every point of a flood comes here, so the usual case takes no detour.
         attributes = mapped.overflow
         key = _SDK_OVERFLOW if attributes is OVERFLOW_ATTRIBUTES else attribute_identity(attributes)
         series = self.series.get(key)
@@ -283,28 +297,37 @@ class Projection:
             _UNJUDGED if self.view.where else "",
         )
 
-    def report_no_bounds(self) -> None:
-        """Say that nothing was recorded in the buckets that the view asks for."""
-        self._findings.report(
-            ("bounds", self.name),
-            "metric %r: none of the buckets of %s is recorded, so only its count and sum are left;"
-            " views=reader.policy.sdk_views() of the MeterProvider records them, as start() does",
-            *(self.name, self.view.title),
-        )
-
     def _folded(self, folds: Sequence[Fold]) -> list[Folded]:
         return [self.folds.get(fold) or self.folds.setdefault(fold, Folded()) for fold in folds]
 
     def _new_series(self, attributes: Mapping[str, object], point: SourcePoint) -> Series:
-        series = self._new(self, dict(attributes))
+        series = self._new(self.traits, dict(attributes))
         if point.start_time_unix_nano is not None:
             series.created = point.start_time_unix_nano / 1_000_000_000
+        if self.traits.bounds and isinstance(series, HistogramSeries):
+            self._compare_bounds(self.traits.bounds, cast("BucketPoint", point))
+        self._unplaced[series] = self
         return series
+
+    def _compare_bounds(self, wanted: Sequence[float], point: BucketPoint) -> None:
+        if set(wanted).isdisjoint(point.explicit_bounds):
+            self._findings.report(
+                ("bounds", self.name),
+                "metric %r: none of the buckets of %s is recorded, so only its count and sum are left;"
+                " views=reader.policy.sdk_views() of the MeterProvider records them, as start() does",
+                *(self.name, self.view.title),
+            )
+
+    def show(self, series: Series) -> None:
+        """Give a series its place in the family, which must be there."""
+        assert self.family is not None
+        self.family.place(series, self.labels(series.attributes))
 
     def forget(self, last_seen: int, *, overflow: bool = True) -> list[Series]:
         """Drop the series that had their last point in this collection or before, and return them.
 
-        ``overflow``: also those that stand for what is past a limit. Levels stay, unless nothing is shown.
+        With ``overflow`` also those that stand for what is past a limit. Levels stay, unless the family is
+        not shown at all.
         """
         gone = {
             key: series
@@ -315,15 +338,18 @@ class Projection:
         }
         for key, series in gone.items():
             del self.series[key]
-            series.gone = True
-            self.exemplars_held -= series.exemplars_held
-            for budget in series.budgets:
-                budget.used -= 1
+            self._let_go(series)
         return list(gone.values())
 
-    def new_exemplars(self, point: SourcePoint, series: Series) -> list[Exemplar]:
-        """The exemplars of a point that a series takes, with their labels."""
-        return [] if self._intake is None else self._intake.taken(point, series)
+    def _let_go(self, series: Series) -> None:
+        series.gone = True
+        self._unplaced.pop(series, None)
+        if self.family is not None:
+            self.family.remove(series)
+        if self.traits.intake is not None:
+            self.traits.intake.held -= series.exemplars_held
+        for budget in series.budgets:
+            budget.used -= 1
 
 
 _SDK_OVERFLOW = attribute_identity(OVERFLOW_ATTRIBUTES)

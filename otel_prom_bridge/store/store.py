@@ -1,55 +1,55 @@
-"""The accumulated series of one reader. Owns the only lock of the pipeline.
+"""The accumulated series of one reader, and the only lock of the pipeline.
 
-Two steps, kept apart on purpose:
+Two steps are kept apart on purpose:
 
-1. ``apply`` takes what one collection of the SDK brought and adds it to the series' state. It looks a
-   series up by its raw attributes; what a view makes of those is decided the first time they are seen, and
-   no label of a series is translated: the deltas are safe before anything can go wrong.
-2. ``families`` gives every series that changed a place in a family (translating its labels the first time
-   it is seen) and freezes it.
+1. ``apply`` takes what one collection of the SDK brought and adds it to the state of the series. It finds a
+   series by the raw attributes of a point. What a view makes of those is decided the first time that they are
+   seen, and no label is translated, so the deltas are safe before anything can go wrong.
+2. ``families`` gives every series that changed a place in a family and freezes it. The labels of a series are
+   translated the first time that it is seen.
 
-So both cost what *changed* since the last time. The recording path does not know the lock. Under it runs
-code of the application: computed labels and rules of its own, the resource filter, log and signal handlers.
-Where that takes long, a scrape gets the last state in time; where it comes back to the store, it gets that
-at once instead of waiting for itself.
+So both steps cost what *changed* since the last time. The recording path does not know the lock. Code of the
+application runs under it: computed labels, rules of its own, the resource filter, log and signal handlers.
+If that takes long, a scrape gets the last state in time. If that comes back to the store, it gets the last
+state at once instead of waiting for itself.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
-from otel_prom_bridge.families import Kind, MetricFamily
+from otel_prom_bridge.families import InfoPoint, Kind, MetricFamily
 from otel_prom_bridge.points import SourcePoint, Stream
 from otel_prom_bridge.report.self_metrics import State
 from otel_prom_bridge.store.budgets import Budgets
-from otel_prom_bridge.store.expiry import Expiry
-from otel_prom_bridge.store.growing import Catalog, Slot
+from otel_prom_bridge.store.growing import GrowingFamilies
 from otel_prom_bridge.store.lookup import StreamRecord
 from otel_prom_bridge.store.projections import OVERFLOW, Projection
 from otel_prom_bridge.store.series import Series, Target
-from otel_prom_bridge.store.target import TargetInfo
-from otel_prom_bridge.translate import Translation
+from otel_prom_bridge.translate import Attributes, Translation
 from otel_prom_bridge.values.checks import LONGEST_WAIT
 from otel_prom_bridge.views.policy import Policy
 
 _MOMENT = 10_000_000_000  # nanoseconds
-_KEPT_SECONDS = 300.0  # that Prometheus shows what it cannot get any more; we what failing callbacks said
+# For so long Prometheus shows a series that it cannot get any more, and we show what failing callbacks said.
+_KEPT_SECONDS = 300.0
 _Batch: TypeAlias = Iterable[tuple[Stream, Sequence[SourcePoint]]]
 _Resource: TypeAlias = Mapping[str, object] | None
-_Failing: TypeAlias = Collection[str] | None  # names of instruments; None where nobody knows
+# The names of the instruments of which a callback failed; None where nobody knows.
+_Failing: TypeAlias = Collection[str] | None
 
 
 class Store:
-    """Accumulates points and shows them as families. Safe to use from any thread.
+    """Accumulates points and shows them as families. It is safe to use from any thread.
 
-    ``policy`` says what becomes of a stream. ``clock`` gives seconds, by which series expire.
+    ``policy`` says what becomes of a stream. By the seconds of ``clock`` series expire.
     """
 
     def __init__(
@@ -68,14 +68,15 @@ class Store:
         self._findings = findings
         self._target = TargetInfo(translation, findings, info=target_info)
         self._lock = threading.Lock()
-        self._catalog = Catalog(findings)
+        self._families = GrowingFamilies(findings)
         if target_info:
-            self._catalog.claim("target_info", Kind.INFO)
+            self._families.claim("target_info", Kind.INFO)
         self._streams: dict[Stream, StreamRecord] = {}
         self._collection = 0
         self._failing: _Failing = ()
         self._keeping = Expiry(_KEPT_SECONDS, clock)
-        self._changed: list[Target] = []
+        self._changed: list[Target] = []  # series that wait to be shown anew
+        self._unplaced: dict[Series, Projection] = {}  # series that no family shows yet, with what made them
         self._time = 0  # of the latest collection, in nanoseconds since the epoch
         self._owner: int | None = None  # the thread that has the lock
         self._deferred: list[tuple[_Batch, _Resource, _Failing]] = []
@@ -84,11 +85,11 @@ class Store:
     def apply(self, batch: _Batch, *, resource: _Resource = None, failing: _Failing = ()) -> None:
         """Take in one whole collection.
 
-        A stream whose points are current values (asynchronous instruments) and that is missing in the batch
-        has no series any more. Of instruments that are ``failing`` (None: any of them may be) the batch has
-        not everything, and a series of which something is missing stays as it was, for five minutes at most.
-        Apply each delta once, in any order. Current values of a straggler, a batch that was collected before
-        the last one that came, are passed over.
+        Each delta must be applied once; the order does not matter. A stream of current values (an
+        asynchronous instrument) that is missing in the batch has no series any more. Where an instrument is
+        ``failing`` (or, with None, where any of them may be) the batch does not have everything: a series of
+        which something is missing stays as it was, for five minutes at most. A straggler is a batch that was
+        collected before the last one that came; its current values are passed over.
         """
         if self.is_entered:
             self._deferred.append((list(batch), resource, failing))
@@ -100,8 +101,9 @@ class Store:
 
     @contextmanager
     def _owned(self) -> Iterator[None]:
-        # What runs under the lock may be interrupted by, or log into, code that asks us for families or
-        # flushes: it must find that its own thread has the lock instead of waiting for it.
+        # Code that runs under the lock may be interrupted by a signal handler, or call a log handler, that
+        # asks us for families or flushes. That must find its own thread in possession of the lock, and not
+        # wait.
         self._owner = threading.get_ident()
         try:
             yield
@@ -122,7 +124,7 @@ class Store:
                     self._accumulate(record, points)
                 elif not straggles:
                     self._replace(record, points)
-            except Exception as error:  # never at the cost of the other streams
+            except Exception as error:  # the other streams must not suffer from it
                 self._findings.report(
                     ("stream", key.name, type(error)), "metric %r could not be taken in: %r", key.name, error
                 )
@@ -145,35 +147,35 @@ class Store:
         return self._failing is not None and record.key.name not in self._failing
 
     def _straggles(self, time: int) -> bool:
-        # Collections that the application starts in threads of its own may reach us in another order than
-        # they were made in. A clock that was set back by more than a moment is no straggler.
+        # Collections that the application starts in threads of its own may reach us in another order than the
+        # one in which they were made. If the time is much older, it is the clock that was set back.
         late = self._time - _MOMENT < time < self._time
         self._time = self._time if late else time
         return late
 
     def families(self, *, seconds: float = LONGEST_WAIT) -> tuple[MetricFamily, ...]:
-        """Everything as it is now; families and points that did not change are the same objects as before.
+        """Everything as it is now, or as it was if ``apply`` takes longer than ``seconds``.
 
-        The target's info comes first (OpenMetrics 1.0, "Supporting Target Metadata"). Everything as it was
-        if ``apply`` takes longer than ``seconds``.
+        Families and points that did not change are the same objects as before. The target's info comes first
+        (OpenMetrics 1.0, "Supporting Target Metadata").
         """
         if self.is_entered or not self._lock.acquire(timeout=seconds):
             return self._shown
         try:
             with self._owned():
                 self._show_changed()
-                self._shown = self._target.families + self._catalog.freeze()
+                self._shown = self._target.families + self._families.freeze()
                 return self._shown
         finally:
             self._lock.release()
 
     @property
     def is_entered(self) -> bool:
-        """This very thread is at work in the store, and has come back to us: it must not wait for itself."""
+        """Whether this very thread is at work in the store already, and must not wait for itself."""
         return self._owner == threading.get_ident()
 
     def state(self) -> State:
-        """How many series each metric shows, and what was folded so far."""
+        """How many series each metric shows, and how many points were folded so far."""
         series: Counter[str] = Counter()
         overflowed: Counter[str] = Counter()
         folded: Counter[tuple[str, str, str]] = Counter()
@@ -197,7 +199,7 @@ class Store:
         )
 
     def maxima(self) -> dict[str, int]:
-        """The largest number of series that each metric can have, by its rules and its limit."""
+        """The largest number of series that the rules and the limit of each metric allow."""
         feeding: dict[str, list[Projection]] = {}
         for record in list(self._streams.values()):
             for item in record.projections:
@@ -215,14 +217,11 @@ class Store:
         done = 0
         try:
             for series in changed:
-                slot: Slot | None = series.slot
-                if slot is not None:
-                    if not slot.stale:
-                        slot.stale = True
-                        slot.family.stale.append(slot)
-                    series.changed = False
+                series.changed = False
+                if series.slot is not None:
+                    series.slot.touch()
                 elif isinstance(series, Series) and not series.gone:
-                    series.slot = self._place(series)
+                    self._place(series)
                 done += 1
         finally:  # an interrupt (Ctrl-C in the application's thread) leaves the rest for the next time
             self._changed += changed[done:]
@@ -240,6 +239,7 @@ class Store:
                 defaults=self._target.common,
                 budgets=self._budgets,
                 findings=self._findings,
+                unplaced=self._unplaced,
             )
             for view in views
         ]
@@ -250,7 +250,7 @@ class Store:
         return record
 
     def _accumulate(self, record: StreamRecord, points: Sequence[SourcePoint]) -> None:
-        # The loop that runs once per changed series and scrape.
+        # This loop runs for each changed series at each scrape.
         by_texts, changed, collection = record.by_texts, self._changed, self._collection
         for point in points:
             attributes = point.attributes
@@ -272,7 +272,7 @@ class Store:
         is_whole = self._is_whole(record)
         if record.may_be_full:
             self._make_room(record, points, is_whole=is_whole)
-        # Several attribute sets may have become one series: what it shows is all of them together.
+        # Several attribute sets may have become one series, which shows all of them together.
         groups: dict[Target, list[SourcePoint]] = {}
         for point in points:
             for series in record.find(point):
@@ -293,7 +293,7 @@ class Store:
                     self._changed.append(series)
 
     def _make_room(self, record: StreamRecord, points: Sequence[SourcePoint], *, is_whole: bool) -> None:
-        # What is gone gives its place to what is new in the same collection. So does what is only kept.
+        # What is gone, or is only kept, gives its place to what is new in the same collection.
         is_new = False
         for point in points:
             known = record.known(point)
@@ -307,31 +307,26 @@ class Store:
     def _forget(self, record: StreamRecord, last_seen: int, *, overflow: bool = True) -> None:
         gone = record.forget(last_seen, overflow=overflow)
         if any(series.changed for series in gone):  # nobody may ever scrape
-            self._changed = [item for item in self._changed if not (isinstance(item, Series) and item.gone)]
-        for series in gone:
-            if series.slot is not None:
-                series.slot.family.remove(series, series.slot)
-                series.slot = None
+            self._changed = [series for series in self._changed if not series.gone]
 
-    def _place(self, series: Series) -> Slot | None:
-        projection = cast("Projection", series.projection)  # a series knows less of it
-        series.changed = False
+    def _place(self, series: Series) -> None:
+        projection = self._unplaced[series]
         if projection.rejected:
-            return None
+            return
         try:
             if projection.family is None:
-                projection.family = self._catalog.family(projection.empty_family(), take=projection.view.take)
-            labels = projection.labels(series.attributes)
+                empty = projection.empty_family()
+                projection.family = self._families.family(empty, take=projection.view.take)
+            projection.show(series)
         except ConflictError as error:
             self._streams[projection.key].reject(projection)
             self._report_rejected(projection, error)
-            return None
-        except Exception as error:  # a fault of ours: this series waits
+        except Exception as error:  # a fault of ours: the series waits
             self._report_point(projection.key, error)
             series.changed = True
             self._changed.append(series)
-            return None
-        return projection.family.place(series, labels)
+        else:
+            del self._unplaced[series]
 
     def _report_rejected(self, projection: Projection, error: ConflictError) -> None:
         key = projection.key
@@ -345,3 +340,76 @@ class Store:
             "a point of metric %r of scope %r could not be taken in: %r",
             *(key.name, key.scope.name, error),
         )
+
+
+class TargetInfo:
+    """What the latest resource says of the target that is scraped.
+
+    ``promoted`` are the resource attributes that become labels of every series. ``common`` are the labels of
+    every series that has no value of its own for them. ``families`` holds ``target_info``, if it is wanted.
+    """
+
+    def __init__(self, translation: Translation, findings: Findings, *, info: bool) -> None:
+        self._translation = translation
+        self._findings = findings
+        self._info = info
+        self._resource: Mapping[str, object] = {}
+        self.promoted: Attributes = ()
+        self.common: Mapping[str, object] = {}
+        self.families: tuple[MetricFamily, ...] = ()
+
+    def take(self, resource: Mapping[str, object]) -> None:
+        """Describe this resource, unless it is the same object as before."""
+        if resource is self._resource:
+            return
+        self._resource = resource
+        self.common = self._translation.common(resource)
+        try:
+            self.promoted = self._translation.resource_attributes(resource)
+        except Exception as error:
+            self._findings.report(
+                "resource", "resource_attribute_filter failed, no label is added: %r", error
+            )
+        labels = self._translation.target_labels(resource)
+        # "resource attributes SHOULD be converted to a target info metric if the resource is not empty"
+        if self._info and labels:
+            foreign = not self._translation.strategy.escapes
+            point = InfoPoint(labels)
+            self.families = (
+                MetricFamily("target_info", Kind.INFO, "Target metadata", "", (point,), foreign=foreign),
+            )
+
+
+class Expiry:
+    """Knows which collections were so long ago that a series which had its last point then has expired.
+
+    A series remembers the number of the collection that last had a point for it, and not a time: that is one
+    assignment in the loop over all changed points. To look through all series costs what exists, so it is
+    done four times within ``after`` seconds and not at every scrape.
+    """
+
+    def __init__(self, after: float, clock: Callable[[], float]) -> None:
+        self._after = after
+        self._clock = clock
+        self._next = clock() + after / 4
+        # When a collection was, and its number: the last one, and one in every sixteenth of the time before
+        # it.
+        self._times: deque[tuple[float, int]] = deque()
+
+    def expired(self, collection: int) -> int:
+        """The last collection that is too long ago, when it is time to look, and 0 otherwise.
+
+        It is called with the number of the collection that has just been applied.
+        """
+        now = self._clock()
+        times = self._times
+        if len(times) > 1 and now - times[-2][0] < self._after / 16:
+            times.pop()
+        times.append((now, collection))
+        if now < self._next:
+            return 0
+        self._next = now + self._after / 4
+        last = 0
+        while now - times[0][0] >= self._after:  # ends at the latest with the last one, which is from now
+            last = times.popleft()[1]
+        return last

@@ -23,7 +23,7 @@ from otel_prom_bridge import ConfigurationError, PrometheusMetricReader, make_as
 from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.exposition import Exposer
 from otel_prom_bridge.families import CounterPoint, Kind, MetricFamily
-from otel_prom_bridge.store.growing import Slot
+from otel_prom_bridge.store import growing
 from otel_prom_bridge.store.store import Store
 
 Make = Callable[..., Setup]
@@ -40,10 +40,10 @@ def test_an_interrupt_while_series_are_shown_loses_none(
     counter = setup.meter.create_counter("c")
     original, calls = Store._place, iter(range(100))
 
-    def place(self: Store, series: Any) -> Slot | None:
+    def place(self: Store, series: Any) -> None:
         if next(calls) == 5:
             raise KeyboardInterrupt
-        return original(self, series)
+        original(self, series)
 
     monkeypatch.setattr(Store, "_place", place)
     for number in range(10):
@@ -146,7 +146,7 @@ def test_a_series_that_cannot_be_frozen_keeps_its_last_point(
     counter.add(1)
     assert sum(values_by_labels(setup).values()) == 3
     with monkeypatch.context() as patch:
-        patch.setattr(Slot, "merged", lambda self: 1 / 0)
+        patch.setattr(growing, "merged", lambda points, additive: 1 / 0)
         counter.add(1, {"a.b": "1"})
         counter.add(1)
         assert values_by_labels(setup) == {'{a_b="1"}': 2, "": 2}

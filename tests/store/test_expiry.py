@@ -16,9 +16,8 @@ from oracles import OPENMETRICS, parse, samples
 from setups import Setup
 
 from otel_prom_bridge import ConfigurationError, ExportView, Tenants
-from otel_prom_bridge.store.expiry import Expiry
-from otel_prom_bridge.store.growing import Slot
-from otel_prom_bridge.store.series import Series
+from otel_prom_bridge.store.series import Series, Slot
+from otel_prom_bridge.store.store import Expiry
 
 Make = Callable[..., Setup]
 AFTER = 100.0
@@ -263,8 +262,10 @@ def test_nothing_is_left(expiring: Make, clock: Clock) -> None:
     for accept in (None, OPENMETRICS):
         assert "k199" not in setup.text(accept)
     gc.collect()
-    assert [item for item in gc.get_objects() if isinstance(item, Slot) and item.family in families] == []
-    left = [item for item in gc.get_objects() if isinstance(item, Series) and item.projection in projections]
+    queues = {id(family.stale) for family in families if family is not None}
+    assert [item for item in gc.get_objects() if isinstance(item, Slot) and id(item.queue) in queues] == []
+    traits = {id(projection.traits) for projection in projections}
+    left = [item for item in gc.get_objects() if isinstance(item, Series) and id(item.traits) in traits]
     assert left == []
     budgets = store._budgets
     all_budgets = (*budgets._families.values(), *budgets._by_tenant.values(), *budgets._bridge)

@@ -18,9 +18,9 @@ from opentelemetry.metrics import Observation
 from oracles import OPENMETRICS, samples
 from setups import Setup
 
-from otel_prom_bridge.store.expiry import Expiry
 from otel_prom_bridge.store.lookup import _REMEMBERED_AT_LEAST, StreamRecord
 from otel_prom_bridge.store.series import Folded
+from otel_prom_bridge.store.store import Expiry
 from otel_prom_bridge.translate.labels import attribute_identity, label_value
 
 Make = Callable[..., Setup]

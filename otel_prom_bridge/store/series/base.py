@@ -1,58 +1,73 @@
-"""The state of one series: what one stream has said so far about one attribute set.
+"""The state of one series, and the slot of a family in which it is shown.
 
-A series knows nothing of names, labels or formats; which exemplars it keeps, its projection says. That makes
-accumulating the step that cannot fail: a delta that the SDK handed over is added here before the series is
-translated, so it is not lost, whatever goes wrong later.
+A series is what one view of one stream has said so far about one attribute set. It knows no name, no label
+and no format, and it does not know who made it. This is why adding to it is the step that cannot fail: a
+delta that the SDK handed over is added here before the series is translated, so it is kept whatever goes
+wrong later.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 from otel_prom_bridge.arithmetic.histograms import total
 from otel_prom_bridge.arithmetic.scaling import Scale
 from otel_prom_bridge.families import Exemplar, Kind, Labels, Point
 from otel_prom_bridge.points import SourcePoint, Stream
 from otel_prom_bridge.store.budgets import Budget
-from otel_prom_bridge.views.exemplars import Exemplars, Order
+from otel_prom_bridge.store.intake import NO_TURN, ExemplarIntake, Turn
 
 
-class Owner(Protocol):
-    """What is asked of the projection that a series belongs to."""
+class Traits(NamedTuple):
+    """What all series that one view makes of one stream have in common.
 
-    key: Stream
-    kind: Kind
-    bounds: tuple[float, ...] | None
-    scale: Scale | None
-    exemplars: Exemplars | None
-    exemplars_held: int
+    ``bounds`` are the buckets that a histogram is shown with; None stands for those that were recorded.
+    ``scale`` brings values into the unit of the view; None leaves them as they are. ``intake`` chooses the
+    exemplars that a series keeps; without one it keeps none.
+    """
 
-    @property
-    def additive(self) -> bool:
-        """Whether equal series add up."""
-        ...
+    stream: Stream
+    bounds: tuple[float, ...] | None = None
+    scale: Scale | None = None
+    intake: ExemplarIntake | None = None
 
-    def new_exemplars(self, point: SourcePoint, series: Series) -> list[Exemplar]:
-        """The exemplars of a point that a series takes, with their labels."""
-        ...
 
-    def report_no_bounds(self) -> None:
-        """Say that nothing was recorded in the buckets that the view asks for."""
-        ...
+class Slot:
+    """One series of a family as a scraper sees it: all series with these labels, shown as one.
+
+    ``index`` is its place among the points of the family. ``queue`` is the family's list of the slots that
+    have to be frozen anew.
+    """
+
+    __slots__ = ("index", "labels", "queue", "series", "stale")
+
+    def __init__(self, labels: Labels, *, index: int, queue: list[Slot]) -> None:
+        self.labels = labels
+        self.index = index
+        self.queue = queue
+        self.series: list[Series] = []
+        self.stale = False
+
+    def touch(self) -> None:
+        """Have this slot frozen anew before its family is shown next."""
+        if not self.stale:
+            self.stale = True
+            self.queue.append(self)
 
 
 class Target(ABC):
-    """What takes points: a series, or a counter of those that were folded."""
+    """What takes points: a series, or a counter of the points that a rule folded."""
 
-    __slots__ = ("changed", "seen", "slot", "updated")
+    __slots__ = ("changed", "gone", "seen", "slot", "updated")
 
     def __init__(self) -> None:
-        self.slot: Any = None  # the place in a family that shows this series, once it has one
+        self.slot: Slot | None = None  # where a family shows this series, once it has a place
         self.changed = False  # it waits to be shown anew
-        self.seen = 0  # the collection that last had a point for this series
-        self.updated = 0  # the collection that last changed it
+        self.gone = False  # it is not shown any more
+        self.seen = 0  # the number of the collection that last had a point for it
+        self.updated = 0  # the number of the collection that last changed it
 
     @abstractmethod
     def add(self, point: Any) -> None:
@@ -60,18 +75,18 @@ class Target(ABC):
 
     @abstractmethod
     def replace(self, points: Sequence[Any]) -> bool:
-        """Take the current values of all that became this one; say whether anything changed."""
+        """Take the current values of all attribute sets that became this one; say whether it changed."""
 
 
 class Folded(Target):
-    """Counts points which lost what told them apart."""
+    """Counts the points that lost what told them apart. It is never shown as a series."""
 
     __slots__ = ("points",)
 
     def __init__(self) -> None:
         super().__init__()
         self.points = 0
-        self.changed = True  # so it never asks to be shown
+        self.changed = True  # so that nobody puts it on the list of what is to be shown
 
     def add(self, point: Any) -> None:
         """Count a point."""
@@ -86,29 +101,16 @@ class Folded(Target):
 class Series(Target):
     """What the store asks of a series, whatever its points look like."""
 
-    __slots__ = (
-        "attributes",
-        "budgets",
-        "created",
-        "exemplars_from",
-        "exemplars_of",
-        "exemplars_rank",
-        "gone",
-        "overflowed",
-        "projection",
-    )
+    __slots__ = ("attributes", "budgets", "created", "overflowed", "traits", "turn")
 
-    def __init__(self, projection: Owner, attributes: Mapping[str, object]) -> None:
+    def __init__(self, traits: Traits, attributes: Mapping[str, object]) -> None:
         super().__init__()
-        self.projection = projection  # what this series belongs to
+        self.traits = traits
         self.attributes = attributes
-        self.created: float | None = None  # seconds since the epoch
-        self.exemplars_from = 0.0  # when it may take an exemplar, in seconds since the epoch
-        self.exemplars_of = 0  # the time of the collection that brought the last ones, and their best
-        self.exemplars_rank: tuple[float, ...] = ()
-        self.budgets: tuple[Budget, ...] = ()  # what it counts against
+        self.created: float | None = None  # when it began, in seconds since the epoch
+        self.turn: Turn = NO_TURN  # when it may take its next exemplar
+        self.budgets: tuple[Budget, ...] = ()  # the budgets in which it takes up room
         self.overflowed = False  # it stands for what is past a limit
-        self.gone = False  # it is not shown any more
 
     @property
     @abstractmethod
@@ -117,16 +119,24 @@ class Series(Target):
 
     @property
     def is_level(self) -> bool:
-        """It says how much of something there is: as long as that is there, it is no series to forget."""
+        """Whether it says how much of something there is.
+
+        Such a series must not be forgotten as long as something is there: it would fall below zero when that
+        is taken away.
+        """
         return False
 
     @abstractmethod
     def freeze(self, labels: Labels, kind: Kind) -> Point:
         """The present state as a point of a family."""
 
-    def _order(self, exemplars: Sequence[Exemplar]) -> Order:
-        policy = self.projection.exemplars or Exemplars()
-        return policy.order(max(item.timestamp or 0 for item in exemplars))
+    def _taken(self, point: SourcePoint) -> list[Exemplar]:
+        """The exemplars of this point that are to be compared with those that the series has."""
+        intake = self.traits.intake
+        if intake is None:
+            return []
+        taken, self.turn = intake.taken(point, self.turn, overflowed=self.overflowed)
+        return taken
 
 
 def added(value: float, delta: float) -> float:

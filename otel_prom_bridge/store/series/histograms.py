@@ -10,7 +10,7 @@ from otel_prom_bridge.arithmetic.histograms import by_bucket, joined, lowered, r
 from otel_prom_bridge.arithmetic.merging import native_exemplars
 from otel_prom_bridge.families import Exemplar, HistogramPoint, Kind, Labels, NativeHistogramPoint, Point
 from otel_prom_bridge.points import BucketPoint, ExponentialPoint
-from otel_prom_bridge.store.series.base import Owner, Series, added, plain
+from otel_prom_bridge.store.series.base import Series, Traits, added, plain
 
 
 class HistogramSeries(Series):
@@ -20,8 +20,8 @@ class HistogramSeries(Series):
 
     NO_BOUNDS: ClassVar[tuple[float, ...]] = (math.nan,)  # equal to no real bounds
 
-    def __init__(self, projection: Owner, attributes: Mapping[str, object]) -> None:
-        super().__init__(projection, attributes)
+    def __init__(self, traits: Traits, attributes: Mapping[str, object]) -> None:
+        super().__init__(traits, attributes)
         self.bounds = self.NO_BOUNDS
         self.counts: Sequence[int] = ()
         self.sum: float = 0
@@ -38,8 +38,8 @@ class HistogramSeries(Series):
         if self.bounds is self.NO_BOUNDS:
             self._clear(point)
         if self.bounds != point.explicit_bounds:
-            # Two views that share a name, or a view that wants fewer buckets: those that not both have are
-            # joined to the next higher one.
+            # The bounds differ where two SDK Views share a name, or where a view wants fewer buckets. A
+            # bucket that only one side has is joined to the next higher one that both have.
             common = tuple(sorted(set(self.bounds) & set(point.explicit_bounds)))
             counts = rebucket(point.explicit_bounds, counts, common)
             if common != self.bounds:
@@ -49,7 +49,7 @@ class HistogramSeries(Series):
         self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)]
         self.sum = added(self.sum, plain(point.sum))
         if point.exemplars:
-            self._keep(self.projection.new_exemplars(point, self))
+            self._keep(self._taken(point))
 
     def replace(self, points: Sequence[BucketPoint]) -> bool:
         """Take the current values; say whether anything changed."""
@@ -65,41 +65,39 @@ class HistogramSeries(Series):
         return HistogramPoint(labels, self.bounds, counts, self.sum, self.exemplars, self.created)
 
     def _clear(self, point: BucketPoint) -> None:
-        wanted = self.projection.bounds
+        wanted = self.traits.bounds
         bounds = point.explicit_bounds
         self.bounds = tuple(bounds) if wanted is None else tuple(item for item in wanted if item in bounds)
-        if wanted and not self.bounds:
-            self.projection.report_no_bounds()
         self.counts = [0] * (len(self.bounds) + 1)
         self.sum = 0
 
     def _keep(self, new: Sequence[Exemplar]) -> None:
         # OTel buckets include their upper bound, as Prometheus' do.
         items = [*(item for item in self.exemplars if item is not None), *new]
-        held = self.exemplars_held
-        if items:
-            self.exemplars = by_bucket(self.bounds, items, order=self._order(items))
-            self.projection.exemplars_held += self.exemplars_held - held
+        intake, held = self.traits.intake, self.exemplars_held
+        if items and intake is not None:
+            self.exemplars = by_bucket(self.bounds, items, order=intake.order(items))
+            intake.held += self.exemplars_held - held
 
 
 class ExponentialSeries(Series):
     """Exponential buckets and a sum, at a resolution that only ever goes down, with the newest exemplars.
 
-    The SDK chooses a scale for every collection, by the range of what was recorded in it; here everything is
-    brought to the lowest that was seen. "Schema = scale in [-4, 8]; >8 SHOULD be downscaled."
+    The SDK chooses a scale for every collection, by the range of what was recorded in it. Here everything is
+    brought to the lowest scale that was seen. "Schema = scale in [-4, 8]; >8 SHOULD be downscaled."
     https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/compatibility/prometheus_and_openmetrics.md#exponential-histograms
     """
 
     __slots__ = ("exemplars", "negative", "positive", "schema", "sum", "zero_count", "zero_threshold")
 
     MAX_SCHEMA, MIN_SCHEMA = 8, -4
-    # The SDK's own default, per side; deltas of different ranges together may need more.
+    # The SDK's own default for each side. Deltas of different ranges may need more when they are added up.
     MAX_BUCKETS: ClassVar[int] = 160
     # "ZeroThreshold: as set, otherwise 1e-128": the Python SDK sets none.
     ZERO_THRESHOLD: ClassVar[float] = 1e-128
 
-    def __init__(self, projection: Owner, attributes: Mapping[str, object]) -> None:
-        super().__init__(projection, attributes)
+    def __init__(self, traits: Traits, attributes: Mapping[str, object]) -> None:
+        super().__init__(traits, attributes)
         self._clear()
         self.exemplars: tuple[Exemplar, ...] = ()
 
@@ -119,7 +117,7 @@ class ExponentialSeries(Series):
         """Add a delta."""
         positive, negative = _sparse(point.positive), _sparse(point.negative)
         if positive or negative:
-            # Of observations that were all zero the SDK says scale 0, which must not cost any resolution.
+            # For observations that were all zero the SDK says scale 0, which must not cost any resolution.
             self._lower(max(0, self.schema - point.scale))
         by = point.scale - self.schema
         self.positive = joined(self.positive, lowered(positive, by))
@@ -131,7 +129,7 @@ class ExponentialSeries(Series):
         self.zero_count += point.zero_count
         self.sum = added(self.sum, plain(point.sum))
         if point.exemplars:
-            self._keep(self.projection.new_exemplars(point, self))
+            self._keep(self._taken(point))
 
     def replace(self, points: Sequence[ExponentialPoint]) -> bool:
         """Take the current values; say whether anything changed."""
@@ -142,7 +140,7 @@ class ExponentialSeries(Series):
         return before != self.freeze((), Kind.HISTOGRAM)
 
     def freeze(self, labels: Labels, kind: Kind) -> Point:
-        """The present state as a native histogram; as a classic one if its schema is too low."""
+        """The present state as a native histogram, or as a classic one if its schema is too low."""
         native = NativeHistogramPoint(
             labels=labels,
             schema=self.schema,
@@ -154,17 +152,17 @@ class ExponentialSeries(Series):
             exemplars=self.exemplars,
             created=self.created,
         )
-        if self.projection.bounds is not None:
-            return to_classic(native, self.projection.bounds)
+        if self.traits.bounds is not None:
+            return to_classic(native, self.traits.bounds)
         # "Scale < -4 MUST be dropped" as a native histogram; written with explicit buckets nothing is lost.
         return native if self.schema >= self.MIN_SCHEMA else to_classic(native)
 
     def _keep(self, new: Sequence[Exemplar]) -> None:
         items = [*self.exemplars, *new]
-        if items:
-            held = len(self.exemplars)
-            self.exemplars = native_exemplars(items, order=self._order(items))
-            self.projection.exemplars_held += len(self.exemplars) - held
+        intake, held = self.traits.intake, len(self.exemplars)
+        if items and intake is not None:
+            self.exemplars = native_exemplars(items, order=intake.order(items))
+            intake.held += len(self.exemplars) - held
 
     def _lower(self, by: int) -> None:
         if by:

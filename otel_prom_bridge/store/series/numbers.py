@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from otel_prom_bridge.arithmetic.histograms import total
 from otel_prom_bridge.families import CounterPoint, Exemplar, GaugePoint, Kind, Labels, Point
 from otel_prom_bridge.points import CountedPoint, NumberPoint, SourcePoint
-from otel_prom_bridge.store.series.base import Owner, Series, added, plain
+from otel_prom_bridge.store.series.base import Series, Traits, added, plain
 from otel_prom_bridge.translate.labels import attribute_identity
 
 
@@ -16,8 +16,8 @@ class NumberSeries(Series):
 
     __slots__ = ("exemplar", "value")
 
-    def __init__(self, projection: Owner, attributes: Mapping[str, object]) -> None:
-        super().__init__(projection, attributes)
+    def __init__(self, traits: Traits, attributes: Mapping[str, object]) -> None:
+        super().__init__(traits, attributes)
         self.value: float = 0
         self.exemplar: Exemplar | None = None
 
@@ -28,9 +28,9 @@ class NumberSeries(Series):
 
     @property
     def is_level(self) -> bool:
-        """What was added and has not been taken away again; forgotten, it would go below zero then."""
-        projection = self.projection
-        return projection.key.meaning.accumulates and projection.kind is Kind.GAUGE and self.value != 0
+        """Whether this is an up-down counter to which more was added than was taken away again, or less."""
+        meaning = self.traits.stream.meaning
+        return meaning.accumulates and meaning.kind is Kind.GAUGE and self.value != 0
 
     def add(self, point: NumberPoint) -> None:
         """Add a delta."""
@@ -51,7 +51,7 @@ class NumberSeries(Series):
         if len(points) > 1:
             self.value = total(plain(point.value) for point in points)
         if self.value < before:
-            # Only a counter shows when it began, and a counter that falls has begun anew.
+            # Only a counter shows when it began, and a counter that falls has begun again.
             self.created = points[-1].time_unix_nano / 1e9
         return self._keep_exemplars(points) or before != self.value
 
@@ -69,27 +69,26 @@ class NumberSeries(Series):
         return bool(having)
 
     def _keep_exemplar(self, point: SourcePoint) -> None:
-        items = self.projection.new_exemplars(point, self)
-        if items:
-            self.projection.exemplars_held += self.exemplar is None
+        items, intake = self._taken(point), self.traits.intake
+        if items and intake is not None:
+            intake.held += self.exemplar is None
             items = items if self.exemplar is None else [self.exemplar, *items]
-            order = self._order(items)
-            self.exemplar = max(reversed(items), key=order)  # of equal ones the last
+            self.exemplar = max(reversed(items), key=intake.order(items))  # of equal ones the last
 
 
 class GaugeSeries(NumberSeries):
-    """A current value; of several attribute sets that became one series that of the newest.
+    """A current value. Where several attribute sets became one series it is the value of the newest.
 
-    The SDK reports a gauge at every collection, whether it was set since or not, in the order in which
-    attribute sets were seen first. So the newest is one of those whose value is another than before: the
-    latest, by the times of the points, then by their order. (One that was set to the value that it had
-    cannot be told from one that was not set.)
+    The SDK reports a gauge at every collection, whether it was set since the last one or not, in the order
+    in which attribute sets were seen first. So the newest is one of those whose value differs from the one
+    before. Among these it is the latest by the times of the points, and then by their order. A gauge that
+    was set to the value that it had already cannot be told from one that was not set.
     """
 
     __slots__ = ("_before", "_newest")
 
-    def __init__(self, projection: Owner, attributes: Mapping[str, object]) -> None:
-        super().__init__(projection, attributes)
+    def __init__(self, traits: Traits, attributes: Mapping[str, object]) -> None:
+        super().__init__(traits, attributes)
         self._before: dict[str, float] = {}
         self._newest = ""
 
