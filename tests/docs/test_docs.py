@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
 from servers import free_port
 
+from otel_prom_bridge import PrometheusMetricReader
 from otel_prom_bridge.dashboards import files_of
 from otel_prom_bridge.families import Labels
 from otel_prom_bridge.profiles import load_profile
@@ -92,6 +94,39 @@ def test_links_lead_somewhere(page: Path) -> None:
         headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
         slugs = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
         assert anchor in slugs, target
+
+
+FORMATS = rows("formats.md", "Formats")
+
+
+@pytest.mark.parametrize(("accept", "content_type"), FORMATS, ids=[row[0][:50] for row in FORMATS])
+def test_the_table_of_formats(accept: str, content_type: str) -> None:
+    """Each row of the page's table of formats is what a scrape with this header gets."""
+    reader = PrometheusMetricReader(registry=None)
+    headers = [None, "*/*", "image/png"] if accept.startswith("nothing") else [accept]
+    assert [reader.expose(header).content_type for header in headers] == [content_type] * len(headers)
+    reader.shutdown()
+
+
+@pytest.mark.parametrize("row", rows("formats.md", "Names"), ids=lambda row: row[0])
+def test_the_table_of_escaping(row: list[str]) -> None:
+    """Each row of the page's table of names is how a scraper with this parameter gets the name."""
+    scheme, shown = row
+    parameter = "" if scheme.startswith("underscores") else f";escaping={scheme}"
+    reader = PrometheusMetricReader(registry=None, translation_strategy="NoTranslation")
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    provider.get_meter("shop").create_gauge("http.requests").set(1)
+    body = reader.expose(f"text/plain;version=1.0.0{parameter}").body.decode()
+    name = shown.split("`")[0].strip("{}")
+    assert re.search(rf"^# TYPE {re.escape(name)} gauge$", body, re.MULTILINE)
+    provider.shutdown()
+
+
+def test_the_index_names_every_page() -> None:
+    """docs/README.md leads to all pages."""
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / path).resolve() for path in re.findall(r"\]\(([^)#]+)\)", index.read_text())}
+    assert set(PAGES) - {index} == linked
 
 
 def test_the_two_commands_exist() -> None:
