@@ -19,6 +19,7 @@ from typing import Any
 import bcrypt
 import pytest
 import trustme
+from certificates import CA, CLIENT, client_context, write_authority, write_pair
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from promtool import approved
@@ -43,8 +44,6 @@ from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.once import LONGEST_WAIT
 
-CA = trustme.CA()
-SERVER, CLIENT = CA.issue_cert("localhost", "127.0.0.1"), CA.issue_cert("scraper.example")
 TOKEN, PASSWORD = "0123456789abcdef", "correct horse battery staple"
 NOT_SERVED = "metrics are recorded but not served"
 VARIABLES = {option.key: option.variable for option in OPTIONS}
@@ -69,9 +68,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with tokens, certificates and a web-config.yml."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tokens").write_text(f"{TOKEN}  # prometheus\n")
-    SERVER.cert_chain_pems[0].write_to_path("server.pem")
-    SERVER.private_key_pem.write_to_path("server.key")
-    CA.cert_pem.write_to_path("ca.pem")
+    write_pair(tmp_path)
+    write_authority(tmp_path)
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     (tmp_path / "web.yml").write_text(
         "tls_server_config: {cert_file: server.pem, key_file: server.key}\n"
@@ -86,10 +84,7 @@ def ask(
     url: str, headers: Mapping[str, str] | None = None, *, certificate: trustme.LeafCert | None = None
 ) -> tuple[int, Mapping[str, str], bytes]:
     """Status, headers and body, with a client that trusts the CA."""
-    context = ssl.create_default_context()
-    CA.configure_trust(context)
-    if certificate is not None:
-        certificate.configure_cert(context)
+    context = client_context(certificate)
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
     )
@@ -525,9 +520,9 @@ def test_the_documented_endpoint(here: Path) -> None:
         url = f"https://127.0.0.1:{bridge.server.port}/metrics"
         headers = {"Authorization": f"Bearer {TOKEN}"}
         assert [ask(url)[0], ask(url, headers)[0]] == [401, 200]
-        context = ssl.create_default_context()
-        CA.configure_trust(context)
-        client = http.client.HTTPSConnection("127.0.0.1", bridge.server.port, timeout=5, context=context)
+        client = http.client.HTTPSConnection(
+            "127.0.0.1", bridge.server.port, timeout=5, context=client_context()
+        )
         found = set()
         for _ in range(50):  # five per second: on a connection that is kept, they come faster than that
             client.request("GET", "/metrics", headers=headers)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import prometheus_client
 import pytest
-import trustme
+from certificates import write_authority, write_pair
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import CollectorRegistry, Gauge
 from servers import free_port
@@ -27,7 +27,6 @@ from otel_prom_bridge.endpoint.server.server import DEFAULT_PORT
 
 DOCS = Path(__file__).parents[2] / "docs"
 SECTION = (DOCS / "migration.md").read_text().split("\n## Our endpoint\n")[1].split("\n## ")[0]
-CA = trustme.CA()
 
 
 @pytest.fixture
@@ -157,12 +156,8 @@ def test_the_registry_is_the_reader_s(reader: PrometheusMetricReader, registry: 
 @pytest.fixture
 def files(tmp_path: Path) -> dict[str, str]:
     """A certificate, its key, and the authority."""
-    issued = CA.issue_cert("127.0.0.1")
-    paths = {name: str(tmp_path / name) for name in ("cert", "key", "ca")}
-    issued.cert_chain_pems[0].write_to_path(paths["cert"])
-    issued.private_key_pem.write_to_path(paths["key"])
-    CA.cert_pem.write_to_path(paths["ca"])
-    return paths
+    cert, key = write_pair(tmp_path)
+    return {"cert": cert, "key": key, "ca": write_authority(tmp_path)}
 
 
 def test_certificates(

@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
-import trustme
+from certificates import SERVER, client_context
 from servers import wait_for
 from setups import Setup
 from wire import (
@@ -228,9 +228,9 @@ def test_7_resets(capfd: Capture) -> None:
 class Certificate(Certificates):
     """What the loop wants for TLS: a context of a test CA, and nobody to refuse."""
 
-    def __init__(self, authority: trustme.CA) -> None:
+    def __init__(self) -> None:
         self.served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("127.0.0.1").configure_cert(self.served)
+        SERVER.configure_cert(self.served)
         self.reason: str | None = None
         self.error: Exception | None = None
 
@@ -248,20 +248,6 @@ class Certificate(Certificates):
         return self.reason
 
 
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    """A test CA."""
-    return trustme.CA()
-
-
-@pytest.fixture
-def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    """A client's context that trusts the test CA."""
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
-
-
 def tls_get(server: Port, context: ssl.SSLContext, times: int = 1) -> list[tuple[int, int]]:
     """Status and length of so many scrapes on one connection."""
     client = http.client.HTTPSConnection(server.address, server.port, timeout=10, context=context)
@@ -274,11 +260,17 @@ def tls_get(server: Port, context: ssl.SSLContext, times: int = 1) -> list[tuple
     return found
 
 
+@pytest.fixture
+def trusting() -> ssl.SSLContext:
+    """A client's context that trusts the test CA."""
+    return client_context()
+
+
 @pytest.mark.parametrize("size", [5, 3_000_000])
-def test_tls_serves(authority: trustme.CA, trusting: ssl.SSLContext, size: int) -> None:
+def test_tls_serves(trusting: ssl.SSLContext, size: int) -> None:
     """Several scrapes on one connection, small and large bodies, and requests know that they are secure."""
     handler = Always(bytes(size))
-    with looping(handler, tls=Certificate(authority)) as server:
+    with looping(handler, tls=Certificate()) as server:
         assert tls_get(server, trusting, 3) == [(200, size)] * 3
         with connect(server) as client, trusting.wrap_socket(client, server_hostname="127.0.0.1") as secure:
             secure.sendall(LAST_GET)
@@ -287,9 +279,9 @@ def test_tls_serves(authority: trustme.CA, trusting: ssl.SSLContext, size: int) 
     assert {request.peer for request in handler.requests} == {"127.0.0.1"}
 
 
-def test_8_silence_on_a_tls_port(authority: trustme.CA, trusting: ssl.SSLContext, capfd: Capture) -> None:
+def test_8_silence_on_a_tls_port(trusting: ssl.SSLContext, capfd: Capture) -> None:
     """Connections without a handshake are closed when their time is over; others are served meanwhile."""
-    with looping(tls=Certificate(authority), limits=PATIENT) as server:
+    with looping(tls=Certificate(), limits=PATIENT) as server:
         clients = [connect(server) for _ in range(50)]
         start = time.monotonic()
         assert tls_get(server, trusting) == [(200, 5)]
@@ -301,13 +293,13 @@ def test_8_silence_on_a_tls_port(authority: trustme.CA, trusting: ssl.SSLContext
     assert capfd.readouterr().err == ""
 
 
-def test_9_what_is_no_tls(authority: trustme.CA, trusting: ssl.SSLContext, capfd: Capture) -> None:
+def test_9_what_is_no_tls(trusting: ssl.SSLContext, capfd: Capture) -> None:
     """Half a ClientHello, plain HTTP, garbage and resets on a TLS port: closed, and nobody else notices."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     with pytest.raises(ssl.SSLWantReadError):
         trusting.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1").do_handshake()
     hello = outgoing.read()
-    with looping(tls=Certificate(authority)) as server:
+    with looping(tls=Certificate()) as server:
         before = descriptors()
         for data in (hello[:100], hello, GET, b"\x16\x03\x01" + b"\xff" * 500, b"\0" * 5000, b"\r\n"):
             with connect(server, data) as client:
@@ -318,11 +310,9 @@ def test_9_what_is_no_tls(authority: trustme.CA, trusting: ssl.SSLContext, capfd
     assert capfd.readouterr().err == ""
 
 
-def test_clients_that_tls_complains_of(
-    authority: trustme.CA, trusting: ssl.SSLContext, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_clients_that_tls_complains_of(trusting: ssl.SSLContext, caplog: pytest.LogCaptureFixture) -> None:
     """A complaint ends the connection after the handshake; a context that cannot be made, before it."""
-    certificate = Certificate(authority)
+    certificate = Certificate()
     with looping(tls=certificate) as server:
         certificate.reason = "wrong name"
         with pytest.raises((ConnectionError, http.client.HTTPException, ssl.SSLError)):

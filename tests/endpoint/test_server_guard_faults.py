@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import os
 import re
 import shutil
 import socket
@@ -23,7 +22,7 @@ from pathlib import Path
 
 import bcrypt
 import pytest
-import trustme
+from certificates import CA, CLIENT, OTHER_CA, client_context, write_authority, write_pair
 from servers import wait_for
 from setups import Setup
 from wire import (
@@ -53,9 +52,6 @@ Make = Callable[..., Setup]
 Capture = pytest.CaptureFixture[str]
 Log = pytest.LogCaptureFixture
 
-CA, OTHER_CA = trustme.CA(), trustme.CA()
-SERVER = CA.issue_cert("localhost", "127.0.0.1")
-SCRAPER = CA.issue_cert("scraper.example")
 SECRET, TOKEN = "correct horse battery staple", "first-token-0123456789"
 
 
@@ -106,23 +102,11 @@ def known_to(*fields: str) -> Callable[[MetricsServer | Port], float]:
 # --- TLS ----------------------------------------------------------------------------------------------
 
 
-def write(directory: Path, issued: trustme.LeafCert = SERVER) -> TlsSettings:
-    """Certificate and key in files, each in the place of what was there."""
-    chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
-    for name, content in (("server.pem", chain), ("server.key", issued.private_key_pem.bytes())):
-        (directory / "new").write_bytes(content)
-        os.replace(directory / "new", directory / name)
-    (directory / "ca.pem").write_bytes(CA.cert_pem.bytes())
-    return TlsSettings(cert_file=str(directory / "server.pem"), key_file=str(directory / "server.key"))
-
-
-def trusting(certificate: trustme.LeafCert | None = None) -> ssl.SSLContext:
-    """A client that trusts the CA and shows this certificate."""
-    context = ssl.create_default_context()
-    CA.configure_trust(context)
-    if certificate is not None:
-        certificate.configure_cert(context)
-    return context
+def in_files(folder: Path) -> TlsSettings:
+    """A certificate and its key in files, and the authority beside them."""
+    write_authority(folder)
+    cert_file, key_file = write_pair(folder)
+    return TlsSettings(cert_file=cert_file, key_file=key_file)
 
 
 def secure_get(server: MetricsServer | Port, context: ssl.SSLContext) -> tuple[int | None, int]:
@@ -174,9 +158,9 @@ def shaken(server: Port, context: ssl.SSLContext, data: bytes) -> ssl.SSLSocket:
 
 def test_6_readers_that_do_not_read_over_tls(tmp_path: Path, capfd: Capture) -> None:
     """Twenty of them cost less than one body together, and are cut off when their time is over."""
-    context = trusting()  # one for all: it takes more memory than a connection
+    context = client_context()  # one for all: it takes more memory than a connection
     with (
-        looping(Large(), tls=Tls(write(tmp_path))) as server,
+        looping(Large(), tls=Tls(in_files(tmp_path))) as server,
         unharmed(server, capfd, scrape=over_tls(context)),
     ):
         before = memory()
@@ -194,9 +178,9 @@ def test_6_readers_that_do_not_read_over_tls(tmp_path: Path, capfd: Capture) -> 
 
 def test_7_resets_over_tls(tmp_path: Path, capfd: Capture) -> None:
     """Clients that vanish after the handshake, in a request and in a response harm nobody."""
-    context = trusting()
+    context = client_context()
     with (
-        looping(Large(), tls=Tls(write(tmp_path))) as server,
+        looping(Large(), tls=Tls(in_files(tmp_path))) as server,
         unharmed(server, capfd, scrape=over_tls(context)),
     ):
         for data in (b"", LAST_GET[:20], LAST_GET, asking(path="/large") * 3):
@@ -212,13 +196,13 @@ def test_7_resets_over_tls(tmp_path: Path, capfd: Capture) -> None:
 def test_3_a_trickled_handshake(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
     """Its deadline is that of the whole handshake, and a byte now and then does not move it."""
     with (
-        serve(bridge, tls=Tls(write(tmp_path))) as server,
-        unharmed(server, capfd, scrape=over_tls(trusting())),
+        serve(bridge, tls=Tls(in_files(tmp_path))) as server,
+        unharmed(server, capfd, scrape=over_tls(client_context())),
         connect(server) as client,
     ):
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         with pytest.raises(ssl.SSLWantReadError):
-            trusting().wrap_bio(incoming, outgoing, server_hostname="127.0.0.1").do_handshake()
+            client_context().wrap_bio(incoming, outgoing, server_hostname="127.0.0.1").do_handshake()
         client.settimeout(0.05)
         start = time.monotonic()
         with suppress(ConnectionError):
@@ -233,11 +217,11 @@ def test_3_a_trickled_handshake(bridge: Make, tmp_path: Path, capfd: Capture) ->
 def test_8_silence(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
     """Fifty connections without a handshake hold up nobody and are closed when their time is over."""
     with (
-        serve(bridge, tls=Tls(write(tmp_path)), limits=PATIENT) as server,
-        unharmed(server, capfd, scrape=over_tls(trusting())),
+        serve(bridge, tls=Tls(in_files(tmp_path)), limits=PATIENT) as server,
+        unharmed(server, capfd, scrape=over_tls(client_context())),
     ):
         clients = [connect(server) for _ in range(50)]
-        assert secure_scrape(trusting(), server) < SOON
+        assert secure_scrape(client_context(), server) < SOON
         for client in clients:
             assert received(client) == b""
             client.close()
@@ -247,11 +231,11 @@ def test_9_what_is_no_tls(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
     """Half a ClientHello, plain HTTP, garbage and resets end in closed connections."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     with pytest.raises(ssl.SSLWantReadError):
-        trusting().wrap_bio(incoming, outgoing, server_hostname="127.0.0.1").do_handshake()
+        client_context().wrap_bio(incoming, outgoing, server_hostname="127.0.0.1").do_handshake()
     hello = outgoing.read()
     with (
-        serve(bridge, tls=Tls(write(tmp_path))) as server,
-        unharmed(server, capfd, scrape=over_tls(trusting())),
+        serve(bridge, tls=Tls(in_files(tmp_path))) as server,
+        unharmed(server, capfd, scrape=over_tls(client_context())),
     ):
         said = (hello[:100], hello, LAST_GET, b"\x16\x03\x01" + b"\xff" * 500, b"\0" * 5000, b"\r\n")
         clients = [connect(server, data) for data in said]
@@ -265,8 +249,8 @@ def test_9_what_is_no_tls(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
 def test_plain_http_on_a_port_with_tls(bridge: Make, tmp_path: Path, capfd: Capture, caplog: Log) -> None:
     """Somebody who forgot the s of https is in the log, once, with what to do."""
     with (
-        serve(bridge, tls=Tls(write(tmp_path))) as server,
-        unharmed(server, capfd, scrape=over_tls(trusting())),
+        serve(bridge, tls=Tls(in_files(tmp_path))) as server,
+        unharmed(server, capfd, scrape=over_tls(client_context())),
     ):
         for _ in range(5):
             assert statuses(exchange(server, LAST_GET)) == []
@@ -282,8 +266,8 @@ def test_10_an_old_client(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
     if program is None:
         pytest.skip("no openssl here")
     with (
-        serve(bridge, tls=Tls(write(tmp_path))) as server,
-        unharmed(server, capfd, scrape=over_tls(trusting())),
+        serve(bridge, tls=Tls(in_files(tmp_path))) as server,
+        unharmed(server, capfd, scrape=over_tls(client_context())),
     ):
 
         def openssl(*options: str) -> str:
@@ -297,7 +281,7 @@ def test_10_an_old_client(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
 
 def test_11_clients_without_the_right_certificate(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
     """No certificate, one of another CA and one for another name are refused, the right one is answered."""
-    plain = write(tmp_path)
+    plain = in_files(tmp_path)
     settings = TlsSettings(
         cert_file=plain.cert_file,
         key_file=plain.key_file,
@@ -305,14 +289,14 @@ def test_11_clients_without_the_right_certificate(bridge: Make, tmp_path: Path, 
         client_auth="RequireAndVerifyClientCert",
         client_allowed_sans=("scraper.example",),
     )
-    right = trusting(SCRAPER)
+    right = client_context(CLIENT)
     with (
         serve(bridge, tls=Tls(settings)) as server,
         unharmed(server, capfd, scrape=over_tls(right)),
     ):
         for wrong in (None, OTHER_CA.issue_cert("scraper.example"), CA.issue_cert("other.example")):
             for newest in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
-                context = trusting(wrong)
+                context = client_context(wrong)
                 context.maximum_version = newest
                 assert secure_get(server, context)[0] is None
         assert secure_get(server, right)[0] == 200
@@ -320,20 +304,20 @@ def test_11_clients_without_the_right_certificate(bridge: Make, tmp_path: Path, 
 
 def test_12_certificates_that_change(bridge: Make, tmp_path: Path, capfd: Capture, caplog: Log) -> None:
     """New connections get a new certificate, and bad files change nothing but one line in the log."""
-    tls = Tls(write(tmp_path))
+    tls = Tls(in_files(tmp_path))
     certificate = tmp_path / "server.pem"
-    with serve(bridge, tls=tls) as server, unharmed(server, capfd, scrape=over_tls(trusting())):
+    with serve(bridge, tls=tls) as server, unharmed(server, capfd, scrape=over_tls(client_context())):
 
         def serial() -> int:
             tls._watched._looked -= 1  # as if a second had passed
-            return secure_get(server, trusting())[1]
+            return secure_get(server, client_context())[1]
 
         first, whole = serial(), certificate.read_bytes()
         for content in (b"garbage", whole[: len(whole) // 2], b""):
             certificate.write_bytes(content)
             assert [serial(), serial()] == [first, first]
             assert str(certificate) in (tls.problem or "")
-        write(tmp_path, CA.issue_cert("localhost", "127.0.0.1"))
+        write_pair(tmp_path, CA.issue_cert("localhost", "127.0.0.1"))
         assert serial() not in (first, 0)
         assert tls.problem is None
     wait_for(lambda: "in use" in caplog.text, seconds=5, what="the log")

@@ -17,6 +17,17 @@ from pathlib import Path
 
 import pytest
 import trustme
+from certificates import (
+    CA,
+    CLIENT,
+    OTHER_CA,
+    SERVER,
+    client_context,
+    pem,
+    private_key,
+    write_authority,
+    write_pair,
+)
 from cryptography.hazmat.primitives import serialization
 
 from otel_prom_bridge.endpoint.files import tls as tls_module
@@ -24,30 +35,13 @@ from otel_prom_bridge.endpoint.files.ciphers import CIPHER_SUITES, CIPHER_SUITES
 from otel_prom_bridge.endpoint.files.tls import Tls, TlsSettings
 from otel_prom_bridge.errors import ConfigurationError
 
-CA, OTHER_CA = trustme.CA(), trustme.CA()
-SERVER = CA.issue_cert("localhost", "127.0.0.1")
-CLIENT = CA.issue_cert("scraper.example", "192.0.2.7", "2001:db8::1", "ops@example.com")
-
-
-def pem(issued: trustme.LeafCert) -> str:
-    """The chain of certificates."""
-    return b"".join(blob.bytes() for blob in issued.cert_chain_pems).decode()
-
-
-def write(directory: Path, issued: trustme.LeafCert, name: str = "server") -> None:
-    """Certificate and key, each in the place of what was there."""
-    for suffix, text in (("pem", pem(issued)), ("key", issued.private_key_pem.bytes().decode())):
-        new = directory / f"{name}.{suffix}.new"
-        new.write_text(text)
-        os.replace(new, directory / f"{name}.{suffix}")
-
 
 @pytest.fixture
 def settings(tmp_path: Path) -> TlsSettings:
     """A certificate and a key in files."""
-    write(tmp_path, SERVER)
-    (tmp_path / "ca.pem").write_bytes(CA.cert_pem.bytes())
-    return TlsSettings(cert_file=str(tmp_path / "server.pem"), key_file=str(tmp_path / "server.key"))
+    write_authority(tmp_path)
+    cert_file, key_file = write_pair(tmp_path)
+    return TlsSettings(cert_file=cert_file, key_file=key_file)
 
 
 @pytest.fixture
@@ -85,15 +79,6 @@ def serve(tls: Tls) -> Iterator[int]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join()
-
-
-def client(certificate: trustme.LeafCert | None = None, ca: trustme.CA = CA) -> ssl.SSLContext:
-    """A client that trusts the CA and shows this certificate."""
-    context = ssl.create_default_context()
-    ca.configure_trust(context)
-    if certificate is not None:
-        certificate.configure_cert(context)
-    return context
 
 
 def talk(tls: Tls, context: ssl.SSLContext) -> ssl.SSLSocket | None:
@@ -135,24 +120,26 @@ def later(tls: Tls) -> Tls:
 def test_a_handshake(settings: TlsSettings) -> None:
     """A client that trusts the CA is welcome, one that does not leaves."""
     tls = Tls(settings)
-    assert talk(tls, client())
-    assert talk(tls, older(client()))
-    assert not talk(tls, client(ca=OTHER_CA))
+    assert talk(tls, client_context())
+    assert talk(tls, older(client_context()))
+    assert not talk(tls, client_context(ca=OTHER_CA))
 
 
 def test_inline_pem(settings: TlsSettings) -> None:
     """Certificate, key and CA may be given as text."""
     inline = TlsSettings(
         cert=pem(SERVER),
-        key=SERVER.private_key_pem.bytes().decode(),
+        key=private_key(SERVER),
         client_ca=CA.cert_pem.bytes().decode(),
         client_auth="RequireAndVerifyClientCert",
     )
     assert inline.files == ()
-    assert talk(Tls(inline), client(CLIENT))
-    assert not talk(Tls(inline), client())
-    assert talk(Tls(replace(settings, key_file="", key=inline.key)), client())
-    assert talk(Tls(replace(settings, cert="not used", key="not used")), client())  # as in the toolkit
+    assert talk(Tls(inline), client_context(CLIENT))
+    assert not talk(Tls(inline), client_context())
+    assert talk(Tls(replace(settings, key_file="", key=inline.key)), client_context())
+    assert talk(
+        Tls(replace(settings, cert="not used", key="not used")), client_context()
+    )  # as in the toolkit
 
 
 def test_inline_pem_without_memfd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -167,7 +154,7 @@ def test_inline_pem_without_memfd(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         check(key, path)
 
     monkeypatch.setattr(tls_module, "_check_readable", watch)
-    assert talk(Tls(TlsSettings(cert=pem(SERVER), key=SERVER.private_key_pem.bytes().decode())), client())
+    assert talk(Tls(TlsSettings(cert=pem(SERVER), key=private_key(SERVER))), client_context())
     assert modes == [0o600, 0o600]
     assert list(tmp_path.iterdir()) == []
 
@@ -188,8 +175,8 @@ def test_certificates_of_clients(
 ) -> None:
     """A client with a certificate of another CA is refused; one without, where certificates are required."""
     tls = Tls(replace(mutual, client_auth=policy))
-    assert bool(talk(tls, client(certificate))) is welcome
-    assert bool(talk(tls, older(client(certificate)))) is welcome
+    assert bool(talk(tls, client_context(certificate))) is welcome
+    assert bool(talk(tls, older(client_context(certificate)))) is welcome
 
 
 @pytest.mark.parametrize(
@@ -208,8 +195,8 @@ def test_certificates_of_clients(
 def test_allowed_names(mutual: TlsSettings, allowed: tuple[str, ...], welcome: bool) -> None:
     """Only a client whose certificate is exactly for one of the allowed names is welcome."""
     tls = Tls(replace(mutual, client_allowed_sans=allowed))
-    assert bool(talk(tls, client(CLIENT))) is welcome
-    assert not talk(tls, client())
+    assert bool(talk(tls, client_context(CLIENT))) is welcome
+    assert not talk(tls, client_context())
 
 
 def test_complaints() -> None:
@@ -224,7 +211,7 @@ def test_complaints() -> None:
                 raise ValueError("handshake not done yet")
             return self.certificate
 
-    key = SERVER.private_key_pem.bytes().decode()
+    key = private_key(SERVER)
     settings = TlsSettings(cert=pem(SERVER), key=key, client_auth="RequireAndVerifyClientCert")
     free, strict = Tls(settings), Tls(replace(settings, client_allowed_sans=("a", "::1", "uri:x")))
     names = {"subjectAltName": (("DNS", "b"), ("URI", "c"), ("othername", "a"), ("IP Address", "<invalid>"))}
@@ -243,12 +230,12 @@ def test_versions(settings: TlsSettings) -> None:
         Tls(replace(settings, min_version="TLS13")),
         Tls(replace(settings, max_version="TLS12")),
     )
-    assert not talk(only_13, older(client()))
-    assert talk(only_13, client())
-    newest = client()
+    assert not talk(only_13, older(client_context()))
+    assert talk(only_13, client_context())
+    newest = client_context()
     newest.minimum_version = ssl.TLSVersion.TLSv1_3
     assert not talk(only_12, newest)
-    assert talk(only_12, client())
+    assert talk(only_12, client_context())
 
 
 def openssl(port: int, *options: str) -> str:
@@ -283,14 +270,14 @@ def test_cipher_suites(settings: TlsSettings) -> None:
     gcm = ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256")
     tls = Tls(replace(settings, cipher_suites=gcm))
     reverse = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"
-    assert cipher_of(tls, older(client(), reverse)) == "ECDHE-ECDSA-AES256-GCM-SHA384"
+    assert cipher_of(tls, older(client_context(), reverse)) == "ECDHE-ECDSA-AES256-GCM-SHA384"
     theirs = Tls(replace(settings, cipher_suites=gcm, prefer_server_cipher_suites=False))
-    assert cipher_of(theirs, older(client(), reverse)) == "ECDHE-ECDSA-AES128-GCM-SHA256"
-    assert cipher_of(tls, older(client(), "ECDHE-ECDSA-CHACHA20-POLY1305")) is None
-    assert cipher_of(tls, client()) in CIPHER_SUITES_13
+    assert cipher_of(theirs, older(client_context(), reverse)) == "ECDHE-ECDSA-AES128-GCM-SHA256"
+    assert cipher_of(tls, older(client_context(), "ECDHE-ECDSA-CHACHA20-POLY1305")) is None
+    assert cipher_of(tls, client_context()) in CIPHER_SUITES_13
     only_13 = Tls(replace(settings, cipher_suites=("TLS_AES_128_GCM_SHA256",)))
-    assert cipher_of(only_13, older(client())) is None
-    assert cipher_of(only_13, client()) in CIPHER_SUITES_13
+    assert cipher_of(only_13, older(client_context())) is None
+    assert cipher_of(only_13, client_context()) in CIPHER_SUITES_13
 
 
 def test_every_cipher_suite_is_known(settings: TlsSettings) -> None:
@@ -314,7 +301,7 @@ def test_cipher_suites_that_openssl_does_not_have(
 def test_curves(settings: TlsSettings, curve: str, other: str) -> None:
     """One curve can be chosen; clients without it are refused."""
     tls = Tls(replace(settings, curve_preferences=(curve,)))
-    fitting, unfitting = client(), client()
+    fitting, unfitting = client_context(), client_context()
     fitting.set_ecdh_curve(CURVES[curve])
     unfitting.set_ecdh_curve(other)
     assert talk(tls, fitting)
@@ -326,7 +313,7 @@ def serial(tls: Tls) -> int | None:
     with (
         serve(tls) as port,
         socket.create_connection(("127.0.0.1", port), timeout=5) as raw,
-        client().wrap_socket(raw, server_hostname="localhost") as connection,
+        client_context().wrap_socket(raw, server_hostname="localhost") as connection,
     ):
         return int(str((connection.getpeercert() or {})["serialNumber"]), 16)
 
@@ -335,7 +322,7 @@ def test_a_new_certificate(settings: TlsSettings, tmp_path: Path) -> None:
     """New connections get a new certificate within a second after the files were replaced."""
     tls = Tls(settings)
     before, context = serial(tls), tls.context()
-    write(tmp_path, CA.issue_cert("localhost"))
+    write_pair(tmp_path, CA.issue_cert("localhost"))
     assert tls.context() is context  # the files are looked at once in a second
     after = serial(later(tls))
     assert after != before
@@ -368,10 +355,10 @@ def test_bad_files(mutual: TlsSettings, tmp_path: Path, fault: str, caplog: pyte
     assert "stays in use" in caplog.text
     assert "PRIVATE" not in caplog.text
     assert tls.problem is not None
-    assert talk(tls, client(CLIENT))
+    assert talk(tls, client_context(CLIENT))
     if (tmp_path / "server.key").is_dir():
         (tmp_path / "server.key").rmdir()
-    write(tmp_path, SERVER)
+    write_pair(tmp_path, SERVER)
     (tmp_path / "ca.pem").write_bytes(CA.cert_pem.bytes())
     assert later(tls).context() is not context
     assert tls.problem is None
@@ -380,7 +367,7 @@ def test_bad_files(mutual: TlsSettings, tmp_path: Path, fault: str, caplog: pyte
 def test_bad_files_at_the_start(mutual: TlsSettings, tmp_path: Path) -> None:
     """What is only logged later is an error at the start, and shows no key."""
     for fault in ("half written", "another key", "gone", "a CA without certificates"):
-        write(tmp_path, SERVER)
+        write_pair(tmp_path, SERVER)
         SPOILED[fault](tmp_path)
         with pytest.raises(ConfigurationError) as caught:
             Tls(mutual)
@@ -404,7 +391,7 @@ def test_a_swapped_link(tmp_path: Path) -> None:
     """A mounted secret is swapped by a link of its directory; that is seen, too."""
     for name, issued in (("one", SERVER), ("two", CA.issue_cert("localhost"))):
         (tmp_path / name).mkdir()
-        write(tmp_path / name, issued)
+        write_pair(tmp_path / name, issued)
     link = tmp_path / "data"
     link.symlink_to("one")
     tls = Tls(TlsSettings(cert_file=str(link / "server.pem"), key_file=str(link / "server.key")))
@@ -472,10 +459,10 @@ def test_clients_of_public_authorities(settings: TlsSettings) -> None:
     """Without a CA, clients are verified with those of the machine, as in Go: not at all is never meant."""
     tls = Tls(replace(settings, client_auth="RequireAndVerifyClientCert"))
     assert tls.context().verify_mode is ssl.CERT_REQUIRED
-    assert not talk(tls, client(CLIENT))
+    assert not talk(tls, client_context(CLIENT))
 
 
 def test_keys_are_not_shown() -> None:
     """No repr of settings shows the key."""
-    settings = TlsSettings(cert=pem(SERVER), key=SERVER.private_key_pem.bytes().decode())
+    settings = TlsSettings(cert=pem(SERVER), key=private_key(SERVER))
     assert "PRIVATE" not in repr((settings, Tls(settings), vars(Tls(settings))))

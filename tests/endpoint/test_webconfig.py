@@ -18,7 +18,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 
 import bcrypt
 import pytest
-import trustme
+from certificates import CA, CLIENT, SERVER, private_key, write_authority, write_pair
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from promtool import promtool
@@ -28,9 +28,7 @@ from otel_prom_bridge.endpoint.guards import Guards
 from otel_prom_bridge.endpoint.messages import Handler, Request, Response
 from otel_prom_bridge.errors import ConfigurationError
 
-CA = trustme.CA()
-SERVER, CLIENT = CA.issue_cert("localhost", "127.0.0.1"), CA.issue_cert("scraper.example")
-KEY = SERVER.private_key_pem.bytes().decode()
+KEY = private_key(SERVER)
 PASSWORD = "correct horse battery staple"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 FILES = "cert_file: server.pem, key_file: server.key"
@@ -48,17 +46,10 @@ def write(directory: Path, text: str) -> str:
 def here(tmp_path: Path) -> Path:
     """A directory with certificates."""
     write_pair(tmp_path)
-    CLIENT.cert_chain_pems[0].write_to_path(str(tmp_path / "client.pem"))
-    CLIENT.private_key_pem.write_to_path(str(tmp_path / "client.key"))
-    CA.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    write_pair(tmp_path, CLIENT, "client")
+    write_authority(tmp_path)
     (tmp_path / "no.pem").write_text("no certificate\n")
     return tmp_path
-
-
-def write_pair(directory: Path, issued: trustme.LeafCert = SERVER) -> None:
-    """The server's certificate and key."""
-    issued.cert_chain_pems[0].write_to_path(str(directory / "server.pem"))
-    issued.private_key_pem.write_to_path(str(directory / "server.key"))
 
 
 def indented(text: str) -> str:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-import trustme
+from certificates import write_authority, write_pair
 from opentelemetry.sdk.metrics import MeterProvider
 from servers import free_port, prometheus, wait_for
 
@@ -40,11 +40,8 @@ class Site:
         self.addresses: dict[str, str] = {}
         self.settings: dict[str, Mapping[str, object]] = {}
         self.expected: dict[str, list[str]] = {}
-        self.authority = trustme.CA()
-        self.authority.cert_pem.write_to_path(self.path("ca.pem"))
-        issued = self.authority.issue_cert("127.0.0.1")
-        issued.cert_chain_pems[0].write_to_path(self.path("cert.pem"))
-        issued.private_key_pem.write_to_path(self.path("key.pem"))
+        write_authority(folder)
+        self.certificate = write_pair(folder)
         (folder / "tokens").write_text("6d2f0c5a7be94e1c8a37d5f0b1e29c84\n")
         self.reader = self.new_reader()
 
@@ -73,7 +70,8 @@ class Site:
 
     def tls(self, **options: str) -> Tls:
         """TLS with our certificate."""
-        return Tls(TlsSettings(cert_file=self.path("cert.pem"), key_file=self.path("key.pem"), **options))  # type: ignore[arg-type]
+        cert_file, key_file = self.certificate
+        return Tls(TlsSettings(cert_file=cert_file, key_file=key_file, **options))  # type: ignore[arg-type]
 
 
 def connections(site: Site) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import bcrypt
 import pytest
-import trustme
+from certificates import CA, write_authority, write_pair
 from opentelemetry.sdk.metrics import MeterProvider
 from servers import Prometheus, get, prometheus, victoria_metrics, wait_for
 
@@ -127,12 +127,9 @@ class Files:
 
     def write(self) -> None:
         """A CA, a server, and two scrapers of which one may scrape."""
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(self.path("ca.pem"))
+        write_authority(self.folder)
         for name in ("127.0.0.1", "scraper.example", "other.example"):
-            issued = authority.issue_cert(name)
-            issued.cert_chain_pems[0].write_to_path(self.path(f"{name}.pem"))
-            issued.private_key_pem.write_to_path(self.path(f"{name}.key"))
+            write_pair(self.folder, CA.issue_cert(name), name)
         hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(10)).decode()
         own = "cert_file: 127.0.0.1.pem, key_file: 127.0.0.1.key"
         (self.folder / "password.yml").write_text(
