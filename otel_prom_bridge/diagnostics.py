@@ -35,7 +35,7 @@ class Conflict:
     reason: str
 
     def __str__(self) -> str:
-        return f"metric {self.metric!r}: not shown: {self.dropped}; {self.reason}"
+        return f"metric {self.metric!r} does not show {self.dropped}; {self.reason}"
 
 
 class Findings:

@@ -618,7 +618,7 @@ def test_conflicts_of_types_and_comments(bridge: Make, caplog: pytest.LogCapture
     assert setup.reader.conflicts() == expected
     assert caplog.messages == [str(conflict) for conflict in expected]
     assert str(expected[0]) == (
-        "metric 'jobs': not shown: the description 'second'; the first one is kept: 'first'"
+        "metric 'jobs' does not show the description 'second'; the first one is kept: 'first'"
     )
 
 
