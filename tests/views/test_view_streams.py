@@ -124,6 +124,6 @@ def test_units_that_meet_are_a_conflict_that_says_what_to_do(bridge: Make) -> No
     assert "\nf_sum 2\n" in setup.text()
     (conflict,) = setup.reader.conflicts()
     assert str(conflict) == (
-        "metric 'f' does not show the unit 'milliseconds'; the first one is kept: 'seconds', and values are as"
-        " recorded; an ExportView can show all in one unit, or rename one"
+        "metric 'f' does not show the unit 'milliseconds'; the first one is kept: 'seconds', and values are"
+        " as recorded; an ExportView can show all in one unit, or rename one"
     )
