@@ -122,6 +122,15 @@ def test_the_table_of_escaping(row: list[str]) -> None:
     provider.shutdown()
 
 
+def test_files_that_the_design_names_exist() -> None:
+    """Every file and folder of the package that docs/design.md names is there, and every test."""
+    design = (ROOT / "docs" / "design.md").read_text()
+    named = set(re.findall(r"`((?:\w+/)+(?:\w+\.py)?|\w+\.py)`", design)) - {"docs/", "examples/"}
+    assert len(named) > 40
+    for path in named:
+        assert (ROOT / path).exists() or (ROOT / "otel_prom_bridge" / path).exists(), path
+
+
 def test_the_index_names_every_page() -> None:
     """docs/README.md leads to all pages."""
     index = ROOT / "docs" / "README.md"
