@@ -17,7 +17,10 @@ from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.messages import FAILED, Handler, Request, Response, busy, joined_headers
 from otel_prom_bridge.endpoint.paths import METRICS_PATH
 from otel_prom_bridge.endpoint.scrape import Scrape
+from otel_prom_bridge.endpoint.server.limits import ServerLimits
+from otel_prom_bridge.endpoint.server.workers import Workers
 from otel_prom_bridge.endpoint.source import Source
+from otel_prom_bridge.forks import renew_in_child
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -28,7 +31,7 @@ _Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 _Send = Callable[[Any], Awaitable[None]]
 ASGIApplication = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 
-# Far more than scrapers need, even with a callback that hangs; and as many threads as no host notices.
+# Far more than scrapers need, even with a callback that hangs, and no more threads than a host notices.
 _MOST_THREADS = 64
 
 
@@ -48,7 +51,7 @@ def make_wsgi_app(
     Args:
         source: a ``PrometheusMetricReader``.
         guards: who may ask, how often, and how many at once. Addresses are what the server says
-            (``REMOTE_ADDR``), and so is whether a request came over TLS.
+            (``REMOTE_ADDR``).
         metrics_path: where the metrics are, below the mount if there is one; ``/metrics`` unless told.
         cache_ttl: for how many seconds a complete answer is given again, 1 unless told; 0 for never.
         compression_threshold: from how many bytes on a body is compressed, 1024 unless told;
@@ -88,9 +91,9 @@ def make_asgi_app(
 ) -> ASGIApplication:
     """An ASGI application that serves ``/metrics``, ``/health`` and ``/ready`` of a reader, on asyncio.
 
-    A scrape runs in a thread of its own, so a slow callback never holds the event loop. The number of these
-    threads is bounded, by ``max_in_flight`` of the guards if that is less than the bound here: 64 for
-    scrapes, and as many for health; what comes above is answered with 503 at once.
+    A scrape runs in a thread of the bridge, so a slow callback never holds up the event loop. There are at
+    most 64 of these threads for scrapes, or ``max_in_flight`` of the guards if that is less, and 64 for
+    health. A request above that is answered with 503 at once.
 
     Mounted under a prefix, it serves the metrics at the prefix itself, too. It is an object, so Starlette's
     ``Route("/metrics", app)`` takes it as it is, without the redirect to ``/metrics/`` that a mount makes.
@@ -98,7 +101,7 @@ def make_asgi_app(
     Args:
         source: a ``PrometheusMetricReader``.
         guards: who may ask, how often, and how many at once. Addresses are what the server says
-            (``client``), and so is whether a request came over TLS.
+            (``client``).
         metrics_path: where the metrics are, below the mount if there is one; ``/metrics`` unless told.
         cache_ttl: for how many seconds a complete answer is given again, 1 unless told; 0 for never.
         compression_threshold: from how many bytes on a body is compressed, 1024 unless told;
@@ -139,7 +142,6 @@ def _wsgi_request(environ: WSGIEnvironment) -> Request:
         },
         mount=environ.get("SCRIPT_NAME", ""),
         peer=_peer(environ.get("REMOTE_ADDR")),
-        secure=environ.get("wsgi.url_scheme") == "https",
     )
 
 
@@ -159,7 +161,6 @@ def _asgi_request(scope: _Scope) -> Request:
         ),
         mount=mount,
         peer=_peer(client[0]) if client else None,
-        secure=scope.get("scheme") == "https",
     )
 
 
@@ -170,12 +171,24 @@ def _peer(address: str | None) -> str | None:
 
 
 class _Asgi:
-    """The application. Not a function: Starlette's routes would call that with a request of theirs."""
+    """The application. It is no function, because Starlette's routes call a function with their own request.
+
+    Responses are made by workers and not by ``asyncio.to_thread``, whose threads are joined when the
+    interpreter exits: a callback that hangs would keep the process alive.
+    """
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
-        # Scrapes that hang must not make a supervisor believe that the process does.
-        self._scrapes, self._health = _Threads(_MOST_THREADS), _Threads(_MOST_THREADS)
+        self._workers = Workers(2 * _MOST_THREADS, idle_timeout=ServerLimits().worker_idle_timeout)
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """In a forked child: no request is on its way there."""
+        # One for scrapes and one for health: scrapes that hang must not make a supervisor believe that the
+        # process does.
+        rooms = (threading.BoundedSemaphore(_MOST_THREADS), threading.BoundedSemaphore(_MOST_THREADS))
+        self._rooms = dict(zip((False, True), rooms, strict=True))
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
         if scope["type"] == "lifespan":
@@ -191,10 +204,35 @@ class _Asgi:
 
     async def _respond(self, request: Request) -> Response:
         response = self._handler.quick(request)
-        if response is None:
-            threads = self._health if request.is_health else self._scrapes
-            response = await threads.run(lambda: self._handler.respond(request))
-        return busy() if response is None else response
+        return await self._made(request) if response is None else response
+
+    async def _made(self, request: Request) -> Response:
+        """The response that a worker makes. It is made to its end even if nobody waits for it any more."""
+        room = self._rooms[request.is_health]
+        if not room.acquire(blocking=False):
+            return busy()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Response] = loop.create_future()
+
+        def deliver(response: Response) -> None:
+            if not future.done():
+                future.set_result(response)
+
+        def work() -> None:
+            response = FAILED
+            try:
+                response = self._handler.respond(request)
+            finally:
+                room.release()
+                try:
+                    loop.call_soon_threadsafe(deliver, response)
+                except RuntimeError:
+                    endpoint_logger.debug("the event loop was closed before a scrape ended")
+
+        if self._workers.run(work):
+            return await future
+        room.release()
+        return busy()
 
 
 async def _write(response: Response, body: bytes, send: _Send) -> None:
@@ -212,45 +250,3 @@ async def _lifespan(receive: _Receive, send: _Send) -> None:
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
-
-
-class _Threads:
-    """Daemon threads, one for each piece of work, and at most so many at once.
-
-    Not ``asyncio.to_thread``: its executor's threads are joined when the interpreter exits, so a callback
-    that hangs would keep the process alive. A daemon thread does not.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._room = threading.BoundedSemaphore(most)
-
-    async def run(self, work: Callable[[], Response]) -> Response | None:
-        """What the work returns; None if there is no room for it. It goes on when nobody waits any more."""
-        if not self._room.acquire(blocking=False):
-            return None
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Response] = loop.create_future()
-
-        def deliver(response: Response) -> None:
-            if not future.done():
-                future.set_result(response)
-
-        def run() -> None:
-            response = FAILED
-            try:
-                response = work()
-            except BaseException:  # a callback may raise anything; the request must not wait for ever
-                endpoint_logger.exception("a scrape was broken off")
-            finally:
-                self._room.release()
-            try:
-                loop.call_soon_threadsafe(deliver, response)
-            except RuntimeError:
-                endpoint_logger.debug("the event loop was closed before a scrape ended")
-
-        try:
-            threading.Thread(target=run, name="otel-prom-bridge-scrape", daemon=True).start()
-        except RuntimeError:  # no more threads
-            self._room.release()
-            return None
-        return await future

@@ -19,7 +19,7 @@ class Request:
 
     ``mount`` is the part of the URL's path that a framework took off before it called us, ``path`` the rest.
     ``peer`` is the IP address of the other end of the connection; None where there is none (a Unix socket) or
-    nobody says. ``secure``: it came over TLS. ``authenticated``: guards verified its credentials.
+    nobody says. ``authenticated``: guards verified its credentials.
     """
 
     method: str = "GET"
@@ -28,7 +28,6 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     mount: str = ""
     peer: str | None = None
-    secure: bool = False
     authenticated: bool = False
 
     @property

@@ -41,6 +41,7 @@ from otel_prom_bridge.configuration.endpoint_options import ENDPOINT_OPTIONS
 from otel_prom_bridge.configuration.options import OPTIONS
 from otel_prom_bridge.configuration.settings import from_mapping, log_error
 from otel_prom_bridge.endpoint.health import Health
+from otel_prom_bridge.endpoint.messages import Request
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.once import LONGEST_WAIT
 
@@ -431,7 +432,7 @@ def test_whatever_is_asked_for_is_there_or_nothing_is(
         if named & {"allow", "rate_limit", "peer_rate_limit", "bearer_tokens_file", "web_config"}:
             assert found["guards"] is not None
         if "bearer_tokens_file" in named or options.get("web_config") == "web.yml":
-            assert found["guards"].authenticates
+            assert found["guards"].identify(Request()).status == 401
         if any(key.startswith("tls_") for key in named) or options.get("web_config") == "web.yml":
             assert found["tls"] is not None
         if "tls_client_ca_file" in named:

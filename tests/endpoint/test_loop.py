@@ -19,9 +19,9 @@ from wire import GET, LAST_GET, SHORT, Always, connect, exchange, looping, recei
 from otel_prom_bridge import ConfigurationError
 from otel_prom_bridge.endpoint.messages import Handler, Request, Response
 from otel_prom_bridge.endpoint.server import door
-from otel_prom_bridge.endpoint.server.channels import Plain
-from otel_prom_bridge.endpoint.server.client import Client, Wait
-from otel_prom_bridge.endpoint.server.limits import Deadlines, ServerLimits
+from otel_prom_bridge.endpoint.server.client import Plain
+from otel_prom_bridge.endpoint.server.conversations import Conversation, Deadlines, Wait
+from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.workers import Workers
 
 OK = Response(200, (), b"up 1\n")
@@ -252,13 +252,13 @@ def test_without_memory_for_a_connection_it_goes_on(
     """A connection for which there is no memory is lost; the endpoint is not."""
     attempts: list[object] = []
 
-    def scarce(*args: Any) -> Client:
+    def scarce(*args: Any) -> Conversation:
         attempts.append(args)
         if len(attempts) == 1:
             raise MemoryError
-        return Client(*args)
+        return Conversation(*args)
 
-    monkeypatch.setattr(door, "Client", scarce)
+    monkeypatch.setattr(door, "Conversation", scarce)
     with looping() as server:
         with connect(server, LAST_GET) as lost:
             assert received(lost) == b""
@@ -267,12 +267,12 @@ def test_without_memory_for_a_connection_it_goes_on(
 
 
 def test_requests_say_who_asks() -> None:
-    """The peer's address, and that it was not over TLS."""
+    """The peer's address."""
     handler = Always()
     with looping(handler) as server:
         exchange(server, b"GET /a?b=c HTTP/1.0\r\nX-Y: z\r\n\r\n")
     (request,) = handler.requests
-    assert (request.peer, request.secure, request.mount) == ("127.0.0.1", False, "")
+    assert (request.peer, request.mount) == ("127.0.0.1", "")
     assert (request.method, request.path, request.query) == ("GET", "/a", "b=c")
     assert request.headers["x-y"] == "z"
 
@@ -386,9 +386,9 @@ def test_without_more_threads_a_job_is_refused(monkeypatch: pytest.MonkeyPatch) 
 # --- deadlines --------------------------------------------------------------------------------------
 
 
-def clients(count: int) -> list[Client]:
+def clients(count: int) -> list[Conversation]:
     """Clients that are nowhere."""
-    return [Client(None, None, Plain()) for _ in range(count)]  # type: ignore[arg-type]
+    return [Conversation(None, None, Plain()) for _ in range(count)]  # type: ignore[arg-type]
 
 
 def test_deadlines_pass_in_order() -> None:

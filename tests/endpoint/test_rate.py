@@ -35,6 +35,16 @@ def test_refusals_are_free() -> None:
     assert limiter.take(A, 1.0) == 0
 
 
+@pytest.mark.parametrize("start", [0.0, 100.0, 1e7])
+@pytest.mark.parametrize("interval", [0.1, 0.3, 1 / 3])
+def test_rounding_makes_nobody_late(start: float, interval: float) -> None:
+    """Who asks once in each interval is never refused, although sums of intervals are not exact."""
+    limiter = Limiter(rate_limit=RateLimit(interval=interval, burst=1), peer_rate_limit=None)
+    assert [limiter.take(A, start + number * interval) for number in range(1000)] == [0] * 1000
+    early = start + 1000 * interval - 0.0001  # what is really too early is refused
+    assert limiter.take(A, early) == pytest.approx(0.0001, abs=1e-5)
+
+
 def test_asking_takes_nothing() -> None:
     """To ask for the wait is not to take."""
     limiter = Limiter(

@@ -105,11 +105,6 @@ class Guards:
         self._rooms = (_room(self._size), _room(self._size))
 
     @property
-    def authenticates(self) -> bool:
-        """Requests need credentials at the moment. If they need none, none of them is ``authenticated``."""
-        return self._authentication.required
-
-    @property
     def problem(self) -> str | None:
         """Why the tokens in use are older than their file, or None."""
         return self._authentication.problem

@@ -1,7 +1,11 @@
-"""One client of the loop: its socket, its channel and its HTTP connection. Nothing here blocks or decides.
+"""One client of the server: its socket, the encryption on it, and its HTTP connection.
 
-Reads and writes go as far as the socket allows now. A large body is sent in slices of a memoryview, so all
-clients share one copy of it.
+Nothing here blocks, and nothing here decides what comes next. Reads and writes go as far as the socket allows
+at the moment. A large body is sent in slices of a memoryview, so that all clients share one copy of it.
+
+TLS runs over memory buffers (``ssl.SSLObject``), so a handshake is a matter of bytes like everything else. A
+client that stops in the middle of it holds up nothing but its own connection, and there is no
+``ssl.SSLSocket``, which would have its own ways of saying when it is ready.
 """
 
 from __future__ import annotations
@@ -11,63 +15,125 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Iterable
-from enum import Enum
 
-from otel_prom_bridge.endpoint.server.channels import Encrypted, Plain
 from otel_prom_bridge.endpoint.server.connection import Connection
 
 _RECEIVED = 32 * 1024
-# What the kernel is given at once: each call of send() wakes the reader, so a megabyte in four pieces takes
-# twice the time of one.
+# What the kernel is given at once. Each call of send() wakes the reader, so a megabyte in four pieces takes
+# twice the time of a megabyte in one.
 _SLICE = 1024 * 1024
-# What is encrypted at once. Clients share a body, but not what it is encrypted to: with 256 KB each of those
-# who do not read would cost 650 KB until its time is over, with this a third, at the same speed.
+# What is encrypted at once. Clients share a body, but not what it is encrypted to. With 256 KB at once, each
+# client that does not read costs 650 KB until its time is over; with this it costs a third of that, at the
+# same speed.
 _SEALED = 64 * 1024
-# After so many slices the others have their turn, however fast this client reads.
+# What is decrypted at once.
+_PIECE = 64 * 1024
+# After so many slices the other clients have their turn, however fast this one reads.
 _SLICES_PER_TURN = 8
 # A host that has set SIGPIPE to its default would die when a client goes away.
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
-# The head of a large response waits for its body, so that the client is not woken for it alone.
+# The head of a large response waits in the kernel for its body, so that the client is not woken for it alone.
 _MORE = _NO_SIGNAL | getattr(socket, "MSG_MORE", 0)
 
 
-class Wait(Enum):
-    """What a client is waited for; each but ANSWER has its deadline."""
+class Plain:
+    """What lies between the socket and HTTP where there is no encryption: nothing."""
 
-    HANDSHAKE = "the TLS handshake"
-    HEAD = "the head of a request"
-    IDLE = "another request"
-    ANSWER = "the response to be made"
-    WRITE = "the response to be taken"
-    LINGER = "the end, after the last response"
-    CLOSED = "nothing"
+    is_shaking = False
+    is_over = False
+
+    def receive(self, data: bytes) -> bytes:
+        """What the client said, in plain text."""
+        self.is_over = not data
+        return data
+
+    def seal(self, data: memoryview) -> memoryview:
+        """What has to be sent so that this arrives."""
+        return data
+
+    def farewell(self) -> bytes:
+        """What is sent at the end of the connection."""
+        return b""
+
+
+class Encrypted:
+    """What lies between the socket and HTTP where there is TLS: the server's end of it."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.is_shaking = True
+        self.is_over = False
+
+    def receive(self, data: bytes) -> bytes:
+        """What the client said, in plain text. It is empty while the handshake lasts.
+
+        Raises:
+            ssl.SSLError: the handshake failed, or this is not TLS. :meth:`pending` may have an alert.
+        """
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+        try:
+            if self.is_shaking:
+                self.object.do_handshake()
+                self.is_shaking = False
+            return self._plain()
+        except ssl.SSLWantReadError:
+            return b""
+
+    def _plain(self) -> bytes:
+        pieces: list[bytes] = []
+        try:
+            while piece := self.object.read(_PIECE):
+                pieces.append(piece)
+            self.is_over = True
+        except ssl.SSLWantReadError:
+            pass
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            self.is_over = True
+        return b"".join(pieces)
+
+    def pending(self) -> bytes:
+        """What TLS itself wants to send: parts of the handshake, tickets, alerts."""
+        return self._outgoing.read()
+
+    def seal(self, data: memoryview) -> memoryview:
+        """What has to be sent so that this arrives."""
+        self.object.write(data)
+        return memoryview(self._outgoing.read())
+
+    def farewell(self) -> bytes:
+        """What is sent at the end of the connection."""
+        with contextlib.suppress(ssl.SSLError, ValueError):
+            self.object.unwrap()  # it always complains that the other end has not said goodbye yet
+        return self._outgoing.read()
 
 
 class Client:
-    """A connected client."""
+    """A connected client. ``peer`` is its IP address, or None on a Unix socket."""
 
-    __slots__ = ("_pieces", "_wire", "channel", "http", "interest", "peer", "sock", "wait")
+    __slots__ = ("_pieces", "_wire", "channel", "http", "peer", "sock")
 
     def __init__(self, sock: socket.socket, peer: str | None, channel: Plain | Encrypted) -> None:
         self.sock = sock
         self.peer = peer
         self.channel = channel
         self.http = Connection()
-        self.wait: Wait | None = None
-        self.interest = 0
         self._pieces: deque[memoryview] = deque()
         self._wire = memoryview(b"")
 
     @property
     def origin(self) -> str:
-        """Where it comes from, for the log."""
+        """Where the client is, in words for the log."""
         return self.peer or "the Unix socket"
 
     def read(self) -> None:
-        """Take what has arrived, if anything.
+        """Take what has arrived, if anything has.
 
         Raises:
-            OSError: the connection broke, or TLS did.
+            OSError: the connection broke, or its TLS did.
         """
         try:
             data = self.sock.recv(_RECEIVED)
@@ -79,12 +145,16 @@ class Client:
         if self.channel.is_over or not data:
             self.http.end()
 
-    def discard(self) -> int:
-        """Throw away what has arrived; how much it was, or -1 at the end."""
+    def discard(self) -> bool:
+        """Throw away what has arrived; False when the client has closed its end.
+
+        Raises:
+            OSError: the connection broke.
+        """
         try:
-            return len(self.sock.recv(_RECEIVED)) or -1
+            return bool(self.sock.recv(_RECEIVED))
         except (BlockingIOError, InterruptedError):
-            return 0
+            return True
 
     @property
     def is_sending(self) -> bool:
@@ -96,7 +166,11 @@ class Client:
         self._pieces.extend(pieces)
 
     def write(self) -> bool:
-        """Send what can be sent now; True when nothing is left."""
+        """Send what can be sent now; True when nothing is left.
+
+        Raises:
+            OSError: the connection broke.
+        """
         for _ in range(_SLICES_PER_TURN):
             if not self._wire and not self._next_slice():
                 return True
@@ -121,30 +195,35 @@ class Client:
         return True
 
     def say_goodbye(self) -> None:
-        """Tell the client that nothing more comes, while it may still be sending."""
+        """Tell the client that nothing more comes, although it may still be sending."""
         self._send_farewell()
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """End the connection. TLS says so, unless a response is cut off: that must not look like its end."""
+        """End the connection.
+
+        TLS says goodbye, unless a response is cut off: that must not look like the response's end.
+        """
         if not self.is_sending:
             self._send_farewell()
         self.abandon()
 
     def cut(self) -> None:
-        """End the connection while another thread may be writing: the descriptor stays, lest it be reused."""
+        """End the connection while another thread may be writing.
+
+        The descriptor stays open, because the other thread would write into whatever got its number next.
+        """
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
 
     def abandon(self) -> None:
-        """Close the descriptor and nothing else: whoever shares the connection after a fork keeps it."""
-        self.wait = Wait.CLOSED
+        """Close the descriptor and do nothing else. After a fork, the parent keeps the connection."""
         with contextlib.suppress(OSError):
             self.sock.close()
 
     def _send_farewell(self) -> None:
-        # Also what is left of a failed handshake: the alert that says why.
+        # This also sends what is left of a failed handshake: the alert that says why it failed.
         with contextlib.suppress(OSError, ssl.SSLError):
             if farewell := self.channel.farewell():
                 self.sock.send(farewell, _NO_SIGNAL)

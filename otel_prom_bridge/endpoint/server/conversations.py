@@ -1,114 +1,273 @@
-"""What is said with each client: the handshake, requests, responses.
+"""What is said with each client, from its first byte to its last: one state machine for all connections.
 
-A client whose request is with a worker belongs to the worker, which sends what can be sent at once (in a busy
-process every switch of threads may cost milliseconds, and this saves two of them) and gives the client back
-through a queue. Until then the loop neither reads from it nor writes to it.
+A client is always waited for in exactly one way. This is the table of the ways: what may come, what follows,
+and what happens when the time is over.
+
+=========  ==============================  ======================================  ==========================
+wait       what may come                   what follows                            when its time is over
+=========  ==============================  ======================================  ==========================
+HANDSHAKE  a part of the TLS handshake     HEAD when it is done; CLOSED if the     CLOSED
+                                           certificate is not one that may ask
+HEAD       a part of a request             ANSWER when the head is complete;       WRITE 408, or CLOSED if
+                                           WRITE a refusal if it makes no sense    nothing was said at all
+IDLE       another request, or nothing     as in HEAD; HEAD when a part is there   CLOSED
+ANSWER     a worker gives the client back  as in WRITE                             it has no time: the maker
+                                                                                   of the answer has one
+WRITE      room in the socket              WRITE until all is sent; then HEAD if   CLOSED
+                                           more was said, IDLE if not, LINGER or
+                                           CLOSED after the last response
+LINGER     what nobody will read           CLOSED when the client has ended        CLOSED
+CLOSED     nothing
+=========  ==============================  ======================================  ==========================
+
+Any error of a connection leads to CLOSED, and to nothing else: other clients do not notice it.
+
+A client in ANSWER belongs to a worker. The worker sends what can be sent at once, because every change of
+threads may cost milliseconds in a busy process and this saves two of them. Then it gives the client back
+through a queue. Until then the loop neither reads from the client nor writes to it.
+
+All waits of one kind last equally long, so the order in which they began is the order in which they end, and
+one dictionary for each kind is its own queue. The clock is monotonic, because the wall clock may jump.
 """
 
 from __future__ import annotations
 
 import contextlib
+import selectors
+import socket
 import ssl
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from enum import Enum
 from functools import partial
 
 from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.files.tls import Certificates
 from otel_prom_bridge.endpoint.messages import FAILED, Handler, Request, Response, busy
-from otel_prom_bridge.endpoint.server.channels import Encrypted
-from otel_prom_bridge.endpoint.server.client import Client, Wait
-from otel_prom_bridge.endpoint.server.clients import Clients
+from otel_prom_bridge.endpoint.server.client import Client, Encrypted, Plain
 from otel_prom_bridge.endpoint.server.heads import TIMED_OUT, Head, Refusal
+from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.log import RateLimitedLog
 from otel_prom_bridge.endpoint.server.workers import Workers
 
+
+class Wait(Enum):
+    """What a client is waited for."""
+
+    HANDSHAKE = "the TLS handshake"
+    HEAD = "the head of a request"
+    IDLE = "another request"
+    ANSWER = "the response to be made"
+    WRITE = "the response to be taken"
+    LINGER = "the end, after the last response"
+    CLOSED = "nothing"
+
+
+# Idle connections stay this many seconds longer than was said. A timeout is a round number, and so is the
+# interval of a scraper. If both are the same, its next request crosses our end of the connection, and a
+# VictoriaMetrics with a short timeout loses that scrape, since it sleeps for a second before it tries again.
+_IDLE_GRACE = 0.5
+# Who goes first when there is no room: who was answered, who never asked, who asked before.
+_EVICTABLE = (Wait.LINGER, Wait.HANDSHAKE, Wait.HEAD, Wait.IDLE)
 # Requests for health that may be on their way beside all the scrapes. Each takes a second or two at most.
 HEALTH_ROOM = 8
+_FULL = Refusal(503, "too many connections; try again")
+
+
+class Conversation(Client):
+    """A client, what it is waited for, and what the selector watches its socket for."""
+
+    __slots__ = ("interest", "wait")
+
+    def __init__(self, sock: socket.socket, peer: str | None, channel: Plain | Encrypted) -> None:
+        super().__init__(sock, peer, channel)
+        self.wait: Wait | None = None
+        self.interest = 0
+
+    def abandon(self) -> None:
+        """Close the descriptor and do nothing else."""
+        self.wait = Wait.CLOSED
+        super().abandon()
+
+
+class Deadlines:
+    """The deadlines of all clients. A client has one at most."""
+
+    def __init__(self, waits: Mapping[Wait, float]) -> None:
+        self._seconds = waits
+        self._queues: dict[Wait, dict[Conversation, float]] = {wait: {} for wait in waits}
+
+    def start(self, client: Conversation, wait: Wait, now: float) -> None:
+        """Wait for this client from now on. What it was waited for before does not matter any more."""
+        self.cancel(client)
+        client.wait = wait
+        if wait in self._queues:
+            self._queues[wait][client] = now + self._seconds[wait]
+
+    def cancel(self, client: Conversation) -> None:
+        """Wait for this client no longer."""
+        if client.wait in self._queues:
+            self._queues[client.wait].pop(client, None)
+
+    def next(self) -> float | None:
+        """When the first of all deadlines passes, or None if there is none."""
+        firsts = [next(iter(queue.values())) for queue in self._queues.values() if queue]
+        return min(firsts, default=None)
+
+    def passed(self, now: float) -> list[Conversation]:
+        """The clients whose deadline has passed."""
+        return [client for queue in self._queues.values() for client in _late(queue, now)]
+
+    def oldest(self, *waits: Wait) -> Conversation | None:
+        """Who has been waited for longest, in the first of these waits in which there is anybody."""
+        for wait in waits:
+            if queue := self._queues[wait]:
+                return next(iter(queue))
+        return None
+
+
+def _late(queue: Mapping[Conversation, float], now: float) -> Iterator[Conversation]:
+    for client, deadline in queue.items():
+        if deadline > now:
+            return
+        yield client
 
 
 class Conversations:
-    """Serves clients; for the thread of the loop, which ``wake`` wakes from any other."""
+    """All connected clients of a loop. Only the thread of the loop may call it.
+
+    ``wake`` wakes that thread from any other.
+    """
 
     def __init__(
         self,
-        clients: Clients,
+        selector: selectors.BaseSelector,
         handler: Handler,
         workers: Workers,
         log: RateLimitedLog,
         *,
-        most: int,
+        limits: ServerLimits,
         wake: Callable[[], object],
         tls: Certificates | None = None,
     ) -> None:
-        self._clients = clients
+        self._selector = selector
         self._handler = handler
         self._workers = workers
         self._log = log
-        self._most = {False: most, True: HEALTH_ROOM}  # by whether it is for health
         self._wake = wake
         self._tls = tls
-        self._in_flight: dict[bool, set[Client]] = {False: set(), True: set()}
-        self._answered: deque[Client] = deque()  # given back by workers
-        self._again: deque[Client] = deque()  # who has sent more than the request that was answered
+        self._deadlines = Deadlines(
+            {
+                Wait.HANDSHAKE: limits.handshake_timeout,
+                Wait.HEAD: limits.head_timeout,
+                Wait.IDLE: limits.idle_timeout + _IDLE_GRACE,
+                Wait.WRITE: limits.write_timeout,
+                Wait.LINGER: limits.linger_timeout,
+            }
+        )
+        self._clients: set[Conversation] = set()
+        # The keys of these two say whether a request is for health.
+        self._most = {False: limits.max_in_flight, True: HEALTH_ROOM}
+        self._in_flight: dict[bool, set[Conversation]] = {False: set(), True: set()}
+        self._answered: deque[Conversation] = deque()  # given back by workers
+        self._again: deque[Conversation] = deque()  # who has sent more than the request that was answered
         self._has_ended = False
+
+    # --- for the door and the loop ----------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def begin(self, client: Conversation) -> None:
+        """A new client is there. The selector does not hear of it yet."""
+        self._clients.add(client)
+        wait = Wait.HEAD if self._tls is None else Wait.HANDSHAKE
+        self._deadlines.start(client, wait, time.monotonic())
+
+    def ready(self, client: Conversation, _: int = 0) -> None:
+        """There is news of a client: something to read, room to write, or its end."""
+        self._safely(self._serve, client)
+
+    def turn_away(self, client: Conversation) -> None:
+        """There is no room for this new client."""
+        if client.wait is Wait.HEAD:
+            self._safely(lambda client: self._refuse(client, _FULL), client)
+        else:
+            self._close(client)  # nothing can be said before the handshake
+
+    def evict(self) -> bool:
+        """End the connection that can be spared most; False if a response is on its way on each of them."""
+        oldest = self._deadlines.oldest(*_EVICTABLE)
+        if oldest is not None:
+            self._close(oldest)
+        return oldest is not None
 
     @property
     def has_more(self) -> bool:
         """There is something to do without news from the selector."""
         return bool(self._again)
 
-    def serve(self, client: Client) -> None:
-        """There is news of a client: something to read, room to write, or its end."""
-        if client.wait is Wait.WRITE:
-            self._flush(client)
-        elif client.wait is Wait.LINGER:
-            if client.discard() < 0:
-                self._clients.close(client)
-        elif client.wait is Wait.HANDSHAKE:
-            self._shake(client)
-        elif client.wait is Wait.ANSWER:
-            self._clients.ignore(client)  # a worker's; what it says is read after the response
-        else:
-            if client.http.has_room:
-                client.read()
-            self._advance(client)
+    @property
+    def next_deadline(self) -> float | None:
+        """When the time of the next client will be over."""
+        return self._deadlines.next()
 
     def go_on(self) -> None:
         """Take back the clients of workers, and give those a turn who have sent several requests."""
         while self._answered:
-            self._clients.safely(self._flush, self._answered.popleft())
+            self._safely(self._flush, self._answered.popleft())
         for _ in range(len(self._again)):
-            self._clients.safely(self._advance, self._again.popleft())
+            self._safely(self._advance, self._again.popleft())
 
-    def give_up(self, client: Client) -> None:
-        """A client's deadline has passed."""
-        if client.wait is Wait.HEAD and client.http.has_input:
-            self.refuse(client, TIMED_OUT)
-        else:
-            self._log.debug("no patience with %s: %s", client.origin, client.wait)
-            self._clients.close(client)
-
-    def refuse(self, client: Client, refusal: Refusal) -> None:
-        """Answer what is no request, and hear no more."""
-        client.queue(client.http.refuse(refusal))
-        self._flush(client)
+    def give_up(self) -> None:
+        """Wait no longer for those whose time is over."""
+        for client in self._deadlines.passed(time.monotonic()):
+            self._safely(self._late, client)
 
     def end(self) -> None:
         """End all connections."""
         self._has_ended = True  # before looking: a worker that comes later closes its client itself
-        given_back: set[Client] = set()
+        given_back: set[Conversation] = set()
         while self._answered:
             given_back.add(self._answered.popleft())
-        for client in self._clients:
+        for client in tuple(self._clients):
             if client.wait is Wait.ANSWER and client not in given_back:
                 client.cut()
             else:
-                self._clients.close(client)
+                self._close(client)
 
-    # --- requests -------------------------------------------------------------------------------------
+    def abandon(self) -> None:
+        """In a forked child: close the descriptors that came along, and do nothing else."""
+        for client in tuple(self._clients):
+            client.abandon()
 
-    def _shake(self, client: Client) -> None:
+    # --- the machine --------------------------------------------------------------------------------------
+
+    def _serve(self, client: Conversation) -> None:
+        match client.wait:
+            case Wait.HEAD | Wait.IDLE:
+                if client.http.has_room:
+                    client.read()
+                self._advance(client)
+            case Wait.WRITE:
+                self._flush(client)
+            case Wait.HANDSHAKE:
+                self._shake(client)
+            case Wait.ANSWER:
+                self._ignore(client)  # it is a worker's; what it says is read after the response
+            case Wait.LINGER:
+                if not client.discard():
+                    self._close(client)
+
+    def _late(self, client: Conversation) -> None:
+        if client.wait is Wait.HEAD and client.http.has_input:
+            self._refuse(client, TIMED_OUT)
+        else:
+            self._log.debug("no patience with %s: %s", client.origin, client.wait)
+            self._close(client)
+
+    def _shake(self, client: Conversation) -> None:
         channel = client.channel
         assert isinstance(channel, Encrypted)
         assert self._tls is not None
@@ -121,15 +280,15 @@ class Conversations:
             raise
         client.write()
         if channel.is_shaking:
-            self._clients.close(client) if client.http.is_over else self._clients.watch(client)
+            self._close(client) if client.http.is_over else self._watch(client)
         elif (complaint := self._tls.complaint(channel.object)) is not None:
             self._log.warn("tls", "a connection from %s was refused: %s", client.origin, complaint)
-            self._clients.close(client)
+            self._close(client)
         else:
-            self._clients.enter(client, Wait.HEAD)
+            self._enter(client, Wait.HEAD)
             self._advance(client)
 
-    def _advance(self, client: Client) -> None:
+    def _advance(self, client: Conversation) -> None:
         """Look for the next request of a client."""
         if client.wait is not Wait.HEAD and client.wait is not Wait.IDLE:
             return  # its turn came twice
@@ -137,22 +296,22 @@ class Conversations:
         if isinstance(asked, Head):
             self._dispatch(client, asked)
         elif isinstance(asked, Refusal):
-            self.refuse(client, asked)
+            self._refuse(client, asked)
         elif client.http.is_over:
-            self._clients.close(client)
+            self._close(client)
         else:
             is_new = client.http.requests == 0
-            self._clients.enter(client, Wait.HEAD if client.http.has_input or is_new else Wait.IDLE)
+            self._enter(client, Wait.HEAD if client.http.has_input or is_new else Wait.IDLE)
 
-    def _dispatch(self, client: Client, head: Head) -> None:
-        self._clients.enter(client, Wait.ANSWER)
+    def _refuse(self, client: Conversation, refusal: Refusal) -> None:
+        """Answer what is no request, and hear no more."""
+        client.queue(client.http.refuse(refusal))
+        self._flush(client)
+
+    def _dispatch(self, client: Conversation, head: Head) -> None:
+        self._enter(client, Wait.ANSWER)
         request = Request(
-            method=head.method,
-            path=head.path,
-            query=head.query,
-            headers=head.headers,
-            peer=client.peer,
-            secure=self._tls is not None,
+            method=head.method, path=head.path, query=head.query, headers=head.headers, peer=client.peer
         )
         response = self._handler.quick(request)
         if response is None:
@@ -162,7 +321,7 @@ class Conversations:
         _prepare(client, response)
         self._flush(client)
 
-    def _hand_over(self, client: Client, request: Request) -> bool:
+    def _hand_over(self, client: Conversation, request: Request) -> bool:
         in_flight = self._in_flight[request.is_health]
         if len(in_flight) < self._most[request.is_health]:
             in_flight.add(client)
@@ -173,15 +332,14 @@ class Conversations:
         self._log.warn("busy", message, len(in_flight))
         return False
 
-    def _work(self, client: Client, request: Request) -> None:
-        """In a worker: the response of the handler, whatever happens."""
+    def _work(self, client: Conversation, request: Request) -> None:
+        """In a worker: make the response, whatever happens, send what can be sent, give the client back."""
         response = FAILED
         try:
             response = self._handler.respond(request)
         finally:
-            self._in_flight[request.is_health].discard(
-                client
-            )  # now: when the client has its answer, it may ask again
+            # Not later: a client that has its answer may ask again at once.
+            self._in_flight[request.is_health].discard(client)
             _prepare(client, response)
             with contextlib.suppress(OSError):  # the loop will see it, too
                 client.write()
@@ -191,31 +349,88 @@ class Conversations:
             else:
                 self._wake()
 
-    # --- responses ------------------------------------------------------------------------------------
-
-    def _flush(self, client: Client) -> None:
+    def _flush(self, client: Conversation) -> None:
         if not client.write():
-            self._clients.enter(client, Wait.WRITE)
+            self._enter(client, Wait.WRITE)
         elif client.http.closes:
             self._finish(client)
         elif client.http.has_input:
-            self._clients.enter(client, Wait.HEAD)
+            self._enter(client, Wait.HEAD)
             self._again.append(client)  # not now: others wait, too
         elif client.http.is_over:
-            self._clients.close(client)
+            self._close(client)
         else:
-            self._clients.enter(client, Wait.IDLE)
+            self._enter(client, Wait.IDLE)
 
-    def _finish(self, client: Client) -> None:
+    def _finish(self, client: Conversation) -> None:
         if client.http.leaves_input:
             # Closing with unread input would reset the connection, and the response might not arrive.
             client.say_goodbye()
-            self._clients.enter(client, Wait.LINGER)
+            self._enter(client, Wait.LINGER)
         else:
-            self._clients.close(client)
+            self._close(client)
+
+    # --- from wait to wait --------------------------------------------------------------------------------
+
+    def _enter(self, client: Conversation, wait: Wait) -> None:
+        """Wait for this from now on. A client that is waited for in this way already keeps its deadline."""
+        if wait is not client.wait:
+            self._deadlines.start(client, wait, time.monotonic())
+        self._watch(client)
+
+    def _watch(self, client: Conversation) -> None:
+        """Tell the selector what the client is waited for."""
+        interest = _interest(client)
+        if interest == client.interest:
+            return
+        if client.interest:
+            self._selector.modify(client.sock, interest, partial(self.ready, client))
+        else:
+            self._selector.register(client.sock, interest, partial(self.ready, client))
+        client.interest = interest
+
+    def _ignore(self, client: Conversation) -> None:
+        """Hear nothing of this client until it is waited for again."""
+        self._selector.unregister(client.sock)
+        client.interest = 0
+
+    def _close(self, client: Conversation) -> None:
+        """End a connection."""
+        if client.wait is Wait.CLOSED:
+            return
+        self._deadlines.cancel(client)
+        if client.interest:
+            with contextlib.suppress(KeyError, ValueError, OSError):
+                self._selector.unregister(client.sock)
+        self._clients.discard(client)
+        client.close()
+
+    def _safely(self, action: Callable[[Conversation], None], client: Conversation) -> None:
+        """Do something for a client that is still there. If that fails, its connection ends."""
+        if client.wait is Wait.CLOSED:
+            return
+        try:
+            action(client)
+        except OSError as error:  # it went away, or its TLS is wrong: that happens every day
+            self._log.debug("a connection from %s ended: %r", client.origin, error)
+            self._close(client)
+        except Exception as error:
+            self._log.warn("fault", "a connection failed; this is a fault of the bridge: %r", error)
+            self._close(client)
 
 
-def _prepare(client: Client, response: Response) -> None:
+def _interest(client: Conversation) -> int:
+    """What the selector watches a client's socket for."""
+    if client.wait is Wait.WRITE:
+        return selectors.EVENT_WRITE
+    if client.wait is Wait.ANSWER:
+        return client.interest  # whatever it is: the answer comes soon, and a change costs a system call
+    if client.wait is Wait.HANDSHAKE and client.is_sending:
+        return selectors.EVENT_READ | selectors.EVENT_WRITE
+    return selectors.EVENT_READ
+
+
+def _prepare(client: Conversation, response: Response) -> None:
     try:
         pieces = client.http.answer(response)
     except Exception:

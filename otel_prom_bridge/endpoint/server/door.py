@@ -1,8 +1,8 @@
 """Where connections come in: who is let in, and what happens when there is no room.
 
-With all connections taken, the one goes whose request has been unfinished for longest, so that clients who
-say nothing cannot keep scrapers out. When the process has no descriptors left, nothing spins: one of our
-connections goes, and after a moment there is another attempt.
+When all connections are taken, the one whose request has been unfinished for longest has to go. So clients
+who say nothing cannot keep scrapers out. When the process has no file descriptors left, nothing spins: one of
+our connections goes, and after a moment there is another attempt.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from functools import partial
 from typing import Any
 
 from otel_prom_bridge.endpoint.files.tls import Certificates
-from otel_prom_bridge.endpoint.server.channels import Encrypted, Plain
-from otel_prom_bridge.endpoint.server.client import Client, Wait
-from otel_prom_bridge.endpoint.server.clients import Clients
-from otel_prom_bridge.endpoint.server.heads import Refusal
+from otel_prom_bridge.endpoint.server.client import Encrypted, Plain
+from otel_prom_bridge.endpoint.server.conversations import Conversation, Conversations
 from otel_prom_bridge.endpoint.server.listeners import Listener
 from otel_prom_bridge.endpoint.server.log import RateLimitedLog
 
@@ -31,33 +29,30 @@ _BROKEN = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK)
 _NOT_ALLOWED = (
     "a connection from %s was refused: it is in no network of the option allow; add it there if it may ask"
 )
-_FULL = Refusal(503, "too many connections; try again")
 
 
 class Door:
-    """Accepts connections from listeners. ``refuse`` answers a client that cannot be let in."""
+    """Accepts connections from listeners. ``accepts`` says whose address may connect; it must not block."""
 
     def __init__(
         self,
         listeners: Sequence[Listener],
         selector: selectors.BaseSelector,
-        clients: Clients,
+        conversations: Conversations,
         log: RateLimitedLog,
         *,
         most: int,
-        refuse: Callable[[Client, Refusal], None],
         tls: Certificates | None = None,
         accepts: Callable[[str | None], bool] | None = None,
     ) -> None:
         self._listeners = listeners
         self._selector = selector
-        self._clients = clients
+        self._conversations = conversations
         self._log = log
         self._most = most
-        self._refuse = refuse
         self._tls = tls
         self._accepts = accepts
-        self.opens_at: float | None = None  # when to open it, after a pause
+        self.opens_at: float | None = None  # when a pause ends
 
     def open(self) -> None:
         """Accept connections from now on."""
@@ -79,7 +74,7 @@ class Door:
     def _accept(self, sock: socket.socket, _: int) -> None:
         try:
             self._accept_some(sock)
-        except Exception as error:  # no memory: as without descriptors, there may be some in a moment
+        except Exception as error:  # no memory, perhaps: as with descriptors, there may be some in a moment
             self._pause(error)
 
     def _accept_some(self, sock: socket.socket) -> None:
@@ -93,7 +88,7 @@ class Door:
                     raise
                 continue  # the client was gone before we came
             try:
-                client = Client(accepted, _peer(address), Plain())
+                client = Conversation(accepted, _peer(address), Plain())
             except BaseException:
                 accepted.close()
                 raise
@@ -105,11 +100,11 @@ class Door:
     def _pause(self, error: Exception) -> None:
         self._log.warn("descriptors", "the endpoint cannot accept connections: %r", error)
         if not isinstance(error, OSError) or error.errno not in _BROKEN:
-            self._clients.evict()
+            self._conversations.evict()
         self.close()
         self.opens_at = time.monotonic() + _PAUSE_SECONDS
 
-    def _is_welcome(self, client: Client) -> bool:
+    def _is_welcome(self, client: Conversation) -> bool:
         try:
             client.sock.setblocking(False)
             if self._accepts is not None and not self._accepts(client.peer):
@@ -122,20 +117,19 @@ class Door:
             return False
         return True
 
-    def _let_in(self, client: Client) -> None:
-        is_room = len(self._clients) < self._most
+    def _let_in(self, client: Conversation) -> None:
+        connections = len(self._conversations)
+        is_room = connections < self._most
         if not is_room:
             message = "the endpoint has %d connections, its maximum; the oldest without a request has to go"
-            self._log.warn("full", message, len(self._clients))
-            is_room = self._clients.evict()
-        self._clients.add(client, Wait.HEAD if self._tls is None else Wait.HANDSHAKE)
+            self._log.warn("full", message, connections)
+            is_room = self._conversations.evict()
+        self._conversations.begin(client)
         if is_room:
             # A scraper's request is usually here already; then the selector need not hear of this client.
-            self._clients.ready(client)
-        elif self._tls is None:
-            self._clients.safely(lambda client: self._refuse(client, _FULL), client)
+            self._conversations.ready(client)
         else:
-            self._clients.close(client)  # nothing can be said before the handshake
+            self._conversations.turn_away(client)
 
 
 def _peer(address: Any) -> str | None:

@@ -49,7 +49,6 @@ class Listener:
     sock: socket.socket
     address: str
     port: int
-    is_unix: bool = False
     _remove: Callable[[], None] = field(default=lambda: None)
 
     def close(self) -> None:
@@ -146,7 +145,7 @@ def open_unix(path: str) -> Listener:
         message = f"cannot serve metrics on the Unix socket {path!r}: {reason}{advice}"
         raise EndpointError(number, message) from error
     atexit.register(removal)
-    return Listener(sock, path, 0, is_unix=True, _remove=removal)
+    return Listener(sock, path, 0, _remove=removal)
 
 
 def _clear(path: str) -> None:
@@ -230,6 +229,6 @@ def _inherited(number: int) -> Listener:
         sock.close()
         raise
     if sock.family == socket.AF_UNIX:
-        return Listener(sock, str(sock.getsockname()), 0, is_unix=True)
+        return Listener(sock, str(sock.getsockname()), 0)
     address, port = sock.getsockname()[:2]
     return Listener(sock, str(address), int(port))

@@ -1,15 +1,16 @@
-"""The loop: one daemon thread that owns all sockets, waits for all of them at once, and never for one.
+"""The loop: one daemon thread that owns all sockets. It waits for all of them at once, and never for one.
 
-No code of the user runs in it, not even log handlers. Whatever a client does or does not do has a deadline
-(``limits``); connections, requests in flight and bytes in memory have a bound.
+No code of the user runs in it, not even a log handler. Whatever a client does or does not do has a deadline,
+and connections, requests in flight and bytes in memory have a bound (``limits``).
 
-Each turn serves what is ready before it looks at deadlines: after the process was stopped for a while, those
-who were waiting with a complete request are answered, not timed out.
+Each turn serves what is ready before it looks at deadlines. So when the process was stopped for a while,
+those who were waiting with a complete request are answered and not timed out.
 
-After a fork the child closes its copies of the descriptors and touches nothing that it shares with the parent
-(no shutdown, no unregistering from the shared epoll). The interpreter never waits for the thread.
+After a fork, the child closes its copies of the descriptors. It touches nothing that it shares with the
+parent: it shuts no connection down, and it unregisters nothing from the shared epoll. The interpreter never
+waits for the thread at its end.
 
-Modules are imported as such (``threading.Thread``, not ``Thread``): gevent replaces what is in them.
+Modules are imported as such (``threading.Thread``, not ``Thread``), because gevent replaces what is in them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from collections.abc import Callable, Sequence
 from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.files.tls import Certificates
 from otel_prom_bridge.endpoint.messages import Handler
-from otel_prom_bridge.endpoint.server.clients import Clients
 from otel_prom_bridge.endpoint.server.conversations import HEALTH_ROOM, Conversations
 from otel_prom_bridge.endpoint.server.door import Door
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
@@ -39,8 +39,9 @@ _STOP_SECONDS, _POLL_SECONDS, _JOIN_SECONDS = 2.0, 0.002, 0.1
 class Loop:
     """Serves some listening sockets. It owns them from the start on, and closes them at the end.
 
-    ``handler`` makes the responses, ``tls`` has the certificates, ``accepts`` says which IP addresses may
-    connect at all; it must not block. ``on_end`` is called by the loop's thread when everything is closed.
+    ``handler`` makes the responses, and ``tls`` has the certificates. ``accepts`` says which IP addresses may
+    connect at all; it must not block. ``on_end`` is called by the thread of the loop when everything is
+    closed.
     """
 
     def __init__(
@@ -65,21 +66,18 @@ class Loop:
         except OSError:
             self._selector.close()
             raise
-        most = limits.max_in_flight
-        self._workers = Workers(most + HEALTH_ROOM + MOST_WRITING, idle_timeout=limits.worker_idle_timeout)
+        most = limits.max_in_flight + HEALTH_ROOM + MOST_WRITING
+        self._workers = Workers(most, idle_timeout=limits.worker_idle_timeout)
         log = RateLimitedLog(self._workers.run)
-        self._clients = Clients(self._selector, log, limits=limits)
         self._conversations = Conversations(
-            self._clients, handler, self._workers, log, most=most, wake=self._wake, tls=tls
+            self._selector, handler, self._workers, log, limits=limits, wake=self._wake, tls=tls
         )
-        self._clients.serve = self._conversations.serve
         self._door = Door(
             listeners,
             self._selector,
-            self._clients,
+            self._conversations,
             log,
             most=limits.most_connections,
-            refuse=self._conversations.refuse,
             tls=tls,
             accepts=accepts,
         )
@@ -108,16 +106,16 @@ class Loop:
             raise
 
     def stop(self) -> None:
-        """Close everything, and return when that is done, and in any case soon.
+        """Close everything. It returns when that is done, and after two seconds in any case.
 
-        From any thread, any number of times, from a signal handler: it takes no lock, and the thread of the
-        loop does the work.
+        It may be called from any thread, any number of times, and from a signal handler: it takes no lock,
+        and the thread of the loop does the work.
         """
         self._is_stopping = True
         self._wake(force=True)
         if self._thread is threading.current_thread() or not self._thread.is_alive():
             return
-        # Not by join() alone: a signal handler that interrupts a join() waits in vain for the lock in it.
+        # join() alone would not do: a signal handler that interrupts a join() waits in vain for its lock.
         deadline = time.monotonic() + _STOP_SECONDS
         while not self._has_ended and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
@@ -128,8 +126,7 @@ class Loop:
         self._is_stopping = True
         for listener in self._listeners:
             listener.abandon()
-        for client in self._clients:
-            client.abandon()
+        self._conversations.abandon()
         self._close_descriptors()
 
     def _run(self) -> None:
@@ -140,7 +137,7 @@ class Loop:
             if not self._is_stopping:
                 endpoint_logger.exception("the endpoint stopped; this is a fault of the bridge")
         self._is_stopping = True
-        with contextlib.suppress(KeyError, ValueError, OSError):  # a fork of gevent's has the greenlet, too
+        with contextlib.suppress(KeyError, ValueError, OSError):  # gevent forks the greenlet as well
             self._door.close()  # first: gevent does not close what a selector knows
         for listener in self._listeners:
             listener.close()
@@ -151,19 +148,18 @@ class Loop:
         self._has_ended = True
 
     def _turn(self) -> None:
-        # A process that was stopped may hear of nothing but the time that has passed: what came meanwhile is
-        # in the second answer, and must be looked at before the deadlines.
+        # A process that was stopped may at first hear of nothing but the time that has passed. What came
+        # meanwhile is in the second answer, and it must be looked at before the deadlines.
         for key, mask in self._selector.select(self._patience()) or self._selector.select(0):
             key.data(mask)
         self._conversations.go_on()
-        for client in self._clients.late():
-            self._clients.safely(self._conversations.give_up, client)
+        self._conversations.give_up()
         self._door.open_after_pause()
 
     def _patience(self) -> float | None:
         if self._conversations.has_more:
             return 0
-        moments = (self._clients.next_deadline(), self._door.opens_at)
+        moments = (self._conversations.next_deadline, self._door.opens_at)
         soonest = min((moment for moment in moments if moment is not None), default=None)
         return None if soonest is None else max(0.0, soonest - time.monotonic())
 
@@ -176,7 +172,7 @@ class Loop:
     def _is_woken(self, _: int) -> None:
         with contextlib.suppress(BlockingIOError):
             self._wakened.recv(4096)
-        self._is_awake = False  # before looking for what there is to do: who comes later wakes us again
+        self._is_awake = False  # before looking for work, so that who comes later wakes us again
 
     def _close_descriptors(self) -> None:
         _running.discard(self)

@@ -1,8 +1,8 @@
-"""Threads that make responses, so that the loop never runs anything that could take long.
+"""Threads that make responses, so that no event loop runs anything that could take long.
 
-Daemon threads, started when there is work and nobody idle, ended after some idle seconds. A job that hangs
-for ever costs its thread and nothing else. Not ``concurrent.futures``: its threads are joined when the
-interpreter exits, so a hanging callback would keep the process alive.
+They are daemon threads. One is started when there is work and nobody is idle, and it ends after some idle
+seconds. A job that hangs for ever costs its thread and nothing else. ``concurrent.futures`` would not do,
+because its threads are joined when the interpreter exits: a hanging callback would keep the process alive.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 
 from otel_prom_bridge.diagnostics import endpoint_logger
+from otel_prom_bridge.forks import renew_in_child
 
 Job = Callable[[], object]
 
@@ -22,14 +23,19 @@ class Workers:
     def __init__(self, limit: int, *, idle_timeout: float) -> None:
         self._limit = limit
         self._idle_timeout = idle_timeout
+        self._stopped = False
+        self.renew()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """In a forked child: none of the threads exists there."""
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
-        self._idle = 0  # threads that wait, less the jobs that do
-        self._stopped = False
+        self._idle = 0  # the number of threads that wait for a job, less that of the jobs that wait
 
     def run(self, job: Job) -> bool:
-        """Run a job soon, in some thread; False if all of them are busy and as many jobs wait already."""
+        """Run a job soon, in some thread. False if all are busy and as many jobs wait already."""
         with self._lock:
             if self._stopped or self._idle <= -self._limit:
                 return False
@@ -78,7 +84,7 @@ class Workers:
                     self._idle -= 1
                     self._threads -= 1
                     return None
-            job = self._jobs.get()  # was put while we gave up; every idle thread is counted
+            job = self._jobs.get()  # it came while we gave up, and this thread was counted as idle
         if job is None:
             with self._lock:
                 self._threads -= 1
