@@ -12,7 +12,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from otel_prom_bridge.rules.rule import OTHER, checked_table, checked_text
+from otel_prom_bridge.rules.rule import OTHER, TABLE
+from otel_prom_bridge.values.checks import TEXT, check_fields
 
 # By the words of a name, without "error" and "exception" and in snake case: how Python's clients, gRPC, the
 # providers' APIs and HTTP call them.
@@ -79,9 +80,8 @@ class ErrorType:
     other: str = OTHER
 
     def __post_init__(self) -> None:
-        checked_text("ErrorType.other", self.other)
-        given = checked_table("ErrorType.kinds", self.kinds, empty=True)
-        object.__setattr__(self, "kinds", {_key(name): kind for name, kind in given.items()})
+        check_fields(self, {"kinds": TABLE, "other": TEXT}, title="ErrorType.")
+        object.__setattr__(self, "kinds", {_key(name): kind for name, kind in self.kinds.items()})
 
     @property
     def max_values(self) -> int:

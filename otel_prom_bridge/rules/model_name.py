@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from otel_prom_bridge.model_names import canonical
-from otel_prom_bridge.rules.rule import checked_table
+from otel_prom_bridge.rules.rule import TABLE
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -28,7 +28,7 @@ class ModelName:
     _names: Mapping[str, str] = field(repr=False, compare=False)
 
     def __init__(self, aliases: Mapping[str, str] = {}) -> None:
-        checked = checked_table("ModelName.aliases", aliases, empty=True)
+        checked = TABLE.value("ModelName.aliases", aliases)
         object.__setattr__(self, "aliases", checked)
         object.__setattr__(self, "_names", {name.strip().lower(): value for name, value in checked.items()})
 

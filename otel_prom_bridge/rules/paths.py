@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from otel_prom_bridge.rules.rule import Compiled, Pattern, checked_patterns, checked_whole
+from otel_prom_bridge.rules.rule import PATTERNS, Compiled, Pattern
 from otel_prom_bridge.rules.words import are_words, is_named
+from otel_prom_bridge.values.checks import POSITIVE
 
 # What is looked at of a path, and the longest segment that can be a word of a route.
 _LONGEST = 2048
@@ -75,8 +76,8 @@ class PathTemplate:
     max_segments: int
 
     def __init__(self, patterns: Iterable[Pattern] = (), *, max_segments: int = 10) -> None:
-        object.__setattr__(self, "patterns", checked_patterns("PathTemplate.patterns", patterns))
-        segments = checked_whole("PathTemplate.max_segments", max_segments)
+        object.__setattr__(self, "patterns", PATTERNS.value("PathTemplate.patterns", patterns))
+        segments = POSITIVE.value("PathTemplate.max_segments", max_segments)
         object.__setattr__(self, "max_segments", segments)
 
     @property

@@ -22,8 +22,9 @@ from itertools import pairwise
 from typing import TypeAlias
 
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.rules.rule import Compiled, Pattern, checked_patterns
+from otel_prom_bridge.rules.rule import PATTERNS, Compiled, Pattern
 from otel_prom_bridge.rules.words import is_mixed_up
+from otel_prom_bridge.values.checks import Check
 
 _Judge: TypeAlias = Callable[[str], bool]
 
@@ -176,6 +177,18 @@ KINDS = tuple(dict.fromkeys(kind for kind, _, _ in _TABLE))
 _COMPILED = tuple((kind, re.compile(pattern), judge) for kind, pattern, judge in _TABLE)
 
 
+def _chosen(value: object) -> tuple[str, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError
+    chosen = list(value)
+    if not all(kind in KINDS for kind in chosen):
+        raise ValueError
+    return tuple(kind for kind in KINDS if kind in chosen)
+
+
+_CHOSEN = Check(allowed=f"a list of {', '.join(KINDS)}", check=_chosen)
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class Redact:
     """Keys, e-mail and IP addresses, card and phone numbers become ``{key}``, ``{email}``, ``{ip}``, ….
@@ -193,17 +206,15 @@ class Redact:
     kinds: tuple[str, ...]
 
     def __init__(self, patterns: Iterable[Pattern] = (), *, kinds: Iterable[str] = KINDS) -> None:
-        chosen = list(kinds) if isinstance(kinds, Iterable) and not isinstance(kinds, str) else [None]
-        if not all(kind in KINDS for kind in chosen):
-            raise ConfigurationError("Redact.kinds", kinds, f"a list of {', '.join(KINDS)}")
-        compiled = checked_patterns("Redact.patterns", patterns)
+        chosen = _CHOSEN.value("Redact.kinds", kinds)
+        compiled: Compiled = PATTERNS.value("Redact.patterns", patterns)
         for pattern, _ in compiled:
             if pattern.fullmatch(""):  # it would be found between any two characters
                 raise ConfigurationError(
                     "Redact.patterns", pattern.pattern, "expressions that match something"
                 )
         object.__setattr__(self, "patterns", compiled)
-        object.__setattr__(self, "kinds", tuple(kind for kind in KINDS if kind in chosen))
+        object.__setattr__(self, "kinds", chosen)
 
     @property
     def max_values(self) -> None:

@@ -1,16 +1,19 @@
 """What a rule is, and what the arguments of rules may be.
 
-A wrong argument is reported when the rule is made, since a rule that is running must not raise.
+A wrong argument is reported when the rule is made, because a rule that is running must not raise. The label
+values that a rule makes are strings that are not empty: an empty one would be no label, and a string with a
+lone surrogate could not be written.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.values.checks import is_text, is_whole
+from otel_prom_bridge.values.checks import TEXT, Check, is_text
 
 # The catch-all that all rules use unless told otherwise.
 OTHER = "other"
@@ -38,57 +41,49 @@ class Rule(Protocol):
         ...
 
 
-def checked_text(key: str, value: object) -> str:
-    """A label value of our own: an empty one would be no label, a lone surrogate could not be written."""
-    if is_text(value) and value:
-        return value
-    raise ConfigurationError(key, value, "a string that is not empty")
-
-
-def checked_texts(key: str, values: Iterable[str]) -> frozenset[str]:
-    """At least one string; a single string is a mistake for a list of one."""
-    expected = "a list with at least one string"
-    if isinstance(values, str) or not isinstance(values, Iterable):
-        raise ConfigurationError(key, values, expected)
-    texts = list(values)
+def _texts(value: object) -> frozenset[str]:
+    if isinstance(value, str) or not isinstance(value, Iterable):  # one string is a mistake for a list of one
+        raise TypeError
+    texts = frozenset(value)
     if not texts or not all(map(is_text, texts)):
-        raise ConfigurationError(key, texts, expected)
-    return frozenset(texts)
+        raise ValueError
+    return texts
 
 
-def checked_table(key: str, table: Mapping[str, str], *, empty: bool = False) -> dict[str, str]:
-    """A copy of a table from strings to label values."""
-    expected = "a mapping of strings to strings that are not empty"
-    if not isinstance(table, Mapping) or not (table or empty):
-        raise ConfigurationError(key, table, expected)
-    if not all(isinstance(name, str) and is_text(value) and value for name, value in table.items()):
-        raise ConfigurationError(key, table, expected)
-    return dict(table)
+def _table(value: object) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise TypeError
+    if not all(isinstance(name, str) and is_text(text) and text for name, text in value.items()):
+        raise ValueError
+    return dict(value)
 
 
-def checked_whole(key: str, value: int, lowest: int = 1) -> int:
-    """A whole number that is not too small."""
-    if not is_whole(value, lowest):
-        raise ConfigurationError(key, value, f"a whole number of at least {lowest}")
-    return value
+def _some_table(value: object) -> dict[str, str]:
+    if not value:
+        raise ValueError
+    return _table(value)
 
 
-def checked_patterns(key: str, patterns: Iterable[Pattern]) -> Compiled:
-    """Pairs of a regular expression and what is shown in its place, compiled."""
-    expected = "a list of pairs of a regular expression and a placeholder"
-    if isinstance(patterns, str | Mapping) or not isinstance(patterns, Iterable):
-        raise ConfigurationError(key, patterns, expected)
-    return tuple(_compiled(key, pair, expected) for pair in patterns)
+def _patterns(value: object) -> Compiled:
+    if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
+        raise TypeError
+    return tuple(map(_compiled, value))
 
 
-def _compiled(key: str, pair: object, expected: str) -> tuple[re.Pattern[str], str]:
+def _compiled(pair: object) -> tuple[re.Pattern[str], str]:
     try:
         if not isinstance(pair, tuple | list):
             raise TypeError
         pattern, placeholder = pair
-        # An expression over bytes compiles, and raises for every value.
+        # An expression over bytes compiles, and then raises for every value.
         if not isinstance(getattr(pattern, "pattern", pattern), str):
             raise TypeError
-        return re.compile(pattern), checked_text(key, placeholder)
+        return re.compile(pattern), TEXT.check(placeholder)
     except (TypeError, ValueError, re.error, RecursionError, OverflowError):
-        raise ConfigurationError(key, pair, expected) from None
+        raise ConfigurationError("", pair, PATTERNS.allowed) from None
+
+
+TEXTS = Check(allowed="a list with at least one string", check=_texts)
+TABLE = Check(allowed="a mapping of strings to strings that are not empty", check=_table)
+SOME_TABLE = replace(TABLE, check=_some_table)
+PATTERNS = Check(allowed="a list of pairs of a regular expression and a placeholder", check=_patterns)

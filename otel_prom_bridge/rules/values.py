@@ -7,7 +7,8 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from otel_prom_bridge.rules.rule import OTHER, checked_table, checked_text, checked_texts, checked_whole
+from otel_prom_bridge.rules.rule import OTHER, SOME_TABLE, TEXTS
+from otel_prom_bridge.values.checks import POSITIVE, TEXT, check_fields
 
 _STATUS = re.compile(r"([1-5])(?:[0-9]{2}|xx)", re.IGNORECASE)
 
@@ -24,8 +25,8 @@ class Allow:
     other: str
 
     def __init__(self, values: Iterable[str], *, other: str = OTHER) -> None:
-        object.__setattr__(self, "values", checked_texts("Allow.values", values))
-        object.__setattr__(self, "other", checked_text("Allow.other", other))
+        object.__setattr__(self, "values", TEXTS.value("Allow.values", values))
+        object.__setattr__(self, "other", TEXT.value("Allow.other", other))
 
     @property
     def max_values(self) -> int:
@@ -58,8 +59,7 @@ class First:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        checked_whole("First.limit", self.limit)
-        checked_text("First.other", self.other)
+        check_fields(self, {"limit": POSITIVE, "other": TEXT}, title="First.")
 
     @property
     def max_values(self) -> int:
@@ -91,8 +91,8 @@ class Translate:
     other: str
 
     def __init__(self, table: Mapping[str, str], *, other: str = OTHER) -> None:
-        object.__setattr__(self, "table", checked_table("Translate.table", table))
-        object.__setattr__(self, "other", checked_text("Translate.other", other))
+        object.__setattr__(self, "table", SOME_TABLE.value("Translate.table", table))
+        object.__setattr__(self, "other", TEXT.value("Translate.other", other))
 
     @property
     def max_values(self) -> int:
@@ -115,7 +115,7 @@ class StatusClass:
     other: str = OTHER
 
     def __post_init__(self) -> None:
-        checked_text("StatusClass.other", self.other)
+        check_fields(self, {"other": TEXT}, title="StatusClass.")
 
     @property
     def max_values(self) -> int:
@@ -139,7 +139,7 @@ class Truncate:
     length: int
 
     def __post_init__(self) -> None:
-        checked_whole("Truncate.length", self.length)
+        check_fields(self, {"length": POSITIVE}, title="Truncate.")
 
     @property
     def max_values(self) -> None:

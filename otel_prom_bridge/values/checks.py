@@ -19,7 +19,7 @@ from typing import Any, TypeGuard
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import is_legacy_label, is_legacy_name
 from otel_prom_bridge.values.notation import is_list, listed
-from otel_prom_bridge.values.patterns import Filter, filter_of
+from otel_prom_bridge.values.patterns import Filter, filter_of, glob
 
 # The longest time that anything here waits: eleven days. A wait has to fit into the number in which the
 # system counts it, and the milliseconds of epoll end at 24 days.
@@ -205,6 +205,11 @@ def _read_patterns(text: str) -> dict[str, list[str]]:
     return found
 
 
+def _key_patterns(value: object) -> tuple[str, ...]:
+    glob(value)
+    return tuple(value)  # type: ignore[arg-type]  # glob() refuses what is no list
+
+
 def _common_labels(value: object) -> dict[str, tuple[str, ...]]:
     if not isinstance(value, Mapping):
         raise TypeError
@@ -315,6 +320,7 @@ PATTERNS = Check(
     check=_patterns,
     read=_read_patterns,
 )
+KEY_PATTERNS = Check(allowed="a list of attribute keys, with '*' and '?'", check=_key_patterns)
 COMMON_LABELS = Check(
     allowed="a mapping of labels (not 'le', 'quantile' or '__…') to resource attributes, each a key or a list"
     " of keys",

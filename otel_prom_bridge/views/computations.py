@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.values.checks import POSITIVE, STRING, TEXT
+from otel_prom_bridge.values.checks import POSITIVE, STRING, TEXT, Check, check_fields
+from otel_prom_bridge.values.notation import is_list
 
 Computation: TypeAlias = Callable[[Mapping[str, object]], object]
 
@@ -42,6 +42,22 @@ _RPC: Mapping[str, int] = {
 _STATUSES_OF_RPC = {**_RPC, **{str(code): status for code, status in enumerate(_RPC.values())}}
 
 
+def _keys(value: object) -> tuple[str, ...]:
+    if isinstance(value, str):  # its letters would be the keys
+        return (TEXT.value("", value),)
+    if not is_list(value) or not value:
+        raise TypeError
+    return tuple(TEXT.value(f"[{number}]", item) for number, item in enumerate(value))
+
+
+KEYS = Check(allowed="an attribute key, or a list of them", check=_keys)
+_OUTCOME = {
+    **dict.fromkeys(("success", "error", "error_attribute"), TEXT),
+    "error_status": POSITIVE,
+    "status_attribute": KEYS,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class FirstOf:
     """The value of the first of these attributes that is there; else the default.
@@ -57,8 +73,7 @@ class FirstOf:
     default: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "attributes", _keys("FirstOf.attributes", self.attributes))
-        STRING.optional("FirstOf.default", self.default)
+        check_fields(self, {"attributes": KEYS, "default": STRING}, title="FirstOf.")
 
     def __call__(self, attributes: Mapping[str, object]) -> object:
         """The value for an attribute set."""
@@ -93,11 +108,7 @@ class Outcome:
     status_attribute: str | Sequence[str] = "http.response.status_code"
 
     def __post_init__(self) -> None:
-        for key in ("success", "error", "error_attribute"):
-            TEXT.value(f"Outcome.{key}", getattr(self, key))
-        POSITIVE.value("Outcome.error_status", self.error_status)
-        keys = _keys("Outcome.status_attribute", self.status_attribute)
-        object.__setattr__(self, "status_attribute", keys)
+        check_fields(self, _OUTCOME, title="Outcome.")
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -117,15 +128,6 @@ class Outcome:
             if key in attributes and _status(key, str(attributes[key])) >= self.error_status:
                 return self.error
         return self.success
-
-
-def _keys(key: str, value: object) -> tuple[str, ...]:
-    """The attribute keys that somebody gave: one, or several in their order."""
-    if isinstance(value, str):  # its letters would be the keys
-        return (TEXT.value(key, value),)
-    if not isinstance(value, Sequence) or isinstance(value, bytes) or not value:
-        raise ConfigurationError(key, value, "an attribute key, or a list of them")
-    return tuple(TEXT.value(f"{key}[{number}]", item) for number, item in enumerate(value))
 
 
 def _status(key: str, text: str) -> int:

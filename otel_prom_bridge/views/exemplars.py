@@ -13,14 +13,27 @@ from functools import cache
 from typing import Literal, TypeAlias
 
 from otel_prom_bridge.arithmetic.histograms import by_time
-from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import Exemplar
-from otel_prom_bridge.values.checks import is_number
+from otel_prom_bridge.values.checks import KEY_PATTERNS, Check, check_fields, is_number, one_of
 from otel_prom_bridge.values.patterns import glob
 
 Keep: TypeAlias = Literal["newest", "slowest", "error"]
 Order: TypeAlias = Callable[[Exemplar], tuple[float, ...]]
-_KEEP = ("newest", "slowest", "error")
+
+
+def _above_zero(value: object) -> float:
+    if not (is_number(value) and value > 0):
+        raise ValueError
+    return value
+
+
+_ABOVE_ZERO = Check(allowed="a number above zero", check=_above_zero)
+_CHECKS = {
+    "keep": one_of("newest", "slowest", "error"),
+    "hold": _ABOVE_ZERO,
+    "per_minute": _ABOVE_ZERO,
+    "labels": KEY_PATTERNS,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,18 +61,7 @@ class Exemplars:
     labels: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        if self.keep not in _KEEP:
-            raise ConfigurationError("exemplars.keep", self.keep, f"one of {', '.join(map(repr, _KEEP))}")
-        _check_positive("exemplars.hold", self.hold)
-        if self.per_minute is not None:
-            _check_positive("exemplars.per_minute", self.per_minute)
-        if self.labels is not None:
-            try:
-                glob(self.labels)
-            except (TypeError, ValueError):
-                expected = "a list of attribute keys, with '*' and '?', or None"
-                raise ConfigurationError("exemplars.labels", self.labels, expected) from None
-            object.__setattr__(self, "labels", tuple(self.labels))
+        check_fields(self, _CHECKS, title="exemplars.")
 
     @property
     def interval(self) -> float:
@@ -100,11 +102,6 @@ class Exemplars:
         if self.keep == "error":
             return lambda item: (_fresh(item, held_since) and item.failed,)
         return lambda item: ()
-
-
-def _check_positive(key: str, value: object) -> None:
-    if not (is_number(value) and value > 0):
-        raise ConfigurationError(key, value, "a number above zero")
 
 
 _expression = cache(glob)  # as many as there are policies

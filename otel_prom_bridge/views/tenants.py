@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.points import Stream
 from otel_prom_bridge.sdk.instruments import INSTRUMENTS, instruments_of
-from otel_prom_bridge.values.checks import is_whole
+from otel_prom_bridge.values.checks import POSITIVE, STRING, TEXT, Check, check_fields
 
 # The specification's default for a stream.
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#cardinality-limits
@@ -44,6 +44,20 @@ def stream_limit(stream: Stream, given: Mapping[type, int], max_series: int) -> 
     return max((given[kind] for kind in classes if kind in given), default=max_series)
 
 
+def _limits(value: object) -> dict[str, int]:
+    if not isinstance(value, Mapping) or not value:
+        raise TypeError
+    return {str(tenant): POSITIVE.value(f"[{tenant!r}]", limit) for tenant, limit in value.items()}
+
+
+_CHECKS = {
+    "attribute": TEXT,
+    "limits": Check(allowed="a mapping of tenants to whole numbers of at least 1", check=_limits),
+    "other": STRING,
+    "other_limit": POSITIVE,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Tenants:
     """The tenants of a service, each with a limit of its own, so that none floods the others.
@@ -65,18 +79,7 @@ class Tenants:
     other_limit: int = DEFAULT_MAX_SERIES
 
     def __post_init__(self) -> None:
-        if not isinstance(self.attribute, str) or not self.attribute:
-            raise ConfigurationError("tenant.attribute", self.attribute, "an attribute key")
-        if not isinstance(self.other, str):
-            raise ConfigurationError("tenant.other", self.other, "a string")
-        if not isinstance(self.limits, Mapping) or not self.limits:
-            expected = "a mapping of tenants to whole numbers of at least 1"
-            raise ConfigurationError("tenant.limits", self.limits, expected)
-        limits = {f"tenant.limits[{tenant!r}]": limit for tenant, limit in self.limits.items()}
-        for key, limit in (*limits.items(), ("tenant.other_limit", self.other_limit)):
-            if not is_whole(limit):
-                raise ConfigurationError(key, limit, "a whole number of at least 1")
-        object.__setattr__(self, "limits", {str(tenant): limit for tenant, limit in self.limits.items()})
+        check_fields(self, _CHECKS, title="tenant.")
         if self.other in self.limits:  # whoever is not listed would be counted as that tenant
             raise ConfigurationError("tenant.other", self.other, "a name that no tenant in 'limits' has")
 

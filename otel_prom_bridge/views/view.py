@@ -23,18 +23,40 @@ from otel_prom_bridge.sdk.instruments import HISTOGRAM, KINDS, instruments_of
 from otel_prom_bridge.translate.labels import label_name
 from otel_prom_bridge.translate.names import metric_name
 from otel_prom_bridge.translate.units import conversion
-from otel_prom_bridge.values.checks import BOUNDS, FACTOR, POSITIVE, is_text
+from otel_prom_bridge.values.checks import (
+    BOUNDS,
+    FACTOR,
+    KEY_PATTERNS,
+    POSITIVE,
+    STRING,
+    TEXT,
+    check_fields,
+    instance_of,
+    is_text,
+    one_of,
+)
 from otel_prom_bridge.values.patterns import Filter, condition, glob, is_pattern, one_pattern
 from otel_prom_bridge.views.computations import Computation, computation
 from otel_prom_bridge.views.exemplars import Exemplars
-from otel_prom_bridge.views.instruments import INSTRUMENTS_BY_NAME
+from otel_prom_bridge.views.instruments import INSTRUMENT, INSTRUMENTS_BY_NAME
 
 # The SDK's data does not tell them apart.
 GAUGES: tuple[type, ...] = (INSTRUMENTS_BY_NAME["gauge"], INSTRUMENTS_BY_NAME["observable_gauge"])
 
 Take: TypeAlias = Literal["value", "count", "sum"]
-_TAKE = ("value", "count", "sum")
 
+_CHECKS = {
+    **dict.fromkeys(("instrument_name", "instrument_unit", "meter_name"), TEXT),
+    "instrument_type": INSTRUMENT,
+    "description": STRING,
+    "take": one_of("value", "count", "sum"),
+    "scale": FACTOR,
+    "unit": STRING,
+    "keep": KEY_PATTERNS,
+    "drop": KEY_PATTERNS,
+    "max_series": POSITIVE,
+    "exemplars": instance_of(Exemplars | bool, "Exemplars(…), or False for none"),
+}
 _OF_LABELS = ("rename", "compute", "labels", "rules")
 
 # Labels that the bridge or Prometheus itself writes. An attribute of such a name has to make way; a view that
@@ -111,6 +133,9 @@ class ExportView:
     exemplars: Exemplars | bool = True
 
     def __post_init__(self) -> None:
+        if self.name is None:
+            self._check_nothing()
+        check_fields(self, _CHECKS, title=f"{self.title}.")
         self._check_selection()
         self._check_output()
         self._check_labels()
@@ -190,26 +215,13 @@ class ExportView:
         return one_pattern(self.instrument_name, re.IGNORECASE).fullmatch(name) is not None
 
     def _check_selection(self) -> None:
-        for key in ("instrument_name", "instrument_unit", "meter_name"):
-            value = getattr(self, key)
-            if not (isinstance(value, str) and value) and (value is not None or key == "instrument_name"):
-                self._refuse(key, value, "a string that is not empty")
         self.selects_name("")  # the pattern is compiled now, and not when an application first records
         given = self.instrument_type
-        known = INSTRUMENTS_BY_NAME
-        if not (given is None or (isinstance(given, str) and given in known) or given in known.values()):
-            self._refuse("instrument_type", given, f"one of {', '.join(map(repr, known))}")
         if self._needs_histogram and given not in (None, "histogram", *HISTOGRAM):
             self._refuse("instrument_type", given, "a histogram, as 'take' and 'buckets' need one")
 
     def _check_output(self) -> None:
         self._check_name()
-        if not is_text(self.description):
-            self._refuse("description", self.description, "a string")
-        if self.name is None:
-            self._check_nothing()
-        if self.take not in _TAKE:
-            self._refuse("take", self.take, f"one of {', '.join(map(repr, _TAKE))}")
         if self.take != "value" and self.name == "" and not self.stream_name:
             self._refuse("name", self.name, f"the name of the new counter, as the view takes the {self.take}")
         if self.take != "value" and self.buckets is not None:
@@ -219,9 +231,6 @@ class ExportView:
                 self._refuse("buckets", self.buckets, f"{BOUNDS.allowed}, or 'exponential'")
             object.__setattr__(self, "buckets", BOUNDS.value(self._key("buckets"), self.buckets))
         self._check_unit()
-        POSITIVE.optional(self._key("max_series"), self.max_series)
-        if not isinstance(self.exemplars, Exemplars | bool):
-            self._refuse("exemplars", self.exemplars, "Exemplars(…), or False for none")
 
     def _check_name(self) -> None:
         if self.name is not None and not is_text(self.name):
@@ -237,9 +246,6 @@ class ExportView:
                     self._refuse("name", self.name, expected)
 
     def _check_unit(self) -> None:
-        FACTOR.optional(self._key("scale"), self.scale)
-        if not (self.unit is None or is_text(self.unit)):
-            self._refuse("unit", self.unit, "a string")
         for key in ("scale", "unit"):
             if self.take == "count" and getattr(self, key) is not None:
                 self._refuse(key, getattr(self, key), "none, as a count has no unit")
@@ -258,8 +264,6 @@ class ExportView:
                 )
 
     def _check_labels(self) -> None:
-        for key in ("keep", "drop"):
-            self._set_patterns(key)
         for key in (*_OF_LABELS, "where"):
             value = getattr(self, key)
             if not isinstance(value, Mapping) or not all(is_text(item) and item for item in value):
@@ -304,16 +308,6 @@ class ExportView:
                 if (maker, other) != (key, label):
                     spelled = "" if other == label else f" (as {other!r})"
                     self._refuse(key, label, f"a label that {maker!r} does not make, too{spelled}")
-
-    def _set_patterns(self, key: str) -> None:
-        value = getattr(self, key)
-        if value is None and key == "keep":
-            return
-        try:
-            glob(value)
-        except (TypeError, ValueError):
-            self._refuse(key, value, "a list of attribute keys, with '*' and '?'")
-        object.__setattr__(self, key, tuple(value))
 
     def _check_value(self, key: str, value: object, compile_value: Callable[[Any], object]) -> None:
         expected = "a pattern, a list of them, or a mapping with 'included' or 'excluded'"

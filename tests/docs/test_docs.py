@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from servers import free_port
 
-from otel_prom_bridge import PrometheusMetricReader
+from otel_prom_bridge import PrometheusMetricReader, start
 from otel_prom_bridge.dashboards import files_of
 from otel_prom_bridge.families import Labels
 from otel_prom_bridge.profiles import load_profile
@@ -120,6 +120,37 @@ def test_the_table_of_escaping(row: list[str]) -> None:
     name = shown.split("`")[0].strip("{}")
     assert re.search(rf"^# TYPE {re.escape(name)} gauge$", body, re.MULTILINE)
     provider.shutdown()
+
+
+def option_files() -> list[str]:
+    """The TOML files with options that pages show, by themselves or in a shell's here-document."""
+    docs = ROOT / "docs"
+    shown = re.findall(
+        r"^```toml\n(.*?)^```$", (docs / "configuration.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    written = re.findall(
+        r"^cat > bridge.toml <<'END'\n(.*?)^END$", (docs / "views.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert (len(shown), len(written)) == (1, 1)
+    return shown + written
+
+
+@pytest.mark.parametrize("text", option_files())
+def test_files_with_options_work(text: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """`start()` takes them, and has nothing to say."""
+    (tmp_path / "bridge.toml").write_text(text)
+    with start(config_file=tmp_path / "bridge.toml", port=0, set_global=False) as bridge:
+        assert bridge.server.is_serving
+    assert caplog.messages == []
+
+
+def test_files_that_the_design_names_exist() -> None:
+    """Every file and folder of the package that docs/design.md names is there, and every test."""
+    design = (ROOT / "docs" / "design.md").read_text()
+    named = set(re.findall(r"`((?:\w+/)+(?:\w+\.py)?|\w+\.py)`", design)) - {"docs/", "examples/"}
+    assert len(named) > 40
+    for path in named:
+        assert (ROOT / path).exists() or (ROOT / "otel_prom_bridge" / path).exists(), path
 
 
 def test_the_index_names_every_page() -> None:

@@ -285,6 +285,16 @@ def test_files_that_are_only_bad_here(name: str, here: Path) -> None:
     assert promtool("check", "web-config", path).returncode == 0
 
 
+def test_the_page_lists_the_files_that_are_only_bad_here() -> None:
+    """docs/securing.md has a row for each of them, in this order."""
+    page = (Path(__file__).parents[2] / "docs" / "securing.md").read_text()
+    table = page.partition("| in the file | why it is refused |\n|---|---|\n")[2].partition("\n\n")[0]
+    rows = table.splitlines()
+    assert len(rows) == len(STRICTER)
+    for row, (text, _) in zip(rows, STRICTER.values(), strict=True):
+        assert row.split("`")[1] in text
+
+
 @pytest.mark.parametrize("name", [*BAD, *NEWER_BAD, *STRICTER])
 def test_errors_show_no_secrets(name: str, here: Path) -> None:
     """No message shows a hash, a password or a key, wherever they stand."""

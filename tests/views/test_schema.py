@@ -271,7 +271,7 @@ WRONG_ELSEWHERE: list[tuple[Check, object, str, object, str]] = [
     (TENANTS, {}, "", {}, "a mapping of 'attribute', .*, of which 'attribute' is required"),
     (TENANTS, {"attribute": "t", "limit": {}}, ".limit", {}, ".* other_limit .*mean 'limits'.*"),
     (TENANTS, {"attribute": "t", "limits": {"a": 0}}, ".limits['a']", 0, "a whole number of at least 1"),
-    (TENANTS, {"attribute": "", "limits": {"a": 1}}, ".attribute", "", "an attribute key"),
+    (TENANTS, {"attribute": "", "limits": {"a": 1}}, ".attribute", "", "a string that is not empty"),
     (TENANTS, {"attribute": "t", "limits": {"a": 1}, "other": "a"}, ".other", "a", "a name that no tenant.*"),
     (TENANTS, {"attribute": "t", "limits": {"other": 1}}, ".other", "other", "a name that no tenant.*"),
     (TENANTS, {"attribute": "t", "limits": {7: 1}, "other": "7"}, ".other", "7", "a name that no tenant.*"),

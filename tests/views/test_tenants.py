@@ -237,8 +237,8 @@ def test_every_tenants_total_is_exact(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"attribute": ""}, r"^tenant\.attribute: '' .*an attribute key"),
-        ({"attribute": 5}, r"^tenant\.attribute: 5 .*an attribute key"),
+        ({"attribute": ""}, r"^tenant\.attribute: '' .*a string that is not empty"),
+        ({"attribute": 5}, r"^tenant\.attribute: 5 .*a string that is not empty"),
         ({"limits": {}}, r"^tenant\.limits: \{\} .*a mapping of tenants"),
         ({"limits": ["acme"]}, r"^tenant\.limits: \['acme'\] .*a mapping of tenants"),
         ({"limits": {"acme": 0}}, r"^tenant\.limits\['acme'\]: 0 .*a whole number of at least 1"),
