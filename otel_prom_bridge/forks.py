@@ -1,25 +1,25 @@
 """What must not be half done when the process forks.
 
 A forked child has the memory of its parent and one of its threads. If another thread was in the middle of a
-collection, locks of the SDK and of the store are taken in the child, and nobody is there to release them: its
-first collection would hang. So a fork waits until what goes on is done, and nothing new begins meanwhile; for
-a second at most, because a callback may hang, and only once for the same one.
+collection, locks of the SDK and of the store are taken in the child, and nobody is there to release them, so
+that its first collection would hang. Therefore a fork waits until what goes on is done, and nothing new
+begins meanwhile. It waits for a second at most, because a callback may hang, and only once for the same one.
 
-Locks of ours that nobody waits for before a fork (somebody verifies a password, say) are made anew in the
-child.
+There are locks of ours that no fork waits for, for example while somebody verifies a password. Those are made
+anew in the child.
 """
 
 from __future__ import annotations
 
-# The SDK's hook in a forked child waits for a lock of this module, which the module's own hook renews: it has
-# to be registered before the SDK's is, that is before there is a MeterProvider, or os.fork() never returns.
+# The SDK's hook in a forked child waits for a lock of this module, which the module's own hook renews. That
+# hook has to be registered before the SDK's is, so before there is a MeterProvider, or os.fork() never
+# returns.
 import concurrent.futures.thread  # noqa: F401
 import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Protocol
 
 _SECONDS, _POLL_SECONDS = 1.0, 0.001
@@ -41,19 +41,23 @@ _gate = threading.RLock()
 _held = _Held()
 
 
-@contextmanager
-def whole() -> Iterator[None]:
-    """What is done within is done before a fork or after it, in the parent only."""
-    thread = threading.get_ident()
-    if thread in _doing:  # a part of something that is whole already
-        yield
-        return
-    with _gate:
-        _doing[thread] = _Doing()
-    try:
-        yield
-    finally:
-        _doing.pop(thread, None)
+class whole:  # noqa: N801 - reads as a verb: with whole()
+    """What is done within is done before a fork or after it, and in the parent only."""
+
+    _thread: int | None = None  # the thread in which this began; None within something that is whole already
+
+    def __enter__(self) -> None:
+        thread = threading.get_ident()
+        if thread not in _doing:
+            with _gate:
+                _doing[thread] = _Doing()
+            self._thread = thread
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._thread is not None:
+            _doing.pop(self._thread, None)
 
 
 class Renewed(Protocol):

@@ -1,15 +1,15 @@
-"""Which callbacks of asynchronous instruments fail: the SDK tells nobody but its log.
+"""Which callbacks of asynchronous instruments fail.
 
-It catches what a callback raises, logs "Callback failed for instrument …" with the traceback, and collects
-the rest. A filter on its logger is the only public seam, and it sees each failure as it happens, in the
-thread that collects: a failure counts for a reader if that reader is collecting in this very thread, so
-several readers of one provider do not count each other's. Records always pass: how often the SDK repeats its
-traceback is the host's to decide.
+The SDK catches what a callback raises, logs "Callback failed for instrument …" with the traceback, and
+collects the rest. It tells nobody else, so a filter on its logger is the only public seam. The filter sees
+each failure as it happens, in the thread that collects. A failure counts for a reader if that reader is
+collecting in this very thread; so several readers of one provider do not count each other's. Records always
+pass, because how often the SDK repeats its traceback is for the host to decide.
 
-What a callback that failed would have said is not gone: its last values are kept, so the store is told which
-instruments those are. Nothing is known of them where the SDK's logger makes no record: if it is disabled
-(``logging.config`` disables existing loggers unless told otherwise), set above ERROR, or has a filter before
-ours that rejects the record.
+What a callback that failed would have said is not gone. The store is told which instruments those are, and
+keeps their last values. Nothing is known of them where the SDK's logger makes no record. That is so if the
+logger is disabled (``logging.config`` disables existing loggers unless told otherwise), if its level is
+above ERROR, or if a filter before ours rejects the record.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ import contextlib
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from types import TracebackType
 
 _LOGGER = "opentelemetry.sdk.metrics._internal.instrument"
 _MESSAGE = "Callback failed for instrument "
 
 
 class CallbackFailures:
-    """Knows the instruments of which a callback raises within :meth:`collecting`, and calls ``failed`` with
-    the name of each.
+    """Knows the instruments of which a callback raises in this thread within a ``with`` statement.
 
-    Watches from its creation until :meth:`close`, or until nobody has a reference to it any more.
+    ``failed`` is called with the name of each. The logger is watched until :meth:`close`, or until nobody
+    has a reference to this object any more.
     """
 
     def __init__(self, failed: Callable[[str], None]) -> None:
@@ -39,18 +40,17 @@ class CallbackFailures:
         # The logger lives as long as the process; a reader that is never shut down must not.
         self._remove = weakref.finalize(self, logger.removeFilter, watch)
 
-    @contextlib.contextmanager
-    def collecting(self) -> Iterator[None]:
-        """Failures in this thread count while this runs."""
+    def __enter__(self) -> None:
         self._here.names = set()
-        try:
-            yield
-        finally:
-            self._here.names = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._here.names = None
 
     @property
     def names(self) -> frozenset[str] | None:
-        """The instruments with a callback that raised in the collection that this thread is in, if it is."""
+        """The instruments with a callback that raised since the ``with`` began; None outside of one."""
         names = self._here.names
         return None if names is None else frozenset(names)
 

@@ -96,18 +96,18 @@ class Collections:
 
     def _hangs(self) -> bool:
         """Whether the collection that is going on hangs. Whoever notices it first says so."""
-        age = self._task.age
-        hangs = self._task.is_late
-        if hangs:
-            self._findings.report("late", "%s", CollectionTimeoutError("a collection", round(age, 1)))
-        return hangs
+        if not self._task.is_late:
+            return False
+        age = round(self._task.age, 1)
+        self._findings.report("late", "%s", CollectionTimeoutError("a collection", age))
+        return True
 
     def _run(self) -> bool:
         self._started = time.monotonic()
         start, failure = time.perf_counter(), ""
         self._taken, self._apply_seconds = False, 0.0
         try:
-            with whole(), self._failures.collecting():
+            with whole(), self._failures:
                 if not self._pull():
                     return False
                 if not self._taken:  # the SDK stays silent when no instrument has a point

@@ -19,8 +19,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 from otel_prom_bridge.diagnostics import Conflict, Findings
@@ -67,7 +66,11 @@ class Store:
         self._expiry = None if policy.expire_after is None else Expiry(policy.expire_after, clock)
         self._findings = findings
         self._target = TargetInfo(translation, findings, info=target_info)
-        self._lock = threading.Lock()
+        # Code that runs under the lock may be interrupted by a signal handler, or call a log handler, that
+        # asks us for families or flushes. Re-entrant, the lock lets it in, and it finds that its thread is
+        # here.
+        self._lock = threading.RLock()
+        self._entered = False  # the thread that has the lock is at work here
         self._families = GrowingFamilies(findings)
         if target_info:
             self._families.claim("target_info", Kind.INFO)
@@ -78,7 +81,6 @@ class Store:
         self._changed: list[Target] = []  # series that wait to be shown anew
         self._unplaced: dict[Series, Projection] = {}  # series that no family shows yet, with what made them
         self._time = 0  # of the latest collection, in nanoseconds since the epoch
-        self._owner: int | None = None  # the thread that has the lock
         self._deferred: list[tuple[_Batch, _Resource, _Failing]] = []
         self._shown: tuple[MetricFamily, ...] = ()
 
@@ -91,24 +93,17 @@ class Store:
         which something is missing stays as it was, for five minutes at most. A straggler is a batch that was
         collected before the last one that came; its current values are passed over.
         """
-        if self.is_entered:
-            self._deferred.append((list(batch), resource, failing))
-            return
-        with self._lock, self._owned():
-            self._apply(batch, resource, failing)
-            while self._deferred:
-                self._apply(*self._deferred.pop(0))
-
-    @contextmanager
-    def _owned(self) -> Iterator[None]:
-        # Code that runs under the lock may be interrupted by a signal handler, or call a log handler, that
-        # asks us for families or flushes. That must find its own thread in possession of the lock, and not
-        # wait.
-        self._owner = threading.get_ident()
-        try:
-            yield
-        finally:
-            self._owner = None
+        with self._lock:
+            if self._entered:
+                self._deferred.append((list(batch), resource, failing))
+                return
+            try:
+                self._entered = True
+                self._apply(batch, resource, failing)
+                while self._deferred:
+                    self._apply(*self._deferred.pop(0))
+            finally:
+                self._entered = False
 
     def _apply(self, batch: _Batch, resource: _Resource, failing: _Failing) -> None:
         self._collection += 1
@@ -159,20 +154,32 @@ class Store:
         Families and points that did not change are the same objects as before. The target's info comes first
         (OpenMetrics 1.0, "Supporting Target Metadata").
         """
-        if self.is_entered or not self._lock.acquire(timeout=seconds):
+        if not self._lock.acquire(timeout=seconds):
             return self._shown
         try:
-            with self._owned():
-                self._show_changed()
-                self._shown = self._target.families + self._families.freeze()
-                return self._shown
+            if not self._entered:
+                self._shown = self._show()
+            return self._shown
         finally:
             self._lock.release()
+
+    def _show(self) -> tuple[MetricFamily, ...]:
+        try:
+            self._entered = True
+            self._show_changed()
+            return self._target.families + self._families.freeze()
+        finally:
+            self._entered = False
 
     @property
     def is_entered(self) -> bool:
         """Whether this very thread is at work in the store already, and must not wait for itself."""
-        return self._owner == threading.get_ident()
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            return self._entered
+        finally:
+            self._lock.release()
 
     def state(self) -> State:
         """How many series each metric shows, and how many points were folded so far."""

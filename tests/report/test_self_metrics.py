@@ -417,12 +417,12 @@ def test_failing_callbacks(reader: InMemoryMetricReader, caplog: pytest.LogCaptu
     """Each failure in a collection of ours counts by instrument, and the SDK's log is as it was."""
     failed: list[str] = []
     failures = CallbackFailures(failed.append)
-    with failures.collecting():
+    with failures:
         reader.collect()
     reader.collect()  # somebody else's
     failures.close()
     failures.close()
-    with failures.collecting():
+    with failures:
         reader.collect()
     assert failed == ["queue.size."]
     assert [record.getMessage() for record in caplog.records] == [
@@ -434,7 +434,7 @@ def test_failures_of_another_thread(reader: InMemoryMetricReader) -> None:
     """A collection that runs at the same time in another thread is not ours."""
     failed: list[str] = []
     failures = CallbackFailures(failed.append)
-    with failures.collecting():
+    with failures:
         thread = threading.Thread(target=reader.collect)
         thread.start()
         thread.join()
@@ -446,7 +446,7 @@ def test_other_records_of_the_logger(caplog: pytest.LogCaptureFixture) -> None:
     """What else the SDK logs there passes and does not count; odd records do no harm."""
     failed: list[str] = []
     failures = CallbackFailures(failed.append)
-    with failures.collecting():
+    with failures:
         SDK_LOGGER.warning("Callback returned a non-finite value %s for instrument %s", 1, "x")
         SDK_LOGGER.warning("Callback failed for instrument x.")
         SDK_LOGGER.warning(None)
@@ -462,7 +462,7 @@ def test_counting_fails(reader: InMemoryMetricReader) -> None:
         raise RuntimeError
 
     failures = CallbackFailures(failed)
-    with failures.collecting():
+    with failures:
         reader.collect()
     failures.close()
     assert reader.get_metrics_data() is not None
@@ -473,7 +473,7 @@ def test_disabled_logger(reader: InMemoryMetricReader, monkeypatch: pytest.Monke
     monkeypatch.setattr(SDK_LOGGER, "disabled", True)
     failed: list[str] = []
     failures = CallbackFailures(failed.append)
-    with failures.collecting():
+    with failures:
         reader.collect()
     failures.close()
     assert failed == []

@@ -249,3 +249,16 @@ def test_labels_of_ours_cannot_be_corrupted_by_attributes(bridge: Make) -> None:
         f'# TYPE h histogram\nh_bucket{{{labels},le="+Inf"}} 1\nh_count{{{labels}}} 1\nh_sum{{{labels}}} 1\n'
         '# TYPE g gauge\ng{le="5",otel_scope_name="test",otel_scope_schema_url="",otel_scope_version=""} 1\n'
     )
+
+
+def test_the_target_stays_the_same_object(bridge: Make) -> None:
+    """Identity means unchanged: a target that did not change is not rendered anew for every scrape."""
+    setup = bridge(resource=Resource({"service.name": "s"}))
+    counter = setup.meter.create_counter("c")
+    counter.add(1)
+    before = setup.reader.families()
+    counter.add(1)
+    after = setup.reader.families()
+    assert before[0].name == "target_info"
+    assert after[0] is before[0]
+    assert after[1] is not before[1]

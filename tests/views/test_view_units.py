@@ -88,6 +88,21 @@ def test_buckets_are_given_as_they_are_shown(sdk: bool) -> None:
     assert other.values("h_seconds_bucket", "le") == {"0.0003": 1, "0.007": 1, "+Inf": 1}
 
 
+def test_an_exemplar_is_never_above_the_bound_of_its_bucket() -> None:
+    """0.7 min are recorded as 0.7 / 60 h, and 60 times that is a little more than 0.7 in floats.
+
+    OpenMetrics wants the value of an exemplar to be within its bucket, so it is cut off at what `le` says.
+    """
+    view = ExportView(instrument_name="h", scale=60, unit="min", buckets=[0.7])
+    (bound,) = view.recorded_bounds("h") or ()
+    assert bound * 60 > 0.7
+    application = Application(view, sdk=True, exemplars=True)
+    with in_span():
+        application.meter.create_histogram("h", unit="h").record(bound)
+    samples = [item for item in application.parsed(OPENMETRICS) if item.exemplar]
+    assert [(item.labels["le"], item.exemplar.value) for item in samples] == [("0.7", 0.7)]
+
+
 @pytest.mark.parametrize("factor", [60, 100, 86400, 0.7, 1 / 3, 1000, 0.001])
 def test_buckets_have_the_numbers_that_were_given(factor: float) -> None:
     """`le` is a text that queries name: 0.7 stays 0.7, whatever it is in the unit of the instrument."""
