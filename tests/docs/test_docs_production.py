@@ -241,6 +241,7 @@ OTHERS = {
     "otel_prom_bridge",
     "prometheus_client",
     "post_fork",
+    "http_requests",
     "orders_total",
     "target_info",
     "trace_based",
