@@ -52,12 +52,15 @@ class Negotiated(NamedTuple):
 _TEXT, _OPENMETRICS = ("text", "plain"), ("application", "openmetrics-text")
 _PROTOBUF = ("application", "vnd.google.protobuf")
 _PROTOBUF_PARAMETERS = {"proto": "io.prometheus.client.MetricFamily", "encoding": "delimited"}
-# Without a version the oldest one is meant (OpenMetrics 1.0, "Content Type").
+# Without a version the oldest version of the standard is meant: 0.0.4 of Prometheus text, and of OpenMetrics
+# "the oldest version of the standard (i.e. 1.0.0)", since 0.0.1 was only a draft. prometheus_client answers
+# so, too; client_golang answers with 0.0.1.
+# https://prometheus.io/docs/specs/om/open_metrics_spec/#protocol-negotiation
 _VERSIONS = {
     (_TEXT, ""): Format.TEXT_0_0_4,
     (_TEXT, "0.0.4"): Format.TEXT_0_0_4,
     (_TEXT, "1.0.0"): Format.TEXT_1_0_0,
-    (_OPENMETRICS, ""): Format.OPENMETRICS_0_0_1,
+    (_OPENMETRICS, ""): Format.OPENMETRICS_1_0_0,
     (_OPENMETRICS, "0.0.1"): Format.OPENMETRICS_0_0_1,
     (_OPENMETRICS, "1.0.0"): Format.OPENMETRICS_1_0_0,
 }

@@ -1,19 +1,24 @@
 """The second naming step: names that the scraper can read.
 
 Translation has chosen the names, and a scraper says which characters it understands. Legacy names, which
-every Prometheus reads, stay as they are under every scheme. A name that a scheme rewrites may become equal to
-another one. What then has the same name and labels is merged, so that no series appears twice and no value is
-lost.
+every Prometheus reads, stay as they are, except that ``dots`` doubles their underscores. A name that a
+scheme rewrites may become equal to another one. What then has the same name and labels is merged, so that no
+series appears twice and no value is lost.
 
-https://github.com/prometheus/docs/blob/main/docs/instrumenting/escaping_schemes.md, and where that page and
-the reference implementation (prometheus/common, model/metric.go) differ, the implementation: it is what
-scrapers un-escape with.
+https://github.com/prometheus/docs/blob/main/docs/instrumenting/escaping_schemes.md
+
+Where that page and the reference implementation (prometheus/common, model/metric.go) differ about
+characters, we follow the implementation, because scrapers un-escape with it. Under ``dots`` the
+implementation doubles the underscores of a name (``EscapeName``), but not of a legacy name in a whole family
+(``EscapeMetricFamily``). There we follow the page, as prometheus_client and the .NET exporter do: "Existing
+underscores MUST be replaced with double underscores". Suffixes that a format adds (``_bucket``, ``_count``,
+``_sum``, ``_created``) are not part of a name.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -51,7 +56,7 @@ class Escaping(enum.Enum):
 
 @lru_cache(maxsize=_NAMES_REMEMBERED)
 def escaped(name: str, scheme: Escaping, *, label: bool = False) -> str:
-    """The name of a metric, or of a label, under a scheme. A legacy name is never changed.
+    """The name of a metric, or of a label, under a scheme. Only ``dots`` changes legacy names.
 
     A colon is a legacy character in the names of metrics, but not in those of labels. Prometheus keeps labels
     that begin with two underscores for itself, so a label that would get such a name gets the prefix
@@ -59,9 +64,11 @@ def escaped(name: str, scheme: Escaping, *, label: bool = False) -> str:
 
     >>> [escaped("http.status", scheme) for scheme in Escaping]
     ['http.status', 'http_status', 'http_dot_status', 'U__http_2e_status']
+    >>> [escaped("http_status", scheme) for scheme in Escaping]
+    ['http_status', 'http_status', 'http__status', 'http_status']
     """
     is_legacy = is_legacy_label if label else is_legacy_name
-    if scheme is Escaping.ALLOW_UTF_8 or is_legacy(name):
+    if scheme is Escaping.ALLOW_UTF_8 or (scheme is not Escaping.DOTS and is_legacy(name)):
         return name
     # Whether a character is a legacy one depends on its place, because a digit cannot come first.
     legacy = [is_legacy(c if place == 0 else f"a{c}") for place, c in enumerate(name)]
@@ -109,12 +116,15 @@ class Escaper:
 
         Families of one type that get the same name are merged; of two types the later family is left out.
         """
-        if self._scheme is Escaping.ALLOW_UTF_8 or not any(family.foreign for family in families):
+        if self._scheme is Escaping.ALLOW_UTF_8 or not any(map(self._changes, families)):
             return families
         return self._memory.whole(families, self._distinct)
 
+    def _changes(self, family: MetricFamily) -> bool:
+        return family.foreign or self._scheme is Escaping.DOTS
+
     def _family(self, family: MetricFamily) -> MetricFamily:
-        if not family.foreign:
+        if not self._changes(family):
             return family
         page = self._memory.pages.get(family.name)
         if page is not None and page.family is family:
@@ -145,18 +155,22 @@ class Escaper:
     def _exemplar(self, item: Exemplar) -> Exemplar:
         # Escaped names may be too long for an exemplar. The ids come first: they are short legacy names.
         kept, room = [], EXEMPLAR_CHARACTERS
-        for name, value in sorted(self._labels(item.labels), key=_ids_first):
+        for name, value in sorted(_renamed(item.labels, self._exemplar_label), key=_ids_first):
             if len(name) + len(value) <= room:
                 kept.append((name, value))
                 room -= len(name) + len(value)
         return item._replace(labels=tuple(kept))
 
     def _labels(self, labels: Labels) -> Labels:
-        found: dict[str, list[str]] = {}
-        # Values are joined in the order of the original names, by which the labels are sorted.
-        for name, value in labels:
-            found.setdefault(escaped(name, self._scheme, label=True), []).append(value)
-        return tuple(sorted((name, ";".join(values)) for name, values in found.items()))
+        return _renamed(labels, self._label)
+
+    def _label(self, name: str) -> str:
+        return escaped(name, self._scheme, label=True)
+
+    def _exemplar_label(self, name: str) -> str:
+        # Whoever follows a trace looks for `trace_id`, under any scheme. Neither prometheus_client nor
+        # client_golang changes legacy names here.
+        return name if is_legacy_label(name) else self._label(name)
 
     def _distinct(self, families: tuple[MetricFamily, ...]) -> tuple[MetricFamily, ...]:
         result: dict[str, MetricFamily] = {}
@@ -180,6 +194,14 @@ class Escaper:
         reason = f"another metric has its name under escaping={self._scheme.value}, {instead}"
         what = f"{family.kind.value} {original.name!r} {how}"
         self._findings.conflict(Conflict(family.name, what, reason))
+
+
+def _renamed(labels: Labels, rename: Callable[[str], str]) -> Labels:
+    found: dict[str, list[str]] = {}
+    # Values are joined in the order of the original names, by which the labels are sorted.
+    for name, value in labels:
+        found.setdefault(rename(name), []).append(value)
+    return tuple(sorted((name, ";".join(values)) for name, values in found.items()))
 
 
 def _merged_family(like: MetricFamily, name: str, points: Sequence[Point]) -> MetricFamily:

@@ -186,8 +186,11 @@ SYNTAX = [
 ]
 
 VERSIONS = [
-    # without a version the oldest one is meant
-    ("application/openmetrics-text", OPENMETRICS_0),
+    # Without a version, OpenMetrics is "the oldest version of the standard (i.e. 1.0.0)", says the standard.
+    # prometheus_client 0.26 answers so (choose_encoder); client_golang answers with the draft 0.0.1.
+    # Prometheus itself always names a version, and reads 0.0.1 and 1.0.0 with one parser.
+    ("application/openmetrics-text", OPENMETRICS),
+    ("application/openmetrics-text;q=0.5,text/plain;q=0.4", OPENMETRICS),
     ("text/plain", TEXT),
     ("text/plain;version=1.0.0", TEXT_1),
     # unknown versions are not ours, and nothing of the header comes back
@@ -239,7 +242,10 @@ def test_format(accept: str | None, expected: Format) -> None:
             "text/plain;version=1.0.0;escaping=allow-utf-8",
             "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
         ),
-        ("application/openmetrics-text", "application/openmetrics-text; version=0.0.1; charset=utf-8"),
+        (
+            "application/openmetrics-text",
+            "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
+        ),
         (
             "application/openmetrics-text;version=1.0.0;escaping=DOTS",
             "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=dots",

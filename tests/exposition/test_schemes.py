@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from setups import Setup
 
 from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.exposition import Exposer
 from otel_prom_bridge.exposition.schemes import Escaper, Escaping, escaped
 from otel_prom_bridge.families import (
     CounterPoint,
@@ -53,9 +54,12 @@ NAMES = [
     # The place decides: a digit is foreign at the start only.
     ("1st.2nd", UNDERSCORES, "_st_2nd"),
     ("1st.2nd", VALUES, "U___31_st_2e_2nd"),
-    # Where the references disagree. EscapeName doubles the underscores of legacy names under `dots`, but what
-    # goes over the wire (EscapeMetricFamily) leaves legacy names alone, and so do we: `foo_bar` is `foo_bar`.
-    ("no:escaping_required", DOTS, "no:escaping_required"),
+    # Where the references disagree: EscapeName doubles the underscores of legacy names under `dots`, and so
+    # do the document, prometheus_client and the .NET exporter; Go's EscapeMetricFamily leaves legacy names
+    # alone.
+    ("no:escaping_required", DOTS, "no:escaping__required"),
+    ("a_b", DOTS, "a__b"),
+    ("a_dot_b", DOTS, "a__dot__b"),
     # The document writes U__metric_2E_name; the implementation writes lower case, and reads both.
     ("metric.name", VALUES, "U__metric_2e_name"),
 ]
@@ -63,7 +67,7 @@ NAMES = [
 
 @pytest.mark.parametrize(("name", "scheme", "expected"), NAMES)
 def test_names(name: str, scheme: Escaping, expected: str) -> None:
-    """Each scheme rewrites what legacy names cannot hold, and nothing else."""
+    """Each scheme rewrites what legacy names cannot hold, and `dots` underscores, too."""
     assert escaped(name, scheme) == expected
     assert escaped(name, Escaping.ALLOW_UTF_8) == name
 
@@ -163,6 +167,30 @@ def test_escaped_exemplars_keep_their_length() -> None:
     item = Exemplar((("." * 30, "v" * 20), ("k", "v"), *ids), 1, 1.0)
     ((_, (point,)),) = escape(family("c_total", CounterPoint((), 1, item)), scheme=VALUES)
     assert point.exemplar.labels == (*ids, ("k", "v"))  # type: ignore[attr-defined]
+
+
+def test_dots_doubles_the_underscores_of_legacy_families_but_not_of_trace_ids() -> None:
+    """Names and labels tell `.` and `_` apart; suffixes of a format and ids of traces stay as they are."""
+    exposer = Exposer(findings=Findings())
+    item = Exemplar((("trace_id", "a"), ("x.y_z", "b")), 0.5, 1.0)
+    counter = CounterPoint((("a_b", "1"),), 2, item)
+    histogram = HistogramPoint((), (1.0,), (2, 1), 3.0)
+    families = (
+        MetricFamily("c_total", Kind.COUNTER, "", "", (counter,)),
+        MetricFamily("h_s", Kind.HISTOGRAM, "", "", (histogram,)),
+    )
+    exposition = exposer.expose(families, accept=f"{ACCEPT}dots")
+    assert exposition.body.decode().splitlines() == [
+        "# TYPE c_ counter",
+        'c__total{a__b="1"} 2 # {trace_id="a",x_dot_y__z="b"} 0.5 1.000',
+        "# TYPE h__s histogram",
+        'h__s_bucket{le="1.0"} 2',
+        'h__s_bucket{le="+Inf"} 3',
+        "h__s_count 3",
+        "h__s_sum 3.0",
+        "# EOF",
+    ]
+    assert exposer.expose(families, accept=f"{ACCEPT}values").body.startswith(b"# TYPE c counter")
 
 
 def test_histograms_that_meet() -> None:
