@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.profiles.extension import extend
 from otel_prom_bridge.profiles.profile import PRESENT, Profile
 from otel_prom_bridge.profiles.reading import read_profile
 from otel_prom_bridge.values.checks import Check, one_of
@@ -18,6 +18,8 @@ _HERE = Path(__file__).parent
 BUILT_IN = tuple(sorted(path.stem for path in _HERE.glob("*.toml")))
 # Without labels there are no rules, and nothing that a reader remembers: all of them may share it.
 _stateless: dict[str, Profile] = {}
+# What a panel, a recording rule, an alert and a variable are known by.
+_DASHBOARD_NAMES = {"panels": "title", "recording_rules": "record", "alerts": "alert", "variables": "name"}
 _DEEPEST = 8  # profiles that extend each other; a file that extends itself ends here
 
 
@@ -77,9 +79,68 @@ def _merged(text: str, key: str, depth: int) -> dict[str, Any]:
         parent = str(Path(text).parent / parent)
     base = _merged(parent, where, depth - 1)
     try:
-        return extend(base, values)
+        return _extended(base, values)
     except ConfigurationError as error:
         raise ConfigurationError(f"{text}: {error.key}", error.value, error.expected) from None
+
+
+def _extended(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables of a profile, and over them what another one changes.
+
+    Raises ConfigurationError for a change that may mean several.
+    """
+    result = dict(base)
+    for key, value in over.items():
+        below = base.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            result[key] = _dashboard(below, value) if key == "dashboard" else {**below, **value}
+        elif isinstance(value, list) and isinstance(below, list):
+            names = {_named(item, "name") for item in value} - {None}
+            result[key] = [item for item in below if _named(item, "name") not in names] + value
+        else:
+            result[key] = value
+    return result
+
+
+def _dashboard(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """An empty list takes away all that there were."""
+    result = {**base, **over}
+    for key, name in _DASHBOARD_NAMES.items():
+        below, above = base.get(key), over.get(key)
+        if isinstance(below, list) and isinstance(above, list) and above:
+            result[key] = _with_changes(below, above, name, f"dashboard.{key}")
+    return result
+
+
+def _with_changes(below: Sequence[Any], above: Sequence[Any], key: str, where: str) -> list[Any]:
+    result = list(below)
+    for item in above:
+        same = [at for at, other in enumerate(result) if _is_same(item, other, key)]
+        if len(same) > 1:  # alerts of one name and several severities, say
+            raise ConfigurationError(f"{where}[{key}]", item[key], "what only one has that is extended")
+        if not same:
+            result.insert(_end_of_row(result, item), item)
+            continue
+        before = result.pop(same[0])
+        moved = _named(item, "row") not in (None, _named(before, "row"))
+        result.insert(_end_of_row(result, item) if moved else same[0], {**before, **item})
+    return result
+
+
+def _is_same(item: object, other: object, key: str) -> bool:
+    name = _named(item, key)
+    return name is not None and name == _named(other, key)
+
+
+def _end_of_row(items: Sequence[Any], item: object) -> int:
+    row = _named(item, "row")
+    last = [at for at, other in enumerate(items) if row is not None and _named(other, "row") == row]
+    return last[-1] + 1 if last else len(items)
+
+
+def _named(item: object, key: str) -> str | None:
+    name = item.get(key) if isinstance(item, Mapping) else None
+    return name if isinstance(name, str) else None
 
 
 def _expected() -> str:

@@ -46,11 +46,21 @@ class Label:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """The streams that feed a family: an instrument, and which of its points."""
+    """The streams that feed a family: those of one instrument, and which of their points.
+
+    It is written as ``[[sources.calls]]``. ``type``, ``unit`` and ``meter`` choose among instruments of one
+    name. ``take``, ``scale`` and ``where`` are those of an export view. ``labels`` is what labels of the
+    schema say of all these points.
+    """
 
     instrument: str
-    take: str = "value"
-    where: Mapping[str, object] = field(default_factory=dict)
+    type: str | None = None
+    unit: str | None = None
+    meter: str | None = None
+    take: str | None = None
+    scale: float | None = None
+    where: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

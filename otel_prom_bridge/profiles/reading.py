@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -16,16 +16,9 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.instruments import METHODS
 from otel_prom_bridge.profiles.instruments import InstrumentSpec
 from otel_prom_bridge.profiles.profile import PRESENT, Family, Label, Profile, Source
-from otel_prom_bridge.profiles.tables import (
-    FamilyTable,
-    InstrumentTable,
-    LabelTable,
-    ProfileTable,
-    SourceTable,
-)
 from otel_prom_bridge.translate.names import metric_name
 from otel_prom_bridge.values.checks import BOOLEAN, BOUNDS, STRING, TEXT, one_of
-from otel_prom_bridge.values.notation import as_table, called, is_list, part, read_at, tables, unknown
+from otel_prom_bridge.values.notation import Read, as_table, called, is_list, part, read_at, tables, unknown
 from otel_prom_bridge.views.computations import FirstOf
 from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.written import VIEWS
@@ -37,6 +30,67 @@ _UNITS = {"s": "seconds", "By": "bytes"}
 _INSTRUMENT = re.compile(r"[A-Za-z][A-Za-z0-9_.\-/]{0,254}")
 # What a family hands on to its views as it is.
 _VIEW_KEYS = ("keep", "drop", "rename", "compute", "rules", "max_series", "exemplars")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileTable:
+    """The whole file, without ``extends``."""
+
+    name: str
+    description: str = ""
+    namespace: str = ""
+    fallback: bool = False
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    buckets: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    families: Sequence[Any] = ()
+    instruments: Sequence[Any] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    dashboard: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelTable:
+    """``[labels.model]``: what the label comes from, and the rules for what it says.
+
+    ``label`` is what it is called, where that is not the table's own name.
+    """
+
+    label: str = ""
+    description: str = ""
+    attributes: Sequence[str] | None = None
+    default: str = ""
+    compute: Any = None
+    rules: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyTable:
+    """``[[families]]``: from ``keep`` on, the keys are those of a view.
+
+    With ``stream``, an instrument's name, the family is named by translating that: by the reader's strategy
+    and with its prefix. ``name`` is what comes out of it without these.
+    """
+
+    name: str
+    type: str
+    help: str
+    source: Any
+    labels: Sequence[str] | None = None
+    stream: str = ""
+    unit: str = ""
+    present: Sequence[str] = PRESENT
+    take: str = "value"
+    buckets: Any = None
+    where: Mapping[str, Any] = field(default_factory=dict)
+    keep: Sequence[str] | None = None
+    drop: Sequence[str] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    compute: Mapping[str, Any] = field(default_factory=dict)
+    rules: Mapping[str, Any] = field(default_factory=dict)
+    max_series: int | None = None
+    exemplars: Any = None
 
 
 def read_profile(values: Mapping[str, Any], *, name: str, where: str = "") -> Profile:
@@ -81,7 +135,7 @@ class _Reading:
         one_of(*_TYPES).value(".type", table.type)
         present = [one_of(*PRESENT).value(".present", item) for item in _listed(table.present)]
         selections = self._selected(table.source)
-        buckets = self._bounds(table.buckets)
+        buckets = read_at(".buckets", self._bounds, table.buckets)
         views = tuple(self._view(table, item, buckets) for item in selections)
         for kind in {view.kind.value for view in views if view.kind is not None} - {table.type}:
             raise ConfigurationError(".type", table.type, f"{kind!r}, which its sources make")
@@ -97,13 +151,12 @@ class _Reading:
             buckets=buckets,
             present=tuple(present),
             sources=tuple(
-                Source(instrument=item.instrument, take=item.take or table.take, where=_where(table, item))
-                for item in selections
+                replace(item, take=item.take or table.take, where=_where(table, item)) for item in selections
             ),
             views=views,
         )
 
-    def _view(self, table: FamilyTable, source: SourceTable, buckets: object) -> ExportView:
+    def _view(self, table: FamilyTable, source: Source, buckets: object) -> ExportView:
         view = {key: getattr(table, key) for key in _VIEW_KEYS}
         take = source.take or table.take
         view |= {
@@ -129,10 +182,10 @@ class _Reading:
         return _made(view)
 
     def _schema(self, name: object) -> Label:
-        found: Label = self._known(name, "labels", self._labels)
+        found: Label = self._known(name, "labels", self._labels, at=".labels")
         return found
 
-    def _labelled(self, table: FamilyTable, source: SourceTable) -> dict[str, object]:
+    def _labelled(self, table: FamilyTable, source: Source) -> dict[str, object]:
         """Nothing but labels of the schema: computed, or given by the source."""
         labels = {label.name: label for label in map(self._schema, _listed(table.labels))}
         given = {name: value for name, value in source.labels.items() if name in labels}
@@ -147,52 +200,61 @@ class _Reading:
             "labels": given,
         }
 
-    def _selected(self, value: object) -> list[SourceTable]:
-        found: list[SourceTable] = []
+    def _selected(self, value: object) -> list[Source]:
+        found: list[Source] = []
         for item in _listed(value):
             found += _selections([item]) if isinstance(item, Mapping) else self._of_name(item)
         if not found:
             raise ConfigurationError(".source", value, "a source, or several")
         return [each for source in found for each in self._with_own(source)]
 
-    def _with_own(self, source: SourceTable) -> list[SourceTable]:
+    def _with_own(self, source: Source) -> list[Source]:
         """The profile's own instruments have its namespace, and may be called as they are in the file."""
         name = self._full(source.instrument, ".") if isinstance(source.instrument, str) else ""
         is_own = name != source.instrument and name in {spec.name for spec in self._own}
         return [replace(source, instrument=name), source] if is_own else [source]
 
-    def _of_name(self, name: object) -> list[SourceTable]:
-        found: list[SourceTable] = self._known(name, "sources", self._sources, at=".source")
+    def _of_name(self, name: object) -> list[Source]:
+        found: list[Source] = self._known(name, "sources", self._sources, at=".source")
         return found
 
     def _bounds(self, value: object) -> Any:
         if value is None or value == "exponential":
             return value
         if isinstance(value, str):
-            return self._known(value, "buckets", self._buckets)
-        return BOUNDS.value(".buckets", value)
+            return self._known(value, "buckets", self._buckets, at="")
+        return BOUNDS.value("", value)
 
-    def _known(self, name: object, kind: str, names: Mapping[str, Any], at: str = "") -> Any:
+    def _known(self, name: object, kind: str, names: Mapping[str, Any], *, at: str) -> Any:
         if not isinstance(name, str) or name not in names:
-            raise unknown(name, name, names, f"profile's {kind}", at=at or f".{kind}")
+            raise unknown(name, name, names, f"profile's {kind}", at=at)
         return names[name]
 
     def _instrument(self, value: object) -> InstrumentSpec:
-        table: InstrumentTable = called(InstrumentTable, as_table(value))
-        name = self._full(TEXT.value(".name", table.name), ".")
+        read: dict[str, Read] = {
+            "name": self._instrument_name,
+            "type": partial(one_of(*METHODS).value, ""),
+            "unit": partial(STRING.value, ""),
+            "description": partial(STRING.value, ""),
+            "attributes": lambda keys: tuple(TEXT.value("", key) for key in _listed(keys)),
+            "buckets": self._explicit_bounds,
+        }
+        given = as_table(value)
+        spec: InstrumentSpec = called(InstrumentSpec, given, read=read)
+        if spec.buckets is not None and spec.type != "histogram":
+            raise ConfigurationError(".buckets", given["buckets"], "bounds, of a histogram")
+        return spec
+
+    def _explicit_bounds(self, value: object) -> Any:
+        if value == "exponential":
+            raise ConfigurationError("", value, "bounds, of a histogram")
+        return self._bounds(value)
+
+    def _instrument_name(self, value: object) -> str:
+        name = self._full(TEXT.value("", value), ".")
         if not _INSTRUMENT.fullmatch(name):
-            raise ConfigurationError(".name", name, "a letter, then letters, digits, '_', '.', '-' and '/'")
-        kind: Any = one_of(*METHODS).value(".type", table.type)
-        if table.buckets is not None and (kind != "histogram" or table.buckets == "exponential"):
-            raise ConfigurationError(".buckets", table.buckets, "bounds, of a histogram")
-        return InstrumentSpec(
-            name=name,
-            type=kind,
-            unit=STRING.value(".unit", table.unit),
-            description=STRING.value(".description", table.description),
-            attributes=tuple(TEXT.value(".attributes", key) for key in _listed(table.attributes)),
-            buckets=self._bounds(table.buckets),
-        )
+            raise ConfigurationError("", name, "a letter, then letters, digits, '_', '.', '-' and '/'")
+        return name
 
     def _full(self, name: str, separator: str) -> str:
         return f"{self._namespace}{separator}{name}" if self._namespace else name
@@ -248,13 +310,13 @@ def _label(name: str, value: object) -> Label:
     )
 
 
-def _selections(value: object) -> list[SourceTable]:
+def _selections(value: object) -> list[Source]:
     if not is_list(value) or not value:
         raise ConfigurationError("", value, "a list of tables, each with 'instrument'")
-    return [called(SourceTable, as_table(item)) for item in value]
+    return [called(Source, as_table(item)) for item in value]
 
 
-def _where(table: FamilyTable, source: SourceTable) -> dict[str, object]:
+def _where(table: FamilyTable, source: Source) -> dict[str, object]:
     for key in table.where.keys() & source.where.keys():
         raise ConfigurationError(f".where[{key!r}]", table.where[key], "no filter that its source has, too")
     return {**source.where, **table.where}

@@ -56,7 +56,8 @@ def _label_names(family: Family) -> str:
 
 def _source(source: Source) -> str:
     conditions = [f"`{key}` {_condition(value)}" for key, value in source.where.items()]
-    return _TAKES.get(source.take, f"{source.take} of ") + f"`{source.instrument}`" + _where(conditions)
+    take = source.take or "value"
+    return _TAKES.get(take, f"{take} of ") + f"`{source.instrument}`" + _where(conditions)
 
 
 def _where(conditions: Sequence[str]) -> str:

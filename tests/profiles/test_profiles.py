@@ -546,7 +546,7 @@ MISTAKES = [
     (INSTRUMENT + "type = 'counter'\nbuckets = [1]", "instruments['a'].buckets", "[1]", "of a histogram"),
     (
         INSTRUMENT + "type = 'histogram'\nbuckets = 'b'",
-        "instruments['a'].buckets",
+        "instruments['a'].buckets: ",
         "'b'",
         "profile's buckets",
     ),
