@@ -1,4 +1,4 @@
-"""Instruments of the OpenTelemetry API: how a meter makes one of each kind, and what records its values."""
+"""Instruments of the OpenTelemetry API: how a meter makes each kind, and how its values are recorded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ InstrumentKind: TypeAlias = Literal["counter", "up_down_counter", "gauge", "hist
 Attributes: TypeAlias = Mapping[str, AttributeValue]
 Record: TypeAlias = Callable[[float, Attributes | None, Context | None], None]
 
-# The method of a meter that makes one, and its own method that records.
+# For each kind, the meter's method that makes an instrument, and the instrument's method that records.
 METHODS: Mapping[InstrumentKind, tuple[str, str]] = {
     "counter": ("create_counter", "add"),
     "up_down_counter": ("create_up_down_counter", "add"),
@@ -31,7 +31,7 @@ def recording(
     description: str = "",
     buckets: Sequence[float] | None = None,
 ) -> Record:
-    """What records a value; the meter gives the same instrument for the same arguments."""
+    """The function that records a value. A meter gives the same instrument for the same arguments."""
     create, record = METHODS[kind]
     advisory = {"explicit_bucket_boundaries_advisory": buckets} if kind == "histogram" else {}
     found: Record = getattr(getattr(meter, create)(name, unit, description, **advisory), record)

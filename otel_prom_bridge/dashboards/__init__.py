@@ -1,7 +1,7 @@
-"""What a profile says of panels, rules and alerts: as a dashboard for Grafana, and as rules for Prometheus.
+"""A dashboard for Grafana, and rules and alerts for Prometheus, from what a profile says of them.
 
-What there is to see is data, in ``[dashboard]`` of the profile's file; here it is read, checked against the
-families of the profile, and written. Both files are the same whenever they are made of the same profile.
+Panels, rules and alerts are data, in ``[dashboard]`` of the profile's file. Here they are read, checked
+against the families of the profile, and written. One profile always gives the same files.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def files_of(profile: Profile) -> Mapping[str, str]:
     """The text of each file by its name: ``llmdevops.json`` for Grafana, ``llmdevops.rules.yml`` for rules.
 
     Raises:
-        ConfigurationError: the profile says nothing of a dashboard, or something that cannot work; or a
-            package of the extra ``dashboards`` is not installed.
+        ConfigurationError: the profile has no dashboard, or one that cannot work, or a package of the extra
+            ``dashboards`` is not installed.
     """
     dashboard = read_dashboard(profile)
     try:

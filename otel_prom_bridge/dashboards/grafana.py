@@ -1,4 +1,4 @@
-"""A dashboard in Grafana's JSON, made with Grafana's own library so that it is one that Grafana takes."""
+"""A dashboard as Grafana's JSON. Grafana's own library makes it, so that Grafana can read it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ from otel_prom_bridge.dashboards.model import Dashboard, Panel, Query, Variable
 
 _Panel: TypeAlias = timeseries.Panel | stat.Panel | heatmap.Panel | gauge.Panel | table.Panel
 
-# What the user chooses, so that the file says nothing of where it is used.
+# The user chooses the data source in Grafana, so the file can be used anywhere.
 _DATASOURCE = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 _COLUMNS = 24
 _COLOURS = ("yellow", "orange", "red")
-# One number per series. Over a range it would be the last one, also of what ended long ago.
+# These panels show one number per series, that of now. Over a range of time it would be the last number,
+# also of a series that ended long ago.
 _NOW = ("stat", "gauge")
 
 
@@ -62,13 +63,13 @@ def _variable(variable: Variable) -> builders.QueryVariable:
         .sort(models.VariableSort.ALPHABETICAL_ASC)
         .multi(True)
         .include_all(True)
-        .all_value(".*")  # also what has no such label
+        .all_value(".*")  # this matches also series without the label
         .current(models.VariableOption(selected=True, text="All", value="$__all"))
     )
 
 
 def _placed(dashboard: Dashboard) -> Iterator[models.Panel | models.RowPanel]:
-    """The panels from left to right, with a new line where one does not fit, and below a heading per row."""
+    """The panels from left to right, each row below its heading. A panel that does not fit starts a line."""
     x = y = height = number = 0
     row = ""
     for panel in dashboard.panels:
@@ -101,7 +102,7 @@ def _panel(panel: Panel) -> models.Panel:
 
 
 def _thresholds(panel: Panel) -> builders.ThresholdsConfig:
-    # Without any, Grafana has one of its own: red from 80, whatever it is that there are 80 of.
+    # Without thresholds Grafana uses one of its own: everything from 80 on is red, whatever is counted.
     colours = _COLOURS[-len(panel.thresholds) :]
     steps = [models.Threshold(value=None, color="green")]
     for number, value in enumerate(panel.thresholds):

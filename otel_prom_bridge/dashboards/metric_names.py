@@ -1,7 +1,8 @@
-"""The names of metrics in PromQL: every one that looks like the profile's own has to be one of it.
+"""The names of metrics in PromQL. A name that begins like the profile's own has to be one of the profile.
 
-A panel that asks for a name that nobody exposes shows "No data" and no error, so this is looked at before
-anything is written. A profile that extends another and has another namespace gets its panels with its names.
+A panel that asks for a name that nobody exposes shows "No data" and no error. So the names are checked before
+anything is written. A profile that extends another one and has another namespace gets the panels of the other
+with names of its own.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from otel_prom_bridge.values.notation import unknown
 
 _STRING = r'"(?:[^"\\]|\\.)*"' + r"|'(?:[^'\\]|\\.)*'|`[^`]*`"
 _WORD = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
-# A selector may have names of metrics in a string, too, and in no other.
+# Of all strings only that of this matcher may have names of metrics in it.
 _NAME_MATCHER = rf"__name__\s*=~?\s*(?:{_STRING})"
 _PART = re.compile(f"({_NAME_MATCHER})|({_STRING})|({_WORD})")
 _IN_MATCHER = re.compile(r"(?P<before>__name__\s*=~?\s*.)(?P<text>.*)(?P<after>.)", re.DOTALL)
-_APART = re.compile(rf"{_STRING}|#[^\n]*")  # in which brackets mean nothing
+_APART = re.compile(rf"{_STRING}|#[^\n]*")  # brackets in strings and comments mean nothing
 _CLOSED_BY = {"(": ")", "[": "]", "{": "}"}
 _SAMPLES = ("_bucket", "_count", "_sum")
 
 
 def with_names_of(profile: Profile, dashboard: Dashboard) -> Dashboard:
-    """The dashboard with the names that the profile's families have.
+    """The dashboard, with the names that the profile's families have.
 
     Raises:
-        ConfigurationError: an expression has a name that begins as the profile's do, and is none of them.
+        ConfigurationError: an expression has a name that begins like the profile's names and is none of them.
     """
     exposed = _exposed(profile)
     old = f"{dashboard.namespace}_" if dashboard.namespace else ""
@@ -59,7 +60,7 @@ def with_names_of(profile: Profile, dashboard: Dashboard) -> Dashboard:
 
 
 def is_balanced(expression: str) -> bool:
-    """Whether every bracket and every quote of an expression has its other one."""
+    """Whether every bracket and every quote of an expression is closed."""
     waiting = []
     for character in _APART.sub("", expression):
         if character in _CLOSED_BY:
@@ -70,29 +71,29 @@ def is_balanced(expression: str) -> bool:
 
 
 def names_in(expression: str) -> Iterator[str]:
-    """The words of an expression that may be names of metrics, and others, such as labels and functions."""
+    """The words of an expression that may be names of metrics, besides labels and functions."""
     return (found[3] for found in _PART.finditer(expression) if found[3])
 
 
 def patterns_in(expression: str) -> Iterator[str]:
-    """What matchers of names of metrics ask for: expressions, or names as they are."""
+    """The texts of the matchers of names of metrics: regular expressions, or names as they are."""
     found = (_IN_MATCHER.fullmatch(part[1]) for part in _PART.finditer(expression) if part[1])
     return (matcher["text"] for matcher in found if matcher)
 
 
 def _matched(pattern: str, names: Iterable[str]) -> bool:
-    """Whether a name matches, or could: of a variable, or of an expression that Python cannot read."""
+    """Whether a name matches. A pattern with a variable, or one that Python cannot read, might match."""
     if "$" in pattern:
         return True
     try:
-        # Strings in PromQL have twice the backslashes, unless they are in backticks.
+        # In PromQL the backslashes of a string are written twice, unless it is in backticks.
         return any(map(re.compile(pattern.replace(r"\\", "\\")).fullmatch, names))
     except re.error:
         return True
 
 
 def _matching(matcher: str, old: str, new: str, exposed: set[str]) -> str:
-    """The matcher for the names in the new namespace, if there are such names."""
+    """The matcher with names in the new namespace, if there are such names."""
 
     def renamed(found: re.Match[str]) -> str:
         other = re.sub(rf"(?<![\w:]){re.escape(old)}", new, found["text"])
@@ -103,7 +104,7 @@ def _matching(matcher: str, old: str, new: str, exposed: set[str]) -> str:
 
 
 def _exposed(profile: Profile) -> set[str]:
-    """The names of the samples that the profile's families have, whatever is presented."""
+    """The names of the samples of all families of the profile, with any setting of ``present``."""
     found = set()
     for family in profile.families:
         ends = _SAMPLES if family.type == "histogram" else ("",)
@@ -115,7 +116,7 @@ def _exposed(profile: Profile) -> set[str]:
 
 
 def _renamed(name: str, old: str, new: str, exposed: set[str]) -> str:
-    """The metric's name in the new namespace; also as a part of the name of a recording rule."""
+    """The metric's name in the new namespace. A recording rule may have it as a part of its own name."""
     if ":" in name:
         return ":".join(
             f"{new}{part.removeprefix(old)}" if part.startswith(old) else part for part in name.split(":")

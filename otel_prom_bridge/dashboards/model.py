@@ -1,4 +1,7 @@
-"""What is to be seen: panels with their queries, rules, alerts. Read in ``reading.py``, and correct."""
+"""A dashboard as data: panels with their queries, recording rules, and alerts.
+
+``reading.py`` makes these of what a file says, and checks it before.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ Severity: TypeAlias = Literal["critical", "warning", "info"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """A query of a panel; ``legend`` is Grafana's: ``{{model}}`` is the value of a label."""
+    """A query of a panel. In ``legend``, which is Grafana's, ``{{model}}`` is the value of a label."""
 
     expr: str
     legend: str = ""
@@ -20,11 +23,12 @@ class Query:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One panel. Panels with the same ``row`` that follow each other are below one heading.
+    """One panel. Panels with the same ``row`` that follow each other stand below one heading.
 
-    ``unit`` is one of Grafana's (``s``, ``bytes``, ``reqps``, ``percentunit``, ``currencyUSD``). ``width`` is
-    in 24ths of the screen. ``max`` is the end of a gauge's scale. Past each of the ``thresholds`` the colour
-    is another one, up to red; in a time series they are lines. With ``exemplars`` Grafana asks for them.
+    ``unit`` is one of Grafana's (``s``, ``bytes``, ``reqps``, ``percentunit``, ``currencyUSD``). ``width``
+    is in 24ths of the screen. ``max`` is the end of a gauge's scale. The colour changes at each of the
+    ``thresholds``, up to red; in a time series they are drawn as lines. With ``exemplars`` Grafana asks for
+    exemplars, too.
     """
 
     title: str
@@ -42,7 +46,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:
-    """What a user chooses above the panels; ``query`` is Grafana's, such as ``label_values(up, job)``."""
+    """A choice above the panels. ``query`` is in Grafana's language, such as ``label_values(up, job)``."""
 
     name: str
     query: str
@@ -51,7 +55,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingRule:
-    """A series that Prometheus computes ahead."""
+    """A series that Prometheus computes ahead of queries."""
 
     record: str
     expr: str
@@ -60,7 +64,7 @@ class RecordingRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """An alert: ``hold`` is how long ``expr`` has to have results (``10m``), ``description`` what to do."""
+    """An alert. ``hold`` is how long ``expr`` must have results (``10m``). ``description`` is what to do."""
 
     alert: str
     expr: str
@@ -73,9 +77,10 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dashboard:
-    """All of it. ``namespace`` is the one that the names of metrics in it begin with.
+    """The whole dashboard, with the rules and alerts that belong to it.
 
-    ``uid`` is what Grafana knows it by, and what its files are called.
+    The names of metrics in it begin with ``namespace``. Grafana knows it by its ``uid``, and its files are
+    called so.
     """
 
     title: str
@@ -91,7 +96,7 @@ class Dashboard:
     alerts: Sequence[Alert] = ()
 
     def expressions(self) -> Iterator[tuple[str, str]]:
-        """Everything that has names of metrics in it, with the key where it stands."""
+        """All expressions that have names of metrics in them, each with the key where it stands."""
         for variable in self.variables:
             yield f".variables[{variable.name!r}].query", variable.query
         for panel in self.panels:
@@ -103,7 +108,7 @@ class Dashboard:
             yield f".alerts[{alert.alert!r}].expr", alert.expr
 
     def renamed(self, rename: Callable[[str], str]) -> Dashboard:
-        """The same with other names of metrics: ``rename`` makes an expression of an expression."""
+        """The same dashboard with other names of metrics. ``rename`` changes one expression."""
         return replace(
             self,
             variables=tuple(replace(item, query=rename(item.query)) for item in self.variables),

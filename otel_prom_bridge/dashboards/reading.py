@@ -1,4 +1,4 @@
-"""From ``[dashboard]`` of a profile to what is to be seen; what cannot work is said with its key."""
+"""From ``[dashboard]`` of a profile's file to a dashboard. The error of what cannot work names its key."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from otel_prom_bridge.profiles import Profile
 from otel_prom_bridge.values.checks import BOOLEAN, BOUNDS, FACTOR, STRING, TEXT, Check, one_of, whole
 from otel_prom_bridge.values.notation import Read, as_table, called, is_list, tables
 
-_COLUMNS = 24  # that the screen has in Grafana
+_COLUMNS = 24  # Grafana divides the screen into so many
 _WIDTHS: dict[str, int] = {"timeseries": 12, "heatmap": 12, "table": 12, "stat": 6, "gauge": 6}
 
 
 def read_dashboard(profile: Profile) -> Dashboard:
-    """What the profile wants to have seen, with the names that its families have.
+    """The dashboard of a profile, with the names that its families have.
 
     Raises:
         ConfigurationError: the profile has no dashboard, or one that cannot work.
@@ -95,7 +95,7 @@ def _width(value: object) -> int:
 
 
 def _alert(value: object) -> Alert:
-    """``for`` is no name that Python could have for it."""
+    """An alert. Its key ``for`` is a word of Python's, so the field has another name."""
     given = as_table(value)
     if "hold" in given:
         raise ConfigurationError(".hold", given["hold"], "the key 'for'")

@@ -8,11 +8,11 @@ import yaml
 
 from otel_prom_bridge.dashboards.model import Alert, Dashboard, RecordingRule
 
-_WIDTH = 1000  # a text is one line, or lines as they were written
+_WIDTH = 1000  # so wide that no line is wrapped
 
 
 class _Dumper(yaml.SafeDumper):
-    """As people write it: lists are indented, and what has several lines is a block."""
+    """Writes YAML as people do: lists are indented, and a text of several lines is a block."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
@@ -27,7 +27,7 @@ _Dumper.add_representer(str, _text)
 
 
 def as_yaml(dashboard: Dashboard) -> str:
-    """The file's text: a group of recording rules, and one of alerts."""
+    """The text of the file, with a group of recording rules and a group of alerts."""
     recording = [_recording_rule(rule) for rule in dashboard.recording_rules]
     alerts = [_alert(alert) for alert in dashboard.alerts]
     named = ((f"{dashboard.uid}-recording", recording), (f"{dashboard.uid}-alerts", alerts))

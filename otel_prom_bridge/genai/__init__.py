@@ -1,7 +1,7 @@
 """Recorders for calls of language models and for agents, on the OpenTelemetry API alone.
 
-They need no SDK, know nothing of the bridge, and work with any exporter. Nothing that they do while recording
-raises into the application.
+They need no SDK and know nothing of the bridge, so they work with any exporter. While they record, nothing
+that they do raises into the application.
 """
 
 from otel_prom_bridge.genai.agents import AgentRecorder, Execution, Timed

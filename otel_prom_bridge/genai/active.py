@@ -1,8 +1,9 @@
-"""How many operations go on: numbers that are kept here, and observed when somebody looks at the metrics.
+"""How many operations go on: numbers that are kept here and observed when metrics are collected.
 
-A counter that goes up and down by itself loses what is added before there is an SDK, and cannot be set.
-These numbers belong to the meter provider, so that all recorders of one say the same. What is 0 is shown for
-a while; a process that was forked begins with nothing.
+An up-down counter of the SDK would not do. It loses what is added before there is an SDK, and it cannot be
+set to a number. The numbers belong to the meter provider, so all recorders of one provider say the same. A
+number that has become 0 is still shown, until a hundred others have become 0 after it. A process that was
+forked begins with nothing.
 """
 
 from __future__ import annotations
@@ -24,24 +25,24 @@ from otel_prom_bridge.genai.vocabulary import Metric
 
 Key: TypeAlias = tuple[str, frozenset[tuple[str, AttributeValue]]]
 Begun: TypeAlias = tuple[Key, int]
-"""An operation that goes on, and the process that it began in."""
+"""What an operation that goes on is counted as, and in which process it began."""
 
 _MOST_ZEROS = 100
 _order = itertools.count()
-_process = 0  # how many forks there were on the way to this one
+_process = 0  # the number of forks that lead from the first process to this one
 
 
 class _Numbers:
-    """Those of one provider, or of the global one."""
+    """The numbers of one provider, or of the global one."""
 
     def __init__(self) -> None:
         self.renew()
 
     def renew(self) -> None:
-        """Forget all of them."""
-        self._lock = threading.RLock()  # a signal handler of the application may record, too
+        """Forget all numbers, and the lock, which another thread may hold in a process that was forked."""
+        self._lock = threading.RLock()  # reentrant, because a signal handler of the application may record
         self._running: Counter[Key] = Counter()
-        self._said: dict[Key, tuple[int, float]] = {}  # the newest has the highest first number
+        self._said: dict[Key, tuple[int, float]] = {}  # what was said last has the highest first number
         self._zeros: dict[Key, None] = {}
 
     def add(self, key: Key, change: int) -> None:
@@ -75,7 +76,7 @@ _of_others: WeakKeyDictionary[MeterProvider, _Numbers] = WeakKeyDictionary()
 
 
 class Active:
-    """The operations of one metric that go on; ``provider`` is the global one if it is None."""
+    """Counts the operations of one metric that go on. Without a ``provider`` they are the global one's."""
 
     def __init__(self, metric: Metric, provider: MeterProvider | None) -> None:
         self._name = metric.name
@@ -83,22 +84,25 @@ class Active:
         self._numbers = _of_global if provider is None else _of_others.setdefault(provider, _Numbers())
 
     def begin(self, attributes: Mapping[str, AttributeValue]) -> Begun:
-        """One more; what it gives is for :meth:`end`."""
+        """Count one more. Hand the result to :meth:`end`."""
         key = self._key(attributes)
         self._numbers.add(key, 1)
         return key, _process
 
     def end(self, begun: Begun | None) -> None:
-        """One less, if it began in this process."""
+        """Count one less, if it began in this process."""
         if begun is not None and begun[1] == _process:
             self._numbers.add(begun[0], -1)
 
     def say(self, number: float, attributes: Mapping[str, AttributeValue]) -> None:
-        """So many go on beside those that were begun here; what is said last counts."""
+        """Say how many go on beside those that were begun here. What is said last counts."""
         self._numbers.say(self._key(attributes), number)
 
     def observe(self, _options: CallbackOptions) -> list[Observation]:
-        """The numbers of all recorders of the provider: the SDK asks only the first of these objects."""
+        """The numbers of all recorders of the provider.
+
+        The SDK calls only the callback of the instrument that was created first, so each answers for all.
+        """
         settle()
         running: Counter[Key] = Counter()
         said: dict[Key, tuple[int, float]] = {}
@@ -113,7 +117,7 @@ class Active:
         ]
 
     def _all(self) -> list[_Numbers]:
-        # The same provider may be asked for by itself and as the global one.
+        # One provider may be named by one recorder, and be the global one for another.
         current = metrics.get_meter_provider()
         if self._provider is None:
             other = _of_others.get(current)

@@ -1,4 +1,4 @@
-"""Recording what agents do, on the OpenTelemetry API alone: any exporter shows it."""
+"""Recording what agents do. It needs the OpenTelemetry API alone, so any exporter shows it."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class Timed(DecoratingOperation):
 class Execution(Timed):
     """One invocation of an agent, made by :meth:`AgentRecorder.execution`.
 
-    What it does inside is made with :meth:`step`, :meth:`tool` and :meth:`memory`, which know the agent; they
-    are run, or decorate, as the execution itself. One that decorates a function stands for the run of it that
-    is going on where it is used.
+    :meth:`step`, :meth:`tool` and :meth:`memory` make the operations inside of it, with the agent's name.
+    These are run with ``with``, or decorate a function, as the execution itself does. Inside a function that
+    an execution decorates, the methods of that execution speak of the invocation that is going on there.
     """
 
     __slots__ = ("_agent", "_going_on", "_inference_calls", "_recorder", "_tool_calls")
@@ -73,19 +73,19 @@ class Execution(Timed):
         self._going_on: Begun | None = None
 
     def inference_call(self, count: int = 1) -> None:
-        """The agent called a model; failed calls count, too."""
+        """Say that the agent called a model. Failed calls count, too."""
         run = self._counting()
         run._inference_calls = (run._inference_calls or 0) + count
 
     def tool_call(self, count: int = 1) -> None:
-        """The agent called a tool. :meth:`tool` says so itself."""
+        """Say that the agent called a tool. An operation of :meth:`tool` says so itself."""
         run = self._counting()
         run._tool_calls = (run._tool_calls or 0) + count
 
     def _counting(self) -> Execution:
         run = self._current()
         if run is self and self._decorates and not self._started:
-            # It is asked from a generator, from a thread of the function, or from outside.
+            # The one who asks is a generator, a thread of the function, or somebody outside of it.
             report("a decorator", "calls are counted inside of what is decorated: this one is not recorded")
         return run
 
@@ -94,7 +94,7 @@ class Execution(Timed):
         return self._recorder.step(self._agent, step_type, attributes=attributes)
 
     def tool(self, name: str, *, type: str | None = None, attributes: Extra = None) -> Timed:
-        """A tool call of this agent, which is counted; see :meth:`AgentRecorder.tool`."""
+        """A tool call of this agent. It is counted as one. See :meth:`AgentRecorder.tool`."""
         return self._recorder._tool(name, self._agent, type, attributes, None, counted_by=self)
 
     def memory(self, operation: str, *, attributes: Extra = None) -> Timed:
@@ -113,9 +113,9 @@ class Execution(Timed):
 class AgentRecorder:
     """Records executions, steps, tool calls, memory operations and workflows of agents.
 
-    ``meter_provider`` is the global one if it is None; ConfigurationError is raised for what is none. Nothing
-    else raises: what cannot be recorded is logged, once. Names of agents, tools, steps and workflows become
-    labels: there should be few of each.
+    Without a ``meter_provider`` the global one is used. ConfigurationError is raised for something that is no
+    meter provider. Nothing else raises: what cannot be recorded is logged once. Names of agents, tools, steps
+    and workflows become labels, so there should be few of each.
     """
 
     def __init__(self, meter_provider: MeterProvider | None = None) -> None:
@@ -130,10 +130,12 @@ class AgentRecorder:
         attributes: Extra = None,
         context: Context | None = None,
     ) -> Execution:
-        """An invocation of an agent: ``gen_ai.invoke_agent.duration`` [s], one in ``gen_ai.agent.active``.
+        """An invocation of an agent.
 
-        ``model`` is for agents that have a single one. If calls are counted inside of it, also the histograms
-        ``gen_ai.invoke_agent.inference_calls`` and ``.tool_calls``.
+        It is recorded in ``gen_ai.invoke_agent.duration`` [s], and counts in ``gen_ai.agent.active`` while it
+        runs. If calls are counted inside of it, it is also recorded in the histograms
+        ``gen_ai.invoke_agent.inference_calls`` and ``gen_ai.invoke_agent.tool_calls``. ``model`` is for
+        agents that use a single model.
         """
         extra = {vocabulary.REQUEST_MODEL: model, **mapping(attributes)}
         return Execution(self, agent, extra, context)
@@ -146,9 +148,10 @@ class AgentRecorder:
         attributes: Extra = None,
         context: Context | None = None,
     ) -> Timed:
-        """A step of an agent: ``gen_ai.agent.step.duration`` [s].
+        """A step of an agent, recorded in ``gen_ai.agent.step.duration`` [s].
 
-        The conventions have no steps; this is our name in their style, with ``gen_ai.agent.step.type``.
+        The conventions have no steps. The names of this metric and of its attribute
+        ``gen_ai.agent.step.type`` are ours, in their style.
         """
         labels = clean(attributes, {vocabulary.AGENT_NAME: agent, vocabulary.STEP_TYPE: step_type})
         return Timed(self._measurements, conventions.STEP_DURATION, labels, context=context)
@@ -162,7 +165,10 @@ class AgentRecorder:
         attributes: Extra = None,
         context: Context | None = None,
     ) -> Timed:
-        """A tool call: ``gen_ai.execute_tool.duration`` [s]; types are function, extension and datastore."""
+        """A tool call, recorded in ``gen_ai.execute_tool.duration`` [s].
+
+        ``type`` is one of ``function``, ``extension`` and ``datastore``.
+        """
         return self._tool(name, agent, type, attributes, context)
 
     def _tool(
@@ -194,10 +200,11 @@ class AgentRecorder:
         attributes: Extra = None,
         context: Context | None = None,
     ) -> Timed:
-        """A memory operation: ``gen_ai.client.operation.duration`` [s], as the conventions have it.
+        """A memory operation, recorded in ``gen_ai.client.operation.duration`` [s] as the conventions say.
 
-        ``operation`` is a value such as ``search_memory`` or ``upsert_memory``. Another one gets such a name:
-        ``read`` is ``read_memory``, so that none is ever taken for a call of a model.
+        ``operation`` is a value such as ``search_memory`` or ``upsert_memory``. Another value is completed to
+        such a name, ``read`` to ``read_memory`` for example, so that none is ever taken for a call of a
+        model.
         """
         labels = clean(
             attributes, {vocabulary.AGENT_NAME: agent}, {vocabulary.OPERATION: _of_memory(operation)}
@@ -207,11 +214,12 @@ class AgentRecorder:
     def workflow(
         self, name: str | None, *, attributes: Extra = None, context: Context | None = None
     ) -> Timed:
-        """A workflow of several agents or calls: ``gen_ai.invoke_workflow.duration`` [s]."""
+        """A workflow of several agents or calls, recorded in ``gen_ai.invoke_workflow.duration`` [s]."""
         labels = clean(attributes, {vocabulary.WORKFLOW_NAME: name})
         return Timed(self._measurements, conventions.WORKFLOW_DURATION, labels, context=context)
 
-    # What has been measured elsewhere. Durations are in seconds or timedeltas, errors exceptions or names.
+    # These record what was measured elsewhere. Durations are seconds or timedeltas; errors are exceptions,
+    # their types, or names.
 
     def record_execution(
         self,
@@ -226,7 +234,7 @@ class AgentRecorder:
         attributes: Extra = None,
         context: Context | None = None,
     ) -> None:
-        """Record an invocation of an agent; see :meth:`LLMRecorder.record_request` for ``status``."""
+        """Record an invocation of an agent. :meth:`LLMRecorder.record_request` explains ``status``."""
         execution = self.execution(agent=agent, model=model, attributes=attributes, context=context)
         self._ended(execution, duration, error_type, status)
         self._calls(agent, inference_calls, tool_calls, context)
@@ -257,7 +265,7 @@ class AgentRecorder:
         attributes: Extra = None,
         context: Context | None = None,
     ) -> None:
-        """Record a tool call; who knows no more than that it failed says ``success=False``."""
+        """Record a tool call. If nothing is known but that it failed, say ``success=False``."""
         call = self.tool(tool, agent=agent, type=type, attributes=attributes, context=context)
         self._ended(call, duration, error_type, None if success else "error")
 
@@ -288,10 +296,10 @@ class AgentRecorder:
         self._ended(self.workflow(workflow, attributes=attributes, context=context), duration, error_type)
 
     def set_active_agents(self, agent: str, count: int) -> None:
-        """Say how many executions of an agent go on that :meth:`execution` does not know of.
+        """Say how many executions of an agent go on that were not made with :meth:`execution`.
 
-        ``gen_ai.agent.active`` shows this number plus those that it does. What was said last counts, of all
-        recorders of the meter provider, and also if it was before there was an SDK.
+        ``gen_ai.agent.active`` shows this number plus the number of those that were. What any recorder of the
+        meter provider said last counts, also if it was said before there was an SDK.
         """
         settle()
         with guarded("a number of active agents"):
@@ -303,7 +311,7 @@ class AgentRecorder:
     def _ended(
         self, operation: Timed, duration: Duration, failure: Failure, status: str | None = None
     ) -> None:
-        # It was never started, so it is in no number of active ones, and its own clock does not matter.
+        # The operation was never started. So it is not counted as active, and its own clock does not matter.
         settle()
         with guarded("a duration"):
             labels = _failed(operation._attributes, failure_of(failure, status))

@@ -1,4 +1,4 @@
-"""Calls of language models: one operation with its tokens and the chunks of its stream."""
+"""Calls of language models: an operation with its tokens and the chunks of its stream."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from otel_prom_bridge.genai.streams import AsyncStream, How, Stream
 
 T = TypeVar("T")
 Observe = Callable[["Call", Any], object]
-# A stream, or better what makes one: a function that sends the request.
+# A stream, or a function that sends the request and gives the stream. The function is the better choice.
 SyncSource: TypeAlias = Iterable[T] | Callable[[], Iterable[T]]
 AsyncSource: TypeAlias = (
     AsyncIterable[T]
@@ -102,7 +102,7 @@ class Call(DecoratingOperation):
         self.attributes: dict[str, object] = dict(self._request.attributes)
         self._usage = Usage()
         self._going_on: Begun | None = None
-        self._asked: float | None = None  # if that was not its beginning
+        self._asked: float | None = None  # when the request was sent, if that was not at the start
         self._last_chunk: float | None = None
 
     def tokens(
@@ -115,10 +115,11 @@ class Call(DecoratingOperation):
         cache_write: int | None = None,
         **tokens: int | None,
     ) -> None:
-        """Say how many tokens the call took so far; what is said last counts, None leaves what was said.
+        """Say how many tokens the call took so far. What is said last counts; None leaves what was said.
 
-        ``cached`` and ``cache_write`` ones are subsets of ``input``, ``reasoning`` ones of ``output``: never
-        add them up. The names that :meth:`LLMRecorder.record_request` has do as well: ``input_tokens``.
+        ``cached`` and ``cache_write`` are subsets of ``input``, and ``reasoning`` is a subset of ``output``,
+        so they must not be added up. The names of :meth:`LLMRecorder.record_request`, such as
+        ``input_tokens``, can be used as well.
         """
         call = self._current()
         if call._started and not call.running:
@@ -135,10 +136,10 @@ class Call(DecoratingOperation):
         call._usage = replace(call._usage, **{key: n for key, n in said.items() if n is not None})
 
     def chunk(self) -> None:
-        """A chunk of the answer has come now; :meth:`stream` does this for whole iterators."""
+        """Say that a chunk of the answer has come now. :meth:`stream` does this for whole iterators."""
         now = perf_counter()
         if not self._started:
-            self._begin(self._began)  # the clock runs since it was made
+            self._begin(self._began)  # the clock has been running since the object was made
         if not self.running:
             return
         first = self._last_chunk is None
@@ -157,21 +158,23 @@ class Call(DecoratingOperation):
     def stream(self, source: SyncSource[T] | AsyncSource[T]) -> Stream[T] | AsyncStream[T]:
         """Pass a stream's chunks on, and record them.
 
-        ``source`` is a function without arguments that sends the request and gives the stream, or, of an
-        asynchronous client, something to be awaited for it. The call begins, the function is called at once,
-        and what it raises is recorded and passes. It may also be the stream itself; then the call has to be
-        made before the request, and a request that fails is not recorded.
+        ``source`` is a function without arguments that sends the request and gives the stream. With an
+        asynchronous client it gives something that has to be awaited for the stream. The call begins, and the
+        function is called at once. An exception of it is recorded and passed on. ``source`` may also be the
+        stream itself. Then this call object has to be made before the request is sent, and a request that
+        fails is not recorded.
 
-        Inside a ``with`` block of the call, the block's end ends the call, with the duration up to the end of
-        the stream; without one, the stream's end does: exhausted, closed, raising or dropped.
+        Inside a ``with`` block of the call, the end of the block ends the call, and its duration reaches up
+        to the end of the stream. Without a block the end of the stream ends the call, whether the stream is
+        exhausted, closed or dropped, or raises.
         """
         settle()
         if isinstance(source, (Iterable, AsyncIterable, Awaitable)) or not callable(source):
             stream = self._wrapped(source, prefer_async=True)  # raises for what is no stream
             if self._started and not self.running:
-                self._reset()  # of a call that has ended: this is another one
+                self._reset()  # this call has ended, so the stream is that of another one
             if not self._started:
-                self._begin(self._began)  # the clock runs since it was made
+                self._begin(self._began)  # the clock has been running since the object was made
             self._next_stream()
             return stream
         self.start()
@@ -184,7 +187,7 @@ class Call(DecoratingOperation):
             raise
 
     def _next_stream(self) -> None:
-        # The time between two streams is none between chunks.
+        # The time between two streams of one call is not a time between two chunks.
         self._noted = self._last_chunk = None
 
     def _chunk_passed(self, chunk: object) -> None:
@@ -206,7 +209,8 @@ class Call(DecoratingOperation):
                 waiting.close()
 
     def _goes_on(self, result: Any, *, is_async: bool) -> Any:
-        # What has a length is data that can be iterated, as the mocks of tests can.
+        # Something with a length is data that can be iterated, not a stream. The mocks of tests are such
+        # data.
         if isinstance(result, (Iterator, AsyncIterator)) and not isinstance(result, Sized):
             return self._streamed(result, is_async=is_async)
         return super()._goes_on(result, is_async=is_async)

@@ -1,4 +1,4 @@
-"""What tokens cost: a table of prices, and the counters that it is applied in."""
+"""What tokens cost: tables of prices, and the counters of costs that are computed with them."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from otel_prom_bridge.model_names import spellings
 
 _MILLION = 1_000_000
 _KINDS = ("input", "output", "cached", "cache_write", "reasoning")
-# At OpenRouter: it costs nothing, or another price than the table's.
+# OpenRouter's ending of models that cost nothing there, or another price than the table's.
 _FREE = ":free"
-# Tokens that these report are those of the calls inside of them.
+# The tokens that these operations report are those of the calls inside of them, which are counted already.
 _CONTAINERS = vocabulary.AGENT | vocabulary.TOOL | vocabulary.WORKFLOW
 _QUOTES = 'quotes around a name with a full stop, as in "gpt-4.1"'
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """USD per million tokens.
+    """Prices in USD per million tokens.
 
-    Tokens that were read from a cache (``cached``) or written to one (``cache_write``) cost what input costs
-    if these are None, and so do those of ``reasoning`` what output costs.
+    ``cached`` is the price of tokens that were read from a cache, and ``cache_write`` of those that were
+    written to one. Where these are None, such tokens cost what input costs. Where ``reasoning`` is None,
+    tokens of reasoning cost what output costs.
     """
 
     input: float
@@ -53,7 +54,7 @@ class Price:
                 raise ConfigurationError(kind, price, "USD per million tokens, a number that is not negative")
 
     def cost(self, usage: Usage) -> float:
-        """USD for the tokens; those of a cache are taken out of the input, of which they are part."""
+        """The cost of the tokens in USD. Tokens of a cache are not paid for a second time as input."""
         given, answered = usage.input or 0, usage.output or 0
         cached = min(usage.cached or 0, given)
         written = min(usage.cache_write or 0, given - cached)
@@ -70,7 +71,7 @@ class Price:
 
 @dataclass(frozen=True)
 class PriceTable:
-    """Prices of models. ``version`` says which table it is, ``date`` the day (ISO) on which it was right.
+    """Prices of models. ``version`` names the table, and ``date`` is the day (ISO) on which it was right.
 
     >>> table = PriceTable("mine", {"gpt-4o": Price(2.5, 10, 1.25)})
     >>> table.price("gpt-4o-2024-08-06")
@@ -99,10 +100,10 @@ class PriceTable:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read a table from a TOML file, which looks like `prices.toml` beside this module.
+        """Read a table from a TOML file. `prices.toml` beside this module is an example of one.
 
-        Raises :class:`~otel_prom_bridge.errors.ConfigurationError` if it is not as it has to be, or cannot be
-        read, with the key, its value and what is allowed.
+        Raises :class:`~otel_prom_bridge.errors.ConfigurationError` if the file cannot be read, or if
+        something in it is wrong. The error has the key, its value and what is allowed.
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
@@ -112,7 +113,7 @@ class PriceTable:
 
     @classmethod
     def parse(cls, text: str, *, name: str = "prices") -> Self:
-        """Read a table from TOML text; ``name`` is what errors call it. Raises as :meth:`load` does."""
+        """Read a table from TOML text. Errors call it ``name``. Raises as :meth:`load` does."""
         try:
             data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
@@ -130,17 +131,18 @@ class PriceTable:
 
     @classmethod
     def default(cls) -> PriceTable:
-        """The table that comes with the package: a few well-known models, right on its ``date`` at best.
+        """The table that comes with the package. It has well-known models, with their prices of its ``date``.
 
-        Prices change, and yours may differ: bring your own for anything that money depends on.
+        Prices change, and yours may differ. Bring a table of your own if money depends on the numbers.
         """
         return _default()
 
     def price(self, model: str | None) -> Price | None:
-        """The price of a model: under its name or alias, or what is left without provider, region and date.
+        """The price of a model, or None if the table does not have it.
 
-        What is left in the end is what the label rule ``ModelName`` shows; what is more exact counts first.
-        Capitals make no difference, unless the table has both.
+        The model is looked up by its name or alias, then by what is left of the name when provider, region
+        and date are taken off one after the other. The last of these is what the label rule ``ModelName``
+        shows. Capital letters make no difference, unless the table has both spellings.
         """
         if not isinstance(model, str):
             return None
@@ -222,7 +224,7 @@ def _aliases(value: object, models: Mapping[str, Price], name: str) -> dict[str,
 
 
 _in_use: WeakSet[Costs] = WeakSet()
-_lock = threading.RLock()  # a signal handler may make a recorder, too
+_lock = threading.RLock()  # reentrant, because a signal handler may make a recorder, too
 
 
 class Costs:
@@ -236,7 +238,7 @@ class Costs:
             _in_use.add(self)
 
     def replace(self, table: PriceTable | None) -> None:
-        """Use another table from now on. What has been counted stays, so the counter never goes down."""
+        """Use another table from now on. What was counted so far stays, so the counter never goes down."""
         before, self.table = self.table, table
         with _lock:
             others = list(_in_use)
@@ -245,7 +247,7 @@ class Costs:
         self._inform(table, 1)
 
     def _uses(self, table: PriceTable, measurements: Measurements) -> bool:
-        """Whether the metrics of the provider say that this version is in use, because of this one."""
+        """Whether this recorder uses that version of a table, and records for the same provider."""
         same = self.table is not None and self.table.version == table.version
         return same and self._measurements.provider is measurements.provider
 
@@ -262,7 +264,7 @@ class Costs:
         table = self.table
         if table is None or not _charged(request.operation, usage, error):
             return
-        # With each request, because what a recorder says before there is an SDK is lost.
+        # This is said with each request, because what is said before there is an SDK is lost.
         self._inform(table, 1)
         price = table.price(request.model) or table.price(request.response_model)
         if price is None or not usage.reported:
@@ -273,10 +275,10 @@ class Costs:
 
 
 def _charged(operation: str, usage: Usage, error: str | None) -> bool:
-    """Whether an operation costs something, known or not."""
+    """Whether an operation costs something, whether or not the price is known."""
     if operation in _CONTAINERS:
         return False
     if usage.reported:
         return True
-    # A request that failed without any tokens is not charged, and memories and the like have none.
+    # A request that failed without reporting tokens is not charged. Memory operations and the like have none.
     return error is None and operation in vocabulary.INFERENCE | vocabulary.EMBEDDINGS

@@ -1,6 +1,6 @@
-"""Which metrics a request is recorded in: those of the current conventions, or of the latest ones.
+"""Which metrics a request is recorded in: those of the current conventions or those of the latest ones.
 
-Not both: who reads them could not tell one call under two names from two calls.
+It is never recorded in both, because nobody could tell one call under two names from two calls.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Emit = Literal["current", "latest"]
 
 
 class Names(NamedTuple):
-    """The metrics of times that have another name in each generation."""
+    """The metrics that have another name in each generation and mean the same."""
 
     duration: Metric
     first_chunk: Metric
@@ -39,7 +39,7 @@ GENERATIONS: dict[Emit, Names] = {"current": CURRENT, "latest": LATEST}
 
 @dataclass(slots=True)
 class LLMRequest:
-    """What a request's attributes are made of."""
+    """A request to a model: what the attributes of its metrics are made of."""
 
     model: str | None
     provider: str | None
@@ -51,11 +51,11 @@ class LLMRequest:
 
     @property
     def is_inference(self) -> bool:
-        """Whether a model generates something: what the latest conventions have names of their own for."""
+        """Whether the model generates something. The latest conventions have own names for these requests."""
         return self.operation in vocabulary.INFERENCE
 
     def identity(self) -> dict[str, AttributeValue]:
-        """What does not change while it runs, and names what it is; the same at its start and at its end."""
+        """The attributes that cannot change while the request runs, so they are the same at start and end."""
         return clean(
             {
                 vocabulary.OPERATION: self.operation,
@@ -65,7 +65,7 @@ class LLMRequest:
         )
 
     def common(self) -> dict[str, AttributeValue]:
-        """The attributes that all of its metrics have, with the application's own."""
+        """The attributes that all of its metrics have, among them the application's own."""
         return clean(
             self.attributes,
             {
@@ -81,10 +81,10 @@ class LLMRequest:
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens of a request; None is "not reported".
+    """The tokens of a request. None means that a number was not reported, which is not 0.
 
-    Those that were read from a cache and those that were written to one are part of the input, those of
-    reasoning of the output.
+    Tokens that were read from a cache or written to one are part of the input. Tokens of reasoning are part
+    of the output.
     """
 
     input: int | None = None
@@ -95,7 +95,7 @@ class Usage:
 
     @property
     def reported(self) -> bool:
-        """Whether there is something to be paid for."""
+        """Whether any tokens were reported, so that a cost can be computed."""
         return self.input is not None or self.output is not None
 
 
@@ -103,7 +103,7 @@ class Emission:
     """Records requests and chunks in the metrics of one generation of the conventions."""
 
     def __init__(self, measurements: Measurements, emit: Emit) -> None:
-        if emit not in list(GENERATIONS):  # it may be anything, also what has no hash
+        if emit not in list(GENERATIONS):  # a list, because the value may be anything and have no hash
             raise ConfigurationError("emit", emit, '"current" or "latest"')
         self._record = measurements.record
         self._names = GENERATIONS[emit]
@@ -114,7 +114,7 @@ class Emission:
         return self._names if request.is_inference else CURRENT
 
     def chunk(self, request: LLMRequest, seconds: float, context: Context | None, *, first: bool) -> None:
-        """One chunk: the time since the request for the first one, since the one before for others."""
+        """Record a chunk: ``seconds`` since the request for the first one, else since the chunk before."""
         attributes = request.common()
         names = self._names_of(request)
         self._record(names.first_chunk if first else names.per_chunk, seconds, attributes, context)
@@ -122,7 +122,7 @@ class Emission:
     def request(
         self, request: LLMRequest, usage: Usage, seconds: float, error: str | None, context: Context | None
     ) -> None:
-        """A request that has ended, with its duration and its tokens."""
+        """Record a request that has ended, with its duration and its tokens."""
         attributes = request.common()
         failed = attributes if error is None else {**attributes, vocabulary.ERROR_TYPE: error}
         names = self._names_of(request)
@@ -131,7 +131,7 @@ class Emission:
             self._counters(usage, attributes, failed, context)
         else:
             self._usage(usage, attributes, context)
-        # No metric of the current generation has these, so they are recorded in the latest one's always.
+        # The current generation has no metrics for these, so those of the latest one are used in both cases.
         counted = {**attributes, vocabulary.TOKEN_MODALITY: "unknown"}
         self._record(conventions.CACHE_READ_TOKENS, usage.cached, counted, context)
         self._record(conventions.CACHE_WRITE_TOKENS, usage.cache_write, counted, context)

@@ -1,4 +1,4 @@
-"""Recording calls of language models, on the OpenTelemetry API alone: any exporter shows them."""
+"""Recording calls of language models. It needs the OpenTelemetry API alone, so any exporter shows them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class LLMRecorder:
     """Records calls of language models.
 
     ``emit`` is the generation of the conventions: "current" for the names that producers and dashboards have
-    today, or "latest" for those that the conventions have now. ``prices`` is the table that costs are
-    computed with; None is for no costs. ``meter_provider`` is the global one if it is None.
+    today, or "latest" for the names that the conventions have now. ``prices`` is the table that costs are
+    computed with; with None there are no costs. Without a ``meter_provider`` the global one is used.
 
-    Raises :class:`~otel_prom_bridge.errors.ConfigurationError` for a wrong argument; after that it never
-    raises: what it cannot record it logs, once.
+    Raises :class:`~otel_prom_bridge.errors.ConfigurationError` for a wrong argument. After that no method
+    raises: what cannot be recorded is logged once.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class LLMRecorder:
 
     @property
     def prices(self) -> PriceTable | None:
-        """The price table in use. Setting another one changes what is added from now on, not what was."""
+        """The price table in use. Setting another one changes the costs from now on, not those before."""
         return self._requests.costs.table
 
     @prices.setter
@@ -67,11 +67,11 @@ class LLMRecorder:
         context: Context | None = None,
         observe: Observe | None = None,
     ) -> Call:
-        """A call, to be run with ``with`` or ``async with``, or to decorate a function that makes it.
+        """A call, to be run with ``with`` or ``async with``, or to decorate the function that makes it.
 
         ``operation`` is a value of ``gen_ai.operation.name``. ``observe(call, value)`` is called with what a
-        decorated function returns and with each chunk of a stream: the place to take tokens from.
-        ``context`` is what exemplars take their span from, if not the current one at the start.
+        decorated function returns, and with each chunk of a stream. It is the place to read tokens from them.
+        ``context`` is where exemplars take their span from; without it that is the current one at the start.
         """
         request = LLMRequest(
             model, provider, operation, response_model, server_address, server_port, mapping(attributes)
@@ -96,10 +96,10 @@ class LLMRecorder:
         provider: str | None,
         **options: Any,
     ) -> Stream[T] | AsyncStream[T]:
-        """Pass a stream's chunks on, and record them as one call; options are those of :meth:`call`.
+        """Pass a stream's chunks on, and record them as one call. The options are those of :meth:`call`.
 
         The call begins now and ends with the stream. ``source`` is a function that sends the request and
-        gives the stream, so that the call is all of it; see :meth:`Call.stream`.
+        gives the stream, so that the call contains both. See :meth:`Call.stream`.
         """
         call: Call = self.call(model=model, provider=provider, **options)
         return call.stream(source)
@@ -127,9 +127,9 @@ class LLMRecorder:
         """Record a request that has ended.
 
         ``duration`` is in seconds, or a timedelta. Tokens that are None were not reported, which is not 0.
-        Tokens that were cached or written to a cache are among the input's, reasoning tokens among the
-        output's. ``error_type`` is None if it succeeded; an exception stands for its fully qualified name.
-        Who knows no more than that it failed says ``status="error"``.
+        Tokens that were read from a cache or written to one are part of the input, and reasoning tokens are
+        part of the output. ``error_type`` is None if the request succeeded; an exception stands for its fully
+        qualified name. If nothing is known but that it failed, say ``status="error"``.
         """
         settle()
         with guarded("a request"):
@@ -152,8 +152,9 @@ class LLMRecorder:
     ) -> None:
         """Record a chunk of a streamed answer.
 
-        ``duration`` is the time since the request if it is the ``first``, else since the chunk before, in
-        seconds or as a timedelta. Without one it is only counted, in ``gen_ai.client.untimed_chunks``.
+        ``duration`` is the time since the request for the ``first`` chunk, and the time since the chunk
+        before for all others, in seconds or as a timedelta. Without it the chunk is only counted, in
+        ``gen_ai.client.untimed_chunks``.
         """
         settle()
         with guarded("a chunk"):
@@ -174,10 +175,10 @@ class LLMRecorder:
         attributes: Mapping[str, object] | None = None,
         context: Context | None = None,
     ) -> None:
-        """Record an error that :meth:`record_request` was not told.
+        """Record an error of a request that is not recorded with :meth:`record_request`.
 
-        With a ``duration`` in seconds it is a request that failed. Without one it is only counted, in
-        ``gen_ai.client.untimed_errors``. An exception stands for its fully qualified name.
+        With a ``duration`` in seconds it is recorded as a request that failed. Without one the error is only
+        counted, in ``gen_ai.client.untimed_errors``. An exception stands for its fully qualified name.
         """
         settle()
         with guarded("an error"):

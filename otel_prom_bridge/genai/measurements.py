@@ -1,4 +1,7 @@
-"""Instruments of the conventions' metrics, and attributes that they can have; nothing here raises."""
+"""Recording values of the conventions' metrics, and making attributes that a metric can have.
+
+Nothing here raises, except for a meter provider that is none.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ _SCALARS = (str, bool, int, float)
 
 
 def mapping(attributes: object) -> dict[str, object]:
-    """A copy of an application's attributes, which are none if they are no mapping; that is logged once."""
+    """A copy of an application's attributes. If they are no mapping, it is empty, and that is logged once."""
     if isinstance(attributes, Mapping):
         return dict(attributes)
     if attributes is not None:
@@ -36,10 +39,10 @@ def mapping(attributes: object) -> dict[str, object]:
 
 
 def clean(*parts: Mapping[str, object] | None) -> dict[str, AttributeValue]:
-    """One set of attributes, without those that have no value or none that a metric can have.
+    """Put several parts together into one set of attributes that a metric can have.
 
-    Values are strings, booleans, numbers, sequences of these, or enumerations of them. What is something else
-    is left out and logged once per key.
+    Values can be strings, booleans, numbers, sequences of these, and members of an enumeration of them. None
+    is left out. Anything else is left out, too, and logged once per key.
     """
     found: dict[str, AttributeValue] = {}
     for part in parts:
@@ -66,39 +69,38 @@ def _accepted(value: object) -> AttributeValue | None:
 def _release() -> str:
     try:
         return version("otel-prom-bridge")
-    except PackageNotFoundError:  # used from a checkout
+    except PackageNotFoundError:  # a checkout that is not installed
         return ""
 
 
 class Measurements:
-    """Records values of metrics, through instruments that are made when they are first needed.
+    """Records values of metrics. The instrument of each metric is made when it is first needed.
 
-    ``provider`` is the global one if it is None, also if that is set later.
-
-    Raises ConfigurationError if it is no meter provider.
+    Without a ``provider`` the global one is used, also if that is set later. Raises ConfigurationError if
+    ``provider`` is no meter provider.
     """
 
     def __init__(self, provider: MeterProvider | None) -> None:
         if provider is not None and not callable(getattr(provider, "get_meter", None)):
             raise ConfigurationError("meter_provider", provider, "a MeterProvider or None")
         if provider is metrics.get_meter_provider():
-            provider = None  # before there is an SDK it only stands for the one that comes
+            provider = None  # before there is an SDK it is only a proxy of the one that comes
         get_meter = metrics.get_meter if provider is None else provider.get_meter
         self._provider = provider
         self._meter: Meter = get_meter(SCOPE, _release(), schema_url=SCHEMA_URL)
         self._records: dict[str, Record] = {}
-        # It never has a value, and so is in no export. It is there for its callback: whoever looks at the
-        # metrics has to find the operations ended that the garbage collector has found. As the function is
-        # the same for all, it does not matter that the SDK ignores the callbacks of a second recorder.
+        # This gauge never has a value, so it is in no export. It is there for its callback: when metrics are
+        # collected, the operations that were dropped have to be recorded first. The SDK ignores the callback
+        # of a second recorder, which does not matter because it would be the same function.
         self._meter.create_observable_gauge(f"{SCOPE}.collected", callbacks=[settle])
 
     @property
     def provider(self) -> MeterProvider:
-        """Whose meter it is, as far as that is known so far."""
+        """The provider of the meter. It may be a proxy, as long as no global provider was set."""
         return metrics.get_meter_provider() if self._provider is None else self._provider
 
     def active(self, metric: Metric) -> Active:
-        """What counts the operations that go on; ``metric`` shows them."""
+        """What counts the operations that go on. They are shown as ``metric``."""
         active = Active(metric, self._provider)
         self._meter.create_observable_up_down_counter(
             metric.name, [active.observe], metric.unit, metric.description
@@ -108,7 +110,10 @@ class Measurements:
     def record(
         self, metric: Metric, value: float | None, attributes: Attributes, context: Context | None = None
     ) -> None:
-        """Record a value, or add it, as the metric has it; nothing if it is None. Never raises."""
+        """Record a value, or add it, depending on the metric's instrument. Never raises.
+
+        None is not recorded. A value that the metric cannot have is not either, and is logged once.
+        """
         if value is None:
             return
         try:

@@ -1,6 +1,6 @@
-"""The promise that recording never raises into the application: what goes wrong is logged, once.
+"""Recording never raises into the application. What goes wrong is logged once instead.
 
-The log is that of the logger ``otel_prom_bridge.genai``, at level WARNING.
+It is logged by the logger ``otel_prom_bridge.genai``, at level WARNING.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from otel_prom_bridge.diagnostics import Findings
 
 logger = logging.getLogger("otel_prom_bridge.genai")
 
-# What is wrong is wrong in a few places of the application, many times each.
+# An application has few mistakes of this kind, and makes each of them many times.
 _findings = Findings(log=logger, most=100)
 
 
@@ -24,7 +24,7 @@ def report(what: Hashable, message: str, *arguments: object) -> None:
 
 @contextlib.contextmanager
 def guarded(what: str) -> Iterator[None]:
-    """Log, once, what this raises, instead of letting it reach the application."""
+    """Log an exception of the block once, and do not let it reach the application."""
     try:
         yield
     except Exception as error:

@@ -1,6 +1,7 @@
-"""Shorthands for instruments of one's own: a timer, a batch, instruments by name.
+"""Shorthands for an application's own instruments: a timer, a batch, and instruments by name.
 
-They record on the OpenTelemetry API alone. As the recorders, they never raise into the application.
+They need the OpenTelemetry API alone. Like the recorders, they never raise into the application while they
+record.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
 class Checked(Protocol):
-    """An instrument of a profile, which has one method for each type."""
+    """An instrument of a profile, whose method has the same name whatever its type."""
 
     @property
     def record(self) -> Callable[..., None]:
@@ -44,11 +45,11 @@ Attributes = Mapping[str, object] | None
 class timer(DecoratingOperation):  # noqa: N801 - used like a function, as contextlib.suppress is
     """Records in a histogram how long something took, whether it succeeded or not.
 
-    It is in the histogram's ``unit``, one of ``s``, ``ms``, ``us`` and ``ns``. If none is given, it is what
-    the instrument says, if that is one of them; else seconds.
+    ``unit`` is the histogram's unit, one of ``s``, ``ms``, ``us`` and ``ns``. Without it the instrument's
+    own unit is used if it is one of these, and seconds otherwise.
 
-    Runs with ``with`` and ``async with``, and as a decorator of functions and generators, sync or async; by
-    hand with :meth:`start` and :meth:`end`. It records once, also if it is dropped without an end.
+    It runs with ``with`` and ``async with``, as a decorator of functions and generators, sync or async, and
+    by hand with :meth:`start` and :meth:`end`. It records once, also if it is dropped without an end.
     """
 
     def __init__(
@@ -71,24 +72,24 @@ class timer(DecoratingOperation):  # noqa: N801 - used like a function, as conte
 
 
 class Batch:
-    """Measurements that are recorded in one go, by :meth:`record` or at the end of a ``with`` block.
+    """Measurements that are recorded together, by :meth:`record` or at the end of a ``with`` block.
 
-    The block's end records also if the block raises: what was measured until then is true. A batch is empty
-    after it was recorded. It is for one thread at a time.
+    The end of the block records them also if the block raises, because what was measured until then is true.
+    A batch is empty after it was recorded. It is for one thread at a time.
     """
 
     def __init__(self) -> None:
         self._waiting: list[Callable[[], None]] = []
 
     def add(self, instrument: Recording, value: float, attributes: Attributes = None) -> Self:
-        """Collect a value: to be added to a counter, set in a gauge, or recorded in a histogram.
+        """Collect a value that is added to a counter, set in a gauge, or recorded in a histogram.
 
-        The instruments of a profile are recorded as their type has it.
+        An instrument of a profile does one of these, depending on its type.
         """
         return self._collect(_record_of(instrument), value, attributes)
 
     def _collect(self, record: Record | None, value: float, attributes: Attributes) -> Self:
-        # The context of the measurement is the one that its exemplar has to lead to, not the batch's.
+        # The exemplar has to lead to the span of the measurement, and not to that of the batch's end.
         labels, context = clean(attributes), get_current()
         if record is not None:
             self._waiting.append(lambda: record(value, labels, context))
@@ -122,7 +123,7 @@ class NamedBatch(Batch):
         self._named = named
 
     def increment_counter(self, name: str, value: float = 1, attributes: Attributes = None) -> Self:
-        """Collect what is to be added to a counter."""
+        """Collect a value that is added to a counter."""
         return self._collect(self._named._record("counter", name, ""), value, attributes)
 
     def observe_histogram(
@@ -138,15 +139,15 @@ class NamedBatch(Batch):
     def add_to_gauge(
         self, name: str, change: float, attributes: Attributes = None, *, unit: str = ""
     ) -> Self:
-        """Collect a change of a gauge; see :meth:`Metrics.add_to_gauge`."""
+        """Collect a change of a gauge. See :meth:`Metrics.add_to_gauge`."""
         return self._collect(self._named._record("up_down_counter", name, unit), change, attributes)
 
 
 class Metrics:
-    """Counters, gauges and histograms by name; an instrument is made when its name is first used.
+    """Counters, gauges and histograms by name. An instrument is made when its name is first used.
 
-    For the few numbers of an application that are not worth a variable. ``meter`` is one of the global
-    provider if it is None. A name should have one kind and one unit.
+    It is meant for the few numbers of an application that are not worth a variable. Without a ``meter`` one
+    of the global provider is used. A name should have one kind and one unit.
     """
 
     def __init__(self, meter: Meter | None = None) -> None:
@@ -165,21 +166,21 @@ class Metrics:
     def add_to_gauge(
         self, name: str, change: float, attributes: Attributes = None, *, unit: str = ""
     ) -> None:
-        """Add to a gauge, or take away from it; one that is set is another instrument, of another name."""
+        """Add to a gauge, or take away from it. A gauge that is set has to have another name."""
         self.batch().add_to_gauge(name, change, attributes, unit=unit).record()
 
     def observe_histogram(
         self, name: str, value: float, attributes: Attributes = None, *, unit: str = ""
     ) -> None:
-        """Record a value in a histogram; with the unit ``s`` it has buckets from 10 ms to 82 s."""
+        """Record a value in a histogram. With the unit ``s`` the histogram has buckets from 10 ms to 82 s."""
         self.batch().observe_histogram(name, value, attributes, unit=unit).record()
 
     def observe_duration(self, name: str, duration: Duration, attributes: Attributes = None) -> None:
-        """Record a duration, seconds or a timedelta, in a histogram of seconds."""
+        """Record a duration, in seconds or as a timedelta, in a histogram of seconds."""
         self.observe_histogram(name, seconds(duration), attributes, unit="s")
 
     def batch(self) -> NamedBatch:
-        """A batch of these instruments; its methods can be chained."""
+        """A batch of these instruments. Its methods can be chained."""
         return NamedBatch(self)
 
     def _record(self, kind: InstrumentKind, name: str, unit: str) -> Record | None:
@@ -192,7 +193,7 @@ class Metrics:
 
 
 def _record_of(instrument: Recording) -> Record | None:
-    # The first one is that of a profile's instruments, too, whatever their type.
+    # "record" comes first because every instrument of a profile has it, whatever its type.
     with guarded("a measurement of a batch"):
         for method in ("record", "set", "add"):
             found = getattr(instrument, method, None)

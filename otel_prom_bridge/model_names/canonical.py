@@ -1,9 +1,10 @@
-"""One name per language model, however a provider, a gateway or a date spells it.
+"""One name per language model, however providers, gateways and dates spell it.
 
-A name passes through a few steps, each of which takes something off; before the first one and after each,
-tables are asked, the caller's before ours. So a name may be known for what the application sends as well as
-for what is left of it. What a model *is* (its size, its variant, its generation) stays; what a deployment of
-it is (provider, region, date, revision, quantization, route) goes.
+A name passes through a few steps, and each step takes something off. Before the first step and after each one
+the name is looked up in tables, in the caller's first and then in ours. So a table may have a name as the
+application sends it, and also what is left of it. Whatever says what a model is stays: its size, its variant
+and its generation. Whatever says how it is deployed goes: provider, region, date, revision, quantization and
+route.
 """
 
 from __future__ import annotations
@@ -13,20 +14,20 @@ from collections.abc import Iterator, Mapping
 
 from otel_prom_bridge.model_names import data
 
-# Names are shorter; the paths and ARNs that they come in hardly ever are longer.
+# Names are shorter than this, and the paths and ARNs that contain them are hardly ever longer.
 _LONGEST = 512
 
-# The base of a fine-tune: "ft:gpt-4o-mini-2024-07-18:org::id" and, older, "davinci:ft-org-2023-04-05" at
-# OpenAI, "gpt-4o-2024-08-06.ft-0e2f" at Azure.
+# The base model of a fine-tuned one. OpenAI writes "ft:gpt-4o-mini-2024-07-18:org::id", and wrote
+# "davinci:ft-org-2023-04-05" before. Azure writes "gpt-4o-2024-08-06.ft-0e2f".
 _FINE_TUNE = re.compile(r"(?:^|[/:])ft:([^:/]+)|(?:^|/)([^:/]+)[.:]ft-")
 
 _NOTHING: Mapping[str, str] = {}
 
 
 def canonical(name: str, known: Mapping[str, str] = _NOTHING) -> str:
-    """The canonical name, or what can be said of a name that nobody knows.
+    """The canonical name of a model, or the best that can be said of a name that is not known.
 
-    ``known`` are names in lower case, and what is said of them instead.
+    ``known`` maps names in lower case to what is said instead of them.
 
     >>> canonical("us.anthropic.claude-3-5-sonnet-20240620-v1:0")
     'claude-3-5-sonnet'
@@ -36,7 +37,7 @@ def canonical(name: str, known: Mapping[str, str] = _NOTHING) -> str:
 
 
 def spellings(name: str, known: Mapping[str, str] = _NOTHING) -> Iterator[str]:
-    """A name in lower case, what is left of it after each thing that was taken off, the canonical name last.
+    """The name in lower case, then what is left of it after each step. The canonical name comes last.
 
     >>> list(dict.fromkeys(spellings("azure/GPT-4o-2024-08-06")))
     ['azure/gpt-4o-2024-08-06', 'gpt-4o-2024-08-06', 'gpt-4o']
@@ -48,7 +49,8 @@ def spellings(name: str, known: Mapping[str, str] = _NOTHING) -> Iterator[str]:
     if found is not None:
         yield found
     elif tuned:
-        # It has another price than its base, but there is not one model for each.
+        # A fine-tuned model has another price than its base model, but not each of them is a model of its
+        # own.
         yield from (f"ft:{spelling}" for spelling in _shorter(tuned[1] or tuned[2], known))
     else:
         last = name
@@ -72,9 +74,9 @@ def _shorter(name: str, known: Mapping[str, str]) -> Iterator[str]:
 
 
 def _steps(name: str) -> Iterator[str]:
-    """The name as it is, and after each thing that was taken off."""
+    """The name as it is, and what is left of it after each step."""
     yield name
-    # Providers, accounts, projects, organizations, ARNs: the model comes last.
+    # In the paths of providers, accounts, projects and organizations, and in ARNs, the model comes last.
     name = name.rstrip("/").rpartition("/")[2]
     yield name
     provider, _, model = name.partition(":")
@@ -93,7 +95,7 @@ def _steps(name: str) -> Iterator[str]:
 
 
 def _cut(name: str) -> Iterator[str]:
-    """The name with one ending less each time."""
+    """The name with one ending less each time, until no ending is left that can be cut."""
     endings = (data.ROUTE, data.PACKING, *data.VERSIONS)
     families = tuple(ending for start, ending in data.FAMILY_VERSIONS if name.startswith(start))
     shorter = True
@@ -101,7 +103,7 @@ def _cut(name: str) -> Iterator[str]:
         shorter = False
         for ending in (*endings, *families):
             found = ending.search(name)
-            # Something has to be left.
+            # A match at the start would leave nothing of the name.
             if found and found.start():
                 name, shorter = name[: found.start()], True
                 yield name

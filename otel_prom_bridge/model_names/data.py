@@ -1,29 +1,29 @@
-"""How providers spell the names of language models: the data behind `canonical`.
+"""How providers spell the names of language models. `canonical` works with these tables.
 
-Everything here is in lower case. What is not here stays as it is spelled: a gap in these tables shows one
-model under two names, which an alias mends.
+Everything here is in lower case. A spelling that is missing here stays as it is, so that one model is shown
+under two names. An alias mends that.
 """
 
 from __future__ import annotations
 
 import re
 
-# Names whose ending is no version of what stands before it, and names that only a list can tell. Asked before
-# anything is cut and after each cut.
+# Names whose ending is not a version of what stands before it, and names that only a list can tell. They are
+# looked up before anything is cut and after each cut.
 NAMES = {
-    # previews that are models of their own, with prices of their own
+    # Previews that are models of their own, with their own prices.
     "o1-preview": "o1-preview",
     "gpt-4-1106-preview": "gpt-4-turbo",
     "gpt-4-0125-preview": "gpt-4-turbo",
     "gpt-4-1106-vision-preview": "gpt-4-turbo",
     "gpt-4-vision-preview": "gpt-4-turbo",
-    # what would be left is no model
+    # What would be left of these is not a model.
     "gemini-embedding-001": "gemini-embedding-001",
     "gemini-exp": "gemini-exp",
-    # Bedrock has a vendor "deepseek", and models "r1" and "v3"
+    # Bedrock has a vendor "deepseek" with models "r1" and "v3".
     "deepseek.r1-v1:0": "deepseek-r1",
     "deepseek.v3-v1:0": "deepseek-v3",
-    # versions written as Bedrock does, and as Anthropic did
+    # Versions as Bedrock writes them, and as Anthropic once did.
     "claude-v2:1": "claude-2.1",
     "claude-2.1": "claude-2.1",
     "claude-v2": "claude-2",
@@ -31,7 +31,7 @@ NAMES = {
     "claude-instant-v1": "claude-instant",
     "claude-instant-1": "claude-instant",
     "claude-instant-1.2": "claude-instant",
-    # the words the other way round
+    # Names with their words the other way round.
     "claude-4-sonnet": "claude-sonnet-4",
     "claude-4-opus": "claude-opus-4",
     "claude-4.5-sonnet": "claude-sonnet-4-5",
@@ -39,8 +39,8 @@ NAMES = {
     "claude-4.5-opus": "claude-opus-4-5",
 }
 
-# "anthropic:claude-…", as LangChain and Pydantic AI write it. A list, since what is before a colon may also
-# be the model: "llama3.1:8b".
+# LangChain and Pydantic AI write "anthropic:claude-…". It takes a list to tell these apart, since the model
+# itself may stand before a colon: "llama3.1:8b".
 PROVIDERS = frozenset(
     {
         *("openai", "openai-chat", "openai-responses", "azure", "azure_openai", "azure-openai", "azure_ai"),
@@ -70,10 +70,11 @@ PROVIDERS = frozenset(
     }
 )
 
-# "mistral" is both: these, and what starts with a digit, are tags of the model.
+# "mistral" is a provider and a model. What follows its colon is a tag of the model if it is one of these or
+# starts with a digit.
 TAGS = frozenset({"latest", "instruct", "text"})
 
-# "us.anthropic.claude-…": a region of Bedrock's cross-region inference profiles, and the vendor.
+# In "us.anthropic.claude-…" a region of Bedrock's cross-region inference profiles stands before the vendor.
 # https://docs.aws.amazon.com/bedrock/latest/userguide/inference-profiles-support.html
 REGION = re.compile(r"^(?:us|us-gov|eu|apac|au|jp|ca|sa|me|af|global)\.(?=[a-z0-9]+\.)")
 VENDOR = re.compile(
@@ -81,13 +82,14 @@ VENDOR = re.compile(
     r"|openai|qwen|stability|twelvelabs|writer|xai|zai)\."
 )
 
-# "gpt-4o:free" (OpenRouter), "llama3:latest" (Ollama), "…:fastest" (Hugging Face): a way to the model, not a
-# model. ":128k" and ":48k" are context lengths of Bedrock.
+# The endings of "gpt-4o:free" (OpenRouter), "llama3:latest" (Ollama) and "…:fastest" (Hugging Face) say how
+# to reach a model, and not which model. ":128k" and ":48k" are lengths of contexts at Bedrock.
 ROUTE = re.compile(
     r":(?:free|nitro|floor|online|exacto|beta|extended|thinking|latest|fastest|cheapest|\d+k)$"
 )
 
-# How the weights are packed, at Ollama and in files. That makes no other model; a size does.
+# How the weights are packed, as Ollama and names of files have it. That does not make another model; a size
+# does.
 # https://github.com/ollama/ollama/blob/main/docs/import.md
 PACKING = re.compile(
     r"[-.:_](?:gguf|gptq|awq|bnb|mlx|[48]-?bit|int[48]|fp(?:4|8|16|32)|bf16|i?q[1-8](?:_[01kmslx]{1,3})*)$"
@@ -105,25 +107,26 @@ _DATES = "|".join(
     )
 )
 
-# What is cut from the end, again and again until nothing is.
+# These endings are cut off, again and again until none is left.
 VERSIONS = (
     re.compile(rf"[-@](?:{_DATES})(?:-v\d{{1,2}}(?::\d{{1,2}})?)?$"),  # …-20241022-v2:0 (Bedrock)
     re.compile(r"-(?:latest|preview)$"),
     re.compile(r"@(?:\d{3}|default|latest)$"),  # text-bison@001, claude-opus-4@default (Vertex AI)
-    # The first version of a model in Bedrock; a second one may be another model (titan-embed-text-v2).
+    # The first version of a model at Bedrock. A second one may be another model (titan-embed-text-v2).
     re.compile(r"-v?1:0$"),
     re.compile(r"(?<=\d)-v1$"),  # claude-opus-4-6-v1, but titan-embed-text-v1
     re.compile(r":0$"),
 )
 
-# Only for names that begin so: "text-embedding-004" and "text-davinci-003" are not versions of anything.
+# These endings are cut off only from names that begin so. The numbers of "text-embedding-004" and
+# "text-davinci-003" are not versions.
 FAMILY_VERSIONS = (
     ("gemini-", re.compile(r"(?<=[a-z])-(?:00\d|exp|experimental)$")),
     ("claude-", re.compile(r"-v[12]$")),  # claude-3-5-sonnet-v2@20241022 (Vertex AI)
 )
 
-# Spellings of one name: of Azure, Fireworks (llama-v3p1), Bedrock (llama3-1), Ollama (llama3.1), Hugging Face
-# (meta-llama-3.1), OpenRouter (claude-3.5-sonnet), Databricks.
+# Different spellings of one name by Azure, Fireworks (llama-v3p1), Bedrock (llama3-1), Ollama (llama3.1),
+# Hugging Face (meta-llama-3.1), OpenRouter (claude-3.5-sonnet) and Databricks.
 SPELLINGS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"-v(\d):([1-9])$"), r"-v\1.\2"),  # mistral-7b-instruct-v0:2
     (re.compile(":"), "-"),  # what is left of a tag: llama3.1:8b

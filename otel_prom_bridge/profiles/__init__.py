@@ -1,8 +1,9 @@
-"""Profiles: one TOML file per dialect of metrics, and what it says.
+"""Profiles: dialects of metrics, each of which is one TOML file.
 
 A profile holds what an organisation decides once for all of its services: which families there are, what
-their labels may say, which buckets and limits they have, and the instruments for what no instrumentation
-records. It is data; whatever it says could be written as options, export views and instruments by hand.
+their labels may say, which buckets and limits they have, and which instruments there are for what no
+instrumentation records. A profile is data. Everything that it says could also be written by hand, as
+options, export views and instruments.
 """
 
 from otel_prom_bridge.profiles.instruments import Instruments, InstrumentSpec

@@ -1,4 +1,4 @@
-"""A profile's own instruments: created with their units, buckets and descriptions, and checked attributes."""
+"""A profile's own instruments. Each has its unit, buckets and description, and checks its attributes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from otel_prom_bridge.instruments import METHODS, Attributes, InstrumentKind, re
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstrumentSpec:
-    """One instrument: ``name`` is its OpenTelemetry name, ``unit`` is in UCUM (``s``, ``By``, ``{step}``)."""
+    """One instrument. ``name`` is its OpenTelemetry name. ``unit`` is in UCUM (``s``, ``By``, ``{step}``)."""
 
     name: str
     type: InstrumentKind
@@ -28,8 +28,8 @@ class InstrumentSpec:
 class CheckedInstrument:
     """An instrument that takes the attributes of its profile, and no others.
 
-    What it is asked to record is always recorded; an attribute that is not known is left out and logged once,
-    because a label that nobody decided on is how cardinality gets out of hand.
+    A value is always recorded. An attribute that the profile does not know is left out and logged once,
+    because cardinality gets out of hand with labels that nobody has decided on.
     """
 
     def __init__(self, meter: Meter, spec: InstrumentSpec, *, strict: bool) -> None:
@@ -59,7 +59,8 @@ class CheckedInstrument:
             given = self._checked(given)
         self._record(value, given, context)
 
-    # As the instruments of OpenTelemetry call it, of the types that have it there: "set" must not add.
+    # The instruments of OpenTelemetry have these two methods, and each only for some types. A type that has
+    # not must not have it here either: "set" of a counter would add.
 
     def add(self, value: float, attributes: Attributes | None = None, context: Context | None = None) -> None:
         """Record an increment of a counter, or a change of an up-down counter; see :meth:`record`."""
@@ -88,7 +89,7 @@ class CheckedInstrument:
 
 
 class Instruments(Mapping[str, CheckedInstrument]):
-    """The instruments of a profile by name, with or without its namespace."""
+    """The instruments of a profile by their names, with or without its namespace."""
 
     def __init__(
         self, meter: Meter, specs: Sequence[InstrumentSpec], *, namespace: str = "", strict: bool = False

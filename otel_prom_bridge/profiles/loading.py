@@ -1,4 +1,10 @@
-"""From a name or a path to a profile, with the profiles that it extends."""
+"""From a name or a path to a profile, with the profiles that it extends.
+
+When a profile extends another one, its tables are put over those of the other key by key. Families and
+instruments are put over each other by name: one with the same name takes the place of the other. In a
+dashboard one wants to change a threshold or a query without repeating all that stands around it. So panels,
+rules and alerts are changed key by key, and new ones come at the end of their row.
+"""
 
 from __future__ import annotations
 
@@ -16,25 +22,25 @@ from otel_prom_bridge.values.toml import read_config_file
 
 _HERE = Path(__file__).parent
 BUILT_IN = tuple(sorted(path.stem for path in _HERE.glob("*.toml")))
-# Without labels there are no rules, and nothing that a reader remembers: all of them may share it.
+# A profile without labels has no rules, so it remembers nothing, and all readers can share it.
 _stateless: dict[str, Profile] = {}
-# What a panel, a recording rule, an alert and a variable are known by.
+# The key by which a panel, a recording rule, an alert and a variable is known.
 _DASHBOARD_NAMES = {"panels": "title", "recording_rules": "record", "alerts": "alert", "variables": "name"}
-_DEEPEST = 8  # profiles that extend each other; a file that extends itself ends here
+_DEEPEST = 8  # so many profiles can extend each other; a file that extends itself ends here
 
 
 def load_profile(profile: str | os.PathLike[str], *, key: str = "profile") -> Profile:
     """A profile by name (``"semconv"``, ``"llmdevops"``), or by the path of a TOML file (``./my.toml``).
 
-    A file says with ``extends`` what it changes: its labels, buckets, sources, families and instruments take
-    the place of those of the same name, its options are put over the others.
+    A file names with ``extends`` the profile that it changes. Its labels, buckets, sources, families and
+    instruments take the place of those of the same name, and its options are put over the other ones.
 
     Args:
-        profile: what has a slash or ends with ``.toml`` is a path.
-        key: what errors call the option.
+        profile: a text that has a slash or ends with ``.toml`` is a path.
+        key: how errors call the option.
 
     Raises:
-        ConfigurationError: there is no such profile, or something in it cannot work; the message names the
+        ConfigurationError: there is no such profile, or something in it cannot work. The message names the
             file, the key, the value and what is allowed.
     """
     if not isinstance(profile, str | os.PathLike):
@@ -85,7 +91,7 @@ def _merged(text: str, key: str, depth: int) -> dict[str, Any]:
 
 
 def _extended(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """The tables of a profile, and over them what another one changes.
+    """The tables of a profile, with what another profile changes put over them.
 
     Raises ConfigurationError for a change that may mean several.
     """
@@ -103,7 +109,7 @@ def _extended(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any
 
 
 def _dashboard(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """An empty list takes away all that there were."""
+    """The same for the dashboard. An empty list takes away everything that was in the other list."""
     result = {**base, **over}
     for key, name in _DASHBOARD_NAMES.items():
         below, above = base.get(key), over.get(key)
@@ -116,7 +122,7 @@ def _with_changes(below: Sequence[Any], above: Sequence[Any], key: str, where: s
     result = list(below)
     for item in above:
         same = [at for at, other in enumerate(result) if _is_same(item, other, key)]
-        if len(same) > 1:  # alerts of one name and several severities, say
+        if len(same) > 1:  # as with several alerts of one name that differ in their severity
             raise ConfigurationError(f"{where}[{key}]", item[key], "what only one has that is extended")
         if not same:
             result.insert(_end_of_row(result, item), item)

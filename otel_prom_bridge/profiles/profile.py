@@ -1,4 +1,4 @@
-"""What a profile says, as data; ``reading.py`` makes it of a file."""
+"""What a profile says, as data. ``reading.py`` makes it of a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from otel_prom_bridge.views.computations import Computation, attributes_of
 from otel_prom_bridge.views.view import ExportView
 
 Present: TypeAlias = Literal["current", "latest", "both"]
-"""Which generation of the conventions' names the families have, whichever was recorded."""
+"""Which generation of the conventions' names the families get, no matter which was recorded."""
 
 PRESENT: tuple[Present, ...] = ("current", "latest", "both")
 
@@ -23,7 +23,8 @@ PRESENT: tuple[Present, ...] = ("current", "latest", "both")
 class Label:
     """A label of the profile's schema: what it is computed from, and what it may say.
 
-    ``name`` is the label; the schema may have several of a name, for families that mean different things.
+    ``name`` is the name of the label. A schema may have several labels of one name, for families that mean
+    different things by it.
     """
 
     name: str
@@ -33,12 +34,12 @@ class Label:
 
     @property
     def attributes(self) -> tuple[str, ...]:
-        """The attributes that it comes from."""
+        """The attributes from which its value is computed."""
         return attributes_of(self.compute) or ()
 
     @property
     def max_values(self) -> int | None:
-        """How many values it can have; None for any number."""
+        """How many values it can have. None means any number."""
         deciding = self.compute if self.rule is None else self.rule
         found: int | None = getattr(deciding, "max_values", None)
         return found
@@ -65,11 +66,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Family:
-    """A family of the profile, and the views that make it, one per source.
+    """A family of the profile, and the views that make it, one for each source.
 
-    ``name`` has the namespace; without ``labels`` all attributes are kept. ``unit`` is in words of Prometheus
-    (``seconds``); ``buckets`` are those of a histogram. ``present`` are the settings of ``present`` under
-    which there is such a family.
+    ``name`` begins with the namespace. Without ``labels`` all attributes are kept. ``unit`` is a word of
+    Prometheus, such as ``seconds``. ``buckets`` are those of a histogram. ``present`` lists the settings of
+    the option ``present`` with which the family exists.
     """
 
     name: str
@@ -91,11 +92,12 @@ def _names(name: str | None, kind: Kind | None) -> set[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One dialect: its families, labels, instruments, and the options that go with them.
+    """One dialect: its families, labels and instruments, and the options that go with them.
 
-    With ``fallback`` its views are for the streams that no view of the application's selects; without it they
-    stand beside those. ``options`` are options of ``start()`` as a file has them; ``dashboard`` is what
-    ``otel-prom-bridge dashboards`` makes a dashboard and rules of. ``where`` is what errors call it.
+    With ``fallback`` its views are for the streams that no view of the application selects. Without it they
+    stand beside the application's views. ``options`` are options of ``start()``, written as in a file.
+    ``otel-prom-bridge dashboards`` makes a dashboard and rules of ``dashboard``. Errors call the profile
+    ``where``.
     """
 
     name: str
@@ -110,18 +112,18 @@ class Profile:
     where: str = ""
 
     def place(self, key: str) -> str:
-        """What errors call one of its keys."""
+        """How errors call one of its keys."""
         return f"{self.where or f'profile {self.name!r}: '}{key}"
 
     def shown(self, present: Present = "current") -> Iterator[Family]:
-        """The families that there are."""
+        """The families that exist with this setting of ``present``."""
         return (family for family in self.families if present in family.present)
 
     def views(self, present: Present = "current", *, beside: Sequence[ExportView] = ()) -> list[ExportView]:
-        """The export views of these families.
+        """The export views of the families that exist with this setting of ``present``.
 
-        A family makes way for one that a view ``beside`` them makes, if their names, or those of their
-        samples, meet.
+        A family is left out if its name, or the name of one of its samples, is also that of a family which a
+        view ``beside`` them makes.
         """
         taken = {name for view in beside for name in _names(view.name, view.kind)}
         free = (
@@ -136,7 +138,7 @@ class Profile:
 
         Args:
             meter: an OpenTelemetry meter.
-            strict: raise for attributes that the profile does not know, as tests would; otherwise they are
-                left out, and logged once.
+            strict: raise for attributes that the profile does not know, which is meant for tests. Otherwise
+                they are left out, and logged once.
         """
         return Instruments(meter, self.own_instruments, namespace=self.namespace, strict=strict)

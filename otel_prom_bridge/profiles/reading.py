@@ -1,7 +1,8 @@
-"""From the tables of a file to a profile: names are looked up, and views are made.
+"""From the tables of a file to a profile: names are looked up, and export views are made.
 
-A family is written once, with the streams that feed it by name; each of them becomes an export view, in the
-notation that ``views`` of a configuration file has. So whatever is wrong with one has the same answer here.
+A family is written once, and it names the sources that feed it. For each source an export view is made, in
+the notation that ``views`` of a configuration file has. So a mistake in a family is answered like one in a
+view.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _TYPES = ("counter", "gauge", "histogram")
 _UNITS = {"s": "seconds", "By": "bytes"}
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/api.md#instrument-name-syntax
 _INSTRUMENT = re.compile(r"[A-Za-z][A-Za-z0-9_.\-/]{0,254}")
-# What a family hands on to its views as it is.
+# These keys of a family are handed to its views as they are.
 _VIEW_KEYS = ("keep", "drop", "rename", "compute", "rules", "max_series", "exemplars")
 
 
@@ -52,9 +53,9 @@ class ProfileTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelTable:
-    """``[labels.model]``: what the label comes from, and the rules for what it says.
+    """``[labels.model]``: where the value of a label comes from, and the rules for what it may say.
 
-    ``label`` is what it is called, where that is not the table's own name.
+    ``label`` is the name of the label if that is not the name of the table.
     """
 
     label: str = ""
@@ -67,10 +68,10 @@ class LabelTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyTable:
-    """``[[families]]``: from ``keep`` on, the keys are those of a view.
+    """``[[families]]``: a family as it is written. From ``keep`` on, the keys are those of a view.
 
-    With ``stream``, an instrument's name, the family is named by translating that: by the reader's strategy
-    and with its prefix. ``name`` is what comes out of it without these.
+    ``stream`` is the name of an instrument. With it the family gets the name into which the reader translates
+    that, with its own strategy and prefix. ``name`` then has to be what the default strategy makes of it.
     """
 
     name: str
@@ -94,7 +95,7 @@ class FamilyTable:
 
 
 def read_profile(values: Mapping[str, Any], *, name: str, where: str = "") -> Profile:
-    """The profile that these tables describe; ``where`` is what the keys of errors begin with."""
+    """The profile that these tables describe. The keys of errors begin with ``where``."""
     try:
         return replace(_Reading(called(ProfileTable, {"name": name, **values})).profile(), where=where)
     except ConfigurationError as error:
@@ -102,7 +103,7 @@ def read_profile(values: Mapping[str, Any], *, name: str, where: str = "") -> Pr
 
 
 class _Reading:
-    """One file; families refer to its labels, buckets and sources by name."""
+    """Reads one file, whose families refer to labels, buckets and sources by their names."""
 
     def __init__(self, table: ProfileTable) -> None:
         self._table = table
@@ -114,7 +115,7 @@ class _Reading:
         self._own: Sequence[InstrumentSpec] = _instruments(own)
 
     def profile(self) -> Profile:
-        """All of it."""
+        """The profile."""
         table = self._table
         families = read_at(".families", tables(self._family), table.families)
         _check_types(families)
@@ -173,7 +174,7 @@ class _Reading:
         }
         if table.unit and take != "count":
             view["unit"] = table.unit
-        if source.scale is not None and take != "count":  # a number of points has no unit
+        if source.scale is not None and take != "count":  # a number of points has no unit to convert
             view["scale"] = source.scale
         if table.labels is None:
             view["labels"] = source.labels
@@ -186,7 +187,7 @@ class _Reading:
         return found
 
     def _labelled(self, table: FamilyTable, source: Source) -> dict[str, object]:
-        """Nothing but labels of the schema: computed, or given by the source."""
+        """The labels of the schema, and no others. Each is computed, or the source says what it is."""
         labels = {label.name: label for label in map(self._schema, _listed(table.labels))}
         given = {name: value for name, value in source.labels.items() if name in labels}
         computed = [label for name, label in labels.items() if name not in given]
@@ -209,7 +210,7 @@ class _Reading:
         return [each for source in found for each in self._with_own(source)]
 
     def _with_own(self, source: Source) -> list[Source]:
-        """The profile's own instruments have its namespace, and may be called as they are in the file."""
+        """An instrument of the profile may be called with or without the namespace, so both are selected."""
         name = self._full(source.instrument, ".") if isinstance(source.instrument, str) else ""
         is_own = name != source.instrument and name in {spec.name for spec in self._own}
         return [replace(source, instrument=name), source] if is_own else [source]
@@ -300,7 +301,8 @@ def _label(name: str, value: object) -> Label:
         compute = FirstOf(keys, STRING.value(".default", table.default))
     label = STRING.value(".label", table.label) or name
     rules = {} if table.rules is None else {label: table.rules}
-    # Made once, so that families share what a rule remembers: "the first 50" are the same 50 everywhere.
+    # The rule is made once for all families, so that they share what it remembers. "The first 50" are the
+    # same 50 in each of them.
     view = _made({"compute": {label: compute}, "rules": rules})
     return Label(
         name=label,
@@ -323,7 +325,7 @@ def _where(table: FamilyTable, source: Source) -> dict[str, object]:
 
 
 def _made(view: Mapping[str, object]) -> ExportView:
-    """A view, in the notation of files."""
+    """The view that this table describes, in the notation of configuration files."""
     given = {key: value for key, value in view.items() if value not in (None, {}, (), "") or key == "keep"}
     try:
         found: ExportView = VIEWS.check([given])[0]
@@ -333,7 +335,7 @@ def _made(view: Mapping[str, object]) -> ExportView:
 
 
 def _beside(defaults: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """What all families say, and this one: lists are joined, and so are tables."""
+    """What a family says, together with what all families say. Lists are joined, and so are tables."""
     result = {**defaults, **given}
     for key in defaults.keys() & given.keys():
         if isinstance(defaults[key], Mapping) and isinstance(given[key], Mapping):

@@ -1,4 +1,4 @@
-"""The reference page of a profile: what its file says, for people, in Markdown."""
+"""The reference page of a profile: everything that its file says, as Markdown for people."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _TAKES = {"value": "", "count": "number of points of ", "sum": "sum of "}
 
 
 def reference(profile: Profile, *, given: str) -> str:
-    """The page: families, labels, buckets, instruments and options; the same for the same profile.
+    """The page, with families, labels, buckets, instruments and options. One profile always gives the same
+    page.
 
-    ``given``: by which name or path the command line found it.
+    ``given`` is the name or the path by which the command line found the profile.
     """
     sections = (
         [f"# Profile `{profile.name}`", f"Made by `otel-prom-bridge profile {given}`; do not edit."],
@@ -112,7 +113,7 @@ def _labels(labels: Iterable[Label]) -> list[str]:
 
 
 def _buckets(profile: Profile) -> list[str]:
-    """Each set of bounds once, with the families that have it."""
+    """A table of the sets of bounds, each with the families that have it."""
     names: dict[tuple[float, ...], list[str]] = {}
     for family in profile.families:
         if isinstance(family.buckets, tuple):
