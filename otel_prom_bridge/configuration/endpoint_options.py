@@ -19,7 +19,7 @@ from otel_prom_bridge.configuration.endpoint_checks import NAMES, RATE, TLS_VERS
 from otel_prom_bridge.configuration.table import Alias, Option, ours
 from otel_prom_bridge.endpoint.guards.networks import NETWORKS, PROXIES
 from otel_prom_bridge.endpoint.health import HEALTH, Health
-from otel_prom_bridge.endpoint.paths import METRICS_PATH, URL_PATH
+from otel_prom_bridge.endpoint.messages import METRICS_PATH, URL_PATH
 from otel_prom_bridge.endpoint.scrape import DEFAULT_CACHE_TTL, GZIP_THRESHOLD
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.server import DEFAULT_ADDRESS, DEFAULT_PORT

@@ -17,9 +17,9 @@ from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.files.tls import Certificates, Tls, TlsSettings
 from otel_prom_bridge.endpoint.files.webconfig import load
 from otel_prom_bridge.endpoint.guards import Guards, RateLimit
+from otel_prom_bridge.endpoint.served import Served
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.server import MetricsServer, not_serving, start_http_server
-from otel_prom_bridge.endpoint.source import Source
 from otel_prom_bridge.errors import ConfigurationError
 
 _LIMITS = (
@@ -34,7 +34,7 @@ _ANSWERS = ("metrics_path", "cache_ttl", "compression_threshold", "health")
 _OF_GUARDS = ("allow", "trusted_proxies", "bearer_tokens_file", "health_open")
 
 
-def serve(source: Source, settings: Settings, *, strict: bool = True) -> MetricsServer:
+def serve(source: Served, settings: Settings, *, strict: bool = True) -> MetricsServer:
     """Serve a reader as the settings say; ``strict`` is for settings that do not say.
 
     Raises:
@@ -59,7 +59,7 @@ def serve(source: Source, settings: Settings, *, strict: bool = True) -> Metrics
         )
 
 
-def serve_if_possible(source: Source, settings: Settings) -> MetricsServer:
+def serve_if_possible(source: Served, settings: Settings) -> MetricsServer:
     """The same for those who must not raise, unless the settings are strict.
 
     What is wrong is logged once, and ``is_serving`` of the result is False.

@@ -14,12 +14,19 @@ from typing import TYPE_CHECKING, Any
 from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.guards import GUARDS, Guards
 from otel_prom_bridge.endpoint.health import Health
-from otel_prom_bridge.endpoint.messages import FAILED, Handler, Request, Response, busy, joined_headers
-from otel_prom_bridge.endpoint.paths import METRICS_PATH
+from otel_prom_bridge.endpoint.messages import (
+    FAILED,
+    METRICS_PATH,
+    Handler,
+    Request,
+    Response,
+    busy,
+    joined_headers,
+)
 from otel_prom_bridge.endpoint.scrape import Scrape
+from otel_prom_bridge.endpoint.served import Served
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.workers import Workers
-from otel_prom_bridge.endpoint.source import Source
 from otel_prom_bridge.forks import renew_in_child
 
 if TYPE_CHECKING:
@@ -36,7 +43,7 @@ _MOST_THREADS = 64
 
 
 def make_wsgi_app(
-    source: Source,
+    source: Served,
     *,
     guards: Guards | None = None,
     metrics_path: str = METRICS_PATH,
@@ -81,7 +88,7 @@ def make_wsgi_app(
 
 
 def make_asgi_app(
-    source: Source,
+    source: Served,
     *,
     guards: Guards | None = None,
     metrics_path: str = METRICS_PATH,
@@ -123,7 +130,7 @@ def make_asgi_app(
     return _Asgi(handler)
 
 
-def _handler(source: Source, guards: Guards | None, **options: Any) -> Handler:
+def _handler(source: Served, guards: Guards | None, **options: Any) -> Handler:
     GUARDS.optional("guards", guards)
     if guards is None:
         return Scrape(source, **options)

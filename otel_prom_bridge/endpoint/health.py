@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from otel_prom_bridge.diagnostics import endpoint_logger
-from otel_prom_bridge.endpoint.source import Source, checked_source
+from otel_prom_bridge.endpoint.served import Served, checked_source
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.values.checks import BOOLEAN, Check
@@ -43,7 +43,7 @@ class Health:
 
     def __init__(
         self,
-        source: Source,
+        source: Served,
         *,
         alive: Mapping[str, HealthCheck] | None = None,
         ready: Mapping[str, HealthCheck] | None = None,

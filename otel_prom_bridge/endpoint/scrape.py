@@ -20,9 +20,18 @@ from urllib.parse import parse_qsl
 from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.cache import Cache
 from otel_prom_bridge.endpoint.health import HEALTH, Health
-from otel_prom_bridge.endpoint.messages import FAILED, Handler, Request, Response, text_response
-from otel_prom_bridge.endpoint.paths import HEALTH_PATH, METRICS_PATH, READY_PATH, URL_PATH
-from otel_prom_bridge.endpoint.source import Source, checked_source
+from otel_prom_bridge.endpoint.messages import (
+    FAILED,
+    HEALTH_PATH,
+    METRICS_PATH,
+    READY_PATH,
+    URL_PATH,
+    Handler,
+    Request,
+    Response,
+    text_response,
+)
+from otel_prom_bridge.endpoint.served import Served, checked_source
 from otel_prom_bridge.errors import CompressionError
 from otel_prom_bridge.exposition import Exposition, accepts_gzip, negotiate
 from otel_prom_bridge.values.checks import INTERVAL, LONGEST_WAIT, THRESHOLD
@@ -56,7 +65,7 @@ class Scrape(Handler):
 
     def __init__(
         self,
-        source: Source,
+        source: Served,
         *,
         metrics_path: str | None = None,
         cache_ttl: float | None = None,

@@ -18,14 +18,15 @@ from hypothesis import strategies as st
 from servers import wait_for
 
 from otel_prom_bridge.endpoint.guards import credentials
-from otel_prom_bridge.endpoint.guards.authentication import Authentication, Verdict
 from otel_prom_bridge.endpoint.guards.credentials import (
     CACHE_SIZE,
     MAX_WAITING,
     MAX_WAITING_EACH,
+    Authentication,
     BearerTokens,
     BusyError,
     Passwords,
+    Verdict,
     bearer_token,
     checked_users,
     user_and_password,

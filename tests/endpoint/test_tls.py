@@ -31,8 +31,7 @@ from certificates import (
 from cryptography.hazmat.primitives import serialization
 
 from otel_prom_bridge.endpoint.files import tls as tls_module
-from otel_prom_bridge.endpoint.files.ciphers import CIPHER_SUITES, CIPHER_SUITES_13, CURVES
-from otel_prom_bridge.endpoint.files.tls import Tls, TlsSettings
+from otel_prom_bridge.endpoint.files.tls import CIPHER_SUITES, CIPHER_SUITES_13, CURVES, Tls, TlsSettings
 from otel_prom_bridge.errors import ConfigurationError
 
 

@@ -17,7 +17,6 @@ from ipaddress import ip_address
 from typing import NoReturn
 
 from otel_prom_bridge.diagnostics import logger
-from otel_prom_bridge.endpoint.files.ciphers import CIPHER_SUITES, CIPHER_SUITES_13, CURVES
 from otel_prom_bridge.endpoint.files.watching import Watched
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.values.checks import (
@@ -30,6 +29,38 @@ from otel_prom_bridge.values.checks import (
     list_of,
     one_of,
 )
+
+# The names that Go's crypto/tls has for things, as files for exporters use them, and OpenSSL's names.
+# https://pkg.go.dev/crypto/tls#CipherSuites; without ephemeral keys until Go 1.21, and still in files.
+CIPHER_SUITES = {
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
+    "TLS_RSA_WITH_AES_128_GCM_SHA256": "AES128-GCM-SHA256",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384": "AES256-GCM-SHA384",
+    "TLS_RSA_WITH_AES_128_CBC_SHA": "AES128-SHA",
+    "TLS_RSA_WITH_AES_256_CBC_SHA": "AES256-SHA",
+}
+
+# Those of TLS 1.3 are always on, in Go as in OpenSSL; a file may name them.
+CIPHER_SUITES_13 = frozenset(
+    {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
+)
+
+# https://pkg.go.dev/crypto/tls#CurveID
+CURVES = {
+    "CurveP256": "prime256v1",
+    "CurveP384": "secp384r1",
+    "CurveP521": "secp521r1",
+    "X25519": "X25519",
+}
 
 _CLIENT_AUTH = {
     "NoClientCert": ssl.CERT_NONE,

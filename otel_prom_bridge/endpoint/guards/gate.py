@@ -11,31 +11,28 @@ password, so those count; when they come too often, the answer is the one for st
 from __future__ import annotations
 
 import logging
+import math
 import re
 import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from http import HTTPStatus
 from os import PathLike
 
-from otel_prom_bridge.endpoint.guards.authentication import Authentication, Verdict
 from otel_prom_bridge.endpoint.guards.credentials import (
+    Authentication,
     BearerTokens,
     BusyError,
     Passwords,
     Users,
+    Verdict,
     checked_users,
 )
 from otel_prom_bridge.endpoint.guards.networks import NETWORKS, Address, Networks, OriginError, Origins
 from otel_prom_bridge.endpoint.guards.rate import LIMIT, Limiter, RateLimit, host_of
-from otel_prom_bridge.endpoint.guards.refusals import (
-    failed,
-    not_allowed,
-    too_many,
-    unauthorized,
-)
-from otel_prom_bridge.endpoint.messages import Handler, Request, Response, busy
+from otel_prom_bridge.endpoint.messages import Handler, Request, Response, busy, refusal
 from otel_prom_bridge.endpoint.server.log import log_without_waiting
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.forks import renew_in_child
@@ -186,12 +183,12 @@ class Guards:
     def _screen(self, request: Request, *, counted: bool) -> Response | None:
         client, known = self._client_of(request)
         if not self._is_allowed(client, known):
-            return not_allowed(client)
+            return _not_allowed(client)
         if request.is_health:
             return None
         ask = self._limiter.take if counted else self._limiter.wait
         wait = ask(client, self._clock())
-        return too_many(wait) if wait else None
+        return _too_many(wait) if wait else None
 
     def _hashed(self, request: Request) -> Request | Response:
         try:
@@ -209,7 +206,7 @@ class Guards:
     def _judged(self, request: Request, verdict: Verdict) -> Request | Response:
         if verdict.passes or (self._health_open and request.is_health):
             return replace(request, authenticated=verdict is Verdict.PROVED)
-        return unauthorized(self._authentication.challenges)
+        return _unauthorized(self._authentication.challenges)
 
     def _client_of(self, request: Request) -> tuple[Address | None, bool]:
         return self._client(request.peer, request.headers.get("x-forwarded-for"))
@@ -287,7 +284,7 @@ def _fault(error: Exception) -> Response:
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{type(error).__name__} in {place.filename}:{place.lineno}"
     log_without_waiting(logging.ERROR, "a guard failed: %s; this is a fault of the bridge", where)
-    return failed()
+    return _failed()
 
 
 def _checked_headers(headers: object) -> Sequence[tuple[str, str]]:
@@ -306,3 +303,38 @@ def _checked_headers(headers: object) -> Sequence[tuple[str, str]]:
 
 def _is_line(text: object) -> bool:
     return isinstance(text, str) and text.isprintable() and all(ord(letter) < 256 for letter in text)
+
+
+# --- the answers to those who do not pass: they say what would, and nothing of what is behind ---
+
+
+def _not_allowed(client: Address | None) -> Response:
+    """To somebody outside of the allowed networks: the address that would have to be in them."""
+    who = "a client whose address is not known" if client is None else str(client)
+    return refusal(
+        HTTPStatus.FORBIDDEN, f"this endpoint does not answer {who}: it is not in the allowed networks\n"
+    )
+
+
+def _too_many(wait: float) -> Response:
+    """To somebody who asks too often."""
+    seconds = _seconds(wait)
+    text = f"too many requests; the next one is answered in {seconds} s\n"
+    return refusal(HTTPStatus.TOO_MANY_REQUESTS, text, ("Retry-After", str(seconds)))
+
+
+def _unauthorized(challenges: tuple[tuple[str, str], ...]) -> Response:
+    """To somebody who has no credentials, or wrong ones: which it was is not said."""
+    schemes = " or ".join(challenge.partition(" ")[0] for _, challenge in challenges)
+    text = f"send valid credentials in an Authorization header: {schemes}\n"
+    return refusal(HTTPStatus.UNAUTHORIZED, text, *challenges)
+
+
+def _failed() -> Response:
+    """What a fault of a guard looks like: closed."""
+    text = "a guard failed, so nothing is answered; the application's log says where\n"
+    return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, text)
+
+
+def _seconds(wait: float) -> int:
+    return max(1, math.ceil(min(wait, 1e9)))

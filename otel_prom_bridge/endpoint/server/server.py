@@ -18,13 +18,12 @@ from otel_prom_bridge.endpoint.files.tls import CERTIFICATES, Certificates
 from otel_prom_bridge.endpoint.files.webconfig import load
 from otel_prom_bridge.endpoint.guards import GUARDS, Guards
 from otel_prom_bridge.endpoint.health import Health
-from otel_prom_bridge.endpoint.messages import Handler
-from otel_prom_bridge.endpoint.paths import METRICS_PATH
+from otel_prom_bridge.endpoint.messages import METRICS_PATH, Handler
 from otel_prom_bridge.endpoint.scrape import Scrape
+from otel_prom_bridge.endpoint.served import Served, checked_source
 from otel_prom_bridge.endpoint.server.limits import LIMITS, ServerLimits
 from otel_prom_bridge.endpoint.server.listeners import SYSTEMD, Listener, open_systemd, open_tcp, open_unix
 from otel_prom_bridge.endpoint.server.loop import Loop
-from otel_prom_bridge.endpoint.source import Source, checked_source
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
 from otel_prom_bridge.values.checks import BOOLEAN, HOST, PORT, SOCKET
 
@@ -77,7 +76,7 @@ class MetricsServer:
 
 
 def start_http_server(
-    source: Source,
+    source: Served,
     port: int | None = None,
     addr: str | None = None,
     *,
@@ -192,7 +191,7 @@ def _open(addr: str, port: int, unix_socket: str | None) -> Sequence[Listener]:
 
 
 def _serve(
-    source: Source,
+    source: Served,
     handler: Handler,
     listeners: Sequence[Listener],
     *,

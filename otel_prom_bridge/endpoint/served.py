@@ -31,7 +31,7 @@ class Observer(Protocol):
 
 
 @runtime_checkable
-class Source(Protocol):
+class Served(Protocol):
     """What an endpoint serves; ``PrometheusMetricReader`` is one."""
 
     @property
@@ -68,9 +68,9 @@ class Source(Protocol):
         ...
 
 
-def checked_source(source: object) -> Source:
+def checked_source(source: object) -> Served:
     """The source, if it is one. In the call of prometheus_client's function the port stands in its place."""
-    if isinstance(source, Source) and not isinstance(source, type):
+    if isinstance(source, Served) and not isinstance(source, type):
         return source
     is_port = isinstance(source, int) and not isinstance(source, bool)
     hint = f"; the port is `port={source}`" if is_port else ""
