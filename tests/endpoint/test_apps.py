@@ -25,14 +25,6 @@ Make = Callable[..., Setup]
 BODY = b"# TYPE c_total counter\nc_total 1\n"
 
 
-@pytest.fixture
-def setup(bridge: Make) -> Setup:
-    """A reader with one counter."""
-    setup = bridge()
-    setup.meter.create_counter("c").add(1)
-    return setup
-
-
 def test_wsgi(setup: Setup) -> None:
     """A WSGI server gets the metrics, the negotiated type and the other paths."""
     status, headers, body = call_wsgi(setup)

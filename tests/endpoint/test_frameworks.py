@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import http.client
 import random
 import re
 import socket
@@ -19,39 +18,12 @@ import pytest
 from oracles import OPENMETRICS, samples
 from promtool import promtool_complaint
 from servers import free_port, running, wait_for
-from wire import SOON
+from wire import SOON, Answer, ask
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
 SECONDS = 20  # for a start, on a machine that is busy with something else
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back. Redirects are not followed: a scrape should need none."""
-
-    status: int
-    headers: http.client.HTTPMessage
-    body: bytes
-
-    @property
-    def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-        """Its samples, by a strict parser."""
-        assert self.status == 200, self
-        return samples(self.headers["Content-Type"], self.body)
-
-
-def ask(port: int, path: str, *, method: str = "GET", **headers: str) -> Answer:
-    """One request on a connection of its own; ``accept_encoding`` is ``Accept-Encoding``."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, headers=named)
-        response = connection.getresponse()
-        return Answer(response.status, response.headers, response.read())
-    finally:
-        connection.close()
 
 
 def answers(port: int, path: str = "/metrics") -> Answer | None:

@@ -21,7 +21,7 @@ Make = Callable[..., Setup]
 
 
 @pytest.fixture
-def setup(bridge: Make) -> Setup:
+def large(bridge: Make) -> Setup:
     """A reader with enough series for a compressed body."""
     setup = bridge()
     counter = setup.meter.create_counter("c")
@@ -32,9 +32,9 @@ def setup(bridge: Make) -> Setup:
 
 
 @pytest.fixture
-def scrape(setup: Setup) -> Scrape:
+def scrape(large: Setup) -> Scrape:
     """The core over that reader."""
-    return Scrape(setup.reader)
+    return Scrape(large.reader)
 
 
 def headers(response: Response) -> dict[str, str]:
@@ -44,11 +44,11 @@ def headers(response: Response) -> dict[str, str]:
     return found
 
 
-def test_a_scrape(scrape: Scrape, setup: Setup) -> None:
+def test_a_scrape(scrape: Scrape, large: Setup) -> None:
     """GET /metrics answers 200 with the exposition, its type and its length."""
     response = scrape.respond(Request())
     assert (response.status, response.reason) == (200, "OK")
-    assert response.body == setup.reader.expose().body
+    assert response.body == large.reader.expose().body
     assert headers(response) == {
         "content-type": "text/plain; version=0.0.4; charset=utf-8",
         "vary": "Accept, Accept-Encoding",
@@ -142,11 +142,11 @@ def test_an_app_that_is_mounted_serves_metrics_at_its_mount_point(scrape: Scrape
     assert b"/internal/ready" in scrape.respond(Request(mount="/internal", path="/x")).body
 
 
-def test_health_and_readiness(scrape: Scrape, setup: Setup) -> None:
+def test_health_and_readiness(scrape: Scrape, large: Setup) -> None:
     """/health says alive; /ready that one can collect; a scrape of a reader that was shut down fails."""
     assert scrape.respond(Request(path="/health")).body.startswith(b"alive since 20")
     assert scrape.respond(Request(path="/ready")).body == b"ready\n"
-    setup.reader.shutdown()
+    large.reader.shutdown()
     assert scrape.respond(Request(path="/ready")).status == 503
     assert scrape.respond(Request()).status == 503
     assert scrape.respond(Request(path="/health")).status == 200

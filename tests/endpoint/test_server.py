@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 from setups import Setup
-from wire import SOON
+from wire import SOON, ask, exchange
 
 from otel_prom_bridge import (
     ConfigurationError,
@@ -42,46 +42,26 @@ BODY = b"# TYPE c_total counter\nc_total 1\n"
 
 
 @pytest.fixture
-def setup(bridge: Make) -> Setup:
-    """A reader with one counter."""
-    setup = bridge()
-    setup.meter.create_counter("c").add(1)
-    return setup
-
-
-@pytest.fixture
 def server(setup: Setup) -> Iterator[MetricsServer]:
     """An endpoint on a free port."""
     with start_http_server(setup.reader, port=0) as server:
         yield server
 
 
-def exchange(server: MetricsServer, request: bytes) -> bytes:
-    """Send raw bytes and read until the server closes."""
-    with socket.create_connection((server.address, server.port), timeout=5) as client:
-        client.sendall(request)
-        return b"".join(iter(lambda: client.recv(65536), b""))
-
-
-def get(server: MetricsServer, path: str = "/metrics", **headers: str) -> tuple[int, bytes]:
-    """One request with the standard library's client."""
-    client = http.client.HTTPConnection(server.address, server.port, timeout=5)
-    try:
-        client.request("GET", path, headers=headers)
-        response = client.getresponse()
-        return response.status, response.read()
-    finally:
-        client.close()
+def told(server: MetricsServer, path: str = "/metrics") -> tuple[int, bytes]:
+    """Status and body of one request with the standard library's client."""
+    answer = ask(server.port, path, address=server.address)
+    return answer.status, answer.body
 
 
 def test_the_server_answers_where_it_says(server: MetricsServer) -> None:
     """`url` names the metrics; health, readiness and a 404 are there as well."""
     assert server.url == f"http://127.0.0.1:{server.port}/metrics"
-    assert get(server) == (200, BODY)
-    assert get(server, "/ready") == (200, b"ready\n")
-    assert get(server, "/health")[0] == 200
-    assert get(server, "/%2e%2e/etc/passwd")[0] == 404
-    assert get(server, "/metrics?name[]=none") == (200, b"")
+    assert told(server) == (200, BODY)
+    assert told(server, "/ready") == (200, b"ready\n")
+    assert told(server, "/health")[0] == 200
+    assert told(server, "/%2e%2e/etc/passwd")[0] == 404
+    assert told(server, "/metrics?name[]=none") == (200, b"")
 
 
 def test_a_connection_is_kept_alive(server: MetricsServer) -> None:
@@ -126,7 +106,7 @@ def test_nonsense_is_refused_and_nothing_is_printed(
     except ConnectionResetError:
         answer = b""
     assert b" 200 " not in answer
-    assert get(server) == (200, BODY)
+    assert told(server) == (200, BODY)
     assert capfd.readouterr().err == ""
 
 
@@ -141,7 +121,7 @@ def test_clients_that_vanish_or_stay_silent_do_not_block_others(
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         client.close()
     start = time.perf_counter()
-    assert get(server) == (200, BODY)
+    assert told(server) == (200, BODY)
     assert time.perf_counter() - start < SOON
     for client in silent:
         client.close()
@@ -153,7 +133,7 @@ def test_a_burst_of_new_connections_is_taken_at_once(server: MetricsServer) -> N
 
     def timed(_: int) -> float:
         start = time.perf_counter()
-        assert get(server) == (200, BODY)
+        assert told(server) == (200, BODY)
         return time.perf_counter() - start
 
     with ThreadPoolExecutor(30) as pool:
@@ -186,7 +166,7 @@ def test_addresses(setup: Setup, addr: str) -> None:
             pytest.skip("no IPv6 on this machine")
         raise
     with server:
-        assert get(server) == (200, BODY)
+        assert told(server) == (200, BODY)
         assert ("[" in server.url) == (":" in server.address)
 
 
@@ -202,7 +182,7 @@ def test_close_frees_the_port_with_connections_open(setup: Setup) -> None:
         server.close()
         assert time.perf_counter() - start < SOON
         again = start_http_server(setup.reader, port=server.port)
-        assert get(again) == (200, BODY)
+        assert told(again) == (200, BODY)
         again.close()
         idle.close()
         half.close()
@@ -213,7 +193,7 @@ def test_the_server_closes_when_the_reader_shuts_down(setup: Setup) -> None:
     server = start_http_server(setup.reader, port=0)
     setup.provider.shutdown()
     with pytest.raises(OSError, match="refused"):
-        get(server)
+        told(server)
 
 
 def test_a_reader_that_was_shut_down_cannot_be_served(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
@@ -341,9 +321,9 @@ def test_a_filter_of_too_many_fields_is_refused(setup: Setup, server: MetricsSer
     """It must not be taken for none, which would show everything; it is neither slow nor kept."""
     for query in ("name[]=x" + "&" * 1001, "&".join(["a=1"] * 1000 + ["name[]=x"])):
         for _ in range(2):
-            status, body = get(server, f"/metrics?{query}")
+            status, body = told(server, f"/metrics?{query}")
             assert (status, body) == (400, b"more than 1000 fields in the query; send fewer name[]\n")
-    assert get(server, "/metrics?" + "&".join(["a=1"] * 999 + ["name[]=c_total"])) == (200, BODY)
+    assert told(server, "/metrics?" + "&".join(["a=1"] * 999 + ["name[]=c_total"])) == (200, BODY)
 
 
 @pytest.mark.parametrize(
@@ -387,7 +367,7 @@ def test_scrapes_leave_no_threads(server: MetricsServer) -> None:
     """After many scrapes there are as many threads as before."""
     before = threading.active_count()
     for _ in range(50):
-        get(server)
+        told(server)
     deadline = time.monotonic() + 5
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.01)

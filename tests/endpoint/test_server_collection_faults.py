@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import pytest
 from opentelemetry.metrics import CallbackOptions, Observation
-from oracles import OPENMETRICS, parse, samples
+from oracles import OPENMETRICS, parse
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -28,13 +28,15 @@ from wire import (
     bridge_threads,
     connect,
     exchange,
+    get,
     received,
+    serve,
     statuses,
     unharmed,
     workers,
 )
 
-from otel_prom_bridge import MetricsServer, start_http_server
+from otel_prom_bridge import start_http_server
 
 Make = Callable[..., Setup]
 Capture = pytest.CaptureFixture[str]
@@ -71,34 +73,6 @@ def callback() -> Iterator[Callback]:
     callback = Callback()
     yield callback
     callback.release.set()
-
-
-class Answer:
-    """What came back from one request on a connection of its own."""
-
-    def __init__(self, raw: bytes) -> None:
-        head, _, self.body = raw.partition(b"\r\n\r\n")
-        lines = head.decode("latin-1").split("\r\n")
-        self.status = int(lines[0].split()[1])
-        self.headers = {
-            name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:])
-        }
-
-    def values(self) -> dict[str, float]:
-        """The samples without labels, by name."""
-        found = samples(self.headers["content-type"], self.body)
-        return {name: value for (name, labels), value in found.items() if not labels}
-
-
-def get(server: MetricsServer, *fields: str) -> Answer:
-    """A scrape with these header fields."""
-    lines = "".join(f"{field}\r\n" for field in fields).encode("latin-1")
-    return Answer(exchange(server, LAST_GET.replace(b"Host: x\r\n", b"Host: x\r\n" + lines)))
-
-
-def serve(setup: Setup, **options: object) -> MetricsServer:
-    """An endpoint with short deadlines."""
-    return start_http_server(setup.reader, port=0, limits=SHORT, **options)  # type: ignore[arg-type]
 
 
 # --- collections --------------------------------------------------------------------------------------

@@ -27,14 +27,6 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def setup(bridge: Make) -> Setup:
-    """A reader with one counter."""
-    setup = bridge()
-    setup.meter.create_counter("c").add(1)
-    return setup
-
-
-@pytest.fixture
 def neighbour(setup: Setup) -> Iterator[MetricsServer]:
     """An endpoint that nothing is done to."""
     with start_http_server(setup.reader, port=0, limits=SHORT) as server:

@@ -15,7 +15,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -40,38 +40,32 @@ from wire import (
     received,
     reset,
     scrape_seconds,
+    serve,
     statuses,
     undated,
     unharmed,
 )
 
-from otel_prom_bridge import MetricsServer, start_http_server
+from otel_prom_bridge import MetricsServer
 from otel_prom_bridge.endpoint.files.tls import Certificates
 from otel_prom_bridge.endpoint.messages import Handler, Request, Response
-from otel_prom_bridge.endpoint.server.limits import ServerLimits
 
 Capture = pytest.CaptureFixture[str]
 HALF = b"GET /metrics HTTP/1.1\r\nHo"
 
 
 @pytest.fixture
-def server(bridge: Callable[..., Setup]) -> Iterator[MetricsServer]:
+def server(setup: Setup) -> Iterator[MetricsServer]:
     """An endpoint of a real reader, with short deadlines."""
-    with _serving(bridge, SHORT) as server:
+    with serve(setup) as server:
         yield server
 
 
 @pytest.fixture
-def patient(bridge: Callable[..., Setup]) -> Iterator[MetricsServer]:
+def patient(setup: Setup) -> Iterator[MetricsServer]:
     """The same, where heads may take longer than a scrape ever does."""
-    with _serving(bridge, PATIENT) as server:
+    with serve(setup, limits=PATIENT) as server:
         yield server
-
-
-def _serving(bridge: Callable[..., Setup], limits: ServerLimits) -> MetricsServer:
-    setup = bridge()
-    setup.meter.create_counter("c").add(1)
-    return start_http_server(setup.reader, port=0, limits=limits)
 
 
 class Body(Handler):

@@ -28,25 +28,26 @@ from setups import Setup
 from wire import (
     LAST_GET,
     PATIENT,
-    SHORT,
     SOON,
     Port,
+    asking,
     connect,
     exchange,
+    get,
     looping,
     memory,
     received,
     reset,
+    serve,
     statuses,
     unharmed,
 )
 
-from otel_prom_bridge import ConfigurationError, EndpointError, MetricsServer, start_http_server
+from otel_prom_bridge import ConfigurationError, EndpointError, MetricsServer
 from otel_prom_bridge.endpoint.files.tls import Tls, TlsSettings
 from otel_prom_bridge.endpoint.guards import Guards, RateLimit
 from otel_prom_bridge.endpoint.guards.rate import MAX_PEERS
 from otel_prom_bridge.endpoint.messages import Handler, Request, Response
-from otel_prom_bridge.endpoint.server.limits import ServerLimits
 
 Make = Callable[..., Setup]
 Capture = pytest.CaptureFixture[str]
@@ -65,32 +66,11 @@ def basic(user: str, password: str) -> str:
     return "Authorization: Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
-def serve(bridge: Make, *, limits: ServerLimits = SHORT, **options: object) -> MetricsServer:
-    """An endpoint with short deadlines, and a counter behind it."""
-    setup = bridge()
-    setup.meter.create_counter("c").add(1)
-    where = {} if "unix_socket" in options else {"port": 0}
-    return start_http_server(setup.reader, limits=limits, **where, **options)  # type: ignore[arg-type]
-
-
-def asking(*fields: str, path: str = "/metrics", last: bool = True) -> bytes:
-    """A request with these header fields."""
-    ending = ("Connection: close",) if last else ()
-    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: x", *fields, *ending, "", ""]).encode("latin-1")
-
-
-def get(server: MetricsServer | Port, *fields: str, path: str = "/metrics") -> tuple[int, bytes]:
-    """Status and whole answer of a request on a connection of its own."""
-    answer = exchange(server, asking(*fields, path=path))
-    (status,) = statuses(answer)
-    return int(status), answer
-
-
 def scrape_as(*fields: str, server: MetricsServer | Port) -> float:
     """How long a scrape with these fields takes; it must succeed."""
     start = time.monotonic()
-    status, answer = get(server, *fields)
-    assert status == 200, answer[:200]
+    answer = get(server, *fields)
+    assert answer.status == 200, answer
     return time.monotonic() - start
 
 
@@ -193,10 +173,10 @@ def test_7_resets_over_tls(tmp_path: Path, capfd: Capture) -> None:
             reset(client)
 
 
-def test_3_a_trickled_handshake(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
+def test_3_a_trickled_handshake(setup: Setup, tmp_path: Path, capfd: Capture) -> None:
     """Its deadline is that of the whole handshake, and a byte now and then does not move it."""
     with (
-        serve(bridge, tls=Tls(in_files(tmp_path))) as server,
+        serve(setup, tls=Tls(in_files(tmp_path))) as server,
         unharmed(server, capfd, scrape=over_tls(client_context())),
         connect(server) as client,
     ):
@@ -214,10 +194,10 @@ def test_3_a_trickled_handshake(bridge: Make, tmp_path: Path, capfd: Capture) ->
         assert 0.5 < time.monotonic() - start < 4
 
 
-def test_8_silence(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
+def test_8_silence(setup: Setup, tmp_path: Path, capfd: Capture) -> None:
     """Fifty connections without a handshake hold up nobody and are closed when their time is over."""
     with (
-        serve(bridge, tls=Tls(in_files(tmp_path)), limits=PATIENT) as server,
+        serve(setup, tls=Tls(in_files(tmp_path)), limits=PATIENT) as server,
         unharmed(server, capfd, scrape=over_tls(client_context())),
     ):
         clients = [connect(server) for _ in range(50)]
@@ -227,14 +207,14 @@ def test_8_silence(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
             client.close()
 
 
-def test_9_what_is_no_tls(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
+def test_9_what_is_no_tls(setup: Setup, tmp_path: Path, capfd: Capture) -> None:
     """Half a ClientHello, plain HTTP, garbage and resets end in closed connections."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     with pytest.raises(ssl.SSLWantReadError):
         client_context().wrap_bio(incoming, outgoing, server_hostname="127.0.0.1").do_handshake()
     hello = outgoing.read()
     with (
-        serve(bridge, tls=Tls(in_files(tmp_path))) as server,
+        serve(setup, tls=Tls(in_files(tmp_path))) as server,
         unharmed(server, capfd, scrape=over_tls(client_context())),
     ):
         said = (hello[:100], hello, LAST_GET, b"\x16\x03\x01" + b"\xff" * 500, b"\0" * 5000, b"\r\n")
@@ -246,10 +226,10 @@ def test_9_what_is_no_tls(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
             client.close()
 
 
-def test_plain_http_on_a_port_with_tls(bridge: Make, tmp_path: Path, capfd: Capture, caplog: Log) -> None:
+def test_plain_http_on_a_port_with_tls(setup: Setup, tmp_path: Path, capfd: Capture, caplog: Log) -> None:
     """Somebody who forgot the s of https is in the log, once, with what to do."""
     with (
-        serve(bridge, tls=Tls(in_files(tmp_path))) as server,
+        serve(setup, tls=Tls(in_files(tmp_path))) as server,
         unharmed(server, capfd, scrape=over_tls(client_context())),
     ):
         for _ in range(5):
@@ -260,13 +240,13 @@ def test_plain_http_on_a_port_with_tls(bridge: Make, tmp_path: Path, capfd: Capt
     assert "127.0.0.1 speaks plain HTTP, and this port only TLS; let it ask https://" in lines[0].message
 
 
-def test_10_an_old_client(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
+def test_10_an_old_client(setup: Setup, tmp_path: Path, capfd: Capture) -> None:
     """TLS 1.1 is refused in the handshake, and 1.2 is not."""
     program = shutil.which("openssl")
     if program is None:
         pytest.skip("no openssl here")
     with (
-        serve(bridge, tls=Tls(in_files(tmp_path))) as server,
+        serve(setup, tls=Tls(in_files(tmp_path))) as server,
         unharmed(server, capfd, scrape=over_tls(client_context())),
     ):
 
@@ -279,7 +259,7 @@ def test_10_an_old_client(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
         assert re.search(r"Protocol *: TLSv1\.2", openssl("-tls1_2"))
 
 
-def test_11_clients_without_the_right_certificate(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
+def test_11_clients_without_the_right_certificate(setup: Setup, tmp_path: Path, capfd: Capture) -> None:
     """No certificate, one of another CA and one for another name are refused, the right one is answered."""
     plain = in_files(tmp_path)
     settings = TlsSettings(
@@ -291,7 +271,7 @@ def test_11_clients_without_the_right_certificate(bridge: Make, tmp_path: Path, 
     )
     right = client_context(CLIENT)
     with (
-        serve(bridge, tls=Tls(settings)) as server,
+        serve(setup, tls=Tls(settings)) as server,
         unharmed(server, capfd, scrape=over_tls(right)),
     ):
         for wrong in (None, OTHER_CA.issue_cert("scraper.example"), CA.issue_cert("other.example")):
@@ -302,11 +282,11 @@ def test_11_clients_without_the_right_certificate(bridge: Make, tmp_path: Path, 
         assert secure_get(server, right)[0] == 200
 
 
-def test_12_certificates_that_change(bridge: Make, tmp_path: Path, capfd: Capture, caplog: Log) -> None:
+def test_12_certificates_that_change(setup: Setup, tmp_path: Path, capfd: Capture, caplog: Log) -> None:
     """New connections get a new certificate, and bad files change nothing but one line in the log."""
     tls = Tls(in_files(tmp_path))
     certificate = tmp_path / "server.pem"
-    with serve(bridge, tls=tls) as server, unharmed(server, capfd, scrape=over_tls(client_context())):
+    with serve(setup, tls=tls) as server, unharmed(server, capfd, scrape=over_tls(client_context())):
 
         def serial() -> int:
             tls._watched._looked -= 1  # as if a second had passed
@@ -328,11 +308,11 @@ def test_12_certificates_that_change(bridge: Make, tmp_path: Path, capfd: Captur
 # --- credentials --------------------------------------------------------------------------------------
 
 
-def test_27_a_thousand_wrong_passwords(bridge: Make, capfd: Capture) -> None:
+def test_27_a_thousand_wrong_passwords(setup: Setup, capfd: Capture) -> None:
     """All get 401 with a challenge or 503, what is remembered is bounded, and who may ask does not wait."""
     guards = Guards(basic_users={"alice": hashed(SECRET, cost=5)})
     right, found = basic("alice", SECRET), list[bytes]()
-    with serve(bridge, guards=guards) as server, unharmed(server, capfd, scrape=known_to(right)):
+    with serve(setup, guards=guards) as server, unharmed(server, capfd, scrape=known_to(right)):
 
         def attack(part: int) -> None:
             with connect(server, timeout=30) as client:
@@ -358,12 +338,12 @@ def test_27_a_thousand_wrong_passwords(bridge: Make, capfd: Capture) -> None:
         assert max(len(passwords._right), len(passwords._wrong)) <= 100
 
 
-def test_28_the_cache_is_not_confused(bridge: Make, capfd: Capture) -> None:
+def test_28_the_cache_is_not_confused(setup: Setup, capfd: Capture) -> None:
     """CVE-2022-46146 and the toolkit's decoy get 401 with a cold and with a warm cache."""
     secret_hash = hashed(SECRET)
     right = basic("alice", SECRET)
     with (
-        serve(bridge, guards=Guards(basic_users={"alice": secret_hash})) as server,
+        serve(setup, guards=Guards(basic_users={"alice": secret_hash})) as server,
         unharmed(server, capfd, scrape=known_to(right)),
     ):
         plain = f"alice{secret_hash}{SECRET}"
@@ -371,11 +351,11 @@ def test_28_the_cache_is_not_confused(bridge: Make, capfd: Capture) -> None:
         tries += [("alice:" + secret_hash, SECRET), ("alice", secret_hash + SECRET), ("alice", secret_hash)]
         tries += [("nobody", "fakepassword"), ("alice", "fakepassword"), ("", ""), ("", SECRET)]
         for _ in range(2):
-            assert [get(server, basic(*pair))[0] for pair in tries] == [401] * len(tries)
-            assert get(server, right)[0] == 200
+            assert [get(server, basic(*pair)).status for pair in tries] == [401] * len(tries)
+            assert get(server, right).status == 200
 
 
-def test_29_odd_authorization_headers(bridge: Make, tmp_path: Path, capfd: Capture) -> None:
+def test_29_odd_authorization_headers(setup: Setup, tmp_path: Path, capfd: Capture) -> None:
     """Each is 401 or 400, nothing is printed, and the server lives."""
     (tmp_path / "tokens").write_text(TOKEN)
     guards = Guards(basic_users={"alice": hashed(SECRET)}, bearer_tokens_file=tmp_path / "tokens")
@@ -396,14 +376,14 @@ def test_29_odd_authorization_headers(bridge: Make, tmp_path: Path, capfd: Captu
         [right, right],
         [basic("alice", SECRET), "Authorization: x"],
     ]
-    with serve(bridge, guards=guards) as server, unharmed(server, capfd, scrape=known_to(right)):
+    with serve(setup, guards=guards) as server, unharmed(server, capfd, scrape=known_to(right)):
         for fields in odd:
-            assert get(server, *fields)[0] in (400, 401), fields
-        assert get(server, basic("alice", SECRET))[0] == 200
+            assert get(server, *fields).status in (400, 401), fields
+        assert get(server, basic("alice", SECRET)).status == 200
 
 
 def test_30_secrets_stay_secret(
-    bridge: Make, tmp_path: Path, capfd: Capture, caplog: Log, monkeypatch: pytest.MonkeyPatch
+    setup: Setup, tmp_path: Path, capfd: Capture, caplog: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tokens are compared in constant time, and are in no answer, no log line and no representation."""
     other = "second-token-0123456789"
@@ -420,17 +400,17 @@ def test_30_secrets_stay_secret(
     guards = Guards(
         basic_users={"alice": hashed(SECRET)}, bearer_tokens_file=tmp_path / "tokens", health_open=False
     )
-    with serve(bridge, guards=guards) as server, unharmed(server, capfd, scrape=known_to(right)):
+    with serve(setup, guards=guards) as server, unharmed(server, capfd, scrape=known_to(right)):
         shown = [repr(server), repr(guards), str(vars(server))]
         with monkeypatch.context() as patched:
             patched.setattr(hmac, "compare_digest", watch)
             for token in (TOKEN, TOKEN[:-1] + "x", "y" * 30):
                 compared.clear()
-                shown.append(get(server, f"Authorization: Bearer {token}", path="/metrics")[1].decode())
+                shown.append(get(server, f"Authorization: Bearer {token}", path="/metrics").raw.decode())
                 assert len(compared) in (2, 4)  # both, whichever fits; the loop may have looked, too
         for path in ("/health", "/ready", "/metrics"):
             for fields in ((), (right,), (basic("alice", SECRET),), (basic("alice", SECRET + "!"),)):
-                shown.append(get(server, *fields, path=path)[1].decode())
+                shown.append(get(server, *fields, path=path).raw.decode())
     for secret in (TOKEN, other, SECRET):
         for text in (*shown, caplog.text):
             assert secret not in text
@@ -440,7 +420,7 @@ def test_30_secrets_stay_secret(
 # --- rates and networks -------------------------------------------------------------------------------
 
 
-def test_31_more_than_the_rate(bridge: Make, capfd: Capture) -> None:
+def test_31_more_than_the_rate(setup: Setup, capfd: Capture) -> None:
     """The request after the burst gets 429 with Retry-After, and health is not starved."""
     guards = Guards(peer_rate_limit=RateLimit(interval=60, burst=3), trusted_proxies=["127.0.0.1"])
     numbers = iter(range(1, 250))
@@ -448,17 +428,17 @@ def test_31_more_than_the_rate(bridge: Make, capfd: Capture) -> None:
     def scrape(server: MetricsServer | Port) -> float:
         return scrape_as(f"X-Forwarded-For: 198.51.100.{next(numbers)}", server=server)
 
-    with serve(bridge, guards=guards) as server, unharmed(server, capfd, scrape=scrape):
-        assert [get(server)[0] for _ in range(5)] == [200, 200, 200, 429, 429]
-        assert re.search(rb"\r\nRetry-After: [1-9][0-9]*\r\n", get(server)[1])
-        assert {get(server, path="/health")[0] for _ in range(20)} == {200}
-        assert get(server, "X-Forwarded-For: 192.0.2.1")[0] == 200
+    with serve(setup, guards=guards) as server, unharmed(server, capfd, scrape=scrape):
+        assert [get(server).status for _ in range(5)] == [200, 200, 200, 429, 429]
+        assert re.search(rb"\r\nRetry-After: [1-9][0-9]*\r\n", get(server).raw)
+        assert {get(server, path="/health").status for _ in range(20)} == {200}
+        assert get(server, "X-Forwarded-For: 192.0.2.1").status == 200
 
 
-def test_31_peers_without_number(bridge: Make, capfd: Capture) -> None:
+def test_31_peers_without_number(setup: Setup, capfd: Capture) -> None:
     """Five thousand made-up peers leave a bounded number of buckets."""
     guards = Guards(peer_rate_limit=RateLimit(interval=60, burst=1000), trusted_proxies=["127.0.0.1"])
-    with serve(bridge, guards=guards) as server, unharmed(server, capfd, seconds=10):
+    with serve(setup, guards=guards) as server, unharmed(server, capfd, seconds=10):
 
         def flood(part: int) -> None:
             with connect(server, timeout=60) as client:
@@ -489,35 +469,34 @@ def connect_from(address: str, server: MetricsServer, data: bytes) -> bytes:
         return received(client)
 
 
-def test_32_outside_of_the_allowed_networks(bridge: Make, capfd: Capture) -> None:
+def test_32_outside_of_the_allowed_networks(setup: Setup, capfd: Capture) -> None:
     """A stranger is not even read from, whatever it says of itself and whatever password it has."""
     guards = Guards(allow=["127.0.0.1"], basic_users={"alice": hashed(SECRET)})
     right = basic("alice", SECRET)
-    with serve(bridge, guards=guards) as server, unharmed(server, capfd, scrape=known_to(right)):
+    with serve(setup, guards=guards) as server, unharmed(server, capfd, scrape=known_to(right)):
         for fields in ((), (right,), (right, "X-Forwarded-For: 127.0.0.1")):
             assert connect_from("127.0.0.2", server, asking(*fields)) == b""
-        assert get(server)[0] == 401
-        assert get(server, right, "X-Forwarded-For: 192.0.2.1")[0] == 200
+        assert get(server).status == 401
+        assert get(server, right, "X-Forwarded-For: 192.0.2.1").status == 200
 
 
-def test_32_behind_a_proxy(bridge: Make, capfd: Capture) -> None:
+def test_32_behind_a_proxy(setup: Setup, capfd: Capture) -> None:
     """What a trusted proxy says counts, and a stranger behind it gets 403 before passwords are looked at."""
     guards = Guards(
         allow=["198.51.100.0/24"], trusted_proxies=["127.0.0.1"], basic_users={"alice": hashed(SECRET)}
     )
     inside = ("X-Forwarded-For: 198.51.100.7", basic("alice", SECRET))
-    with serve(bridge, guards=guards) as server, unharmed(server, capfd, scrape=known_to(*inside)):
+    with serve(setup, guards=guards) as server, unharmed(server, capfd, scrape=known_to(*inside)):
         for forwarded in ("192.0.2.1", "198.51.100.7, 192.0.2.1", "nonsense"):
-            status, answer = get(server, f"X-Forwarded-For: {forwarded}", basic("alice", SECRET))
-            assert status == 403
-            assert b"WWW-Authenticate" not in answer
+            answer = get(server, f"X-Forwarded-For: {forwarded}", basic("alice", SECRET))
+            assert (answer.status, answer.headers["WWW-Authenticate"]) == (403, None)
 
 
-def test_32_mapped_addresses(bridge: Make, capfd: Capture) -> None:
+def test_32_mapped_addresses(setup: Setup, capfd: Capture) -> None:
     """An IPv4 client of a socket for both kinds has its IPv4 address."""
     guards = Guards(allow=["127.0.0.1"])
     try:
-        server = serve(bridge, guards=guards, addr="::")
+        server = serve(setup, guards=guards, addr="::")
     except EndpointError:
         pytest.skip("no IPv6 on this machine")
 
@@ -545,10 +524,10 @@ def test_32_what_is_no_network() -> None:
             Guards(allow=[entry])
 
 
-def test_a_refused_client_of_a_unix_socket(bridge: Make, tmp_path: Path, caplog: Log) -> None:
+def test_a_refused_client_of_a_unix_socket(setup: Setup, tmp_path: Path, caplog: Log) -> None:
     """The log says where it came from, though it has no address."""
     guards = Guards(allow=["127.0.0.1"])
-    with serve(bridge, guards=guards, unix_socket=str(tmp_path / "m.sock")) as server:
+    with serve(setup, guards=guards, unix_socket=str(tmp_path / "m.sock")) as server:
         assert exchange(server, LAST_GET) == b""
         wait_for(lambda: "refused" in caplog.text, seconds=5, what="the line")
     assert "a connection from the Unix socket was refused" in caplog.text

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import http.client
+import io
 import os
 import re
 import socket
@@ -12,13 +14,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from oracles import samples
 from servers import wait_for
+from setups import Setup
 
-from otel_prom_bridge import MetricsServer
+from otel_prom_bridge import MetricsServer, start_http_server
 from otel_prom_bridge.endpoint.messages import Handler, Request, Response
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.listeners import Listener, open_tcp
@@ -168,6 +172,59 @@ def exchange(server: MetricsServer | Port, data: bytes) -> bytes:
         with suppress(ConnectionResetError, BrokenPipeError):
             client.sendall(data)
         return received(client)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back from one request on a connection of its own."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+    raw: bytes = field(default=b"", repr=False)
+
+    @property
+    def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+        """Its samples, by a strict parser."""
+        assert self.status == 200, self
+        return samples(self.headers["content-type"], self.body)
+
+    def values(self) -> dict[str, float]:
+        """The samples without labels, by name."""
+        return {name: value for (name, labels), value in self.samples.items() if not labels}
+
+
+def asking(*fields: str, path: str = "/metrics", last: bool = True) -> bytes:
+    """A request with these header fields."""
+    ending = ("Connection: close",) if last else ()
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: x", *fields, *ending, "", ""]).encode("latin-1")
+
+
+def get(server: MetricsServer | Port, *fields: str, path: str = "/metrics") -> Answer:
+    """The answer to a request whose header fields are sent as they are."""
+    raw = exchange(server, asking(*fields, path=path))
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, _, lines = head.partition(b"\r\n")
+    headers = http.client.parse_headers(io.BytesIO(lines))
+    return Answer(int(first.split()[1]), headers, body, raw)
+
+
+def ask(port: int, path: str, *, address: str = "127.0.0.1", method: str = "GET", **headers: str) -> Answer:
+    """The answer to the standard library's client; ``accept_encoding`` is ``Accept-Encoding``."""
+    connection = http.client.HTTPConnection(address, port, timeout=10)
+    try:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, headers=named)
+        response = connection.getresponse()
+        return Answer(response.status, response.headers, response.read())
+    finally:
+        connection.close()
+
+
+def serve(setup: Setup, *, limits: ServerLimits = SHORT, **options: object) -> MetricsServer:
+    """An endpoint with short deadlines."""
+    where = {} if "unix_socket" in options else {"port": 0}
+    return start_http_server(setup.reader, limits=limits, **where, **options)  # type: ignore[arg-type]
 
 
 def reset(client: socket.socket) -> None:
