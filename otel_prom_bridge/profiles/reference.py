@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from otel_prom_bridge.profiles.profile import PRESENT, Family, Label, Profile, Source
 
 _TAKES = {"value": "", "count": "number of points of ", "sum": "sum of "}
+# A condition that is longer stands below the table, if several families have it.
+_LONG = 60
 
 
 def reference(profile: Profile, *, given: str) -> str:
@@ -32,6 +35,7 @@ def reference(profile: Profile, *, given: str) -> str:
 
 def _families(profile: Profile) -> list[str]:
     generations = any(tuple(family.present) != PRESENT for family in profile.families)
+    notes = _notes(profile.families)
     heads = ["family", "type", "unit", "labels", "made of", "buckets"]
     rows = []
     for family in profile.families:
@@ -40,13 +44,23 @@ def _families(profile: Profile) -> list[str]:
             family.type,
             _cell(family.unit),
             _label_names(family),
-            "<br>".join(dict.fromkeys(map(_source, family.sources))),
+            "<br>".join(dict.fromkeys(_source(source, notes) for source in family.sources)),
             _range(family.buckets),
         ]
         rows.append([*row, ", ".join(f"`{item}`" for item in family.present)] if generations else row)
     if generations:
         heads.append("`present`")
-    return ["## Families", *_table(heads, rows)]
+    below = [f"- **{note}**: {condition}" for condition, note in notes.items()]
+    return ["## Families", *_table(heads, rows), "\n".join(below)]
+
+
+def _notes(families: Sequence[Family]) -> dict[str, str]:
+    """The long conditions that several families have, and how the table calls each of them."""
+    found: Counter[str] = Counter()
+    for family in families:
+        found.update({condition for source in family.sources for condition in _conditions(source)})
+    several = [condition for condition, number in found.items() if number > 1 and len(condition) > _LONG]
+    return {condition: f"condition {number}" for number, condition in enumerate(sorted(several), 1)}
 
 
 def _label_names(family: Family) -> str:
@@ -55,8 +69,12 @@ def _label_names(family: Family) -> str:
     return _code(label.name for label in family.labels)
 
 
-def _source(source: Source) -> str:
-    conditions = [f"`{key}` {_condition(value)}" for key, value in source.where.items()]
+def _conditions(source: Source) -> list[str]:
+    return [f"`{key}` {_condition(value)}" for key, value in source.where.items()]
+
+
+def _source(source: Source, notes: Mapping[str, str]) -> str:
+    conditions = [notes.get(condition, condition) for condition in _conditions(source)]
     take = source.take or "value"
     return _TAKES.get(take, f"{take} of ") + f"`{source.instrument}`" + _where(conditions)
 
@@ -88,8 +106,9 @@ def _common_labels(value: object) -> list[str]:
     rows = [[f"`{label}`", _code([keys] if isinstance(keys, str) else keys)] for label, keys in value.items()]
     return [
         "## Common labels",
-        "Every series of the application has them; they are empty where the resource has none of these.",
-        *_table(["label", "first of the resource's"], rows),
+        "Every series of the application has these labels. A label is empty if the resource has none of the"
+        " attributes in its row. If it has several, the first one counts.",
+        *_table(["label", "attributes of the resource"], rows),
     ]
 
 
@@ -107,8 +126,9 @@ def _labels(labels: Iterable[Label]) -> list[str]:
         return []
     return [
         "## Labels",
-        "What a rule folds is `other`; that, and no value, are among the values counted here.",
-        *_table(["label", "says", "first of the attributes", "at most"], rows),
+        "Of the attributes in a row, the first that is there counts. A value that a rule does not keep"
+        " becomes `other`. The last column counts `other`, and a series without a value, too.",
+        *_table(["label", "says", "attributes", "values at most"], rows),
     ]
 
 
@@ -142,7 +162,7 @@ def _instruments(profile: Profile) -> list[str]:
         return []
     return [
         "## Instruments",
-        "For what no instrumentation records: `profile.instruments(meter)` makes them.",
+        "These are for what no instrumentation records. `profile.instruments(meter)` makes them.",
         *_table(["instrument", "type", "unit", "attributes", "buckets"], rows),
     ]
 
@@ -153,7 +173,7 @@ def _options(options: Mapping[str, object]) -> list[str]:
         return []
     return [
         "## Options",
-        "What the application, its environment and its file say comes before these.",
+        "An option that the application gives, in its code, its environment or a file, comes before these.",
         *_table(["option", "value"], rows),
     ]
 

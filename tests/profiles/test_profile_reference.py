@@ -68,6 +68,27 @@ def test_a_profile_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "## Options" not in text
 
 
+def test_a_long_condition_stands_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One that two families have is below the table, and called by its number in it."""
+    file = tmp_path / "shop.toml"
+    states = [f"state-of-an-order-{number}" for number in range(5)]
+    file.write_text(
+        'namespace = "shop"\n'
+        + "".join(
+            f'[[families]]\nname = "{name}_total"\ntype = "counter"\nhelp = "Orders"\nlabels = []\n'
+            f'where = {{ state = {states}, kind = "x" }}\n'
+            f'source = {{ instrument = "{name}" }}\n'
+            for name in ("orders", "returns")
+        )
+    )
+    assert main(["profile", str(file)]) == 0
+    text = capsys.readouterr().out
+    assert text.count("state-of-an-order-3") == 1
+    assert "`orders`, where condition 1 and `kind` is `x` |" in text
+    assert "`returns`, where condition 1 and `kind` is `x` |" in text
+    assert f"\n- **condition 1**: `state` is one of {', '.join(f'`{state}`' for state in states)}\n" in text
+
+
 def test_a_profile_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
     """It is one line on stderr."""
     assert main(["profile", "nope"]) == 1
