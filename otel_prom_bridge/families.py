@@ -1,12 +1,12 @@
 """The vocabulary in the middle: metric families and their typed points.
 
-Translation writes families, exposition reads them, and neither knows the other. Points are typed
-(a histogram point is one object, not eighteen samples): which samples it becomes, under which suffixes,
-is for each exposition format to say.
+The store writes families with the help of translation, exposition reads them, and neither side knows the
+other. Points are typed: a histogram point is one object and not eighteen samples. Each exposition format
+says for itself which samples it becomes, and under which suffixes.
 
-Everything here is immutable, and identity means "unchanged": the store hands out the *same* point object
-until the series changes, and the same family object until one of its points changes. That is what lets
-exposition reuse what it rendered before (see ``exposition/encoder.py``).
+Everything here is immutable, and identity means "unchanged". The store hands out the *same* point object
+until the series changes, and the same family object until one of its points changes. That lets exposition
+reuse what it rendered before (see ``exposition/encoder.py``).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class CounterPoint(NamedTuple):
 
 
 class GaugePoint(NamedTuple):
-    """A current value; ``updated`` is higher for what changed later."""
+    """A current value. ``updated`` is higher for a value that changed later."""
 
     labels: Labels
     value: float
@@ -83,7 +83,7 @@ class GaugePoint(NamedTuple):
 
 
 class UnknownPoint(NamedTuple):
-    """A value of which nobody said what it is."""
+    """A value of which nobody said what kind of value it is."""
 
     labels: Labels
     value: float
@@ -131,7 +131,7 @@ class NativeHistogramPoint(NamedTuple):
 
 
 class SummaryPoint(NamedTuple):
-    """Quantiles (pairs of quantile and value), with the sum and the number of the observations."""
+    """Quantiles as pairs of quantile and value, with the sum and the number of the observations."""
 
     labels: Labels
     quantiles: tuple[tuple[float, float], ...]
@@ -140,7 +140,7 @@ class SummaryPoint(NamedTuple):
 
 
 class InfoPoint(NamedTuple):
-    """Facts about the target, held in labels; the value is always 1."""
+    """Facts about the target, which are held in labels. The value is always 1."""
 
     labels: Labels
 
@@ -172,12 +172,12 @@ _OWN_SUFFIX = {Kind.COUNTER: "_total", Kind.INFO: "_info"}
 
 
 def is_legacy_name(name: str) -> bool:
-    """Every Prometheus reads this as a metric name."""
+    """Whether every Prometheus reads this as a metric name."""
     return _LEGACY_NAME.fullmatch(name) is not None
 
 
 def is_legacy_label(name: str) -> bool:
-    """Every Prometheus reads this as a label name, without quotes."""
+    """Whether every Prometheus reads this as a label name without quotes."""
     return _LEGACY_LABEL.fullmatch(name) is not None
 
 
@@ -187,7 +187,7 @@ def base_name(name: str, kind: Kind) -> str:
 
 
 def is_total(name: str) -> bool:
-    """A counter of this name can be called a counter in OpenMetrics: it is ``<family>_total``."""
+    """Whether OpenMetrics can call a counter of this name a counter, because it is ``<family>_total``."""
     return name.endswith("_total") and name != "_total"
 
 
@@ -206,8 +206,8 @@ class MetricFamily:
     that ``kind`` says (a histogram's may be classic or native), and no two have equal labels. Families
     compare by identity (see above).
 
-    ``foreign``: some name in it may have characters that legacy Prometheus names cannot hold. ``additive``:
-    gauges in it are non-monotonic sums, which add up where two of them become one.
+    ``foreign`` says that some name in it may have characters that legacy Prometheus names cannot hold.
+    ``additive`` says that gauges in it are non-monotonic sums, which add up where two of them become one.
     """
 
     name: str

@@ -2,8 +2,8 @@
 
 Callbacks and collectors are the application's own code and may take for ever. Whoever waits for them waits
 outside of the thread that runs them, and only as long as it can. What hangs costs one thread, however often
-it is asked for; and as a daemon thread it does not keep the process from ending. (The threads of
-``concurrent.futures`` and ``asyncio.to_thread`` would: they are joined at exit.)
+it is asked for. It is a daemon thread, so it does not keep the process from ending. The threads of
+``concurrent.futures`` and ``asyncio.to_thread`` would do that, because they are joined at exit.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class _Run:
 class Coalesced:
     """Runs ``work``, which says whether it succeeded and must not raise.
 
-    A run is late when somebody waited for it in vain and it is older than ``patience``: who has no time
-    must not keep the others from waiting. Older than ``too_long`` it is late even if nobody waits.
+    A run is late when somebody waited for it in vain and it is older than ``patience`` seconds, because
+    somebody who has no time must not keep the others from waiting. When it is older than ``too_long``
+    seconds it is late even if nobody waits.
     """
 
     def __init__(
@@ -56,13 +57,13 @@ class Coalesced:
 
     @property
     def is_late(self) -> bool:
-        """Somebody waited in vain for the run that is going on, or it takes too long."""
+        """Whether somebody waited in vain for the run that is going on, or it takes too long."""
         run = self._running
         return run is not None and self._is_late(run)
 
     @property
     def age(self) -> float:
-        """For how many seconds a run has been going on; 0 if none is."""
+        """For how many seconds the present run has been going on; 0 if there is none."""
         run = self._running
         return 0.0 if run is None else time.monotonic() - run.began
 
@@ -73,8 +74,8 @@ class Coalesced:
     def wait(self, seconds: float, *, fresh: bool = False) -> bool:
         """Run the work, or share the run that is going on; False if that failed or did not end in time.
 
-        ``fresh``: share no run that began before this call. From within the work itself the answer is False
-        at once.
+        With ``fresh``, a run that began before this call is not shared. Whoever asks from within the work
+        itself gets False at once.
         """
         deadline = time.monotonic() + min(seconds, LONGEST_WAIT)
         while True:
@@ -91,14 +92,14 @@ class Coalesced:
             fresh = False  # the next one begins after this call, whoever starts it
 
     def give_up(self) -> None:
-        """Let nobody wait for the run that is going on any longer: for them it has failed."""
+        """Let nobody wait any longer for the run that is going on. For them it has failed."""
         with self._lock:
             run, self._running = self._running, None
         if run is not None:
             run.done.set()
 
     def _current(self) -> tuple[_Run, bool]:
-        """The run that is going on, started if there is none; and whether somebody else did that."""
+        """The run that is going on (started, if there is none), and whether somebody else started it."""
         with self._lock:
             if self._running is not None:
                 return self._running, True
@@ -125,6 +126,6 @@ class Coalesced:
             run.done.set()
 
     def renew(self) -> None:
-        """In a forked child: the thread of a run does not exist there, and the lock may never be released."""
+        """Begin anew in a forked child, where the thread of a run is missing and the lock may stay taken."""
         self._lock = threading.Lock()
         self._running = None

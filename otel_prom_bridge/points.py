@@ -1,8 +1,9 @@
 """What comes in: streams of points, whoever hands them over.
 
-A stream is one source of points: an instrument as one view shows it. The store keeps a state per stream
-and attribute set, so what matters here is *how the points add up*: a delta is added to what was there, a
-current value replaces it. The classes of points are protocols: those of the SDK fit as they are.
+A stream is one source of points: an instrument as a view of the SDK shows it. The store keeps a state for
+each stream and attribute set, so what matters here is *how the points add up*: a delta is added to what was
+there, and a current value replaces it. The classes of points are protocols, which those of the SDK fit as
+they are.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from otel_prom_bridge.families import Kind
 
 
 class SourceExemplar(Protocol):
-    """What an exemplar is made of: ``opentelemetry.sdk.metrics.export.Exemplar`` has it.
+    """What an exemplar is made of; ``opentelemetry.sdk.metrics.export.Exemplar`` is one.
 
-    Ids are integers, None where there was no span; the time is in nanoseconds since the epoch.
+    Ids are integers, or None where there was no span. The time is in nanoseconds since the epoch.
     """
 
     @property
@@ -35,7 +36,7 @@ class SourceExemplar(Protocol):
 
 
 class SourcePoint(Protocol):
-    """What all points have; times are in nanoseconds since the epoch."""
+    """What all points have. Times are in nanoseconds since the epoch."""
 
     @property
     def attributes(self) -> Mapping[str, object] | None: ...
@@ -75,7 +76,10 @@ class BucketPoint(SourcePoint, Protocol):
 
 
 class Buckets(Protocol):
-    """One side of an exponential histogram: counts of consecutive buckets, the first with index `offset`."""
+    """One side of an exponential histogram.
+
+    ``bucket_counts`` are those of consecutive buckets, of which the first has the index ``offset``.
+    """
 
     @property
     def offset(self) -> int: ...
@@ -109,10 +113,11 @@ class Shape(enum.Enum):
 class Meaning(NamedTuple):
     """What the points of a stream say about its series.
 
-    ``kind``: the type of the family that they become. ``accumulates``: points are deltas to add up, and a
-    series without a point is unchanged; otherwise points are current values, and a series without one is
-    gone. ``additive``: equal series of several streams add up (sums, histograms); otherwise the newest
-    one stands (gauges). ``shape``: what the points look like.
+    ``kind`` is the type of the family that they become, and ``shape`` is what the points look like. If the
+    stream ``accumulates``, its points are deltas to add up, and a series without a point is unchanged.
+    Otherwise its points are current values, and a series without one is gone. If it is ``additive``, equal
+    series of several streams add up, as sums and histograms do. Otherwise the newest one stands, as with
+    gauges.
     """
 
     kind: Kind
@@ -122,7 +127,7 @@ class Meaning(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """The identity of a source of points; equal streams of two collections are one stream."""
+    """The identity of a source of points. Equal streams of two collections are one stream."""
 
     scope: InstrumentationScope
     name: str

@@ -1,10 +1,10 @@
 """Arithmetic on histogram points: joining buckets, lowering a resolution, native → classic.
 
 Native (exponential) buckets grow by a constant factor, ``base = 2 ** 2 ** -schema``; the bucket with index i
-is ``(base ** (i - 1), base ** i]``. Lowering the schema by one joins two neighbours, exactly: no observation
-changes sides. Bounds that are not powers of the base can only be approached; there an observation is counted
-in the first bucket that surely contains it, so that counts up to a bound are never too high, and the total is
-exact.
+is ``(base ** (i - 1), base ** i]``. Lowering the schema by one joins two neighbours exactly, as no
+observation changes sides. Bounds that are not powers of the base can only be approached. There an
+observation is counted in the first bucket that surely contains it. So counts up to a bound are never too
+high, and the total is exact.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from otel_prom_bridge.families import Exemplar, HistogramPoint, NativeHistogramP
 
 Buckets = tuple[tuple[int, int], ...]  # (index, count) by ascending index, counts above zero
 
-# How many populated buckets a converted histogram keeps at most; twice as many bounds, and one for zero.
+# How many populated buckets a converted histogram keeps at most. It has up to twice as many bounds, and one
+# for zero.
 MAX_CLASSIC_BUCKETS = 20
 
 
 def total(values: Iterable[float]) -> float:
-    """The sum, also where integers in it are larger than any float: they are infinite then."""
+    """The sum. An integer that is larger than any float is infinite if it must become a float."""
     values = list(values)
     try:
         return sum(values)
@@ -52,7 +53,7 @@ def lowered(buckets: Iterable[tuple[int, int]], by: int) -> Buckets:
     """
     result: dict[int, int] = {}
     for index, count in buckets:
-        # Arithmetic shift: rounds towards minus infinity, as it must for indexes below one.
+        # An arithmetic shift rounds towards minus infinity, as it must for indexes below one.
         lower = ((index - 1) >> by) + 1
         result[lower] = result.get(lower, 0) + count
     return tuple(sorted(result.items()))
@@ -99,10 +100,10 @@ def joined(*sides: Buckets) -> Buckets:
 
 
 def to_classic(point: NativeHistogramPoint, bounds: Sequence[float] | None = None) -> HistogramPoint:
-    """A native histogram with explicit buckets; count and sum are exact.
+    """A native histogram with explicit buckets. Its count and sum are exact.
 
-    Without ``bounds`` these are the limits of the populated native buckets, at the highest schema at which
-    there are at most :data:`MAX_CLASSIC_BUCKETS` of them: then the buckets are exact, too.
+    Without ``bounds`` the bounds are the limits of the populated native buckets, at the highest schema at
+    which there are at most :data:`MAX_CLASSIC_BUCKETS` of them. Then the buckets are exact, too.
     """
     if bounds is None:
         while len(point.positive) + len(point.negative) > MAX_CLASSIC_BUCKETS:
@@ -119,7 +120,7 @@ def to_classic(point: NativeHistogramPoint, bounds: Sequence[float] | None = Non
 
 
 def by_time(item: Exemplar) -> tuple[float, ...]:
-    """Newer exemplars are greater; one without a time is the oldest."""
+    """The order in which newer exemplars are greater. One without a time is the oldest."""
     return (item.timestamp or 0,)
 
 
@@ -129,7 +130,7 @@ def by_bucket(
     *,
     order: Callable[[Exemplar], tuple[float, ...]] = by_time,
 ) -> tuple[Exemplar | None, ...]:
-    """The greatest exemplar of each bucket, which is the newest; empty if there is none at all."""
+    """The greatest exemplar of each bucket, by default the newest; an empty tuple if there is none at all."""
     result: list[Exemplar | None] = [None] * (len(bounds) + 1)
     for item in sorted(exemplars, key=order):
         result[bisect_left(bounds, item.value)] = item
@@ -137,7 +138,7 @@ def by_bucket(
 
 
 def _slices(point: NativeHistogramPoint) -> Iterable[tuple[int, float, float]]:
-    """Count, lower and upper limit of everything that was observed, ascending."""
+    """The count, the lower and the upper limit of each populated bucket, in ascending order."""
     for index, count in reversed(point.negative):
         yield count, -upper_bound(index, point.schema), -upper_bound(index - 1, point.schema)
     if point.zero_count:

@@ -1,7 +1,7 @@
-"""Several points with equal labels → one.
+"""Several points with equal labels become one.
 
 Translation, and the escaping that a scraper asks for, can make one series of several. No value is lost then:
-sums and histograms add up; of gauges the one that changed last stands.
+sums and histograms add up, and of gauges the one that changed last stands.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from otel_prom_bridge.families import (
     Point,
 )
 
-# As many as the SDK's reservoir hands over for an exponential histogram, halved: a scrape carries them all.
+# Half of what the SDK's reservoir hands over for an exponential histogram, because every scrape carries them
+# all.
 MAX_NATIVE_EXEMPLARS = 10
 
 
 def merged(group: Sequence[Point], *, additive: bool = True) -> Point:
-    """One point for a group of the same kind, with the labels of the first.
+    """One point for a group of points of the same kind, with the labels of the first.
 
-    ``additive`` says of gauges that they add up, too (they are non-monotonic sums).
+    ``additive`` says that gauges add up, too, because they are non-monotonic sums.
     """
     first = group[0]
     if isinstance(first, CounterPoint):
@@ -46,7 +47,7 @@ def merged(group: Sequence[Point], *, additive: bool = True) -> Point:
 
 
 def newest(exemplars: Sequence[Exemplar | None]) -> Exemplar | None:
-    """The exemplar with the latest timestamp; of equal ones the last."""
+    """The exemplar with the latest timestamp, and of equal ones the last."""
     latest: Exemplar | None = None
     for item in exemplars:
         if item is not None and (latest is None or (item.timestamp or 0) >= (latest.timestamp or 0)):
@@ -57,7 +58,10 @@ def newest(exemplars: Sequence[Exemplar | None]) -> Exemplar | None:
 def native_exemplars(
     exemplars: Sequence[Exemplar], *, order: Callable[[Exemplar], tuple[float, ...]] = by_time
 ) -> tuple[Exemplar, ...]:
-    """The greatest (newest) exemplars of a native histogram, oldest first, as Prometheus wants them."""
+    """The greatest exemplars of a native histogram, by default the newest.
+
+    The oldest of them comes first, as Prometheus wants it.
+    """
     kept = sorted(exemplars, key=order)[-MAX_NATIVE_EXEMPLARS:]
     return tuple(kept if order is by_time else sorted(kept, key=by_time))
 

@@ -1,6 +1,7 @@
-"""Points in another unit: everything about them that has one is multiplied.
+"""Points in another unit: everything about them that has a unit is multiplied.
 
-What accumulates stays as it was recorded; a point is multiplied when it is shown, once, so no errors add up.
+What accumulates stays as it was recorded. A point is multiplied once, when it is shown, so that no errors
+add up.
 """
 
 from __future__ import annotations
@@ -25,14 +26,15 @@ _EXACT = 2**53  # whole numbers up to here are floats, too
 class Scale:
     """Multiplies by a finite factor above zero.
 
-    A factor stands for what was written: 0.001 is a thousandth, which no float is. As a division by 1000 the
-    product is rounded once, so 9 ms are 0.009 s.
+    A factor stands for what was written: 0.001 is a thousandth, which no float is. The product is a division
+    by 1000, which is rounded once, so 9 ms are 0.009 s.
 
     >>> Scale(0.001).value(9), 9 * 0.001
     (0.009, 0.009000000000000001)
 
-    ``bounds`` are those of histograms as they were asked for: what is recorded for them may be a rounded
-    number, whose product is another one again, and ``le`` is a text that queries name.
+    ``bounds`` are the bounds of histograms as they were asked for. What is recorded for one of them may be a
+    rounded number, and the product of that another number again. But ``le`` is a text that queries name, so
+    the bound is shown as it was asked for.
     """
 
     __slots__ = ("_bounds", "_divisor", "_exponent", "_factor", "_ratio")
@@ -46,11 +48,11 @@ class Scale:
             self._factor, self._divisor = float(factor), 1
         self._bounds = {self.recorded(bound): bound for bound in bounds}
         mantissa, exponent = math.frexp(float(factor))
-        # Of 2 ** n; None for others.
+        # The n of a factor 2 ** n; None for all others.
         self._exponent = exponent - 1 if mantissa == 0.5 else None
 
     def value(self, value: float) -> float:
-        """The product; of equal order as the values, so what is in a bucket stays there."""
+        """The product. Products are ordered as the values are, so what is in a bucket stays there."""
         try:
             if self._divisor == 1:
                 return value * self._factor
@@ -59,7 +61,7 @@ class Scale:
             return math.inf if value > 0 else -math.inf
 
     def recorded(self, bound: float) -> float:
-        """What becomes this bound; infinite where no float does."""
+        """The number whose product is this bound, or infinity if no float has that product."""
         try:
             return float(Fraction(repr(bound)) / self._ratio)
         except OverflowError:
@@ -93,13 +95,13 @@ class Scale:
         shown = tuple(sorted({bound for bound in bounds if math.isfinite(bound)}))
         if shown == bounds:
             return point._replace(bounds=bounds, sum=total, exemplars=exemplars)
-        # The smallest floats become equal, the largest infinite: their buckets are one.
+        # The smallest floats become equal and the largest infinite, so their buckets become one.
         counts = tuple(rebucket(bounds, point.counts, shown))
         return point._replace(bounds=shown, counts=counts, sum=total, exemplars=())
 
     def _native(self, point: NativeHistogramPoint) -> Point:
         # A power of two moves observations by a whole number of buckets, unless those are wider than it. Any
-        # other factor would part buckets of which nobody knows where in them the observations are.
+        # other factor would divide buckets, and nobody knows where in a bucket its observations are.
         places = 0.5 if self._exponent is None else math.ldexp(self._exponent, point.schema)
         if not places.is_integer():
             return self._classic(to_classic(point))

@@ -1,9 +1,9 @@
 """Collections that nobody asked for.
 
-A collection locks an instrument for as long as it takes to hand over what changed since the last one, and the
-SDK's tables fill meanwhile. So if no scraper comes for a while, a collection runs on its own: the next one is
-short again, and nothing is lost to the SDK's limits. One thread does this for all readers of the process; it
-only starts collections, and never waits for one.
+A collection locks an instrument for as long as it takes to hand over what changed since the last one, and
+the SDK's tables fill between two of them. So if no scraper comes for a while, a collection runs on its own.
+The next one is short again, and nothing is lost to the SDK's limits. One thread does this for all readers of
+the process. It only starts collections, and never waits for one.
 """
 
 from __future__ import annotations
@@ -31,11 +31,15 @@ class Collecting(Protocol):
 
 
 class Background:
-    """Starts collections when they are due. Holds no reader: one that nobody refers to any more just goes."""
+    """Starts collections when they are due.
+
+    It keeps no reader alive: one that nobody refers to any more is collected no more.
+    """
 
     def __init__(self) -> None:
         self._everyone: weakref.WeakSet[Collecting] = weakref.WeakSet()
-        # Re-entrant both, as a signal handler may shut a reader down while its provider is being made.
+        # The lock and the queue are re-entrant, because a signal handler may shut a reader down while its
+        # provider is being made.
         self._lock = threading.RLock()
         self._changed: SimpleQueue[None] = SimpleQueue()
         self._thread: threading.Thread | None = None

@@ -1,6 +1,6 @@
 """What we ask the SDK for, and its batches as streams of points.
 
-One metric that cannot be read never takes another one along: it is reported, and the others go on.
+A metric that cannot be read is reported, and never takes another one along.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from otel_prom_bridge.families import Kind
 from otel_prom_bridge.points import Meaning, Shape, SourcePoint, Stream
 from otel_prom_bridge.sdk.instruments import INSTRUMENTS
 
-# Deltas, for what the SDK adds up itself: it then hands over (and locks) only what changed since the last
-# collection. Asynchronous instruments report their current totals at every collection anyway. So does a
-# synchronous gauge, because a "delta" gauge that was not set again could not be told from an asynchronous
+# What the SDK adds up itself we take as deltas: it then hands over (and locks) only what changed since the
+# last collection. Asynchronous instruments report their current totals at every collection anyway. So do
+# synchronous gauges, because a "delta" gauge that was not set again could not be told from an asynchronous
 # one that is gone.
 TEMPORALITY: dict[type, AggregationTemporality] = {
     **dict.fromkeys(INSTRUMENTS, AggregationTemporality.CUMULATIVE),
@@ -50,9 +50,10 @@ def streams_of(data: ResourceMetrics, findings: Findings) -> Iterator[tuple[Stre
 
 
 def read_metric(scope: InstrumentationScope, metric: Metric) -> tuple[Stream, Sequence[SourcePoint]]:
-    """Say which stream an SDK metric belongs to, and give its points as they are.
+    """The stream that an SDK metric belongs to, and its points as they are.
 
-    Raises :class:`TranslationError` for data that has no form in Prometheus.
+    Raises:
+        TranslationError: the data has no form in Prometheus.
     """
     data = metric.data
     if isinstance(data, Sum):

@@ -6,19 +6,22 @@ from otel_prom_bridge.views.tenants import Tenants
 
 
 class Budget:
-    """A number of series that may exist, and how many do."""
+    """A number of series that may exist, and how many do.
+
+    ``whose`` and ``option`` are for messages: whose series those are, and the option that sets the limit.
+    """
 
     __slots__ = ("limit", "option", "used", "whose")
 
     def __init__(self, limit: int, *, whose: str, option: str) -> None:
         self.limit = limit
         self.used = 0
-        self.whose = whose  # for messages, as the option that sets the limit
+        self.whose = whose
         self.option = option
 
     @property
     def is_full(self) -> bool:
-        """Nothing more fits in."""
+        """Whether no further series fits in."""
         return self.used >= self.limit
 
 
@@ -32,16 +35,17 @@ class Budgets:
         self._by_tenant: dict[str, Budget] = {}
 
     def family(self, name: str, limit: int) -> Budget:
-        """The budget of a family; where several views feed it, the largest of their limits counts."""
+        """The budget of a family. Where several views feed it, the largest of their limits counts."""
         budget = self._families.setdefault(name, _own(limit))
         budget.limit = max(budget.limit, limit)
         return budget
 
     def most(self, name: str, *, wanted: float, overflows: int) -> int:
-        """The series that a family may have, if it has no more attribute sets than ``wanted``.
+        """The number of series that a family may have, if it has no more attribute sets than ``wanted``.
 
-        Those past a limit are included, since the SDK's limit may be reached where none of ours is: as many
-        as there are ``overflows`` with labels of their own, and as many again per tenant.
+        The series for what is past a limit are included, since the SDK's limit may be reached where none of
+        ours is. There are as many of them as there are ``overflows`` with labels of their own, and as many
+        again for each tenant.
         """
         limit = min(budget.limit for budget in (self._families[name], *self._bridge))
         tenants = 0
@@ -57,13 +61,13 @@ class Budgets:
     def of(self, family: Budget, tenant: str | None) -> tuple[Budget, ...]:
         """All budgets that a new series of a family must fit into.
 
-        A listed tenant has a budget of its own instead of the common ones, or one tenant could fill those and
-        leave nothing to the others.
+        A listed tenant has a budget of its own instead of the common ones. Otherwise one tenant could fill
+        those and leave nothing to the others.
         """
         if tenant is None or self._tenants is None:
             return (family, *self._bridge)
         budget = self._by_tenant.get(tenant)
-        if budget is None:  # tenants are a list, so this does not grow
+        if budget is None:  # the tenants are a fixed list, so this does not grow
             budget = self._by_tenant[tenant] = _of_tenant(self._tenants, tenant)
         return (budget,) if tenant in self._tenants.limits else (family, budget, *self._bridge)
 

@@ -1,7 +1,7 @@
 """What a reader exports: its views, its limits, and how long a series lives.
 
-A policy is what the options of a reader amount to, checked as a whole. It holds no state: the store applies
-it, and :meth:`Policy.sdk_views` says as much of it to the SDK as the SDK understands.
+A policy is what the options of a reader amount to, checked as a whole. It holds no state. The store applies
+it, and :meth:`Policy.sdk_views` tells the SDK as much of it as the SDK understands.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from otel_prom_bridge.views.sdk_views import sdk_views
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants, sdk_limit, sdk_limits, stream_limit
 from otel_prom_bridge.views.view import ExportView
 
-# The view of what no view selects.
+# The view of a stream that no view selects.
 AS_IT_IS = ExportView()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The policy of a reader; ``reader.policy`` has the options of ``PrometheusMetricReader``.
+    """The policy of a reader. Its fields are the options of ``PrometheusMetricReader`` of the same names.
 
     Raises:
         ConfigurationError: two views cannot both be right.
@@ -63,14 +63,14 @@ class Policy:
     def limit(self, stream: Stream, view: ExportView) -> int:
         """The number of series that the family of a stream may have.
 
-        A view that names none has that of the others which feed its family: those do not mean a default.
+        A view that names no limit has that of the other views which feed its family, rather than the default.
         """
         named = (other.max_series for other in self._all_views if view.name and other.name == view.name)
         chosen = view.max_series or max(filter(None, named), default=None)
         return chosen or stream_limit(stream, self.max_series_by_type, self.max_series_per_metric)
 
     def exemplars_of(self, view: ExportView) -> Exemplars | None:
-        """How the series of a view keep exemplars; None for not at all."""
+        """How the series of a view keep exemplars; None if they keep none."""
         given = self.exemplars if view.exemplars is True else view.exemplars
         return Exemplars() if given is True else given or None
 
@@ -95,10 +95,10 @@ class Policy:
     def sdk_views(self, *, beside: Iterable[View] = ()) -> list[View]:
         """SDK Views for a ``MeterProvider`` of one's own, so that the SDK does not keep what no view shows.
 
-        They leave out the attributes that no view that may match the instrument needs (which come along with
-        exemplars all the same), record the bounds that views ask for, exponential histograms, and limits. At
-        most one of them matches an instrument, and none of them one that a View of ``beside`` matches, so
-        each instrument keeps one stream.
+        They leave out the attributes that none of the views for an instrument needs; those still come along
+        with exemplars. They record the bounds that views ask for, exponential histograms, and limits. At
+        most one of them matches an instrument, and none matches an instrument that a View of ``beside``
+        matches, so that each instrument keeps one stream.
         """
         views = self._all_views
         maps = [self.attribute_map(view, Findings()) for view in views]
@@ -129,7 +129,7 @@ def _kind(view: ExportView) -> str:
 
 
 def _check_takes(views: Sequence[ExportView]) -> None:
-    # A count and a sum are both counters, and yet no one family.
+    # A count and a sum are both counters, and yet they cannot be in one family.
     owners: dict[str, ExportView] = {}
     for view in views:
         if view.take == "value":

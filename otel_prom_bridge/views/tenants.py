@@ -1,9 +1,9 @@
 """How many series a metric, a tenant and the bridge may have, here and in the SDK.
 
-Two tables hold series: the SDK's, which in delta mode starts empty at every collection, and our store,
-which remembers. Ours is the one that bounds a process, because a point that went to *its* overflow series
-still counts there, and what was known before keeps its series. What lands in the SDK's overflow point can
-no longer be told apart, so its limit stays well above ours.
+Two tables hold series: the SDK's, which in delta mode starts empty at every collection, and our store, which
+remembers. Ours is the one that bounds a process. A point that goes to its overflow series still counts
+there, and what was known before keeps its series. What lands in the SDK's overflow point can no longer be
+told apart, so the SDK's limit stays well above ours.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def sdk_limit(max_series: int) -> int:
 
 
 def sdk_limits(given: Mapping[type, int], default: int) -> dict[type, int]:
-    """The SDK's limit per instrument class: the default, or more where our limit for it asks for more.
+    """The SDK's limit for each instrument class: the default, or more where our limit asks for more.
 
-    ``given`` are our limits. As the SDK's own they would fill first come, first served in every cycle: a
-    flood between two collections would take the places of the series that we know.
+    ``given`` are our limits. If they were the SDK's own, its tables would fill first come, first served in
+    every cycle, and a flood between two collections would take the places of the series that we know.
     """
     return {kind: max(default, _TIMES * given.get(kind, 0)) for kind in INSTRUMENTS}
 
@@ -64,10 +64,11 @@ class Tenants:
 
     Args:
         attribute: the attribute that names the tenant. Points without it belong to nobody.
-        limits: tenant → the number of series that it may have in the whole bridge, whatever the limits of
-            metrics and of the bridge are. Further ones go to ``otel_metric_overflow="true"`` with its label.
-        other: what the label says of a tenant that is not in ``limits``; no name that is there.
-        other_limit: the number of series that all others may have together, within the common limits.
+        limits: for each tenant the number of series that it may have in the whole bridge, whatever the limits
+            of metrics and of the bridge are. Further series go to ``otel_metric_overflow="true"`` with its
+            label.
+        other: what the label says of a tenant that is not in ``limits``. It must not be a name from there.
+        other_limit: the number of series that all other tenants may have together, within the common limits.
 
     Raises:
         ConfigurationError: a value that cannot work.
