@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 
@@ -23,20 +22,7 @@ from otel_prom_bridge.endpoint import scrape
 from otel_prom_bridge.exposition import Exposer, Exposition
 from otel_prom_bridge.genai import LLMRecorder
 
-# Tests that judge "at once" by a clock. A shared machine stops for a second now and then, so `make test` runs
-# them after all others and one at a time.
-CLOCKED = re.compile(
-    r"test_(apps|cache|collection|guards|health|loop|rate|registry|resilience|server\w*|serving|start|tls|webconfig)"
-    r"\.py$"
-)
 PROMTOOL_RUNS_PER_TEST = 5  # it takes 40 ms each, and property tests produce thousands of expositions
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what has a clock in it."""
-    for item in items:
-        if CLOCKED.search(item.path.name):
-            item.add_marker(pytest.mark.clocked)
 
 
 def pytest_collection_finish() -> None:

@@ -88,6 +88,7 @@ def test_asgi_lifespan_and_unknown_connections(setup: Setup) -> None:
         call_asgi(app, type="webtransport")
 
 
+@pytest.mark.clocked
 def test_asgi_never_holds_the_event_loop(setup: Setup) -> None:
     """While a callback takes a second, the application's other tasks go on every 10 ms."""
 
@@ -119,6 +120,7 @@ def scrape_threads() -> int:
     return sum(thread.name == "otel-prom-bridge-scrape" for thread in threading.enumerate())
 
 
+@pytest.mark.clocked
 def test_a_stuck_callback_costs_one_collection_and_no_more_threads_than_there_is_room(
     bridge: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +272,7 @@ def test_rates_and_tokens(setup: Setup, tmp_path: Path) -> None:
     assert call_asgi(asgi_app, path="/health")[0] == 200
 
 
+@pytest.mark.clocked
 def test_the_room_of_the_guards(setup: Setup) -> None:
     """More requests at once than max_in_flight are refused; with room again, the next one is answered."""
     entered, release = threading.Event(), threading.Event()
@@ -366,6 +369,7 @@ def test_a_client_that_is_gone_when_its_answer_comes(setup: Setup) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.clocked
 def test_a_cancelled_asgi_request_harms_nobody(setup: Setup) -> None:
     """A client that goes away while the scrape runs, and a loop that closes before it ends, are no errors."""
     release = threading.Event()

@@ -114,6 +114,7 @@ def test_a_stampede_is_one_answer(bridge: Make) -> None:
     assert len({id(answer.body) for answer in answers}) == 1
 
 
+@pytest.mark.clocked
 def test_an_answer_that_is_not_made_in_time_is_not_waited_for() -> None:
     """Neither is one that fails, and nobody waits for what nobody makes any more."""
     cache = Cache[str](60)
@@ -205,6 +206,7 @@ def test_a_timeout_that_makes_no_sense_is_none(bridge: Make, header: str | None)
     assert Scrape(bridge().reader).respond(Request(headers=headers)).status == 200
 
 
+@pytest.mark.clocked
 def test_a_hanging_callback_is_a_200_in_time_that_says_so(bridge: Make) -> None:
     """The answer comes before the scraper gives up, with known values and a marker."""
     setup = bridge(self_metrics=True)
@@ -310,6 +312,7 @@ def test_what_is_quick_is_never_for_another_question(cached: Counted) -> None:
     assert cached.collections == 1
 
 
+@pytest.mark.clocked
 def test_what_is_quick_ends_with_its_time_and_with_the_reader(bridge: Make) -> None:
     """An answer that is too old, or of a reader that was shut down, is not given."""
     setup = bridge()
@@ -325,6 +328,7 @@ def test_what_is_quick_ends_with_its_time_and_with_the_reader(bridge: Make) -> N
     assert long.respond(Request()).status == 503
 
 
+@pytest.mark.clocked
 def test_what_is_quick_does_not_wait_for_a_collection(bridge: Make) -> None:
     """While a callback hangs and all others wait for it, an answer that is still fresh is given at once."""
     it = Counted(bridge(), ttl=60)

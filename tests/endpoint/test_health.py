@@ -86,6 +86,7 @@ def test_strangers_learn_no_details(bridge: Make, path: str) -> None:
     assert response.body in (b"not alive\n", b"not ready\n")
 
 
+@pytest.mark.clocked
 def test_a_check_that_hangs_fails_and_costs_one_thread(bridge: Make) -> None:
     """It is waited for a moment, and not started again while it runs."""
     release = threading.Event()
@@ -130,6 +131,7 @@ def test_readiness_needs_no_scraper(bridge: Make) -> None:
     assert len(calls) == 1
 
 
+@pytest.mark.clocked
 def test_readiness_shares_the_first_collection_and_waits_a_second(bridge: Make) -> None:
     """Ten who ask while the first one takes long wait a moment for it; then it is not asked for again."""
     setup = bridge()

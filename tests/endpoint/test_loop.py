@@ -24,6 +24,8 @@ from otel_prom_bridge.endpoint.server.conversations import Conversation, Deadlin
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.workers import Workers
 
+pytestmark = pytest.mark.clocked
+
 OK = Response(200, (), b"up 1\n")
 
 

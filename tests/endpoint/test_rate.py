@@ -75,6 +75,7 @@ def test_a_network_of_addresses_is_one_client() -> None:
     assert limiter.take(ip_address("2001:db8:0:1::1"), 0.0) == 0
 
 
+@pytest.mark.clocked
 def test_a_flood_of_clients() -> None:
     """Memory is bounded under 100,000 clients, and no request pays for the others."""
     limiter = Limiter(rate_limit=None, peer_rate_limit=RateLimit(interval=1000, burst=1))

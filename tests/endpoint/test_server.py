@@ -64,6 +64,7 @@ def test_the_server_answers_where_it_says(server: MetricsServer) -> None:
     assert told(server, "/metrics?name[]=none") == (200, b"")
 
 
+@pytest.mark.clocked
 def test_a_connection_is_kept_alive(server: MetricsServer) -> None:
     """Several scrapes on one connection, without the delay of a head sent apart from its body."""
     client = http.client.HTTPConnection(server.address, server.port, timeout=5)
@@ -110,6 +111,7 @@ def test_nonsense_is_refused_and_nothing_is_printed(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.clocked
 def test_clients_that_vanish_or_stay_silent_do_not_block_others(
     server: MetricsServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,6 +130,7 @@ def test_clients_that_vanish_or_stay_silent_do_not_block_others(
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.clocked
 def test_a_burst_of_new_connections_is_taken_at_once(server: MetricsServer) -> None:
     """Thirty scrapers that connect at once are all answered, none after a lost packet's second."""
 
@@ -170,6 +173,7 @@ def test_addresses(setup: Setup, addr: str) -> None:
         assert ("[" in server.url) == (":" in server.address)
 
 
+@pytest.mark.clocked
 def test_close_frees_the_port_with_connections_open(setup: Setup) -> None:
     """close() returns soon, twice, with an idle and a half-open connection; the port is free at once."""
     for _ in range(3):
@@ -273,6 +277,7 @@ def test_limits_that_are_none(key: str, value: Any) -> None:
         ServerLimits(**{key: value})
 
 
+@pytest.mark.clocked
 def test_the_interpreter_exits_with_the_server_running() -> None:
     """A process that never closes anything ends at once, silently, with a client connected."""
     code = (
@@ -363,6 +368,7 @@ def test_what_to_do_about_a_port_that_is_not_allowed(
         start_http_server(setup.reader, unix_socket=str(tmp_path / "m.sock"))
 
 
+@pytest.mark.clocked
 def test_scrapes_leave_no_threads(server: MetricsServer) -> None:
     """After many scrapes there are as many threads as before."""
     before = threading.active_count()

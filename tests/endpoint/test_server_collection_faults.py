@@ -38,6 +38,8 @@ from wire import (
 
 from otel_prom_bridge import start_http_server
 
+pytestmark = pytest.mark.clocked
+
 Make = Callable[..., Setup]
 Capture = pytest.CaptureFixture[str]
 SECRET = "token-4711"

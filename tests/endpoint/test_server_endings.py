@@ -22,6 +22,8 @@ from wire import GET, LAST_GET, SHORT, connect, exchange, looping, received, sta
 from otel_prom_bridge import EndpointError, MetricsServer, start_http_server
 from otel_prom_bridge.endpoint.messages import Handler, Request, Response
 
+pytestmark = pytest.mark.clocked
+
 Make = Callable[..., Setup]
 Capture = pytest.CaptureFixture[str]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 FAULTS = range(1, 47)
 POSTCONDITIONS = {"unharmed", "unharmed_host"}
 
@@ -114,7 +114,8 @@ BESIDES: dict[int, tuple[str, tuple[str, ...]]] = {
 @cache
 def functions(module: str) -> dict[str, set[str]]:
     """The test functions of a file, and which names they use."""
-    tree = ast.parse((TESTS / f"test_{module}.py").read_text())
+    (path,) = TESTS.rglob(f"test_{module}.py")
+    tree = ast.parse(path.read_text())
     return {
         node.name: {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
         for node in tree.body

@@ -50,6 +50,8 @@ from otel_prom_bridge import MetricsServer
 from otel_prom_bridge.endpoint.files.tls import Certificates
 from otel_prom_bridge.endpoint.messages import Handler, Request, Response
 
+pytestmark = pytest.mark.clocked
+
 Capture = pytest.CaptureFixture[str]
 HALF = b"GET /metrics HTTP/1.1\r\nHo"
 

@@ -18,6 +18,8 @@ from wire import GET, LAST_GET, OK, REFUSED, SHORT, Always, connect, looping, re
 from otel_prom_bridge.endpoint.server.connection import Connection
 from otel_prom_bridge.endpoint.server.heads import Head, Refusal
 
+pytestmark = pytest.mark.clocked
+
 SECONDS = 4.0
 SEEDS = [
     GET,

@@ -49,6 +49,8 @@ from otel_prom_bridge.endpoint.guards import Guards, RateLimit
 from otel_prom_bridge.endpoint.guards.rate import MAX_PEERS
 from otel_prom_bridge.endpoint.messages import Handler, Request, Response
 
+pytestmark = pytest.mark.clocked
+
 Make = Callable[..., Setup]
 Capture = pytest.CaptureFixture[str]
 Log = pytest.LogCaptureFixture

@@ -20,6 +20,8 @@ from oracles import samples
 from servers import Running, free_port, running, wait_for
 from wire import GET, LAST_GET, MEMORY, NEXT_SCRAPE, SOON, received, statuses
 
+pytestmark = pytest.mark.clocked
+
 HALF = GET[:20]
 SECONDS = 30.0  # for a process to start, on a busy machine
 

@@ -21,6 +21,8 @@ from otel_prom_bridge import MetricsServer, start_http_server
 from otel_prom_bridge.endpoint.server.listeners import open_tcp
 from otel_prom_bridge.endpoint.server.loop import Loop
 
+pytestmark = pytest.mark.clocked
+
 Make = Callable[..., Setup]
 # For processes of their own: a server with a large body, whose port is the first line of output.
 PROCESS = """

@@ -28,6 +28,8 @@ from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.reader.background import Background
 
+pytestmark = pytest.mark.clocked
+
 Make = Callable[..., Setup]
 
 

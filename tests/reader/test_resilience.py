@@ -220,6 +220,7 @@ def test_series_that_differ_by_an_empty_label_are_one(bridge: Make) -> None:
     assert values(setup, "c_total") == {"": 7, "v": 8}
 
 
+@pytest.mark.clocked
 def test_a_callback_that_hangs_stops_no_scrape(bridge: Make) -> None:
     """While a callback hangs, scrapes and flushes give up waiting and show what is known."""
     setup = bridge(scrape_timeout=0.05)
