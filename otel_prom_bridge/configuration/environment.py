@@ -13,8 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from otel_prom_bridge.configuration.options import CONFIG_FILE, OPTIONS
-from otel_prom_bridge.configuration.table import PREFIX, Option
+from otel_prom_bridge.configuration.options import CONFIG_FILE, OPTIONS, PREFIX, Option
 from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.errors import ConfigurationError
 

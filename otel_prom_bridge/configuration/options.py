@@ -1,19 +1,33 @@
-"""The options, in one table.
+"""The options, in one table. Every option is one row of facts.
 
-The table says everything about an option; reading it, checking it and the documentation follow from that. So
-an option means the same whichever way it came, and a wrong value has the same answer: which key, which value,
-what is allowed.
+The table says everything about an option. How it is read and checked, its variable and its line in the
+documentation follow from its row. So an option means the same whichever way it came, and a wrong value gets
+the same answer everywhere: which key, which value, and what is allowed.
+
+The options of the endpoint have the names that are known in the field where there are any: the keys of the
+exporter-toolkit's ``web-config.yml``, and the options of ``promhttp``.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypedDict
 
-from otel_prom_bridge.configuration.endpoint_options import ENDPOINT_OPTIONS, EndpointOptions
-from otel_prom_bridge.configuration.table import Alias, Option, ours
+from opentelemetry.sdk.environment_variables import (
+    OTEL_EXPORTER_PROMETHEUS_HOST,
+    OTEL_EXPORTER_PROMETHEUS_PORT,
+)
+
+from otel_prom_bridge.endpoint.guards.networks import NETWORKS, PROXIES
+from otel_prom_bridge.endpoint.health import HEALTH, Health
+from otel_prom_bridge.endpoint.messages import METRICS_PATH, URL_PATH
+from otel_prom_bridge.endpoint.scrape import DEFAULT_CACHE_TTL, GZIP_THRESHOLD
+from otel_prom_bridge.endpoint.server.limits import ServerLimits
+from otel_prom_bridge.endpoint.server.server import DEFAULT_ADDRESS, DEFAULT_PORT
 from otel_prom_bridge.profiles import GENERATION, PROFILES, Present
 from otel_prom_bridge.reader.reader import DEFAULT_COLLECT_INTERVAL, DEFAULT_SCRAPE_TIMEOUT
 from otel_prom_bridge.translate import TranslationStrategy
@@ -22,13 +36,21 @@ from otel_prom_bridge.values.checks import (
     BOOLEAN,
     BOUNDS,
     COMMON_LABELS,
+    HOST,
     INTERVAL,
     NAMES,
     PATH,
     PATTERNS,
+    PORT,
     POSITIVE,
     SECONDS,
+    SOCKET,
     STRING,
+    TEXT,
+    THRESHOLD,
+    Check,
+    list_of,
+    one_of,
 )
 from otel_prom_bridge.views.exemplars import Exemplars
 from otel_prom_bridge.views.instruments import LIMITS
@@ -36,191 +58,454 @@ from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants
 from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.written import EXEMPLARS, TENANTS, VIEWS
 
+PREFIX = "OTEL_PROM_BRIDGE_"
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A variable with a general name. It sets an option unless something of ours sets it.
+
+    ``read`` turns the variable's text into what the option's check takes, or into None if the text says
+    nothing about the option. Without it the text is read as that of the option's own variable. ``note`` says
+    what the text is, for the documentation.
+    """
+
+    variable: str
+    read: Callable[[str], object] | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option.
+
+    ``key`` is its name in files, and in ``start()`` unless ``argument`` is another one. ``meaning`` is its
+    line in the documentation, and ``without`` describes a ``default`` of None there. ``standard`` is the
+    specification's variable for it, which counts after the bridge's own. An option that is ``only_in_files``
+    has too much structure for a variable. Of its ``aliases``, the first one that says something counts. An
+    option that ``protects`` decides who gets to see the metrics: where a wrong value must not raise, nothing
+    is served.
+    """
+
+    key: str
+    check: Check
+    meaning: str
+    _: KW_ONLY
+    default: object = None
+    without: str = ""
+    argument: str = ""
+    standard: str = ""
+    only_in_files: bool = False
+    other_keys: tuple[str, ...] = ()
+    aliases: tuple[Alias, ...] = ()
+    protects: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All of its names in files."""
+        return (self.key, *self.other_keys)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Its environment variables without the aliases. The first one that is set counts."""
+        own = "" if self.only_in_files else f"{PREFIX}{self.key.upper()}"
+        return tuple(filter(None, (own, self.standard)))
+
+    @property
+    def shown_default(self) -> str:
+        """The default as one would write it."""
+        if isinstance(self.default, TranslationStrategy):
+            return self.default.value
+        return self.without or str(self.default).lower()
+
+
+def _off(instead: object) -> Callable[[str], object]:
+    """Reads the answer to "is it on?". A yes says nothing; a no means that the option has this value."""
+    return lambda text: None if BOOLEAN.check(BOOLEAN.read(text)) else instead
+
+
+def _rate(value: object) -> float:
+    rate: float = SECONDS.check(value)
+    if not 1 / rate < math.inf:
+        raise ValueError
+    return rate
+
+
+RATE = Check(allowed="a number of requests per second, above zero", check=_rate, read=float)
+TLS_VERSION = one_of("TLS12", "TLS13")
+CERTIFICATE_NAMES = list_of(
+    TEXT, "a list of names, at least one", least=1, example="prometheus.internal,ops@example.com"
+)
+_LIMITS = ServerLimits()
+
 CONFIG_FILE = Option(
-    key="config_file",
-    variable=ours("config_file"),
-    check=PATH,
+    "config_file",
+    PATH,
+    "a TOML file with the options of these tables; not in YAML, and not in the file itself",
     without="none",
-    meaning="a TOML file with the options of this table; not in YAML, and not in the file itself",
 )
 PROFILE = Option(
-    key="profile",
-    variable=ours("profile"),
-    check=PROFILES,
+    "profile",
+    PROFILES,
+    "a dialect of metrics: which families there are beside what `views` says, their labels, buckets and"
+    " limits; see [profiles](profiles.md)",
     default="semconv",
-    meaning="a dialect of metrics: which families there are beside what `views` says, their labels, buckets"
-    " and limits; see [profiles](profiles.md)",
 )
 PRESENT = Option(
-    key="present",
-    variable=ours("present"),
-    check=GENERATION,
-    default="current",
-    meaning="the names of the generative AI conventions that the profile `semconv` shows, whichever were"
+    "present",
+    GENERATION,
+    "the names of the generative AI conventions that the profile `semconv` shows, whichever were"
     " recorded: those that producers emit today, the newest ones, or both",
+    default="current",
 )
-READER_OPTIONS = (
+# Where the endpoint is, how it answers, and how long it waits.
+ENDPOINT = (
+    Option(
+        "host",
+        HOST,
+        "the address to listen on; `0.0.0.0` and `::` open it to the network, `systemd` takes the sockets"
+        " that systemd opened",
+        standard=OTEL_EXPORTER_PROMETHEUS_HOST,
+        argument="addr",
+        default=DEFAULT_ADDRESS,
+    ),
+    Option(
+        "port",
+        PORT,
+        "the TCP port; 0 takes a free one",
+        standard=OTEL_EXPORTER_PROMETHEUS_PORT,
+        default=DEFAULT_PORT,
+        aliases=(Alias("METRICS_ENDPOINT_PORT"),),
+    ),
+    Option(
+        "unix_socket",
+        SOCKET,
+        "a Unix socket to listen on, instead of `host` and `port`",
+        without="none",
+        protects=True,  # what was to be behind a file's permissions must not be on a port
+    ),
+    Option(
+        "strict",
+        BOOLEAN,
+        "raise if the address cannot be had; otherwise log that, and record without serving",
+        without="`true` with `start()`, else `false`",
+    ),
+    Option(
+        "metrics_path",
+        URL_PATH,
+        "where the metrics are",
+        default=METRICS_PATH,
+        aliases=(Alias("METRICS_ENDPOINT_PATH"),),
+    ),
+    Option(
+        "cache_ttl",
+        INTERVAL,
+        "for how many seconds a complete answer is given again",
+        without=f"`{DEFAULT_CACHE_TTL}`",
+        aliases=(
+            Alias("METRICS_CACHE_ENABLED", read=_off(0), note="`false` for 0"),
+            Alias("METRICS_CACHE_TTL_MS", read=lambda text: float(text) / 1000, note="milliseconds"),
+        ),
+    ),
+    Option(
+        "compression_threshold",
+        THRESHOLD,
+        "from how many bytes on a body is compressed, for a scraper that takes gzip",
+        default=GZIP_THRESHOLD,
+        aliases=(
+            Alias("METRICS_COMPRESSION_ENABLED", read=_off(False), note="`false` for never"),
+            Alias("METRICS_COMPRESSION_MIN_SIZE"),
+        ),
+    ),
+    Option(
+        "health",
+        HEALTH,
+        "answer at `/health` and `/ready`; in Python, a `Health` with checks of one's own, too",
+        default=True,
+    ),
+    Option(
+        "head_timeout",
+        SECONDS,
+        "how long a client may take for a request, from its first byte to its last",
+        default=_LIMITS.head_timeout,
+    ),
+    Option(
+        "handshake_timeout",
+        SECONDS,
+        "how long it may take for the handshake of TLS",
+        default=_LIMITS.handshake_timeout,
+    ),
+    Option(
+        "write_timeout", SECONDS, "how long it may take to receive a response", default=_LIMITS.write_timeout
+    ),
+    Option(
+        "idle_timeout",
+        SECONDS,
+        "how long a connection is kept between requests; more than the scrape interval",
+        default=_LIMITS.idle_timeout,
+    ),
+    Option(
+        "max_connections",
+        POSITIVE,
+        "how many connections there may be",
+        without="a quarter of the file descriptors that the process may have, 512 at most",
+    ),
+)
+# Who may ask.
+ACCESS = (
+    Option(
+        "allow",
+        NETWORKS,
+        "the networks that may ask; others are not listened to",
+        without="all",
+        protects=True,
+    ),
+    Option(
+        "trusted_proxies",
+        PROXIES,
+        "the proxies whose `X-Forwarded-For` is believed",
+        without="none",
+        protects=True,
+    ),
+    Option(
+        "rate_limit",
+        RATE,
+        "requests per second of all clients together, but for `/health` and `/ready`; others get 429",
+        without="none",
+        aliases=(Alias("METRICS_RATE_LIMIT_RPS"),),
+        protects=True,
+    ),
+    Option(
+        "rate_burst",
+        POSITIVE,
+        "how many requests may come at once",
+        without="those of one second",
+        aliases=(Alias("METRICS_RATE_LIMIT_BURST"),),
+        protects=True,
+    ),
+    Option("peer_rate_limit", RATE, "the same for each client", without="none", protects=True),
+    Option(
+        "peer_rate_burst", POSITIVE, "the same for each client", without="those of one second", protects=True
+    ),
+    Option(
+        "max_in_flight",
+        POSITIVE,
+        "how many requests are answered at a time; others get 503",
+        default=_LIMITS.max_in_flight,
+    ),
+    Option(
+        "bearer_tokens_file",
+        PATH,
+        "a file with a token in each line, of which a client needs one; read again when it changes",
+        without="none",
+        protects=True,
+    ),
+    Option(
+        "health_open",
+        BOOLEAN,
+        "answer at `/health` and `/ready` without a token or a password, too; not with details",
+        default=True,
+        protects=True,
+    ),
+    Option(
+        "web_config",
+        PATH,
+        "a `web-config.yml` as exporters have it: TLS, users, headers, a rate; instead of `tls_*`",
+        without="none",
+        protects=True,
+    ),
+    Option(
+        "tls_cert_file",
+        PATH,
+        "a certificate, or a chain of them, in PEM; read again when it changes",
+        without="none: plain HTTP",
+        protects=True,
+    ),
+    Option("tls_key_file", PATH, "its key, in PEM and not encrypted", without="none", protects=True),
+    Option(
+        "tls_client_ca_file",
+        PATH,
+        "authorities, in PEM; then every client needs a certificate of theirs",
+        without="none",
+        protects=True,
+    ),
+    Option(
+        "tls_client_allowed_sans",
+        CERTIFICATE_NAMES,
+        "and one for at least one of these alternative names",
+        without="any",
+        protects=True,
+    ),
+    Option("tls_min_version", TLS_VERSION, "the oldest version of TLS", without="`TLS12`", protects=True),
+)
+# What is shown, and what it is called.
+SHOWN = (
     PROFILE,
     PRESENT,
+    Option("prefix", STRING, "put before every metric name, with an `_`", default="", without="none"),
     Option(
-        key="prefix",
-        variable=ours("prefix"),
-        check=STRING,
-        default="",
-        without="none",
-        meaning="put before every metric name, with an `_`",
-    ),
-    Option(
-        key="scope_info_enabled",
-        variable=ours("scope_info_enabled"),
-        check=BOOLEAN,
-        default=True,
-        meaning="the labels `otel_scope_*` on every series",
-    ),
-    Option(
-        key="target_info_enabled",
-        other_keys=("target_info_enabled/development",),
-        variable=ours("target_info_enabled"),
-        check=BOOLEAN,
-        default=True,
-        meaning="`target_info`, the info metric with the resource attributes",
-    ),
-    Option(
-        key="resource_constant_labels",
-        variable=ours("resource_constant_labels"),
-        check=PATTERNS,
-        without="none",
-        meaning="resource attributes that become labels of every series, by their keys; what is excluded"
-        " beats what is included, and without `included` all are",
-    ),
-    Option(
-        key="common_labels",
-        variable=ours("common_labels"),
-        check=COMMON_LABELS,
-        without="none",
-        meaning="labels of every series of the application that has no value of its own for them, from the"
-        " resource; empty where it has no such attribute",
-    ),
-    Option(
-        key="translation_strategy",
-        variable=ours("translation_strategy"),
-        check=STRATEGY,
-        default=TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES,
-        meaning="how names are translated; the declarative configuration's spellings"
+        "translation_strategy",
+        STRATEGY,
+        "how names are translated; the declarative configuration's spellings"
         " (`no_translation/development`) are taken, too",
+        default=TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES,
     ),
     Option(
-        key="views",
-        variable="",
-        check=VIEWS,
+        "views",
+        VIEWS,
+        "which families the streams become, and what their labels may say; see [view-options](view-"
+        "options.md#in-a-file)",
+        only_in_files=True,
         default=(),
         without="none",
-        meaning="which families the streams become, and what their labels may say; see"
-        " [view-options](view-options.md#in-a-file)",
+    ),
+    Option("scope_info_enabled", BOOLEAN, "the labels `otel_scope_*` on every series", default=True),
+    Option(
+        "target_info_enabled",
+        BOOLEAN,
+        "`target_info`, the info metric with the resource attributes",
+        other_keys=("target_info_enabled/development",),
+        default=True,
     ),
     Option(
-        key="max_series_per_metric",
-        variable=ours("max_series_per_metric"),
-        check=POSITIVE,
-        default=DEFAULT_MAX_SERIES,
-        meaning="series per metric; what is more goes to one series, `otel_metric_overflow`",
-        aliases=(Alias(variable="METRICS_CARDINALITY_MAX_PER_METRIC"),),
-    ),
-    Option(
-        key="cardinality_limits",
-        variable=ours("cardinality_limits"),
-        check=LIMITS,
+        "resource_constant_labels",
+        PATTERNS,
+        "resource attributes that become labels of every series, by their keys; what is excluded beats"
+        " what is included, and without `included` all are",
         without="none",
-        meaning="the same by kind of instrument, for the SDK's table, too; `default` is for kinds not named",
     ),
     Option(
-        key="max_series",
-        variable=ours("max_series"),
-        check=POSITIVE,
+        "common_labels",
+        COMMON_LABELS,
+        "labels of every series of the application that has no value of its own for them, from the"
+        " resource; empty where it has no such attribute",
         without="none",
-        meaning="series of all metrics together",
-        aliases=(Alias(variable="METRICS_CARDINALITY_MAX_TOTAL"),),
     ),
     Option(
-        key="tenant",
-        variable="",
-        check=TENANTS,
-        without="none",
-        meaning="the attribute that names a tenant, and how many series each tenant may have",
-    ),
-    Option(
-        key="id_labels",
-        variable=ours("id_labels"),
-        check=BOOLEAN,
-        default=False,
-        meaning="labels also of the ids of users, sessions, requests, traces …, which are labels of exemplars"
+        "id_labels",
+        BOOLEAN,
+        "labels also of the ids of users, sessions, requests, traces …, which are labels of exemplars"
         " otherwise",
-    ),
-    Option(
-        key="exemplars",
-        variable=ours("exemplars"),
-        check=EXEMPLARS,
-        default=True,
-        meaning="which exemplars are kept: `true` for the newest of each bucket, `false` for none",
-    ),
-    Option(
-        key="expire_after",
-        variable=ours("expire_after"),
-        check=SECONDS,
-        without="never",
-        meaning="how long a series lives that nobody touches",
-    ),
-    Option(
-        key="scrape_timeout",
-        variable=ours("scrape_timeout"),
-        check=SECONDS,
-        default=DEFAULT_SCRAPE_TIMEOUT,
-        meaning="how long a scrape waits for callbacks and collectors",
-    ),
-    Option(
-        key="collect_interval",
-        variable=ours("collect_interval"),
-        check=INTERVAL,
-        default=DEFAULT_COLLECT_INTERVAL,
-        meaning="after how long without a scrape a collection runs on its own; 0 for never",
-    ),
-    Option(
-        key="sdk_max_series",
-        variable=ours("sdk_max_series"),
-        check=POSITIVE,
-        without="20000, or ten times the largest limit here",
-        meaning="attribute sets that the SDK may hold per instrument between two collections",
-    ),
-    Option(
-        key="created_timestamps",
-        variable=ours("created_timestamps"),
-        check=BOOLEAN,
         default=False,
-        meaning="`_created` lines in OpenMetrics: when each counter and histogram began",
     ),
     Option(
-        key="exponential_histogram_bounds",
-        variable=ours("exponential_histogram_bounds"),
-        check=BOUNDS,
-        without="limits of their own buckets",
-        meaning="the buckets of exponential histograms in text and OpenMetrics",
-    ),
-    Option(
-        key="self_metrics",
-        variable=ours("self_metrics"),
-        check=BOOLEAN,
+        "self_metrics",
+        BOOLEAN,
+        "what the bridge does: `otel_prom_bridge_*` and two `otel_sdk_*` metrics",
         default=True,
-        meaning="what the bridge does: `otel_prom_bridge_*` and two `otel_sdk_*` metrics",
+    ),
+    Option("self_metric_names", NAMES, "other names for some of these metrics", without="their own"),
+)
+# How much is kept, for how long, and how it is collected.
+KEPT = (
+    Option(
+        "max_series_per_metric",
+        POSITIVE,
+        "series per metric; what is more goes to one series, `otel_metric_overflow`",
+        default=DEFAULT_MAX_SERIES,
+        aliases=(Alias("METRICS_CARDINALITY_MAX_PER_METRIC"),),
     ),
     Option(
-        key="self_metric_names",
-        variable=ours("self_metric_names"),
-        check=NAMES,
-        without="their own",
-        meaning="other names for some of these metrics",
+        "cardinality_limits",
+        LIMITS,
+        "the same by kind of instrument, for the SDK's table, too; `default` is for kinds not named",
+        without="none",
+    ),
+    Option(
+        "max_series",
+        POSITIVE,
+        "series of all metrics together",
+        without="none",
+        aliases=(Alias("METRICS_CARDINALITY_MAX_TOTAL"),),
+    ),
+    Option(
+        "tenant",
+        TENANTS,
+        "the attribute that names a tenant, and how many series each tenant may have",
+        only_in_files=True,
+        without="none",
+    ),
+    Option(
+        "exemplars",
+        EXEMPLARS,
+        "which exemplars are kept: `true` for the newest of each bucket, `false` for none",
+        default=True,
+    ),
+    Option("expire_after", SECONDS, "how long a series lives that nobody touches", without="never"),
+    Option(
+        "scrape_timeout",
+        SECONDS,
+        "how long a scrape waits for callbacks and collectors",
+        default=DEFAULT_SCRAPE_TIMEOUT,
+    ),
+    Option(
+        "collect_interval",
+        INTERVAL,
+        "after how long without a scrape a collection runs on its own; 0 for never",
+        default=DEFAULT_COLLECT_INTERVAL,
+    ),
+    Option(
+        "sdk_max_series",
+        POSITIVE,
+        "attribute sets that the SDK may hold per instrument between two collections",
+        without="20000, or ten times the largest limit here",
+    ),
+    Option(
+        "created_timestamps",
+        BOOLEAN,
+        "`_created` lines in OpenMetrics: when each counter and histogram began",
+        default=False,
+    ),
+    Option(
+        "exponential_histogram_bounds",
+        BOUNDS,
+        "the buckets of exponential histograms in text and OpenMetrics",
+        without="limits of their own buckets",
     ),
 )
+ENDPOINT_OPTIONS = ENDPOINT + ACCESS
+READER_OPTIONS = SHOWN + KEPT
 OPTIONS = ENDPOINT_OPTIONS + READER_OPTIONS
+
+# The tables of docs/configuration.md.
+_TABLES = {
+    "The file, and the endpoint": (CONFIG_FILE, *ENDPOINT),
+    "Who may ask": ACCESS,
+    "What is shown, and its names": SHOWN,
+    "How much is kept, and for how long": KEPT,
+}
+
+
+class EndpointOptions(TypedDict, total=False):
+    """The endpoint's options but ``addr`` and ``port``, as keyword arguments; None and a missing one are
+    the same."""
+
+    unix_socket: str | os.PathLike[str] | None
+    strict: bool | None
+    metrics_path: str | None
+    cache_ttl: float | None
+    compression_threshold: int | bool | None
+    health: Health | bool | None
+    allow: Sequence[str] | None
+    trusted_proxies: Sequence[str] | None
+    rate_limit: float | None
+    rate_burst: int | None
+    peer_rate_limit: float | None
+    peer_rate_burst: int | None
+    max_in_flight: int | None
+    bearer_tokens_file: str | os.PathLike[str] | None
+    health_open: bool | None
+    web_config: str | os.PathLike[str] | None
+    tls_cert_file: str | os.PathLike[str] | None
+    tls_key_file: str | os.PathLike[str] | None
+    tls_client_ca_file: str | os.PathLike[str] | None
+    tls_client_allowed_sans: Sequence[str] | None
+    tls_min_version: str | None
+    head_timeout: float | None
+    handshake_timeout: float | None
+    write_timeout: float | None
+    idle_timeout: float | None
+    max_connections: int | None
 
 
 class ReaderOptions(TypedDict, total=False):
@@ -255,10 +540,14 @@ class Options(EndpointOptions, ReaderOptions, total=False):
     """Both, which is what ``start()`` takes."""
 
 
-def markdown_table() -> str:
-    """The table of options for ``docs/configuration.md``."""
+def markdown_tables() -> str:
+    """The tables of options for ``docs/configuration.md``, each below its heading."""
+    return "\n".join(f"### {title}\n\n{_markdown_table(options)}" for title, options in _TABLES.items())
+
+
+def _markdown_table(options: Sequence[Option]) -> str:
     rows = ["| option | environment variable | allowed | default | meaning |", "|---|---|---|---|---|"]
-    for option in (CONFIG_FILE, *OPTIONS):
+    for option in options:
         allowed = option.check.allowed
         if option.check.example:
             allowed += f"; as text `{option.check.example}`"

@@ -7,29 +7,44 @@ auto-instrumentation must not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from otel_prom_bridge.configuration.contradictions import Given, contradictions, resolved
-from otel_prom_bridge.configuration.endpoint_options import ENDPOINT_OPTIONS
 from otel_prom_bridge.configuration.environment import (
     Aliases,
     Found,
     Variables,
+    is_alias,
     may_protect,
     may_protect_within,
     misplaced,
     unknown_variables,
 )
-from otel_prom_bridge.configuration.options import CONFIG_FILE, OPTIONS, PROFILE, READER_OPTIONS
-from otel_prom_bridge.configuration.table import Option
+from otel_prom_bridge.configuration.options import (
+    CONFIG_FILE,
+    ENDPOINT_OPTIONS,
+    OPTIONS,
+    PROFILE,
+    READER_OPTIONS,
+    Option,
+)
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.profiles import Profile
 from otel_prom_bridge.values.notation import unknown
 from otel_prom_bridge.values.toml import read_config_file
 
+# An option, and another one without which it makes no sense.
+_NEEDS = (
+    ("rate_burst", "rate_limit"),
+    ("peer_rate_burst", "peer_rate_limit"),
+    ("tls_cert_file", "tls_key_file"),
+    ("tls_key_file", "tls_cert_file"),
+    ("tls_client_ca_file", "tls_cert_file"),
+    ("tls_client_allowed_sans", "tls_client_ca_file"),
+    ("tls_min_version", "tls_cert_file"),
+)
 _NOT_SERVED = "metrics are recorded but not served"
 
 
@@ -45,6 +60,15 @@ class Settings:
     reader: Mapping[str, Any]
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
     refused: tuple[ConfigurationError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value, the name under which it was given, and how near its source is: 0 is the nearest."""
+
+    name: str
+    value: Any
+    rank: int
 
 
 Problem: TypeAlias = Callable[[ConfigurationError, str], None]
@@ -168,8 +192,8 @@ class _Finding:
         if profile is not None:
             sources = [*sources, self._options_of(profile)]
         others = (option for option in options if option is not PROFILE)
-        given = resolved({option.key: found for option in others if (found := self._first(sources, option))})
-        for error in contradictions(given):
+        given = _resolved({option.key: found for option in others if (found := self._first(sources, option))})
+        for error in _contradictions(given):
             self._refuse(error)
         values = {key: given[key].value if key in given else default for key, default in _defaults(options)}
         endpoint = {option.key: values.pop(option.key) for option in ENDPOINT_OPTIONS}
@@ -215,7 +239,7 @@ class _Finding:
             else:
                 logger.warning("%s; ignoring it", error)
 
-    def _first(self, sources: Sequence[_Source], option: Option) -> Given | None:
+    def _first(self, sources: Sequence[_Source], option: Option) -> _Given | None:
         """What the first source says that says something right."""
         errors: list[ConfigurationError] = []
         found, instead = None, f"using {option.shown_default}"
@@ -227,7 +251,7 @@ class _Finding:
                 continue
             if said is not None:
                 # Arguments raise, so it is a variable that was wrong, and what comes next has another value.
-                found, instead = Given(*said, rank), f"using {source.whose}"
+                found, instead = _Given(*said, rank), f"using {source.whose}"
                 break
         for wrong in errors:
             if option.protects:
@@ -261,3 +285,45 @@ def _reader_arguments(values: dict[str, Any], profile: Profile | None) -> dict[s
         values["disable_target_info"] = not values.pop("target_info_enabled")
         values["resource_attribute_filter"] = values.pop("resource_constant_labels")
     return values
+
+
+def _resolved(given: Mapping[str, _Given]) -> dict[str, _Given]:
+    """What was given, without what something nearer makes pointless.
+
+    A variable that a platform sets for everything must not keep ``start(unix_socket=...)`` from its socket.
+    The other way round, nothing but a correction leads from a socket to a port: that is another audience. And
+    a burst of somebody else's (``METRICS_…``) is no burst of ours.
+    """
+    kept = dict(given)
+    socket = kept.get("unix_socket")
+    for key in ("host", "port"):
+        other = kept.get(key)
+        if socket is not None and other is not None and (socket.rank < other.rank or is_alias(other.name)):
+            del kept[key]
+            if socket.rank > other.rank:
+                logger.warning("%s: %s counts, so it is passed over", other.name, socket.name)
+    burst = kept.get("rate_burst")
+    if burst is not None and "rate_limit" not in kept and is_alias(burst.name):
+        logger.warning("%s: there is no rate limit that it could be about, so it is passed over", burst.name)
+        del kept["rate_burst"]
+    return kept
+
+
+def _contradictions(given: Mapping[str, _Given]) -> Iterator[ConfigurationError]:
+    """What is wrong with what is left."""
+    for key in ("host", "port"):
+        yield from _exclusive(given, "unix_socket", key)
+    for key in given:
+        if key.startswith("tls_"):
+            yield from _exclusive(given, "web_config", key)
+    for key, needed in _NEEDS:
+        is_said = key.startswith("tls_") and "web_config" in given  # by the error above
+        if key in given and needed not in given and not is_said:
+            found = given[key]
+            yield ConfigurationError(found.name, found.value, f"{needed} beside it, or neither")
+
+
+def _exclusive(given: Mapping[str, _Given], key: str, other: str) -> Iterator[ConfigurationError]:
+    if key in given and other in given:
+        found = given[key]
+        yield ConfigurationError(found.name, found.value, f"nothing beside {given[other].name}, or only that")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from otel_prom_bridge import ConfigurationError, start
 from otel_prom_bridge.autoconfigure import AutoPrometheusMetricReader
 from otel_prom_bridge.configuration import environment
-from otel_prom_bridge.configuration.options import OPTIONS, markdown_table
+from otel_prom_bridge.configuration.options import OPTIONS, markdown_tables
 from otel_prom_bridge.configuration.settings import (
     Settings,
     from_arguments,
@@ -83,7 +83,7 @@ def test_every_alias_is_tested_and_documented() -> None:
     """No alias is left out of the test above, or of the table of options."""
     aliases = {alias.variable for option in OPTIONS for alias in option.aliases}
     assert aliases == {name for variables, *_ in ALIASES for name in variables}
-    table = markdown_table()
+    table = markdown_tables()
     assert all(f"`{name}`" in table for name in aliases)
 
 

@@ -31,13 +31,14 @@ from otel_prom_bridge import (
     start,
 )
 from otel_prom_bridge.autoconfigure import DeclarativePrometheusMetricReader
-from otel_prom_bridge.configuration.endpoint_options import ENDPOINT_OPTIONS, EndpointOptions
 from otel_prom_bridge.configuration.options import (
     CONFIG_FILE,
+    ENDPOINT_OPTIONS,
     OPTIONS,
     READER_OPTIONS,
+    EndpointOptions,
     ReaderOptions,
-    markdown_table,
+    markdown_tables,
 )
 from otel_prom_bridge.configuration.settings import (
     Settings,
@@ -55,7 +56,7 @@ from otel_prom_bridge.values.checks import PATTERNS
 Make = Callable[..., Setup]
 ROOT = Path(__file__).parents[2]
 KEYS = [option.key for option in OPTIONS]
-VARIABLES = {option.key: option.variable for option in OPTIONS if option.variable}
+VARIABLES = {option.key: option.variables[-1] for option in OPTIONS if option.variables}
 PROTECTING = {option.key for option in OPTIONS if option.protects}
 NOT_SERVED = "metrics are recorded but not served"
 
@@ -233,7 +234,7 @@ def test_nothing_and_empty_and_null_are_the_default(monkeypatch: pytest.MonkeyPa
             "common_labels": None,
         },
     )
-    for name in (CONFIG_FILE.variable, *VARIABLES.values()):
+    for name in (*CONFIG_FILE.variables, *VARIABLES.values()):
         monkeypatch.setenv(name, empty)
     nulls = dict.fromkeys(KEYS)
     assert from_environment(raise_error) == expected
@@ -640,8 +641,8 @@ def test_conflicts_of_escaped_names(bridge: Make) -> None:
 
 
 def test_the_page_has_the_table_of_the_code() -> None:
-    """docs/configuration.md holds what `markdown_table()` gives."""
+    """docs/configuration.md holds what `markdown_tables()` gives."""
     page = (ROOT / "docs" / "configuration.md").read_text()
     between = re.search(r"<!-- options: begin .*?-->\n(.*?)<!-- options: end -->", page, re.DOTALL)
     assert between is not None
-    assert between[1] == markdown_table()
+    assert between[1] == markdown_tables()

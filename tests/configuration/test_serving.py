@@ -37,8 +37,7 @@ from otel_prom_bridge import (
 )
 from otel_prom_bridge.autoconfigure import AutoPrometheusMetricReader, DeclarativePrometheusMetricReader
 from otel_prom_bridge.configuration import serving
-from otel_prom_bridge.configuration.endpoint_options import ENDPOINT_OPTIONS
-from otel_prom_bridge.configuration.options import OPTIONS
+from otel_prom_bridge.configuration.options import ENDPOINT_OPTIONS, OPTIONS
 from otel_prom_bridge.configuration.settings import from_mapping, log_error
 from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.messages import Request
@@ -47,7 +46,7 @@ from otel_prom_bridge.once import LONGEST_WAIT
 
 TOKEN, PASSWORD = "0123456789abcdef", "correct horse battery staple"
 NOT_SERVED = "metrics are recorded but not served"
-VARIABLES = {option.key: option.variable for option in OPTIONS}
+VARIABLES = {option.key: option.variables[-1] for option in OPTIONS if option.variables}
 
 Start = Callable[..., Bridge]
 
