@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import os
 import re
 import subprocess
@@ -13,11 +14,12 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from servers import free_port
 
-from otel_prom_bridge import PrometheusMetricReader, start
+from otel_prom_bridge import ExportView, PrometheusMetricReader, rules, start
 from otel_prom_bridge.dashboards import files_of
-from otel_prom_bridge.families import Labels
+from otel_prom_bridge.families import Labels, MetricFamily
 from otel_prom_bridge.profiles import load_profile
 from otel_prom_bridge.profiles.reference import reference
+from otel_prom_bridge.report.self_metrics import metadata
 from otel_prom_bridge.translate.labels import labels
 from otel_prom_bridge.translate.names import metric_name
 
@@ -120,6 +122,33 @@ def test_the_table_of_escaping(row: list[str]) -> None:
     name = shown.split("`")[0].strip("{}")
     assert re.search(rf"^# TYPE {re.escape(name)} gauge$", body, re.MULTILINE)
     provider.shutdown()
+
+
+def first_cells(page: str, heading: str) -> list[str]:
+    """What the first column of all tables below a heading names, in their order."""
+    section = (ROOT / "docs" / page).read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    cells = [line.split(" | ")[0] for line in re.findall(r"^\| (`.*) \|$", section, re.MULTILINE)]
+    return [name for cell in cells for name in re.findall(r"`(\w+)", cell)]
+
+
+def test_every_option_of_a_view_is_listed() -> None:
+    """The tables have each of them once."""
+    assert sorted(first_cells("view-options.md", "Options")) == sorted(
+        field.name for field in dataclasses.fields(ExportView)
+    )
+
+
+def test_every_rule_is_listed() -> None:
+    """The table has each of them."""
+    assert set(first_cells("view-options.md", "Rules")) >= set(rules.__all__) - {"Rule", "is_identifier"}
+
+
+def test_every_metric_of_the_bridge_is_listed() -> None:
+    """The tables have each of them once."""
+    page = (ROOT / "docs" / "self-metrics.md").read_text()
+    listed = re.findall(r"^\| `(\w+)", page, re.MULTILINE)
+    known = [value.name for value in vars(metadata).values() if isinstance(value, MetricFamily)]
+    assert sorted(listed) == sorted(known)
 
 
 def option_files() -> list[str]:
