@@ -1,4 +1,4 @@
-"""The HTTP endpoint: a core without I/O, and thin spellings of it for WSGI, ASGI and a server of our own."""
+"""The HTTP endpoint. Its core does no I/O; WSGI, ASGI and a server of our own are thin spellings of it."""
 
 from __future__ import annotations
 

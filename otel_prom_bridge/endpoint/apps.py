@@ -1,7 +1,7 @@
 """The endpoint as a WSGI and as an ASGI application, for those who have a server already.
 
-The server, and what stands in front of it, is the application's: connections, deadlines for clients and TLS
-are up to them. Everything behind that is the same as on a port of our own: cache, health, guards.
+The server and what stands in front of it belong to the application, so connections, deadlines for clients and
+TLS are its matter. Everything behind that is the same as on a port of our own: cache, health and guards.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _asgi_request(scope: _Scope) -> Request:
 
 
 def _peer(address: str | None) -> str | None:
-    # On a Unix socket servers say nothing, "", or the path. Anything else is left to the guards, which let
+    # On a Unix socket, servers say nothing, "", or the path. Anything else is left to the guards. They let
     # nobody pass whose address they cannot read.
     return None if not address or address.startswith("/") else address
 

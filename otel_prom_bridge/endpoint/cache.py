@@ -1,8 +1,9 @@
 """Answers that are kept for a moment.
 
 Two scrapers of one process, or one that retries, need not cause two collections within a second. Only
-complete answers are kept, each under what it depends on: format, escaping, filter and compression. Ten who
-ask at once wait for one answer: to render and compress it for each of them would cost the host ten times.
+complete answers are kept. The key of an answer is all that it depends on: format, escaping, filter and
+compression. When ten ask at once they wait for one answer, because the host would pay for rendering and
+compressing it ten times.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from otel_prom_bridge.forks import renew_in_child
 
 Kept = TypeVar("Kept")
 
-# Filters are the scraper's to choose; past this many, or so many bytes together, the oldest answer goes.
+# The scraper chooses the filter, so there may be many answers. Past this number of answers, or this number of
+# bytes in all of them, the oldest goes.
 _MOST, _MOST_BYTES = 64, 16 * 1024 * 1024
 
 
@@ -30,9 +32,10 @@ class _Making(Generic[Kept]):
 
 
 class Cache(Generic[Kept]):
-    """Keeps values for ``seconds``; 0 keeps nothing. Safe to use from any thread without a lock.
+    """Keeps values for ``seconds``; with 0 it keeps nothing. It may be used from any thread.
 
-    ``size`` says how many bytes a value has.
+    ``size`` says how many bytes a value has. Nothing here needs a lock: each step is one operation on a
+    dictionary.
     """
 
     def __init__(
@@ -56,10 +59,10 @@ class Cache(Generic[Kept]):
 
     @contextmanager
     def making(self, key: Hashable, seconds: float) -> Iterator[Kept | None]:
-        """The value that another thread is making, once it is put; or None, and the block has to make it.
+        """The value that another thread is making, once it is put. None means that the block has to make it.
 
-        Waits for the other one, but not longer than ``seconds``. However long it took, the value is as fresh
-        as what the block would have shared: a collection that is going on.
+        It waits for the other thread, but not longer than ``seconds``. However long that took, the value is
+        as fresh as what the block would have made, since it would have shared the same collection.
         """
         if self._seconds <= 0:
             yield None
@@ -77,11 +80,11 @@ class Cache(Generic[Kept]):
             mine.done.set()
 
     def renew(self) -> None:
-        """In a forked child: who was making something does not exist there."""
+        """In a forked child: the threads that were making something do not exist there."""
         self._making = {}
 
     def put(self, key: Hashable, value: Kept, asked: float) -> None:
-        """Keep a value; ``asked`` is when its making began, by the same clock: it is as old as that."""
+        """Keep a value. ``asked`` is when its making began, by the same clock: it is as old as that."""
         if self._seconds <= 0:
             return
         if making := self._making.get(key):
@@ -91,7 +94,7 @@ class Cache(Generic[Kept]):
         self._forget()
 
     def _forget(self) -> None:
-        """What is too old goes, and what is too much, but for what came last."""
+        """Let go of what is too old and of what is too much. The value that came last always stays."""
         now, room = self._clock(), _MOST_BYTES
         for number, (key, (until, value)) in enumerate(reversed(list(self._kept.items()))):
             room -= self._size(value)

@@ -1,10 +1,14 @@
 """Is the process alive, and is there something to scrape?
 
-``/health`` is for whoever restarts processes: it says that this one answers, and fails only with a check of
-the application's own. ``/ready`` is for whoever sends traffic or alerts: red while collections fail or hang.
-Before the first one it makes one, since it may be asked before any scraper comes, and be the reason why none
-comes. Reasons are shown to those who have proved who they are, and
-logged; anybody else learns the answer, not why.
+``/health`` is for whoever restarts processes. It says that this one answers, and it fails only when a check
+of the application's own fails.
+
+``/ready`` is for whoever sends traffic or alerts. It is red while collections fail or hang. Before the first
+collection it makes one, since it may be asked before any scraper comes, and a red answer may be the reason
+why none comes.
+
+Reasons are logged, and they are shown to those who have proved who they are. Anybody else learns the answer
+and not why.
 """
 
 from __future__ import annotations
@@ -24,18 +28,22 @@ from otel_prom_bridge.values.checks import BOOLEAN, Check
 HealthCheck: TypeAlias = Callable[[], object]
 """Says what is wrong, as a string; True or None if nothing is, False if something is."""
 
-# A check that takes longer is one that failed; whoever asks has a timeout, too.
+# A check that takes longer has failed, because whoever asks has a timeout, too.
 _SECONDS = 1.0
-# Less than what makes a collection one that hangs: readiness must not keep scrapes from waiting.
+# This is less than the time after which a collection counts as one that hangs. If it were more, asking for
+# readiness could keep scrapes from waiting for a slow collection.
 _COLLECT_SECONDS = 0.9
-# As long as nothing was collected, /ready tries again after so many seconds.
+# As long as nothing was collected, /ready tries again, but only once in so many seconds.
 _AGAIN = 10.0
-# Nothing has this name, so nothing is written: it is the collection that is wanted.
+# No metric has this name, so nothing is written. Only the collection is wanted.
 _NO_NAMES = ("/ready",)
 
 
 class Health:
-    """The answers, with the application's own checks: name → function without arguments, not async.
+    """The answers of ``/health`` and ``/ready``, with checks of the application's own.
+
+    ``alive`` and ``ready`` are mappings from the name of a check to its function. A check takes no arguments
+    and is not async. It runs in a thread and has failed when it takes more than a second.
 
     Raises:
         ConfigurationError: checks are something else.
@@ -61,11 +69,11 @@ class Health:
         return not self._alive
 
     def alive(self) -> tuple[bool, str]:
-        """Whether all checks pass, and since when it is alive, or which do not."""
+        """Whether all checks pass; and since when the process is alive, or which checks do not pass."""
         return _answer(self._alive, [], f"alive since {self._since}")
 
     def ready(self) -> tuple[bool, str]:
-        """Whether there is something to scrape and all checks pass, or what is wrong."""
+        """Whether there is something to scrape and all checks pass; and what is wrong, if anything is."""
         wrong: list[str] = []
         if not self._source.is_ready:
             wrong.append("no meter provider uses the metric reader, or it was shut down")
@@ -75,7 +83,7 @@ class Health:
 
     def _has_collected(self) -> bool:
         if self._source.is_healthy:
-            self._collect_at = math.inf  # from now on scrapes and the interval decide
+            self._collect_at = math.inf  # from now on, scrapes decide
         elif time.monotonic() >= self._collect_at:
             self._first.complaint()
         return self._source.is_healthy

@@ -1,6 +1,7 @@
-"""What is asked and what is answered, without a socket; and who answers.
+"""What is asked, what is answered, and who answers; all of that without a socket.
 
-A response to HEAD is the one to GET: whoever writes it leaves the body out.
+The response to a HEAD request is the one to a GET request. Whoever writes it to the client leaves the body
+out.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from http.client import responses
 from otel_prom_bridge.values.checks import Check
 
 METRICS_PATH, HEALTH_PATH, READY_PATH = "/metrics", "/health", "/ready"
-# What needs no escaping in a URL: nobody has to guess how a scraper spells it.
+# Only what needs no escaping in a URL, so that nobody has to guess how a scraper spells it.
 _URL_PATH = re.compile(r"/(?:[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*)?")
 
 
@@ -37,9 +38,9 @@ URL_PATH = Check(
 class Request:
     """A request without a body. Header names are in lower case.
 
-    ``mount`` is the part of the URL's path that a framework took off before it called us, ``path`` the rest.
-    ``peer`` is the IP address of the other end of the connection; None where there is none (a Unix socket) or
-    nobody says. ``authenticated``: guards verified its credentials.
+    ``mount`` is the part of the URL's path that a framework took off before it called us, and ``path`` is the
+    rest. ``peer`` is the IP address of the other end of the connection. It is None on a Unix socket, and
+    where nobody says. ``authenticated`` means that guards have verified its credentials.
     """
 
     method: str = "GET"
@@ -52,7 +53,7 @@ class Request:
 
     @property
     def is_health(self) -> bool:
-        """It asks after the process: scrapers that take all the room must not keep it from an answer."""
+        """It asks after the process. Scrapers that take all the room must not keep it from an answer."""
         return self.path.rstrip("/") in (HEALTH_PATH, READY_PATH)
 
     @property
@@ -80,13 +81,13 @@ class Handler(ABC):
 
     @abstractmethod
     def respond(self, request: Request) -> Response:
-        """The response to a request. May take its time; never raises."""
+        """The response to a request. This may take its time, and it never raises."""
 
     def quick(self, request: Request) -> Response | None:
-        """The response, if it takes no time; else None, and ``respond`` has to be asked.
+        """The response, if it takes no time. None means that ``respond`` has to be asked.
 
-        Called in the loop of a server: it never waits. It is for what has to be answered even when all
-        workers are stuck.
+        This is called in the loop of a server, so it never waits. It is for what has to be answered even when
+        all workers are stuck.
         """
         return None
 
@@ -99,12 +100,12 @@ def text_response(status: int, text: str, *headers: tuple[str, str]) -> Response
 
 
 def refusal(status: int, text: str, *headers: tuple[str, str]) -> Response:
-    """A response to somebody who does not get what is here; a cache in between must not go on refusing."""
+    """A response to somebody who does not get what is here. A cache in between must not go on refusing."""
     return text_response(int(status), text, *headers, ("Cache-Control", "no-store"))
 
 
 def busy(text: str = "too many requests are being answered; try again\n") -> Response:
-    """To somebody for whom there is no room at the moment."""
+    """The response to somebody for whom there is no room at the moment."""
     return refusal(503, text, ("Retry-After", "1"))
 
 
@@ -112,7 +113,7 @@ FAILED = text_response(500, "the scrape failed; the application's log says why\n
 
 
 def joined_headers(items: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Header fields by lower-case name; a field that comes several times is one list.
+    """Header fields by their names in lower case. A field that comes several times becomes one list.
 
     https://www.rfc-editor.org/rfc/rfc9110#name-field-order
     """

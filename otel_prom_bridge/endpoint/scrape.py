@@ -1,8 +1,8 @@
-"""A request in, a response out. No sockets, no threads, no framework.
+"""From a request to a response, without sockets, threads or a framework.
 
-Everything that the endpoint decides is decided here and tested without a port; WSGI, ASGI and the server
-only spell it. A request that makes no sense is answered with what would: nothing a scraper sends ends in a
-500.
+Everything that the endpoint decides is decided here, and can be tested without a port. WSGI, ASGI and the
+server only spell it. A request that makes no sense gets an answer that says what would make sense. Nothing
+that a scraper sends ends in a 500.
 """
 
 from __future__ import annotations
@@ -39,24 +39,25 @@ from otel_prom_bridge.values.checks import INTERVAL, LONGEST_WAIT, THRESHOLD
 DEFAULT_CACHE_TTL = 1.0
 _METHODS = ("GET", "HEAD", "OPTIONS")
 
-# Below this a compressed body saves nothing: it fits into the packet that carries the head.
+# A body that is smaller fits into the packet that carries the head, so to compress it saves nothing.
 GZIP_THRESHOLD = 1024
-# In a query. Far above any scraper's, and well below what would keep a thread busy.
+# The most fields in a query. It is far above what any scraper sends, and well below what would keep a thread
+# busy.
 _MOST_FIELDS = 1000
-# How long somebody waits for an answer that another scrape is making, if the scraper does not say.
+# How many seconds a scraper waits for an answer that another scrape is making, unless it says how long.
 _PATIENCE = 10.0
-# Level 1 is seven times faster than zlib's default and takes 1 % more of the plain size.
+# Level 1 is seven times faster than zlib's default, and its result is larger by 1 % of the plain size.
 _GZIP_LEVEL, _GZIP_FORMAT = 1, 31
 
 
 class Scrape(Handler):
-    """Answers requests for one source. Safe to use from any thread.
+    """Answers requests for one source. It may be used from any thread.
 
-    ``metrics_path``: where the metrics are. ``cache_ttl``: for how many seconds a complete answer is given
-    again; 0 for never. ``compression_threshold``: from how many bytes on a body is compressed, if the scraper
-    takes that; False for never. ``health``: the answers of ``/health`` and ``/ready``, False for none.
-    ``problem``: says why what stands in front is older than its files (tokens, certificates), None if it is
-    not.
+    ``metrics_path`` is where the metrics are. ``cache_ttl`` is for how many seconds a complete answer is
+    given again; 0 is for never. ``compression_threshold`` is from how many bytes on a body is compressed, if
+    the scraper takes that; False is for never. ``health`` has the answers of ``/health`` and ``/ready``; with
+    False there are none. ``problem`` says why what stands in front of the metrics (tokens, certificates) is
+    older than its files, or None if it is not.
 
     Raises:
         ConfigurationError: an argument is not what it may be; the path is none, or one of those two, which
@@ -84,11 +85,11 @@ class Scrape(Handler):
         self._process_start = process_start()
         seconds = INTERVAL.optional("cache_ttl", cache_ttl, DEFAULT_CACHE_TTL)
         self._cache = Cache[Response](seconds, size=lambda response: len(response.body))
-        # Scrapes without a change in between get the same body object, so the last one is worth keeping.
+        # Scrapes without a change in between get the same body object, so the compressed form is kept.
         self._compressed: tuple[bytes, bytes] = (b"", b"")
 
     def respond(self, request: Request) -> Response:
-        """The response to a request. Never raises."""
+        """The response to a request. It never raises."""
         try:
             return self._answer(request)
         except Exception:
@@ -96,9 +97,9 @@ class Scrape(Handler):
             return FAILED
 
     def quick(self, request: Request) -> Response | None:
-        """The response, if it takes no time: that the process is alive, or a scrape's answer that was kept.
+        """The response, if it takes no time: that the process is alive, or the kept answer to a scrape.
 
-        Never raises, never waits, never collects.
+        It never raises, never waits and never collects.
         """
         try:
             path = self._path(request)
@@ -152,7 +153,7 @@ class Scrape(Handler):
 
     def _metrics(self, request: Request) -> Response:
         if self._source.is_shut_down:
-            # Frozen values would look alive; a failed scrape shows as `up == 0`.
+            # Frozen values would look alive, while a failed scrape shows as `up == 0`.
             return text_response(503, "the metric reader has been shut down\n")
         try:
             question = _question(request)
@@ -217,13 +218,13 @@ class Scrape(Handler):
 
 
 def process_start() -> str | None:
-    """When this process began, in whole seconds since the epoch; None where the system does not say.
+    """When this process began, in whole seconds since the epoch. None where the system does not say.
 
     promhttp sends it in every answer, so that a scraper can tell a restart from a reset.
     https://pkg.go.dev/github.com/prometheus/client_golang/prometheus/promhttp#HandlerOpts
     """
     try:
-        # proc(5): "starttime" is the 22nd field, in ticks since boot; the 2nd may contain blanks.
+        # proc(5): "starttime" is the 22nd field, in ticks since boot. The 2nd field may contain blanks.
         ticks = int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
         boot = next(
             line for line in Path("/proc/stat").read_bytes().splitlines() if line.startswith(b"btime")
@@ -234,7 +235,7 @@ def process_start() -> str | None:
 
 
 def _timeout(header: str | None) -> float | None:
-    """How long the scraper waits, less what the way back takes; None where it does not say."""
+    """How many seconds the scraper waits, less those that the way back takes. None where it does not say."""
     try:
         seconds = float(header or "")
     except ValueError:
@@ -245,7 +246,7 @@ def _timeout(header: str | None) -> float | None:
 
 
 class _Question(NamedTuple):
-    """What the answer to a scrape depends on, however it was asked for."""
+    """What the answer to a scrape depends on, in whichever words it was asked for."""
 
     content_type: str
     names: frozenset[str]
@@ -260,7 +261,7 @@ def _question(request: Request) -> _Question:
 
 @lru_cache(maxsize=32)  # scrapers ask the same every time
 def _read_question(accept: str | None, accept_encoding: str | None, query: str) -> _Question:
-    # More fields are a ValueError: a filter that is not understood must not be one that lets everything pass.
+    # More fields are a ValueError. A filter that is not understood must not let everything pass.
     fields = parse_qsl(query, max_num_fields=_MOST_FIELDS)
     names = frozenset(value for name, value in fields if name == "name[]")
     return _Question(negotiate(accept).content_type, names, accepts_gzip(accept_encoding))

@@ -1,4 +1,4 @@
-"""What an endpoint serves, and who hears of it: what the endpoint asks of a reader, and nothing more."""
+"""What an endpoint serves, and who hears of its scrapes. The endpoint asks no more of a reader than this."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Observer(Protocol):
     """Who hears of scrapes: their status, how long they took, and the size of compressed bodies."""
 
     def scrape(self, status: int, seconds: float) -> None:
-        """A request for metrics was answered. Called in the server's loop, too: it must not wait."""
+        """A request for metrics was answered. A server's loop calls this, too, so it must not wait."""
         ...
 
     def phase(self, name: Literal["compress"]) -> AbstractContextManager[None]:
-        """Times the compression."""
+        """Measure the time of the compression."""
         ...
 
     def size(self, content_type: str, size: int, *, encoding: str) -> None:
@@ -26,7 +26,7 @@ class Observer(Protocol):
         ...
 
     def reloaded(self, successful: bool) -> None:
-        """Whether the files in front of the metrics are in use as they are now: tokens, certificates."""
+        """Whether tokens and certificates are in use as they are in their files now."""
         ...
 
 

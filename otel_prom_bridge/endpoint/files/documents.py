@@ -1,8 +1,9 @@
-"""A YAML document, read strictly, by those who know what should be in it.
+"""A YAML document that is read strictly, by code that knows what should be in it.
 
-The document is composed, not constructed: what a scalar is depends on who asks for it, as in Go, where the
-field has the type. So a password of digits is a password, and a mistake has a line. Keys that are unknown or
-come twice are mistakes; PyYAML alone would take the last one. Errors show no values: they may be secrets.
+The document is composed and not constructed. What a scalar is depends on who asks for it, as in Go, where the
+field has the type. So a password of digits is a password, and a mistake has a line number. Keys that are
+unknown or that come twice are mistakes; PyYAML alone would take the last of them. Errors show no values,
+because those may be secrets.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Part:
         return ConfigurationError(f"{self.file}:{line} {self.key}", value, expected)
 
     def fields(self, *names: str) -> dict[str, Part]:
-        """The parts with these names, all of them; no others may be there."""
+        """The parts with these names, all of them. No others may be there."""
         found = self.entries()
         for name, part in found.items():
             if name not in names:
@@ -62,7 +63,7 @@ class Part:
         return found
 
     def string(self) -> str:
-        """The text of a single value; empty if there is none."""
+        """The text of a single value. It is empty if there is none."""
         return str(self._value("scalar", ""))
 
     def strings(self) -> tuple[str, ...]:
@@ -79,7 +80,7 @@ class Part:
         return word in _TRUE
 
     def whole(self) -> int:
-        """A whole number of at least 0; 0 if there is none."""
+        """A whole number of at least 0. It is 0 if there is none."""
         text = self.string()
         if not text:
             return 0
@@ -88,7 +89,7 @@ class Part:
         return int(text)
 
     def seconds(self) -> float:
-        """A duration as Go writes it; 0 if there is none."""
+        """The seconds of a duration as Go writes it. They are 0 if there is none."""
         text = self.string()
         if text in ("", "0"):
             return 0.0
@@ -128,7 +129,7 @@ def read_document(file: str) -> Part:
         expected = f"the path of a file that can be read ({error.strerror})"
         raise ConfigurationError("web_config", file, expected) from None
     except yaml.YAMLError as error:
-        # Not the error's own text: that shows the lines around it.
+        # The error's own text is left out, because it shows the lines around the mistake.
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         where = f"{file}: line {mark.line + 1}, column {mark.column + 1}" if mark else file
         raise ConfigurationError(where, "its content", f"YAML ({problem or 'not text'})") from None

@@ -1,7 +1,7 @@
-"""TLS: a context from certificates in files, made again when they change.
+"""TLS: a context that is made from certificates in files, and made again when the files change.
 
-What Python's ``ssl`` cannot do is refused when the settings are made, with the reason. Nothing is taken for
-something weaker: who asks for clients to be verified gets that or an error.
+What Python's ``ssl`` cannot do is refused when the settings are made, and the error says why. Nothing is
+replaced by something weaker: whoever asks for clients to be verified gets that or an error.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from otel_prom_bridge.values.checks import (
 )
 
 # The names that Go's crypto/tls has for things, as files for exporters use them, and OpenSSL's names.
-# https://pkg.go.dev/crypto/tls#CipherSuites; without ephemeral keys until Go 1.21, and still in files.
+# https://pkg.go.dev/crypto/tls#CipherSuites
+# The last four have no ephemeral keys. Go has not had them by default since 1.22, but files still name them.
 CIPHER_SUITES = {
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
     "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
@@ -49,7 +50,7 @@ CIPHER_SUITES = {
     "TLS_RSA_WITH_AES_256_CBC_SHA": "AES256-SHA",
 }
 
-# Those of TLS 1.3 are always on, in Go as in OpenSSL; a file may name them.
+# The suites of TLS 1.3 are always on, in Go as in OpenSSL. A file may name them nevertheless.
 CIPHER_SUITES_13 = frozenset(
     {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"}
 )
@@ -88,7 +89,7 @@ _CHECKS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsSettings:
-    """How to speak TLS. Certificate and key come from files or as PEM; if there are both, from the files.
+    """How to speak TLS. Certificate and key come from files or as PEM. If there are both, the files count.
 
     The names of policies, versions, cipher suites and curves are those of Go, as in a ``web-config.yml``.
 
@@ -172,11 +173,11 @@ class Certificates(ABC):
 
     @abstractmethod
     def context(self) -> ssl.SSLContext:
-        """The context for a new connection. Called in the loop of a server: it must not block, nor raise."""
+        """The context for a new connection. The server's loop calls it: it must neither block nor raise."""
 
     @abstractmethod
     def complaint(self, connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
-        """Why a connection whose handshake is done must be closed, or None. Never raises."""
+        """Why a connection whose handshake is done must be closed, or None. It never raises."""
 
 
 CERTIFICATES = instance_of(
@@ -185,10 +186,11 @@ CERTIFICATES = instance_of(
 
 
 class Tls(Certificates):
-    """The context for new connections, and what may be wrong with one after its handshake.
+    """The context for new connections, and what may be wrong with a connection after its handshake.
 
     Raises:
-        ConfigurationError: certificates or keys cannot be read; later, the ones from before stay in use.
+        ConfigurationError: certificates or keys cannot be read. If that happens later, those from before stay
+            in use.
     """
 
     def __init__(self, settings: TlsSettings) -> None:
@@ -216,11 +218,11 @@ class Tls(Certificates):
         return frozenset(name for name, is_asked in asked.items() if is_asked)
 
     def context(self) -> ssl.SSLContext:
-        """The context for a new connection. Looks at the files once in a second at most; never raises."""
+        """The context for a new connection. It looks at files once a second at most, and never raises."""
         return self._watched.get()
 
     def complaint(self, connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
-        """Why a connection whose handshake is done must be closed, or None. Never raises."""
+        """Why a connection whose handshake is done must be closed, or None. It never raises."""
         if self._allowed is None:
             return None
         try:
@@ -257,7 +259,7 @@ def _canonical(address: str) -> str:
 def _context(settings: TlsSettings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.set_alpn_protocols(["http/1.1"])
-    # Nothing needs it, and clients can make a server work with it.
+    # Nothing needs renegotiation, and clients can make a server work with it.
     context.options |= ssl.OP_NO_RENEGOTIATION
     if not settings.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
@@ -345,7 +347,7 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _as_file(pem: str) -> Iterator[str]:
-    """The path of a file that holds the text and that nobody else can read: ``ssl`` only takes paths."""
+    """The path of a file that holds the text, because ``ssl`` takes only paths. Nobody else can read it."""
     if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
         descriptor = os.memfd_create("otel-prom-bridge", os.MFD_CLOEXEC)
         with open(descriptor, "wb") as file:

@@ -1,10 +1,11 @@
 """What a file says, read again when the file changes.
 
-Whoever asks gets the last value that was good. A file that cannot be read, or makes no sense, is usually one
-that somebody is about to replace: it changes nothing but the log, once, and is tried again every second.
+Whoever asks gets the last value that was good. A file that cannot be read, or that makes no sense, is usually
+one that somebody is about to replace. It is logged once, changes nothing else, and is tried again every
+second.
 
-Files are looked at in a thread of its own, and that is waited for only so long: who asks may be the loop of a
-server, and a file may be on a disk that does not answer, or be a pipe.
+Files are looked at in a thread of their own, and nobody waits for that thread for long. Whoever asks may be
+the loop of a server, and a file may be a pipe, or lie on a disk that does not answer.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from otel_prom_bridge.once import Coalesced
 T = TypeVar("T")
 
 INTERVAL = 1.0
-# Reading takes a millisecond. Once it took longer than this, nobody waits before it has ended.
+# Reading takes a millisecond. Once it has taken longer than this, nobody waits for it any more.
 _PATIENCE = 0.5
 
 _Stamp = tuple[tuple[int, int, int, int] | None, ...]
 
 
 class Watched(Generic[T]):
-    """The value that ``load`` makes of files; it is loaded at once, and what it then raises is the caller's.
+    """The value that ``load`` makes of files. It is loaded at once, and the caller gets what that raises.
 
     ``load`` must raise only errors whose text may be logged. Files are looked at once in ``interval`` seconds
-    at most, and through links, so that the atomic swap of a mounted secret is seen. Safe to use from any
-    thread; while one waits for that, the others get what was there before. ``doubt`` says what the log should
-    warn of in a value that was read again and is in use.
+    at most. Links are followed, so that the atomic swap of a mounted secret is seen. It may be used from any
+    thread: while one waits for the files, the others get the value of before. ``doubt`` says what the log
+    should warn of in a value that was read again and is in use.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Watched(Generic[T]):
         self._interval = interval
         self._clock = clock
         self._renewal = Coalesced(self._renew, name="otel-prom-bridge-files")
-        # The stamp is older than the content that belongs to it: a change in between is seen the next time.
+        # The stamp is taken before the content, so that a change in between is seen the next time.
         self._stamp = self._look()
         self._value = load()
         self._looked = clock()
@@ -63,7 +64,7 @@ class Watched(Generic[T]):
         return self._problem
 
     def get(self) -> T:
-        """The value of the last good state of the files. Never raises."""
+        """The value of the last good state of the files. It never raises."""
         if self._paths and self._clock() - self._looked >= self._interval:
             self._looked = self._clock()
             if not self._renewal.wait(0 if self._renewal.is_late else _PATIENCE):

@@ -1,4 +1,4 @@
-"""``web-config.yml``: the file with which every Prometheus exporter is told of TLS and passwords.
+"""``web-config.yml``: the file that tells every Prometheus exporter of TLS and passwords.
 
 https://github.com/prometheus/exporter-toolkit/blob/master/docs/web-configuration.md
 
@@ -6,12 +6,14 @@ What the toolkit refuses is refused here. Beyond that, this is stricter where th
 that nobody can mean: a ``tls_server_config`` that turns nothing on, versions that exclude each other, a burst
 that lets nothing pass, a hash that is none.
 
-The file is read again while the program runs, like the certificates it names. Where the toolkit then answers
-every request with 500 because the file is bad, the last good one stays in use here, and the log says so
-once: a typo must not blind the monitoring. A change that would take away users, what is asked of clients'
-certificates, or TLS itself, or that would turn it on, is taken for a typo, too (a file that an editor has
-just emptied, or has not yet written to its end, looks like that): it needs a restart.
-``rate_limit`` and ``http2`` are read once, as in the toolkit.
+The file is read again while the program runs, like the certificates that it names. When the file is bad then,
+the toolkit answers every request with 500. Here the last good content stays in use and the log says so once,
+because a typo must not blind the monitoring.
+
+Some changes need a restart, because they are taken for a typo as well: those that would take away all users,
+what is asked of clients' certificates, or TLS itself, and those that would turn TLS on. A file that an editor
+has just emptied, or has not yet written to its end, looks like that. ``rate_limit`` and ``http2`` are read
+once, as in the toolkit.
 """
 
 from __future__ import annotations
@@ -76,11 +78,11 @@ class WebConfig:
         return self._watched.problem or (self.tls.problem if self.tls is not None else None)
 
     def users(self) -> Users:
-        """The users with the hashes of their passwords. Never raises."""
+        """The users with the hashes of their passwords. It never raises."""
         return self._watched.get().users
 
     def headers(self) -> tuple[tuple[str, str], ...]:
-        """The headers to put on responses. Never raises."""
+        """The headers to put on responses. It never raises."""
         return self._watched.get().headers
 
     def guards(self, **options: Any) -> Guards:
@@ -136,11 +138,11 @@ class WebTls(Certificates):
         return self._current().problem
 
     def context(self) -> ssl.SSLContext:
-        """The context for a new connection. Never raises."""
+        """The context for a new connection. It never raises."""
         return self._current().context()
 
     def complaint(self, connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
-        """Why a connection whose handshake is done must be closed, or None. Never raises."""
+        """Why a connection whose handshake is done must be closed, or None. It never raises."""
         return self._current().complaint(connection)
 
     def _current(self) -> Tls:
@@ -202,7 +204,7 @@ def _users(part: Part) -> Users:
 
 def _headers(part: Part) -> tuple[tuple[str, str], ...]:
     fields = part.fields("http2", "headers")
-    fields["http2"].boolean(default=True)  # there is none here, and HTTP/1.1 is what every client speaks, too
+    fields["http2"].boolean(default=True)  # there is no HTTP/2 here, and every client speaks HTTP/1.1, too
     fields["headers"].fields(*_HEADERS)
     found = []
     for name, entry in fields["headers"].entries().items():

@@ -1,4 +1,4 @@
-"""Who gets to the scrape: networks, rates, room, credentials, in this order."""
+"""Who gets to the scrape. Requests pass networks, rates, room and credentials, in this order."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""Who may ask: bearer tokens and passwords.
+"""Who may ask: bearer tokens, passwords, and what a request's Authorization header is worth.
 
-Nothing here keeps a password or a token: tokens are kept as digests, and what was verified before is known by
-a keyed digest over every part of it with its length in front, so that no two sets of parts share one (what
-was wrong in CVE-2022-46146). Right and wrong passwords are remembered apart: somebody who tries passwords
-cannot make the bridge forget those who know theirs.
+Nothing here keeps a password or a token. Tokens are kept as digests. What was verified before is known by a
+keyed digest over all of its parts, each with its length in front of it, so that no two sets of parts share a
+digest; they did in CVE-2022-46146. Right and wrong passwords are remembered apart, so that somebody who tries
+passwords cannot make the bridge forget those who know theirs.
 
-bcrypt is made to be slow. It runs one at a time, in the thread that handles the request, never in the loop
-of a server, which is why there are two questions: ``known`` answers at once or not at all, ``verify`` may
-take as long as a hash.
+bcrypt is slow on purpose. It runs one at a time, in the thread that handles the request, and never in the
+loop of a server. That is why there are two questions: ``known`` answers at once or not at all, and ``verify``
+may take as long as a hash.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from otel_prom_bridge.forks import renew_in_child
 from otel_prom_bridge.values.checks import PATH
 
 CACHE_SIZE = 100
-# Threads that wait for their turn to hash. Others are told to come back, before they are many.
+# How many threads may wait for their turn to hash. Other requests are told to come back.
 MAX_WAITING = 8
-# Of them, those of one client: somebody who tries passwords must not keep everybody else from logging in.
+# How many of them may be one client's, so that somebody who tries passwords cannot keep out everybody else.
 MAX_WAITING_EACH = 4
 _SHORT = 16  # shorter tokens may be guessed
 _LONGEST_HEADER = 8192
@@ -44,7 +44,7 @@ _HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 _ALPHABET = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _HASH_ALLOWED = "a bcrypt hash, as `htpasswd -nBC 10 \"\" | tr -d ':\\n'` makes one ($2a$, $2b$ or $2y$)"
 
-# Tells nothing of what is behind it; browsers show it.
+# Browsers show it, and it tells nothing of what is behind it.
 _REALM = 'realm="metrics"'
 
 Users = Mapping[str, str]
@@ -55,10 +55,11 @@ class BusyError(Exception):
 
 
 class BearerTokens:
-    """The tokens of a file: one in each line, and comments behind ``#``; read again when it changes.
+    """The tokens of a file. It is read again when it changes.
 
-    Several may be valid at a time, so that they can be rotated: add the new one, change the clients, take the
-    old one out. A file without tokens is an error at the start; later it lets nobody in.
+    There is one token in each line, and comments stand behind ``#``. Several tokens may be valid at a time,
+    so that they can be rotated: add the new one, change the clients, take the old one out. A file without
+    tokens is an error at the start. Later it lets nobody in.
     """
 
     def __init__(self, key: str, path: str | os.PathLike[str]) -> None:
@@ -79,7 +80,7 @@ class BearerTokens:
         return self._watched.problem
 
     def known(self, token: str) -> bool:
-        """The token is one of them. Takes the same time whichever it is, and if it is none."""
+        """Whether the token is one of them. It takes the same time for all of them and for any other text."""
         digest = _token_digest(token)
         found = False
         for valid in self._watched.get():
@@ -111,9 +112,9 @@ def _token_digest(token: str) -> bytes:
 
 
 class Passwords:
-    """Users with bcrypt hashes of their passwords; ``users`` is asked for every request.
+    """Users with bcrypt hashes of their passwords. ``users`` is called for every request.
 
-    A user that does not exist costs what one that exists does.
+    A request for a user that does not exist takes as long as one for a user that does.
     """
 
     def __init__(self, users: Callable[[], Users]) -> None:
@@ -125,7 +126,7 @@ class Passwords:
         renew_in_child(self)
 
     def renew(self) -> None:
-        """In a forked child: nobody is there who verifies a password."""
+        """In a forked child: no thread verifies a password there."""
         self._lock = threading.Lock()
         self._places = threading.BoundedSemaphore(MAX_WAITING)
         self._waiting: list[object] = []
@@ -174,7 +175,7 @@ class Passwords:
         return self._decoy(user, users), False
 
     def _decoy(self, user: bytes, users: Users) -> bytes:
-        """A hash of no password, with the cost of one of the users: of the same one each time."""
+        """A hash of no password, at the cost of one of the users' hashes: of the same user each time."""
         secret = hmac.digest(self._key, user, "sha512")
         costs = sorted(hashed[4:6] for hashed in users.values()) or ["10"]
         cost = costs[int.from_bytes(secret[:8]) % len(costs)]
@@ -185,9 +186,9 @@ class Passwords:
 
     def _check(self, password: bytes, hashed: bytes) -> bool:
         try:
-            # bcrypt never looked further; its newer libraries refuse instead of cutting off.
+            # bcrypt never looked further. Its newer libraries refuse a longer one instead of cutting it off.
             return bool(load_bcrypt().checkpw(password[:72], hashed))
-        except ValueError:  # its text is the library's, and may show what it was given
+        except ValueError:  # the text is the library's, and may show what it was given
             return False
 
     def _digest(self, *parts: bytes) -> bytes:
@@ -204,7 +205,7 @@ class Passwords:
 
 
 class _Recent:
-    """The digests that were seen last. Safe to use from any thread."""
+    """The digests that were seen last. It may be used from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -243,7 +244,7 @@ class Verdict(Enum):
 
 
 class Authentication:
-    """Bearer tokens, passwords, either or none; with none, everybody passes."""
+    """Bearer tokens, passwords, both or neither. With neither, everybody passes."""
 
     def __init__(self, *, tokens: BearerTokens | None, passwords: Passwords | None) -> None:
         self._tokens = tokens
@@ -273,7 +274,7 @@ class Authentication:
         return None if self._tokens is None else self._tokens.problem
 
     def judge(self, header: str | None, *, hashing: bool, client: object = None) -> Verdict:
-        """What an Authorization header is worth; ``UNDECIDED`` only if ``hashing`` is not allowed.
+        """What an Authorization header is worth. It is ``UNDECIDED`` only if ``hashing`` is not allowed.
 
         Raises:
             BusyError: too many requests wait for a hash.
@@ -299,7 +300,7 @@ def checked_users(key: str, users: object) -> dict[str, str]:
     if not isinstance(users, Mapping):
         raise ConfigurationError(key, "a value of another type", "a mapping of users to bcrypt hashes")
     for user, hashed in users.items():
-        # RFC 7617: the first colon ends the user, so nobody could log in as such a one.
+        # RFC 7617: the first colon ends the user's name, so nobody could log in under a name with one.
         if not isinstance(user, str) or ":" in user:
             raise ConfigurationError(key, user, "names of users, without colons")
         if not isinstance(hashed, str) or not _HASH.fullmatch(hashed):
@@ -308,7 +309,7 @@ def checked_users(key: str, users: object) -> dict[str, str]:
 
 
 def bearer_token(header: str) -> str | None:
-    """The token of an Authorization header, or None. Never raises."""
+    """The token of an Authorization header, or None. It never raises."""
     scheme, _, rest = header.strip().partition(" ")
     token = rest.strip()
     if len(header) > _LONGEST_HEADER or scheme.lower() != "bearer" or not _TOKEN.fullmatch(token):
@@ -317,7 +318,7 @@ def bearer_token(header: str) -> str | None:
 
 
 def user_and_password(header: str) -> tuple[bytes, bytes] | None:
-    """User and password of an Authorization header, or None. Never raises.
+    """User and password of an Authorization header, or None. It never raises.
 
     https://www.rfc-editor.org/rfc/rfc7617#section-2
     """

@@ -1,11 +1,12 @@
-"""The guards together: networks, rates, room, credentials, in this order.
+"""All guards together. A request passes networks, rates, room and credentials, in this order.
 
-The cheap questions come first, so that a flood is refused for the price of looking at an address, and nobody
-makes us hash a password who may not even ask. Guards fail closed: a fault of one is a refusal.
+The cheap questions come first. So a flood is refused for the price of looking at an address, and nobody who
+may not even ask can make us hash a password. Guards fail closed: a fault of a guard is a refusal.
 
-``/health`` and ``/ready`` are outside of rates and have room of their own: to answer them costs no more than
-to refuse, and a supervisor that hears "too many requests" restarts the process. What can cost there is a
-password, so those count; when they come too often, the answer is the one for strangers.
+``/health`` and ``/ready`` are outside of rates and have room of their own. To answer them costs no more than
+to refuse them, and a supervisor that hears "too many requests" restarts the process. Only a password can cost
+something there, so requests with passwords count. When they come too often, the answer is the one for
+strangers.
 """
 
 from __future__ import annotations
@@ -50,15 +51,22 @@ _FIELD_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 class Guards:
-    """Wraps handlers so that only those requests reach them that may. Safe to use from any thread.
+    """Wraps handlers so that only those requests reach them that may. It may be used from any thread.
 
-    ``allow``: networks that may ask, at least one; None means everybody. ``trusted_proxies``: networks whose
-    ``X-Forwarded-For`` is believed. ``rate_limit`` and ``peer_rate_limit``: for all clients together, and for
-    each. ``max_in_flight``: how many requests may be on their way at once; a server that bounds them itself
-    needs none here. ``bearer_tokens_file`` and ``basic_users`` (names to bcrypt hashes, or what gives them):
-    whoever has either passes. ``health_open``: ``/health`` and ``/ready`` answer strangers, too; whether the
-    request is a stranger's is in ``request.authenticated``. ``headers``: put on every response, or what gives
-    them; what the response says itself stays.
+    Args:
+        allow: the networks that may ask, at least one. None means everybody.
+        trusted_proxies: the networks whose ``X-Forwarded-For`` is believed.
+        rate_limit: the rate of all clients together.
+        peer_rate_limit: the rate of each client.
+        max_in_flight: how many requests may be on their way at once. A server that bounds them itself needs
+            none here.
+        bearer_tokens_file: the path of a file with tokens. Whoever has one of them passes.
+        basic_users: a mapping from names to bcrypt hashes, or a function that gives one. Whoever has a name
+            and its password passes.
+        health_open: whether ``/health`` and ``/ready`` answer strangers, too. Whether a request is a
+            stranger's is in ``request.authenticated``.
+        headers: what is put on every response, or a function that gives it. A header that the response has
+            already stays as it is.
 
     Raises:
         ConfigurationError: an option cannot work.
@@ -98,7 +106,7 @@ class Guards:
 
     def renew(self) -> None:
         """In a forked child: no request is on its way there."""
-        # One for scrapes, and one for health: neither takes the other's.
+        # There is one room for scrapes and one for health, so that neither takes the other's.
         self._rooms = (_room(self._size), _room(self._size))
 
     @property
@@ -107,7 +115,7 @@ class Guards:
         return self._authentication.problem
 
     def accepts(self, peer: str | None) -> bool:
-        """A connection of this peer is worth reading from. Fast; never raises."""
+        """Whether a connection of this peer is worth reading from. It is fast and never raises."""
         try:
             if not self._allowed or self._origins.may_speak_for_others(peer):
                 return True
@@ -121,7 +129,7 @@ class Guards:
         return _Guarded(self, handler)
 
     def screen(self, request: Request, *, counted: bool) -> Response | None:
-        """Why the request must not go on, as far as its origin and its rate say. Never raises.
+        """Why the request must not go on, as far as its origin and its rate say. It never raises.
 
         Unless it is ``counted`` here, :meth:`count` it when it has been answered.
         """
@@ -131,12 +139,12 @@ class Guards:
             return _fault(error)
 
     def count(self, request: Request) -> None:
-        """Count a request that was answered. Never raises."""
+        """Count a request that was answered. It never raises."""
         if not request.is_health:
             self._limiter.take(self._client_of(request)[0], self._clock())
 
     def enter(self, request: Request) -> Response | None:
-        """Why there is no room for the request; if there is, :meth:`leave` it when it has been answered."""
+        """Why there is no room for the request. If there is room, :meth:`leave` it after the answer."""
         room = self._rooms[request.is_health]
         if room is None or room.acquire(blocking=False):
             return None
@@ -149,7 +157,7 @@ class Guards:
             room.release()
 
     def identify(self, request: Request) -> Request | Response:
-        """The request with what its credentials are worth. Takes the time of a hash; never raises."""
+        """The request with what its credentials are worth. It may take as long as a hash; it never raises."""
         try:
             verdict = self._authentication.judge(request.headers.get("authorization"), hashing=False)
             if verdict is Verdict.UNDECIDED:
@@ -159,7 +167,7 @@ class Guards:
             return _fault(error)
 
     def glance(self, request: Request) -> Request | Response | None:
-        """The same without hashing: None if only a hash can tell. Fast; never raises."""
+        """The same without hashing: None if only a hash can tell. It is fast and never raises."""
         try:
             verdict = self._authentication.judge(request.headers.get("authorization"), hashing=False)
             return None if verdict is Verdict.UNDECIDED else self._judged(request, verdict)
@@ -167,7 +175,7 @@ class Guards:
             return _fault(error)
 
     def finish(self, response: Response) -> Response:
-        """The response with the configured headers. Never raises."""
+        """The response with the configured headers. It never raises."""
         try:
             configured = self._headers() if callable(self._headers) else self._headers
             if configured is not self._checked:
@@ -230,7 +238,7 @@ class _Guarded(Handler):
         self._handler = handler
 
     def respond(self, request: Request) -> Response:
-        """The handler's response, or the refusal of a guard. Never raises."""
+        """The handler's response, or the refusal of a guard. It never raises."""
         return self._guards.finish(self._respond(request))
 
     def _respond(self, request: Request) -> Response:
@@ -245,7 +253,7 @@ class _Guarded(Handler):
             guards.leave(request)
 
     def quick(self, request: Request) -> Response | None:
-        """The handler's quick response, or a refusal; None if ``respond`` has to be asked. Never raises.
+        """The handler's quick response, or a refusal; None if ``respond`` has to be asked. It never raises.
 
         A request for which ``respond`` is asked afterwards is counted once.
         """
@@ -280,7 +288,7 @@ def _passwords(users: Mapping[str, str] | Callable[[], Users] | None) -> Passwor
 
 
 def _fault(error: Exception) -> Response:
-    # Not the error's text, which may show what the request brought: a password, for example.
+    # The error's text is left out, because it may show what the request brought, for example a password.
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{type(error).__name__} in {place.filename}:{place.lineno}"
     log_without_waiting(logging.ERROR, "a guard failed: %s; this is a fault of the bridge", where)
@@ -309,7 +317,7 @@ def _is_line(text: object) -> bool:
 
 
 def _not_allowed(client: Address | None) -> Response:
-    """To somebody outside of the allowed networks: the address that would have to be in them."""
+    """To somebody outside of the allowed networks. It names the address that would have to be in them."""
     who = "a client whose address is not known" if client is None else str(client)
     return refusal(
         HTTPStatus.FORBIDDEN, f"this endpoint does not answer {who}: it is not in the allowed networks\n"
@@ -324,14 +332,14 @@ def _too_many(wait: float) -> Response:
 
 
 def _unauthorized(challenges: tuple[tuple[str, str], ...]) -> Response:
-    """To somebody who has no credentials, or wrong ones: which it was is not said."""
+    """To somebody who has no credentials or wrong ones. It does not say which."""
     schemes = " or ".join(challenge.partition(" ")[0] for _, challenge in challenges)
     text = f"send valid credentials in an Authorization header: {schemes}\n"
     return refusal(HTTPStatus.UNAUTHORIZED, text, *challenges)
 
 
 def _failed() -> Response:
-    """What a fault of a guard looks like: closed."""
+    """To everybody, when a guard has a fault."""
     text = "a guard failed, so nothing is answered; the application's log says where\n"
     return refusal(HTTPStatus.INTERNAL_SERVER_ERROR, text)
 

@@ -12,14 +12,15 @@ Address = IPv4Address | IPv6Address
 
 UNIX = "unix"
 _MAPPED = int(IPv6Address("::ffff:0.0.0.0"))
-# Nothing that is longer is an address; what parses text need not look at kilobytes of it.
+# No address is longer, and the parser need not look at kilobytes of text.
 _LONGEST = 64
 
 
 def address_of(text: str) -> Address | None:
-    """The address that a text is, or None. Never raises.
+    """The address that a text is, or None. It never raises.
 
-    An IPv4 address that is mapped into IPv6, as a socket for both shows it, is the IPv4 address.
+    A socket for both protocols shows an IPv4 address as one that is mapped into IPv6. That is the IPv4
+    address.
     """
     if len(text) > _LONGEST:
         return None
@@ -29,7 +30,7 @@ def address_of(text: str) -> Address | None:
         return None
     if isinstance(address, IPv4Address):
         return address
-    if address.scope_id is not None:  # the interface it came over does not make it another host
+    if address.scope_id is not None:  # the interface that it came over does not make it another host
         address = IPv6Address(int(address))
     return address.ipv4_mapped or address
 
@@ -115,8 +116,8 @@ class Origins:
         address = _required(peer) if peer else None
         if not (forwarded and forwarded.strip()) or address not in self._trusted:
             return address
-        # Every proxy appends whom it heard from, so only what trusted ones wrote, at the end, is evidence;
-        # a client may send whatever it likes in front of it.
+        # Every proxy appends whom it heard from. So only what trusted proxies wrote, at the end, is evidence.
+        # A client may send whatever it likes in front of that.
         for entry in reversed(forwarded.split(",")):
             address = _required(_without_port(entry.strip()))
             if address not in self._trusted:
@@ -124,7 +125,7 @@ class Origins:
         return address
 
     def may_speak_for_others(self, peer: str | None) -> bool:
-        """The peer is a trusted proxy, so that its own address says nothing yet. Never raises."""
+        """Whether the peer is a trusted proxy, so that its own address says nothing yet. It never raises."""
         address = address_of(peer) if peer else None
         return (address is not None or not peer) and address in self._trusted
 

@@ -1,12 +1,12 @@
-"""How often: token buckets.
+"""How often somebody may ask: token buckets.
 
 A bucket is one number: the time at which it will be full again. Taking a token moves that time by one
-interval, and a bucket whose time has passed is full, so it need not be remembered at all. (This is the
-generic cell rate algorithm; it admits exactly what a bucket of ``burst`` tokens does.)
+interval. A bucket whose time has passed is full, so it need not be remembered at all. This is the generic
+cell rate algorithm, which admits exactly what a bucket of ``burst`` tokens does.
 
-Buckets of peers are bounded. When there is no room, the one that was used longest ago is forgotten: it takes
-as many addresses as there is room for to be forgotten early, and whoever has those may send that many
-times the limit anyway. That is what the limit for all together is for.
+The number of buckets for peers is bounded. When there is no room, the bucket that was used longest ago is
+forgotten. To be forgotten early, a client needs as many addresses as there is room for. With those it may
+send that many times the limit anyway, which is what the limit for all clients together is for.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from otel_prom_bridge.forks import renew_in_child
 from otel_prom_bridge.values.checks import FACTOR, POSITIVE, check_fields, instance_of
 
 MAX_PEERS = 4096
-# A host on IPv6 has a network of this size for itself and may change its address with every request.
+# A host on IPv6 has a network of this size for itself, and it may change its address with every request.
 _HOST_BITS = 64
-# Sums of intervals are not exact; a request is not late for that.
+# Sums of intervals are not exact. A request is not too early for that.
 _ROUNDING = 1e-6
 
 
@@ -59,7 +59,7 @@ class Limiter:
         self._peers: OrderedDict[object, float] = OrderedDict()
 
     def renew(self) -> None:
-        """In a forked child: nobody is there to release the lock."""
+        """In a forked child: no thread is there to release the lock."""
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -67,12 +67,12 @@ class Limiter:
         return len(self._peers)
 
     def wait(self, client: Address | None, now: float) -> float:
-        """How many seconds until a request of this client would pass; takes nothing."""
+        """How many seconds until a request of this client would pass. This takes no token."""
         with self._lock:
             return self._wait(host_of(client), now)
 
     def take(self, client: Address | None, now: float) -> float:
-        """The same; if it is 0, the request has passed and is counted."""
+        """The same, but if it is 0, the request has passed and is counted."""
         host = host_of(client)
         with self._lock:
             wait = self._wait(host, now)
@@ -97,7 +97,7 @@ class Limiter:
             self._forget(now)
 
     def _forget(self, now: float) -> None:
-        """Two at most per request, so that no request pays for a flood, and the full ones still go."""
+        """Forget two buckets at most, so that no request pays for a flood, and the full ones still go."""
         for host, full in list(islice(self._peers.items(), 2)):
             if full > now and len(self._peers) <= MAX_PEERS:
                 return

@@ -1,1 +1,1 @@
-"""The server: one thread with all sockets, workers for answers."""
+"""The server: one thread has all sockets, and workers make the answers."""

@@ -1,12 +1,12 @@
-"""One HTTP connection without its socket: bytes in, requests out, bytes of the response out.
+"""One HTTP connection without its socket. Bytes come in; requests and the bytes of responses go out.
 
-Requests come one at a time: the next one is looked for when the last was answered, so pipelined requests are
-answered in order and what waits is bounded by the buffer. Bodies are never read: a request with a
-small one is answered, and nothing after it is taken for a request. After a refusal the connection is over, so
-that one piece of input cannot get two responses.
+Requests come one at a time, and the next one is looked for when the last was answered. So pipelined requests
+are answered in order, and the buffer bounds what waits. Bodies are never read: a request with a small body is
+answered, and nothing after it is taken for a request. After a refusal the connection is over, so that one
+piece of input cannot get two responses.
 
-The head of a response is written here, in a few lines: h11 writes it only as part of its state machine, which
-wants every byte of the body passed through it.
+The head of a response is written here, in a few lines. h11 would write it only as part of its state machine,
+which wants every byte of the body to pass through it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from email.utils import formatdate
 from otel_prom_bridge.endpoint.messages import Response
 from otel_prom_bridge.endpoint.server.heads import Head, HeadScanner, Refusal, parse
 
-# Two heads of the largest size; a client that sends more has to wait until they are answered.
+# Two heads of the largest size. A client that sends more has to wait until they are answered.
 _ROOM = 32 * 1024
-# A body up to this size is copied behind its head, for one send. Copying 64 KB takes 5 µs.
+# A body up to this size is copied behind its head, so that one send is enough. Copying 64 KB takes 5 µs.
 _COPIED = 64 * 1024
 _WITHOUT_LENGTH = (204, 304)
 _date: tuple[int, str] = (0, "")  # the second, and its text
@@ -40,7 +40,7 @@ def _now() -> str:
 
 
 class Connection:
-    """The state of one connection. Not safe for use by several threads."""
+    """The state of one connection. Several threads must not use it at the same time."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -53,7 +53,7 @@ class Connection:
         self.was_refused = False
 
     def receive(self, data: bytes) -> None:
-        """Take what the client sent; ignored when nothing of it can matter any more."""
+        """Take what the client sent. It is ignored when nothing of it can matter any more."""
         if not self.closes:
             self._buffer += data
 
@@ -63,7 +63,7 @@ class Connection:
 
     @property
     def has_room(self) -> bool:
-        """More input is welcome; otherwise it waits in the kernel."""
+        """More input is welcome. Otherwise it waits in the kernel."""
         return not self._ended and len(self._buffer) < _ROOM
 
     @property
@@ -107,7 +107,7 @@ class Connection:
         return found
 
     def refuse(self, refusal: Refusal) -> list[memoryview]:
-        """The bytes that answer what is no request; the connection is over after them."""
+        """The bytes that answer what is no request. The connection is over after them."""
         self.was_refused = self.closes = True
         self._buffer.clear()
         body = f"{refusal.reason}\n".encode()
@@ -115,7 +115,7 @@ class Connection:
         return self._pieces(response, body)
 
     def answer(self, response: Response) -> list[memoryview]:
-        """The bytes of a response to the request that :meth:`next` gave; small ones are one piece.
+        """The bytes of a response to the request that :meth:`next` gave. A small response is one piece.
 
         Raises:
             ValueError: a header has a line break in it, or letters that are not Latin-1.

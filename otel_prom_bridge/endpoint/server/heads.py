@@ -1,11 +1,12 @@
 """The head of a request: where it ends, and what it says.
 
-``HeadScanner`` finds the end in bytes that come in pieces and gives up as soon as they cannot become a head
-that we would answer: too long, too many fields, another version than 1.0 and 1.1, lines that end or begin in
-ways that another server on the way might read differently. ``parse`` leaves the reading to h11, and refuses
-what h11 allows but a scraper never sends: bodies, and lengths that can be read in two ways.
+``HeadScanner`` finds the end in bytes that come in pieces. It gives up as soon as they cannot become a head
+that we would answer: because it is too long, has too many fields, is of another version than 1.0 and 1.1, or
+has lines that end or begin in ways that another server on the way might read differently. ``parse`` leaves
+the reading to h11. It refuses what h11 allows but a scraper never sends: bodies, and lengths that can be read
+in two ways.
 
-Scrapers send the same bytes every time, so the last heads are remembered; those with credentials are not.
+Scrapers send the same bytes every time, so the last heads are remembered. Those with credentials are not.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from otel_prom_bridge.endpoint.messages import joined_headers
 MAX_HEAD = 16 * 1024
 MAX_FIELDS = 100
 MAX_REQUEST_LINE = 8 * 1024
-# Up to this size a body is ignored and the request answered; past it the answer is that it is too large.
+# A body up to this size is ignored and the request is answered. A larger one is refused.
 MAX_BODY = 16 * 1024
 _REMEMBERED = 32
-# https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2 and a port; the zone of an address as clients write it.
+# https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2
+# A port may follow, and the zone of an address may be written as clients do.
 _HOST = re.compile(
     r"(?:\[[A-Za-z0-9:._~%-]+\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)(?::[0-9]*)?", re.ASCII
 )
@@ -38,8 +40,9 @@ _SECRETS = (b"authorization", b"cookie")  # the first is the end of Proxy-Author
 class Head:
     """What a request asks for. Header names are in lower case.
 
-    ``has_body``: bytes follow that belong to it, so nothing after it can be taken for a request.
-    ``says_keep_alive``: an HTTP/1.0 client wants to hear that the connection stays open.
+    ``has_body`` means that bytes follow which belong to it, so nothing after it can be taken for a request.
+    ``says_keep_alive`` means that it is an HTTP/1.0 client, which wants to hear that the connection stays
+    open.
     """
 
     method: str
@@ -72,7 +75,7 @@ _CODING = Refusal(501, "this transfer encoding is not known here")
 
 
 class HeadScanner:
-    """Looks for the end of the head in a buffer that grows; every byte is looked at once."""
+    """Looks for the end of the head in a buffer that grows. Every byte is looked at once."""
 
     def __init__(self) -> None:
         self._line = 0  # where the current line begins
@@ -80,9 +83,9 @@ class HeadScanner:
         self._lines = 0
 
     def scan(self, buffer: bytearray) -> int | Refusal:
-        """Where the head ends; 0 if it has not ended yet; or why it never will."""
+        """Where the head ends, or 0 if it has not ended yet, or why it never will."""
         if buffer and not 0x21 <= buffer[0] <= 0x7E:
-            return _NOT_HTTP  # TLS, other protocols: no need to wait for a line
+            return _NOT_HTTP  # it is TLS or another protocol, so there is no need to wait for a line
         while (end := buffer.find(b"\n", self._seen)) >= 0:
             found = self._take(buffer, end)
             if found:
@@ -130,7 +133,7 @@ def _parse(head: bytes) -> Head | Refusal:
     try:
         event = parser.next_event()
     except h11.RemoteProtocolError as error:
-        # Not h11's own words: they quote the request, which may have credentials in it.
+        # h11's own words are left out, because they quote the request, which may have credentials in it.
         return _CODING if error.error_status_hint == 501 else _MALFORMED
     if not isinstance(event, h11.Request):
         return _MALFORMED
@@ -169,7 +172,7 @@ def _head(event: h11.Request, headers: dict[str, str]) -> Head:
 
 
 def target(text: str) -> tuple[str, str]:
-    """Path and query of a request's target, which may be a whole URL; what is neither is an unknown path."""
+    """Path and query of a request's target. It may be a whole URL; what is neither is an unknown path."""
     if text == "*":
         return text, ""
     if text.startswith("/"):

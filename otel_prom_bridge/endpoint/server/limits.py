@@ -25,12 +25,14 @@ _CHECKS = {**dict.fromkeys(_TIMEOUTS, SECONDS), "max_connections": POSITIVE, "ma
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerLimits:
-    """The deadlines and bounds of a server; the defaults suit scrapers on a network that is not only theirs.
+    """The deadlines and bounds of a server. The defaults suit scrapers on a network that is not only theirs.
 
-    ``max_connections``: None is a quarter of the file descriptors that the process may have, 512 at most.
+    The timeouts are in seconds. ``max_connections=None`` stands for a quarter of the file descriptors that
+    the process may have, and for 512 at most.
 
     Raises:
-        ConfigurationError: a number of seconds is none that can be waited for, or a bound none.
+        ConfigurationError: a timeout is not a number of seconds that can be waited for, or a bound is not a
+            whole number of at least 1.
     """
 
     head_timeout: float = 5.0

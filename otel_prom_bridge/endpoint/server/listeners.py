@@ -1,9 +1,10 @@
-"""Sockets that listen: TCP, Unix, and those that systemd opened. Each is non-blocking and says where it is.
+"""Sockets that listen: on TCP, on Unix paths, and those that systemd opened.
 
-An ``EndpointError`` names the address and what to do. Refused:
+Each is non-blocking and says where it is. An ``EndpointError`` names the address and says what to do. Two
+things are left out on purpose:
 
-- *SO_REUSEPORT, the next free port*: a scraper would be told a part of the truth, or watch the wrong process.
-- *Removing what is no stale socket*: a path with a file, or with a socket that somebody answers at, stays.
+- *SO_REUSEPORT, or the next free port*: a scraper would hear a part of the truth, or watch the wrong process.
+- *Removing what is no stale socket*: a path stays if it is a file, or if somebody answers there.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SYSTEMD = "systemd"
 BACKLOG = 128
 _FIRST_DESCRIPTOR = 3  # of those that systemd passes, by its protocol
 _UNIX_MODE = 0o660
-# What to do when an address cannot be had for another reason than that something uses it.
+# What to do when an address cannot be had, unless the reason is that something uses it.
 _PRIVILEGED = "ports below 1024 need a privilege (CAP_NET_BIND_SERVICE): choose another port"
 _ADVICE = {
     errno.EADDRNOTAVAIL: "this machine has no such address: give one that it has, or 0.0.0.0 for all of them",
@@ -52,18 +53,18 @@ class Listener:
     _remove: Callable[[], None] = field(default=lambda: None)
 
     def close(self) -> None:
-        """Stop listening; a Unix socket's file goes with it."""
+        """Stop listening. The file of a Unix socket is removed, too."""
         self.abandon()
         self._remove()
 
     def abandon(self) -> None:
-        """Close the descriptor only: after a fork, the path and the port are the parent's."""
+        """Close the descriptor and nothing else. After a fork, the path and the port are the parent's."""
         with contextlib.suppress(OSError):
             self.sock.close()
 
 
 def open_tcp(addr: str, port: int) -> Listener:
-    """Listen on an address of this machine; 0 takes a free port.
+    """Listen on an address of this machine. Port 0 takes a free one.
 
     Raises:
         ConfigurationError: the address cannot be one.
@@ -71,7 +72,7 @@ def open_tcp(addr: str, port: int) -> Listener:
     """
     try:
         found = socket.getaddrinfo(addr, port, type=socket.SOCK_STREAM)
-        # `localhost` is both 127.0.0.1 and ::1 on most machines; take the one that every client reaches.
+        # `localhost` is both 127.0.0.1 and ::1 on most machines. Every client reaches the first.
         family, _, _, _, address = min(found, key=lambda info: info[0] is not socket.AF_INET)
         sock = _bound(family, address)
     except socket.gaierror as error:
@@ -119,7 +120,7 @@ def _listening(sock: socket.socket) -> socket.socket:
 
 
 def open_unix(path: str) -> Listener:
-    """Listen on a path. The owner and the group may connect; a stale file of a crashed process is replaced.
+    """Listen on a path. The owner and the group may connect. A stale file of a crashed process is replaced.
 
     Raises:
         EndpointError: somebody listens there, the path is no socket, or it cannot be made.
@@ -168,7 +169,7 @@ def _clear(path: str) -> None:
 
 
 class _Removal:
-    """Removes the file of a Unix socket, unless it is another's by now or this process a fork."""
+    """Removes the file of a Unix socket, unless it is another's by now, or this process is a fork."""
 
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(path)
@@ -190,10 +191,10 @@ class _Removal:
 
 
 def open_systemd(name: str | None = None) -> list[Listener]:
-    """Take the sockets that systemd opened for this process (``LISTEN_FDS``); of those with a name, if given.
+    """Take the sockets that systemd opened for this process (``LISTEN_FDS``), or those of them with a name.
 
-    The application may have sockets of its own among them, so the environment and the descriptors stay as
-    they are, and several servers may be started on them one after the other.
+    Some of the sockets may be the application's own, so the environment and the descriptors stay as they are.
+    Several servers may be started on them one after the other.
 
     Raises:
         EndpointError: there is no such socket.

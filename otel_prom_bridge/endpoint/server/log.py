@@ -1,10 +1,12 @@
-"""What the endpoint says while it runs, of clients, of files and of itself: seldom, and never waiting.
+"""What the endpoint says while it runs, of clients, of files and of itself. It says little and never waits.
 
-What a client can provoke must not fill the host's log: of each kind of line there is at most one in a minute
-(or a few), and the next one says how many were kept back. Nor must it hold up a server's loop: the host's
-log handlers are the host's code, and one may block, or scrape us. So lines are written by another thread, of
-which there are a few at most: a worker of the loop's (:class:`RateLimitedLog`), or, where there is no loop,
-one that is made for the line (:func:`log_without_waiting`).
+What a client can provoke must not fill the host's log. Of each kind of line there is at most one in a minute,
+or a few, and the next one says how many were kept back.
+
+It must not hold up a server's loop either. Log handlers are the host's code: one may block, and one may
+scrape us. So lines are written by another thread, of which there are a few at most. That is a worker of the
+loop (:class:`RateLimitedLog`) or, where there is no loop, a thread that is made for the line
+(:func:`log_without_waiting`).
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.forks import renew_in_child
 
 _SECONDS = 60.0
-_MOST_KINDS = 100  # which are remembered; more of them are not made up by clients
-# Lines that are being written at a time. With a handler that hangs, later ones are lost, not threads.
-MOST_WRITING = 2  # by workers, who have something else to do
+_MOST_KINDS = 100  # how many kinds of lines are remembered
+# How many lines may be written at a time. When a handler hangs, lines are lost, and no more threads are.
+MOST_WRITING = 2  # by workers, which have something else to do
 _MOST_WRITING = 8
 
 Job = Callable[[], None]
@@ -37,9 +39,10 @@ class _Kind:
 
 
 class RateLimitedLog:
-    """Lines for the logger ``otel_prom_bridge.endpoint``, of each kind so many ``a_minute``.
+    """Lines for the logger ``otel_prom_bridge.endpoint``. Of each kind there are so many ``a_minute``.
 
-    ``run`` runs a job in another thread, or says that it cannot; for ``most_writing`` lines at a time.
+    ``run`` runs a job in another thread, or returns False if it cannot. At most ``most_writing`` lines are
+    written at a time.
     """
 
     def __init__(
@@ -53,20 +56,20 @@ class RateLimitedLog:
         renew_in_child(self)
 
     def renew(self) -> None:
-        """In a forked child: nobody writes there."""
+        """In a forked child: no thread writes there."""
         self._writing: set[object] = set()
 
     def warn(self, kind: str, message: str, *args: object) -> None:
-        """A line at level WARNING, now and then. Never raises."""
+        """A line at level WARNING, now and then. It never raises."""
         self.log(logging.WARNING, kind, message, *args)
 
     def debug(self, message: str, *args: object) -> None:
-        """A line on what happens every day, whenever it does, if somebody wants to know. Never raises."""
+        """A line on what happens every day, if somebody wants to know. It never raises."""
         if endpoint_logger.isEnabledFor(logging.DEBUG):
             self._write(logging.DEBUG, message, *args)
 
     def log(self, level: int, kind: str, message: str, *args: object) -> None:
-        """A line at this level, now and then. Never raises."""
+        """A line at this level, now and then. It never raises."""
         now, found = time.monotonic(), self._found(kind)
         if now >= found.until:
             found.until, found.said = now + _SECONDS, 0
@@ -112,10 +115,10 @@ def _in_a_thread(job: Job) -> bool:
     return True
 
 
-# Files go bad and are mended again: the last line should say what is true.
+# Files go bad and are mended again, and the last line should say what is true.
 _log = RateLimitedLog(_in_a_thread, a_minute=5, most_writing=_MOST_WRITING)
 
 
 def log_without_waiting(level: int, message: str, *args: object) -> None:
-    """Log ``message % args``, unless that was said a few times within a minute. Never raises."""
+    """Log ``message % args``, unless that was said a few times within a minute. It never raises."""
     _log.log(level, message % args, message, *args)

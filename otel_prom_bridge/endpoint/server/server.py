@@ -1,9 +1,9 @@
-"""The endpoint on a port of its own: what users hold in their hands of it.
+"""The endpoint on a port of its own, as users start it and close it.
 
-Opening (``listeners``) may fail and says why; serving (``loop``) may not. Where it listens is one argument:
-``addr`` and ``port`` for TCP, ``unix_socket`` for a path, ``addr="systemd"`` for the sockets that systemd
-opened. The last is never guessed from the environment: ``LISTEN_FDS`` may be meant for the application, whose
-own port we would take.
+Opening (``listeners``) may fail, and the error says why. Serving (``loop``) may not fail. It listens on TCP
+(``addr`` and ``port``), on a path (``unix_socket``), or on the sockets that systemd opened
+(``addr="systemd"``). The last is never guessed from the environment, because ``LISTEN_FDS`` may be meant for
+the application, and we would take the application's own port.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ DEFAULT_ADDRESS = "localhost"
 
 
 class MetricsServer:
-    """An endpoint; made by :func:`start_http_server`.
+    """An endpoint, as :func:`start_http_server` starts it.
 
     ``address`` is an IP address, or the path of a Unix socket, whose ``port`` is 0. An endpoint that could
-    not be opened (and was not to be ``strict``) has the address and the port that it should have had.
+    not be opened, and that need not be (``strict=False``), has the address and the port that it should have
+    had.
     """
 
     def __init__(
@@ -49,8 +50,7 @@ class MetricsServer:
 
     @property
     def is_serving(self) -> bool:
-        """It answers requests: it was opened, is not closed, and this process is not a fork of the one that
-        opened it."""
+        """Whether it answers requests: it was opened, it is not closed, and this process is not a fork."""
         return self._loop is not None and self._loop.is_running
 
     @property
@@ -62,8 +62,10 @@ class MetricsServer:
         return f"{self._scheme}://{host}:{self.port}{self._path}"
 
     def close(self) -> None:
-        """Stop serving, end all connections and free the port: within about two seconds, whatever clients and
-        callbacks do. A second call does nothing. May be called from any thread and from a signal handler.
+        """Stop serving, end all connections and free the port.
+
+        This takes about two seconds at most, whatever clients and callbacks do. A second call does nothing.
+        It may be called from any thread and from a signal handler.
         """
         if self._loop is not None:
             self._loop.stop()
@@ -154,7 +156,7 @@ def start_http_server(
 def not_serving(
     error: Exception | None, addr: str, port: int, *, unix_socket: str | None, metrics_path: str
 ) -> MetricsServer:
-    """What there is instead of an endpoint; a line in the log says why, unless one does already (None)."""
+    """What there is instead of an endpoint. The log says why, unless it does so already (``error=None``)."""
     if isinstance(error, ConfigurationError | OSError):
         logger.error("metrics are recorded but not served: %s", error)
     elif error is not None:
