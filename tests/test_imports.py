@@ -82,7 +82,9 @@ def test_recorders_load_no_sdk() -> None:
     assert {name.split(".")[1] for name in loaded if name.startswith("otel_prom_bridge.")} == {
         "diagnostics",
         "errors",
+        "families",
         "genai",
         "instruments",
         "model_names",
+        "values",
     }

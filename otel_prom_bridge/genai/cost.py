@@ -21,6 +21,8 @@ from otel_prom_bridge.genai import conventions, vocabulary
 from otel_prom_bridge.genai.emission import LLMRequest, Usage
 from otel_prom_bridge.genai.measurements import Measurements, clean
 from otel_prom_bridge.model_names import spellings
+from otel_prom_bridge.values.checks import TEXT, Check, check_fields, is_number
+from otel_prom_bridge.values.notation import unknown
 
 _MILLION = 1_000_000
 _KINDS = ("input", "output", "cached", "cache_write", "reasoning")
@@ -29,6 +31,15 @@ _FREE = ":free"
 # The tokens that these operations report are those of the calls inside of them, which are counted already.
 _CONTAINERS = vocabulary.AGENT | vocabulary.TOOL | vocabulary.WORKFLOW
 _QUOTES = 'quotes around a name with a full stop, as in "gpt-4.1"'
+
+
+def _price_of_a_kind(value: object) -> float:
+    if not (is_number(value) and 0 <= value < math.inf):
+        raise ValueError
+    return value
+
+
+_PRICE = Check(allowed="USD per million tokens, a number that is not negative", check=_price_of_a_kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +58,7 @@ class Price:
     reasoning: float | None = None
 
     def __post_init__(self) -> None:
-        for kind in _KINDS:
-            price = getattr(self, kind)
-            number = isinstance(price, (int, float)) and not isinstance(price, bool)
-            if not (0 <= price < math.inf if number else price is None and kind not in ("input", "output")):
-                raise ConfigurationError(kind, price, "USD per million tokens, a number that is not negative")
+        check_fields(self, dict.fromkeys(_KINDS, _PRICE))
 
     def cost(self, usage: Usage) -> float:
         """The cost of the tokens in USD. Tokens of a cache are not paid for a second time as input."""
@@ -67,6 +74,18 @@ class Price:
         ):
             total += count * (otherwise if price is None else price)
         return total / _MILLION
+
+
+def _prices(value: object) -> Mapping[str, Price]:
+    if not isinstance(value, Mapping):
+        raise TypeError
+    for model, price in value.items():
+        if not isinstance(model, str) or not isinstance(price, Price):
+            raise ConfigurationError(f"[{model!r}]", price, "a Price, of a name of a model")
+    return value
+
+
+_PRICES = Check(allowed="a mapping of names of models to Prices", check=_prices)
 
 
 @dataclass(frozen=True)
@@ -85,17 +104,7 @@ class PriceTable:
     currency: str = "USD"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.version, str) or not self.version:
-            raise ConfigurationError("PriceTable.version", self.version, "a text")
-        if not isinstance(self.models, Mapping):
-            raise ConfigurationError(
-                "PriceTable.models", self.models, "a mapping of names of models to Prices"
-            )
-        for model, price in self.models.items():
-            if not isinstance(model, str) or not isinstance(price, Price):
-                raise ConfigurationError(
-                    f"PriceTable.models[{model!r}]", price, "a Price, of a name of a model"
-                )
+        check_fields(self, {"version": TEXT, "models": _PRICES}, title="PriceTable.")
         _aliases(self.aliases, self.models, "PriceTable")
 
     @classmethod
@@ -124,9 +133,7 @@ class PriceTable:
             raise ConfigurationError(f"{name}: currency", currency, '"USD", which the metric has as its unit')
         date = _date(data.get("date"), name)
         models = _models(data.get("models"), name)
-        version = data.get("version", date)
-        if not isinstance(version, str) or not version:
-            raise ConfigurationError(f"{name}: version", version, "a text, or a date and no version")
+        version = TEXT.value(f"{name}: version", data.get("version", date))
         return cls(version, models, date, _aliases(data.get("aliases", {}), models, name))
 
     @classmethod
@@ -181,7 +188,7 @@ def _only(table: object, allowed: tuple[str, ...], name: str, prefix: str) -> No
         raise ConfigurationError(f"{name}: {prefix.rstrip('.')}", table, "a table")
     for key, value in table.items():
         if key not in allowed:
-            raise ConfigurationError(f"{name}: {prefix}{key}", value, f"only the keys {', '.join(allowed)}")
+            raise unknown(key, value, allowed, "keys", at=f"{name}: {prefix}{key}")
 
 
 def _date(value: object, name: str) -> str:

@@ -308,18 +308,18 @@ def test_loading(tmp_path: Path) -> None:
     [
         ("date = 2026-01-31", "", "date: None is not allowed, expected a date like 2026-01-31"),
         ("date = 2026-01-31", 'date = "today"', "date: 'today' is not allowed"),
-        ('version = "mine"', "version = 3", "version: 3 is not allowed, expected a text"),
+        ('version = "mine"', "version = 3", "version: 3 is not allowed, expected a string that is not empty"),
         ('version = "mine"', 'currency = "EUR"', "currency: 'EUR' is not allowed, expected \"USD\""),
         (
             'version = "mine"',
             "versoin = 1",
-            "versoin: 1 is not allowed, expected only the keys version, date",
+            "versoin: 1 is not allowed, expected one of the keys version, date",
         ),
         ("input = 0.02", "input = -1", "models.embed.input: -1 is not allowed, expected USD per million"),
         ("input = 0.02", "input = nan", "models.embed.input: nan is not allowed"),
         ("input = 0.02", "input = true", "models.embed.input: True is not allowed"),
         ("input = 0.02", "output = 1", "models.embed.input: None is not allowed"),
-        ("input = 0.02", "audio = 1", "models.embed.audio: 1 is not allowed, expected only the keys"),
+        ("input = 0.02", "audio = 1", "models.embed.audio: 1 is not allowed, expected one of the keys"),
         ("input = 0.02", "input = 1, cache_write = -1", "models.embed.cache_write: -1 is not allowed"),
         (
             '"embed" =',
