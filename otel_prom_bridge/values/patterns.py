@@ -34,29 +34,6 @@ def one_pattern(pattern: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str
     return glob((pattern,), flags=flags)
 
 
-def overlap(one: str, other: str) -> bool:
-    """Whether there is a text that both patterns match.
-
-    >>> overlap("http.*", "*.duration"), overlap("http.*", "db.*")
-    (True, False)
-    """
-    if not is_pattern(one):
-        return one_pattern(other).fullmatch(one) is not None
-    if not is_pattern(other):
-        return one_pattern(one).fullmatch(other) is not None
-    # After each row: which beginnings of `other` can match what the beginning of `one` so far does.
-    reached = [all(char == "*" for char in other[:length]) for length in range(len(other) + 1)]
-    for char in one:
-        row = [reached[0] and char == "*"]
-        for length, last in enumerate(other, 1):
-            if "*" in (char, last):
-                row.append(reached[length] or row[-1])
-            else:
-                row.append(reached[length - 1] and (char == last or "?" in (char, last)))
-        reached = row
-    return reached[-1]
-
-
 def is_pattern(text: str) -> bool:
     """Whether it stands for more than itself."""
     return "*" in text or "?" in text

@@ -26,7 +26,6 @@ from opentelemetry.sdk.metrics.view import (
 )
 
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.values.patterns import overlap
 from otel_prom_bridge.views.mapping import AttributeMap
 from otel_prom_bridge.views.view import ExportView
 
@@ -130,7 +129,6 @@ def sdk_views(
     _FALSE_ALARMS.addFilter(_NO_FALSE_ALARM)  # one that is there already is not added again
     *given, rest = range(len(views))
     tiers = (given[: len(views) - fallbacks], given[len(views) - fallbacks :])
-    wanted = [index for index in given if views[index].name is not None]
 
     def combination(instrument: Any) -> _Combination | None:
         if any(view._match(instrument) for view in beside):
@@ -149,8 +147,11 @@ def sdk_views(
         needs = [maps[index].needs for index in combination.indexes]
         return _options(selecting, needs, combination.unit, limit, findings)
 
-    number = _count(views, wanted) + 1 + (_CONVERTED if any(_has_bounds(view) for view in views) else 0)
-    return _Choice(combination, options, findings).views(number)
+    # Views that select the same instruments are always together. Patterns that exclude each other are not
+    # looked for: an SDK View that no instrument needs costs less than finding out.
+    selections = len({_selection(views[index]) for index in given if views[index].name is not None})
+    converted = _CONVERTED if any(_has_bounds(view) for view in views) else 0
+    return _Choice(combination, options, findings).views(min(_MOST, 2**selections) + 1 + converted)
 
 
 def _has_bounds(view: ExportView) -> bool:
@@ -213,19 +214,6 @@ class _Choice:
             return view
 
 
-def _count(views: Sequence[ExportView], wanted: Sequence[int]) -> int:
-    """How many combinations of views there may be that select one instrument together, and _MOST at most."""
-    groups: dict[object, int] = {}  # those which select the same are always together
-    for index in wanted:
-        groups.setdefault(_selection(views[index]), index)
-    found: list[tuple[int, ...]] = [()]
-    for index in groups.values():
-        for others in tuple(found):
-            if len(found) < _MOST and all(_may_meet(views[index], views[other]) for other in others):
-                found.append((*others, index))
-    return len(found)
-
-
 def _options(
     views: Sequence[ExportView],
     needs: Sequence[Callable[[str], bool]],
@@ -281,18 +269,3 @@ def _selects(view: ExportView, instrument: Any) -> bool:
 
 def _selection(view: ExportView) -> tuple[object, ...]:
     return (view.instrument_name.lower(), view.classes, view.instrument_unit, view.meter_name)
-
-
-def _may_meet(one: ExportView, other: ExportView) -> bool:
-    """Whether there can be an instrument that both select."""
-    if one.classes and other.classes and not set(one.classes) & set(other.classes):
-        return False
-    units = {one.instrument_unit, other.instrument_unit} - {None}
-    return (
-        len(units) < 2
-        and _overlap(one.instrument_name.lower(), other.instrument_name.lower())
-        and _overlap(one.meter_name or "*", other.meter_name or "*")
-    )
-
-
-_overlap = lru_cache(maxsize=10_000)(overlap)  # of each pair, whatever the combinations

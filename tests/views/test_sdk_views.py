@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
-from itertools import product
 from typing import Any
 
 import pytest
@@ -35,7 +34,6 @@ from opentelemetry.sdk.metrics.view import (
 
 from otel_prom_bridge import ExportView, Outcome, Policy, PrometheusMetricReader, Tenants
 from otel_prom_bridge.rules import Allow, Forbid
-from otel_prom_bridge.values.patterns import overlap
 from otel_prom_bridge.views.sdk_views import _DEFAULT_BOUNDS
 
 KINDS = {
@@ -141,19 +139,6 @@ def test_just_what_no_view_shows_is_dropped(given: list[ExportView]) -> None:
         assert exponential == (buckets == {"exponential"})
         explicit = isinstance(ours._aggregation, ExplicitBucketHistogramAggregation)
         assert explicit == ((1.0,) in buckets)
-
-
-# If two patterns of up to 4 characters match one text, they match one of up to 7: a star need not match more
-# than what stands for itself in the other pattern.
-TEXTS = ["".join(chars) for length in range(8) for chars in product("ab", repeat=length)]
-
-
-@settings(max_examples=300, deadline=None)
-@given(st.text("ab?*", max_size=4), st.text("ab?*", max_size=4))
-def test_overlap_of_patterns(one: str, other: str) -> None:
-    """Two patterns overlap where a text can be found that both match."""
-    found = any(fnmatchcase(text, one) and fnmatchcase(text, other) for text in TEXTS)
-    assert overlap(one, other) == overlap(other, one) == found
 
 
 def test_a_stream_keeps_nothing_for_the_views_of_others() -> None:
