@@ -46,7 +46,7 @@ SHORT = ServerLimits(
     worker_idle_timeout=0.1,
 )
 # Where a scrape has to be sooner than the end of others' time.
-PATIENT = replace(SHORT, head_timeout=6.0, handshake_timeout=6.0)
+PATIENT = replace(SHORT, head_timeout=3.0, handshake_timeout=3.0)
 
 HOST = b"Host: x\r\n"
 OK = Response(200, (("Content-Type", "text/plain"), ("Content-Length", "5")), b"up 1\n")
