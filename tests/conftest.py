@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
+from clocks import Clock, standing_still
 from genai_points import Recorded
 from metrics_messages import decode
 from opentelemetry.sdk.metrics import ExemplarFilter, MeterProvider
@@ -78,6 +79,13 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests scrape more often than once a second, and want to see what they recorded."""
     monkeypatch.setattr(scrape, "DEFAULT_CACHE_TTL", 0.0)
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    """The clock by which readers of this test let series go: it stands still until it is moved."""
+    with standing_still() as clock:
+        yield clock
 
 
 @pytest.fixture

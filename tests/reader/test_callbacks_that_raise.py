@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import pytest
+from clocks import Clock
 from exported import Application
 from opentelemetry.metrics import CallbackOptions, Observation
 from oracles import samples
 from setups import Setup
 
 from otel_prom_bridge import ExportView
-from otel_prom_bridge.store.store import Store
 
 Make = Callable[..., Setup]
-CLOCKLESS = dict(Store.__init__.__kwdefaults__ or {})
 
 
 class Queues:
@@ -112,10 +111,8 @@ def test_what_is_kept_gives_its_place_to_what_is_there(bridge: Make) -> None:
         assert shown(setup) == {name: 3, f"{name}2": 4}
 
 
-def test_what_it_said_last_is_gone_after_five_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_it_said_last_is_gone_after_five_minutes(clock: Clock) -> None:
     """Neither a series of its own nor one that something is missing of stays for ever."""
-    now = [1000.0]
-    monkeypatch.setattr(Store.__init__, "__kwdefaults__", {**CLOCKLESS, "clock": lambda: now[0]})
     plain, merged = Application(), Application(ExportView(instrument_name="depth", keep=[]))
     queues = Queues(a=1, b=2)
     for application in (plain, merged):
@@ -123,10 +120,10 @@ def test_what_it_said_last_is_gone_after_five_minutes(monkeypatch: pytest.Monkey
         shown(application)
     queues.raises_after = 1
     for seconds in (10, 200, 89):
-        now[0] += seconds
+        clock.now += seconds
         assert shown(plain) == {"a": 1, "b": 2}
         assert shown(merged) == {"-": 2}
-    now[0] += 80
+    clock.now += 80
     assert shown(plain) == {"a": 1}
     shown(merged)
     assert shown(merged) == {"-": 1}

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pytest
 from exported import Application
+from inside import store_of
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from oracles import samples
@@ -303,7 +304,7 @@ def test_an_unscraped_process_is_collected(bridge: Make) -> None:
     def collected(number: int) -> bool:
         return any(
             point.labels
-            for family in setup.reader._store.families()
+            for family in store_of(setup.reader).families()  # a scrape would collect
             for point in family.points
             if ("k", str(number)) in point.labels
         )

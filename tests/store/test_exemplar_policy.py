@@ -7,9 +7,11 @@ from itertools import count
 from typing import Any
 
 import pytest
+from clocks import standing_still
 from exported import Application, in_span
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inside import state_of
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter
 from opentelemetry.sdk.metrics import Exemplar as SdkExemplar
@@ -315,13 +317,11 @@ def test_an_error_does_not_wait_for_a_success() -> None:
 )
 def test_off_and_on_by_view(reader: Any, view: Any, shown: int) -> None:
     """A view says whether its family has exemplars, else the reader does."""
-    application = Application(ExportView(exemplars=view), exemplars=True)
-    policy = Policy(exemplars=reader, views=[ExportView(exemplars=view)])
-    application.reader._store._policy = policy
+    application = Application(ExportView(exemplars=view), exemplars=True, hold=reader)
     with in_span():
         application.meter.create_counter("c").add(1)
     assert len(application.exemplars("c_total")) == shown
-    assert application.reader._store.state().exemplars == shown
+    assert state_of(application.reader).exemplars == shown
 
 
 def test_gauges_keep_none() -> None:
@@ -331,7 +331,7 @@ def test_gauges_keep_none() -> None:
         application.meter.create_up_down_counter("u").add(1)
         application.meter.create_gauge("g").set(1)
     assert "trace_id" not in application.text(OPENMETRICS)
-    assert application.reader._store.state().exemplars == 0
+    assert state_of(application.reader).exemplars == 0
 
 
 # --- their labels -------------------------------------------------------------------------------------
@@ -442,19 +442,15 @@ def test_the_number_held_is_the_number_shown(
 ) -> None:
     """However series come, go and change, the counter of exemplars is what a scrape would show."""
     view = ExportView(instrument_name="histogram", buckets=buckets)
-    application = Application(
-        view,
-        beside=[View(instrument_name="exponential", aggregation=ExponentialBucketHistogramAggregation())],
-        exemplars=True,
-        max_series_per_metric=4,
-        expire_after=10,
-    )
-    store = application.reader._store
-    store._policy = Policy(views=[view], exemplars=exemplars, max_series_per_metric=4, expire_after=10)
-    expiry = store._expiry
-    assert expiry is not None
-    now = 0.0
-    expiry._clock, expiry._next = (lambda: now), 0
+    with standing_still() as clock:
+        application = Application(
+            view,
+            beside=[View(instrument_name="exponential", aggregation=ExponentialBucketHistogramAggregation())],
+            exemplars=True,
+            hold=exemplars,
+            max_series_per_metric=4,
+            expire_after=10,
+        )
     meter = application.meter
     observed: set[str] = set()
     meter.create_observable_counter("o", [lambda _: [Observation(1, {"k": key}) for key in observed]])
@@ -472,16 +468,16 @@ def test_the_number_held_is_the_number_shown(
         elif what == "observe":
             observed = value
         elif what == "pause":
-            now += 7
+            clock.now += 7
         else:
-            assert shown_exemplars(application.reader.families()) == store.state().exemplars
-    assert shown_exemplars(application.reader.families()) == store.state().exemplars
-    now += 100
+            assert shown_exemplars(application.reader.families()) == state_of(application.reader).exemplars
+    assert shown_exemplars(application.reader.families()) == state_of(application.reader).exemplars
+    clock.now += 100
     observed = set()
     for _ in range(2):
-        now += 20
+        clock.now += 20
         assert application.reader.families() == ()
-    assert store.state().exemplars == 0
+    assert state_of(application.reader).exemplars == 0
     application.provider.shutdown()
 
 

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from clocks import Clock
 from exported import in_span
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inside import places, projections, remembered, rendered, series, store_of, waiting
 from opentelemetry.metrics import CallbackOptions, Observation
 from oracles import OPENMETRICS, parse, samples
 from setups import Setup
@@ -25,30 +27,12 @@ AFTER = 100.0
 LATEST = AFTER * (1 + 1 / 4 + 1 / 16)
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """The time by which series expire in readers that `expiring` makes."""
-    return Clock()
-
-
 @pytest.fixture
 def expiring(bridge: Make, clock: Clock) -> Make:
-    """Make readers whose series expire after AFTER seconds of the fake clock."""
+    """Make readers whose series expire after AFTER seconds of the clock that stands still."""
 
     def make(**options: Any) -> Setup:
-        setup = bridge(expire_after=AFTER, disable_target_info=True, **options)
-        setup.reader._store._expiry = Expiry(AFTER, clock)
-        return setup
+        return bridge(expire_after=AFTER, disable_target_info=True, **options)
 
     return make
 
@@ -106,10 +90,14 @@ def test_what_is_remembered_is_bounded() -> None:
 # --- through a reader ---------------------------------------------------------------------------------
 
 
-def test_off_by_default(bridge: Make) -> None:
-    """Without the option nothing looks at any clock."""
-    assert bridge().reader._store._expiry is None
-    assert bridge().reader.policy.expire_after is None
+def test_off_by_default(bridge: Make, clock: Clock) -> None:
+    """Without the option series stay, however long nobody touches them."""
+    setup = bridge()
+    assert setup.reader.policy.expire_after is None
+    setup.meter.create_counter("c").add(1)
+    for _ in range(10):
+        assert shown(setup) == {"-": 1}
+        clock.now += 1e9
 
 
 @pytest.mark.parametrize("value", [0, -1, math.nan, "5 min", True])
@@ -212,11 +200,10 @@ def test_flushes_count_as_looks(expiring: Make, clock: Clock) -> None:
         counter.add(1, {"k": str(number)})
         setup.provider.force_flush()
         clock.now += AFTER / 4
-    store = setup.reader._store
-    assert len(store._changed) < 10
-    (record,) = store._streams.values()
-    assert sum(len(projection.series) for projection in record.projections) < 10
-    assert len(record.by_texts) < 10
+    store = store_of(setup.reader)
+    assert waiting(store) < 10
+    assert len(list(series(store))) < 10
+    assert remembered(store) < 10
     assert set(shown(setup)) <= {str(number) for number in range(40, 50)}
 
 
@@ -247,16 +234,15 @@ def test_nothing_is_left(expiring: Make, clock: Clock) -> None:
     """Of series that expired neither object, place, exemplar nor rendered line remains."""
     setup = expiring(max_series=1000, tenant=Tenants("t", {"x": 1000}))
     counter, histogram = setup.meter.create_counter("c"), setup.meter.create_histogram("h")
-    store = setup.reader._store
+    store = store_of(setup.reader)
     with in_span():
         for number in range(200):
             counter.add(1, {"k": f"k{number}", "t": "x"})
             histogram.record(number, {"k": f"k{number}", "f": 1.5, "t": "y"})
     for accept in (None, OPENMETRICS):
         assert "k199" in setup.text(accept)
-    projections = [p for record in store._streams.values() for p in record.projections]
-    assert sum(len(projection.series) for projection in projections) == 400
-    families = [projection.family for projection in projections]
+    assert len(list(series(store))) == 400
+    families = [projection.family for projection in projections(store)]
     assert store.state().exemplars == 400
     clock.now += 2 * AFTER
     for accept in (None, OPENMETRICS):
@@ -264,21 +250,18 @@ def test_nothing_is_left(expiring: Make, clock: Clock) -> None:
     gc.collect()
     queues = {id(family.stale) for family in families if family is not None}
     assert [item for item in gc.get_objects() if isinstance(item, Slot) and id(item.queue) in queues] == []
-    traits = {id(projection.traits) for projection in projections}
+    traits = {id(projection.traits) for projection in projections(store)}
     left = [item for item in gc.get_objects() if isinstance(item, Series) and id(item.traits) in traits]
     assert left == []
-    budgets = store._budgets
-    all_budgets = (*budgets._families.values(), *budgets._by_tenant.values(), *budgets._bridge)
-    assert [budget.used for budget in all_budgets] == [0] * 5
+    assert places(store) == [0] * 5
     assert store.state().exemplars == 0
-    assert all(not r.by_texts and not r.by_items for r in store._streams.values())
+    assert remembered(store) == 0
     counter.add(1, {"k": "next"})
     histogram.record(1, {"k": "next"})
     for accept in (None, OPENMETRICS):
         assert "next" in setup.text(accept)
-    assert any("next" in str(encoder._memory.pages) for encoder in setup.reader._exposer._encoders.values())
-    for encoder in setup.reader._exposer._encoders.values():
-        assert "k199" not in str(encoder._memory.pages)
+    assert any("next" in text for text in rendered(setup.reader))
+    assert not any("k199" in text for text in rendered(setup.reader))
 
 
 # --- asynchronous series that vanish --------------------------------------------------------------------
@@ -296,8 +279,7 @@ def test_asynchronous_turnover_within_the_limit(bridge: Make, caplog: pytest.Log
     for generation in range(5):
         assert shown(setup, "c") == {f"{generation}.{number}": 1 for number in range(10)}
     assert caplog.records == []
-    (budget,) = setup.reader._store._budgets._families.values()
-    assert budget.used == 10
+    assert places(store_of(setup.reader)) == [10]
 
 
 def test_asynchronous_overflow_goes_with_what_filled_it(bridge: Make) -> None:
@@ -316,5 +298,4 @@ def test_asynchronous_overflow_goes_with_what_filled_it(bridge: Make) -> None:
     assert shown(setup) == {"b": 2, "c": 4}
     observed.clear()
     assert shown(setup) == {}
-    (budget,) = setup.reader._store._budgets._families.values()
-    assert budget.used == 0
+    assert places(store_of(setup.reader)) == [0]

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
+from clocks import Clock
+from inside import remembered, state_of, waiting
 from opentelemetry.sdk.metrics import Counter, MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from opentelemetry.sdk.resources import Resource
@@ -66,7 +68,7 @@ def test_15000_between_two_scrapes(bridge: Make, caplog: pytest.LogCaptureFixtur
     assert {key for key in found if key.startswith("new")} == {f"new{number}" for number in range(1000)}
     assert found["-"] == 14_000
     assert sum(found.values()) == 17_000
-    assert setup.reader._store.state().overflowed == {"c_total": 14_000}
+    assert state_of(setup.reader).overflowed == {"c_total": 14_000}
     for number in range(15_000):
         counter.add(1, {"k": f"new{number}"})
     assert sum(points(setup).values()) == 32_000
@@ -211,26 +213,21 @@ def test_a_million_attribute_sets(sets: int, scraped: bool) -> None:
         # Places were given back: far more sets had a series for a time than fit in at once.
         assert len(shown) == sets - total + 1 > 20_000
         assert sum(point.value for point in store.families()[0].points) <= sets
-    assert len(store._changed) <= 4002
-    (record,) = store._streams.values()
-    assert len(record.by_texts) <= REMEMBERED
+    assert waiting(store) <= 4002
+    assert remembered(store) <= REMEMBERED
     # Neither series nor points, slots or labels are left over; what is remembered varies.
     assert abs(levels[1] - levels[0]) < REMEMBERED * 10
 
 
-def test_churn_through_the_sdk(bridge: Make) -> None:
+def test_churn_through_the_sdk(bridge: Make, clock: Clock) -> None:
     """The same through instruments and scrapes: after the first tenth memory does not grow."""
     setup = bridge(max_series_per_metric=500, expire_after=60)
-    expiry = setup.reader._store._expiry
-    assert expiry is not None
-    seconds = 0.0
-    expiry._clock, expiry._next = (lambda: seconds), 0
     counter = setup.meter.create_counter("c")
     levels = []
     for cycle in range(40):
         for number in range(1500):
             counter.add(1, {"k": f"{cycle}.{number}"})
-        seconds += 25
+        clock.now += 25
         found = points(setup)
         assert len(found) <= 501
         if cycle in (9, 39):

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pytest
+from clocks import standing_still
 from exported import Application
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inside import check_places, forget_remembered, places, remembered, state_of, store_of
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import CardinalityLimits, InMemoryMetricReader
@@ -18,7 +20,7 @@ from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation as
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 from oracles import OPENMETRICS, samples
-from setups import Setup
+from setups import Setup, maxima
 
 from otel_prom_bridge import ExportView, PrometheusMetricReader, Tenants
 from otel_prom_bridge.families import CounterPoint, GaugePoint, HistogramPoint, NativeHistogramPoint
@@ -158,9 +160,7 @@ class Recorded:
             case ("flush",):
                 self.provider.force_flush()
             case ("forget",):
-                for record in self.ours._store._streams.values():
-                    record.by_texts.clear()
-                    record.by_items.clear()
+                forget_remembered(store_of(self.ours))
 
     def shown(self) -> dict[str, Any]:
         """The sum over all series of every metric of ours: values, or counts by bucket, zeros and sums."""
@@ -215,18 +215,10 @@ class Recorded:
 
     def check_places(self) -> None:
         """Every budget counts the series that are charged to it, and none holds more than its limit."""
-        store = self.ours._store
-        budgets = store._budgets
-        charged: Tally[int] = Tally()
-        for record in store._streams.values():
-            for projection in record.projections:
-                for series in projection.series.values():
-                    charged.update(map(id, series.budgets))
-        for budget in (*budgets._families.values(), *budgets._by_tenant.values(), *budgets._bridge):
-            assert budget.used == charged[id(budget)] <= budget.limit
-        maxima = store.maxima()
+        check_places(store_of(self.ours))
+        most = maxima(self.ours)
         for family in self.ours.families():
-            assert len(family.points) <= maxima[family.name]
+            assert len(family.points) <= (most[family.name] or 0)
 
 
 @settings(max_examples=250, deadline=None)
@@ -253,25 +245,20 @@ def test_sums_are_exact_whatever_limits_and_rules(chosen: dict[str, Any], script
 @given(options(), st.lists(steps, max_size=30))
 def test_after_everything_is_gone_no_place_is_taken(chosen: dict[str, Any], script: list[Any]) -> None:
     """Asynchronous series that vanish and series that expire leave every budget as it was at first."""
-    now = 0.0
-    recorded = Recorded(**chosen, expire_after=10)
-    expiry = recorded.ours._store._expiry
-    assert expiry is not None
-    expiry._clock, expiry._next = (lambda: now), 0
+    with standing_still() as clock:
+        recorded = Recorded(**chosen, expire_after=10)
     try:
         for step in script:
-            now += 2
+            clock.now += 2
             if step[:2] != ("record", "updown"):  # a level stays until it is zero
                 recorded.play(step)
         recorded.observed = {name: [] for name in ASYNC}
         for _ in range(3):
-            now += 20
+            clock.now += 20
             recorded.ours.expose()
         assert recorded.ours.families() == ()
         recorded.check_places()
-        budgets = recorded.ours._store._budgets
-        used = (*budgets._families.values(), *budgets._by_tenant.values(), *budgets._bridge)
-        assert sum(budget.used for budget in used) == 0
+        assert sum(places(store_of(recorded.ours))) == 0
     finally:
         recorded.provider.shutdown()
 
@@ -304,13 +291,10 @@ def test_known_series_keep_their_identity(bridge: Make, limit: Mapping[str, int]
             counter.add(10, dict(reversed(attributes.items())))
             expected[str(number)] += 10
         if clear:
-            for record in setup.reader._store._streams.values():
-                record.by_texts.clear()
-                record.by_items.clear()
+            forget_remembered(store_of(setup.reader))
         expected["-"] = 3000 * (flood + 1)
         assert values(setup, "c_total") == expected
-    (record,) = setup.reader._store._streams.values()
-    assert len(record.by_texts) + len(record.by_items) <= 40_000
+    assert remembered(store_of(setup.reader)) <= 40_000
 
 
 # --- budgets ------------------------------------------------------------------------------------------
@@ -356,7 +340,7 @@ def test_views_that_feed_one_family_share_its_limit() -> None:
     found = application.values("x_total", "k")
     assert len(found) == 4
     assert sum(found.values()) == 12
-    assert application.reader._store.maxima() == {"x_total": 4}
+    assert maxima(application.reader) == {"x_total": 4}
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -391,9 +375,9 @@ def test_a_rejected_metric_takes_no_place(bridge: Make) -> None:
     for number in range(4):
         counter.add(1, {"k": str(number)})
     assert values(setup, "x_total") == {"first": 1, **{str(number): 1 for number in range(4)}}
-    state = setup.reader._store.state()
+    state = state_of(setup.reader)
     assert (state.dropped, dict(state.series)) == (1, {"x_total": 5})
-    assert setup.reader._store.maxima() == {"x_total": 6}
+    assert maxima(setup.reader)["x_total"] == 6
 
 
 def test_the_largest_number_of_series(bridge: Make) -> None:
@@ -404,7 +388,7 @@ def test_the_largest_number_of_series(bridge: Make) -> None:
         for number in range(5):
             counter.add(1, {"k": str(number)} if tenant is None else {"k": str(number), "t": tenant})
     (family,) = setup.reader.families()
-    assert len(family.points) == 11 == setup.reader._store.maxima()["c_total"]
+    assert len(family.points) == 11 == maxima(setup.reader)["c_total"]
 
 
 def test_scopes_have_an_overflow_each(bridge: Make) -> None:
@@ -415,7 +399,7 @@ def test_scopes_have_an_overflow_each(bridge: Make) -> None:
         for number in range(4):
             counter.add(1, {"k": str(number)})
     (family,) = setup.reader.families()
-    assert len(family.points) == 4 == setup.reader._store.maxima()["c_total"]
+    assert len(family.points) == 4 == maxima(setup.reader)["c_total"]
 
 
 # --- the SDK's own limit ------------------------------------------------------------------------------
@@ -474,9 +458,8 @@ def test_what_the_sdk_could_not_hold_is_overflow(bridge: Make, caplog: pytest.Lo
             counter.add(1, {"k": str(number)})
         found = values(setup, "c_total")
     assert found == {"0": 2, "1": 2, "2": 2, "-": 14}
-    store = setup.reader._store
-    assert store._budgets._families["c_total"].used == 3
-    assert store.state().overflowed == {"c_total": 2}  # one point of each collection
+    assert places(store_of(setup.reader)) == [3]
+    assert state_of(setup.reader).overflowed == {"c_total": 2}  # one point of each collection
     (record,) = caplog.records
     assert "sdk_max_series" in record.getMessage()
 
@@ -510,7 +493,7 @@ def test_every_fold_is_counted(collections: list[list[tuple[str, str]]], limit: 
         for key, other in recordings:
             counter.add(1, {"k": key, "o": other})
         application.provider.force_flush()
-    state = application.reader._store.state()
+    state = state_of(application.reader)
     assert state.overflowed.get("c_total", 0) == overflowed
     assert state.folded.get(("c_total", "k", "Allow"), 0) == folded
     application.provider.shutdown()

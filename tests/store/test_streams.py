@@ -11,16 +11,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from clocks import Clock
 from exported import Application, selecting
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inside import remembered, store_of
 from opentelemetry.metrics import Observation
 from oracles import OPENMETRICS, samples
 from setups import Setup
 
 from otel_prom_bridge.store.lookup import _REMEMBERED_AT_LEAST, StreamRecord
 from otel_prom_bridge.store.series import Folded
-from otel_prom_bridge.store.store import Expiry
 from otel_prom_bridge.translate.labels import attribute_identity, label_value
 
 Make = Callable[..., Setup]
@@ -209,11 +210,9 @@ def _shown(setup: Setup) -> dict[str, float]:
     return {dict(labels).get("k", "-"): value for (_, labels), value in found.items()}
 
 
-def test_places_that_are_free_again_are_had(bridge: Make) -> None:
+def test_places_that_are_free_again_are_had(bridge: Make, clock: Clock) -> None:
     """With expiry, a set of floats and lists goes from the overflow to a place, and leaves nothing behind."""
-    now = 0.0
     setup = bridge(expire_after=100, max_series_per_metric=1, disable_target_info=True)
-    setup.reader._store._expiry = Expiry(100, lambda: now)
     counter = setup.meter.create_counter("c")
     (early, late) = ({"k": [0.5, 1]}, {"k": [1, 0.5]})
     for attributes in (early, late, late):
@@ -221,15 +220,15 @@ def test_places_that_are_free_again_are_had(bridge: Make) -> None:
         _shown(setup)
     assert _shown(setup) == {"[0.5, 1]": 1, "-": 2}
     for _ in range(12):
-        now += 12
+        clock.now += 12
         counter.add(1, late)
         shown = _shown(setup)
     assert set(shown) == {"[1, 0.5]", "-"}
     assert sum(shown.values()) == 14
-    now += 200
+    clock.now += 200
     _shown(setup)
     assert _shown(setup) == {}
-    assert all(not record.by_items for record in setup.reader._store._streams.values())
+    assert remembered(store_of(setup.reader)) == 0
     counter.add(1, early)
     assert _shown(setup) == {"[0.5, 1]": 1}
 
@@ -242,5 +241,4 @@ def test_a_gauge_that_is_gone_is_forgotten(bridge: Make) -> None:
     for number in range(5):
         temperature = number + 0.5
         assert _shown(setup) == {str(temperature): 1}
-    (record,) = setup.reader._store._streams.values()
-    assert len(record.by_items) == 1
+    assert remembered(store_of(setup.reader)) == 1

@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 from oracles import OPENMETRICS, parse
 
-from otel_prom_bridge import ExportView, PrometheusMetricReader
+from otel_prom_bridge import Exemplars, ExportView, PrometheusMetricReader
 
 PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 TYPES = ("counter", "gauge", "summary", "untyped", "histogram")  # by their numbers in metrics.proto
@@ -29,7 +29,11 @@ Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 class Application:
-    """A provider with our reader and a cumulative one; ``sdk``: with the SDK Views of our policy."""
+    """A provider with our reader and a cumulative one.
+
+    ``sdk``: with the SDK Views of our policy. ``exemplars``: the SDK offers one for every measurement in a
+    span, of which the reader holds what ``hold`` says.
+    """
 
     def __init__(
         self,
@@ -37,9 +41,10 @@ class Application:
         sdk: bool = False,
         beside: Sequence[View] = (),
         exemplars: bool = False,
+        hold: Exemplars | bool = True,
         **options: Any,
     ) -> None:
-        self.reader = PrometheusMetricReader(views=views, **{**QUIET, **options})
+        self.reader = PrometheusMetricReader(views=views, exemplars=hold, **{**QUIET, **options})
         self.reference = InMemoryMetricReader()
         self.provider = MeterProvider(
             [self.reader, self.reference],

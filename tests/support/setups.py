@@ -22,6 +22,11 @@ class Setup:
         return self.reader.expose(accept).body.decode()
 
 
+def maxima(reader: PrometheusMetricReader) -> dict[str, int | None]:
+    """The largest number of series that the rules and limits of each metric allow, as the report says it."""
+    return {item.metric: item.maximum for item in reader.cardinality()}
+
+
 def values(setup: Setup, name: str) -> dict[str, float]:
     """The values of one metric's samples, by the value of their label `k` (or "")."""
     exposition = setup.reader.expose(OPENMETRICS)

@@ -10,6 +10,7 @@ import pytest
 from exported import Application, in_span
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inside import places, state_of, store_of
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, MeterProvider
 from oracles import OPENMETRICS, samples
@@ -102,7 +103,7 @@ def test_places_that_a_tenant_gives_back(bridge: Make) -> None:
     assert set(shown(setup, "o")) == {labels(tenant_id="acme", k=key) for key in "45"}
     keys.clear()
     assert shown(setup, "o") == {}
-    assert [budget.used for budget in setup.reader._store._budgets._by_tenant.values()] == [0]
+    assert set(places(store_of(setup.reader))) == {0}
 
 
 def test_a_flood_of_one_takes_nothing_from_the_common_limits(bridge: Make) -> None:
@@ -191,7 +192,7 @@ def test_unknown_tenants_are_counted_as_folded(bridge: Make) -> None:
         for number in range(3):
             counter.add(1, {"tenant.id": f"stranger {number}", "k": str(number)})
         setup.provider.force_flush()
-    state = setup.reader._store.state()
+    state = state_of(setup.reader)
     assert dict(state.folded) == {("c_total", "tenant.id", "tenant"): 6}
     assert dict(state.overflowed) == {"c_total": 4}
 

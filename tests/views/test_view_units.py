@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from exported import PROTOBUF, Application, in_span, selecting
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from inside import series, store_of
 from metrics_messages import decode
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
@@ -393,10 +393,5 @@ def test_without_a_factor_nothing_is_multiplied() -> None:
     application = Application(selecting("c", unit="s"))
     application.meter.create_counter("c").add(1)
     application.text()
-    kinds: Callable[..., set[str]] = lambda store: {  # noqa: E731
-        type(series).__name__
-        for record in store._streams.values()
-        for projection in record.projections
-        for series in projection.series.values()
-    }
-    assert kinds(application.reader._store) == {"NumberSeries"}
+    kinds = {type(each).__name__ for each in series(store_of(application.reader))}
+    assert kinds == {"NumberSeries"}
