@@ -347,7 +347,8 @@ SHOWN = (
         "translation_strategy",
         STRATEGY,
         "how names are translated; the declarative configuration's spellings"
-        " (`no_translation/development`) are taken, too",
+        " (`no_translation/development`) are taken, too; with one that keeps dots, native histograms give"
+        " every metric [other names](translation.md#native-histograms-and-utf-8-names)",
         default=TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES,
     ),
     Option(

@@ -17,6 +17,10 @@ class TranslationStrategy(enum.Enum):
     ``TranslationStrategy(value)`` also takes the spellings of the declarative configuration:
     ``underscore_escaping_with_suffixes``, ``no_translation/development``, ….
 
+    Two of them keep names as they are, with dots: ``NO_UTF8_ESCAPING_WITH_SUFFIXES`` and ``NO_TRANSLATION``.
+    Prometheus shows such names from text and OpenMetrics. For native histograms it asks for protobuf, without
+    saying that it reads dots, and gets underscores: turning native histograms on renames every metric.
+
     >>> TranslationStrategy("no_utf8_escaping_with_suffixes/development")
     <TranslationStrategy.NO_UTF8_ESCAPING_WITH_SUFFIXES: 'NoUTF8EscapingWithSuffixes'>
     """
