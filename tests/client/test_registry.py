@@ -26,6 +26,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeHistogramMetricFamily, GaugeMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
+from registries import collectors
 from setups import Setup
 
 from otel_prom_bridge import PrometheusMetricReader
@@ -56,7 +57,7 @@ def test_a_collector_that_was_taken_out_by_hand_does_not_disturb_shutdown(
 ) -> None:
     """If the application unregistered our collector, shutdown does not mind."""
     setup = bridge(registry=registry)
-    for collector in list(registry._collector_to_names):
+    for collector in collectors(registry):
         registry.unregister(collector)
     setup.reader.shutdown()
 
@@ -103,7 +104,7 @@ def test_registering_describes_without_collecting(bridge: Make, registry: Collec
     calls: list[int] = []
     setup.meter.create_observable_gauge("g", [lambda _: calls.append(1) or []])
     setup.meter.create_counter("c").add(1)
-    (collector,) = registry._collector_to_names
+    (collector,) = collectors(registry)
     assert list(collector.describe()) == []  # type: ignore[attr-defined]
     setup.text()
     assert len(calls) == 1

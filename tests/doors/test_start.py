@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 from oracles import parse
 from prometheus_client import REGISTRY
+from registries import collectors
 from servers import free_port, get
 
 from otel_prom_bridge import (
@@ -54,8 +55,8 @@ def scrape(url: str) -> dict[str, dict[str, str]]:
 
 
 def registered() -> set[object]:
-    """The collectors of prometheus_client's registry, which has no public way to ask for them."""
-    return set(REGISTRY._collector_to_names)
+    """The collectors of prometheus_client's registry."""
+    return set(collectors(REGISTRY))
 
 
 def test_it_serves_what_its_provider_records() -> None:

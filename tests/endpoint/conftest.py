@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+from clocks import standing_still
 from setups import Setup
+
+from otel_prom_bridge.endpoint.files.watching import Watched
 
 
 @pytest.fixture
@@ -14,3 +18,15 @@ def setup(bridge: Callable[..., Setup]) -> Setup:
     setup = bridge()
     setup.meter.create_counter("c").add(1)
     return setup
+
+
+@pytest.fixture
+def later() -> Iterator[Callable[[Any], Any]]:
+    """Let a second pass, after which files are looked at again, and return what was given."""
+    with standing_still(Watched) as clock:
+
+        def later(watching: Any) -> Any:
+            clock.now += 1
+            return watching
+
+        yield later

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
@@ -33,6 +34,8 @@ from otel_prom_bridge.endpoint.guards.credentials import (
 )
 from otel_prom_bridge.endpoint.server.log import log_without_waiting
 from otel_prom_bridge.errors import ConfigurationError
+
+Later = Callable[[Any], Any]
 
 SECRET = "correct horse battery staple"
 HASH = bcrypt.hashpw(SECRET.encode(), bcrypt.gensalt(4)).decode()
@@ -301,12 +304,6 @@ def replace_file(path: Path, text: str) -> None:
     os.replace(new, path)
 
 
-def after(tokens: BearerTokens) -> BearerTokens:
-    """The tokens when a second has passed."""
-    tokens._watched._looked -= 1
-    return tokens
-
-
 def test_tokens_of_a_file(token_file: Path) -> None:
     """Every line is a token; comments and empty lines are none."""
     tokens = BearerTokens("bearer_tokens_file", token_file)
@@ -316,7 +313,9 @@ def test_tokens_of_a_file(token_file: Path) -> None:
         assert not tokens.known(wrong)
 
 
-def test_a_file_that_does_not_answer(token_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_does_not_answer(
+    token_file: Path, caplog: pytest.LogCaptureFixture, later: Later
+) -> None:
     """A pipe, or a disk that hangs, holds nobody up: the tokens from before stay until it answers."""
     tokens = BearerTokens("bearer_tokens_file", token_file)
     pipe = token_file.with_name("pipe")
@@ -325,11 +324,11 @@ def test_a_file_that_does_not_answer(token_file: Path, caplog: pytest.LogCapture
     os.link(pipe, token_file)
     start = time.monotonic()
     for _ in range(20):
-        assert after(tokens).known(TOKEN)
+        assert later(tokens).known(TOKEN)
     assert time.monotonic() - start < 5
     assert "does not answer" in str(tokens.problem)
     log_without_waiting(logging.WARNING, "something else")
-    assert after(tokens).known(TOKEN)
+    assert later(tokens).known(TOKEN)
     for thread in threading.enumerate():
         if thread.name == "otel-prom-bridge-log":
             thread.join(10)
@@ -337,7 +336,7 @@ def test_a_file_that_does_not_answer(token_file: Path, caplog: pytest.LogCapture
     replace_file(token_file, f"{OTHER}\n")
     os.close(os.open(pipe, os.O_WRONLY))  # whoever reads from it gets nothing, and goes on
     deadline = time.monotonic() + 10
-    while not after(tokens).known(OTHER) or tokens.problem is not None:
+    while not later(tokens).known(OTHER) or tokens.problem is not None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert not tokens.known(TOKEN)
@@ -358,40 +357,42 @@ def test_every_token_is_compared(token_file: Path, monkeypatch: pytest.MonkeyPat
     assert len(compared) == 4
 
 
-def test_tokens_rotate(token_file: Path) -> None:
+def test_tokens_rotate(token_file: Path, later: Later) -> None:
     """A token that is added passes, one that is taken out does not; the file is seen within a second."""
     tokens = BearerTokens("bearer_tokens_file", token_file)
     replace_file(token_file, f"{OTHER}\nthird-token-0123456789")
     assert tokens.known(TOKEN)
-    after(tokens)
+    later(tokens)
     assert not tokens.known(TOKEN)
     assert tokens.known(OTHER)
     assert tokens.known("third-token-0123456789")
 
 
-def test_a_bad_token_file_changes_nothing(token_file: Path) -> None:
+def test_a_bad_token_file_changes_nothing(token_file: Path, later: Later) -> None:
     """A file that is gone or makes no sense leaves the tokens as they are, and its recovery is seen."""
     tokens = BearerTokens("bearer_tokens_file", token_file)
     token_file.unlink()
-    assert after(tokens).known(TOKEN)
+    assert later(tokens).known(TOKEN)
     assert "No such file" in str(tokens.problem)
     token_file.write_text("two words")
-    assert after(tokens).known(TOKEN)
+    assert later(tokens).known(TOKEN)
     assert "line 1" in str(tokens.problem)
     assert "two words" not in str(tokens.problem)
     token_file.write_bytes(b"\xff\xfe\x00")
-    assert after(tokens).known(TOKEN)
+    assert later(tokens).known(TOKEN)
     token_file.write_text("third-token-0123456789")
-    assert not after(tokens).known(TOKEN)
+    assert not later(tokens).known(TOKEN)
     assert tokens.problem is None
 
 
-def test_an_emptied_token_file_lets_nobody_in(token_file: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_emptied_token_file_lets_nobody_in(
+    token_file: Path, caplog: pytest.LogCaptureFixture, later: Later
+) -> None:
     """To revoke all tokens is to take them out; as it may be a mishap, the log warns of it."""
     caplog.set_level(logging.INFO)
     tokens = BearerTokens("bearer_tokens_file", token_file)
     replace_file(token_file, "# none\n")
-    assert not after(tokens).known(TOKEN)
+    assert not later(tokens).known(TOKEN)
     assert not tokens.known("")
     wait_for(lambda: "read again" in caplog.text, seconds=5, what="the line")
     (line,) = [record for record in caplog.records if "read again" in record.message]
@@ -409,7 +410,9 @@ def test_token_files_that_cannot_work(tmp_path: Path, text: str) -> None:
     assert not text or text.startswith("#") or text not in str(caught.value)
 
 
-def test_short_tokens_are_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_short_tokens_are_warned_of_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, later: Later
+) -> None:
     """They may be guessed, and they are what somebody has: one line says how to make better ones."""
     path = tmp_path / "tokens"
     path.write_text("short\nanother\n")
@@ -417,7 +420,7 @@ def test_short_tokens_are_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptu
     assert tokens.known("short")
     assert not tokens.known("shor")
     replace_file(path, "third\n")
-    assert after(tokens).known("third")
+    assert later(tokens).known("third")
     lines = [text for text in caplog.messages if "may be guessed" in text]
     assert lines == [
         f"{path}: a token of less than 16 characters may be guessed; `openssl rand -hex 32` makes one"

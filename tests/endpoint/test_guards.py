@@ -16,6 +16,7 @@ from typing import Any
 
 import bcrypt
 import pytest
+from clocks import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 from setups import Setup
@@ -38,16 +39,6 @@ def basic(user: str, password: str) -> dict[str, str]:
 def headers(response: Response) -> dict[str, str]:
     """The headers of a response by lower-case name."""
     return {name.lower(): value for name, value in response.headers}
-
-
-class Clock:
-    """A clock that stands still."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Handler(messages.Handler):
@@ -252,15 +243,13 @@ def test_credentials(token_file: Path) -> None:
     assert [request.authenticated for request in handler.requests] == [True, True]
 
 
-def test_tokens_that_are_older_than_their_file(token_file: Path) -> None:
+def test_tokens_that_are_older_than_their_file(token_file: Path, later: Callable[[Guards], Guards]) -> None:
     """Whoever reports on health can ask whether the tokens are those of the file."""
     guards = Guards(bearer_tokens_file=token_file)
     assert guards.problem is Guards().problem is None
     token_file.unlink()
-    assert guards._authentication._tokens is not None
-    guards._authentication._tokens._watched._looked -= 1
     right = replace(METRICS, headers={"authorization": f"Bearer {TOKEN}"})
-    assert statuses(guards.wrap(Handler()), right) == [200]
+    assert statuses(later(guards).wrap(Handler()), right) == [200]
     assert str(token_file) in str(guards.problem)
 
 

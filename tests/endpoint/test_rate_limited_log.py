@@ -23,8 +23,10 @@ NAME = "otel-prom-bridge-log"
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing was said before, and what earlier tests said may still be being written."""
-    monkeypatch.setattr(rate_limited_log._log, "_kinds", {})
-    monkeypatch.setattr(rate_limited_log._log, "_writing", set())
+    new = RateLimitedLog(
+        rate_limited_log._in_a_thread, a_minute=5, most_writing=rate_limited_log._MOST_WRITING
+    )
+    monkeypatch.setattr(rate_limited_log, "_log", new)
 
 
 def at_once(job: Callable[[], None]) -> bool:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -33,6 +34,8 @@ from cryptography.hazmat.primitives import serialization
 from otel_prom_bridge.endpoint.files import tls as tls_module
 from otel_prom_bridge.endpoint.files.tls import CIPHER_SUITES, CIPHER_SUITES_13, CURVES, Tls, TlsSettings
 from otel_prom_bridge.errors import ConfigurationError
+
+Later = Callable[[Any], Any]
 
 
 @pytest.fixture
@@ -108,12 +111,6 @@ def older(context: ssl.SSLContext, ciphers: str = "") -> ssl.SSLContext:
     if ciphers:
         context.set_ciphers(ciphers)
     return context
-
-
-def later(tls: Tls) -> Tls:
-    """The same when a second has passed."""
-    tls._watched._looked -= 1
-    return tls
 
 
 def test_a_handshake(settings: TlsSettings) -> None:
@@ -317,7 +314,7 @@ def serial(tls: Tls) -> int | None:
         return int(str((connection.getpeercert() or {})["serialNumber"]), 16)
 
 
-def test_a_new_certificate(settings: TlsSettings, tmp_path: Path) -> None:
+def test_a_new_certificate(settings: TlsSettings, tmp_path: Path, later: Later) -> None:
     """New connections get a new certificate within a second after the files were replaced."""
     tls = Tls(settings)
     before, context = serial(tls), tls.context()
@@ -341,7 +338,9 @@ SPOILED: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("fault", SPOILED)
-def test_bad_files(mutual: TlsSettings, tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_files(
+    mutual: TlsSettings, tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture, later: Later
+) -> None:
     """The certificate from before stays in use while files are bad, with one line in the log."""
     tls = Tls(mutual)
     context = tls.context()
@@ -386,7 +385,7 @@ def test_an_encrypted_key(settings: TlsSettings, tmp_path: Path) -> None:
         Tls(settings)
 
 
-def test_a_swapped_link(tmp_path: Path) -> None:
+def test_a_swapped_link(tmp_path: Path, later: Later) -> None:
     """A mounted secret is swapped by a link of its directory; that is seen, too."""
     for name, issued in (("one", SERVER), ("two", CA.issue_cert("localhost"))):
         (tmp_path / name).mkdir()

@@ -28,6 +28,8 @@ from otel_prom_bridge.endpoint.guards import Guards
 from otel_prom_bridge.endpoint.messages import Handler, Request, Response
 from otel_prom_bridge.errors import ConfigurationError
 
+Later = Callable[[Any], Any]
+
 KEY = private_key(SERVER)
 PASSWORD = "correct horse battery staple"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
@@ -473,7 +475,7 @@ def test_behaviour(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert ("hello" in got) is ("hello" in expected)
 
 
-def test_the_rate_limit(here: Path) -> None:
+def test_the_rate_limit(here: Path, later: Later) -> None:
     """Past the burst curl gets 429, as from the toolkit; the limit is read once."""
     path = write(here, "rate_limit: {interval: 1m, burst: 3}")
     config = load(path)
@@ -507,7 +509,7 @@ def test_durations(here: Path, text: str, seconds: float) -> None:
     assert rate.interval == pytest.approx(seconds)
 
 
-def test_headers(here: Path) -> None:
+def test_headers(here: Path, later: Later) -> None:
     """The configured headers are on every response, and follow the file; blank ones are none."""
     path = write(here, "http_server_config: {headers: {X-Frame-Options: deny, X-XSS-Protection: ''}}")
     config = load(path)
@@ -519,13 +521,7 @@ def test_headers(here: Path) -> None:
     assert ("X-Frame-Options", "sameorigin") in guarded.respond(Request()).headers
 
 
-def later(config: WebConfig) -> WebConfig:
-    """The same when a second has passed."""
-    config._watched._looked -= 1
-    return config
-
-
-def test_users_are_read_again(here: Path) -> None:
+def test_users_are_read_again(here: Path, later: Later) -> None:
     """Users that are added, changed and removed are so within a second, without a restart."""
     path = write(here, USERS)
     config = load(path)
@@ -546,7 +542,9 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_bad_file_changes_nothing(name: str, here: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bad_file_changes_nothing(
+    name: str, here: Path, caplog: pytest.LogCaptureFixture, later: Later
+) -> None:
     """A file that is bad, or would let in everybody, leaves everything as it is, with one line in the log."""
     config = load(write(here, tls() + USERS))
     assert config.tls is not None
@@ -576,7 +574,7 @@ LESS = {
 
 
 @pytest.mark.parametrize("name", LESS)
-def test_clients_are_not_asked_for_less(name: str, here: Path) -> None:
+def test_clients_are_not_asked_for_less(name: str, here: Path, later: Later) -> None:
     """What is asked of clients' certificates may become something else while the program runs, not less."""
     everything = f"{REQUIRED}, client_allowed_sans: [a.example]"
     config = load(write(here, tls(everything)))
@@ -592,7 +590,7 @@ def test_clients_are_not_asked_for_less(name: str, here: Path) -> None:
     assert config.problem is None
 
 
-def test_tls_cannot_be_turned_on(here: Path) -> None:
+def test_tls_cannot_be_turned_on(here: Path, later: Later) -> None:
     """A server that speaks no TLS does not begin to with a change of the file; users may come, however."""
     config = load(write(here, ""))
     guards = config.guards()
@@ -604,7 +602,7 @@ def test_tls_cannot_be_turned_on(here: Path) -> None:
     assert guards.wrap(Hello()).respond(Request()).status == 401
 
 
-def test_certificates_are_read_again(here: Path) -> None:
+def test_certificates_are_read_again(here: Path, later: Later) -> None:
     """TLS follows the certificates, and the settings in the file."""
     config = load(write(here, tls()))
     assert config.tls is not None
@@ -615,8 +613,7 @@ def test_certificates_are_read_again(here: Path) -> None:
     assert second is not first
     assert second.minimum_version is ssl.TLSVersion.TLSv1_3
     write_pair(here, CA.issue_cert("localhost"))
-    config.tls._current()._watched._looked -= 1
-    assert config.tls.context() is not second
+    assert later(config.tls).context() is not second
     assert config.problem is config.tls.problem is None
 
 
@@ -634,7 +631,7 @@ def test_options_beside_the_file(here: Path) -> None:
             conflict()
 
 
-def test_a_relative_path(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_relative_path(here: Path, monkeypatch: pytest.MonkeyPatch, later: Later) -> None:
     """Paths are relative to the file, wherever the program is or goes."""
     write(here, tls())
     monkeypatch.chdir(here.parent)

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from genai_points import DURATION, Recorded
 
-from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.genai import AgentRecorder, reports, vocabulary
+from otel_prom_bridge.genai import AgentRecorder, vocabulary
 
 EXECUTION = "gen_ai.invoke_agent.duration"
 STEP = "gen_ai.agent.step.duration"
@@ -159,10 +158,8 @@ def test_what_is_no_number_of_agents(
     recorded: Recorded,
     agents: AgentRecorder,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A number that cannot be is reported once, and those that come after it count."""
-    monkeypatch.setattr(reports, "_findings", Findings(log=reports.logger))
     agents.set_active_agents("planner", 2)
     for count in (float("nan"), float("inf"), -1):
         agents.set_active_agents("planner", count)  # type: ignore[arg-type]
@@ -209,10 +206,8 @@ def test_counts_that_belong_to_no_run(
     recorded: Recorded,
     agents: AgentRecorder,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where a decorator cannot know which run is meant, the count is reported once."""
-    monkeypatch.setattr(reports, "_findings", Findings(log=reports.logger))
     run = agents.execution(agent="planner")
 
     @run

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_prom_bridge import ConfigurationError
-from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.genai import LLMRecorder, Price, PriceTable, reports
+from otel_prom_bridge.genai import LLMRecorder, Price, PriceTable
 from otel_prom_bridge.genai.emission import Usage
 
 COST = "gen_ai.usage.cost"
@@ -178,10 +177,8 @@ def test_more_cached_tokens_than_input(
     recorded: Recorded,
     table: PriceTable,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Input that leaves out what was cached, as Anthropic's does, is cheap, and therefore said once."""
-    monkeypatch.setattr(reports, "_findings", Findings(log=reports.logger))
     llm = LLMRecorder(recorded.provider, prices=table)
     for _ in range(2):
         with llm.call(model="gpt-4o", provider="anthropic") as call:

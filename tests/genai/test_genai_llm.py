@@ -13,7 +13,6 @@ from genai_points import ACTIVE, DURATION, FIRST, PER_CHUNK, TOKENS, Recorded
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_prom_bridge import ConfigurationError
-from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.genai import Call, LLMRecorder, reports, vocabulary
 
 COMMON = {
@@ -22,12 +21,6 @@ COMMON = {
     "gen_ai.request.model": "gpt-4o",
 }
 INFERENCE = "gen_ai.client.inference"
-
-
-@pytest.fixture(autouse=True)
-def unreported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What other tests reported is reported again."""
-    monkeypatch.setattr(reports, "_findings", Findings(log=reports.logger))
 
 
 def test_a_request(recorded: Recorded, llm: LLMRecorder) -> None:

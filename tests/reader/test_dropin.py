@@ -30,6 +30,7 @@ from prometheus_client import (
 )
 from prometheus_client.core import Metric
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from registries import collectors
 from servers import get
 
 import otel_prom_bridge
@@ -228,7 +229,7 @@ def test_collecting_after_shutdown(reader_class: Reader) -> None:
     registry = CollectorRegistry()
     provider = MeterProvider([reader_class(registry=registry, **SHORT)], shutdown_on_exit=False)
     count_one(provider)
-    (collector,) = registry._collector_to_names
+    (collector,) = collectors(registry)
     before: list[Metric] = list(collector.collect())
     provider.shutdown()
     assert list(registry.collect()) == []
@@ -438,7 +439,7 @@ def test_a_registry_of_a_wrong_option(reader_class: Reader) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         reader_class(registry=registry, cardinality_limits={Counter: 0})
     assert ("expected" in str(caught.value)) is (reader_class is PrometheusMetricReader)
-    assert list(registry._collector_to_names) == []
+    assert collectors(registry) == []
 
 
 def test_our_own_endpoint_formats() -> None:

@@ -12,7 +12,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from oracles import OPENMETRICS, samples
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
 from otel_prom_bridge import ExportView, MetricsServer, PrometheusMetricReader, Tenants, start_http_server
@@ -162,9 +162,12 @@ def test_failures_are_counted(scraped: Make) -> None:
         def collect(self) -> Iterator[object]:  # type: ignore[override]
             raise RuntimeError("broken")
 
+        def describe(self) -> list[Metric]:
+            return []  # asked when it is registered, instead of collecting
+
     registry = CollectorRegistry()
     it = scraped(registry)
-    registry._collector_to_names[Broken()] = []
+    registry.register(Broken())
 
     def failing(_: CallbackOptions) -> Iterator[Observation]:
         raise RuntimeError("broken")

@@ -21,9 +21,12 @@ class Clock:
 
 
 @contextmanager
-def standing_still() -> Iterator[Clock]:
-    """The clock by which readers that are made in this block let series go; no option of a reader says it."""
+def standing_still(kind: type = Store) -> Iterator[Clock]:
+    """The clock of all objects of this class that are made in the block: stores let series go by it.
+
+    No option of a reader or an endpoint says which clock it uses.
+    """
     clock = Clock()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(Store.__init__.__kwdefaults__, "clock", clock)  # type: ignore[arg-type]
+        patch.setitem(kind.__init__.__kwdefaults__, "clock", clock)  # type: ignore[misc]
         yield clock

@@ -1,4 +1,4 @@
-"""What a store keeps in memory, which no exposition, report or self-metric shows.
+"""What a reader keeps in memory, which no exposition, report or self-metric shows.
 
 Tests of leaks and of places that are given back have no other way to see it: what is left over is never shown
 again, and costs nothing but memory. Everything else is tested by what users see.
@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from otel_prom_bridge import PrometheusMetricReader
+from otel_prom_bridge.exposition import Exposer
 from otel_prom_bridge.report.self_metrics import State
 from otel_prom_bridge.store.budgets import Budget
 from otel_prom_bridge.store.lookup import StreamRecord
@@ -82,3 +83,9 @@ def check_places(store: Store) -> None:
 def rendered(reader: PrometheusMetricReader) -> list[str]:
     """What each writer of a reader keeps of what it has written."""
     return [str(encoder._memory.pages) for encoder in reader._exposer._encoders.values()]
+
+
+def most_pages(exposer: Exposer) -> int:
+    """The largest number of families that a writer or an escaper of an exposer remembers."""
+    both = (*exposer._encoders.values(), *exposer._escapers.values())
+    return max(len(each._memory.pages) for each in both)

@@ -1,0 +1,14 @@
+"""What all tests of the recorders begin with."""
+
+from __future__ import annotations
+
+import pytest
+
+from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.genai import reports
+
+
+@pytest.fixture(autouse=True)
+def unreported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other tests reported is reported again."""
+    monkeypatch.setattr(reports, "_findings", Findings(log=reports.logger))
