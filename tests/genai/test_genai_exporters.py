@@ -115,7 +115,10 @@ def test_imports(module: Path) -> None:
     ]
     ours = [name for name in imported if name.startswith("otel_prom_bridge")]
     assert all(
-        re.match(r"otel_prom_bridge\.((diagnostics|errors|instruments|model_names)$|genai)", name)
+        re.match(
+            r"otel_prom_bridge\.((diagnostics|errors|instruments|model_names|values\.(checks|notation))$|genai)",
+            name,
+        )
         for name in ours
     )
     theirs = [name for name in imported if name.startswith("opentelemetry")]
