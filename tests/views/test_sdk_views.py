@@ -97,8 +97,8 @@ application_views = st.lists(
 )
 
 
-# The SDK's Views have no public way to be asked. What they do to an instrument could be seen by recording with
-# it, at a hundred times the cost for these many combinations.
+# The SDK's Views have no public way to be asked. What they do to an instrument could be seen by recording
+# with it, at a hundred times the cost for these many combinations.
 
 
 def matches(view: View, instrument: Any) -> bool:
