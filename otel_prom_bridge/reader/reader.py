@@ -30,6 +30,7 @@ from otel_prom_bridge.reader.collection import Collections
 from otel_prom_bridge.report.cardinality import CardinalityReport, of_family
 from otel_prom_bridge.report.self_metrics import SelfMetrics
 from otel_prom_bridge.sdk.batches import TEMPORALITY
+from otel_prom_bridge.sdk.locks import Locks
 from otel_prom_bridge.store.store import Store
 from otel_prom_bridge.translate import Translation, TranslationStrategy
 from otel_prom_bridge.translate.strategies import STRATEGY
@@ -116,6 +117,8 @@ class PrometheusMetricReader(MetricReader):
     Raises:
         ConfigurationError: an option has a value that cannot work.
     """
+
+    _locks: Locks | None = None
 
     def __init__(
         self,
@@ -315,6 +318,16 @@ class PrometheusMetricReader(MetricReader):
     def on_shutdown(self, hook: Callable[[], None]) -> Callable[[], None]:
         """Call ``hook`` when this reader shuts down, at once if it has; the result takes that back."""
         return self._shutdown.add(hook)
+
+    def _set_collect_callback(self, func: Callable[..., Any] | None) -> None:  # type: ignore[misc]
+        # Final in the SDK; but nothing else says that a provider took this reader in, or let it go.
+        super()._set_collect_callback(func)
+        self._locks = Locks(self, getattr(func, "__self__", None)) if func is not None else None
+
+    def _set_meter_provider(self, meter_provider: Any) -> None:
+        super()._set_meter_provider(meter_provider)
+        if self._locks is not None:
+            self._locks.add(meter_provider)
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any

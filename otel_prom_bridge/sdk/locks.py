@@ -1,0 +1,287 @@
+"""The SDK's locks, so that no recording and no collection ever waits for itself or for a thread that is gone.
+
+The SDK runs Python code while it holds plain locks: one per instrument around every recording of a delta, one
+per series, one around everything that a collection reads. Wherever Python code runs, something may come in
+between, in the same thread, that records too: a signal handler, or a ``__del__`` that the garbage collector
+calls. It would wait for a lock that its own thread holds. In a forked child only the thread that forked goes
+on; what the others held nobody releases.
+
+So, of a provider that takes in our reader:
+
+- locks that a recording holds are re-entrant, and what comes in between is counted exactly;
+- a collection of ours reads what was recorded without the lock of the instrument: it first puts an empty
+  table in its place. So nothing that runs within a collection can wait for it, and recordings do not either;
+- a forked child gets new locks for those that another thread held, also those of other readers.
+
+All of it is done where an instrument or a series comes into being, so a recording costs what it did. The
+names are private to the SDK: :data:`PRIVATE` lists them, a test says which releases have them, and where one
+is not there, that part is left as it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from opentelemetry.sdk.metrics import view as sdk
+from opentelemetry.sdk.metrics._internal import _view_instrument_match, aggregation
+from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping import (
+    exponent_mapping,
+    logarithm_mapping,
+)
+
+from otel_prom_bridge.forks import renew_in_child
+
+# What we touch, by the class that has it.
+PRIVATE = {
+    "SynchronousMeasurementConsumer": ("_lock", "_reader_storages"),
+    "MetricReaderStorage": ("_lock", "_instrument_view_instrument_matches", "collect"),
+    "_ViewInstrumentMatch": (
+        "_lock",
+        "_view",
+        "_instrument_class_aggregation",
+        "_attributes_aggregation",
+        "collect",
+    ),
+    "_Aggregation": ("_lock", "_reservoir"),
+}
+_MAPPINGS = (exponent_mapping.ExponentMapping, logarithm_mapping.LogarithmMapping)
+_key_of: Callable[[Any], Any] = getattr(
+    _view_instrument_match, "_hash_attributes", lambda attributes: frozenset(attributes.items())
+)
+
+
+class Locks:
+    """The locks of the provider that took in ``reader``, which is to be told of it by ``consumer``."""
+
+    def __init__(self, reader: object, consumer: object) -> None:
+        self._consumer: Any = consumer
+        self._providers: weakref.WeakSet[Any] = weakref.WeakSet()
+        storage = getattr(consumer, "_reader_storages", {}).get(reader)
+        if storage is None or not _has(storage, "MetricReaderStorage"):
+            return
+        for owner, name in ((consumer, "_lock"), *((mapping, "_mappings_lock") for mapping in _MAPPINGS)):
+            _make_reentrant(owner, name)
+        _take_in(storage)
+        renew_in_child(self)
+
+    def add(self, provider: object) -> None:
+        """This is the provider."""
+        self._providers.add(provider)
+
+    def renew(self) -> None:
+        """In a forked child: let nothing wait for a thread of the parent."""
+        for owner, name in self._places():
+            _renew(owner, name)
+        for storage in list(getattr(self._consumer, "_reader_storages", {}).values()):
+            _renew(storage)
+            for matches in list(getattr(storage, "_instrument_view_instrument_matches", {}).values()):
+                for match in matches:
+                    _renew_match(match)
+
+    def _places(self) -> Iterator[tuple[Any, str]]:
+        yield self._consumer, "_lock"
+        for mapping in _MAPPINGS:
+            yield mapping, "_mappings_lock"
+        for provider in self._providers:
+            yield provider, "_lock"
+            yield provider, "_meter_lock"
+            yield type(provider), "_all_metric_readers_lock"
+            for meter in list(getattr(provider, "_meters", {}).values()):
+                yield meter, "_instrument_registration_lock"
+                yield meter, "_instrument_id_instrument_lock"  # before SDK 1.40
+
+
+def _has(found: object, name: str) -> bool:
+    return all(hasattr(found, attribute) for attribute in PRIVATE[name])
+
+
+# Locks.
+
+
+def _make_reentrant(owner: Any, name: str = "_lock") -> None:
+    """Replace a lock that nobody holds, where there is one."""
+    lock = getattr(owner, name, None)
+    # Of all locks only re-entrant ones know who owns them, also those of gevent.
+    if lock is None or hasattr(lock, "_is_owned") or not lock.acquire(blocking=False):
+        return
+    try:
+        setattr(owner, name, threading.RLock())
+    finally:
+        lock.release()
+
+
+def _renew(owner: Any, name: str = "_lock") -> bool:
+    """Make a new lock if a thread holds it that is not this one; whether one did."""
+    lock = getattr(owner, name, None)
+    if lock is None or not hasattr(lock, "acquire"):
+        return False
+    if lock.acquire(blocking=False):
+        lock.release()
+        return False
+    setattr(owner, name, threading.RLock())
+    return True
+
+
+def _renew_match(match: Any) -> None:
+    _renew(match)
+    table = getattr(match, "_attributes_aggregation", {})
+    for key, series in list(table.items()):
+        was_held = _renew(series)
+        _renew(getattr(series, "_reservoir", None))
+        # A histogram is many numbers, and the other thread had changed some of them. It counts that
+        # measurement in the parent.
+        if was_held and isinstance(series, _HISTOGRAMS):
+            table.pop(key, None)
+
+
+# Storages, and what is in them.
+
+
+class _Stable(dict[Any, Any]):
+    """A table that may grow while somebody goes through it."""
+
+    def values(self) -> list[Any]:  # type: ignore[override]
+        return _unchanging(super().values)
+
+    def items(self) -> list[tuple[Any, Any]]:  # type: ignore[override]
+        return _unchanging(super().items)
+
+
+def _unchanging(entries: Callable[[], Any]) -> list[Any]:
+    while True:
+        with contextlib.suppress(RuntimeError):  # "changed size": a finalizer ran while the list was made
+            return list(entries())
+
+
+class _Matches(_Stable):
+    """A storage's instruments and what becomes of them, each taken in before a recording can find it."""
+
+    def __setitem__(self, instrument: Any, matches: Any) -> None:
+        for match in matches:
+            with contextlib.suppress(Exception):  # an SDK that is made otherwise; the recording must go on
+                _take_in_match(match)
+        found = self.setdefault(instrument, matches)
+        if found is not matches:  # somebody came in between; the SDK goes on with the list that it holds
+            matches[:] = found
+
+
+def _take_in(storage: Any) -> None:
+    found = _Matches()
+    for instrument, matches in list(storage._instrument_view_instrument_matches.items()):
+        found[instrument] = matches
+    storage._instrument_view_instrument_matches = found
+    storage.collect = _without_lock(storage).collect
+
+
+def _take_in_match(match: Any) -> None:
+    if not _has(match, "_ViewInstrumentMatch"):
+        return
+    _make_reentrant(match)
+    _observe_creation(match)
+    if getattr(match, "_reset_on_collect", False):  # since SDK 1.45, of deltas
+        match.collect = _swapping(match)
+    else:
+        match._attributes_aggregation = _Stable(match._attributes_aggregation)
+        match.collect = _without_lock(match).collect
+
+
+def _without_lock(original: Any) -> Any:
+    """The same with the same tables, which takes no lock: the consumer's keeps collections apart."""
+    shadow = copy.copy(original)
+    shadow._lock = contextlib.nullcontext()
+    return shadow
+
+
+def _swapping(match: Any) -> Callable[[Any, int], Any]:
+    """A ``collect`` that holds the lock only while it puts an empty table in the place of the full one."""
+    shadow = _without_lock(match)
+
+    def collect(temporality: Any, start: int) -> Any:
+        if not match._attributes_aggregation:
+            match._previous_collection_start_nanos = start
+            return None
+        with match._lock:
+            shadow._attributes_aggregation = match._attributes_aggregation
+            match._attributes_aggregation = {}
+            match._previous_collection_start_nanos = start
+        return shadow_collect(temporality, start)
+
+    shadow_collect = shadow.collect
+    return collect
+
+
+# Series.
+
+
+class _Observed(sdk.Aggregation):
+    """Makes the series of one match as another aggregation does, with re-entrant locks."""
+
+    def __init__(self, aggregation: Any, match: Any) -> None:
+        self._aggregation = aggregation
+        self._match = weakref.proxy(match)
+        self._made = 0
+
+    def _create_aggregation(self, instrument: Any, attributes: Any, *others: Any) -> Any:
+        before = self._made
+        series: Any = self._aggregation._create_aggregation(instrument, attributes, *others)
+        _make_reentrant(series)
+        _make_reentrant(getattr(series, "_reservoir", None))
+        kind = _REENTRANT.get(type(series))
+        if kind is not None:
+            series.__class__ = kind
+        if self._made != before:  # somebody came in between, perhaps with the same attributes
+            series = self._match._attributes_aggregation.get(_key_of(attributes), series)
+        self._made += 1
+        return series
+
+
+def _observe_creation(match: Any) -> None:
+    kind = type(match._instrument)
+    by_kind = match._instrument_class_aggregation
+    match._instrument_class_aggregation = {**by_kind, kind: _Observed(by_kind[kind], match)}
+    if not isinstance(match._view._aggregation, sdk.DefaultAggregation):
+        match._view = copy.copy(match._view)
+        match._view._aggregation = _Observed(match._view._aggregation, match)
+
+
+class _Buckets(aggregation._ExplicitBucketHistogramAggregation):
+    """A histogram that finds what was counted while it made room to count."""
+
+    def _get_empty_bucket_counts(self) -> list[int]:
+        empty: list[int] = super()._get_empty_bucket_counts()
+        counted: list[int] | None = self._value
+        return empty if counted is None else counted
+
+
+class _Exponential(aggregation._ExponentialBucketHistogramAggregation):
+    """An exponential histogram that counts one measurement after the other.
+
+    It moves its buckets in many steps, and what comes in between must not find it half moved.
+    """
+
+    _busy = False
+    _waiting: deque[tuple[Any, bool]]
+
+    def aggregate(self, measurement: Any, should_sample_exemplar: bool = True) -> None:
+        with self._lock:
+            waiting = self.__dict__.setdefault("_waiting", deque())
+            waiting.append((measurement, should_sample_exemplar))
+            while waiting and not self._busy:
+                self._busy = True
+                try:
+                    super().aggregate(*waiting.popleft())
+                finally:
+                    self._busy = False
+
+
+_REENTRANT: dict[type, type] = {
+    aggregation._ExplicitBucketHistogramAggregation: _Buckets,
+    aggregation._ExponentialBucketHistogramAggregation: _Exponential,
+}
+_HISTOGRAMS = tuple(_REENTRANT)

@@ -1,0 +1,76 @@
+"""A thread records, and so does a signal handler that interrupts it again and again, on the same instruments.
+
+Argument: the number of signals. Prints how often each recorded, and what is shown of it.
+"""
+
+import json
+import signal
+import sys
+import threading
+import time
+
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
+from shown import total
+
+from otel_prom_bridge.reader.reader import PrometheusMetricReader
+
+SIGNALS = int(sys.argv[1])
+
+reader = PrometheusMetricReader(registry=None)
+views = [View(instrument_name="e", aggregation=ExponentialBucketHistogramAggregation())]
+meter = MeterProvider([reader], shutdown_on_exit=False, views=views).get_meter("t")
+counter = meter.create_counter("c")
+histograms = [meter.create_histogram("h"), meter.create_histogram("e")]
+handled = 0
+stop = threading.Event()
+
+
+def record(amount: int) -> None:
+    """On one series of each."""
+    counter.add(1, {"k": "v"})
+    for histogram in histograms:
+        histogram.record(amount, {"k": "v"})
+
+
+def arm() -> None:
+    """See that the next signal comes, in a millisecond."""
+    signal.setitimer(signal.ITIMER_REAL, 0.001)
+
+
+def handle(number: int, frame: object) -> None:
+    """The handler: an application counts its signals."""
+    global handled
+    handled += 1
+    record(10 ** (handled % 9))
+    counter.add(1, {"number": handled % 50})
+    arm()  # not before it is done: handlers of slow machines would pile up
+
+
+def scrape() -> None:
+    """What a server does, more often than one would."""
+    while not stop.wait(0.02):
+        reader.expose()
+
+
+def main() -> None:
+    """Record until there were enough signals."""
+    scraper = threading.Thread(target=scrape)
+    scraper.start()
+    signal.signal(signal.SIGALRM, handle)
+    arm()
+    recorded = 0
+    while handled < SIGNALS:
+        record(recorded % 7)
+        recorded += 1
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    time.sleep(0.01)
+    stop.set()
+    scraper.join()
+    shown = reader.expose()
+    print(
+        json.dumps([recorded, handled, *(total(shown, name) for name in ("c_total", "h_count", "e_count"))])
+    )
+
+
+main()

@@ -1,0 +1,187 @@
+"""Recordings and collections that come in between others, in the same thread or in a forked child."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import (
+    AlignedHistogramBucketExemplarReservoir,
+    MeterProvider,
+    SimpleFixedSizeExemplarReservoir,
+)
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
+
+from otel_prom_bridge.reader.reader import PrometheusMetricReader
+from otel_prom_bridge.sdk import locks
+
+PROGRAMS = Path(__file__).parent / "programs"
+SECONDS = 20.0  # enough for anything here that does not hang
+
+
+def printed(program: str, *arguments: object, seconds: float) -> Any:
+    """What a program prints as its last line; it fails if it is not done in time."""
+    command = [sys.executable, str(PROGRAMS / program), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("children", [pytest.param(40), pytest.param(200, marks=pytest.mark.slow)])
+def test_no_child_of_a_fork_hangs(children: int) -> None:
+    """Threads record all the time while children are forked that record and collect; no total is wrong."""
+    hung, failed, recorded, counted, observed = printed("forking.py", children, 15, seconds=200)
+    assert (hung, failed) == (0, 0)
+    assert recorded == counted == observed > 0
+
+
+@pytest.mark.parametrize("signals", [pytest.param(1000), pytest.param(15_000, marks=pytest.mark.slow)])
+def test_a_signal_handler_records(signals: int) -> None:
+    """It interrupts recordings on the same instruments, again and again: nothing hangs, all are counted."""
+    recorded, handled, counted, observed, exponential = printed("interrupted.py", signals, seconds=200)
+    assert counted == recorded + 2 * handled
+    assert observed == exponential == recorded + handled
+
+
+@pytest.mark.parametrize(
+    ("seconds", "every"), [pytest.param(4, 0.1), pytest.param(60, 1, marks=pytest.mark.slow)]
+)
+def test_what_the_garbage_collector_finds_records(seconds: float, every: float) -> None:
+    """Finalizers record wherever the garbage collector runs them: nothing hangs, all are counted."""
+    recorded, finalized, counted, observed = printed("collected.py", seconds, every, seconds=seconds + 60)
+    assert finalized > 0
+    assert counted == observed == recorded + 2 * finalized
+
+
+def test_which_names_of_the_sdk_we_use() -> None:
+    """All that is listed as private to the SDK is there, in this release."""
+    reader = PrometheusMetricReader(registry=None)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    provider.get_meter("t").create_counter("c").add(1)
+    consumer: Any = provider._measurement_consumer
+    storage = consumer._reader_storages[reader]
+    [[match]] = storage._instrument_view_instrument_matches.values()
+    [series] = match._attributes_aggregation.values()
+    found = (consumer, storage, match, series)
+    for owner, (name, attributes) in zip(found, locks.PRIVATE.items(), strict=True):
+        assert name in [kind.__name__ for kind in type(owner).__mro__]
+        assert [attribute for attribute in attributes if not hasattr(owner, attribute)] == []
+    reader.shutdown()
+
+
+def in_time(work: Callable[[], object]) -> None:
+    """Do it in a thread, so that a test that hangs fails."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(SECONDS)
+    assert not thread.is_alive()
+
+
+class Setup:
+    """A provider with two kinds of reservoirs that call ``self.between`` in the middle of something."""
+
+    def __init__(self, place: str) -> None:
+        def called(original: Callable[..., Any]) -> Callable[..., Any]:
+            def method(*arguments: Any, **options: Any) -> Any:
+                result = original(*arguments, **options)
+                between, self.between = self.between, lambda: None
+                between()
+                return result
+
+            return method
+
+        def factory(kind: type) -> Callable[..., Any]:
+            base = (
+                AlignedHistogramBucketExemplarReservoir
+                if "Explicit" in kind.__name__
+                else SimpleFixedSizeExemplarReservoir
+            )
+            return type("Reservoir", (base,), {place: called(getattr(base, place))})
+
+        self.between: Callable[[], object] = lambda: None
+        self.reader = PrometheusMetricReader(registry=None, self_metrics=False, disable_target_info=True)
+        exponential = ExponentialBucketHistogramAggregation()
+        views = [
+            View(instrument_name="e", aggregation=exponential, exemplar_reservoir_factory=factory),
+            View(instrument_name="[!e]", exemplar_reservoir_factory=factory),
+        ]
+        self.provider = MeterProvider([self.reader], shutdown_on_exit=False, views=views)
+        meter = self.provider.get_meter("t")
+        self.counter, self.gauge = meter.create_counter("c"), meter.create_gauge("g")
+        self.histograms = [meter.create_histogram("h"), meter.create_histogram("e")]
+
+    def record(self, **attributes: str) -> None:
+        """Once with each instrument."""
+        self.counter.add(1, attributes)
+        self.gauge.set(1, attributes)
+        for histogram in self.histograms:
+            histogram.record(1, attributes)
+
+    def shown(self) -> dict[str, list[float]]:
+        """The family → what its series say, counts for histograms."""
+        return {
+            family.name: [
+                getattr(point, "value", None) or point.zero_count + sum(count for _, count in point.positive)
+                if not hasattr(point, "counts")
+                else sum(point.counts)
+                for point in family.points
+            ]
+            for family in self.reader.families()
+        }
+
+
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize("place", ["__init__", "collect"])
+def test_a_recording_in_the_middle(place: str, same: bool) -> None:
+    """Whatever is recorded while a series comes into being, or is collected, is counted once."""
+    setup = Setup(place)
+
+    def run() -> None:
+        for number in range(3):
+            for record in (setup.counter.add, setup.histograms[0].record, setup.histograms[1].record):
+                attributes = {"k": number}
+                between = attributes if same else {"k": -1 - number}
+                setup.between = partial(record, 1, between)
+                record(1, attributes)
+                if place == "collect":
+                    setup.reader.collect()
+
+    in_time(run)
+    assert {name: sum(values) for name, values in setup.shown().items()} == {"c_total": 6, "h": 6, "e": 6}
+    setup.reader.shutdown()
+
+
+def test_a_child_waits_for_nobody() -> None:
+    """A lock that another thread holds is new in a child; what that thread had half recorded is left out."""
+    setup = Setup("collect")
+    setup.record(k="one")
+    consumer: Any = setup.provider._measurement_consumer
+    storage = consumer._reader_storages[setup.reader]
+    matches = [match for found in storage._instrument_view_instrument_matches.values() for match in found]
+    series = [found for match in matches for found in match._attributes_aggregation.values()]
+    reservoirs = [found._reservoir for found in series]
+    held = threading.Event()
+    release = threading.Event()
+
+    def hold() -> None:
+        for owner in (consumer, storage, *matches, *series, *reservoirs):
+            owner._lock.acquire()
+        held.set()
+        release.wait()
+
+    thread = threading.Thread(target=hold, daemon=True)
+    thread.start()
+    assert held.wait(SECONDS)
+    assert setup.reader._locks is not None
+    in_time(setup.reader._locks.renew)
+    in_time(lambda: setup.record(k="one"))
+    in_time(setup.reader.collect)
+    # A counter is one number, which is there or is not.
+    assert setup.shown() == {"c_total": [2], "g": [1], "h": [1], "e": [1]}
+    release.set()
+    setup.reader.shutdown()
