@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from opentelemetry.sdk.metrics import view as sdk
-from opentelemetry.sdk.metrics._internal import _view_instrument_match, aggregation
+from opentelemetry.sdk.metrics._internal import aggregation
 from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping import (
     exponent_mapping,
     logarithm_mapping,
@@ -51,9 +51,6 @@ PRIVATE = {
     "_Aggregation": ("_lock", "_reservoir"),
 }
 _MAPPINGS = (exponent_mapping.ExponentMapping, logarithm_mapping.LogarithmMapping)
-_key_of: Callable[[Any], Any] = getattr(
-    _view_instrument_match, "_hash_attributes", lambda attributes: frozenset(attributes.items())
-)
 
 
 class Locks:
@@ -159,6 +156,29 @@ def _unchanging(entries: Callable[[], Any]) -> list[Any]:
             return list(entries())
 
 
+class _Lasting(_Stable):
+    """The series of a match that keeps them (before SDK 1.45), by their attributes.
+
+    While the SDK makes one, somebody may come in between who makes it, too. The first one stays, and the SDK
+    asks for it.
+    """
+
+    def __setitem__(self, key: Any, series: Any) -> None:
+        self.setdefault(key, series)
+
+
+class _Once(dict[Any, Any]):
+    """The series of a match until the next collection (since SDK 1.45).
+
+    Here the SDK goes on with the one that it made, so both stay, and a collection gives two points that are
+    added up.
+    """
+
+    def __setitem__(self, key: Any, series: Any) -> None:
+        if self.setdefault(key, series) is not series:
+            super().__setitem__((key, id(series)), series)
+
+
 class _Matches(_Stable):
     """A storage's instruments and what becomes of them, each taken in before a recording can find it."""
 
@@ -183,11 +203,13 @@ def _take_in_match(match: Any) -> None:
     if not _has(match, "_ViewInstrumentMatch"):
         return
     _make_reentrant(match)
-    _observe_creation(match)
+    _make_series_reentrant(match)
     if getattr(match, "_reset_on_collect", False):  # since SDK 1.45, of deltas
+        match._attributes_aggregation = _Once(match._attributes_aggregation)
         match.collect = _swapping(match)
-    else:
-        match._attributes_aggregation = _Stable(match._attributes_aggregation)
+    else:  # of what is not a delta, the one that is made last is the one to stay
+        table = _Stable if hasattr(match, "_reset_on_collect") else _Lasting
+        match._attributes_aggregation = table(match._attributes_aggregation)
         match.collect = _without_lock(match).collect
 
 
@@ -208,7 +230,7 @@ def _swapping(match: Any) -> Callable[[Any, int], Any]:
             return None
         with match._lock:
             shadow._attributes_aggregation = match._attributes_aggregation
-            match._attributes_aggregation = {}
+            match._attributes_aggregation = _Once()
             match._previous_collection_start_nanos = start
         return shadow_collect(temporality, start)
 
@@ -219,35 +241,29 @@ def _swapping(match: Any) -> Callable[[Any, int], Any]:
 # Series.
 
 
-class _Observed(sdk.Aggregation):
-    """Makes the series of one match as another aggregation does, with re-entrant locks."""
+class _Reentrant(sdk.Aggregation):
+    """Makes series as another aggregation does, with re-entrant locks."""
 
-    def __init__(self, aggregation: Any, match: Any) -> None:
+    def __init__(self, aggregation: Any) -> None:
         self._aggregation = aggregation
-        self._match = weakref.proxy(match)
-        self._made = 0
 
-    def _create_aggregation(self, instrument: Any, attributes: Any, *others: Any) -> Any:
-        before = self._made
-        series: Any = self._aggregation._create_aggregation(instrument, attributes, *others)
+    def _create_aggregation(self, *arguments: Any) -> Any:
+        series: Any = self._aggregation._create_aggregation(*arguments)
         _make_reentrant(series)
         _make_reentrant(getattr(series, "_reservoir", None))
-        kind = _REENTRANT.get(type(series))
+        kind = _KINDS.get(type(series))
         if kind is not None:
             series.__class__ = kind
-        if self._made != before:  # somebody came in between, perhaps with the same attributes
-            series = self._match._attributes_aggregation.get(_key_of(attributes), series)
-        self._made += 1
         return series
 
 
-def _observe_creation(match: Any) -> None:
+def _make_series_reentrant(match: Any) -> None:
     kind = type(match._instrument)
     by_kind = match._instrument_class_aggregation
-    match._instrument_class_aggregation = {**by_kind, kind: _Observed(by_kind[kind], match)}
+    match._instrument_class_aggregation = {**by_kind, kind: _Reentrant(by_kind[kind])}
     if not isinstance(match._view._aggregation, sdk.DefaultAggregation):
         match._view = copy.copy(match._view)
-        match._view._aggregation = _Observed(match._view._aggregation, match)
+        match._view._aggregation = _Reentrant(match._view._aggregation)
 
 
 class _Buckets(aggregation._ExplicitBucketHistogramAggregation):
@@ -275,13 +291,14 @@ class _Exponential(aggregation._ExponentialBucketHistogramAggregation):
             while waiting and not self._busy:
                 self._busy = True
                 try:
-                    super().aggregate(*waiting.popleft())
+                    if waiting:  # what came in before we were busy may have done it
+                        super().aggregate(*waiting.popleft())
                 finally:
                     self._busy = False
 
 
-_REENTRANT: dict[type, type] = {
+_KINDS: dict[type, type] = {
     aggregation._ExplicitBucketHistogramAggregation: _Buckets,
     aggregation._ExponentialBucketHistogramAggregation: _Exponential,
 }
-_HISTOGRAMS = tuple(_REENTRANT)
+_HISTOGRAMS = tuple(_KINDS)

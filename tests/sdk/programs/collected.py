@@ -57,7 +57,7 @@ def record(number: int) -> None:
 def main() -> None:
     """Record, and scrape meanwhile."""
     gc.set_threshold(50, 5, 5)
-    threads = [threading.Thread(target=record, args=(number,)) for number in range(3)]
+    threads = [threading.Thread(target=record, args=(number,), daemon=True) for number in range(3)]
     for thread in threads:
         thread.start()
     end = time.monotonic() + SECONDS

@@ -44,7 +44,7 @@ def child() -> None:
 
 def main() -> None:
     """Fork, and say how many children hung, how many failed, and whether the parent's totals are right."""
-    threads = [threading.Thread(target=record, args=(number,)) for number in range(4)]
+    threads = [threading.Thread(target=record, args=(number,), daemon=True) for number in range(4)]
     for thread in threads:
         thread.start()
     context = multiprocessing.get_context("fork")

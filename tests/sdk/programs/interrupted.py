@@ -7,7 +7,6 @@ import json
 import signal
 import sys
 import threading
-import time
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
@@ -55,7 +54,7 @@ def scrape() -> None:
 
 def main() -> None:
     """Record until there were enough signals."""
-    scraper = threading.Thread(target=scrape)
+    scraper = threading.Thread(target=scrape, daemon=True)
     scraper.start()
     signal.signal(signal.SIGALRM, handle)
     arm()
@@ -63,8 +62,7 @@ def main() -> None:
     while handled < SIGNALS:
         record(recorded % 7)
         recorded += 1
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    time.sleep(0.01)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
     stop.set()
     scraper.join()
     shown = reader.expose()
