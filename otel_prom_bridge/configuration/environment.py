@@ -1,8 +1,8 @@
 """Environment variables: ours, general ones that stand for ours, and those that nobody knows.
 
-A variable with a general name (``METRICS_CACHE_TTL_MS``) may belong to somebody else in the process, so a
-value there that makes no sense to us is no mistake: it is logged and passed over. A variable that begins as
-ours do can only be meant for us.
+A variable with a general name, such as ``METRICS_CACHE_TTL_MS``, may belong to something else in the process.
+A value there that makes no sense to the bridge is therefore no mistake: it is logged and passed over. A
+variable that begins with the bridge's own prefix can only be meant for the bridge.
 """
 
 from __future__ import annotations
@@ -27,43 +27,45 @@ _SENSITIVE = re.compile(
     "acl|allow|auth|basic|ca_file|cert|cidr|client_ca|credential|deny|network|password|prox|secret|socket|ssl"
     "|tls|token|unix|user|whitelist"
 )
-_DEEPEST = 8  # tables within tables that are looked into; in YAML one can be within itself
-# What Kubernetes puts into every container for a service that is called otel-prom-bridge.
+# How deep tables within tables are looked into. In YAML a table can contain itself.
+_DEEPEST = 8
+# Kubernetes sets variables of these names in every container if a service is called otel-prom-bridge.
 _KUBERNETES = re.compile(r"service_(host|port.*)|port_\d+_.*")
-_PORT = f"{PREFIX}PORT"  # and this, with a URL
-# Switches of collectors, which are not what records here: instrumentations are.
+# It sets this one, too, to a URL.
+_PORT = f"{PREFIX}PORT"
+# Switches for collectors of metrics. The bridge has none, because instrumentations record the metrics.
 _COLLECTORS = tuple(f"METRICS_COLLECTORS_{name}" for name in ("LLM", "AGENT", "PROCESS", "RUNTIME"))
 _findings = Findings()
 
 
 def is_alias(name: str) -> bool:
-    """This is the name of a variable that may not be meant for us."""
+    """Whether this is the name of a variable that may not be meant for the bridge."""
     return name in _ALIASES
 
 
 def may_protect(name: object) -> bool:
-    """Somebody who wrote this unknown name may have wanted to say who may ask; its value may be secret."""
+    """Whether this unknown name may have been meant to limit who may ask. Its value may be secret."""
     text = str(name).lower()
     return bool(_SENSITIVE.search(text) or difflib.get_close_matches(text, _PROTECTING, n=1, cutoff=0.75))
 
 
 def may_protect_within(value: object, depth: int = _DEEPEST) -> bool:
-    """The same of any name within a value that is unknown as a whole: a table around the options, perhaps."""
+    """The same for any name within the value of an unknown name, which may be a table around the options."""
     if isinstance(value, Mapping) and any(map(may_protect, value)):
         return True
     return depth > 0 and any(may_protect_within(below, depth - 1) for _, below in _items(value))
 
 
 def misplaced(value: object, at: str, depth: int = _DEEPEST) -> Iterator[str]:
-    """Where options that protect stand within the value of another option.
+    """The places within the value of an option at which another option stands that protects.
 
-    In TOML everything below ``[common_labels]`` belongs to it, and a label may have any name.
+    In TOML everything below ``[common_labels]`` belongs to that table, and a label may have any name.
     """
     for key, below in _items(value):
         option = _PROTECTING.get(str(key))
         if option is not None and _fits(option, below):
             yield f"{at}.{key}"
-        elif depth and not at.endswith(".rules"):  # one of which is called `allow`
+        elif depth and not at.endswith(".rules"):  # one of the rules is called `allow`
             yield from misplaced(below, f"{at}[{key}]" if isinstance(key, int) else f"{at}.{key}", depth - 1)
 
 
@@ -82,15 +84,15 @@ def _fits(option: Option, value: object) -> bool:
 
 
 class Variables:
-    """The variables of the options themselves."""
+    """The source of what the options' own variables say."""
 
     whose = "the variable's"
 
     def find(self, option: Option) -> Found | None:
-        """What the first of the option's variables says that is set; None if none is.
+        """What the first of the option's variables says that is set, or None if none is set.
 
         Raises:
-            ConfigurationError: it says something that cannot work.
+            ConfigurationError: the variable has a value that is not allowed.
         """
         said = {name: text for name in option.variables if (text := _text(name))}
         for name, text in said.items():
@@ -102,12 +104,12 @@ class Variables:
 
 
 class Aliases:
-    """The general variables."""
+    """The source of what variables with general names say."""
 
     whose = "an alias's"
 
     def find(self, option: Option) -> Found | None:
-        """What the first of the option's aliases says that says something sensible. Never raises."""
+        """What the first alias of the option says whose text makes sense, or None. Never raises."""
         for alias in option.aliases:
             text = _text(alias.variable)
             if not text:
@@ -123,9 +125,10 @@ class Aliases:
 
 
 def unknown_variables() -> list[tuple[ConfigurationError, bool]]:
-    """An error for each variable that begins as ours do and is none; and whether it may be about protection.
+    """An error for each unknown variable with our prefix, and whether it may be about protection.
 
-    The errors show no values. What is neither about protection nor new is left out.
+    The errors show no values. A variable that was reported before is left out, unless it may be about
+    protection.
     """
     _notice_collectors()
     known = {name for option in _BY_KEY.values() for name in option.variables}

@@ -1,7 +1,7 @@
-"""From settings to a server that runs, with everything in front of it that they ask for.
+"""Starting the server that the settings describe, with everything in front of it that they ask for.
 
-What is to protect the metrics fails closed: a token file that cannot be read, a certificate without its key,
-a network that is none. ``start()`` raises then; where nothing may be raised, nothing is served.
+What is to protect the metrics fails closed. If a token file cannot be read, a certificate has no key, or a
+network is not one, ``start()`` raises. Where nothing may be raised, nothing is served.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _OF_GUARDS = ("allow", "trusted_proxies", "bearer_tokens_file", "health_open")
 
 
 def serve(source: Served, settings: Settings, *, strict: bool = True) -> MetricsServer:
-    """Serve a reader as the settings say; ``strict`` is for settings that do not say.
+    """Serve a reader as the settings say. ``strict`` counts where the settings do not say it.
 
     Raises:
-        ConfigurationError: something that was to be in front of the metrics cannot be.
-        EndpointError: the address cannot be had, and the endpoint is strict.
+        ConfigurationError: something that is to protect the metrics cannot work.
+        EndpointError: the address cannot be opened, and the endpoint is strict.
     """
     for error in settings.refused:
         raise error
@@ -60,14 +60,14 @@ def serve(source: Served, settings: Settings, *, strict: bool = True) -> Metrics
 
 
 def serve_if_possible(source: Served, settings: Settings) -> MetricsServer:
-    """The same for those who must not raise, unless the settings are strict.
+    """Serve a reader as the settings say, without raising unless the settings are strict.
 
-    What is wrong is logged once, and ``is_serving`` of the result is False.
+    If something is wrong, it is logged once, and ``is_serving`` of the result is False.
     """
     endpoint = settings.endpoint
     problem: Exception | None = None
     try:
-        if endpoint["strict"] or not settings.refused:  # what was refused is in the log already
+        if endpoint["strict"] or not settings.refused:  # what was refused has been logged already
             return serve(source, settings, strict=False)
     except Exception as error:
         if endpoint["strict"]:
@@ -97,7 +97,7 @@ def _protection(settings: Settings) -> tuple[Certificates | None, Guards | None]
 
 
 def _guards(endpoint: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of the guards, as far as they are not what they are anyway."""
+    """The arguments of the guards without those that say what is the default anyway."""
     options = {key: endpoint[key] for key in _OF_GUARDS}
     options["rate_limit"] = _rate(endpoint["rate_limit"], endpoint["rate_burst"])
     options["peer_rate_limit"] = _rate(endpoint["peer_rate_limit"], endpoint["peer_rate_burst"])
@@ -129,7 +129,7 @@ def _tls(endpoint: Mapping[str, Any]) -> Tls | None:
 
 @contextmanager
 def _named(names: Mapping[str, str]) -> Iterator[None]:
-    """Errors call an option what it was called where it was given."""
+    """Let errors call an option by the name under which it was given."""
     try:
         yield
     except ConfigurationError as error:

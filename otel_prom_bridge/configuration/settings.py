@@ -1,8 +1,8 @@
-"""The ways in which options come: arguments, environment, a file, YAML.
+"""What was configured, and where it was said: in arguments, in the environment, in a file, in YAML.
 
-Each way is a source, which knows an option's checked value or that it says nothing; the first one that says
-something decides. What to do about a wrong value is for the caller to say, since ``start()`` raises where
-auto-instrumentation must not.
+Each of these ways is a source. A source knows the checked value of an option, or that it says nothing about
+it. The sources are asked in order, and the first one that says something decides. The caller says what is
+done about a wrong value, because ``start()`` raises where auto-instrumentation must not.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ _NOT_SERVED = "metrics are recorded but not served"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What was configured: the endpoint, by the keys of the table, and the arguments of the reader.
+    """What was configured: the endpoint's options by their keys, and the arguments of the reader.
 
-    ``names`` has what the options of the endpoint are called where they were given, for errors. With
-    ``refused``, what was to protect the metrics is wrong, and nothing may be served.
+    ``names`` says what the options of the endpoint are called where they were given; errors need it. If
+    ``refused`` is not empty, something that was to protect the metrics is wrong, and nothing may be served.
     """
 
     endpoint: Mapping[str, Any]
@@ -72,11 +72,11 @@ class _Given:
 
 
 Problem: TypeAlias = Callable[[ConfigurationError, str], None]
-"""What to do about a wrong value: raise, or go on with what the second argument says."""
+"""Does something about a wrong value: raises, or goes on as the second argument says."""
 
 
 class _Source(Protocol):
-    """One of the ways; ``whose`` says it in a sentence that ends with a value."""
+    """A way in which options come. ``whose`` names it in a message, before the word "value"."""
 
     @property
     def whose(self) -> str: ...
@@ -95,9 +95,9 @@ def log_error(error: ConfigurationError, instead: str) -> None:
 
 
 def from_arguments(given: Mapping[str, object], *, own_reader: bool = False) -> Settings:
-    """The settings by arguments of ``start()``, then the environment, a file, the defaults.
+    """The settings by the arguments of ``start()``, then by the environment, a file, and the defaults.
 
-    ``own_reader``: the application brings a configured reader, and only the endpoint is left to configure.
+    With ``own_reader`` the application brings a configured reader, and only the endpoint is configured here.
     """
     found = _Finding(raise_error)
     arguments = _Mapping(given, keys=lambda option: (option.argument or option.key,))
@@ -105,7 +105,8 @@ def from_arguments(given: Mapping[str, object], *, own_reader: bool = False) -> 
     path = arguments.find(CONFIG_FILE)
     file = found.file(path)
     if own_reader:
-        # A variable is for all that runs here. What the call names is meant for what it starts.
+        # A variable is meant for everything in the process, so it is passed over. What the call itself names
+        # is meant for what the call starts, so it is refused.
         arguments.refuse(READER_OPTIONS)
         if path is not None:
             file.refuse(READER_OPTIONS)
@@ -134,7 +135,7 @@ def from_mapping(given: Mapping[str, object], problem: Problem) -> Settings:
 
 
 class _Mapping:
-    """Options in a mapping; ``where`` is what the keys of its errors begin with."""
+    """The source of options in a mapping. The keys of its errors begin with ``where``."""
 
     whose = "the file's"
 
@@ -150,7 +151,7 @@ class _Mapping:
         self._where = where
 
     def find(self, option: Option) -> Found | None:
-        """The option's name here and its checked value; None where there is none."""
+        """The option's name in this mapping and its checked value, or None if it is not there."""
         for key in self._keys(option):
             if self._values.get(key) is not None:
                 name = self._where + key
@@ -158,11 +159,12 @@ class _Mapping:
         return None
 
     def unknown(self, options: Iterable[Option]) -> Iterable[tuple[ConfigurationError, bool]]:
-        """An error for what is no option, or not in its place, and whether it may have been to protect."""
+        """An error for each name that is no option or in a wrong place, and whether it may protect something."""
         known = sorted(key for option in options for key in self._keys(option))
         for key in sorted(self._values.keys() - set(known), key=str):
             protects = may_protect(key) or may_protect_within(self._values[key])
-            value = "what stands there" if protects else self._values[key]  # which may be a password
+            # The value of something about protection may be a password, so it is not shown.
+            value = "what stands there" if protects else self._values[key]
             here = next((self._keys(item)[0] for item in options if key in (item.key, item.argument)), "")
             hint = f" (it is {here!r} here)" if here else ""
             yield unknown(key, value, known, "options", at=f"{self._where}{key}", hint=hint), protects
@@ -180,14 +182,14 @@ class _Mapping:
 
 
 class _Finding:
-    """Looks for the settings, and has an eye on what goes wrong meanwhile."""
+    """Finds the settings, and reports what is wrong on the way."""
 
     def __init__(self, problem: Problem) -> None:
         self._problem = problem
         self._refused: list[ConfigurationError] = []
 
     def settings(self, sources: Sequence[_Source], options: Sequence[Option]) -> Settings:
-        """The settings by the first source that says something, for each option."""
+        """The settings. For each option the first source counts that says something about it."""
         profile = self._profile(sources) if PROFILE in options else None
         if profile is not None:
             sources = [*sources, self._options_of(profile)]
@@ -211,20 +213,20 @@ class _Finding:
         return options
 
     def file(self, given: Found | None) -> _Mapping:
-        """The file that was given, or that of the environment; an empty one where there is none."""
+        """The file that was given, or the one that the environment names. Without either it is empty."""
         try:
             name, path = given or Variables().find(CONFIG_FILE) or ("", None)
             if path is None:
                 return _Mapping({})
             file = _Mapping(read_config_file(name, path), where=f"{path}: ")
         except ConfigurationError as error:
-            self._refuse(error)  # who knows what was in there
+            self._refuse(error)  # the file may have been about protection
             return _Mapping({})
         self.check_keys(file, OPTIONS)
         return file
 
     def check_keys(self, mapping: _Mapping, options: Iterable[Option]) -> None:
-        """Report what is no option."""
+        """Report names that are no options."""
         for error, protects in mapping.unknown(options):
             if protects:
                 self._refuse(error)
@@ -232,7 +234,7 @@ class _Finding:
                 self._problem(error, "ignoring it")
 
     def check_variables(self) -> None:
-        """Report what looks like a variable of ours. It may be one of another version, so it is logged."""
+        """Report unknown variables that look like ours. They may be another version's, so they are logged."""
         for error, protects in unknown_variables():
             if protects:
                 self._refuse(error)
@@ -240,7 +242,7 @@ class _Finding:
                 logger.warning("%s; ignoring it", error)
 
     def _first(self, sources: Sequence[_Source], option: Option) -> _Given | None:
-        """What the first source says that says something right."""
+        """What the first source says that says something allowed."""
         errors: list[ConfigurationError] = []
         found, instead = None, f"using {option.shown_default}"
         for rank, source in enumerate(sources):
@@ -250,7 +252,7 @@ class _Finding:
                 errors.append(error)
                 continue
             if said is not None:
-                # Arguments raise, so it is a variable that was wrong, and what comes next has another value.
+                # A wrong argument raises. So it was a variable that was wrong, and the value is another one.
                 found, instead = _Given(*said, rank), f"using {source.whose}"
                 break
         for wrong in errors:
@@ -270,7 +272,7 @@ def _defaults(options: Iterable[Option]) -> Iterable[tuple[str, Any]]:
 
 
 def _reader_arguments(values: dict[str, Any], profile: Profile | None) -> dict[str, Any]:
-    """Options → constructor arguments, of which two have the names that the peer gave them."""
+    """The arguments of the reader's constructor. Two have the names that the Python exporter gave them."""
     if profile is not None:
         del values["profile"]
         present = values.pop("present")
@@ -278,7 +280,7 @@ def _reader_arguments(values: dict[str, Any], profile: Profile | None) -> dict[s
         if profile.fallback:
             values["fallback_views"] = views
         else:
-            # The default is for what such a profile says nothing about.
+            # The default profile is for the streams about which this profile says nothing.
             values["views"] = [*values["views"], *views]
             default: Profile = PROFILE.check.check(PROFILE.default)
             values["fallback_views"] = default.views(present, beside=values["views"])
@@ -288,11 +290,11 @@ def _reader_arguments(values: dict[str, Any], profile: Profile | None) -> dict[s
 
 
 def _resolved(given: Mapping[str, _Given]) -> dict[str, _Given]:
-    """What was given, without what something nearer makes pointless.
+    """What was given, without the values that something nearer makes pointless.
 
-    A variable that a platform sets for everything must not keep ``start(unix_socket=...)`` from its socket.
-    The other way round, nothing but a correction leads from a socket to a port: that is another audience. And
-    a burst of somebody else's (``METRICS_…``) is no burst of ours.
+    A variable that a platform sets for all of its processes must not keep ``start(unix_socket=...)`` from its
+    socket. The reverse does not hold: a port never replaces a socket silently, because other people can reach
+    it. A burst that a general variable sets (``METRICS_…``) counts only beside a rate limit.
     """
     kept = dict(given)
     socket = kept.get("unix_socket")
@@ -310,14 +312,14 @@ def _resolved(given: Mapping[str, _Given]) -> dict[str, _Given]:
 
 
 def _contradictions(given: Mapping[str, _Given]) -> Iterator[ConfigurationError]:
-    """What is wrong with what is left."""
+    """An error for each pair of options that cannot be given together, and for each that needs another one."""
     for key in ("host", "port"):
         yield from _exclusive(given, "unix_socket", key)
     for key in given:
         if key.startswith("tls_"):
             yield from _exclusive(given, "web_config", key)
     for key, needed in _NEEDS:
-        is_said = key.startswith("tls_") and "web_config" in given  # by the error above
+        is_said = key.startswith("tls_") and "web_config" in given  # the error above says it already
         if key in given and needed not in given and not is_said:
             found = given[key]
             yield ConfigurationError(found.name, found.value, f"{needed} beside it, or neither")

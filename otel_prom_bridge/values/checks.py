@@ -120,7 +120,7 @@ def _text(value: object) -> str:
 
 
 def _host(value: object) -> str:
-    if not _string(value).strip():  # to the socket that would be all addresses of the machine
+    if not _string(value).strip():  # a socket would take it for all addresses of the machine
         raise ValueError
     return _string(value).strip()
 
@@ -236,12 +236,12 @@ def _names(value: object) -> dict[str, str]:
 
 
 def read_list(text: str) -> list[str]:
-    """The items of a list that is written as text."""
+    """The items of a list that is written as text, with commas between them."""
     return [item.strip() for item in text.split(",")]
 
 
 def one_of(*allowed: str) -> Check:
-    """A check of words, of which there are these."""
+    """A check for one of these words."""
     return Check(allowed=f"one of {listed(allowed)}", check=lambda value: allowed[allowed.index(value)])
 
 
@@ -270,7 +270,7 @@ def list_of(item: Check, allowed: str, *, least: int = 0, example: str = "") -> 
 
 
 def whole(lowest: int, highest: float = math.inf) -> Check:
-    """A check of whole numbers within these limits."""
+    """A check for whole numbers within these limits."""
 
     def check(value: object) -> int:
         if not is_whole(value, lowest, highest):
@@ -334,5 +334,5 @@ NAMES = Check(
     check=_names,
     read=lambda text: {name: other for name, _, other in (item.partition("=") for item in read_list(text))},
 )
-# What only Python can give.
+# A value that only Python code can give.
 FUNCTION = instance_of(Callable, "a function from an attribute's key to True or False, or None")

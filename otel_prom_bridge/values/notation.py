@@ -1,8 +1,10 @@
-"""Calls, written as mappings: ``{keep: slowest, hold: 60}`` for ``Exemplars(keep="slowest", hold=60)``.
+"""Calls, written as mappings: ``{keep: slowest, hold: 60}`` is ``Exemplars(keep="slowest", hold=60)``.
 
-The keys are the arguments, by the signature of what is called; it says itself what is wrong with a value. The
-key of an error is put together on its way out, by those who know the parts: ``views``, ``[2]``, ``.rules``,
-``['http.route']``, ``.allow``.
+The keys of the mapping are the arguments of the function or class that is called. Which there are is read
+from its signature, and it says itself what is wrong with a value.
+
+The key of an error is put together on the error's way out. Each caller knows one part of it and puts it in
+front: ``views``, ``[2]``, ``.rules``, ``['http.route']``, ``.allow``.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any, TypeAlias, TypeGuard
 from otel_prom_bridge.errors import ConfigurationError
 
 Read: TypeAlias = Callable[[Any], Any]
-"""From the written form to what it stands for; raises ConfigurationError, with the rest of the key."""
+"""Turns the written form into what it stands for. Its ConfigurationError has the rest of the key."""
 
 
 def called(
@@ -26,10 +28,13 @@ def called(
     title: str = "",
     read: Mapping[str, Read] | None = None,
 ) -> Any:
-    """What ``make`` makes of a mapping of its arguments; null is an argument that is not given.
+    """Call ``make`` with the arguments of a mapping, and return what it returns.
 
-    ``read`` is for arguments that are not written as they are; ``title`` is how the keys of the errors of
-    ``make`` begin.
+    An argument that is null was not given. ``read`` has functions for the arguments whose written form is
+    not what ``make`` takes. ``title`` is how the keys of the errors of ``make`` begin; it is taken off.
+
+    Raises:
+        ConfigurationError: an argument is unknown, is missing, or has a value that is not allowed.
     """
     names = arguments_of(make)
     for key in given:
@@ -49,31 +54,31 @@ def called(
         raise ConfigurationError("", given, f"other values of {listed(names)} ({error})") from None
 
 
-@lru_cache(maxsize=100)  # there are few, and a profile has a hundred views
+@lru_cache(maxsize=100)  # there are few classes, and a profile calls them for a hundred views
 def _parameters(make: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(make).parameters
 
 
 def arguments_of(make: Callable[..., Any]) -> tuple[str, ...]:
-    """The names of its arguments."""
+    """The names of the arguments of ``make``."""
     return tuple(_parameters(make))
 
 
 def required_by(make: Callable[..., Any]) -> set[str]:
-    """The names of the arguments without a default."""
+    """The names of the arguments of ``make`` that have no default."""
     parameters = _parameters(make).values()
     return {parameter.name for parameter in parameters if parameter.default is parameter.empty}
 
 
 def first_of(make: Callable[..., Any]) -> str | None:
-    """The name of the argument that needs no name."""
+    """The name of the first argument that can be given without its name, or None if there is none."""
     parameters = _parameters(make).values()
     positional = (item.name for item in parameters if item.kind is item.POSITIONAL_OR_KEYWORD)
     return next(positional, None)
 
 
 def read_at(where: str, read: Read, value: object) -> Any:
-    """What ``read`` makes of a part of a value; errors then say which part."""
+    """Read a part of a value with ``read``. Errors then say which part it was."""
     try:
         return read(value)
     except ConfigurationError as error:
@@ -81,7 +86,7 @@ def read_at(where: str, read: Read, value: object) -> Any:
 
 
 def each(read: Read, expected: str) -> Read:
-    """Reads a mapping, of which ``read`` reads every value."""
+    """A function that reads a mapping; ``read`` reads each of its values."""
 
     def read_all(value: object) -> dict[object, object]:
         if not isinstance(value, Mapping):
@@ -92,7 +97,10 @@ def each(read: Read, expected: str) -> Read:
 
 
 def tables(read: Read, *, name: str = "name", required: bool = False) -> Read:
-    """Reads a list of tables, of which each has a name at the key ``name``, or a number if it has none."""
+    """A function that reads a list of tables; ``read`` reads each of them.
+
+    Errors call a table what stands at its key ``name``, or by its number if it has no such key.
+    """
 
     def read_all(value: object) -> tuple[Any, ...]:
         if not is_list(value) or (required and not value):
@@ -107,24 +115,24 @@ def tables(read: Read, *, name: str = "name", required: bool = False) -> Read:
 
 
 def as_table(value: object) -> dict[str, Any]:
-    """A copy of a table."""
+    """A copy of a table, which is what TOML calls a mapping."""
     if not isinstance(value, Mapping):
         raise ConfigurationError("", value, "a table")
     return dict(value)
 
 
 def is_list(value: object) -> TypeGuard[Sequence[object]]:
-    """Whether this is what TOML and YAML call a list, or its like."""
+    """Whether this is a list, or a sequence that can stand for one. Strings and bytes cannot."""
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
 
 def part(key: object) -> str:
-    """A key as a part of a longer one: ``.take``, ``['http.route']``."""
+    """A key as it is written within a longer one: ``.take``, ``['http.route']``."""
     return f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r}]"
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names for a message."""
+    """Names as a message lists them: in quotes, with commas."""
     return ", ".join(map(repr, names))
 
 

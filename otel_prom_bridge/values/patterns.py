@@ -1,7 +1,7 @@
 """Patterns of names and values, as OpenTelemetry's configuration writes them.
 
-``*`` is any number of characters and ``?`` is one; nothing else has a meaning, and case matters. Not fnmatch:
-it gives ``[...]`` a meaning, and folds the case on some systems.
+``*`` stands for any number of characters and ``?`` for exactly one. Nothing else has a meaning, and case
+matters. ``fnmatch`` cannot be used, because it gives ``[...]`` a meaning and ignores case on some systems.
 https://github.com/open-telemetry/opentelemetry-configuration/blob/main/schema/common.yaml
 """
 
@@ -16,9 +16,9 @@ Filter: TypeAlias = Callable[[str], bool]
 
 
 def glob(patterns: object, *, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
-    """One expression for a list of patterns; to be used with ``fullmatch``.
+    """One regular expression for a list of patterns. Use it with ``fullmatch``.
 
-    Raises TypeError or ValueError for what is no list of patterns.
+    Raises TypeError or ValueError for anything that is not a list of patterns.
     """
     if not isinstance(patterns, Sequence) or isinstance(patterns, str | bytes):
         raise TypeError("no list of patterns")
@@ -30,20 +30,20 @@ def glob(patterns: object, *, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str
 
 @lru_cache(maxsize=1000)
 def one_pattern(pattern: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
-    """The expression for one pattern; remembered, as every view is asked about every instrument."""
+    """The expression for one pattern. It is remembered: every view is asked about every instrument."""
     return glob((pattern,), flags=flags)
 
 
 def is_pattern(text: str) -> bool:
-    """Whether it stands for more than itself."""
+    """Whether a text stands for more than itself."""
     return "*" in text or "?" in text
 
 
 def filter_of(value: object) -> Filter:
-    """The filter that a mapping with ``included`` or ``excluded`` or both describes.
+    """The filter that a mapping with ``included``, ``excluded`` or both describes.
 
-    What is excluded beats what is included, and without ``included`` everything is. Raises TypeError or
-    ValueError for anything else.
+    What is excluded stays excluded, even if it is included as well. Without ``included``, everything is
+    included. Raises TypeError or ValueError for a value that is no such mapping.
     """
     if not isinstance(value, Mapping) or not value.keys() <= {"included", "excluded"}:
         raise TypeError("no mapping with 'included' or 'excluded'")
@@ -58,12 +58,15 @@ def filter_of(value: object) -> Filter:
 
 
 def condition(value: object) -> Filter:
-    """The filter that a pattern, a list of them, or a mapping as above describes; raises as that does."""
+    """The filter that a pattern, a list of patterns, or a mapping as of :func:`filter_of` describes.
+
+    Raises TypeError or ValueError for anything else.
+    """
     if isinstance(value, Mapping):
         if not value:  # says neither "all" nor "nothing" plainly
             raise ValueError("an empty mapping")
         return filter_of(value)
-    if not value and not isinstance(value, str):  # an empty list chooses nothing, ever
+    if not value and not isinstance(value, str):  # an empty list would never choose anything
         raise ValueError("an empty list")
     expression = glob((value,) if isinstance(value, str) else value)
     return partial(_matches, expression)

@@ -1,4 +1,4 @@
-"""A TOML file: read as a whole before anything in it is looked at."""
+"""Reading TOML files. A file is read as a whole before anything in it is looked at."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _PLACE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)",
 
 
 def read_config_file(key: str, path: str | os.PathLike[str]) -> dict[str, object]:
-    """What the file holds; ``key`` is what named it.
+    """The content of a TOML file. ``key`` is the option or the place that named the file.
 
     Raises:
-        ConfigurationError: there is no such file, or it is not TOML; the message says where.
+        ConfigurationError: there is no such file, or it is not TOML. The message says where.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
