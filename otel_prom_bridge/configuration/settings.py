@@ -159,7 +159,7 @@ class _Mapping:
         return None
 
     def unknown(self, options: Iterable[Option]) -> Iterable[tuple[ConfigurationError, bool]]:
-        """An error for each name that is no option or in a wrong place, and whether it may protect something."""
+        """An error for each name that is no option or misplaced, and whether it may protect something."""
         known = sorted(key for option in options for key in self._keys(option))
         for key in sorted(self._values.keys() - set(known), key=str):
             protects = may_protect(key) or may_protect_within(self._values[key])
@@ -312,7 +312,7 @@ def _resolved(given: Mapping[str, _Given]) -> dict[str, _Given]:
 
 
 def _contradictions(given: Mapping[str, _Given]) -> Iterator[ConfigurationError]:
-    """An error for each pair of options that cannot be given together, and for each that needs another one."""
+    """An error for each option that cannot be beside another, and for each that needs another one."""
     for key in ("host", "port"):
         yield from _exclusive(given, "unix_socket", key)
     for key in given:

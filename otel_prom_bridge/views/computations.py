@@ -1,8 +1,8 @@
 """What a view can compute a label from.
 
-A computation is called once per new attribute set with its attributes, as recorded, and returns the label's
-value, or None for no label. Any function will do; one that also says which ``attributes`` it reads lets the
-SDK leave out the others (see ``sdk_views.py``).
+A computation is called once per new attribute set with the attributes as they were recorded. It returns the
+label's value, or None for no label. Any function will do. If a computation also says which ``attributes`` it
+reads, the SDK can leave out the others (see ``sdk_views.py``).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from otel_prom_bridge.values.notation import is_list
 
 Computation: TypeAlias = Callable[[Mapping[str, object]], object]
 
-# The codes of gRPC, from 0, and the statuses of HTTP that they stand for. What is an error to a server (500
-# and above) and to a client (400 and above) is then what the conventions say of gRPC, too.
+# The codes of gRPC in their order from 0, and the HTTP statuses that they stand for. With these, what is an
+# error for a server (500 and above) and for a client (400 and above) is what the conventions say of gRPC.
 # https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto
 # https://opentelemetry.io/docs/specs/semconv/rpc/grpc/#grpc-status
 _RPC: Mapping[str, int] = {
@@ -60,10 +60,10 @@ _OUTCOME = {
 
 @dataclass(frozen=True, slots=True)
 class FirstOf:
-    """The value of the first of these attributes that is there; else the default.
+    """The value of the first of these attributes that is there, or else the default.
 
     Raises:
-        ConfigurationError: no attribute keys, or a default that is no string.
+        ConfigurationError: there are no attribute keys, or the default is not a string.
 
     >>> FirstOf(("gen_ai.provider.name", "gen_ai.system"), default="unknown")({"gen_ai.system": "openai"})
     'openai'
@@ -86,16 +86,17 @@ class FirstOf:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """``error`` where there is an error type or the status of an error; else ``success``.
+    """``error`` if there is an error type or the status of an error, else ``success``.
 
-    ``status_attribute`` is where the status is, or several, each of which may say that it failed. It is one
-    of HTTP or, in an attribute of ``rpc.…``, a code of gRPC, which counts as the status that it stands for.
-    ``error_status`` is the lowest status that counts as an error: 500 for a server, whose client is to blame
-    for the others; use 400 for a client.
+    ``status_attribute`` is the attribute with the status, or a list of attributes, each of which may say that
+    the operation failed. A status is one of HTTP. In an attribute of ``rpc.…`` it is a code of gRPC, which
+    counts as the HTTP status that it stands for. ``error_status`` is the lowest status that counts as an
+    error. The default, 500, is right for a server, because the client is to blame for lower ones. Use 400 for
+    a client.
     https://opentelemetry.io/docs/specs/semconv/http/http-spans/#status
 
     Raises:
-        ConfigurationError: an argument that cannot work.
+        ConfigurationError: an argument has a value that is not allowed.
 
     >>> Outcome()({"http.response.status_code": 503}), Outcome()({})
     ('error', 'success')
@@ -137,20 +138,20 @@ def _status(key: str, text: str) -> int:
 
 
 def computation(value: object) -> Computation:
-    """The computation that a view's author wrote: an attribute's key, several, or a function.
+    """The computation that an attribute's key, a list of keys, or a function stands for.
 
-    Raises ValueError or TypeError for anything else, and for one that computes from nothing.
+    Raises ValueError or TypeError for anything else, and for a computation that reads no attribute.
     """
     if isinstance(value, type):  # Outcome instead of Outcome()
         raise TypeError("a class")
     if not callable(value):
-        return FirstOf(value)  # type: ignore[arg-type]  # which looks
+        return FirstOf(value)  # type: ignore[arg-type]  # it checks its argument
     if not getattr(value, "attributes", True):
         raise ValueError("a computation from nothing")
     return value
 
 
 def attributes_of(compute: Computation) -> tuple[str, ...] | None:
-    """The attributes that a computation reads; None if it may read any."""
+    """The attributes that a computation reads, or None if it may read any."""
     attributes = getattr(compute, "attributes", None)
     return tuple(attributes) if isinstance(attributes, tuple | list | set | frozenset) else None

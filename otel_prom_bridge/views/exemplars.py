@@ -1,8 +1,8 @@
 """Which exemplars a series keeps, and what their labels say.
 
-An exemplar stands for the other measurements of its bucket, so which one is kept decides what one finds when
-one follows it: the newest, the slowest, or one that failed. A slow or failed one is held for some minutes
-against what comes later, not for ever: its trace will be gone.
+An exemplar stands for the other measurements of its bucket. Which one is kept decides what one finds when one
+follows it: the newest, the slowest, or one that failed. A slow or failed exemplar is held for some minutes
+against later ones. It is not held for ever, because its trace will be deleted one day.
 """
 
 from __future__ import annotations
@@ -41,18 +41,19 @@ class Exemplars:
     """How a series keeps exemplars.
 
     Args:
-        keep: which one a bucket shows: the ``newest``, the ``slowest`` (largest value), or one whose
-            measurement says ``error.type`` or an HTTP status of 500 and above (``error``), before others.
-        hold: seconds for which the slowest or failed one is kept against later ones.
-        per_minute: how many new ones a series takes in a minute: for each it waits for a share of the minute
-            before it takes another; a histogram takes those of several buckets at once, and waits for all.
-            A failed one (``error``) does not wait for one that is not, nor a slower one (``slowest``) for
-            one of the same collection. None for no such limit.
-        labels: patterns of the attributes which are not labels of the series, and come along as labels of
-            its exemplars as far as they fit into 128 characters. None for all of them.
+        keep: which exemplar a bucket shows. ``newest`` is the last one, ``slowest`` the one with the largest
+            value. With ``error``, exemplars whose measurement has an ``error.type`` or an HTTP status of 500
+            or above come before others.
+        hold: for how many seconds the slowest or a failed exemplar is kept against later ones.
+        per_minute: how many new exemplars a series takes in a minute. After each one it waits for its share
+            of the minute. A histogram takes those of several buckets at once, and waits for all of them. With
+            ``error``, a failed exemplar does not wait because of one that did not fail. With ``slowest``, a
+            slower one does not wait because of one of the same collection. None means no limit.
+        labels: patterns of attributes. Attributes that are not labels of the series become labels of its
+            exemplars if they match, as far as they fit into 128 characters. None means all of them.
 
     Raises:
-        ConfigurationError: a value that cannot work.
+        ConfigurationError: a value is not allowed.
     """
 
     keep: Keep = "newest"
@@ -65,37 +66,38 @@ class Exemplars:
 
     @property
     def interval(self) -> float:
-        """Seconds for which a series waits after each exemplar that it takes."""
+        """For how many seconds a series waits after each exemplar that it takes."""
         return 60 / self.per_minute if self.per_minute else 0.0
 
     @property
     def at_once(self) -> int:
-        """How many of one point a series takes, where there is a limit."""
+        """How many exemplars of one point a series takes if there is a limit."""
         return max(1, int(min(self.per_minute or 1, 1000)))
 
     def may_pass(self, together: bool) -> bool:
-        """Whether a better one need not wait: one of the same collection, or a failed one after others.
+        """Whether a better exemplar need not wait.
 
-        Several attribute sets become one series, and which of them comes first says nothing.
+        ``together`` says that it is of the same collection as the last one. Several attribute sets can become
+        one series, and which of them comes first means nothing.
         """
         return self.keep == "error" or (self.keep == "slowest" and together)
 
     def chosen(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
-        """Those of these attributes that come along as labels of an exemplar."""
+        """The attributes among these that become labels of an exemplar."""
         if self.labels is None:
             return attributes
         expression = _expression(tuple(self.labels))
         return {key: value for key, value in attributes.items() if expression.fullmatch(key)}
 
     def order(self, now: float) -> Order:
-        """How exemplars compare at this time, in seconds since the epoch; the highest one is kept."""
+        """The key by which exemplars compare at a time, in seconds since the epoch. The highest is kept."""
         if self.keep == "newest":
             return by_time
         rank = self.rank(now)
         return lambda item: (*rank(item), item.timestamp or 0)
 
     def rank(self, now: float) -> Order:
-        """What makes one better than another, whenever they were."""
+        """The key by which one exemplar is better than another, without regard to which is newer."""
         held_since = now - self.hold
         if self.keep == "slowest":
             return lambda item: (_fresh(item, held_since), item.value)
@@ -104,7 +106,7 @@ class Exemplars:
         return lambda item: ()
 
 
-_expression = cache(glob)  # as many as there are policies
+_expression = cache(glob)  # there are as many as there are policies
 
 
 def _fresh(item: Exemplar, since: float) -> bool:

@@ -1,8 +1,8 @@
-"""What a view makes of an attribute set: which of them become labels, under which names, with which values.
+"""What a view makes of an attribute set: which attributes become labels, with which names and values.
 
-Called once per new attribute set, with the attributes as recorded; the result is in OpenTelemetry's terms
-still, and is translated like any attribute set. Rules and computations may be the application's own code:
-when one fails, its label is left out and the point is counted all the same.
+This is called once per new attribute set, with the attributes as they were recorded. The result is still in
+OpenTelemetry's terms, and is translated like any attribute set. Rules and computations may be code of the
+application. When one of them fails, its label is left out, and the point is counted all the same.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from otel_prom_bridge.views.view import ExportView
 OVERFLOW_KEY = "otel.metric.overflow"
 OVERFLOW_ATTRIBUTES: Mapping[str, object] = {OVERFLOW_KEY: True}
 
-# Keys are few and come back with every attribute set; the bound is for producers that put data into keys.
+# There are few keys, and they come back with every attribute set. The bound is for producers that put data
+# into keys.
 _KEYS_REMEMBERED = 1000
 
 
@@ -31,7 +32,7 @@ AnyRule: TypeAlias = Rule | Callable[[str], str | None]
 
 
 class Fold(NamedTuple):
-    """A rule took a value for another one: the label, and the rule as text."""
+    """Says that a rule replaced a value by another one: the label, and the name of the rule."""
 
     label: str
     rule: str
@@ -41,16 +42,17 @@ NamedRule: TypeAlias = tuple[str, AnyRule, Fold]
 
 
 class Mapped(NamedTuple):
-    """The attributes that a view makes of others, the folds that it took, and whose they are."""
+    """The attributes that a view made of others, the folds on the way, and whose they are."""
 
     attributes: Mapping[str, object]
     folds: tuple[Fold, ...] = ()
     tenant: str | None = None
-    overflow: Mapping[str, object] = OVERFLOW_ATTRIBUTES  # of the series that takes the point past a limit
+    # The attributes of the series that takes the point past a limit.
+    overflow: Mapping[str, object] = OVERFLOW_ATTRIBUTES
 
 
 class AttributeMap:
-    """The attributes of one view."""
+    """What one view makes of attributes."""
 
     def __init__(
         self,
@@ -62,7 +64,7 @@ class AttributeMap:
         label_of: Callable[[str], str] = label_name,
     ) -> None:
         self._view = view
-        self._label_of = label_of  # what attributes of two keys have in common if they become one label
+        self._label_of = label_of  # two keys of which this says the same become one label
         self._tenants = tenants
         self._id_labels = id_labels
         self._findings = findings
@@ -72,8 +74,8 @@ class AttributeMap:
         self._keep = None if view.keep is None else glob(view.keep)
         self._forbidden = glob(view.forbidden)
         self._drop = glob((*view.drop, *view.forbidden))
-        # First the rules of attributes, then those of the labels that the view makes: each value meets the
-        # rules of both of its names, each once.
+        # Rules of attributes come first, then those of labels that the view makes. So each value meets the
+        # rules of both of its names, and each rule once.
         rename, rules = view.rename, view.rules
         self._before = [
             (key, rule, Fold(rename.get(key, key), _rule_name(rule)))
@@ -84,7 +86,7 @@ class AttributeMap:
         self._kept: dict[str, bool] = {}
 
     def keeps(self, key: str) -> bool:
-        """Whether an attribute becomes a label (under whatever name)."""
+        """Whether an attribute becomes a label, under whatever name."""
         kept = self._kept.get(key)
         if kept is None:
             if len(self._kept) >= _KEYS_REMEMBERED:
@@ -112,12 +114,15 @@ class AttributeMap:
         return self.keeps(key) and not any(isinstance(rule, Forbid) for rule in self._rules_of(key))
 
     def _rules_of(self, key: str) -> list[AnyRule]:
-        """The rules for an attribute's values: its own, then that of the label that it becomes."""
+        """The rules for an attribute's values: its own, then the one of the label that it becomes."""
         names = dict.fromkeys((key, self._view.rename.get(key, key)))
         return [self._view.rules[name] for name in names if name in self._view.rules]
 
     def _rules_from(self, key: str) -> list[AnyRule]:
-        """The rules that hide what labels computed from an attribute say: it must not show itself instead."""
+        """The rules that hide what labels say that are computed from an attribute.
+
+        The attribute itself must not show what these labels hide.
+        """
         return [
             rule
             for label, compute in self._computations.items()
@@ -128,16 +133,16 @@ class AttributeMap:
 
     @property
     def tenant_label(self) -> str | None:
-        """What the tenant's label would be called; None without tenants."""
+        """The name of the tenant's label, or None if there are no tenants."""
         tenants = self._tenants
         return None if tenants is None else self._view.rename.get(tenants.attribute, tenants.attribute)
 
     @property
     def max_series(self) -> int | None:
-        """How many attribute sets there can be, whatever is recorded; None if that has no bound.
+        """How many attribute sets there can be, whatever is recorded, or None if there is no bound.
 
-        Bounded are labels with a rule or computation that says its ``max_values``, and tenants; each may be
-        missing, too.
+        A label is bounded by a rule or a computation that has ``max_values``, and the tenants' label by the
+        list of tenants. Each label may also be missing, which is one more possibility.
         """
         view = self._view
         if view.keep is None or any(map(is_pattern, view.keep)):
@@ -157,7 +162,7 @@ class AttributeMap:
             sources.append(label)
         if self._tenants is not None and label == self.tenant_label:
             tenants = len({*self._tenants.limits, self._tenants.other})
-            # Points without a tenant may have the label, too, if something else becomes it.
+            # Points without a tenant may have the label, too, if something else is renamed to it.
             sources = [key for key in sources if key != self._tenants.attribute]
             if not sources and label not in self._computations:
                 return tenants
@@ -168,9 +173,9 @@ class AttributeMap:
         return None if None in bounds else tenants + sum(filter(None, bounds))
 
     def apply(self, attributes: Mapping[str, object]) -> Mapped | None:
-        """The attributes of the series that takes this attribute set; None if the view does not want it."""
+        """The attributes of the series for this attribute set, or None if the view does not want it."""
         if OVERFLOW_KEY in attributes and len(attributes) == 1:
-            # The SDK's own: nothing is known of it, not even whether `where` would choose it.
+            # This is the SDK's own overflow point. Nothing is known of it, not even if `where` selects it.
             return Mapped(attributes)
         for key, chosen in self._where.items():
             if not chosen(label_value(attributes.get(key))):
@@ -184,26 +189,26 @@ class AttributeMap:
         if self._view.rename or self._computations:
             made = self._made(result, attributes, folds)
             self._displace(result, made)
-        # Rules see what becomes a label and nothing else: some remember what they saw.
+        # Rules see what becomes a label and nothing else, because some rules remember what they saw.
         self._rule(result, self._before, folds)
         self._rule(made, self._after, folds)
         result.update(made)
         label = self.tenant_label
-        if tenant is None or label not in result:  # nobody's, or the view shows no tenants
+        if tenant is None or label not in result:  # it belongs to no tenant, or the view shows none
             return Mapped(result, tuple(folds), tenant)
         return Mapped(result, tuple(folds), tenant, {**OVERFLOW_ATTRIBUTES, label: result[label]})
 
     def _displace(self, result: dict[str, object], made: Mapping[str, object]) -> None:
-        """Leave out the attributes that would become labels which the view makes itself.
+        """Leave out attributes that would become labels which the view makes itself.
 
-        An attribute makes way for a computed label even where nothing could be computed.
+        An attribute makes way for a computed label even if nothing could be computed.
         """
         own, computed = self._own, self._computations
         for key in [key for key in result if self._label_of(key) in own]:
             label = own[self._label_of(key)]
             if label in made or label in computed:
                 del result[key]
-                if key != label:  # else that is what was asked for
+                if key != label:  # with the same name it is what the view asks for
                     self._findings.report(
                         ("displaced", self._view.title, key, label),
                         "%s: the attribute %r is left out where the view's label %r is, as both have one name"
@@ -214,7 +219,7 @@ class AttributeMap:
     def _made(
         self, result: dict[str, object], attributes: Mapping[str, object], folds: list[Fold]
     ) -> dict[str, object]:
-        """The labels that are renamed (and taken out of the result) or computed."""
+        """The labels that are renamed, which are taken out of the result, and those that are computed."""
         made: dict[str, object] = {}
         for key, label in self._view.rename.items():
             if key in result:
@@ -224,8 +229,13 @@ class AttributeMap:
                     made.update((label, value) for value in taken.values())
         for label, compute in self._computations.items():
             try:
-                value = compute(MappingProxyType(attributes))  # they are the SDK's, not to be changed
-            except (Exception, SystemExit) as error:  # an exit would end our thread, with what it collected
+                value = compute(
+                    MappingProxyType(attributes)
+                )  # the SDK owns the attributes; nobody may change them
+            except (
+                Exception,
+                SystemExit,
+            ) as error:  # SystemExit would end the thread and lose what it collected
                 self._report("computation of the label", label, error)
                 value = None
             if value is not None:
@@ -233,7 +243,7 @@ class AttributeMap:
         return made
 
     def _rule(self, values: dict[str, object], rules: Iterable[NamedRule], folds: list[Fold]) -> None:
-        """Apply rules to these attributes or labels, in place."""
+        """Apply rules to these attributes or labels. This changes ``values``."""
         for name, rule, fold in rules:
             if name in values:
                 before = label_value(values[name])
@@ -256,7 +266,7 @@ class AttributeMap:
     def _listed(
         self, tenants: Tenants, attributes: Mapping[str, object], folds: list[Fold]
     ) -> tuple[str, Mapping[str, object]]:
-        """Whose the point is, and its attributes with no tenant but one of the list."""
+        """The tenant to whom a point belongs, and its attributes, in which only listed tenants are named."""
         given = label_value(attributes[tenants.attribute])
         tenant = tenants.known(given)
         if tenant != given:
@@ -266,10 +276,10 @@ class AttributeMap:
     def exemplar_attributes(
         self, attributes: Mapping[str, object], *, overflowed: bool = False
     ) -> dict[str, object]:
-        """Those of these attributes which are no labels and may be shown with an exemplar.
+        """The attributes that are not labels and may be shown with an exemplar.
 
-        ``overflowed``: none of them is a label, because the series is the one past the limit. A rule applies
-        here, too: what it forbids or redacts must not come out at the back door.
+        With ``overflowed`` none of the attributes is a label, because the series is the one past the limit.
+        Rules apply here, too: what a rule forbids or redacts must not appear in exemplars either.
         """
         result: dict[str, object] = {}
         for key, value in attributes.items():
@@ -290,7 +300,7 @@ class AttributeMap:
         self._findings.report(
             ("view", self._view.title, label),
             "%s: the %s %r failed with %s, the label is left out",
-            # Not what the exception says: that often is the value, which the rule was to hide.
+            # The exception's text is left out: it often is the value that the rule was to hide.
             *(self._view.title, what, label, type(error).__name__),
         )
 
@@ -302,7 +312,7 @@ def _hides(rule: AnyRule) -> bool:
 
 
 def _rule_name(rule: object) -> str:
-    # A self-metric's label: without arguments, which may be long lists, or the address of a function.
+    # This is a label of a self-metric. So there are no arguments, which may be long lists, and no addresses.
     return str(getattr(rule, "__name__", type(rule).__name__))
 
 
@@ -312,8 +322,8 @@ def _max_values(function: object) -> int | None:
 
 
 def _is_fold(rule: AnyRule, before: str, after: str | None) -> bool:
-    # A rule with a catch-all folds what falls into it: 200 → 2xx is what such a rule is for. Without one it
-    # folds whatever it changes.
+    # A rule with a catch-all folds what falls into that: 200 → 2xx is what such a rule is for. A rule
+    # without one folds whatever it changes.
     other = getattr(rule, "other", None)
     if after is None or other is None:
         return after != before

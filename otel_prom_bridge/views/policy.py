@@ -31,7 +31,7 @@ class Policy:
     """The policy of a reader. Its fields are the options of ``PrometheusMetricReader`` of the same names.
 
     Raises:
-        ConfigurationError: two views cannot both be right.
+        ConfigurationError: two views contradict each other.
     """
 
     views: Sequence[ExportView] = ()
@@ -77,14 +77,14 @@ class Policy:
     def attribute_map(
         self, view: ExportView, findings: Findings, label_of: Callable[[str], str] = label_name
     ) -> AttributeMap:
-        """The attributes of the series that a view makes; ``label_of`` gives the label of an attribute."""
+        """What a view makes of attributes. ``label_of`` gives the label that an attribute becomes."""
         return AttributeMap(
             view, tenants=self.tenant, id_labels=self.id_labels, findings=findings, label_of=label_of
         )
 
     @property
     def sdk_limit(self) -> int:
-        """The limit of the SDK's own table: well above every limit here, so that floods reach the rules."""
+        """The limit of the SDK's own table. It is well above every limit here, so floods reach the rules."""
         if self.sdk_max_series is not None:
             return self.sdk_max_series
         limits = [self.max_series_per_metric, *(view.max_series or 0 for view in self._all_views)]

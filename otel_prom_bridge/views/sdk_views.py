@@ -1,12 +1,12 @@
 """As much of a policy as the SDK understands, as SDK Views.
 
-What no view shows need not be kept by the SDK either: its table is smaller then, and a flood of request ids
-never gets into it. This is an economy only. The store applies the whole policy to whatever comes.
+The SDK need not keep what no view shows. Its table is smaller then, and a flood of request ids never gets
+into it. This only saves memory and time. The store applies the whole policy to whatever comes.
 
-Every SDK View that matches an instrument makes a stream of it, so the Views must not overlap, nor overlap
-with those of the application; but patterns overlap. Therefore there is one for every combination of export
-views that select an instrument, and it matches the instruments that just these select. Which combination that
-is turns out when its first instrument comes: of overlapping patterns more are possible than anybody meets.
+Every SDK View that matches an instrument makes a stream of it. So no two SDK Views may match one instrument,
+although the patterns of export views overlap. The solution is one SDK View for each combination of export
+views: it matches the instruments that exactly these export views select. A combination gets its SDK View when
+its first instrument comes, because far more combinations are possible than anybody ever meets.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ from otel_prom_bridge.views.view import ExportView
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#explicit-bucket-histogram-aggregation
 _DEFAULT_BOUNDS: tuple[float, ...] = (0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000)
 
-# How many combinations of views get an SDK View. Of another combination's instruments the SDK keeps all.
+# How many combinations of views can get an SDK View. The SDK keeps everything of the instruments of others.
 _MOST = 500
 
-# Of them for instruments of a combination that record in another unit, and so need other bounds.
+# How many more there are for instruments that record in another unit and so need other bounds.
 _CONVERTED = 20
 
 
 class _Combination(NamedTuple):
-    """Views, by index, and the unit that their bounds are to be converted into."""
+    """Views by their indexes, and the unit into which their bounds are to be converted."""
 
     indexes: tuple[int, ...]
     unit: str = ""
 
 
 class _DisjointView(View):
-    """A View that asks which of several matches an instrument, and matches if that is itself.
+    """A View that asks which one of several matches an instrument, and matches if it is that one.
 
-    ``_match`` is not part of the SDK's public interface, and the SDK has no other way to say "and not
-    those". Should a later SDK not call it any more, the patterns that it gets here match nothing (no
-    instrument's name begins with ``_``): the economy is lost then, nothing else.
+    ``_match`` is not part of the SDK's public interface, but the SDK has no other way to say "and not those".
+    If a later SDK does not call it any more, this View matches nothing, because no instrument has a name that
+    begins with ``_``. Then only the saving is lost.
     """
 
     def __init__(self, chosen: Callable[[Any], View | None]) -> None:
@@ -59,7 +59,7 @@ class _DisjointView(View):
         self._chosen = chosen
 
     def become(self, **options: Any) -> None:
-        """Take the options of a View. The SDK reads them of a View that matched."""
+        """Take the options of a View. The SDK reads them only from a View that has matched."""
         super().__init__(instrument_name="_", **options)
 
     def _match(self, instrument: Any) -> bool:
@@ -67,9 +67,11 @@ class _DisjointView(View):
 
 
 class _NoFalseAlarm(logging.Filter):
-    """Without Views the SDK lets two scopes have instruments of one name; with one it warns of each pair.
+    """Leaves out a warning of the SDK that is wrong for our Views.
 
-    Views of ours rename nothing, so they cannot be why two streams meet, and the store takes them apart.
+    Without Views, the SDK lets two scopes have instruments of the same name. With a View, it warns of each
+    such pair. Our Views rename nothing, so they cannot bring two streams together, and the store keeps the
+    streams of two scopes apart anyway.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -82,10 +84,10 @@ _NO_FALSE_ALARM = _NoFalseAlarm()
 
 
 class _MoreBounds(ExplicitBucketHistogramAggregation):
-    """The bounds that views ask for, beside those that a histogram has anyway, which another view shows.
+    """The bounds that views ask for, and those that the histogram has anyway, which another view shows.
 
-    Neither ``_create_aggregation`` nor the advisory bounds are public. Should a later SDK have neither, the
-    bounds that views ask for are all there are.
+    Neither ``_create_aggregation`` nor the advisory bounds are public. If a later SDK has neither, only the
+    bounds that views ask for are recorded.
     """
 
     def _create_aggregation(self, instrument: Any, *args: Any, **options: Any) -> Any:
@@ -96,17 +98,17 @@ class _MoreBounds(ExplicitBucketHistogramAggregation):
         return aggregation._create_aggregation(instrument, *args, **options)
 
 
-@lru_cache(maxsize=1000)  # called for every series of every collection
+@lru_cache(maxsize=1000)  # the SDK asks for every series in every collection
 def _together(*bounds: Sequence[float]) -> tuple[float, ...]:
     return tuple(sorted({bound for each in bounds for bound in each}))
 
 
 def _needed(needs: Sequence[Callable[[str], bool]]) -> set[str]:
-    """The attribute keys that some view needs; asked by the SDK for every attribute of every measurement.
+    """The attribute keys that some view needs. The SDK asks for every attribute of every measurement.
 
-    The SDK wants a set and asks ``key in keys``. What is needed may be given by patterns, so this is a set
-    without members that answers by a function; the answers are remembered. It has a class of its own, so
-    that ``in`` calls the remembering function directly, which has no Python frame.
+    The SDK wants a set, and asks ``key in keys``. Views say what they need by patterns, so this is a set
+    without members that answers by calling a function. Each answer is remembered. The set has a class of its
+    own, so that ``in`` calls the cached function directly, without a Python frame in between.
     """
     answer = lru_cache(maxsize=1000)(lambda key: any(need(key) for need in needs))
     return cast("set[str]", type("_Needed", (set,), {"__contains__": staticmethod(answer)})())
@@ -120,13 +122,17 @@ def sdk_views(
     limit: int,
     beside: Sequence[View] = (),
 ) -> list[View]:
-    """SDK Views for export views; ``maps`` are theirs.
+    """The SDK Views for these export views.
 
-    The last one is for what no other selects, and the last ``fallbacks``, of which it is one, for what none
-    before them selects. ``limit`` is the SDK's for an instrument of which a view says how many series it may
-    have.
+    Args:
+        views: the export views. The last one is for what no other view selects.
+        maps: what each of the views makes of attributes.
+        fallbacks: how many views at the end are for what none of the views before them selects. The last one
+            is among them.
+        limit: the SDK's limit for an instrument of which a view says how many series it may have.
+        beside: the application's own Views. None of ours matches what one of these matches.
     """
-    _FALSE_ALARMS.addFilter(_NO_FALSE_ALARM)  # one that is there already is not added again
+    _FALSE_ALARMS.addFilter(_NO_FALSE_ALARM)  # a filter that is there already is not added again
     *given, rest = range(len(views))
     tiers = (given[: len(views) - fallbacks], given[len(views) - fallbacks :])
 
@@ -159,13 +165,16 @@ def _has_bounds(view: ExportView) -> bool:
 
 
 def _unit(views: Sequence[ExportView], unit: str) -> str:
-    """The unit if it matters: that is, if bounds of some of the views are other numbers in it."""
+    """The unit of an instrument, if the bounds of a view are other numbers in it; else an empty text."""
     converts = any(_has_bounds(view) and view.factor(unit) != view.scale for view in views)
     return unit if converts else ""
 
 
 class _Choice:
-    """Which View matches an instrument; each takes the options of a combination when that is first met."""
+    """Decides which View matches an instrument.
+
+    A View takes the options of a combination when the first instrument of that combination comes.
+    """
 
     def __init__(
         self,
@@ -175,7 +184,7 @@ class _Choice:
     ) -> None:
         self._combination = combination
         self._options = options
-        # Readers of one provider ask independently; a signal handler, while its own thread does.
+        # Readers of one provider ask independently. A signal handler may ask while its own thread does.
         self._lock = threading.RLock()
         self._free: list[_DisjointView] = []
         self._taken: dict[_Combination, View] = {}
@@ -183,13 +192,13 @@ class _Choice:
         self._findings = findings
 
     def views(self, number: int) -> list[View]:
-        """So many Views among which it chooses."""
+        """New Views, of this number, among which this object chooses."""
         self._free = [_DisjointView(self.view_of) for _ in range(number)]
         return list(reversed(self._free))
 
     def view_of(self, instrument: Any) -> View | None:
-        """The View that matches the instrument; the answer is remembered, as the SDK asks all in turn."""
-        known, view = self._last  # together, as other threads ask, too
+        """The View that matches the instrument. The answer is remembered: the SDK asks all Views in turn."""
+        known, view = self._last  # read together, because other threads ask, too
         if known is not instrument:
             combination = self._combination(instrument)
             view = None if combination is None else self._view(combination, instrument)
@@ -247,9 +256,9 @@ def _aggregation(views: Sequence[ExportView], unit: str, findings: Findings) -> 
 def _report_others(
     exponential: Sequence[ExportView], views: Sequence[ExportView], findings: Findings
 ) -> None:
-    """Log where views do not agree: the SDK records a histogram once for all of them.
+    """Log that views do not agree. The SDK records a histogram only once, for all of them.
 
-    Bounds win, as an exponential histogram has none of them, and every view can show an explicit one.
+    Bounds win, because an exponential histogram has no bounds, while every view can show an explicit one.
     """
     asking = " and ".join(view.title for view in exponential)
     bounded = " and ".join(view.title for view in views if isinstance(view.buckets, tuple))

@@ -1,8 +1,8 @@
 """Export views: which families a stream becomes, and what their labels may say.
 
-As an SDK View makes streams out of an instrument, an ``ExportView`` makes a family out of the streams that
-it selects. It is a description: checked when it is made, applied by ``projections.py`` once per new attribute
-set. So it works on instrumentation that nobody can edit, and what it leaves out costs no series.
+An SDK View makes streams of an instrument. An ``ExportView`` makes a family of the streams that it selects.
+It is only a description, which is checked when it is made. The store's projections apply it once per new
+attribute set. So it works on instrumentation that nobody can edit, and what it leaves out costs no series.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from otel_prom_bridge.views.computations import Computation, computation
 from otel_prom_bridge.views.exemplars import Exemplars
 from otel_prom_bridge.views.instruments import INSTRUMENT, INSTRUMENTS_BY_NAME
 
-# The SDK's data does not tell them apart.
+# The SDK's data does not tell these two apart.
 GAUGES: tuple[type, ...] = (INSTRUMENTS_BY_NAME["gauge"], INSTRUMENTS_BY_NAME["observable_gauge"])
 
 Take: TypeAlias = Literal["value", "count", "sum"]
@@ -59,8 +59,8 @@ _CHECKS = {
 }
 _OF_LABELS = ("rename", "compute", "labels", "rules")
 
-# Labels that the bridge or Prometheus itself writes. An attribute of such a name has to make way; a view that
-# makes one on purpose is wrong.
+# Labels that the bridge or Prometheus itself writes. An attribute of such a name has to make way, and a view
+# that makes such a label on purpose is wrong.
 _RESERVED = ("le", "quantile", "otel_metric_overflow")
 
 _OURS = claimed_names("target_info", Kind.INFO)
@@ -70,45 +70,45 @@ _OURS = claimed_names("target_info", Kind.INFO)
 class ExportView:
     """Makes one family of the streams that it selects.
 
-    Several views can select one stream, and each makes its own family of it; a stream that no view selects is
-    exported as it is. In patterns ``*`` is any number of characters, ``?`` is one.
+    Several views can select one stream, and each makes its own family of it. A stream that no view selects is
+    exported as it is. In patterns ``*`` stands for any number of characters, and ``?`` for one.
 
     Args:
-        instrument_name: the pattern of the streams' names, in any case.
-        instrument_type: ``"counter"``, ``"histogram"``, ``"observable_gauge"`` … or the SDK's class. Its data
-            does not tell gauges from observable ones: either selects both.
-        instrument_unit: the unit, as recorded: ``"s"``.
+        instrument_name: the pattern of the streams' names. Case does not matter.
+        instrument_type: ``"counter"``, ``"histogram"``, ``"observable_gauge"`` … or the SDK's class. The SDK's
+            data does not tell gauges from observable gauges, so either of them selects both.
+        instrument_unit: the unit as it was recorded, such as ``"s"``.
         meter_name: the pattern of the scopes' names.
-        name: the Prometheus name of the family, as it is to be: nothing is added to it, so a counter's should
-            end with ``_total``. Without it the stream's name, translated; None exports nothing.
-        stream_name: the name to show the stream under, as instruments are named: translated as theirs are,
-            with unit, ``_total``, prefix and strategy. Not beside ``name``.
-        description: the help text; without it the stream's.
-        take: the ``value`` as it is; or of a histogram its ``count`` or ``sum``, as a counter. (A sum of
-            negative observations goes down, which Prometheus takes for a restart.)
-        buckets: of a histogram, the bounds to keep. Bounds that the SDK does not record are left out; with
-            :meth:`Policy.sdk_views` it does. ``"exponential"`` asks the SDK for an exponential histogram.
-        scale: what everything is multiplied by: values, sums, bounds, exemplars. An exponential histogram
-            becomes one with explicit buckets by it, unless it is a power of two. Needs a ``unit``.
-        unit: the unit of what is shown, as instruments write it (``"s"``), for the name's suffix and UNIT;
-            without it the stream's. ``buckets`` are in this unit, too. Without ``scale``, what was recorded
-            in another unit of time or of bytes is converted.
-        keep: patterns of the attributes that become labels; without it all do.
-        drop: patterns of attributes that do not.
-        rename: attribute → label. Where several become one label, the first of them that is there does. A
-            label that the view makes takes the place of an attribute of that name.
+        name: the Prometheus name of the family. Nothing is added to it, so a counter's should end with
+            ``_total``. Without it the stream's name is translated. None exports nothing.
+        stream_name: the name under which the stream is shown. It is translated as the name of an instrument
+            is, with unit, ``_total``, prefix and strategy. It cannot be given beside ``name``.
+        description: the help text. Without it there is the stream's.
+        take: ``value`` shows the stream as it is. ``count`` and ``sum`` make a counter of a part of a
+            histogram. (The sum of negative observations goes down, which Prometheus takes for a restart.)
+        buckets: the bounds of a histogram that are kept. Bounds that the SDK does not record are left out;
+            with :meth:`Policy.sdk_views` it records them. ``"exponential"`` asks for an exponential one.
+        scale: the number by which values, sums, bounds and exemplars are multiplied. It needs a ``unit``. An
+            exponential histogram becomes one with explicit buckets, unless the scale is a power of two.
+        unit: the unit of what is shown, as instruments write it (``"s"``), for the name's suffix and UNIT.
+            Without it there is the stream's. ``buckets`` are in this unit, too. Without ``scale``, what was
+            recorded in another unit of time or of bytes is converted.
+        keep: patterns of the attributes that become labels. Without it all of them do.
+        drop: patterns of the attributes that do not become labels.
+        rename: attribute → label. If several attributes become one label, the first that is there counts.
+            A label that the view makes takes the place of an attribute of that name.
         compute: label → what it is computed from: an attribute, the first of several, or a function of the
             attributes as recorded (:class:`Outcome`, your own). A label that comes out as None is left out.
-        labels: label → what it says in all series for which nothing else gives it a value; may be empty.
-        where: attribute → pattern, or several, or a mapping of ``included`` and ``excluded`` patterns, that
-            its value must match. An attribute that is not there has the value "".
-        rules: attribute → rule for its values, under whatever label; or renamed or computed label → rule for
-            what becomes it. With ``Forbid()``, also patterns of attributes.
-        max_series: the number of series that the family may have; else the reader's.
-        exemplars: how exemplars are kept, or False for none; else as the reader says.
+        labels: label → the value that it has in series where nothing else gives it one. It may be empty.
+        where: attribute → what its value must match: a pattern, a list of patterns, or a mapping of
+            ``included`` and ``excluded`` patterns. An attribute that is not there has the value "".
+        rules: attribute → the rule for its values, whatever its label is called. Or renamed or computed label
+            → the rule for its values. With ``Forbid()`` the attribute may be a pattern.
+        max_series: the number of series that the family may have. Without it the reader's limit counts.
+        exemplars: how exemplars are kept, or False for none. Without it the reader's option counts.
 
     Raises:
-        ConfigurationError: the view cannot work; the message names it and says why.
+        ConfigurationError: the view cannot work. The message names the view and says why.
     """
 
     instrument_name: str = "*"
@@ -155,7 +155,7 @@ class ExportView:
 
     @property
     def classes(self) -> tuple[type, ...]:
-        """The SDK's classes of instruments that it selects; none for all."""
+        """The SDK's classes of instruments that the view selects. An empty tuple means all of them."""
         if self._needs_histogram:
             return HISTOGRAM
         if self.instrument_type is None:
@@ -170,24 +170,24 @@ class ExportView:
 
     @property
     def kind(self) -> Kind | None:
-        """The type of the family, where the view alone determines it."""
+        """The type of the family, or None if the view alone does not determine it."""
         if self.take != "value":
             return Kind.COUNTER
         return KINDS[self.classes[0]] if self.classes else None
 
     @property
     def forbidden(self) -> tuple[str, ...]:
-        """The patterns of attributes that are shown nowhere, in ``rules``."""
+        """The patterns in ``rules`` of attributes that are shown nowhere."""
         return tuple(key for key, rule in self.rules.items() if isinstance(rule, Forbid) and is_pattern(key))
 
     def factor(self, unit: str) -> float | Fraction | None:
-        """What the points of an instrument with this unit are multiplied by; None for nothing."""
+        """The number by which the points of an instrument with this unit are multiplied, or None."""
         if self.scale is not None:
             return self.scale
         return None if self.unit is None else conversion(unit, self.unit)
 
     def recorded_bounds(self, unit: str) -> tuple[float, ...] | None:
-        """The bounds of ``buckets``, in the unit of the instrument, as far as there are such numbers."""
+        """The bounds of ``buckets`` in the unit of the instrument, as far as there are such numbers."""
         if not isinstance(self.buckets, tuple):
             return None
         factor = self.factor(unit)
@@ -196,12 +196,12 @@ class ExportView:
         return tuple(filter(math.isfinite, map(Scale(factor).recorded, self.buckets)))
 
     def selects(self, stream: Stream) -> bool:
-        """Whether the stream is among those that it makes a family of."""
+        """Whether the view makes a family of this stream."""
         classes = instruments_of(stream.meaning)
         return self.selects_instrument(stream.name, stream.unit, stream.scope.name or "", classes)
 
     def selects_instrument(self, name: str, unit: str, meter: str, classes: tuple[type, ...]) -> bool:
-        """The same, by what is known of an instrument; ``classes`` are those that it may be of."""
+        """Whether the view selects an instrument, which may be of one of these ``classes``."""
         if self.classes and not set(self.classes) & set(classes):
             return False
         if self.instrument_unit is not None and self.instrument_unit != unit:
@@ -211,11 +211,11 @@ class ExportView:
         return self.selects_name(name)
 
     def selects_name(self, name: str) -> bool:
-        """The same, by the instrument's name alone; names of instruments have no case."""
+        """Whether the view selects instruments of this name. Case does not matter in such names."""
         return one_pattern(self.instrument_name, re.IGNORECASE).fullmatch(name) is not None
 
     def _check_selection(self) -> None:
-        self.selects_name("")  # the pattern is compiled now, and not when an application first records
+        self.selects_name("")  # this compiles the pattern now, and not when the application first records
         given = self.instrument_type
         if self._needs_histogram and given not in (None, "histogram", *HISTOGRAM):
             self._refuse("instrument_type", given, "a histogram, as 'take' and 'buckets' need one")
@@ -237,8 +237,8 @@ class ExportView:
             self._refuse("name", self.name, "the name of a family, or None to export nothing")
         if not is_text(self.stream_name) or (self.stream_name and self.name != ""):
             self._refuse("stream_name", self.stream_name, "a string, and none beside 'name'")
-        # Whether it is escaped or not: a scraper may ask for either. Names of the semantic conventions are
-        # free, as the SDK records some of those metrics itself, which may have views.
+        # Both the name and its escaped form are checked, because a scraper may ask for either. Names of the
+        # semantic conventions are free: the SDK records some of those metrics itself, which may have views.
         for name in (self.name, metric_name(self.name)) if self.name else ():
             for claimed in sorted(claimed_names(name, self.kind or Kind.GAUGE)):
                 if claimed in _OURS or claimed.startswith("otel_prom_bridge_"):
@@ -299,8 +299,8 @@ class ExportView:
         self._check_names(labels=self.labels)
 
     def _check_names(self, **made: Iterable[str]) -> None:
-        # Two attributes that become one label are joined, as the specification asks for; of a view's own
-        # labels nobody wants "1;2". Names are compared as a scraper that knows no UTF-8 sees them.
+        # Two attributes that become one label are joined with ";", as the specification demands. Nobody wants
+        # that for labels that a view makes. Names are compared as a scraper without UTF-8 sees them.
         names: dict[str, tuple[str, str]] = {}
         for key, labels in made.items():
             for label in dict.fromkeys(labels):
@@ -327,18 +327,18 @@ class ExportView:
         raise ConfigurationError(self._key(key), value, expected)
 
     def conditions(self) -> dict[str, Filter]:
-        """``where``, as functions of the values."""
+        """The conditions of ``where`` as functions of the attributes' values."""
         return {key: condition(value) for key, value in self.where.items()}
 
     def computations(self) -> dict[str, Computation]:
-        """``compute``, as functions of the attributes."""
+        """The computations of ``compute`` as functions of the attributes."""
         return {label: computation(value) for label, value in self.compute.items()}
 
     def names(self, key: str) -> bool:
-        """Whether the view asks for this attribute by its key, not by a pattern."""
+        """Whether the view asks for this attribute by its key and not by a pattern."""
         return key in self.rename or key in (self.keep or ())
 
 
 def title_of(instrument_name: object, name: object) -> str:
-    """A view in a few words: how all of its messages begin."""
+    """A view in a few words. All messages about it begin like this."""
     return f"ExportView({instrument_name!r}, name={name!r})"

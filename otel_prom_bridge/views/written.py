@@ -1,8 +1,8 @@
-"""How views, rules and limits are written in TOML and YAML; and what Python may give instead.
+"""How views, rules and limits are written in TOML and YAML, and what Python may give instead.
 
-A mapping stands for a call (see ``notation.py``), so whatever a class takes can be written. Here is what the
-two languages lack: None (``name: false``; TOML has no null, and in YAML null is what somebody forgot to
-write), and objects, which have names here (``status_class``, ``outcome``).
+A mapping stands for a call (see ``notation.py``), so whatever a class takes can be written. This module adds
+what the two languages lack. None is written as ``name: false``, because TOML has no null, and in YAML null is
+what somebody forgot to write. Objects have names: ``status_class``, ``outcome``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.tenants import Tenants
 from otel_prom_bridge.views.view import ExportView, title_of
 
-# By the names that they have in files: "status_class". A list of them is a Chain.
+# The rules by the names that they have in files, such as "status_class". A list of rules is a Chain.
 RULES: Mapping[str, type] = {
     re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower(): rule
     for name in rules.__all__
@@ -51,7 +51,7 @@ _COMPUTATION = (
     " or {'outcome': …}"
 )
 _PATTERNS = "a pattern, a list of them, or a mapping with 'included' or 'excluded'"
-# The mistake behind most mappings where none belongs.
+# Most mappings where none belongs come from this mistake.
 _QUOTES = "; in TOML, an attribute key with dots is written in quotes"
 
 
@@ -64,7 +64,7 @@ def _views(value: object) -> tuple[ExportView, ...]:
 
 
 def _check_together(views: tuple[ExportView, ...]) -> None:
-    """Refuse a view that no policy can have beside those before it."""
+    """Refuse a view that no policy can have together with the views before it."""
     with suppress(ConfigurationError):
         Policy(views=views)
         return
@@ -84,14 +84,14 @@ def _view(value: object) -> ExportView:
         raise ConfigurationError("", value, expected)
     if not isinstance(value, Mapping):
         raise ConfigurationError("", value, f"a mapping of {listed(arguments_of(ExportView))}")
-    if value.get("name", "") is None:  # elsewhere null is the default, but here somebody may mean "nothing"
+    if value.get("name", "") is None:  # null is the default elsewhere, but here it may mean "nothing"
         read_at(".name", _name, None)
     view: ExportView = called(ExportView, value, title=_title(value), read=_VIEW)
     return view
 
 
 def _title(view: Mapping[Any, object]) -> str:
-    """How the view begins its errors, by what it is going to be: false is None there, null its default."""
+    """How the errors of the view begin. ``name: false`` is None there, and null is the default."""
     pattern, name = view.get("instrument_name"), view.get("name", "")
     return title_of("*" if pattern is None else pattern, None if name is False else name)
 
@@ -125,7 +125,7 @@ def _condition(value: object) -> object:
 
 def _computation(value: object) -> object:
     if not isinstance(value, Mapping):
-        return value  # a key, keys or a function: the view knows
+        return value  # the view checks keys and functions
     if "first_of" in value:
         return called(_first_of, value, read=_FIRST_OF)
     if value.keys() != {"outcome"}:
@@ -154,7 +154,7 @@ def _rule(value: object) -> object:
         return _single_rule(value)
     if not value:
         raise ConfigurationError("", value, "at least one rule")
-    # No lists in lists, since YAML can write one that contains itself.
+    # A list of rules has no lists in it, because in YAML a list can contain itself.
     chain = (read_at(f"[{number}]", _single_rule, item) for number, item in enumerate(value))
     return rules.Chain(*chain)
 
@@ -233,7 +233,7 @@ EXEMPLARS = Check(
     read=BOOLEAN.read,
 )
 
-# What is not written as the view takes it.
+# The fields whose written form is not what the view takes.
 _VIEW: Mapping[str, Read] = {
     "instrument_type": partial(INSTRUMENT.value, ""),
     "name": _name,
