@@ -1,8 +1,9 @@
-"""Label value rules: small functions from a label's value to one of few values.
+"""Rules for label values: small functions from a label's value to one of few values.
 
-A rule bounds or cleans what a label says, on instrumentation that nobody can edit. It is called with the
-value as a string, once per new attribute set, not per measurement and not per scrape, and returns the value
-to show, or None to leave the label out. ``max_values`` says how many different results it can have.
+A rule bounds or cleans what a label says, even if nobody can edit the instrumentation. It is called with the
+value as a string, and returns the value to show, or None to leave the label out. It is called once per new
+attribute set, not per measurement and not per scrape. ``max_values`` says how many different results it can
+have.
 """
 
 from otel_prom_bridge.rules.chain import Chain

@@ -10,7 +10,7 @@ from otel_prom_bridge.rules.rule import Rule
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class Chain:
-    """Rules one after the other, each with what the one before returned; "left out" ends it.
+    """Rules one after the other. Each gets what the one before returned. A label that is left out stays so.
 
     >>> from otel_prom_bridge.rules import Allow, StatusClass
     >>> Chain(StatusClass(), Allow(["4xx", "5xx"], other="fine"))("204")
@@ -29,20 +29,20 @@ class Chain:
     def max_values(self) -> int | None:
         """The smallest bound of its rules.
 
-        Each rule makes one result of one value, so after a rule with n results there are n at most, whatever
-        follows; and the last bound holds whatever came before. (A foreign rule that has no bound and leaves
-        labels out adds that one result.)
+        Each rule makes one result of one value. So there are at most as many results as any of the rules has,
+        whatever comes before it or after it. (A rule of the application that has no bound and leaves labels
+        out adds that one result.)
         """
         bounds = [getattr(rule, "max_values", None) for rule in self.rules]
         return min((bound for bound in bounds if bound is not None), default=None)
 
     @property
     def other(self) -> str | None:
-        """The catch-all of the last rule, if it has one."""
+        """The catch-all of the last rule, or None if it has none."""
         return getattr(self.rules[-1], "other", None)
 
     def __call__(self, value: str) -> str | None:
-        """What the last rule makes of what the others made of the value."""
+        """The value after all rules."""
         result: str | None = value
         for rule in self.rules:
             if result is None:

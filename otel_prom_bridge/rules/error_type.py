@@ -1,7 +1,7 @@
 """Kinds of errors, whatever they are called: ``openai.RateLimitError``, ``ThrottlingException``, ``429``.
 
-``error.type`` is free text by its convention: the name of an exception (qualified or not), a provider's code
-or an HTTP status. A dashboard wants to know whether it is a rate limit or a timeout.
+By its convention ``error.type`` is free text: the name of an exception with or without its module, a code of
+the provider, or an HTTP status. A dashboard wants to know whether it was a rate limit or a timeout.
 
 https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/#error-type
 """
@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from otel_prom_bridge.rules.rule import OTHER, TABLE
 from otel_prom_bridge.values.checks import TEXT, check_fields
 
-# By the words of a name, without "error" and "exception" and in snake case: how Python's clients, gRPC, the
-# providers' APIs and HTTP call them.
+# The kinds, and the names that Python's clients, gRPC, the providers' APIs and HTTP have for them. The names
+# are in snake case and without "error" and "exception".
 _KINDS = {
     "rate_limit": "rate_limit rate_limited rate_limit_exceeded too_many_requests throttling throttled 429"
     " resource_exhausted request_throttled ec2_throttled slow_down request_limit_exceeded"
@@ -58,19 +58,20 @@ _KINDS = {
     "cancelled": "cancelled canceled aborted generator_exit keyboard_interrupt client_disconnect"
     " client_closed_request 499",
 }
-# HTTP statuses that are not among these.
+# The kinds of HTTP statuses that are not among these, by their first digit.
 _CLASSES = {"4": "invalid_request", "5": "server_error"}
 _TABLE = {name: kind for kind, names in _KINDS.items() for name in names.split()}
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NOISE = re.compile(r"_?(error|exception|err)$")
-_LONGEST = 200  # no name of an exception is longer, and the value may be anything
+# No name of an exception is longer than this, and the value may be anything.
+_LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorType:
-    """One of 13 kinds of errors (``rate_limit``, ``timeout`` …); anything else is ``other``.
+    """One of 13 kinds of errors, such as ``rate_limit`` or ``timeout``. Anything else is ``other``.
 
-    ``kinds`` has further names → kinds, in any case and with or without a module.
+    ``kinds`` is a mapping of further names to kinds. Case does not matter, nor does the module of a name.
 
     >>> ErrorType()("openai.RateLimitError"), ErrorType()("504"), ErrorType()("KeyError")
     ('rate_limit', 'timeout', 'other')

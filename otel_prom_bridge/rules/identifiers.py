@@ -1,8 +1,8 @@
 """Which attribute keys identify one user, session or request, so that each makes a series of its own.
 
 A key is split into words at ``.``, ``_``, ``-`` and where a capital letter follows a small one. The last word
-has to be ``id`` (or ``uid``, ``uuid``, ``guid``) and the word before it one of :data:`SUBJECTS`. A rule, and
-no list: every convention and application spells these keys in its own way, and new ones keep coming.
+has to be ``id`` (or ``uid``, ``uuid``, ``guid``), and the word before it one of :data:`SUBJECTS`. This is a
+rule and not a list of keys, because every convention and application spells them in its own way.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-# What there is a new one of with every user, session or call. Agents, services, hosts, deployments, accounts
-# and customers are not here: there are few, and their ids are what such labels are for.
+# Things of which a new one comes with every user, session or call. Agents, services, hosts, deployments,
+# accounts and customers are not here: there are few of them, and their ids are what such labels are for.
 SUBJECTS = frozenset(
     {
         *("user", "enduser", "session", "conversation", "thread"),
@@ -19,15 +19,15 @@ SUBJECTS = frozenset(
     }
 )
 _IDS = frozenset({"id", "uid", "uuid", "guid"})
-# Between subject and id: session.previous_id, enduser.pseudo.id.
+# Words that may stand between subject and id: session.previous_id, enduser.pseudo.id.
 _QUALIFIERS = frozenset({"previous", "pseudo"})
-# Spelled as one word: sessionid, toolcallid.
+# Subject and id in one word: sessionid, toolcallid.
 _FUSED = frozenset(f"{subject}{word}" for subject in (*SUBJECTS, "toolcall") for word in _IDS)
 
-# The boundaries in userId, sessionID, HTTPRequestId; none in ID itself.
+# The boundaries between words in userId, sessionID and HTTPRequestId. There is none in ID itself.
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _SEPARATORS = re.compile(r"[^a-z0-9]+")
-# The end decides, and some producers put data into keys.
+# Only the end of a key is looked at: it decides, and some producers put data into keys.
 _LONGEST = 256
 
 

@@ -1,4 +1,4 @@
-"""A rule with one name per language model, however a provider, a gateway or a date spells it."""
+"""A rule that gives each language model one name, however a provider, a gateway or a date spells it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from otel_prom_bridge.rules.rule import TABLE
 
 @dataclass(frozen=True, slots=True, init=False)
 class ModelName:
-    """The canonical name of a language model. No bound: chain it with :class:`Allow` or :class:`First`.
+    """The canonical name of a language model. Chain it with :class:`Allow` or :class:`First` for a bound.
 
-    In lower case, without providers, regions, dates and revisions. ``claude-3-5-sonnet`` has dashes, as at
-    Anthropic, ``llama-3.1`` a dot. An Ollama tag is part of the name except for its quantization
-    (``llama3.1:8b-instruct-q4_0`` is ``llama-3.1-8b-instruct``). A fine-tune is ``ft:`` and its base: it has
-    another price. Names of deployments (Azure, SageMaker, application inference profiles) say nothing of the
-    model; ``aliases`` are for them, and win over everything else. Their values are shown as they are.
+    The name is in lower case, without provider, region, date and revision. ``claude-3-5-sonnet`` has dashes,
+    as Anthropic writes it, and ``llama-3.1`` has a dot. An Ollama tag is part of the name except for its
+    quantization: ``llama3.1:8b-instruct-q4_0`` is ``llama-3.1-8b-instruct``. A fine-tune is ``ft:`` and its
+    base, because it has another price. Names of deployments (Azure, SageMaker, application inference
+    profiles) say nothing of the model. ``aliases`` is a mapping for them, which counts before everything
+    else. Its values are shown as they are.
 
     >>> name = ModelName({"prod-chat": "gpt-4o"})
     >>> name("gpt-4o-2024-08-06"), name("us.anthropic.claude-3-5-sonnet-20240620-v1:0"), name("Prod-Chat")
@@ -34,9 +35,9 @@ class ModelName:
 
     @property
     def max_values(self) -> None:
-        """No bound of its own: applications make up names, and so do models."""
+        """None: there is no bound, because applications make up names of models."""
         return None
 
     def __call__(self, value: str) -> str:
-        """The canonical name, or what can be said of a name that nobody knows."""
+        """The canonical name. Of an unknown name, what is left without provider, region and date."""
         return canonical(value, self._names)

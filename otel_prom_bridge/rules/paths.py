@@ -1,8 +1,8 @@
-"""Paths of requests → templates: the parts that name one thing among many become placeholders.
+"""Making templates of the paths of requests: parts that name one thing among many become placeholders.
 
-Segment by segment, by looks alone, since nobody here knows the application's routes. Where a framework knows
-them (``http.route``), that is the better label. Cut before anything is matched: what a stranger can send is
-any path of any length, and a scanner sends thousands.
+Each segment is judged by its looks alone, because the bridge does not know the application's routes. Where a
+framework knows them (``http.route``), that is the better label. A path is cut before anything is matched,
+because a stranger can send any path of any length, and a scanner sends thousands.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from otel_prom_bridge.rules.rule import PATTERNS, Compiled, Pattern
 from otel_prom_bridge.rules.words import are_words, is_named
 from otel_prom_bridge.values.checks import POSITIVE
 
-# What is looked at of a path, and the longest segment that can be a word of a route.
+# How many characters of a path are looked at, and the longest segment that can be a word of a route.
 _LONGEST = 2048
 _LONGEST_SEGMENT = 64
 
@@ -24,10 +24,10 @@ _HOST = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^/?#]*")
 _MATRIX = re.compile(r";[^/]*")
 _SLASHES = re.compile(r"/{2,}")
 
-# A template already: {user_id}, <int:id>, :id.
+# What is a template already: {user_id}, <int:id>, :id.
 _TEMPLATE = re.compile(r"\{[\w:.*-]{1,40}\}|<[\w:. -]{1,40}>|:[a-zA-Z_]\w{0,40}", re.ASCII)
 
-# Whole segments, the most specific first.
+# What whole segments may be. The most specific expression comes first.
 _SEGMENTS: Compiled = tuple(
     (re.compile(pattern, re.ASCII | re.IGNORECASE), placeholder)
     for pattern, placeholder in (
@@ -35,7 +35,7 @@ _SEGMENTS: Compiled = tuple(
         (r"\{?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\}?", "{uuid}"),
         (r"\d{4}-\d{2}(?:-\d{2}(?:[t ][\d:.]+(?:z|[+-]\d{2}:?\d{2})?)?)?", "{date}"),
         (r"\d{1,3}(?:\.\d{1,3}){3}", "{ip}"),
-        # 2.0 is the version of an API, 52.5163 a coordinate; 1,2 and 1-2-3 are lists.
+        # 2.0 is the version of an API, and 52.5163 is a coordinate. 1,2 and 1-2-3 are lists.
         (r"[+-]?\d+|[+-]?\d+\.\d{3,}", "{number}"),
         (r"(?!\d+(?:\.\d+)+\Z)[,.:;_~+|()@!'* -]*\d[\d,.:;_~+|()@!'* -]*", "{number}"),
         (r"[0-9a-f]{16,}", "{hash}"),
@@ -43,8 +43,8 @@ _SEGMENTS: Compiled = tuple(
     )
 )
 
-# Numbers in a segment, one or several in a row. Beside a letter they are part of a word (s3, 70b), and with a
-# dot and another number of a version (v2.1, 1.10.3).
+# Numbers in a segment, one or several in a row. Beside a letter a number is part of a word (s3, 70b). Two
+# with a dot between them are part of a version (v2.1, 1.10.3).
 _NUMBERS = re.compile(
     r"(?<![a-zA-Z0-9])(?<![0-9]\.)(?:[0-9](?:[-_,:][0-9]+){2,}|[0-9]{2,}(?:[-_,:][0-9]+)*)(?![a-zA-Z0-9]|\.[0-9])"
 )
@@ -56,16 +56,16 @@ _ENDING = re.compile(r"(?:\.[a-zA-Z][a-zA-Z0-9]{0,7}){0,2}(?::[a-zA-Z]{1,40})?")
 class PathTemplate:
     """A path with placeholders for ids, UUIDs, hashes, numbers, dates, addresses and tokens.
 
-    A number of several digits in a longer segment is one, too: ``/img/{id}.png``, ``/items/item-{id}``. What
-    stays are single digits (``step-1``), two beside letters or between words (``u42``, ``gpt-35-turbo``), and
-    versions (``v1``, ``2.0``, ``1.10.3``, ``oauth2``). An id of letters alone, or of digits with letters of
-    one case, is told from a word only if nobody could pronounce it, and one in twenty of eleven random
-    characters looks like words.
+    A number of several digits within a segment becomes one, too: ``/img/{id}.png``, ``/items/item-{id}``.
+    What stays are single digits (``step-1``), two digits beside letters or between words (``u42``,
+    ``gpt-35-turbo``), and versions (``v1``, ``2.0``, ``1.10.3``, ``oauth2``). An id of letters alone, or of
+    digits with letters of one case, is told from a word only if nobody could pronounce it. One in twenty
+    texts of eleven random characters looks like words.
 
-    ``patterns`` are pairs of a regular expression for a whole segment and a placeholder, tried first. Query,
-    fragment, scheme, host and matrix parameters (``;jsessionid=…``) are cut; after ``max_segments`` segments
-    comes ``{more}``. There is no bound: what looks like words is taken for a route. Put
-    :class:`First` after it.
+    ``patterns`` are pairs of a regular expression for a whole segment and a placeholder, which are tried
+    first. Query, fragment, scheme, host and matrix parameters (``;jsessionid=…``) are cut. After
+    ``max_segments`` segments comes ``{more}``. There is no bound, because what looks like words is taken for
+    a route. Put :class:`First` after it.
 
     >>> template = PathTemplate([(r"t-[a-z]+", "{tenant}")])
     >>> template("/v1/t-acme/users/17?page=2"), template("https://example.com/v1/chat/completions")
@@ -86,7 +86,7 @@ class PathTemplate:
         return None
 
     def __call__(self, value: str) -> str:
-        """The template of a path, or of a URL's path."""
+        """The template of a path, or of the path of a URL."""
         text = value[:_LONGEST]
         host = _HOST.match(text)
         if host:

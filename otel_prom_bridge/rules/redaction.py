@@ -1,15 +1,15 @@
-"""Personal data and secrets inside a value → placeholders.
+"""Replacing personal data and secrets inside a value by placeholders.
 
-The last line of defence for labels that hold text (error messages, URLs, names that users choose), not a
-licence to put secrets there. Found is what has a form: known tokens, whatever follows ``password=`` or
-``Authorization:``, and long runs of characters that no language makes, where rather one too many goes. A
-short password in the middle of a sentence has none, nor has a name. What metrics are about stays: model
-names, versions, dates, ports, status codes, plain numbers of up to twelve digits. UUIDs stay, too: they name
-things.
+This is the last line of defence for labels that hold text: error messages, URLs, names that users choose. It
+is no licence to put secrets there. It finds what has a form: known kinds of tokens, whatever follows
+``password=`` or ``Authorization:``, and long runs of characters that no language makes. Of these it rather
+takes one too many. A short password in the middle of a sentence has no form, and neither has a name. What
+metrics are about stays: model names, versions, dates, ports, status codes, and plain numbers of up to twelve
+digits. UUIDs stay, too, because they name things.
 
-What looks like its kind but has to prove it (cards, addresses, random characters) is matched by a wide
-expression and then judged by a function. No expression can start inside its own kind of run, so none takes
-more than linear time where that matters; the length is bounded besides.
+Cards, addresses and random characters are first matched by a wide expression and then judged by a function.
+No expression can start inside a run of its own kind, so none takes more than linear time where that matters.
+The length of a value is bounded as well.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ _LONGEST = 4096
 
 
 def _is_card(text: str) -> bool:
-    """Whether the digits could be of a payment card: an issuer's first digits, and Luhn's check digit.
+    """Whether the digits could be of a payment card, by its first digits and Luhn's check digit.
 
-    https://en.wikipedia.org/wiki/Luhn_algorithm; times in milliseconds begin with 1, and years with 20.
+    Times in milliseconds begin with 1, and years with 20, so neither is taken for a card.
+    https://en.wikipedia.org/wiki/Luhn_algorithm
     """
     digits = [int(digit) for digit in text if digit.isdigit()]
     if not (digits[0] in (3, 4, 5, 6) or 22 <= digits[0] * 10 + digits[1] <= 27):
@@ -44,7 +45,7 @@ def _is_card(text: str) -> bool:
 
 
 def _is_ipv6(text: str) -> bool:
-    """Whether this is an IPv6 address; one without any digit is rather a name, ``Bad::Add``."""
+    """Whether this is an IPv6 address. A text without any digit is rather a name, like ``Bad::Add``."""
     if text.count(":") < 2 or not any(map(str.isdigit, text)):
         return False
     try:
@@ -59,7 +60,7 @@ def _is_ipv4(text: str) -> bool:
 
 
 def _is_random(text: str) -> bool:
-    """Whether a long run is no word: digits all over it, or among letters of both cases.
+    """Whether a long run is no word, because it has digits all over it or among letters of both cases.
 
     >>> [_is_random(text) for text in ("f3a9c04be1d27f6a85b0c9d4", "Meta20Llama20Instruction")]
     [True, True]
@@ -75,9 +76,9 @@ def _is_random(text: str) -> bool:
 
 
 def _is_base64(text: str) -> bool:
-    """Whether a run with separators in it is base64: the kind of character changes all the time.
+    """Whether a run with separators in it is base64, where the kind of character changes all the time.
 
-    A path of words has its slashes closer together, a model name its capitals and digits farther apart.
+    A path of words has more slashes, and a model name has longer runs of one kind of character.
     """
     if len(re.findall("[0-9]+", text)) < 3 or text.count("/") * 16 > len(text):
         return False
@@ -86,11 +87,11 @@ def _is_base64(text: str) -> bool:
 
 
 def _is_aws_secret(text: str) -> bool:
-    # A path of forty characters is one of words.
+    # A path of forty characters that is no secret is made of words.
     return is_mixed_up(text.replace("/", "-").replace("+", "-"))
 
 
-# In the order in which they are tried. What matches the group "keep" stays.
+# The kinds in the order in which they are tried. What matches the group "keep" stays.
 _TABLE: tuple[tuple[str, str, _Judge | None], ...] = (
     # a private key, to its end or to the end of the value
     (
@@ -193,10 +194,10 @@ _CHOSEN = Check(allowed=f"a list of {', '.join(KINDS)}", check=_chosen)
 class Redact:
     """Keys, e-mail and IP addresses, card and phone numbers become ``{key}``, ``{email}``, ``{ip}``, ….
 
-    ``patterns`` are pairs of a regular expression and a placeholder, tried first; ``kinds`` says which of
-    ours are looked for. A name, or a password in a sentence, has no form and is not found. Four numbers like
-    ``10.0.0.1`` are an address, ``v1.45.2.0`` is a version. A value of more than 4096 characters is cut. No
-    bound on the number of values.
+    ``patterns`` are pairs of a regular expression and a placeholder, which are tried first. ``kinds`` says
+    which of the built-in kinds are looked for. A name, or a password in a sentence, has no form and is not
+    found. Four numbers like ``10.0.0.1`` are an address, but ``v1.45.2.0`` is a version. A value of more than
+    4096 characters is cut. There is no bound on the number of values.
 
     >>> Redact()("401 for ada@example.com from 10.0.0.1:8080, Bearer sk-proj-4f9a8b7c6d5e")
     '401 for {email} from {ip}:8080, Bearer {key}'
@@ -218,7 +219,7 @@ class Redact:
 
     @property
     def max_values(self) -> None:
-        """No bound of its own."""
+        """None: the rule has no bound of its own."""
         return None
 
     def __call__(self, value: str) -> str:
@@ -244,6 +245,6 @@ def _replaced(pattern: re.Pattern[str], placeholder: str, judge: _Judge | None, 
 
 
 def _beginning(value: str) -> str:
-    # Back to the last space: half a secret would not be recognized.
+    # The cut is at the last space before the limit, because half a secret would not be recognized.
     words = re.match(r"(?s).*\s", value[:_LONGEST])
     return f"{words[0] if words else ''}…"

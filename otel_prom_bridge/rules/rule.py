@@ -15,10 +15,10 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.values.checks import TEXT, Check, is_text
 
-# The catch-all that all rules use unless told otherwise.
+# The catch-all of all rules unless they are told otherwise.
 OTHER = "other"
 
-# A regular expression, compiled or not, and what is shown in its place.
+# A regular expression, compiled or not, and what is shown in place of what matches it.
 Pattern: TypeAlias = tuple[str | re.Pattern[str], str]
 Compiled: TypeAlias = tuple[tuple[re.Pattern[str], str], ...]
 
@@ -27,17 +27,17 @@ Compiled: TypeAlias = tuple[tuple[re.Pattern[str], str], ...]
 class Rule(Protocol):
     """A function from a label's value to the value to show.
 
-    Called once per new attribute set, in the application's process and under a lock: it must be fast, must
-    not raise, and must give the same result for the same value.
+    It is called once per new attribute set, in the application's process and under a lock. So it must be
+    fast, must not raise, and must give the same result for the same value.
     """
 
     def __call__(self, value: str, /) -> str | None:
-        """The value to show; None leaves the label out."""
+        """The value to show, or None to leave the label out."""
         ...
 
     @property
     def max_values(self) -> int | None:
-        """How many different results there can be, "left out" being one; None is no bound."""
+        """How many different results there can be, of which leaving out is one. None means no bound."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Rules that look at a value as a whole: lists, tables, the first few, a length."""
+"""Rules that look at a value as a whole: by a list, a table, the first values that come, or a length."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STATUS = re.compile(r"([1-5])(?:[0-9]{2}|xx)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class Allow:
-    """The values of a list; anything else is ``other``. At most one more value than the list has.
+    """The values of a list. Anything else is ``other``, so there is one more value than the list has.
 
     >>> Allow(["chat", "embeddings"])("chat"), Allow(["chat", "embeddings"])("rerank")
     ('chat', 'other')
@@ -30,11 +30,11 @@ class Allow:
 
     @property
     def max_values(self) -> int:
-        """The list and ``other``."""
+        """The number of values in the list, and one for ``other``."""
         return len(self.values | {self.other})
 
     def __call__(self, value: str) -> str:
-        """The value, if it is on the list."""
+        """The value if it is on the list, else ``other``."""
         return value if value in self.values else self.other
 
     def __repr__(self) -> str:
@@ -43,10 +43,10 @@ class Allow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class First:
-    """The first ``limit`` values that come; what comes later is ``other``. Limit + 1 values at most.
+    """The first ``limit`` values that come. Later ones are ``other``, so there are ``limit`` + 1 at most.
 
-    A value once let in stays, for the life of the object; ``other`` itself takes no place. One object
-    remembers for everything that it is given to, so two objects are never equal.
+    A value that was let in stays for the life of the object. ``other`` itself takes no place. An object
+    remembers its values for every view that has it, so two objects are never equal.
 
     >>> first = First(2)
     >>> [first(value) for value in ("a", "b", "c", "a")]
@@ -63,14 +63,14 @@ class First:
 
     @property
     def max_values(self) -> int:
-        """The limit and ``other``."""
+        """The limit, and one for ``other``."""
         return self.limit + 1
 
     def __call__(self, value: str) -> str:
-        """The value, if it was among the first."""
+        """The value if it is among the first, else ``other``."""
         if value in self._seen:
             return value
-        # Values never leave, so "full" needs no lock; without this line a flood would queue up at it.
+        # Values never leave, so no lock is needed to see that there is no room. A flood would wait for it.
         if value == self.other or len(self._seen) >= self.limit:
             return self.other
         with self._lock:
@@ -81,7 +81,7 @@ class First:
 
 @dataclass(frozen=True, slots=True, init=False)
 class Translate:
-    """A table from values to values; anything else is ``other``, the one value more than the table has.
+    """A table of values and what they become. Anything else is ``other``.
 
     >>> Translate({"0": "ok", "1": "failed"}, other="unknown")("1")
     'failed'
@@ -96,17 +96,17 @@ class Translate:
 
     @property
     def max_values(self) -> int:
-        """The different values of the table, and ``other``."""
+        """The number of different values in the table, and one for ``other``."""
         return len({*self.table.values(), self.other})
 
     def __call__(self, value: str) -> str:
-        """What the table says."""
+        """What the value becomes by the table, else ``other``."""
         return self.table.get(value, self.other)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusClass:
-    """HTTP status codes by class, ``1xx`` to ``5xx``; anything else is ``other``. Six values at most.
+    """The class of an HTTP status code, ``1xx`` to ``5xx``. Anything else is ``other``.
 
     >>> StatusClass()("404"), StatusClass()("timeout")
     ('4xx', 'other')
@@ -119,18 +119,20 @@ class StatusClass:
 
     @property
     def max_values(self) -> int:
-        """Five classes and ``other``."""
+        """Six: the five classes, and ``other``."""
         return 6
 
     def __call__(self, value: str) -> str:
-        """The class of a status code, or of a class."""
+        """The class of a status code. A class stays what it is."""
         found = _STATUS.fullmatch(value)
         return f"{found[1]}xx" if found else self.other
 
 
 @dataclass(frozen=True, slots=True)
 class Truncate:
-    """At most ``length`` characters, the ellipsis that says so included. No bound on the number of values.
+    """At most ``length`` characters, of which the last is an ellipsis if the value was longer.
+
+    There is no bound on the number of values.
 
     >>> Truncate(8)("gpt-4o-mini-audio")
     'gpt-4o-…'
@@ -143,17 +145,17 @@ class Truncate:
 
     @property
     def max_values(self) -> None:
-        """No bound of its own."""
+        """None: the rule has no bound of its own."""
         return None
 
     def __call__(self, value: str) -> str:
-        """The beginning of the value."""
+        """The value, or its beginning if it is too long."""
         return value if len(value) <= self.length else value[: self.length - 1] + "…"
 
 
 @dataclass(frozen=True, slots=True)
 class Forbid:
-    """Never a label, whatever the value. One result: left out.
+    """Leaves the label out, whatever its value is.
 
     >>> Forbid()("user-17") is None
     True
@@ -161,9 +163,9 @@ class Forbid:
 
     @property
     def max_values(self) -> int:
-        """One, "left out": a label that is never there multiplies the series by one."""
+        """One, because being left out is the only result."""
         return 1
 
     def __call__(self, value: str) -> None:
-        """Left out."""
+        """None for every value."""
         return

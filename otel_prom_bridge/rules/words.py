@@ -1,27 +1,28 @@
-"""What a route is made of: words, versions, short numbers; and what only an id or a token looks like.
+"""Telling the words, versions and short numbers of a route from ids and tokens.
 
-By looks alone, as there is no list of all words. What mixes capitals, small letters and digits has to prove
-that it is words (``listS3Objects``); whatever else can be pronounced is taken for one.
+A text is judged by its looks alone, because there is no list of all words. What mixes capitals, small
+letters and digits has to prove that it is made of words, as ``listS3Objects`` is. Anything else that can be
+pronounced is taken for a word.
 """
 
 from __future__ import annotations
 
 import re
 
-# All of v1, api2, oauth2, k8s, v1beta1, gpt-4o, llama-v3p1-70b are words; usr_8f3k2 has a part that is none.
+# v1, api2, oauth2, k8s, v1beta1, gpt-4o, llama-v3p1-70b are words. A part of usr_8f3k2 is none.
 _PARTS = re.compile(r"[^a-zA-Z0-9]+")
 _VERSION = re.compile(r"v\d{1,3}(?:(?:p|alpha|beta|rc)\d{0,2}){0,2}", re.IGNORECASE)
 _YEAR = re.compile(r"(?:19|20)\d\d")
-# What camelCase is made of, and what nobody can pronounce.
+# The pieces of camelCase, and what nobody can pronounce.
 _PIECES = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", re.ASCII)
 _CONSONANTS = re.compile(r"[b-df-hj-np-tv-xz]{6}", re.IGNORECASE)
 _LONGEST_WORD = 30
 _NAMED = frozenset({"sha256", "sha384", "sha512", "x509", "h264", "h265", "es256", "rs256", "hs256", "utf16"})
 
-# What base64 for URLs is made of.
+# Runs of the characters of base64 for URLs.
 _RUNS = re.compile(r"[a-zA-Z0-9_-]{8,}")
 _VOWEL = re.compile(r"[aeiouy]", re.IGNORECASE)
-# Words of camelCase without a vowel, or of two letters.
+# Words in camelCase that have no vowel, or only two letters.
 _WITHOUT_VOWEL = (
     "cfg cmd css csv ctx db dns ftp gpt grpc html http https img ip ipv js jwt llm md ml mp msg pdf pkg rpc"
     " sms sql src ssh ssl str svc tcp tls vm vpc xml"

@@ -75,8 +75,8 @@ class ExportView:
 
     Args:
         instrument_name: the pattern of the streams' names. Case does not matter.
-        instrument_type: ``"counter"``, ``"histogram"``, ``"observable_gauge"`` … or the SDK's class. The SDK's
-            data does not tell gauges from observable gauges, so either of them selects both.
+        instrument_type: ``"counter"``, ``"histogram"``, ``"observable_gauge"`` … or the SDK's class. Its data
+            does not tell gauges from observable gauges, so either of them selects both.
         instrument_unit: the unit as it was recorded, such as ``"s"``.
         meter_name: the pattern of the scopes' names.
         name: the Prometheus name of the family. Nothing is added to it, so a counter's should end with
