@@ -34,8 +34,10 @@ class Kind(enum.Enum):
     COUNTER = "counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
+    GAUGE_HISTOGRAM = "gaugehistogram"
     SUMMARY = "summary"
     INFO = "info"
+    STATESET = "stateset"
     UNKNOWN = "unknown"
 
 
@@ -62,7 +64,8 @@ class Exemplar(NamedTuple):
 # and a frozen dataclass takes three times as long to make.
 
 
-# `created` is when the series began, in seconds since the epoch, or None where nobody knows.
+# `created` is when the series began, in seconds since the epoch; None if nobody knows. `timestamp` is when
+# the value was taken. Our own points have no timestamp, so scrapers take the time of the scrape.
 
 
 class CounterPoint(NamedTuple):
@@ -72,6 +75,7 @@ class CounterPoint(NamedTuple):
     value: float
     exemplar: Exemplar | None = None
     created: float | None = None
+    timestamp: float | None = None
 
 
 class GaugePoint(NamedTuple):
@@ -80,6 +84,7 @@ class GaugePoint(NamedTuple):
     labels: Labels
     value: float
     updated: int = 0
+    timestamp: float | None = None
 
 
 class UnknownPoint(NamedTuple):
@@ -87,14 +92,16 @@ class UnknownPoint(NamedTuple):
 
     labels: Labels
     value: float
+    timestamp: float | None = None
 
 
 class HistogramPoint(NamedTuple):
-    """A cumulative histogram with explicit buckets.
+    """A histogram with explicit buckets.
 
     ``bounds`` are the finite upper bounds, strictly ascending. ``counts`` are the observations *in* each
     bucket (not cumulated), one more than there are bounds: the last one is the bucket up to +Inf.
     ``sum`` is None where the source has none. ``exemplars`` is either empty or as long as ``counts``.
+    ``native`` is the same distribution in exponential buckets, if the source has both.
     """
 
     labels: Labels
@@ -103,10 +110,17 @@ class HistogramPoint(NamedTuple):
     sum: float | None
     exemplars: tuple[Exemplar | None, ...] = ()
     created: float | None = None
+    timestamp: float | None = None
+    native: NativeHistogramPoint | None = None
+
+    @property
+    def observations(self) -> int:
+        """The number of all observations."""
+        return sum(self.counts)
 
 
 class NativeHistogramPoint(NamedTuple):
-    """A cumulative histogram with exponential buckets.
+    """A histogram with exponential buckets.
 
     The bucket with index i holds the observations in ``(base ** (i - 1), base ** i]``, where ``base`` is
     ``2 ** 2 ** -schema``; ``negative`` counts the absolute values of negative observations likewise. Both are
@@ -123,6 +137,7 @@ class NativeHistogramPoint(NamedTuple):
     sum: float
     exemplars: tuple[Exemplar, ...] = ()
     created: float | None = None
+    timestamp: float | None = None
 
     @property
     def observations(self) -> int:
@@ -137,12 +152,15 @@ class SummaryPoint(NamedTuple):
     quantiles: tuple[tuple[float, float], ...]
     sum: float | None
     observations: float | None
+    created: float | None = None
+    timestamp: float | None = None
 
 
 class InfoPoint(NamedTuple):
     """Facts about the target, which are held in labels. The value is always 1."""
 
     labels: Labels
+    timestamp: float | None = None
 
 
 Point: TypeAlias = (
@@ -164,8 +182,10 @@ _SUFFIXES: dict[Kind, tuple[str, ...]] = {
     Kind.COUNTER: ("", "_total", "_created"),
     Kind.GAUGE: ("",),
     Kind.HISTOGRAM: ("", "_bucket", "_count", "_sum", "_created"),
+    Kind.GAUGE_HISTOGRAM: ("", "_bucket", "_gcount", "_gsum"),
     Kind.SUMMARY: ("", "_count", "_sum", "_created"),
     Kind.INFO: ("", "_info"),
+    Kind.STATESET: ("",),
     Kind.UNKNOWN: ("",),
 }
 _OWN_SUFFIX = {Kind.COUNTER: "_total", Kind.INFO: "_info"}
@@ -203,11 +223,13 @@ class MetricFamily:
 
     ``name`` is the full Prometheus name: a counter's ends with ``_total``, the target's info is
     ``target_info``. ``unit`` is the Prometheus unit (``seconds``) or empty. All points are of the type
-    that ``kind`` says (a histogram's may be classic or native), and no two have equal labels. Families
-    compare by identity (see above).
+    that ``kind`` says (a histogram's may be classic or native, those of a state set are gauges), and no two
+    have equal labels and equal timestamps. Families compare by identity (see above).
 
     ``foreign`` says that some name in it may have characters that legacy Prometheus names cannot hold.
     ``additive`` says that gauges in it are non-monotonic sums, which add up where two of them become one.
+    ``shows_created`` says that the start times in it are shown in every format, whatever the user chose for
+    our own metrics.
     """
 
     name: str
@@ -217,6 +239,7 @@ class MetricFamily:
     points: tuple[Point, ...]
     foreign: bool = False
     additive: bool = False
+    shows_created: bool = False
 
     @property
     def base_name(self) -> str:

@@ -99,6 +99,23 @@ def joined(*sides: Buckets) -> Buckets:
     return tuple(sorted(result.items()))
 
 
+def spread(spans: Iterable[tuple[int, int]], deltas: Iterable[int]) -> Buckets:
+    """The buckets that Prometheus writes as spans (offset and length) and differences between counts.
+
+    https://github.com/prometheus/docs/blob/main/docs/specs/native_histograms.md#schema
+    """
+    result: list[tuple[int, int]] = []
+    differences, index, count = iter(deltas), 0, 0
+    for offset, length in spans:
+        index += offset
+        for _ in range(length):
+            count += next(differences)
+            if count:
+                result.append((index, count))
+            index += 1
+    return tuple(result)
+
+
 def to_classic(point: NativeHistogramPoint, bounds: Sequence[float] | None = None) -> HistogramPoint:
     """A native histogram with explicit buckets. Its count and sum are exact.
 
@@ -116,7 +133,9 @@ def to_classic(point: NativeHistogramPoint, bounds: Sequence[float] | None = Non
     for count, _, upper in slices:
         counts[bisect_left(bounds, upper)] += count
     exemplars = by_bucket(bounds, point.exemplars)
-    return HistogramPoint(point.labels, tuple(bounds), tuple(counts), point.sum, exemplars, point.created)
+    return HistogramPoint(
+        point.labels, tuple(bounds), tuple(counts), point.sum, exemplars, point.created, point.timestamp
+    )
 
 
 def by_time(item: Exemplar) -> tuple[float, ...]:

@@ -89,6 +89,7 @@ def _classic_sum(group: Sequence[HistogramPoint], bounds: tuple[float, ...]) -> 
     sums = [point.sum for point in group if point.sum is not None]
     exemplars = (item for point in group for item in point.exemplars if item is not None)
     return group[0]._replace(
+        native=None,
         bounds=bounds,
         counts=tuple(map(sum, zip(*columns, strict=True))),
         sum=total(sums) if len(sums) == len(group) else None,

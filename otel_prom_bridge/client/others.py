@@ -8,7 +8,6 @@ are asked as usual.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 import time
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterable
 from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
-from otel_prom_bridge.client.ours import BridgeCollector
+from otel_prom_bridge.client.ours import Bridges, collectors
 from otel_prom_bridge.client.reading import families
 from otel_prom_bridge.diagnostics import Conflict, Findings, endpoint_logger
 from otel_prom_bridge.errors import CollectorError
@@ -134,11 +133,8 @@ class OtherCollectors:
         this.work.give_up()
 
     def _collectors(self) -> list[Collector]:
-        # There is no public way to ask one collector at a time, and registry.collect() ends at the first that
-        # raises.
-        with self._registry._lock:
-            found = list(self._registry._collector_to_names)
-        return [item for item in found if not isinstance(item, BridgeCollector)]
+        # They are asked one at a time, because registry.collect() ends at the first that raises.
+        return [item for item in collectors(self._registry) if not isinstance(item, Bridges)]
 
     def _ask(self, this: _Round) -> bool:
         for collector in self._collectors():
@@ -198,14 +194,3 @@ class OtherCollectors:
                 what = f"{family.kind.value} {family.name!r} of the prometheus_client registry"
                 self._findings.conflict(Conflict(family.name, what, "its name is taken"))
         return result
-
-
-def register(registry: CollectorRegistry, collector: BridgeCollector) -> Callable[[], None]:
-    """Let the registry ask this collector, until the function that is returned is called."""
-    registry.register(collector)
-
-    def leave() -> None:
-        with contextlib.suppress(KeyError):  # The application may have taken it out already.
-            registry.unregister(collector)
-
-    return leave

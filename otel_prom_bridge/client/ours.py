@@ -7,12 +7,15 @@ names, labels, values and exemplars that our own endpoint shows, in the flat sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, chain
 
-from prometheus_client import Metric
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar as ClientExemplar
+from prometheus_client.samples import Sample
 
 from otel_prom_bridge.arithmetic.histograms import to_classic
 from otel_prom_bridge.exposition.escaping import bound
@@ -26,12 +29,16 @@ from otel_prom_bridge.families import (
     Kind,
     MetricFamily,
     NativeHistogramPoint,
+    claimed_names,
     is_total,
 )
+from otel_prom_bridge.forks import whole
+
+_registering = threading.RLock()
 
 
-class BridgeCollector(Collector):
-    """Our families as a collector of ``prometheus_client``."""
+class BridgeCollector:
+    """The families of one reader, as metrics of ``prometheus_client``."""
 
     def __init__(
         self,
@@ -44,18 +51,94 @@ class BridgeCollector(Collector):
         self._describe = describe
         self._options = options
 
+    def collect(self) -> Iterator[tuple[MetricFamily, Metric]]:
+        """Collect from the SDK, and yield every family and the metric that it is."""
+        return ((family, _metric(family, self._options)) for family in self._collect())
+
+    def describe(self) -> Iterator[Metric]:
+        """Yield the families known so far, without their samples and without touching the SDK."""
+        return map(_metadata, self._describe())
+
+
+class Bridges(Collector):
+    """All readers of one registry, as one collector.
+
+    They have to be one, because readers may well have families of the same name (``target_info``, for one),
+    and an exposition must have each name once.
+    """
+
+    def __init__(self) -> None:
+        self.members: tuple[BridgeCollector, ...] = ()
+
     def collect(self) -> Iterator[Metric]:
-        """Collect from the SDK and yield every family with its samples."""
-        return (_metric(family, self._options) for family in self._collect())
+        """Collect from all readers, and yield every family with its samples.
+
+        A family of several readers has the series of all of them. Of equal series, and of families that
+        cannot both be shown, those of the reader that registered first are shown.
+        """
+        if len(self.members) == 1:
+            return (metric for _, metric in self.members[0].collect())
+        return iter(_together(chain.from_iterable(member.collect() for member in self.members)))
 
     def describe(self) -> Iterator[Metric]:
         """Yield the families known so far, without their samples and without touching the SDK.
 
-        The registry asks once, when the reader registers. Usually nothing has been recorded by then, so the
-        registry knows no name of ours, and its ``restricted_registry`` finds none. ``name[]`` of our endpoint
-        does not depend on that.
+        The registry asks once, when the first reader registers. Usually nothing has been recorded by then, so
+        the registry knows no name of ours, and its ``restricted_registry`` finds none. ``name[]`` of our
+        endpoint does not depend on that.
         """
-        return map(_metadata, self._describe())
+        return chain.from_iterable(member.describe() for member in self.members)
+
+
+def register(registry: CollectorRegistry, collector: BridgeCollector) -> Callable[[], None]:
+    """Let the registry ask this reader, until the function that is returned is called."""
+    with whole(), _registering:
+        known = [item for item in collectors(registry) if isinstance(item, Bridges)]
+        bridges = known[0] if known else Bridges()
+        bridges.members += (collector,)
+        if not known:
+            registry.register(bridges)
+
+    def leave() -> None:
+        with whole(), _registering:
+            others = tuple(member for member in bridges.members if member is not collector)
+            if others:
+                bridges.members = others
+            else:  # Who kept the collector still sees the last state.
+                with contextlib.suppress(KeyError):  # The application may have taken it out already.
+                    registry.unregister(bridges)
+
+    return leave
+
+
+def collectors(registry: CollectorRegistry) -> list[Collector]:
+    """The collectors of a registry, for which it has no public name."""
+    with registry._lock:
+        return list(registry._collector_to_names)
+
+
+def _together(found: Iterable[tuple[MetricFamily, Metric]]) -> list[Metric]:
+    shown: dict[str, tuple[MetricFamily, Metric]] = {}
+    claimed: set[str] = set()
+    for family, metric in found:
+        names = claimed_names(family.name, family.kind)
+        known = shown.get(family.name)
+        if known is None and claimed.isdisjoint(names):
+            claimed |= names
+            shown[family.name] = family, metric
+        elif known is not None and known[0].kind is family.kind:
+            _add_new_series(known[1], metric)
+    return [metric for _, metric in shown.values()]
+
+
+def _add_new_series(metric: Metric, other: Metric) -> None:
+    known = {_series(sample) for sample in metric.samples}
+    metric.samples += [sample for sample in other.samples if _series(sample) not in known]
+
+
+def _series(sample: Sample) -> frozenset[tuple[str, str]]:
+    # Of a histogram, all samples come from one reader: its buckets differ in `le` alone.
+    return frozenset(pair for pair in sample.labels.items() if pair[0] != "le")
 
 
 def _metadata(family: MetricFamily) -> Metric:

@@ -11,7 +11,8 @@ from otel_prom_bridge.exposition.negotiation import Format, Negotiated, accepts_
 from otel_prom_bridge.exposition.openmetrics import OpenMetricsWriter
 from otel_prom_bridge.exposition.protobuf import ProtobufWriter
 from otel_prom_bridge.exposition.schemes import Escaper, Escaping
-from otel_prom_bridge.exposition.text import TextWriter
+from otel_prom_bridge.exposition.text import TextWriter, with_companions
+from otel_prom_bridge.exposition.unchanged import Memory
 from otel_prom_bridge.exposition.writer import DEFAULT_OPTIONS, WriterOptions
 from otel_prom_bridge.families import MetricFamily, claimed_names
 
@@ -56,6 +57,7 @@ class Exposer:
             Format.OPENMETRICS_1_0_0: openmetrics,
             Format.PROTOBUF: Encoder(ProtobufWriter(), findings=findings),
         }
+        self._companions = Memory[MetricFamily, tuple[MetricFamily, ...]](nothing=())
         self._escapers = {scheme: Escaper(scheme, findings=findings) for scheme in Escaping}
 
     def expose(
@@ -72,4 +74,6 @@ class Exposer:
         wanted = frozenset((names,) if isinstance(names, str) else names)
         if wanted:
             shown = tuple(family for family in shown if wanted & claimed_names(family.name, family.kind))
+        if choice.format in (Format.TEXT_0_0_4, Format.TEXT_1_0_0):
+            shown = self._companions.whole(shown, with_companions)
         return Exposition(choice.content_type, self._encoders[choice.format].encode(shown))

@@ -82,4 +82,4 @@ class Encoder:
 
 
 def _metadata(family: MetricFamily) -> tuple[object, ...]:
-    return (family.name, family.kind, family.help, family.unit)
+    return (family.name, family.kind, family.help, family.unit, family.shows_created)

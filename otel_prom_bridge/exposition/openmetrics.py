@@ -18,6 +18,9 @@ from otel_prom_bridge.exposition.escaping import help_text, metadata_name
 from otel_prom_bridge.exposition.text import TextWriter
 from otel_prom_bridge.families import Kind, MetricFamily, is_total
 
+# "MetricFamilies of type Info MUST have an empty Unit string", and those of type StateSet likewise.
+_WITHOUT_UNIT = (Kind.INFO, Kind.STATESET)
+
 
 @dataclass(frozen=True, slots=True)
 class OpenMetricsWriter(TextWriter):
@@ -30,9 +33,8 @@ class OpenMetricsWriter(TextWriter):
         base = family.base_name
         name = metadata_name(base)
         lines = [f"# TYPE {name} {_type(family)}\n"]
-        # "If non-empty, it MUST be a suffix of the MetricFamily name separated by an underscore", and Info
-        # has none.
-        if family.unit and base.endswith(f"_{family.unit}") and family.kind is not Kind.INFO:
+        # "If non-empty, it MUST be a suffix of the MetricFamily name separated by an underscore."
+        if family.unit and base.endswith(f"_{family.unit}") and family.kind not in _WITHOUT_UNIT:
             lines.append(f"# UNIT {name} {family.unit}\n")
         if family.help:
             lines.append(f"# HELP {name} {help_text(family.help, openmetrics=True)}\n")
@@ -40,14 +42,28 @@ class OpenMetricsWriter(TextWriter):
 
     def renderer(self, family: MetricFamily) -> Callable[[Any, str], bytes]:
         """A function from a point of this family and its rendered labels to its lines."""
-        created, native_bounds = self.options
-        if family.kind is Kind.COUNTER and is_total(family.name):
-            return samples.counter(family.name, created=created)
-        if family.kind is Kind.HISTOGRAM:
-            return samples.histogram(
-                family.name, openmetrics=True, created=created, native_bounds=native_bounds
-            )
-        return TextWriter.renderer(self, family)
+        name, when = family.name, samples.seconds
+        created = self.options.created or family.shows_created
+        match family.kind:
+            case Kind.COUNTER if is_total(name):
+                return samples.counter(name, created=created)
+            case Kind.HISTOGRAM:
+                totals = samples.count_and_sum(name, openmetrics=True, created=created)
+                return self._buckets(name, totals)
+            case Kind.GAUGE_HISTOGRAM:
+                return self._buckets(name, samples.gauge_count_and_sum(name))
+            case Kind.SUMMARY:
+                return samples.summary(name, when=when, created=created)
+            case Kind.INFO:
+                return samples.info(name, when=when)
+            case _:
+                return samples.single(name, when=when)
+
+    def _buckets(self, name: str, totals: samples.Totals) -> Callable[[Any, str], bytes]:
+        bounds = self.options.native_bounds
+        return samples.buckets(
+            name, when=samples.seconds, totals=totals, exemplars=True, native_bounds=bounds
+        )
 
 
 def _type(family: MetricFamily) -> str:

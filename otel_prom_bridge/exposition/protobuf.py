@@ -37,26 +37,29 @@ from otel_prom_bridge.families import (
     UnknownPoint,
 )
 
-# The enumeration MetricType. It has no info: "gauge target_info=1 MUST be used where info is unsupported".
+# The enumeration MetricType. It has neither info nor stateset. The specification has gauges stand for infos.
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/compatibility/prometheus_and_openmetrics.md#resource-attributes-1
 _TYPES = {
     Kind.COUNTER: 0,
     Kind.GAUGE: 1,
     Kind.INFO: 1,
+    Kind.STATESET: 1,
     Kind.SUMMARY: 2,
     Kind.UNKNOWN: 3,
     Kind.HISTOGRAM: 4,
+    Kind.GAUGE_HISTOGRAM: 5,
 }
 
 # Tags, by message. The tag of a first field depends only on its type, so it is the same in every message.
 _TEXT_1, _DOUBLE_1, _VARINT_1 = b"\x0a", b"\x09", b"\x08"
 _HELP, _TYPE, _METRIC, _UNIT = b"\x12", b"\x18", b"\x22", b"\x2a"  # MetricFamily 2 to 5
 _GAUGE, _COUNTER, _SUMMARY, _UNTYPED = b"\x12", b"\x1a", b"\x22", b"\x2a"  # Metric 2 to 5
-_HISTOGRAM = b"\x3a"  # Metric 7
+_TIMESTAMP, _HISTOGRAM = b"\x30", b"\x3a"  # Metric 6 and 7
 _DOUBLE_2, _MESSAGE_2, _MESSAGE_3 = b"\x11", b"\x12", b"\x1a"
 _SCHEMA, _ZERO_THRESHOLD, _ZERO_COUNT = b"\x28", b"\x31", b"\x38"  # Histogram 5 to 7
 _NEGATIVE, _POSITIVE = (b"\x4a", b"\x52"), (b"\x62", b"\x6a")  # Histogram: span and delta, 9, 10, 12, 13
 _HISTOGRAM_START, _HISTOGRAM_EXEMPLAR = b"\x7a", b"\x82\x01"  # Histogram 15 and 16
+_SUMMARY_START = b"\x22"  # Summary 4
 
 _pack = struct.Struct("<d").pack
 
@@ -96,6 +99,11 @@ def _zigzag(number: int) -> bytes:
     return _varint(2 * number if number >= 0 else -2 * number - 1)
 
 
+def _int64(number: int) -> bytes:
+    # A negative number is written as if it were unsigned.
+    return _encoded(number if number >= 0 else number % (1 << 64))
+
+
 def _double(value: float) -> bytes:
     try:
         return _pack(value)
@@ -108,7 +116,9 @@ def _field(tag: bytes, content: bytes) -> bytes:
     return tag + (_VARINTS[size] if size < _SMALL else _varint(size)) + content
 
 
-def _metric(content: bytes) -> bytes:
+def _metric(content: bytes, timestamp: float | None) -> bytes:
+    if timestamp is not None:
+        content += _TIMESTAMP + _int64(round(timestamp * 1000))
     size = len(content)
     return (_METRICS[size] if size < _SMALL else _METRIC + _varint(size)) + content
 
@@ -132,8 +142,7 @@ def _timestamp(tag: bytes, seconds: float) -> bytes:
     # Rounded to the nearest millisecond, as in text. Prometheus cuts at the millisecond, and an exemplar that
     # it gets in both formats should be the same one.
     whole, millis = divmod(round(seconds * 1000), 1000)
-    # A negative int64 is written as if it were unsigned.
-    content = _VARINT_1 + _encoded(whole if whole >= 0 else whole % (1 << 64))
+    content = _VARINT_1 + _int64(whole)
     return _field(tag, content + b"\x10" + _encoded(millis * 1_000_000))
 
 
@@ -151,7 +160,7 @@ def _exemplar(tag: bytes, exemplar: Exemplar) -> bytes:
 
 
 class _Native(bytes):
-    """A metric that is a native histogram."""
+    """A metric that has native buckets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +191,7 @@ class ProtobufWriter:
         match family.kind:
             case Kind.COUNTER:
                 return _counter
-            case Kind.GAUGE:
+            case Kind.GAUGE | Kind.STATESET:
                 return _single(_GAUGE)
             case Kind.UNKNOWN:
                 return _single(_UNTYPED)
@@ -190,7 +199,7 @@ class ProtobufWriter:
                 return _info
             case Kind.SUMMARY:
                 return _summary
-            case Kind.HISTOGRAM:
+            case Kind.HISTOGRAM | Kind.GAUGE_HISTOGRAM:
                 return _histogram()
 
     def page(self, header: bytes, points: Sequence[bytes]) -> Iterable[bytes]:
@@ -218,7 +227,7 @@ def _single(tag: bytes) -> Callable[[GaugePoint | UnknownPoint, bytes], bytes]:
     head = tag + b"\x09" + _DOUBLE_1  # The message is nine bytes long: a tag and the value.
 
     def render(point: GaugePoint | UnknownPoint, labels: bytes) -> bytes:
-        return _metric(labels + head + _double(point.value))
+        return _metric(labels + head + _double(point.value), point.timestamp)
 
     return render
 
@@ -226,15 +235,15 @@ def _single(tag: bytes) -> Callable[[GaugePoint | UnknownPoint, bytes], bytes]:
 _INFO = _field(_GAUGE, _DOUBLE_1 + _pack(1))
 
 
-def _info(_: InfoPoint, labels: bytes) -> bytes:
-    return _metric(labels + _INFO)
+def _info(point: InfoPoint, labels: bytes) -> bytes:
+    return _metric(labels + _INFO, point.timestamp)
 
 
 def _counter(point: CounterPoint, labels: bytes) -> bytes:
     content = _DOUBLE_1 + _double(point.value) + _start(_MESSAGE_3, point.created)
     if point.exemplar is not None:
         content += _exemplar(_MESSAGE_2, point.exemplar)
-    return _metric(labels + _field(_COUNTER, content))
+    return _metric(labels + _field(_COUNTER, content), point.timestamp)
 
 
 def _summary(point: SummaryPoint, labels: bytes) -> bytes:
@@ -244,7 +253,8 @@ def _summary(point: SummaryPoint, labels: bytes) -> bytes:
         _field(_MESSAGE_3, _DOUBLE_1 + _double(quantile) + _DOUBLE_2 + _double(value))
         for quantile, value in point.quantiles
     ]
-    return _metric(labels + _field(_SUMMARY, b"".join(fields)))
+    fields.append(_start(_SUMMARY_START, point.created))
+    return _metric(labels + _field(_SUMMARY, b"".join(fields)), point.timestamp)
 
 
 def _sum(value: float | None) -> bytes:
@@ -258,7 +268,8 @@ def _histogram() -> Callable[[HistogramPoint | NativeHistogramPoint, bytes], byt
 
     def render(point: HistogramPoint | NativeHistogramPoint, labels: bytes) -> bytes:
         if isinstance(point, NativeHistogramPoint):
-            return _Native(_metric(labels + _field(_HISTOGRAM, _native(point))))
+            content = _count_and_sum(point) + _native(point)
+            return _Native(_metric(labels + _field(_HISTOGRAM, content), point.timestamp))
         ends = limits.get(point.bounds)
         if ends is None:
             ends = [_DOUBLE_2 + _double(bound) for bound in (*point.bounds, math.inf)]
@@ -266,8 +277,11 @@ def _histogram() -> Callable[[HistogramPoint | NativeHistogramPoint, bytes], byt
         counts = list(accumulate(point.counts))
         buckets = _explained_buckets(point, counts, ends) if point.exemplars else _buckets(counts, ends)
         start = _start(_HISTOGRAM_START, point.created)
-        fields = (_VARINT_1, _varint(counts[-1]), _sum(point.sum), *buckets, start)
-        return _metric(labels + _field(_HISTOGRAM, b"".join(fields)))
+        content = b"".join((_VARINT_1, _varint(counts[-1]), _sum(point.sum), *buckets, start))
+        if point.native is not None:
+            content += _native(point.native._replace(created=None))
+            return _Native(_metric(labels + _field(_HISTOGRAM, content), point.timestamp))
+        return _metric(labels + _field(_HISTOGRAM, content), point.timestamp)
 
     return render
 
@@ -299,10 +313,13 @@ def _explained_buckets(point: HistogramPoint, counts: list[int], ends: list[byte
             yield _field(_MESSAGE_3, _VARINT_1 + _varint(count) + end + example)
 
 
+def _count_and_sum(point: NativeHistogramPoint) -> bytes:
+    return _VARINT_1 + _varint(point.observations) + _DOUBLE_2 + _double(point.sum)
+
+
 def _native(point: NativeHistogramPoint) -> bytes:
     """https://github.com/prometheus/docs/blob/main/docs/specs/native_histograms.md"""
     fields = [
-        *(_VARINT_1, _varint(point.observations), _DOUBLE_2, _double(point.sum)),
         *(_SCHEMA, _zigzag(point.schema)),
         *(_ZERO_THRESHOLD, _double(point.zero_threshold), _ZERO_COUNT, _varint(point.zero_count)),
         *_side(_NEGATIVE, point.negative),

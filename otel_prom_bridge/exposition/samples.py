@@ -1,4 +1,4 @@
-"""Points → sample lines, as far as Prometheus text and OpenMetrics agree about them.
+"""Points → sample lines, as far as Prometheus text and OpenMetrics 1.0 agree about them.
 
 Each function here takes what is fixed for a family and returns a function, which makes lines of one point and
 its rendered labels. So nothing is decided twice in the loop over ten thousand points.
@@ -9,8 +9,8 @@ A name that is not a legacy one stands in quotes within the braces: ``{"http.req
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import accumulate
-from typing import NamedTuple
+from itertools import accumulate, repeat
+from typing import NamedTuple, TypeAlias
 
 from otel_prom_bridge.arithmetic.histograms import to_classic
 from otel_prom_bridge.exposition.escaping import bound, label_set, number, quoted
@@ -26,92 +26,111 @@ from otel_prom_bridge.families import (
     is_legacy_name,
 )
 
+When: TypeAlias = Callable[[float], str]
+"""How a format writes the timestamp of a sample, given in seconds since the epoch, after a blank."""
+
 _PLAIN = 2**62
 
 
-class _Name(NamedTuple):
+def milliseconds(seconds: float) -> str:
+    """The timestamp of a sample in Prometheus text."""
+    return f" {round(seconds * 1000)}"
+
+
+def seconds(seconds: float) -> str:
+    """The timestamp of a sample in OpenMetrics."""
+    return f" {number(float(seconds))}"
+
+
+class Name(NamedTuple):
     """How the line of a sample begins: ``open`` before labels, ``bare`` if there are none."""
 
     open: str
     bare: str
+
+    @classmethod
+    def of(cls, name: str) -> Name:
+        """The beginning of the lines of this name."""
+        if is_legacy_name(name):
+            return Name(f"{name}{{", name)
+        return Name(f"{{{quoted(name)},", f"{{{quoted(name)}}}")
 
     def with_labels(self, labels: str) -> str:
         """The name and the labels, which is everything before the value."""
         return f"{self.open}{labels}}}" if labels else self.bare
 
 
-def _name(name: str) -> _Name:
-    if is_legacy_name(name):
-        return _Name(f"{name}{{", name)
-    return _Name(f"{{{quoted(name)},", f"{{{quoted(name)}}}")
-
-
-def single(name: str) -> Callable[[CounterPoint | GaugePoint | UnknownPoint, str], bytes]:
+def single(name: str, *, when: When) -> Callable[[CounterPoint | GaugePoint | UnknownPoint, str], bytes]:
     """One line with the value."""
-    opening, bare = _name(name)
+    opening, bare = Name.of(name)
 
     def render(point: CounterPoint | GaugePoint | UnknownPoint, labels: str) -> bytes:
         value = point.value
         # This runs for every changed series, so it saves the call of `number` for nearly every count.
         text = str(value) if type(value) is int and -_PLAIN < value < _PLAIN else number(value)
+        if point.timestamp is not None:
+            text += when(point.timestamp)
         return f"{opening}{labels}}} {text}\n".encode() if labels else f"{bare} {text}\n".encode()
 
     return render
 
 
-def counter(name: str, *, created: bool = False) -> Callable[[CounterPoint, str], bytes]:
+def counter(name: str, *, created: bool) -> Callable[[CounterPoint, str], bytes]:
     """One line with the value and the exemplar, and one with the start time if ``created`` asks for it."""
-    plain = single(name)
-    start = _name(f"{name.removesuffix('_total')}_created")
+    plain = single(name, when=seconds)
+    start = Name.of(f"{name.removesuffix('_total')}_created")
 
     def render(point: CounterPoint, labels: str) -> bytes:
         line = plain(point, labels)
         if point.exemplar is not None:
-            line = b"%s%s\n" % (line[:-1], _exemplar(point.exemplar).encode())
+            line = b"%s%s\n" % (line[:-1], exemplar(point.exemplar).encode())
         if created and point.created is not None:
-            line += f"{start.with_labels(labels)} {point.created:.3f}\n".encode()
+            line += f"{start.with_labels(labels)} {point.created:.3f}{_stamp(point, seconds)}\n".encode()
         return line
 
     return render
 
 
-def info(name: str) -> Callable[[InfoPoint, str], bytes]:
+def info(name: str, *, when: When) -> Callable[[InfoPoint, str], bytes]:
     """One line with the value 1."""
-    start = _name(name)
-    return lambda _, labels: f"{start.with_labels(labels)} 1\n".encode()
+    start = Name.of(name)
+    return lambda point, labels: f"{start.with_labels(labels)} 1{_stamp(point, when)}\n".encode()
 
 
-def summary(name: str) -> Callable[[SummaryPoint, str], bytes]:
-    """A line for each quantile, then the count and the sum."""
-    own, count, total = _name(name), _name(f"{name}_count"), _name(f"{name}_sum")
+def summary(name: str, *, when: When, created: bool = False) -> Callable[[SummaryPoint, str], bytes]:
+    """A line for each quantile, then the count, the sum, and the start time if ``created`` asks for it."""
+    own = Name.of(name)
+    count, total, start = (Name.of(name + suffix) for suffix in ("_count", "_sum", "_created"))
 
     def render(point: SummaryPoint, labels: str) -> bytes:
-        comma = f"{labels}," if labels else ""
+        comma, stamp = f"{labels}," if labels else "", _stamp(point, when)
         lines = [
-            f'{own.open}{comma}quantile="{bound(quantile)}"}} {number(value)}\n'
+            f'{own.open}{comma}quantile="{bound(quantile)}"}} {number(value)}{stamp}\n'
             for quantile, value in point.quantiles
         ]
         if point.observations is not None:
-            lines.append(f"{count.with_labels(labels)} {number(point.observations)}\n")
+            lines.append(f"{count.with_labels(labels)} {number(point.observations)}{stamp}\n")
         if point.sum is not None:
-            lines.append(f"{total.with_labels(labels)} {number(point.sum)}\n")
+            lines.append(f"{total.with_labels(labels)} {number(point.sum)}{stamp}\n")
+        if created and point.created is not None:
+            lines.append(f"{start.with_labels(labels)} {point.created:.3f}{stamp}\n")
         return "".join(lines).encode()
 
     return render
 
 
-def histogram(
-    name: str,
-    *,
-    openmetrics: bool,
-    created: bool = False,
-    native_bounds: tuple[float, ...] | None = None,
+Totals: TypeAlias = Callable[[HistogramPoint, str, int, str], str]
+"""Makes the lines after the buckets of a point: of the point, its labels, its count and its timestamp."""
+
+
+def buckets(
+    name: str, *, when: When, totals: Totals, exemplars: bool, native_bounds: tuple[float, ...] | None
 ) -> Callable[[HistogramPoint | NativeHistogramPoint, str], bytes]:
-    """The cumulative buckets up to +Inf, the count and the sum; in OpenMetrics with exemplars.
+    """The cumulative buckets up to +Inf, with exemplars if the format has them, and what ``totals`` adds.
 
     A native histogram is written as a classic one (see ``histograms.to_classic``).
     """
-    bucket, count, total, start = (_name(name + end) for end in ("_bucket", "_count", "_sum", "_created"))
+    bucket = Name.of(f"{name}_bucket")
     heads: dict[tuple[float, ...], list[str]] = {}  # A family seldom has more than one set of bounds.
 
     def render(point: HistogramPoint | NativeHistogramPoint, labels: str) -> bytes:
@@ -122,30 +141,67 @@ def histogram(
             known = heads.get(point.bounds)
             tails = heads[point.bounds] = _tails(point.bounds) if known is None else known
         head = f"{bucket.open}{labels}," if labels else bucket.open
-        counts = list(accumulate(point.counts))
-        if openmetrics and point.exemplars:
+        counts, stamp = list(accumulate(point.counts)), _stamp(point, when)
+        if stamp or (exemplars and point.exemplars):
+            found = point.exemplars if exemplars and point.exemplars else repeat(None, len(counts))
             lines = [
-                f"{head}{tail}{value}{_exemplar(item) if item is not None else ''}\n"
-                for tail, value, item in zip(tails, counts, point.exemplars, strict=True)
+                f"{head}{tail}{value}{stamp}{exemplar(item) if item is not None else ''}\n"
+                for tail, value, item in zip(tails, counts, found, strict=True)
             ]
         else:
             lines = [f"{head}{tail}{value}\n" for tail, value in zip(tails, counts, strict=True)]
+        return ("".join(lines) + totals(point, labels, counts[-1], stamp)).encode()
+
+    return render
+
+
+def no_totals(*_: object) -> str:
+    """No lines after the buckets."""
+    return ""
+
+
+def count_and_sum(name: str, *, openmetrics: bool, created: bool = False) -> Totals:
+    """The count and the sum of a histogram, and its start time if ``created`` asks for it."""
+    count, total, start = (Name.of(name + suffix) for suffix in ("_count", "_sum", "_created"))
+
+    def lines(point: HistogramPoint, labels: str, observations: int, stamp: str) -> str:
+        result = ""
         # OpenMetrics: "If the histogram has a negative threshold, the Sum MUST NOT be present." Then the
         # count must not be present either.
         if point.sum is not None and not (openmetrics and point.bounds and point.bounds[0] < 0):
-            lines.append(f"{count.with_labels(labels)} {counts[-1]}\n")
-            lines.append(f"{total.with_labels(labels)} {number(point.sum)}\n")
+            result = (
+                f"{count.with_labels(labels)} {observations}{stamp}\n"
+                f"{total.with_labels(labels)} {number(point.sum)}{stamp}\n"
+            )
         if created and point.created is not None:
-            lines.append(f"{start.with_labels(labels)} {point.created:.3f}\n")
-        return "".join(lines).encode()
+            result += f"{start.with_labels(labels)} {point.created:.3f}{stamp}\n"
+        return result
 
-    return render
+    return lines
+
+
+def gauge_count_and_sum(name: str) -> Totals:
+    """The count and the sum of a gauge histogram in OpenMetrics."""
+    count, total = Name.of(f"{name}_gcount"), Name.of(f"{name}_gsum")
+
+    def lines(point: HistogramPoint, labels: str, observations: int, stamp: str) -> str:
+        result = f"{count.with_labels(labels)} {observations}{stamp}\n"
+        if point.sum is not None:
+            result += f"{total.with_labels(labels)} {number(point.sum)}{stamp}\n"
+        return result
+
+    return lines
 
 
 def _tails(bounds: tuple[float, ...]) -> list[str]:
     return [f'le="{limit}"}} ' for limit in (*map(bound, bounds), "+Inf")]
 
 
-def _exemplar(exemplar: Exemplar) -> str:
+def _stamp(point: HistogramPoint | InfoPoint | SummaryPoint | CounterPoint, when: When) -> str:
+    return "" if point.timestamp is None else when(point.timestamp)
+
+
+def exemplar(exemplar: Exemplar) -> str:
+    """An exemplar as it stands at the end of a line, after a blank."""
     time = "" if exemplar.timestamp is None else f" {exemplar.timestamp:.3f}"
     return f" # {{{label_set(exemplar.labels)}}} {number(exemplar.value)}{time}"

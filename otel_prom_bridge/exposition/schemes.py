@@ -116,15 +116,14 @@ class Escaper:
 
         Families of one type that get the same name are merged; of two types the later family is left out.
         """
-        if self._scheme is Escaping.ALLOW_UTF_8 or not any(map(self._changes, families)):
+        if self._scheme is Escaping.ALLOW_UTF_8:
             return families
-        return self._memory.whole(families, self._distinct)
-
-    def _changes(self, family: MetricFamily) -> bool:
-        return family.foreign or self._scheme is Escaping.DOTS
+        if self._scheme is Escaping.DOTS or any(family.foreign for family in families):
+            return self._memory.whole(families, self._distinct)
+        return families
 
     def _family(self, family: MetricFamily) -> MetricFamily:
-        if not self._changes(family):
+        if not family.foreign and self._scheme is not Escaping.DOTS:
             return family
         page = self._memory.pages.get(family.name)
         if page is not None and page.family is family:
@@ -145,12 +144,16 @@ class Escaper:
         point = point._replace(labels=labels)
         if isinstance(point, CounterPoint) and point.exemplar is not None:
             return point._replace(exemplar=self._exemplar(point.exemplar))
-        if isinstance(point, HistogramPoint) and point.exemplars:
+        if isinstance(point, HistogramPoint) and (point.exemplars or point.native):
             found = (None if item is None else self._exemplar(item) for item in point.exemplars)
-            return point._replace(exemplars=tuple(found))
-        if isinstance(point, NativeHistogramPoint) and point.exemplars:
-            return point._replace(exemplars=tuple(map(self._exemplar, point.exemplars)))
-        return point
+            native = point.native and self._native(point.native)
+            return point._replace(exemplars=tuple(found), native=native)
+        return self._native(point) if isinstance(point, NativeHistogramPoint) else point
+
+    def _native(self, point: NativeHistogramPoint) -> NativeHistogramPoint:
+        if not point.exemplars:
+            return point
+        return point._replace(exemplars=tuple(map(self._exemplar, point.exemplars)))
 
     def _exemplar(self, item: Exemplar) -> Exemplar:
         # Escaped names may be too long for an exemplar. The ids come first: they are short legacy names.
@@ -205,8 +208,8 @@ def _renamed(labels: Labels, rename: Callable[[str], str]) -> Labels:
 
 
 def _merged_family(like: MetricFamily, name: str, points: Sequence[Point]) -> MetricFamily:
-    groups: dict[Labels, list[Point]] = {}
+    groups: dict[tuple[Labels, float | None], list[Point]] = {}
     for point in points:
-        groups.setdefault(identity(point.labels), []).append(point)
+        groups.setdefault((identity(point.labels), point.timestamp), []).append(point)
     distinct = (g[0] if len(g) == 1 else merged(g, additive=like.additive) for g in groups.values())
-    return MetricFamily(name, like.kind, like.help, like.unit, tuple(distinct), additive=like.additive)
+    return replace(like, name=name, points=tuple(distinct), foreign=False)

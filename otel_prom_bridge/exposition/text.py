@@ -8,18 +8,23 @@ full name of a counter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from otel_prom_bridge.exposition import samples
 from otel_prom_bridge.exposition.escaping import help_text, label_set, metadata_name
 from otel_prom_bridge.exposition.writer import DEFAULT_OPTIONS, WriterOptions
-from otel_prom_bridge.families import Kind, Labels, MetricFamily
+from otel_prom_bridge.families import GaugePoint, Kind, Labels, MetricFamily
 
 # "The remaining token is one of counter, gauge, histogram, summary, or untyped." The compatibility
 # document of OpenTelemetry says that an info becomes a gauge.
-_TYPES = {Kind.INFO: "gauge", Kind.UNKNOWN: "untyped"}
+_TYPES = {
+    Kind.INFO: "gauge",
+    Kind.STATESET: "gauge",
+    Kind.GAUGE_HISTOGRAM: "histogram",
+    Kind.UNKNOWN: "untyped",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +47,49 @@ class TextWriter:
 
     def renderer(self, family: MetricFamily) -> Callable[[Any, str], bytes]:
         """A function from a point of this family and its rendered labels to its lines."""
+        name, when = family.name, samples.milliseconds
         match family.kind:
-            case Kind.HISTOGRAM:
+            case Kind.HISTOGRAM | Kind.GAUGE_HISTOGRAM as kind:
+                is_gauge = kind is Kind.GAUGE_HISTOGRAM
+                totals = samples.no_totals if is_gauge else samples.count_and_sum(name, openmetrics=False)
                 bounds = self.options.native_bounds
-                return samples.histogram(family.name, openmetrics=False, native_bounds=bounds)
+                return samples.buckets(name, when=when, totals=totals, exemplars=False, native_bounds=bounds)
             case Kind.SUMMARY:
-                return samples.summary(family.name)
+                return samples.summary(name, when=when)
             case Kind.INFO:
-                return samples.info(family.name)
+                return samples.info(name, when=when)
             case _:
-                return samples.single(family.name)
+                return samples.single(name, when=when)
 
     def page(self, header: bytes, points: Sequence[bytes]) -> Iterable[bytes]:
         """The header, then the lines."""
         return (header, *points)
+
+
+def with_companions(families: tuple[MetricFamily, ...]) -> tuple[MetricFamily, ...]:
+    """The families, each followed by the gauges that text needs for what it cannot say in the family itself.
+
+    These are start times (``_created``) where the family shows them, and the count and the sum of a gauge
+    histogram. prometheus_client writes the same gauges.
+    """
+    result: list[MetricFamily] = []
+    for family in families:
+        result.append(family)
+        result += _companions(family)
+    return families if len(result) == len(families) else tuple(result)
+
+
+def _companions(family: MetricFamily) -> Iterator[MetricFamily]:
+    suffixes: dict[str, str] = {}
+    if family.kind is Kind.GAUGE_HISTOGRAM:
+        suffixes = {"_gcount": "observations", "_gsum": "sum"}
+    elif family.shows_created and family.kind in (Kind.COUNTER, Kind.HISTOGRAM, Kind.SUMMARY):
+        suffixes = {"_created": "created"}
+    for suffix, attribute in suffixes.items():
+        points = tuple(
+            GaugePoint(point.labels, value, timestamp=point.timestamp)
+            for point in family.points
+            if (value := getattr(point, attribute)) is not None
+        )
+        if points:
+            yield MetricFamily(f"{family.base_name}{suffix}", Kind.GAUGE, family.help, "", points)

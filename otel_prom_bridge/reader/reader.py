@@ -21,8 +21,8 @@ from opentelemetry.sdk.metrics.export import CardinalityLimits, MetricReader, Me
 from opentelemetry.semconv._incubating.attributes.otel_attributes import OtelComponentTypeValues
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from otel_prom_bridge.client.others import OtherCollectors, register
-from otel_prom_bridge.client.ours import BridgeCollector
+from otel_prom_bridge.client.others import OtherCollectors
+from otel_prom_bridge.client.ours import BridgeCollector, register
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.exposition import Exposer, Exposition, WriterOptions
 from otel_prom_bridge.families import MetricFamily

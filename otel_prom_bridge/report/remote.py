@@ -29,7 +29,7 @@ from prometheus_client.parser import text_fd_to_metric_families
 from otel_prom_bridge.families import Kind, Labels
 
 _TYPE = re.compile(r'#[ \t]+TYPE[ \t]+("(?:[^"\\]|\\.)*"|\S+)[ \t]+(\S+)')
-_TYPES = frozenset(kind.value for kind in Kind) | {"gaugehistogram", "stateset"}
+_TYPES = frozenset(kind.value for kind in Kind)
 _UNKNOWN = Kind.UNKNOWN.value
 
 # The suffixes of the names of samples, and the types whose samples have them.

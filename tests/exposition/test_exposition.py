@@ -190,8 +190,8 @@ def test_a_line_is_rendered_once_until_its_series_changes(
     rendered: list[str] = []
     original = samples.single
 
-    def counting(name: str) -> Any:
-        render = original(name)
+    def counting(name: str, **options: Any) -> Any:
+        render = original(name, **options)
         return lambda point, labels: rendered.append(labels) or render(point, labels)
 
     monkeypatch.setattr(samples, "single", counting)
@@ -238,7 +238,7 @@ def test_quotes_in_exemplar_labels_are_escaped() -> None:
     OpenMetrics 1.0 (`escaped-string`), which Prometheus follows and so do we.
     """
     point = CounterPoint((), 1, Exemplar((("q", 'a"b'),), 1, None))
-    assert samples.counter("c_total")(point, "") == b'c_total 1 # {q="a\\"b"} 1\n'
+    assert samples.counter("c_total", created=False)(point, "") == b'c_total 1 # {q="a\\"b"} 1\n'
 
 
 # --- exemplars, from a recording within a span --------------------------------------------------------

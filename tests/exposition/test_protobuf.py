@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from metrics_messages import MetricFamily as Message
 from metrics_messages import buckets, decode, labels, seconds
 
+from otel_prom_bridge.arithmetic.histograms import spread
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.exposition import Exposer, protobuf
 from otel_prom_bridge.exposition.encoder import Encoder
@@ -309,9 +310,9 @@ def test_only_changed_points_are_rendered(monkeypatch: pytest.MonkeyPatch) -> No
     rendered: list[Any] = []
     original = protobuf._metric
 
-    def counting(content: bytes) -> bytes:
+    def counting(content: bytes, timestamp: float | None) -> bytes:
         rendered.append(content)
-        return original(content)
+        return original(content, timestamp)
 
     monkeypatch.setattr(protobuf, "_metric", counting)
     encoder = Encoder(ProtobufWriter(), findings=Findings())
@@ -350,7 +351,9 @@ def classic_points(draw: st.DrawFn) -> HistogramPoint:
     size = len(bounds) + 1
     found = tuple(draw(st.lists(counts, min_size=size, max_size=size)))
     few = draw(st.just(()) | st.lists(st.none() | exemplars, min_size=size, max_size=size).map(tuple))
-    return HistogramPoint(draw(label_sets), bounds, found, draw(st.none() | numbers), few, draw(times))
+    total, created, time = draw(st.none() | numbers), draw(times), draw(times)
+    native = NativeHistogramPoint((), 3, 0.5, sum(found), (), (), 0.0) if draw(st.booleans()) else None
+    return HistogramPoint(draw(label_sets), bounds, found, total, few, created, time, native)
 
 
 native_points = st.builds(
@@ -364,15 +367,18 @@ native_points = st.builds(
     st.floats(),
     st.lists(exemplars, max_size=3).map(tuple),
     times,
+    times,
 )
 quantiles = st.lists(st.tuples(st.floats(0, 1), st.floats()), max_size=3).map(tuple)
 POINTS: dict[Kind, st.SearchStrategy[Any]] = {
-    Kind.COUNTER: st.builds(CounterPoint, label_sets, numbers, st.none() | exemplars, times),
-    Kind.GAUGE: st.builds(GaugePoint, label_sets, numbers),
-    Kind.UNKNOWN: st.builds(UnknownPoint, label_sets, numbers),
-    Kind.INFO: st.builds(InfoPoint, label_sets),
-    Kind.SUMMARY: st.builds(SummaryPoint, label_sets, quantiles, st.floats(), counts),
+    Kind.COUNTER: st.builds(CounterPoint, label_sets, numbers, st.none() | exemplars, times, times),
+    Kind.GAUGE: st.builds(GaugePoint, label_sets, numbers, timestamp=times),
+    Kind.STATESET: st.builds(GaugePoint, label_sets, numbers, timestamp=times),
+    Kind.UNKNOWN: st.builds(UnknownPoint, label_sets, numbers, times),
+    Kind.INFO: st.builds(InfoPoint, label_sets, times),
+    Kind.SUMMARY: st.builds(SummaryPoint, label_sets, quantiles, st.floats(), counts, times, times),
     Kind.HISTOGRAM: classic_points() | native_points,
+    Kind.GAUGE_HISTOGRAM: classic_points() | native_points,
 }
 
 
@@ -395,7 +401,8 @@ def test_families_decode_to_what_they_say(families: list[MetricFamily]) -> None:
     for message in messages:
         merged.setdefault(message.name, []).append(message)
     assert list(merged) == [family.name for family in families if family.points]
-    types = {"counter": 0, "gauge": 1, "info": 1, "summary": 2, "unknown": 3, "histogram": 4}
+    types = {"counter": 0, "gauge": 1, "info": 1, "stateset": 1, "summary": 2, "unknown": 3}
+    types |= {"histogram": 4, "gaugehistogram": 5}
     for family in families:
         metrics = {}
         for message in merged.get(family.name, []):
@@ -408,6 +415,9 @@ def test_families_decode_to_what_they_say(families: list[MetricFamily]) -> None:
 
 def check(point: Any, metric: Any) -> None:
     """A decoded metric says what the point says."""
+    assert metric.HasField("timestamp_ms") == (point.timestamp is not None)
+    if point.timestamp is not None:
+        assert metric.timestamp_ms == pytest.approx(point.timestamp * 1000, abs=1, rel=0)
     match point:
         case CounterPoint():
             assert same(metric.counter.value, as_float(point.value))
@@ -424,9 +434,12 @@ def check(point: Any, metric: Any) -> None:
             assert same(metric.summary.sample_sum, point.sum)
             found = [(item.quantile, item.value) for item in metric.summary.quantile]
             assert repr(found) == repr(list(point.quantiles))
+            check_start(metric.summary, point.created)
         case HistogramPoint():
             check_classic(point, metric.histogram)
             check_start(metric.histogram, point.created)
+            if point.native is not None:
+                check_native_buckets(point.native, metric.histogram)
         case NativeHistogramPoint():
             check_native(point, metric.histogram)
             check_start(metric.histogram, point.created)
@@ -449,11 +462,16 @@ def check_native(point: NativeHistogramPoint, histogram: Any) -> None:
     assert scalars == (point.schema, point.zero_threshold, point.zero_count)
     assert same(histogram.sample_sum, point.sum)
     assert histogram.sample_count == point.observations
-    assert buckets(histogram.positive_span, histogram.positive_delta) == dict(point.positive)
-    assert buckets(histogram.negative_span, histogram.negative_delta) == dict(point.negative)
+    check_native_buckets(point, histogram)
     timed = [exemplar for exemplar in point.exemplars if exemplar.timestamp is not None]
     for found, exemplar in zip(histogram.exemplars, timed, strict=True):
         check_one_exemplar(found, exemplar)
+
+
+def check_native_buckets(point: NativeHistogramPoint, histogram: Any) -> None:
+    """The decoded buckets are those of the point."""
+    assert buckets(histogram.positive_span, histogram.positive_delta) == dict(point.positive)
+    assert buckets(histogram.negative_span, histogram.negative_delta) == dict(point.negative)
 
 
 def check_exemplar(owner: Any, field: str, exemplar: Exemplar | None) -> None:
@@ -494,6 +512,7 @@ def as_float(value: float) -> float:
 def test_spans_hold_what_the_buckets_hold(found: tuple[tuple[int, int], ...]) -> None:
     """Lengths add up to the number of deltas, gaps over two open a new span, smaller ones never do."""
     spans, deltas = layout(found)
+    assert spread(spans, deltas) == found
     assert sum(length for _, length in spans) == len(deltas)
     assert all(offset > 2 for offset, _ in spans[1:])
     filled = len(deltas) - len(found)

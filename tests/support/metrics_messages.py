@@ -62,11 +62,11 @@ def decode(body: bytes) -> list[Any]:
     Wrong is what is malformed, has a field that ``metrics.proto`` does not know, or fails a scrape.
     """
     families = list(_delimited(body))
-    series: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
+    series: set[tuple[str, tuple[tuple[str, str], ...], int]] = set()
     for family in families:
         _check(family)
         for metric in family.metric:
-            key = (family.name, labels(metric))
+            key = (family.name, labels(metric), metric.timestamp_ms)
             if key in series:
                 raise ValueError(f"duplicate series {key}")
             series.add(key)
@@ -125,13 +125,13 @@ def _check(family: Any) -> None:
     base = family.name.removesuffix("_total") if family.type == 0 else family.name
     if family.unit and not base.endswith(f"_{family.unit}"):
         raise ValueError(f"unit {family.unit!r} is not the end of {family.name!r}")
-    field = ("counter", "gauge", "summary", "untyped", "histogram")[family.type]
+    field = ("counter", "gauge", "summary", "untyped", "histogram", "histogram")[family.type]
     native = [metric for metric in family.metric if _is_native(metric.histogram)]
     if native and len(native) != len(family.metric):
         raise ValueError(f"{family.name}: classic and native histograms in one message")
     for metric in family.metric:
-        names = [descriptor.name for descriptor, _ in metric.ListFields() if descriptor.name != "label"]
-        if names != [field]:
+        names = {descriptor.name for descriptor, _ in metric.ListFields()} - {"label", "timestamp_ms"}
+        if names != {field}:
             raise ValueError(f"{family.name}: {names} in a metric of type {field}")
         if len({pair.name for pair in metric.label}) != len(metric.label):
             raise ValueError(f"{family.name}: a label twice in {labels(metric)}")
@@ -156,8 +156,10 @@ def _check_classic(histogram: Any) -> None:
 
 def _check_native(histogram: Any) -> None:
     """What ``Histogram.Validate`` of Prometheus checks (model/histogram/histogram.go)."""
-    if histogram.bucket or not -4 <= histogram.schema <= 8:
-        raise ValueError(f"neither native nor classic: {histogram}")
+    if histogram.bucket:  # Both, which Prometheus reads as native, and as classic if it is told to.
+        _check_classic(histogram)
+    if not -4 <= histogram.schema <= 8:
+        raise ValueError(f"no schema of native histograms: {histogram}")
     total = histogram.zero_count
     for spans, deltas in (
         (histogram.positive_span, histogram.positive_delta),

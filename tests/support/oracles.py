@@ -13,10 +13,14 @@ def parse(content_type: str, body: bytes) -> list[Metric]:
     """Parse an exposition with prometheus_client's parser for its format; a fault is a ValueError."""
     parser = parse_openmetrics if content_type.startswith("application/openmetrics") else parse_text
     families = list(parser(body.decode()))
-    series: set[tuple[str, frozenset[tuple[str, str]]]] = set()
+    series: set[tuple[str, frozenset[tuple[str, str]], object]] = set()
     for family in families:
         for sample in family.samples:
-            key = (sample.name, frozenset(sample.labels.items()))
+            key = (
+                sample.name,
+                frozenset(sample.labels.items()),
+                sample.timestamp and float(sample.timestamp),
+            )
             if key in series:
                 raise ValueError(f"duplicate series {key}")
             series.add(key)
