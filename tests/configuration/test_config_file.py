@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from instrumented import EXPORTERS, instrumented
 from oracles import parse
 from servers import free_port, get
 
@@ -273,32 +271,17 @@ print(prometheus_client.generate_latest().decode())
 """
 
 
-def instrumented(folder: Path, config_file: Path) -> tuple[str, list[str]]:
+def configured(folder: Path, config_file: Path) -> tuple[str, list[str]]:
     """Run the application under `opentelemetry-instrument` with this file: stdout, and stderr's lines."""
-    app = folder / "app.py"
-    app.write_text(APP)
-    asked_for = {
-        "OTEL_METRICS_EXPORTER": "prometheus_bridge",
-        "OTEL_TRACES_EXPORTER": "none",
-        "OTEL_LOGS_EXPORTER": "none",
-        "OTEL_EXPORTER_PROMETHEUS_PORT": str(free_port()),
-        VARIABLE: str(config_file),
-    }
-    result = subprocess.run(
-        [Path(sys.executable).with_name("opentelemetry-instrument"), sys.executable, app],
-        env={**os.environ, **asked_for},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    port = {"OTEL_EXPORTER_PROMETHEUS_PORT": str(free_port())}
+    result = instrumented(folder, APP, **EXPORTERS, **port, **{VARIABLE: str(config_file)})
     assert result.returncode == 0, result.stderr
     return result.stdout, result.stderr.splitlines()
 
 
 def test_a_file_configures_auto_instrumentation(tmp_path: Path, write: Write) -> None:
     """A variable is all that it takes; the application does not know of views."""
-    text, errors = instrumented(tmp_path, write(FILE.format(port=1)))
+    text, errors = configured(tmp_path, write(FILE.format(port=1)))
     assert errors == []
     (line,) = re.findall(r"^requests_total{(.*)} 20.0$", text, re.MULTILINE)
     assert sorted(line.split(",")) == ['http_route="/users/{number}"', 'status="2xx"']
@@ -308,7 +291,7 @@ def test_a_file_configures_auto_instrumentation(tmp_path: Path, write: Write) ->
 def test_a_mistake_in_a_file_does_not_stop_the_application(tmp_path: Path, write: Write) -> None:
     """One line says what is wrong; no view is used, and everything else of the file is."""
     path = write(FILE.format(port=1).replace("status_class", "status_clas"))
-    text, errors = instrumented(tmp_path, path)
+    text, errors = configured(tmp_path, path)
     (error,) = errors
     assert error.startswith(
         f"{path}: views[0].rules['status']: 'status_clas' is not allowed, expected one of "

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from instrumented import instrumented
 from oracles import parse
 from servers import free_port
 
@@ -58,20 +56,11 @@ TRACED = "opentelemetry.sdk.trace"  # the last line of stderr: the tracer provid
 NOT_OURS = "OTEL_CONFIG_FILE is set; ignoring configurator kwargs: "
 
 
-def run(folder: Path, yaml: str, *urls: str, **environment: str) -> tuple[str, list[str]]:
+def declared(folder: Path, yaml: str, *urls: str, **environment: str) -> tuple[str, list[str]]:
     """Run the application under `opentelemetry-instrument` with this file: stdout, and stderr's lines."""
-    app, config = folder / "app.py", folder / "otel.yaml"
-    app.write_text(APP)
+    config = folder / "otel.yaml"
     config.write_text(yaml)
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
-    result = subprocess.run(
-        [Path(sys.executable).with_name("opentelemetry-instrument"), sys.executable, app, *urls],
-        env={**clean, "OTEL_CONFIG_FILE": str(config), **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    result = instrumented(folder, APP, *urls, OTEL_CONFIG_FILE=str(config), **environment)
     assert result.returncode == 0, result.stderr
     return result.stdout, [line for line in result.stderr.splitlines() if not line.startswith(NOT_OURS)]
 
@@ -98,7 +87,9 @@ def test_the_documented_file_does_what_it_says(tmp_path: Path) -> None:
     found = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     (yaml,) = (text for text in found if text.startswith("file_format"))
     port = free_port()
-    text, errors = run(tmp_path, yaml, url(port), METRICS_PORT=str(port), OTEL_PROM_BRIDGE_PREFIX="ignored")
+    text, errors = declared(
+        tmp_path, yaml, url(port), METRICS_PORT=str(port), OTEL_PROM_BRIDGE_PREFIX="ignored"
+    )
     (limit, _) = errors
     assert limit.startswith("metric 'shop_jobs_total' is at a limit")
     families = {family.name: family for family in parse("application/openmetrics-text", text.encode())}
@@ -119,7 +110,7 @@ def test_exponential_histograms_get_the_bounds(tmp_path: Path) -> None:
     """A view of the file makes the histogram exponential, and the option gives its buckets in OpenMetrics."""
     port = free_port()
     options = {"port": str(port), "host": "127.0.0.1", "exponential_histogram_bounds": "[0.1, 0.5]"}
-    text, errors = run(tmp_path, with_options(**options), url(port))
+    text, errors = declared(tmp_path, with_options(**options), url(port))
     assert errors == [TRACED]
     assert re.findall(r'^size_bucket{.*le="(.*?)"} (\d)$', text, re.MULTILINE) == [
         ("0.1", "0"),
@@ -154,7 +145,7 @@ def test_views_and_limits_of_the_file(tmp_path: Path) -> None:
         "views": "[{instrument_name: job*, name: done_total, compute: {how: {outcome: true}}},"
         " {instrument_name: size, name: false}]",
     }
-    text, errors = run(tmp_path, with_options(**options), url(port))
+    text, errors = declared(tmp_path, with_options(**options), url(port))
     assert errors == [TRACED]
     assert sorted(re.findall(r"^done_total{(.*?)} (\S+)", text, re.MULTILINE)) == [
         ('how="success",kind="a"', "1"),
@@ -167,7 +158,7 @@ def test_a_wrong_view_is_logged_and_no_view_used(tmp_path: Path) -> None:
     """Not even the right ones: the file's name is not known here, so the key comes first."""
     port = free_port()
     views = "[{instrument_name: size, name: false}, {rules: {kind: {alow: [a]}}}]"
-    text, (error, traced) = run(
+    text, (error, traced) = declared(
         tmp_path, with_options(port=str(port), host="127.0.0.1", views=views), url(port)
     )
     assert traced == TRACED
@@ -182,7 +173,7 @@ def test_mistakes_are_logged_and_the_defaults_used(tmp_path: Path) -> None:
     """Each mistake is one line that says what is allowed; everything else works, metrics and traces."""
     port = free_port()
     options = {"port": str(port), "host": "127.0.0.1", **{key: text for key, (text, _) in WRONG.items()}}
-    text, errors = run(tmp_path, with_options(**options), url(port))
+    text, errors = declared(tmp_path, with_options(**options), url(port))
     *logged, traced = errors
     assert traced == TRACED
     assert len(logged) == len(WRONG)
@@ -203,13 +194,13 @@ def test_an_endpoint_that_cannot_be_is_logged(
     tmp_path: Path, options: dict[str, str], complaint: str
 ) -> None:
     """The application runs to its end, with its traces."""
-    _, errors = run(tmp_path, with_options(**options))
+    _, errors = declared(tmp_path, with_options(**options))
     assert errors[0].startswith(complaint)
     assert errors[-1] == TRACED
 
 
 def test_a_name_without_options_is_enough(tmp_path: Path) -> None:
     """`prometheus_bridge:` alone means the defaults; the port may be taken here, which is only logged."""
-    _, errors = run(tmp_path, FILE, OTEL_EXPORTER_PROMETHEUS_PORT="nonsense")
+    _, errors = declared(tmp_path, FILE, OTEL_EXPORTER_PROMETHEUS_PORT="nonsense")
     assert errors[-1] == TRACED
     assert all(line.startswith("metrics are recorded but not served: ") for line in errors[:-1])

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from urllib.error import URLError
 
 import pytest
+from instrumented import EXPORTERS, instrumented
 from opentelemetry.sdk.metrics import MeterProvider
 from oracles import parse
 from servers import free_port, get
@@ -27,11 +25,6 @@ from otel_prom_bridge.autoconfigure import AutoPrometheusMetricReader
 from otel_prom_bridge.configuration import serving
 
 HOST, PORT = "OTEL_EXPORTER_PROMETHEUS_HOST", "OTEL_EXPORTER_PROMETHEUS_PORT"
-ASKED_FOR = {
-    "OTEL_METRICS_EXPORTER": "prometheus_bridge",
-    "OTEL_TRACES_EXPORTER": "none",
-    "OTEL_LOGS_EXPORTER": "none",
-}
 # It knows nothing of the bridge: it records through the API, and looks at its metrics from outside (the
 # URL that it is given) and from inside (prometheus_client's registry).
 APP = """
@@ -88,21 +81,6 @@ print(f"is_serving={reader.server.is_serving}")
 """
 
 
-def instrumented(folder: Path, *urls: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the application under `opentelemetry-instrument`."""
-    app = folder / "app.py"
-    app.write_text(APP + IS_SERVING)
-    command = [Path(sys.executable).with_name("opentelemetry-instrument"), sys.executable, app, *urls]
-    return subprocess.run(
-        command,
-        env={**os.environ, **ASKED_FOR, **environment},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-
 def value(text: str, name: str) -> list[str]:
     """The values of a metric in a text exposition, in the order in which they were printed."""
     return [line.rsplit(" ", 1)[1] for line in text.splitlines() if line.startswith(f"{name}{{")]
@@ -111,9 +89,9 @@ def value(text: str, name: str) -> list[str]:
 def test_an_application_gets_an_endpoint_without_a_line_of_code(tmp_path: Path) -> None:
     """Host and port come from the environment, the entry point brings the reader, nothing is logged."""
     port = free_port()
-    result = instrumented(
-        tmp_path, f"http://127.0.0.1:{port}/metrics", **{HOST: "127.0.0.1", PORT: str(port)}
-    )
+    where = {HOST: "127.0.0.1", PORT: str(port)}
+    url = f"http://127.0.0.1:{port}/metrics"
+    result = instrumented(tmp_path, APP + IS_SERVING, url, **EXPORTERS, **where)
     assert (result.returncode, result.stderr) == (0, "")
     assert value(result.stdout, "jobs_total") == ["5", "7.0"]
     assert "is_serving=True" in result.stdout
@@ -126,7 +104,7 @@ def test_a_port_in_use_does_not_stop_the_application(tmp_path: Path) -> None:
     with start_http_server(reader, port=0, addr="127.0.0.1") as taken:
         port = str(taken.port)
         environment = {HOST: "127.0.0.1", PORT: port, "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "*"}
-        result = instrumented(tmp_path, **environment)
+        result = instrumented(tmp_path, APP + IS_SERVING, **EXPORTERS, **environment)
     assert result.returncode == 0, result.stderr
     assert value(result.stdout, "jobs_total") == ["7.0"]
     assert "the application ran to its end\nis_serving=False" in result.stdout
@@ -138,7 +116,7 @@ def test_a_port_in_use_does_not_stop_the_application(tmp_path: Path) -> None:
 def test_a_wrong_guard_does_not_stop_the_application(tmp_path: Path) -> None:
     """Nobody listens, one line says why, and the application runs to its end and goes on recording."""
     environment = {HOST: "127.0.0.1", PORT: str(free_port()), "OTEL_PROM_BRIDGE_ALLOW": "10.0.0.0/33"}
-    result = instrumented(tmp_path, **environment)
+    result = instrumented(tmp_path, APP + IS_SERVING, **EXPORTERS, **environment)
     assert result.returncode == 0, result.stderr
     assert value(result.stdout, "jobs_total") == ["7.0"]
     assert "the application ran to its end\nis_serving=False" in result.stdout

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import pytest
+from bridges import families_of, labels_of, running
 from exported import in_span
 from genai_conventions import HISTOGRAMS, SECONDS, TOKENS, Histogram
 from opentelemetry.metrics import MeterProvider
@@ -31,35 +31,13 @@ FAILED = {**CHAT, "gen_ai.request.model": "gpt-4o-mini", "error.type": "openai.R
 EMBEDDINGS = {**CHAT, "gen_ai.operation.name": "embeddings", "gen_ai.request.model": "embed"}
 
 
-@contextmanager
-def running(**options: Any) -> Iterator[Bridge]:
-    """A bridge that has only what a test records, without labels of the scope."""
-    settings: dict[str, Any] = {
-        "profile": "semconv",
-        "scope_info_enabled": False,
-        "self_metrics": False,
-        "collect_interval": 0,
-        **options,
-    }
-    with start(port=0, addr="127.0.0.1", set_global=False, **settings) as bridge:
-        yield bridge
-
-
-def families_of(bridge: Bridge) -> dict[str, Metric]:
-    """The families of a scrape, without those of the registry; nothing may be in conflict."""
-    shown = bridge.reader.expose(OPENMETRICS)
-    assert bridge.reader.conflicts() == []
-    families = {family.name: family for family in parse(shown.content_type, shown.body)}
+def recorded_families(bridge: Bridge) -> dict[str, Metric]:
+    """The families of a scrape, without those of the registry."""
     return {
         name: item
-        for name, item in families.items()
+        for name, item in families_of(bridge).items()
         if name.startswith(("gen_ai_", "mcp_", "llm_", "operation_"))
     }
-
-
-def labels_of(family: Metric) -> set[str]:
-    """The names of all labels that its series have."""
-    return {label for sample in family.samples for label in sample.labels} - {"le"}
 
 
 def bounds_of(family: Metric) -> list[float]:
@@ -198,7 +176,7 @@ def test_one_set_of_families_whichever_generation_is_recorded(producer: str, pre
     """Old and new names become the families that are asked for, with equal labels, values and buckets."""
     with running(present=present) as bridge:
         PRODUCERS[producer](bridge.meter_provider)
-        families = families_of(bridge)
+        families = recorded_families(bridge)
     assert {name: totals(family) for name, family in families.items()} == EXPECTED[present]
     for name, family in families.items():
         if family.type == "histogram":
@@ -222,7 +200,7 @@ def test_producers_of_both_generations_are_one_family() -> None:
     with running(scope_info_enabled=True) as bridge:
         by_current_instruments(bridge.meter_provider)
         by_recorder("latest")(bridge.meter_provider)
-        families = families_of(bridge)
+        families = recorded_families(bridge)
     assert families.keys() == EXPECTED["current"].keys()
     counts = {
         (sample.labels["otel_scope_name"], sample.labels["gen_ai_request_model"]): sample.value
@@ -343,7 +321,7 @@ def test_a_vendors_spelling_is_shown_as_the_conventions(vendor: Callable[[MeterP
     """Names, units, labels and buckets are the conventions', and what is unbounded is no label."""
     with running() as bridge:
         vendor(bridge.meter_provider)
-        families = families_of(bridge)
+        families = recorded_families(bridge)
     for name, (labels, total) in _VENDORS[vendor].items():
         family = families[f"gen_ai_client_{name}"]
         assert labels_of(family) == labels
@@ -370,7 +348,7 @@ def test_what_only_one_vendor_has_gets_buckets_too() -> None:
     """A time of OpenLLMetry's own has buckets for calls, and its first token is a first chunk only."""
     with running() as bridge:
         openllmetry(bridge.meter_provider)
-        families = families_of(bridge)
+        families = recorded_families(bridge)
     assert bounds_of(families["llm_chat_completions_streaming_time_to_generate_seconds"]) == pytest.approx(
         SECONDS
     )
@@ -383,7 +361,7 @@ def test_all_vendors_beside_each_other() -> None:
         for vendor in _VENDORS:
             vendor(bridge.meter_provider)
         by_recorder("latest")(bridge.meter_provider)
-        families = families_of(bridge)
+        families = recorded_families(bridge)
     tokens = families["gen_ai_client_token_usage"]
     assert sum(s.value for s in tokens.samples if s.name.endswith("_sum")) == 154 + 3 * 77 + 177 + 11
     assert len({s.labels["otel_scope_name"] for s in tokens.samples}) == 5
@@ -402,7 +380,7 @@ def test_recommended_buckets_where_the_producer_gave_none(metric: Histogram) -> 
         histogram(bridge.meter_provider, metric.name, metric.unit)(
             metric.buckets[3], {"gen_ai.token.type": "input"}
         )
-        family = families_of(bridge)[_prometheus_name(metric.name, metric.unit)]
+        family = recorded_families(bridge)[_prometheus_name(metric.name, metric.unit)]
     assert bounds_of(family) == pytest.approx(list(metric.buckets))
     filled = [s.labels["le"] for s in family.samples if s.name.endswith("_bucket") and s.value]
     assert float(filled[0]) == pytest.approx(metric.buckets[3])
@@ -418,7 +396,7 @@ def test_a_view_of_ones_own_takes_a_stream_over() -> None:
     )
     with running(views=[mine]) as bridge:
         by_current_instruments(bridge.meter_provider)
-        families = families_of(bridge)
+        families = recorded_families(bridge)
         calls = {
             s.name: s
             for f in parse_all(bridge)
@@ -445,7 +423,7 @@ def test_a_view_of_ones_own_may_have_the_name_of_a_family() -> None:
     )
     with running(views=[mine]) as bridge:
         by_current_instruments(bridge.meter_provider)
-        family = families_of(bridge)["gen_ai_client_operation_duration_seconds"]
+        family = recorded_families(bridge)["gen_ai_client_operation_duration_seconds"]
     assert (labels_of(family), bounds_of(family), totals(family)) == (set(), [1, 60], {(): (4, 30.875)})
 
 
@@ -453,7 +431,7 @@ def test_a_drop_view_of_ones_own_drops_the_stream() -> None:
     """A view without a name exports nothing of what it selects, whatever the profile would make of it."""
     with running(views=[ExportView(instrument_name="gen_ai.client.token.*", name=None)]) as bridge:
         by_current_instruments(bridge.meter_provider)
-        families = families_of(bridge)
+        families = recorded_families(bridge)
     assert families.keys() == {name for name in _CURRENT if "token" not in name}
 
 
@@ -462,7 +440,7 @@ def test_sdk_views_of_ones_own_come_first() -> None:
     dropping = View(instrument_name="gen_ai.client.token.usage", aggregation=DropAggregation())
     with running(sdk_views=[dropping]) as bridge:
         by_current_instruments(bridge.meter_provider)
-        families = families_of(bridge)
+        families = recorded_families(bridge)
     assert families.keys() == {name for name in _CURRENT if "token" not in name}
 
 
@@ -504,7 +482,7 @@ def test_prompt_and_completion_are_input_and_output() -> None:
         tokens = histogram(bridge.meter_provider, "gen_ai.client.token.usage", "{token}")
         tokens(70, {**CHAT, "gen_ai.token.type": "prompt"})
         tokens(7, {**CHAT, "gen_ai.token.type": "completion"})
-        families = families_of(bridge)
+        families = recorded_families(bridge)
     shown: Mapping[str, Any] = {name: totals(family) for name, family in families.items()}
     assert shown == {
         "gen_ai_client_inference_operation_input_tokens": {ONE: (1, 70)},

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 
 import pytest
+from bridges import families_of, running
 from genai_conventions import FIRST_TOKEN, MCP_SECONDS, PER_TOKEN, SECONDS
 from opentelemetry.metrics import MeterProvider
-from oracles import OPENMETRICS, parse
 from prometheus_client import Metric
 
-from otel_prom_bridge import start
-from otel_prom_bridge.bridge import Bridge
 from otel_prom_bridge.genai import AgentRecorder, LLMRecorder
 
 CHAT = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o"}
-
-
-@contextmanager
-def running(profile: str) -> Iterator[Bridge]:
-    """A bridge that has only what a test records."""
-    options: dict[str, Any] = {"self_metrics": False, "collect_interval": 0, "scope_info_enabled": False}
-    with start(port=0, addr="127.0.0.1", set_global=False, profile=profile, **options) as bridge:
-        yield bridge
-
-
-def families_of(bridge: Bridge) -> dict[str, Metric]:
-    """The families of a scrape by their names; nothing may be in conflict."""
-    shown = bridge.reader.expose(OPENMETRICS)
-    assert bridge.reader.conflicts() == []
-    return {family.name: family for family in parse(shown.content_type, shown.body)}
 
 
 def values_of(family: Metric, *labels: str, end: str = "_total") -> dict[tuple[str, ...], float]:
@@ -60,7 +41,7 @@ def histogram(provider: MeterProvider, name: str, unit: str, scope: str = "app")
 )
 def test_what_memory_records_is_no_request(operation: str, shown: str) -> None:
     """Whatever an operation of a memory is called, it is one, and no request of a model."""
-    with running("llmdevops") as bridge:
+    with running(profile="llmdevops") as bridge:
         agents = AgentRecorder(bridge.meter_provider)
         with agents.memory(operation, agent="planner"):
             pass
@@ -75,7 +56,7 @@ def test_what_memory_records_is_no_request(operation: str, shown: str) -> None:
 )
 def test_operations_of_vendors_that_are_no_requests(operation: str) -> None:
     """What vendors record beside calls of models has the same duration, and is none."""
-    with running("llmdevops") as bridge:
+    with running(profile="llmdevops") as bridge:
         record = histogram(bridge.meter_provider, "gen_ai.client.operation.duration", "s")
         for name in ("chat", "something_new", operation):
             record(1, {**CHAT, "gen_ai.operation.name": name, "error.type": "timeout"})
@@ -90,7 +71,7 @@ def test_operations_of_vendors_that_are_no_requests(operation: str) -> None:
 @pytest.mark.parametrize("operation", ["embed", "embedding", "embeddings"])
 def test_embeddings_have_one_name(operation: str) -> None:
     """However it is spelled, it is embeddings."""
-    with running("llmdevops") as bridge:
+    with running(profile="llmdevops") as bridge:
         record = histogram(bridge.meter_provider, "gen_ai.client.operation.duration", "s")
         record(1, {**CHAT, "gen_ai.operation.name": operation})
         families = families_of(bridge)
@@ -99,7 +80,7 @@ def test_embeddings_have_one_name(operation: str) -> None:
 
 def test_tokens_of_no_type() -> None:
     """They are tokens all the same; those of types of vendors' own are among the others, and not added."""
-    with running("llmdevops") as bridge:
+    with running(profile="llmdevops") as bridge:
         record = histogram(bridge.meter_provider, "gen_ai.client.token.usage", "{token}")
         record(7, CHAT)
         for kind in ("input", "completion", "reasoning"):
@@ -141,7 +122,7 @@ def litellm(provider: MeterProvider, *, old: bool) -> None:
 @pytest.mark.parametrize("profile", ["semconv", "llmdevops"])
 def test_litellm_is_in_both_profiles(profile: str, old: bool) -> None:
     """Its histograms are families with fitting buckets, and none has labels of users or requests."""
-    with running(profile) as bridge:
+    with running(profile=profile) as bridge:
         litellm(bridge.meter_provider, old=old)
         families = families_of(bridge)
     shown = {name for name in families if name.startswith(("gen_ai", "llmdevops_llm"))}
@@ -187,7 +168,7 @@ def test_litellm_is_in_both_profiles(profile: str, old: bool) -> None:
 )
 def test_seconds_have_buckets_of_seconds(profile: str, name: str, bounds: tuple[float, ...]) -> None:
     """Where the producer gave none, which means the SDK's, every time has the recommended ones."""
-    with running(profile) as bridge:
+    with running(profile=profile) as bridge:
         histogram(bridge.meter_provider, name, "s")(0.5, {"mcp.method.name": "tools/call"})
         families = families_of(bridge)
     (family,) = (family for family in families.values() if family.type == "histogram")
@@ -196,7 +177,7 @@ def test_seconds_have_buckets_of_seconds(profile: str, name: str, bounds: tuple[
 
 def test_a_dropped_call_is_what_the_client_cancelled() -> None:
     """Calls and streams that nobody waits for are no fault of the model, as those of a generator are none."""
-    with running("llmdevops") as bridge:
+    with running(profile="llmdevops") as bridge:
         llm = LLMRecorder(bridge.meter_provider)
         dropped = llm.call(model="gpt-4o", provider="openai").start()
         stream = llm.stream(lambda: iter("abc"), model="gpt-4o", provider="openai")

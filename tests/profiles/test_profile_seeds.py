@@ -6,20 +6,20 @@ The rows are those of `seed_metrics.json` with the seeds 000 and 001, retyped.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from bridges import running
 from opentelemetry.metrics import Meter, MeterProvider
 from opentelemetry.sdk.resources import Resource
 from oracles import OPENMETRICS, parse
 from prometheus_client import Metric
 from servers import get
 
-from otel_prom_bridge import start
 from otel_prom_bridge.bridge import Bridge
 from otel_prom_bridge.genai import AgentRecorder, LLMRecorder
 from otel_prom_bridge.profiles import load_profile
@@ -195,13 +195,10 @@ def scraped(url: str, accept: str | None = None) -> Scraped:
     return Scraped({family.name: family for family in parse(content_type, body)}, body.decode())
 
 
-@contextmanager
-def running(resource: Mapping[str, str] = RESOURCE, **options: Any) -> Iterator[Bridge]:
-    """An endpoint with the profile, and nothing cached between two scrapes."""
-    patient = {"cache_ttl": 0, "collect_interval": 0, "scrape_timeout": 30}
-    settings = {"profile": "llmdevops", "addr": "127.0.0.1", **patient, **options}
-    with start(port=0, set_global=False, resource=Resource(dict(resource)), **settings) as bridge:
-        yield bridge
+def profiled(resource: Mapping[str, str] = RESOURCE, **options: Any) -> AbstractContextManager[Bridge]:
+    """A bridge with the profile, nothing cached between two scrapes, and its self-metrics."""
+    settings = {"profile": "llmdevops", "cache_ttl": 0, "scrape_timeout": 30, "self_metrics": True, **options}
+    return running(resource=Resource(dict(resource)), **settings)
 
 
 def by_instruments(provider: MeterProvider) -> None:
@@ -322,7 +319,7 @@ WAYS: dict[str, Callable[[MeterProvider], None]] = {
 def formats(request: pytest.FixtureRequest) -> dict[str, Scraped]:
     """One application, recorded in each of the ways, as text 0.0.4 and as OpenMetrics."""
     logging.getLogger("otel_prom_bridge").addFilter(_is_no_overflow)
-    with running() as bridge:
+    with profiled() as bridge:
         WAYS[request.param](bridge.meter_provider)
         beside(bridge.meter_provider)
         url = bridge.server.url
@@ -436,7 +433,7 @@ def test_units_are_said_in_openmetrics(formats: dict[str, Scraped]) -> None:
 
 def test_cost_is_shown_where_it_is_recorded() -> None:
     """The recorders' cost is a counter in USD, and what has no price is counted by its model."""
-    with running() as bridge:
+    with profiled() as bridge:
         by_recorders(bridge.meter_provider, "current")
         recorder = LLMRecorder(bridge.meter_provider)
         recorder.record_request(model="homemade-7b", provider="us", duration=1, input_tokens=1)
@@ -455,7 +452,7 @@ IDS = (
 def test_ids_never_become_labels() -> None:
     """Ids of users and requests are no labels of any family, of the profile's or another one."""
     ids = {key: f"secret {number}" for number, key in enumerate(IDS)}
-    with running() as bridge:
+    with profiled() as bridge:
         llm = LLMRecorder(bridge.meter_provider)
         llm.record_request(model="gpt-4o", provider="openai", duration=1, input_tokens=1, attributes=ids)
         agents = AgentRecorder(bridge.meter_provider)
@@ -495,7 +492,7 @@ def flood(provider: MeterProvider) -> None:
 
 def test_a_flood_of_names_stays_within_the_table_of_cardinality() -> None:
     """50 models, 100 agents, 20 kinds of errors, the classes of statuses; no observation is lost."""
-    with running(self_metrics=False) as bridge:
+    with profiled(self_metrics=False) as bridge:
         flood(bridge.meter_provider)
         families = scraped(bridge.server.url).families
         assert bridge.reader.conflicts() == []
@@ -529,7 +526,7 @@ def test_a_flood_of_names_stays_within_the_table_of_cardinality() -> None:
 def test_a_flood_of_series_ends_at_ten_thousand(caplog: pytest.LogCaptureFixture) -> None:
     """However many metrics have however many series, there are no more than 10,000 in all, 1000 of each."""
     caplog.set_level(logging.ERROR, "otel_prom_bridge")
-    with running() as bridge:
+    with profiled() as bridge:
         flood(bridge.meter_provider)
         meter = bridge.meter_provider.get_meter("app")
         for metric in range(12):
@@ -553,7 +550,7 @@ def test_a_flood_of_series_ends_at_ten_thousand(caplog: pytest.LogCaptureFixture
 @pytest.mark.parametrize("operation", ["invoke_agent", "search_memory", "execute_tool", "retrieval"])
 def test_tokens_are_those_of_requests(operation: str) -> None:
     """What is no request of a model has no tokens and no errors there either: the families go together."""
-    with running(self_metrics=False) as bridge:
+    with profiled(self_metrics=False) as bridge:
         meter = bridge.meter_provider.get_meter("app")
         duration = meter.create_histogram("gen_ai.client.operation.duration", unit="s")
         tokens = meter.create_histogram("gen_ai.client.token.usage", unit="{token}")
@@ -582,7 +579,7 @@ def test_tokens_are_those_of_requests(operation: str) -> None:
 
 def test_uuids_in_names_are_one_value() -> None:
     """Agents, steps, tools and workflows that are named after one run each are told apart by their kind."""
-    with running(self_metrics=False) as bridge:
+    with profiled(self_metrics=False) as bridge:
         agents = AgentRecorder(bridge.meter_provider)
         for _ in range(3):
             agents.record_execution(agent=f"planner-{uuid4()}", duration=1)
@@ -604,12 +601,12 @@ def test_uuids_in_names_are_one_value() -> None:
 
 def test_labels_of_a_resource_that_says_nothing_are_empty() -> None:
     """An empty string, rather than a missing label; older names of attributes are understood, too."""
-    with running({}, self_metrics=False) as bridge:
+    with profiled({}, self_metrics=False) as bridge:
         bridge.meter_provider.get_meter("app").create_counter("jobs").add(1)
         (jobs,) = scraped(bridge.server.url).families["jobs"].samples
     assert jobs.labels == dict.fromkeys(COMMON, "")
     resource = {"deployment.environment": "dev", "cloud.region": "eu-west-1", "service.version": "1.2"}
-    with running(resource, self_metrics=False) as bridge:
+    with profiled(resource, self_metrics=False) as bridge:
         bridge.meter_provider.get_meter("app").create_counter("jobs").add(1)
         (jobs,) = scraped(bridge.server.url).families["jobs"].samples
     assert jobs.labels == {

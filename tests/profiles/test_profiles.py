@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bridges import families_of, labels_of, running
 from genai_conventions import BY_NAME
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from instrumented import EXPORTERS, instrumented
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from oracles import OPENMETRICS, parse
-from prometheus_client import Metric
 from servers import free_port
 
 from otel_prom_bridge import ConfigurationError, ExportView, start
@@ -101,34 +98,11 @@ def write(tmp_path: Path) -> Write:
     return write_files
 
 
-@contextmanager
-def running(**options: Any) -> Iterator[Bridge]:
-    """A bridge that shows at once what was recorded, and nothing of its own."""
-    defaults: dict[str, Any] = {
-        "self_metrics": False,
-        "collect_interval": 0,
-        "resource": {"service.name": "x"},
-    }
-    with start(port=0, addr="127.0.0.1", set_global=False, **{**defaults, **options}) as bridge:
-        yield bridge
-
-
-def families_of(bridge: Bridge) -> dict[str, Metric]:
-    """The families of a scrape by their names."""
-    shown = bridge.reader.expose(OPENMETRICS)
-    return {family.name: family for family in parse(shown.content_type, shown.body)}
-
-
 def record_jobs(bridge: Bridge, *seconds: float, name: str = "job.duration", **attributes: str) -> None:
     """Record how long jobs took, as an instrumentation does that knows nothing of the profile."""
     histogram = bridge.meter_provider.get_meter("app").create_histogram(name, unit="s")
     for value in seconds:
         histogram.record(value, {"job.kind": "nightly", "user.id": "u1", **attributes})
-
-
-def labels_of(family: Metric) -> set[str]:
-    """The names of all labels."""
-    return {label for sample in family.samples for label in sample.labels} - {"le"}
 
 
 # --- choosing one -------------------------------------------------------------------------------------------
@@ -207,8 +181,8 @@ def test_in_declarative_yaml(write: Write) -> None:
 
 def test_with_auto_instrumentation(tmp_path: Path, write: Write) -> None:
     """Nothing but variables: the application says nothing of the profile, and shows its families."""
-    app, port = tmp_path / "app.py", free_port()
-    app.write_text(
+    port = free_port()
+    code = (
         "from opentelemetry import metrics\n"
         "histogram = metrics.get_meter('app').create_histogram('job.duration', unit='s')\n"
         "histogram.record(3, {'job.kind': 'nightly'})\n"
@@ -216,24 +190,14 @@ def test_with_auto_instrumentation(tmp_path: Path, write: Write) -> None:
         f"url = 'http://127.0.0.1:{port}/metrics'\n"
         "print(build_opener(ProxyHandler({})).open(url, timeout=5).read().decode())\n"
     )
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     ours = {
-        "OTEL_METRICS_EXPORTER": "prometheus_bridge",
-        "OTEL_TRACES_EXPORTER": "none",
-        "OTEL_LOGS_EXPORTER": "none",
+        **EXPORTERS,
         "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1",
         "OTEL_EXPORTER_PROMETHEUS_PORT": str(port),
         "OTEL_SERVICE_NAME": "x",
         "OTEL_PROM_BRIDGE_PROFILE": str(write(JOBS)),
     }
-    result = subprocess.run(
-        [Path(sys.executable).with_name("opentelemetry-instrument"), sys.executable, app],
-        env={**clean, **ours},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    result = instrumented(tmp_path, code, **ours)
     assert result.returncode == 0, result.stderr
     assert 'acme_jobs_total{kind="nightly",result="success",service="x"} 1' in result.stdout
 

@@ -8,8 +8,7 @@ import pytest
 from clocks import Clock
 from exported import Application
 from opentelemetry.metrics import CallbackOptions, Observation
-from oracles import samples
-from setups import Setup
+from setups import Setup, values
 
 from otel_prom_bridge import ExportView
 
@@ -35,11 +34,7 @@ class Queues:
 
 def shown(setup: Setup | Application, name: str = "depth") -> dict[str, float]:
     """The values of a metric by its label."""
-    exposition = setup.reader.expose()
-    found = samples(exposition.content_type, exposition.body)
-    return {
-        dict(labels).get("queue", "-"): value for (known, labels), value in found.items() if known == name
-    }
+    return values(setup, name, label="queue")
 
 
 @pytest.mark.parametrize("self_metrics", [True, False])

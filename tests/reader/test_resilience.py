@@ -91,7 +91,7 @@ def test_a_log_handler_that_raises_loses_nothing(
     setup.meter.create_counter("a", description="second").add(1, {"k": "2"})
     setup.meter.create_counter("z").add(7)
     assert values(setup, "a_total") == {"1": 1, "2": 1}
-    assert values(setup, "z_total") == {"": 7}
+    assert values(setup, "z_total") == {"-": 7}
     assert len(setup.reader.conflicts()) == 1
 
 
@@ -122,7 +122,7 @@ def test_code_that_runs_within_the_store_may_scrape_and_flush(
     assert not done.is_alive()
     assert len(seen) >= 2
     counter.add(1)
-    assert values(setup, "a_total") == {"": 2, "2": 1}
+    assert values(setup, "a_total") == {"-": 2, "2": 1}
 
 
 def test_sums_beyond_any_float_do_not_fail_the_scrape(bridge: Make) -> None:
@@ -133,10 +133,10 @@ def test_sums_beyond_any_float_do_not_fail_the_scrape(bridge: Make) -> None:
         counter.add(10**308, {"a.b": "1"})
     counter.add(1.5, {"a-b": "1"})
     other.add(1)
-    assert values(setup, "u") == {"": math.inf}
+    assert values(setup, "u") == {"-": math.inf}
     counter.add(1.5, {"a.b": "1"})
-    assert values(setup, "u") == {"": math.inf}
-    assert values(setup, "other_total") == {"": 1}
+    assert values(setup, "u") == {"-": math.inf}
+    assert values(setup, "other_total") == {"-": 1}
 
 
 def test_a_series_that_cannot_be_frozen_keeps_its_last_point(
@@ -177,12 +177,12 @@ def test_a_straggler_does_not_turn_totals_back(bridge: Make, monkeypatch: pytest
         patch.setattr(setup.reader, "_receive_metrics", lambda data, **_: late.append(data))
         setup.reader.collect()
     counter.add(1)
-    assert values(setup, "async_total") == {"": 9}
+    assert values(setup, "async_total") == {"-": 9}
     setup.reader._receive_metrics(late[0])
     with monkeypatch.context() as patch:
         patch.setattr(type(setup.reader), "is_ready", False)  # expose what is there, without collecting
-        assert values(setup, "async_total") == {"": 9}
-        assert values(setup, "sync_total") == {"": 2}
+        assert values(setup, "async_total") == {"-": 9}
+        assert values(setup, "sync_total") == {"-": 2}
 
 
 def test_totals_never_go_back_while_threads_collect(bridge: Make) -> None:
@@ -206,7 +206,7 @@ def test_totals_never_go_back_while_threads_collect(bridge: Make) -> None:
     threads = [threading.Thread(target=collect) for _ in range(4)]
     for thread in threads:
         thread.start()
-    found = [values(setup, "c_total")[""] for _ in range(200)]
+    found = [values(setup, "c_total")["-"] for _ in range(200)]
     stop.set()
     for thread in threads:
         thread.join(5)
@@ -221,7 +221,7 @@ def test_series_that_differ_by_an_empty_label_are_one(bridge: Make) -> None:
     counter.add(2, {"k": ""})
     counter.add(4, {"k": None})  # type: ignore[dict-item]
     counter.add(8, {"k": "v"})
-    assert values(setup, "c_total") == {"": 7, "v": 8}
+    assert values(setup, "c_total") == {"-": 7, "v": 8}
 
 
 @pytest.mark.clocked
@@ -240,17 +240,17 @@ def test_a_callback_that_hangs_stops_no_scrape(bridge: Make) -> None:
 
     setup.meter.create_observable_gauge("g", [hang])
     threads = threading.active_count()
-    assert values(setup, "c_total") == {"": 1}
+    assert values(setup, "c_total") == {"-": 1}
     assert hanging.wait(5)
     counter.add(1)
     for _ in range(5):
         assert not setup.reader.force_flush(timeout_millis=10)
-        assert values(setup, "c_total") == {"": 1}
+        assert values(setup, "c_total") == {"-": 1}
     assert threading.active_count() == threads + 1
     assert not setup.reader.is_healthy
     release.set()
     assert setup.reader.force_flush()
-    assert values(setup, "c_total") == {"": 2}
+    assert values(setup, "c_total") == {"-": 2}
     assert setup.reader.is_healthy
 
 

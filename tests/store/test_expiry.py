@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from inside import places, projections, remembered, rendered, series, store_of, waiting
 from opentelemetry.metrics import CallbackOptions, Observation
-from oracles import OPENMETRICS, parse, samples
-from setups import Setup
+from oracles import OPENMETRICS, parse
+from setups import Setup, values
 
 from otel_prom_bridge import ConfigurationError, ExportView, Tenants
 from otel_prom_bridge.store.series import Series, Slot
@@ -39,9 +39,7 @@ def expiring(bridge: Make, clock: Clock) -> Make:
 
 def shown(setup: Setup, name: str = "c_total") -> dict[str, float]:
     """The values of a metric's samples by the label k."""
-    exposition = setup.reader.expose(OPENMETRICS)
-    found = samples(exposition.content_type, exposition.body)
-    return {dict(labels).get("k", "-"): value for (n, labels), value in found.items() if n == name}
+    return values(setup, name)
 
 
 # --- the arithmetic -----------------------------------------------------------------------------------

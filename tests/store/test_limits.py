@@ -19,8 +19,7 @@ from opentelemetry.sdk.metrics.export import CardinalityLimits, InMemoryMetricRe
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation as Explicit
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
-from oracles import OPENMETRICS, samples
-from setups import Setup, maxima
+from setups import Setup, maxima, values
 
 from otel_prom_bridge import ExportView, PrometheusMetricReader, Tenants
 from otel_prom_bridge.families import CounterPoint, GaugePoint, HistogramPoint, NativeHistogramPoint
@@ -31,13 +30,6 @@ from otel_prom_bridge.views.tenants import sdk_limit, sdk_limits
 Make = Callable[..., Setup]
 HUGE = 10**9
 BOUNDS = (0.0, 1.0, 8.0)
-
-
-def values(setup: Setup, name: str, label: str = "k") -> dict[str, float]:
-    """The values of one metric's samples by the value of a label ("-" of those without)."""
-    exposition = setup.reader.expose(OPENMETRICS)
-    found = samples(exposition.content_type, exposition.body)
-    return {dict(labels).get(label, "-"): value for (n, labels), value in found.items() if n == name}
 
 
 # --- the property: whatever limits and rules are in force, the sum is what was recorded ---------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exported import Application
 from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import MeterProvider
 from oracles import OPENMETRICS, samples
@@ -27,8 +28,8 @@ def maxima(reader: PrometheusMetricReader) -> dict[str, int | None]:
     return {item.metric: item.maximum for item in reader.cardinality()}
 
 
-def values(setup: Setup, name: str) -> dict[str, float]:
-    """The values of one metric's samples, by the value of their label `k` (or "")."""
+def values(setup: Setup | Application, name: str, *, label: str = "k", absent: str = "-") -> dict[str, float]:
+    """The values of one metric's samples, by the value of a label (``absent`` where there is none)."""
     exposition = setup.reader.expose(OPENMETRICS)
     found = samples(exposition.content_type, exposition.body)
-    return {dict(labels).get("k", ""): value for (n, labels), value in found.items() if n == name}
+    return {dict(labels).get(label, absent): value for (n, labels), value in found.items() if n == name}
