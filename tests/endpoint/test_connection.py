@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import time
+from email.utils import formatdate
+
 import pytest
 from wire import HOST, OK, REFUSED
 
 from otel_prom_bridge.endpoint.messages import Response
-from otel_prom_bridge.endpoint.server import heads
+from otel_prom_bridge.endpoint.server import connection, heads
 from otel_prom_bridge.endpoint.server.connection import Connection
 from otel_prom_bridge.endpoint.server.heads import Head, Refusal
 
@@ -248,3 +252,25 @@ def test_refusals_do_not_quote() -> None:
         assert isinstance(refusal, Refusal)
         assert "x" * 10 not in refusal.reason
         assert "Host" not in refusal.reason
+
+
+def test_the_date_is_written_once_in_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its text is that of the second, in GMT, whatever the locale."""
+    now, made = [784111777.9], []
+
+    def formatted(second: int, **options: bool) -> str:
+        made.append(second)
+        return formatdate(second, **options)
+
+    def date() -> bytes:
+        found = re.search(rb"\r\nDate: ([^\r]*)\r\n", answered(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")[0])
+        assert found is not None
+        return found[1]
+
+    monkeypatch.setattr(connection, "_date", (0, ""))  # the text of a second may be there already
+    monkeypatch.setattr(connection, "formatdate", formatted)
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    assert {date() for _ in range(5)} == {b"Sun, 06 Nov 1994 08:49:37 GMT"}
+    now[0] += 0.1
+    assert date() == b"Sun, 06 Nov 1994 08:49:38 GMT"
+    assert made == [784111777, 784111778]

@@ -74,13 +74,15 @@ def test_lines_of_a_kind_are_seldom(
     ]
 
 
-def test_kinds_without_end_are_forgotten() -> None:
-    """What is remembered is bounded."""
-    log = RateLimitedLog(at_once)
+def test_kinds_without_end_are_forgotten(caplog: pytest.LogCaptureFixture) -> None:
+    """What is remembered is bounded: of a thousand kinds the first is new again, and the last is not."""
+    log = RateLimitedLog(at_once, a_minute=1)
     for number in range(1000):
-        log.warn(str(number), "line")
-    assert len(log._kinds) == rate_limited_log._MOST_KINDS
-    assert "999" in log._kinds
+        log.warn(str(number), str(number))
+    assert len(caplog.messages) == 1000
+    for kind in ("999", "0", "999"):
+        log.warn(kind, kind)
+    assert caplog.messages[1000:] == ["0"]
 
 
 def test_everyday_life_is_logged_for_who_wants_it(caplog: pytest.LogCaptureFixture) -> None:
@@ -97,7 +99,8 @@ def test_two_lines_in_turn_do_not_fill_the_log(caplog: pytest.LogCaptureFixture)
     """A file that goes bad and good and bad again is heard of, but not for ever."""
     for number in range(100):
         log_without_waiting(logging.WARNING, "it is %s", ("good", "bad")[number % 2])
-        wait_for(lambda: not rate_limited_log._log._writing, seconds=10, what="the line")
+        for thread in [each for each in threading.enumerate() if each.name == NAME]:
+            thread.join(10)
     assert sorted(caplog.messages) == ["it is bad"] * 5 + ["it is good"] * 5
 
 
@@ -131,16 +134,21 @@ def test_a_handler_that_hangs_costs_a_few_threads() -> None:
         endpoint_logger.removeHandler(handler)
 
 
-def test_at_the_end_of_the_interpreter_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_the_end_of_the_interpreter_nothing_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """Where no thread can be started, nothing is raised and nothing counts as being written."""
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    for number in range(50):
-        log_without_waiting(logging.WARNING, "line %d", number)
-    assert not rate_limited_log._log._writing
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        for number in range(50):
+            log_without_waiting(logging.WARNING, "line %d", number)
+    assert caplog.messages == []
+    log_without_waiting(logging.WARNING, "later")
+    wait_for(lambda: caplog.messages == ["later"], seconds=10, what="a line, where threads can be started")
 
 
 # What clients do wrong, and a callback that hangs, in a process that says nothing of logging.

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from email.utils import formatdate, parsedate_to_datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ from otel_prom_bridge import (
     start_http_server,
 )
 from otel_prom_bridge.endpoint.guards import Guards
-from otel_prom_bridge.endpoint.server import connection
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 
 Make = Callable[..., Setup]
@@ -303,23 +302,6 @@ def test_answers_have_a_date(server: MetricsServer) -> None:
         assert len(dates) == answer.count(b"HTTP/1.1 ")
         for date in dates:
             assert abs(parsedate_to_datetime(date.decode()).timestamp() - time.time()) < 20
-
-
-def test_the_date_is_written_once_in_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its text is that of the second, in GMT, whatever the locale."""
-    now, made = [784111777.9], []
-
-    def formatted(second: int, **options: bool) -> str:
-        made.append(second)
-        return formatdate(second, **options)
-
-    monkeypatch.setattr(connection, "_date", (0, ""))
-    monkeypatch.setattr(connection, "formatdate", formatted)
-    monkeypatch.setattr(time, "time", lambda: now[0])
-    assert {connection._now() for _ in range(5)} == {"Sun, 06 Nov 1994 08:49:37 GMT"}
-    now[0] += 0.1
-    assert connection._now() == "Sun, 06 Nov 1994 08:49:38 GMT"
-    assert made == [784111777, 784111778]
 
 
 def test_a_filter_of_too_many_fields_is_refused(setup: Setup, server: MetricsServer) -> None:

@@ -337,7 +337,7 @@ def test_27_a_thousand_wrong_passwords(setup: Setup, capfd: Capture) -> None:
         assert set(refused) <= {b"401", b"503"}
         assert b"".join(found).count(b"\r\nWWW-Authenticate: Basic ") == refused.count(b"401") > 0
         assert slowest < SOON  # 0.2, on a machine that is not busy
-        passwords = guards._authentication._passwords
+        passwords = guards._authentication._passwords  # no answer tells how many are remembered
         assert passwords is not None
         assert max(len(passwords._right), len(passwords._wrong)) <= 100
 
