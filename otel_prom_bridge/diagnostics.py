@@ -6,10 +6,11 @@ and again. Each finding is logged the first time only: the host's log belongs to
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Hashable
 from dataclasses import dataclass
+
+from otel_prom_bridge.interrupts import keep
 
 logger = logging.getLogger("otel_prom_bridge")
 # What happens while scrapes are answered, which clients and callbacks can provoke. Where the host configured
@@ -71,6 +72,8 @@ class Findings:
         return True
 
     def _warn(self, message: str, *args: object) -> None:
-        # A handler or filter of the application may raise; what it costs must be a line in the log, not data.
-        with contextlib.suppress(Exception):
+        # A handler or filter of the application may raise. That may cost a line in the log, and no data.
+        try:
             self._log.warning(message, *args)
+        except BaseException as error:
+            keep(error)

@@ -51,13 +51,16 @@ class Exemplar(NamedTuple):
     """One recorded measurement that stands for the others, usually with the ids of its trace.
 
     ``labels`` hold at most 128 characters of names and values together (OpenMetrics 1.0, "Exemplars").
-    ``timestamp`` is in seconds since the epoch, or None. ``failed``: what was measured failed.
+    ``timestamp`` is in seconds since the epoch, or None. ``failed`` says that what was measured failed.
+    ``shift`` is by how many seconds the clock had been set back before, since the process began: with it
+    added, timestamps say what came later.
     """
 
     labels: Labels
     value: float
     timestamp: float | None
     failed: bool = False
+    shift: float = 0.0
 
 
 # The points are named tuples, not frozen dataclasses, because a busy scrape makes ten thousand of them

@@ -13,7 +13,7 @@ import otel_prom_bridge
 ROOT = Path(otel_prom_bridge.__file__).parent
 DESIGN = Path(__file__).parents[1] / "docs" / "design.md"
 # What every part may use; the picture leaves these arrows out.
-WORDS = {"families", "errors", "diagnostics", "forks"}
+WORDS = {"families", "errors", "diagnostics", "forks", "interrupts"}
 
 
 def arrows() -> dict[str, set[str]]:
@@ -85,6 +85,7 @@ def test_recorders_load_no_sdk() -> None:
         "families",
         "genai",
         "instruments",
+        "interrupts",
         "model_names",
         "values",
     }

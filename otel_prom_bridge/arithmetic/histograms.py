@@ -140,7 +140,7 @@ def to_classic(point: NativeHistogramPoint, bounds: Sequence[float] | None = Non
 
 def by_time(item: Exemplar) -> tuple[float, ...]:
     """The order in which newer exemplars are greater. One without a time is the oldest."""
-    return (item.timestamp or 0,)
+    return ((item.timestamp or 0) + item.shift,)
 
 
 def by_bucket(

@@ -50,7 +50,7 @@ def newest(exemplars: Sequence[Exemplar | None]) -> Exemplar | None:
     """The exemplar with the latest timestamp, and of equal ones the last."""
     latest: Exemplar | None = None
     for item in exemplars:
-        if item is not None and (latest is None or (item.timestamp or 0) >= (latest.timestamp or 0)):
+        if item is not None and (latest is None or by_time(item) >= by_time(latest)):
             latest = item
     return latest
 
@@ -63,7 +63,7 @@ def native_exemplars(
     The oldest of them comes first, as Prometheus wants it.
     """
     kept = sorted(exemplars, key=order)[-MAX_NATIVE_EXEMPLARS:]
-    return tuple(kept if order is by_time else sorted(kept, key=by_time))
+    return tuple(sorted(kept, key=lambda item: item.timestamp or 0))
 
 
 def earliest(times: Sequence[float | None]) -> float | None:

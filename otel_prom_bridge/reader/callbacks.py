@@ -10,6 +10,11 @@ What a callback that failed would have said is not gone. The store is told which
 keeps their last values. Nothing is known of them where the SDK's logger makes no record. That is so if the
 logger is disabled (``logging.config`` disables existing loggers unless told otherwise), if its level is
 above ERROR, or if a filter before ours rejects the record.
+
+What is no ``Exception``, such as ``SystemExit`` or ``CancelledError``, the SDK does not catch: one callback
+that raises it would end every collection before anything is handed over, and freeze all metrics of the
+provider. So before a collection, callbacks that are new are put into a guard, out of which only Exceptions
+come.
 """
 
 from __future__ import annotations
@@ -18,8 +23,13 @@ import contextlib
 import logging
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
+from typing import Any
+
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from otel_prom_bridge.interrupts import keep
 
 _LOGGER = "opentelemetry.sdk.metrics._internal.instrument"
 _MESSAGE = "Callback failed for instrument "
@@ -57,6 +67,49 @@ class CallbackFailures:
     def close(self) -> None:
         """Watch no longer. A second call does nothing."""
         self._remove()
+
+
+class CallbackGuards:
+    """Guards the callbacks of a provider, whose part that collects is ``consumer``.
+
+    The names ``_async_instruments`` and ``_callbacks`` are private to the SDK. Where one of them is missing,
+    callbacks stay as they are.
+    """
+
+    def __init__(self, consumer: object) -> None:
+        self._instruments: list[Any] = getattr(consumer, "_async_instruments", [])
+        self._guarded = 0  # how many of them are guarded
+
+    def renew(self) -> None:
+        """Guard the callbacks of instruments that were made since the last time."""
+        for instrument in self._instruments[self._guarded :]:
+            callbacks = getattr(instrument, "_callbacks", None)
+            if isinstance(callbacks, list):
+                callbacks[:] = [item if isinstance(item, _Guarded) else _Guarded(item) for item in callbacks]
+            self._guarded += 1
+
+
+class _Guarded:
+    """A callback out of which only Exceptions come, after what it observed before."""
+
+    __slots__ = ("_callback",)
+
+    def __init__(self, callback: Callable[[CallbackOptions], Iterable[Observation]]) -> None:
+        self._callback = callback
+
+    def __call__(self, options: CallbackOptions) -> Iterator[Observation]:
+        observed: list[Observation] = []
+        failure: BaseException | None = None
+        try:
+            observed.extend(self._callback(options))
+        except BaseException as error:
+            failure = error
+        yield from observed
+        if isinstance(failure, Exception):
+            raise failure
+        if failure is not None:
+            keep(failure)  # in a thread of the application's it is not for us to hold it back
+            raise RuntimeError(f"the callback raised {failure!r}") from failure
 
 
 class _Here(threading.local):

@@ -7,18 +7,21 @@ shares it (``once.py``). When nobody asks for a while, one runs on its own (``ba
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from opentelemetry.sdk.metrics.export import MetricsData
 
 from otel_prom_bridge.diagnostics import Findings, endpoint_logger
 from otel_prom_bridge.errors import CollectionError, CollectionTimeoutError
 from otel_prom_bridge.families import MetricFamily
-from otel_prom_bridge.forks import whole
+from otel_prom_bridge.forks import renew_in_child, whole
+from otel_prom_bridge.interrupts import postponed
 from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.reader.background import background
-from otel_prom_bridge.reader.callbacks import CallbackFailures
+from otel_prom_bridge.reader.callbacks import CallbackFailures, CallbackGuards
 from otel_prom_bridge.report.self_metrics import SelfMetrics
 from otel_prom_bridge.sdk.batches import streams_of
 from otel_prom_bridge.store.store import Store
@@ -62,6 +65,9 @@ class Collections:
         self._notice = Coalesced(self._hangs, name="otel-prom-bridge-log")
         self._interval = interval
         self._started = time.monotonic()
+        # The order of collections. A signal handler may collect while its thread does.
+        self._order, self._begun, self._here = threading.RLock(), 0, _Here()
+        renew_in_child(self)
         if interval is not None:
             background.add(self)
 
@@ -107,11 +113,11 @@ class Collections:
         start, failure = time.perf_counter(), ""
         self._taken, self._apply_seconds = False, 0.0
         try:
-            with whole(), self._failures:
+            with postponed(ours=True), whole(), self._failures:
                 if not self._pull():
                     return False
                 if not self._taken:  # the SDK stays silent when no instrument has a point
-                    self._store.apply((), failing=self._failures.names)
+                    self._store.apply((), number=self._here.number, failing=self._failures.names)
                 self.is_whole = not self._failures.names
         except BaseException as error:  # this thread is ours: not even SystemExit is meant for it
             # Nothing is lost: the SDK hands its deltas over last, after whatever can fail.
@@ -121,6 +127,29 @@ class Collections:
         self._self_metrics.observe("collect", seconds, error=failure)
         self._succeeded = not failure
         return not failure
+
+    def ordered(self, collect: Callable[..., Any]) -> Callable[..., Any]:
+        """The SDK's function that collects, in one that numbers the batches as they are collected.
+
+        Collections that the application starts in threads of its own may reach :meth:`take` in another
+        order. The times of the points do not say which one is later, since the clock may be set back.
+        """
+        guards = CallbackGuards(getattr(collect, "__self__", None))
+
+        def numbered(*args: Any, **kwargs: Any) -> Any:
+            with self._order:
+                self._begun += 1
+                number = self._begun
+                guards.renew()
+                result = collect(*args, **kwargs)
+                self._here.number = number
+                return result
+
+        return numbered
+
+    def renew(self) -> None:
+        """In a forked child: what another thread was doing is over."""
+        self._order = threading.RLock()
 
     def take(self, data: MetricsData) -> None:
         """Put into the store what the SDK hands over, whoever made it collect."""
@@ -132,7 +161,9 @@ class Collections:
             for resource in data.resource_metrics:
                 streams = streams_of(resource, self._unread)
                 attributes = resource.resource.attributes
-                self._store.apply(streams, resource=attributes, failing=self._failures.names)
+                self._store.apply(
+                    streams, number=self._here.number, resource=attributes, failing=self._failures.names
+                )
         finally:
             self._apply_seconds += time.perf_counter() - start
 
@@ -149,3 +180,7 @@ class Collections:
         """Collect no more, and watch no callbacks."""
         background.discard(self)
         self._failures.close()
+
+
+class _Here(threading.local):
+    number = 0  # of the collection that this thread made last

@@ -321,7 +321,7 @@ class PrometheusMetricReader(MetricReader):
 
     def _set_collect_callback(self, func: Callable[..., Any] | None) -> None:  # type: ignore[misc]
         # Final in the SDK; but nothing else says that a provider took this reader in, or let it go.
-        super()._set_collect_callback(func)
+        super()._set_collect_callback(None if func is None else self._collections.ordered(func))
         self._locks = Locks(self, getattr(func, "__self__", None)) if func is not None else None
 
     def _set_meter_provider(self, meter_provider: Any) -> None:

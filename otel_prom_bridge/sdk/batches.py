@@ -22,6 +22,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.errors import TranslationError
 from otel_prom_bridge.families import Kind
+from otel_prom_bridge.interrupts import sheltered
 from otel_prom_bridge.points import Meaning, Shape, SourcePoint, Stream
 from otel_prom_bridge.sdk.instruments import INSTRUMENTS
 
@@ -42,11 +43,13 @@ def streams_of(data: ResourceMetrics, findings: Findings) -> Iterator[tuple[Stre
     for scope_metrics in data.scope_metrics:
         for metric in scope_metrics.metrics:
             try:
-                yield read_metric(scope_metrics.scope, metric)
+                stream = sheltered(read_metric, scope_metrics.scope, metric)
             except TranslationError as error:
                 findings.report(("read", metric.name), "not exported: %s", error)
             except Exception as error:
                 findings.report(("read", metric.name), "metric %r cannot be read: %r", metric.name, error)
+            else:
+                yield stream
 
 
 def read_metric(scope: InstrumentationScope, metric: Metric) -> tuple[Stream, Sequence[SourcePoint]]:

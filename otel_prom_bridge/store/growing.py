@@ -16,6 +16,7 @@ from otel_prom_bridge.arithmetic.merging import merged
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
 from otel_prom_bridge.families import Kind, Labels, MetricFamily, Point, claimed_names, identity
+from otel_prom_bridge.interrupts import sheltered
 from otel_prom_bridge.store.series import Series, Slot
 
 _ONE_UNIT = "an ExportView can show all in one unit, or rename one"
@@ -78,7 +79,7 @@ class GrowingFamily:
                 slot.stale = False
                 try:
                     if slot.series:  # otherwise it was removed meanwhile
-                        self._points[slot.index] = self._point(slot, findings)
+                        self._points[slot.index] = sheltered(self._point, slot, findings)
                 except Exception as error:  # the point from before stays, if there is one
                     self._has_gaps = True
                     what = "a series of metric %r could not be brought up to date: %r"

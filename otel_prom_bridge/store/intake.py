@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+from otel_prom_bridge.arithmetic.histograms import by_time
 from otel_prom_bridge.families import Exemplar
 from otel_prom_bridge.points import SourcePoint
 from otel_prom_bridge.translate.exemplars import exemplar
@@ -15,11 +17,36 @@ from otel_prom_bridge.views.mapping import AttributeMap
 _outcome = Outcome()
 
 
+class SetClock:
+    """By how many seconds the clock was set back, as the times of collections say it (``shift``).
+
+    What comes later is decided by time, and that must not depend on somebody who sets the clock. A clock
+    that is set forward does no harm: what came before looks older than it is.
+    """
+
+    _NOTICED = 1.0  # seconds; less may be the time that a batch takes from the SDK to us
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last: tuple[float, float] | None = None
+        self.shift = 0.0
+
+    def look(self, unix_nano: int) -> None:
+        """Compare the time of a collection, which has just been made, with that of the one before."""
+        now, seconds = self._clock(), unix_nano / 1e9
+        if self._last is not None:
+            passed, said = now - self._last[0], seconds - self._last[1]
+            if passed - said > self._NOTICED:
+                self.shift += passed - said
+        self._last = (now, seconds)
+
+
 class Turn(NamedTuple):
     """When a series may take its next exemplar.
 
-    ``since`` is that time in seconds since the epoch. ``of`` is the time of the collection that brought the
-    last exemplars, in nanoseconds, and ``rank`` the rank of the best of them.
+    ``since`` is that time in seconds since the epoch, by a clock that nobody set back. ``of`` is the time of
+    the collection that brought the last exemplars, in nanoseconds, and ``rank`` the rank of the best of
+    them.
     """
 
     since: float = 0.0
@@ -35,14 +62,16 @@ class ExemplarIntake:
 
     ``attributes`` says which attributes that are no labels of a series may be seen in its exemplars. With
     ``escape`` the names of their labels are translated. ``held`` is the number of exemplars that the series
-    keep together; they count it up and down themselves.
+    keep together; they count it up and down themselves. ``clock`` is what the times of points are compared
+    with.
     """
 
-    def __init__(self, policy: Exemplars, attributes: AttributeMap, *, escape: bool) -> None:
+    def __init__(self, policy: Exemplars, attributes: AttributeMap, *, escape: bool, clock: SetClock) -> None:
         self._policy = policy
         self._attributes = attributes
         self._escape = escape
         self.held = 0
+        self._clock = clock
 
     def taken(self, point: SourcePoint, turn: Turn, *, overflowed: bool) -> tuple[list[Exemplar], Turn]:
         """The exemplars of the point that a series compares with its own, and when its next turn is.
@@ -51,7 +80,7 @@ class ExemplarIntake:
         attributes.
         """
         policy = self._policy
-        latest = _latest(point)
+        latest = max(item.time_unix_nano for item in point.exemplars) / 1e9 + self._clock.shift
         waits = latest < turn.since
         if waits and not policy.may_pass(point.time_unix_nano == turn.of):
             return [], turn
@@ -72,7 +101,7 @@ class ExemplarIntake:
 
     def order(self, exemplars: Sequence[Exemplar]) -> Order:
         """How these exemplars compare; the greatest one is kept."""
-        return self._policy.order(max(item.timestamp or 0 for item in exemplars))
+        return self._policy.order(max(by_time(item)[0] for item in exemplars))
 
     def _labelled(self, point: SourcePoint, *, overflowed: bool) -> list[Exemplar]:
         extra = self._attributes.exemplar_attributes(point.attributes or {}, overflowed=overflowed)
@@ -84,13 +113,10 @@ class ExemplarIntake:
             item = exemplar(source, shown, escape=self._escape)
             if self._policy.keep == "error" and _failed({**(point.attributes or {}), **filtered}):
                 item = item._replace(failed=True)
+            if self._clock.shift:
+                item = item._replace(shift=self._clock.shift)
             result.append(item)
         return result
-
-
-def _latest(point: SourcePoint) -> float:
-    """The time of the point's newest exemplar, in seconds since the epoch."""
-    return max(item.time_unix_nano for item in point.exemplars) / 1e9
 
 
 def _failed(attributes: Mapping[str, object]) -> bool:

@@ -13,10 +13,11 @@ from typing import cast
 from otel_prom_bridge.arithmetic.scaling import Scale
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.families import Kind, Labels, MetricFamily
+from otel_prom_bridge.interrupts import sheltered
 from otel_prom_bridge.points import BucketPoint, Shape, SourcePoint, Stream
 from otel_prom_bridge.store.budgets import Budget, Budgets
 from otel_prom_bridge.store.growing import GrowingFamily
-from otel_prom_bridge.store.intake import ExemplarIntake
+from otel_prom_bridge.store.intake import ExemplarIntake, SetClock
 from otel_prom_bridge.store.series import (
     SCALED,
     CountSeries,
@@ -95,6 +96,7 @@ class Projection:
         budgets: Budgets,
         findings: Findings,
         unplaced: MutableMapping[Series, Projection],
+        clock: SetClock,
     ) -> None:
         self.key = key
         self.view = view
@@ -117,7 +119,7 @@ class Projection:
         self.series: dict[str, Series] = {}
         label_of = label_name if translation.strategy.escapes else str
         self._attributes = policy.attribute_map(view, findings, label_of)
-        self.traits = self._common_traits(policy)
+        self.traits = self._common_traits(policy, clock)
         self._new = self._series_class()
         self._findings = findings
         self._budget = budgets.family(self.name, policy.limit(key, view))
@@ -126,7 +128,7 @@ class Projection:
         self._told: set[str | None] = set()  # the tenants (or None) whose overflow the log has mentioned
         self._unplaced = unplaced
 
-    def _common_traits(self, policy: Policy) -> Traits:
+    def _common_traits(self, policy: Policy, clock: SetClock) -> Traits:
         view, unit = self.view, self.key.unit
         factor = view.factor(unit)
         bounds = view.buckets if isinstance(view.buckets, tuple) else ()
@@ -137,7 +139,9 @@ class Projection:
             stream=self.key,
             bounds=view.recorded_bounds(unit),
             scale=None if factor is None else Scale(factor, bounds=bounds),
-            intake=None if wanted is None else ExemplarIntake(wanted, self._attributes, escape=escape),
+            intake=None
+            if wanted is None
+            else ExemplarIntake(wanted, self._attributes, escape=escape, clock=clock),
         )
 
     def _series_class(self) -> type[Series]:
@@ -252,7 +256,7 @@ class Projection:
 
     def _mapped(self, point: SourcePoint) -> Mapped | None:
         try:
-            return self._attributes.apply(point.attributes or {})
+            return sheltered(self._attributes.apply, point.attributes or {})
         except Exception as error:  # a fault of ours: no point is lost for it
             self._findings.report(("view", self.name), "%s failed: %r", self.view.title, error)
             return Mapped(OVERFLOW_ATTRIBUTES)

@@ -19,16 +19,18 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
 from otel_prom_bridge.families import InfoPoint, Kind, MetricFamily
+from otel_prom_bridge.interrupts import keep, postponed, sheltered
 from otel_prom_bridge.points import SourcePoint, Stream
 from otel_prom_bridge.report.self_metrics import State
 from otel_prom_bridge.store.budgets import Budgets
 from otel_prom_bridge.store.growing import GrowingFamilies
+from otel_prom_bridge.store.intake import SetClock
 from otel_prom_bridge.store.lookup import StreamRecord
 from otel_prom_bridge.store.projections import OVERFLOW, Projection
 from otel_prom_bridge.store.series import Series, Target
@@ -36,7 +38,6 @@ from otel_prom_bridge.translate import Attributes, Translation
 from otel_prom_bridge.values.checks import LONGEST_WAIT
 from otel_prom_bridge.views.policy import Policy
 
-_MOMENT = 10_000_000_000  # nanoseconds
 # For so long Prometheus shows a series that it cannot get any more, and we show what failing callbacks said.
 _KEPT_SECONDS = 300.0
 _Batch: TypeAlias = Iterable[tuple[Stream, Sequence[SourcePoint]]]
@@ -80,49 +81,68 @@ class Store:
         self._keeping = Expiry(_KEPT_SECONDS, clock)
         self._changed: list[Target] = []  # series that wait to be shown anew
         self._unplaced: dict[Series, Projection] = {}  # series that no family shows yet, with what made them
-        self._time = 0  # of the latest collection, in nanoseconds since the epoch
-        self._deferred: list[tuple[_Batch, _Resource, _Failing]] = []
+        self._clock = SetClock()
+        self._number = 0  # of the latest collection, in the order in which they were made
+        self._deferred: list[tuple[_Batch, int | None, _Resource, _Failing]] = []
         self._shown: tuple[MetricFamily, ...] = ()
 
-    def apply(self, batch: _Batch, *, resource: _Resource = None, failing: _Failing = ()) -> None:
+    def apply(
+        self,
+        batch: _Batch,
+        *,
+        number: int | None = None,
+        resource: _Resource = None,
+        failing: _Failing = (),
+    ) -> None:
         """Take in one whole collection.
 
         Each delta must be applied once; the order does not matter. A stream of current values (an
         asynchronous instrument) that is missing in the batch has no series any more. Where an instrument is
         ``failing`` (or, with None, where any of them may be) the batch does not have everything: a series of
-        which something is missing stays as it was, for five minutes at most. A straggler is a batch that was
-        collected before the last one that came; its current values are passed over.
+        which something is missing stays as it was, for five minutes at most.
+
+        ``number`` says where the collection stands in the order in which they were made; without it, this is
+        the latest one. Of a batch that was collected before the last one that came, current values are
+        passed over.
         """
-        with self._lock:
+        with postponed(), self._lock:
             if self._entered:
-                self._deferred.append((list(batch), resource, failing))
+                self._deferred.append((list(batch), number, resource, failing))
                 return
             try:
                 self._entered = True
-                self._apply(batch, resource, failing)
+                self._apply(batch, number, resource, failing)
                 while self._deferred:
                     self._apply(*self._deferred.pop(0))
             finally:
                 self._entered = False
 
-    def _apply(self, batch: _Batch, resource: _Resource, failing: _Failing) -> None:
+    def _apply(self, batch: _Batch, number: int | None, resource: _Resource, failing: _Failing) -> None:
+        straggles = number is not None and number < self._number
+        self._number = self._number if number is None else max(self._number, number)
         self._collection += 1
         self._failing = failing
         if resource is not None:
-            self._target.take(resource)
-        straggles = False
+            try:
+                sheltered(self._target.take, resource)
+            except Exception as error:
+                self._findings.report("target", "the resource could not be taken in: %r", error)
+        is_first = not straggles
         for key, points in batch:
-            straggles = self._straggles(points[0].time_unix_nano) if points else straggles
+            if is_first and points:
+                is_first = False
+                self._clock.look(points[0].time_unix_nano)
             try:
                 record = self._streams.get(key) or self._open(key)
                 if key.meaning.accumulates:
                     self._accumulate(record, points)
                 elif not straggles:
                     self._replace(record, points)
-            except Exception as error:  # the other streams must not suffer from it
+            except BaseException as error:  # the other streams must not suffer from it
                 self._findings.report(
                     ("stream", key.name, type(error)), "metric %r could not be taken in: %r", key.name, error
                 )
+                keep(error)
         self._forget_gone(straggles)
 
     def _forget_gone(self, straggles: bool) -> None:
@@ -141,27 +161,21 @@ class Store:
         """Whether no callback of the stream failed, so that what was not said is gone."""
         return self._failing is not None and record.key.name not in self._failing
 
-    def _straggles(self, time: int) -> bool:
-        # Collections that the application starts in threads of its own may reach us in another order than the
-        # one in which they were made. If the time is much older, it is the clock that was set back.
-        late = self._time - _MOMENT < time < self._time
-        self._time = self._time if late else time
-        return late
-
     def families(self, *, seconds: float = LONGEST_WAIT) -> tuple[MetricFamily, ...]:
         """Everything as it is now, or as it was if ``apply`` takes longer than ``seconds``.
 
         Families and points that did not change are the same objects as before. The target's info comes first
         (OpenMetrics 1.0, "Supporting Target Metadata").
         """
-        if not self._lock.acquire(timeout=seconds):
-            return self._shown
-        try:
-            if not self._entered:
-                self._shown = self._show()
-            return self._shown
-        finally:
-            self._lock.release()
+        with postponed():
+            if not self._lock.acquire(timeout=seconds):
+                return self._shown
+            try:
+                if not self._entered:
+                    self._shown = self._show()
+                return self._shown
+            finally:
+                self._lock.release()
 
     def _show(self) -> tuple[MetricFamily, ...]:
         try:
@@ -230,6 +244,8 @@ class Store:
                 elif isinstance(series, Series) and not series.gone:
                     self._place(series)
                 done += 1
+        except BaseException as error:
+            keep(error)
         finally:  # an interrupt (Ctrl-C in the application's thread) leaves the rest for the next time
             self._changed += changed[done:]
 
@@ -247,6 +263,7 @@ class Store:
                 budgets=self._budgets,
                 findings=self._findings,
                 unplaced=self._unplaced,
+                clock=self._clock,
             )
             for view in views
         ]
@@ -257,6 +274,15 @@ class Store:
         return record
 
     def _accumulate(self, record: StreamRecord, points: Sequence[SourcePoint]) -> None:
+        rest = iter(points)
+        while True:
+            try:
+                self._add(record, rest)
+                return
+            except BaseException as error:  # it costs the point that it came out of, and no other
+                self._report_point(record.key, error)
+
+    def _add(self, record: StreamRecord, points: Iterator[SourcePoint]) -> None:
         # This loop runs for each changed series at each scrape.
         by_texts, changed, collection = record.by_texts, self._changed, self._collection
         for point in points:
@@ -268,7 +294,7 @@ class Store:
             for series in targets:
                 try:
                     series.add(point)
-                except Exception as error:
+                except BaseException as error:
                     self._report_point(record.key, error)
                 series.seen = collection
                 if not series.changed:
@@ -282,14 +308,20 @@ class Store:
         # Several attribute sets may have become one series, which shows all of them together.
         groups: dict[Target, list[SourcePoint]] = {}
         for point in points:
-            for series in record.find(point):
+            try:
+                targets = record.find(point)
+            except BaseException as error:
+                self._report_point(record.key, error)
+                is_whole = False
+                continue
+            for series in targets:
                 groups.setdefault(series, []).append(point)
         for series, group in groups.items():
             if not record.has_all(series, group, is_whole=is_whole):
                 continue
             try:
                 changed = series.replace(group) or series.slot is None
-            except Exception as error:
+            except BaseException as error:
                 self._report_point(record.key, error)
                 continue
             series.seen = self._collection
@@ -328,7 +360,7 @@ class Store:
         except ConflictError as error:
             self._streams[projection.key].reject(projection)
             self._report_rejected(projection, error)
-        except Exception as error:  # a fault of ours: the series waits
+        except BaseException as error:  # a fault of ours, or an interrupt: the series waits
             self._report_point(projection.key, error)
             series.changed = True
             self._changed.append(series)
@@ -341,12 +373,13 @@ class Store:
         reason = f"{error}; rename one of them with an ExportView"
         self._findings.conflict(Conflict(projection.name, what, reason))
 
-    def _report_point(self, key: Stream, error: Exception) -> None:
+    def _report_point(self, key: Stream, error: BaseException) -> None:
         self._findings.report(
             ("point", key.name, type(error)),
             "a point of metric %r of scope %r could not be taken in: %r",
             *(key.name, key.scope.name, error),
         )
+        keep(error)
 
 
 class TargetInfo:
@@ -369,10 +402,9 @@ class TargetInfo:
         """Describe this resource, unless it is the same object as before."""
         if resource is self._resource:
             return
-        self._resource = resource
         self.common = self._translation.common(resource)
         try:
-            self.promoted = self._translation.resource_attributes(resource)
+            self.promoted = sheltered(self._translation.resource_attributes, resource)
         except Exception as error:
             self._findings.report(
                 "resource", "resource_attribute_filter failed, no label is added: %r", error
@@ -385,6 +417,7 @@ class TargetInfo:
             self.families = (
                 MetricFamily("target_info", Kind.INFO, "Target metadata", "", (point,), foreign=foreign),
             )
+        self._resource = resource
 
 
 class Expiry:

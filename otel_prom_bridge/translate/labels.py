@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from otel_prom_bridge.families import Labels
+from otel_prom_bridge.interrupts import sheltered
 
 _FOREIGN = re.compile(r"[^a-zA-Z0-9]+")
 
@@ -47,7 +48,7 @@ def label_value(value: object) -> str:
     integer of too many digits, an object whose ``str()`` fails) is hexadecimal or ``<type name>``.
     """
     try:
-        return valid_unicode(_text(value))
+        return valid_unicode(_text(value) if type(value) is str else sheltered(_text, value))
     except Exception:
         return hex(value) if isinstance(value, int) else f"<{type(value).__name__}>"
 
@@ -107,7 +108,7 @@ def attribute_identity(attributes: Mapping[str, object]) -> str:
     items = sorted(attributes.items(), key=lambda item: item[0])
     try:
         # repr() tells 1, True, 1.0 and "1" apart, as the SDK does, and gives NaN one identity.
-        return repr(items)
+        return sheltered(repr, items)
     except Exception:  # an integer of too many digits, an object whose repr() fails
         return repr([(key, label_value(value)) for key, value in items])
 

@@ -94,7 +94,7 @@ class Exemplars:
         if self.keep == "newest":
             return by_time
         rank = self.rank(now)
-        return lambda item: (*rank(item), item.timestamp or 0)
+        return lambda item: (*rank(item), *by_time(item))
 
     def rank(self, now: float) -> Order:
         """The key by which one exemplar is better than another, without regard to which is newer."""
@@ -110,4 +110,4 @@ _expression = cache(glob)  # there are as many as there are policies
 
 
 def _fresh(item: Exemplar, since: float) -> bool:
-    return (item.timestamp or 0) >= since
+    return by_time(item)[0] >= since

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.interrupts import RaisedAgainError, sheltered
 from otel_prom_bridge.rules import Chain, Forbid, Redact, Rule, is_identifier
 from otel_prom_bridge.translate.labels import label_name, label_value
 from otel_prom_bridge.values.patterns import glob, is_pattern
@@ -229,13 +230,9 @@ class AttributeMap:
                     made.update((label, value) for value in taken.values())
         for label, compute in self._computations.items():
             try:
-                value = compute(
-                    MappingProxyType(attributes)
-                )  # the SDK owns the attributes; nobody may change them
-            except (
-                Exception,
-                SystemExit,
-            ) as error:  # SystemExit would end the thread and lose what it collected
+                # The SDK owns the attributes, and nobody may change them.
+                value = sheltered(compute, MappingProxyType(attributes))
+            except Exception as error:
                 self._report("computation of the label", label, error)
                 value = None
             if value is not None:
@@ -257,8 +254,8 @@ class AttributeMap:
 
     def _value(self, label: str, rule: AnyRule, value: str) -> str | None:
         try:
-            result = rule(value)
-        except (Exception, SystemExit) as error:
+            result = sheltered(rule, value)
+        except Exception as error:
             self._report("rule of the label", label, error)
             return None
         return result if result is None else label_value(result)
@@ -297,6 +294,7 @@ class AttributeMap:
         return result
 
     def _report(self, what: str, label: str, error: BaseException) -> None:
+        error = error.error if isinstance(error, RaisedAgainError) else error
         self._findings.report(
             ("view", self._view.title, label),
             "%s: the %s %r failed with %s, the label is left out",

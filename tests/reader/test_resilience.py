@@ -9,7 +9,6 @@ import math
 import socket
 import threading
 import weakref
-from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -348,19 +347,6 @@ def test_mounts_end_at_a_slash(bridge: Make, root_path: str, path: str, status: 
     """A mount is taken off the path as a whole segment or not at all."""
     app = make_asgi_app(bridge().reader)
     assert call_asgi(app, root_path=root_path, path=path)[0] == status
-
-
-@pytest.mark.parametrize("error", [CancelledError, SystemExit, KeyboardInterrupt, GeneratorExit])
-def test_a_callback_that_raises_anything_gets_an_answer(bridge: Make, error: type[BaseException]) -> None:
-    """What is no Exception costs the collection, not the scrape, nor anything outside of it."""
-    setup = bridge()
-
-    def fail(_: CallbackOptions) -> Iterable[Observation]:
-        raise error
-
-    setup.meter.create_observable_gauge("g", [fail])
-    assert call_asgi(make_asgi_app(setup.reader))[0] == 200
-    assert not setup.reader.is_healthy
 
 
 # --- what others give us ------------------------------------------------------------------------------

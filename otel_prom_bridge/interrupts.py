@@ -1,0 +1,95 @@
+"""What interrupts a thread in the middle of work that must not stay half done.
+
+Almost everything that goes wrong is an ``Exception``, which is handled where it arises. Ctrl-C,
+``sys.exit()`` in a signal handler, a timeout of gevent and a cancelled task are none: they come out of
+whatever line the thread is at, and mean the thread and not the line. Where a batch of measurements is moved
+from the SDK to us, that would lose the rest of the batch, since the SDK hands each delta over only once. So
+there they are kept, and raised when the batch is safe.
+
+Code of the application may also raise one of them by itself, for example a rule that calls ``sys.exit()``.
+It is called once more to tell the two apart: what was interrupted succeeds then.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class RaisedAgainError(Exception):
+    """A function raised something that is no ``Exception``, and did so again: it is at fault itself."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(repr(error))
+        self.error = error
+
+
+class _Here(threading.local):
+    depth = 0  # of the `postponed` that this thread is in
+    kept: BaseException | None = None
+
+
+_here = _Here()
+
+
+class postponed:  # noqa: N801 - reads as a verb: with postponed()
+    """Within, :func:`keep` keeps what interrupts this thread. The first of it is raised at the end.
+
+    In a thread of ``ours`` it is dropped at the end, because it cannot be meant for anybody.
+    """
+
+    def __init__(self, *, ours: bool = False) -> None:
+        self._ours = ours
+
+    def __enter__(self) -> None:
+        _here.depth += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _here.depth -= 1
+        if _here.depth or _here.kept is None:
+            return
+        kept, _here.kept = _here.kept, None
+        if error is None and not self._ours:
+            raise kept
+
+
+def keep(error: BaseException) -> None:
+    """Have this raised when the work at hand is done, or now if there is none.
+
+    It does nothing for an ``Exception``, which interrupts nobody.
+    """
+    if isinstance(error, Exception):
+        return
+    if not _here.depth:
+        raise error
+    if _here.kept is None:
+        _here.kept = error
+
+
+def sheltered(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Call code of the application, out of which nothing comes but its result or an ``Exception``.
+
+    Raises:
+        RaisedAgainError: the function raised something else, twice.
+    """
+    try:
+        return function(*args, **kwargs)
+    except Exception:
+        raise
+    except BaseException as error:
+        first = error
+    try:
+        result = function(*args, **kwargs)
+    except BaseException as error:
+        if isinstance(first, KeyboardInterrupt):  # somebody is there and wants the program to end
+            keep(first)
+        raise RaisedAgainError(first) from error
+    keep(first)
+    return result
