@@ -70,7 +70,7 @@ def test_a_rule_that_raises_anything_loses_no_point(error: type[BaseException]) 
     assert total(setup, "other_total") == 1
     found = values(setup, "c_total")
     assert len(found) == POINTS
-    assert found[""] == found["6"] == 1
+    assert found["-"] == found["6"] == 1
     assert setup.reader.is_healthy
 
 
