@@ -1,7 +1,8 @@
 """The Prometheus bridge for OpenTelemetry metrics.
 
-The names here are imported when they are used: the recorders of :mod:`otel_prom_bridge.genai` need only
-the OpenTelemetry API, so importing them loads no bridge and no SDK.
+The names here are imported when they are used. The recorders of :mod:`otel_prom_bridge.genai` need only the
+OpenTelemetry API, so importing them loads no bridge and no SDK. ``__version__`` is read from the metadata of
+the installed package when somebody asks for it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    __version__: str
+
     from otel_prom_bridge.bridge import Bridge, start
     from otel_prom_bridge.diagnostics import Conflict
     from otel_prom_bridge.endpoint import (
@@ -109,10 +112,21 @@ _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return _version()
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     return value
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version  # which takes a millisecond
+
+    try:
+        return version("otel-prom-bridge")
+    except PackageNotFoundError:  # a copy of the code, for example in a bundle
+        raise AttributeError(f"module {__name__!r} has no metadata that say its version") from None
 
 
 def __dir__() -> list[str]:

@@ -20,6 +20,15 @@ from otel_prom_bridge.configuration.settings import from_arguments
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
+from otel_prom_bridge.values.checks import BOOLEAN, instance_of, list_of
+
+# What start() takes that is no option.
+_RESOURCE = instance_of(Resource | Mapping, "a Resource, or a mapping of attributes")
+_READER = instance_of(PrometheusMetricReader, "a PrometheusMetricReader")
+_VIEWS = list_of(
+    instance_of(View, "a View of the SDK"),
+    "a list of the SDK's Views; an ExportView belongs into `views`",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +87,10 @@ def start(
 
     After an exception nothing is left running or registered; a reader of your own can be used again.
     """
+    _RESOURCE.optional("resource", resource)
+    _READER.optional("reader", reader)
+    _VIEWS.value("sdk_views", sdk_views)
+    BOOLEAN.value("set_global", set_global)
     if reader is not None and reader.is_shut_down:
         raise ConfigurationError("reader", reader, "a reader that was not shut down")
     given = {"addr": addr, "port": port, "config_file": config_file, **options}

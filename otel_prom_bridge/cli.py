@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import otel_prom_bridge
 from otel_prom_bridge.dashboards import files_of
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.profiles import BUILT_IN, load_profile
@@ -54,8 +55,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
+class _ShowVersion(argparse.Action):
+    """Prints the version. Reading it takes a millisecond, so that happens only when somebody asks."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.exit(_write(f"{PROGRAM} {getattr(otel_prom_bridge, '__version__', 'of an unknown version')}"))
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Tools for metrics that Prometheus scrapes.")
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="print the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for add in (_add_cardinality, _add_dashboards, _add_profile):
         add(commands)

@@ -4,6 +4,7 @@
 
     BridgeError
     ├── ConfigurationError (also a ValueError)   an option is wrong: key, value and what is allowed
+    │   └── MissingPackageError                  it needs a package that is not installed
     ├── RegistrationError                        a metric cannot be shown
     │   ├── TranslationError                     it has no form in Prometheus
     │   └── ConflictError                        its name belongs to a metric of another type
@@ -20,6 +21,8 @@ once, as text, and everything else is served.
 """
 
 from __future__ import annotations
+
+from typing import Self
 
 
 class BridgeError(Exception):
@@ -38,6 +41,24 @@ class ConfigurationError(BridgeError, ValueError):
         self.key = key
         self.value = value
         self.expected = expected
+
+    def renamed(self, key: str) -> Self:
+        """The same error about another key: with the place in front of it, which a caller knows."""
+        return type(self)(key, self.value, self.expected)
+
+
+class MissingPackageError(ConfigurationError):
+    """An option needs a package that is not installed. The message says how to install it.
+
+    >>> str(MissingPackageError("web_config", "yaml", "pip install PyYAML"))
+    "web_config: the package 'yaml' is needed for it and is not installed; `pip install PyYAML` does that"
+    """
+
+    def __init__(self, key: str, value: object, expected: str) -> None:
+        super().__init__(key, value, expected)
+        self.args = (
+            f"{key}: the package {value!r} is needed for it and is not installed; `{expected}` does that",
+        )
 
 
 class RegistrationError(BridgeError):

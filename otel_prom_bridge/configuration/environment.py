@@ -7,18 +7,19 @@ variable that begins with the bridge's own prefix can only be meant for the brid
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from otel_prom_bridge.configuration.options import CONFIG_FILE, OPTIONS, PREFIX, Option
 from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.values.notation import nearest
 
-Found: TypeAlias = tuple[str, Any]
-"""The name under which an option was given, and its checked value."""
+Said: TypeAlias = tuple[str, Callable[[], Any]]
+"""The name under which an option was given, and a function that gives its checked value or raises."""
 
 _ALIASES = {alias.variable for option in OPTIONS for alias in option.aliases}
 _BY_KEY = {option.key: option for option in (CONFIG_FILE, *OPTIONS)}
@@ -46,7 +47,7 @@ def is_alias(name: str) -> bool:
 def may_protect(name: object) -> bool:
     """Whether this unknown name may have been meant to limit who may ask. Its value may be secret."""
     text = str(name).lower()
-    return bool(_SENSITIVE.search(text) or difflib.get_close_matches(text, _PROTECTING, n=1, cutoff=0.75))
+    return bool(_SENSITIVE.search(text) or nearest(text, _PROTECTING, cutoff=0.75))
 
 
 def may_protect_within(value: object, depth: int = _DEEPEST) -> bool:
@@ -86,42 +87,42 @@ def _fits(option: Option, value: object) -> bool:
 class Variables:
     """The source of what the options' own variables say."""
 
-    whose = "the variable's"
+    def said(self, option: Option) -> Iterator[Said]:
+        """What the option's variables say that are set, in their order."""
+        texts = [(name, text) for name in option.variables if (text := _text(name))]
+        for number, (name, text) in enumerate(texts):
+            yield name, partial(self._checked, option, name, text, texts[number + 1 :])
 
-    def find(self, option: Option) -> Found | None:
-        """What the first of the option's variables says that is set, or None if none is set.
-
-        Raises:
-            ConfigurationError: the variable has a value that is not allowed.
-        """
-        said = {name: text for name in option.variables if (text := _text(name))}
-        for name, text in said.items():
-            for other in said.keys() - {name}:
-                if said[other] != text:
-                    _findings.report((other, text), "%s: %s counts, so it is passed over", other, name)
-            return name, option.check.text(name, text)
-        return None
+    def _checked(self, option: Option, name: str, text: str, others: Sequence[tuple[str, str]]) -> Any:
+        value = option.check.text(name, text)
+        for other, said in others:
+            if said != text:
+                _findings.report((other, text), "%s: %s counts, so it is passed over", other, name)
+        return value
 
 
 class Aliases:
     """The source of what variables with general names say."""
 
-    whose = "an alias's"
-
-    def find(self, option: Option) -> Found | None:
-        """What the first alias of the option says whose text makes sense, or None. Never raises."""
+    def said(self, option: Option) -> Iterator[Said]:
+        """What the option's aliases say whose texts make sense. The functions never raise."""
         for alias in option.aliases:
             text = _text(alias.variable)
             if not text:
                 continue
             try:
-                value = (alias.read or option.check.read)(text)
-                if value is not None:
-                    return alias.variable, option.check.check(value)
+                read = (alias.read or option.check.read)(text)
+                value = None if read is None else option.check.check(read)
             except (ValueError, TypeError, OverflowError):
                 message = "%s: %r says nothing about %s, so it is passed over"
                 logger.warning(message, alias.variable, text, option.key)
-        return None
+                continue
+            if value is not None:
+                yield alias.variable, partial(_same, value)
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def unknown_variables() -> list[tuple[ConfigurationError, bool]]:
@@ -159,9 +160,9 @@ def _text(variable: str) -> str:
 
 def _unknown(name: str, key: str) -> ConfigurationError:
     expected = "a variable of docs/configuration.md"
-    nearest = difflib.get_close_matches(key, _BY_KEY, n=1, cutoff=0.65)
-    if nearest:
-        variables = _BY_KEY[nearest[0]].variables
-        there = repr(variables[0]) if variables else f"{nearest[0]!r} in a file, as it has no variable"
+    near = nearest(key, _BY_KEY)
+    if near is not None:
+        variables = _BY_KEY[near].variables
+        there = repr(variables[0]) if variables else f"{near!r} in a file, as it has no variable"
         expected += f" (did you mean {there}?)"
     return ConfigurationError("environment", name, expected)

@@ -134,4 +134,4 @@ def _named(names: Mapping[str, str]) -> Iterator[None]:
         yield
     except ConfigurationError as error:
         key = "host" if error.key == "addr" else error.key
-        raise ConfigurationError(names.get(key, error.key), error.value, error.expected) from None
+        raise error.renamed(names.get(key, error.key)) from None

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from otel_prom_bridge.configuration.environment import (
     Aliases,
-    Found,
+    Said,
     Variables,
     is_alias,
     may_protect,
@@ -32,7 +33,7 @@ from otel_prom_bridge.configuration.options import (
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.profiles import Profile
-from otel_prom_bridge.values.notation import unknown
+from otel_prom_bridge.values.notation import UnknownNameError, unknown
 from otel_prom_bridge.values.toml import read_config_file
 
 # An option, and another one without which it makes no sense.
@@ -45,6 +46,8 @@ _NEEDS = (
     ("tls_client_allowed_sans", "tls_client_ca_file"),
     ("tls_min_version", "tls_cert_file"),
 )
+_KEYS = {key for option in OPTIONS for key in option.keys}
+_OUTSIDE = "this option outside of every table, before the first one"
 _NOT_SERVED = "metrics are recorded but not served"
 
 
@@ -76,12 +79,11 @@ Problem: TypeAlias = Callable[[ConfigurationError, str], None]
 
 
 class _Source(Protocol):
-    """A way in which options come. ``whose`` names it in a message, before the word "value"."""
+    """A way in which options come."""
 
-    @property
-    def whose(self) -> str: ...
-
-    def find(self, option: Option) -> Found | None: ...
+    def said(self, option: Option) -> Iterable[Said]:
+        """What it says about an option, the first thing first. Nothing if it says nothing."""
+        ...
 
 
 def raise_error(error: ConfigurationError, instead: str) -> None:
@@ -102,7 +104,7 @@ def from_arguments(given: Mapping[str, object], *, own_reader: bool = False) -> 
     found = _Finding(raise_error)
     arguments = _Mapping(given, keys=lambda option: (option.argument or option.key,))
     found.check_keys(arguments, (CONFIG_FILE, *OPTIONS))
-    path = arguments.find(CONFIG_FILE)
+    path = _find(arguments, CONFIG_FILE)
     file = found.file(path)
     if own_reader:
         # A variable is meant for everything in the process, so it is passed over. What the call itself names
@@ -137,8 +139,6 @@ def from_mapping(given: Mapping[str, object], problem: Problem) -> Settings:
 class _Mapping:
     """The source of options in a mapping. The keys of its errors begin with ``where``."""
 
-    whose = "the file's"
-
     def __init__(
         self,
         values: Mapping[str, object],
@@ -150,12 +150,32 @@ class _Mapping:
         self._keys = keys
         self._where = where
 
-    def find(self, option: Option) -> Found | None:
-        """The option's name in this mapping and its checked value, or None if it is not there."""
+    def said(self, option: Option) -> Iterator[Said]:
+        """What stands at the option's names in this mapping."""
         for key in self._keys(option):
             if self._values.get(key) is not None:
-                name = self._where + key
-                return name, option.check.value(name, self._values[key])
+                yield self._where + key, partial(self._checked, option, key)
+
+    def _checked(self, option: Option, key: str) -> Any:
+        try:
+            return option.check.value(self._where + key, self._values[key])
+        except ConfigurationError as error:
+            raise self._misplaced(error, key) or error from None
+
+    def _misplaced(self, error: ConfigurationError, key: str) -> ConfigurationError | None:
+        """A better error if it is another option's name within this option that is wrong.
+
+        In TOML everything below ``[exemplars]`` belongs to that table, to the next table or the end.
+        """
+        value = self._values[key]
+        if isinstance(error, UnknownNameError):
+            places = {error.name: error.key}
+        else:
+            below = value if isinstance(value, Mapping) else {}
+            places = {name: f"{self._where}{key}.{name}" for name in below}
+        for name, place in places.items():
+            if name in _KEYS:
+                return ConfigurationError(place, error.value, _OUTSIDE)
         return None
 
     def unknown(self, options: Iterable[Option]) -> Iterable[tuple[ConfigurationError, bool]]:
@@ -166,12 +186,11 @@ class _Mapping:
             # The value of something about protection may be a password, so it is not shown.
             value = "what stands there" if protects else self._values[key]
             here = next((self._keys(item)[0] for item in options if key in (item.key, item.argument)), "")
-            hint = f" (it is {here!r} here)" if here else ""
-            yield unknown(key, value, known, "options", at=f"{self._where}{key}", hint=hint), protects
+            meant = f"it is {here!r} here" if here else ""
+            yield unknown(key, value, known, "options", at=f"{self._where}{key}", meant=meant), protects
         for key in known:
             for place in misplaced(self._values.get(key), key):
-                expected = "this option outside of every table, before the first one"
-                yield ConfigurationError(self._where + place, "what stands there", expected), True
+                yield ConfigurationError(self._where + place, "what stands there", _OUTSIDE), True
 
     def refuse(self, options: Iterable[Option]) -> None:
         """Raise if it says anything about these options of the reader."""
@@ -212,10 +231,10 @@ class _Finding:
         self.check_keys(options, OPTIONS)
         return options
 
-    def file(self, given: Found | None) -> _Mapping:
+    def file(self, given: tuple[str, Any] | None) -> _Mapping:
         """The file that was given, or the one that the environment names. Without either it is empty."""
         try:
-            name, path = given or Variables().find(CONFIG_FILE) or ("", None)
+            name, path = given or _find(Variables(), CONFIG_FILE) or ("", None)
             if path is None:
                 return _Mapping({})
             file = _Mapping(read_config_file(name, path), where=f"{path}: ")
@@ -245,16 +264,13 @@ class _Finding:
         """What the first source says that says something allowed."""
         errors: list[ConfigurationError] = []
         found, instead = None, f"using {option.shown_default}"
-        for rank, source in enumerate(sources):
+        said = ((rank, *pair) for rank, source in enumerate(sources) for pair in source.said(option))
+        for rank, name, checked in said:
             try:
-                said = source.find(option)
+                found, instead = _Given(name, checked(), rank), f"using the value of {name}"
+                break
             except ConfigurationError as error:
                 errors.append(error)
-                continue
-            if said is not None:
-                # A wrong argument raises. So it was a variable that was wrong, and the value is another one.
-                found, instead = _Given(*said, rank), f"using {source.whose}"
-                break
         for wrong in errors:
             if option.protects:
                 self._refuse(wrong)
@@ -265,6 +281,11 @@ class _Finding:
     def _refuse(self, error: ConfigurationError) -> None:
         self._problem(error, _NOT_SERVED)
         self._refused.append(error)
+
+
+def _find(source: _Source, option: Option) -> tuple[str, Any] | None:
+    """The name and the checked value of what a source says first about an option."""
+    return next(((name, checked()) for name, checked in source.said(option)), None)
 
 
 def _defaults(options: Iterable[Option]) -> Iterable[tuple[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from otel_prom_bridge.dashboards.model import Alert, Dashboard, Panel, Query, RecordingRule, Variable
 from otel_prom_bridge.dashboards.reading import read_dashboard
-from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.errors import MissingPackageError
 from otel_prom_bridge.profiles import Profile
 
 __all__ = [
@@ -41,6 +41,6 @@ def files_of(profile: Profile) -> Mapping[str, str]:
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0] not in _NEEDED:
             raise
-        expected = "a package that is installed: `pip install grafana-foundation-sdk PyYAML`"
-        raise ConfigurationError("dashboards", error.name, expected) from None
+        install = "pip install grafana-foundation-sdk PyYAML"
+        raise MissingPackageError("dashboards", error.name.partition(".")[0], install) from None
     return {f"{dashboard.uid}.json": as_json(dashboard), f"{dashboard.uid}.rules.yml": as_yaml(dashboard)}

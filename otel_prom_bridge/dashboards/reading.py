@@ -42,7 +42,7 @@ def read_dashboard(profile: Profile) -> Dashboard:
         dashboard = called(Dashboard, given, read=_DASHBOARD)
         return with_names_of(profile, dashboard)
     except ConfigurationError as error:
-        raise ConfigurationError(where + error.key, error.value, error.expected) from None
+        raise error.renamed(where + error.key) from None
 
 
 def _uid(name: str) -> str:

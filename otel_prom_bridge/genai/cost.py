@@ -216,7 +216,7 @@ def _price(entry: Any, name: str, key: str) -> Price:
     try:
         return Price(**{"input": None, **entry})
     except ConfigurationError as error:
-        raise ConfigurationError(f"{name}: {key}.{error.key}", error.value, error.expected) from None
+        raise error.renamed(f"{name}: {key}.{error.key}") from None
 
 
 def _aliases(value: object, models: Mapping[str, Price], name: str) -> dict[str, str]:

@@ -64,7 +64,7 @@ def _checked(value: object) -> Profile:
         return load_profile(value, key="")
     except ConfigurationError as error:
         key = error.key and f": {error.key}"
-        raise ConfigurationError(key, error.value, error.expected) from None
+        raise error.renamed(key) from None
 
 
 def _is_path(text: str) -> bool:
@@ -87,7 +87,7 @@ def _merged(text: str, key: str, depth: int) -> dict[str, Any]:
     try:
         return _extended(base, values)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{text}: {error.key}", error.value, error.expected) from None
+        raise error.renamed(f"{text}: {error.key}") from None
 
 
 def _extended(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def read_profile(values: Mapping[str, Any], *, name: str, where: str = "") -> Pr
     try:
         return replace(_Reading(called(ProfileTable, {"name": name, **values})).profile(), where=where)
     except ConfigurationError as error:
-        raise ConfigurationError(where + error.key.lstrip("."), error.value, error.expected) from None
+        raise error.renamed(where + error.key.lstrip(".")) from None
 
 
 class _Reading:
@@ -330,7 +330,7 @@ def _made(view: Mapping[str, object]) -> ExportView:
     try:
         found: ExportView = VIEWS.check([given])[0]
     except ConfigurationError as error:
-        raise ConfigurationError(error.key.removeprefix("[0]"), error.value, error.expected) from None
+        raise error.renamed(error.key.removeprefix("[0]")) from None
     return found
 
 

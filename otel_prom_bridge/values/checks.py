@@ -87,7 +87,7 @@ def _checked(key: str, shown: object, check: Callable[[], Any], allowed: str) ->
     try:
         return check()
     except ConfigurationError as error:  # about a part of the value, which its key names
-        raise ConfigurationError(f"{key}{error.key}", error.value, error.expected) from None
+        raise error.renamed(f"{key}{error.key}") from None
     except (ValueError, TypeError, OverflowError):
         raise ConfigurationError(key, shown, allowed) from None
 

@@ -49,7 +49,7 @@ def called(
     try:
         return make(**arguments)
     except ConfigurationError as error:
-        raise ConfigurationError(error.key.removeprefix(title), error.value, error.expected) from None
+        raise error.renamed(error.key.removeprefix(title)) from None
     except (TypeError, ValueError, OverflowError) as error:
         raise ConfigurationError("", given, f"other values of {listed(names)} ({error})") from None
 
@@ -82,7 +82,7 @@ def read_at(where: str, read: Read, value: object) -> Any:
     try:
         return read(value)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{where}{error.key}", error.value, error.expected) from None
+        raise error.renamed(f"{where}{error.key}") from None
 
 
 def each(read: Read, expected: str) -> Read:
@@ -136,11 +136,40 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names))
 
 
+class UnknownNameError(ConfigurationError):
+    """A name that nobody knows. It is the last part of the error's key."""
+
+    @property
+    def name(self) -> str:
+        """The name."""
+        return self.key.rpartition(".")[2]
+
+
 def unknown(
-    name: object, value: object, known: Iterable[str], kind: str, *, at: str, hint: str = ""
-) -> ConfigurationError:
-    """The error of a name that nobody knows: it lists those that there are, and names the nearest."""
+    name: object, value: object, known: Iterable[str], kind: str, *, at: str, meant: str = "", hint: str = ""
+) -> UnknownNameError:
+    """The error about a name that nobody knows.
+
+    The name that was probably meant comes first in the message. Without ``meant`` it is the one that is
+    spelled most like the unknown one. All names that there are follow, and then the ``hint``.
+    """
     names = list(known)
-    nearest = difflib.get_close_matches(str(name).lower(), names, n=1, cutoff=0.65)
-    meant = f" (did you mean {nearest[0]!r}?)" if nearest else ""
-    return ConfigurationError(at, value, f"one of the {kind} {', '.join(names)}{meant}{hint}")
+    if not meant and (near := nearest(str(name), names)):
+        meant = f"did you mean {near!r}?"
+    first = f" ({meant}):" if meant else ""
+    return UnknownNameError(at, value, f"one of the {kind}{first} {', '.join(names)}{hint}")
+
+
+def nearest(name: str, names: Iterable[str], *, cutoff: float = 0.65) -> str | None:
+    """The name among these that is spelled most like another one, or None if none is like it.
+
+    Of several that are equally near, it is the first: ``instrument`` is near to ``instrument_name`` and
+    ``instrument_unit``.
+    """
+    matcher = difflib.SequenceMatcher(b=name.lower())
+    best, ratio = None, 0.0
+    for candidate in names:
+        matcher.set_seq1(candidate)
+        if matcher.ratio() > ratio:
+            best, ratio = candidate, matcher.ratio()
+    return best if ratio >= cutoff else None

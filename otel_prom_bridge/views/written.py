@@ -73,7 +73,7 @@ def _check_together(views: tuple[ExportView, ...]) -> None:
             Policy(views=views[: number + 1])
         except ConfigurationError as error:
             where = error.key.removeprefix(view.title)
-            raise ConfigurationError(f"[{number}]{where}", error.value, error.expected) from None
+            raise error.renamed(f"[{number}]{where}") from None
 
 
 def _view(value: object) -> ExportView:

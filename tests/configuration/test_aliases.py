@@ -170,7 +170,7 @@ def test_after_a_wrong_variable_comes_the_alias(
     monkeypatch.setenv("METRICS_ENDPOINT_PORT", "9090")
     assert from_environment(log_error).endpoint["port"] == 9090
     (message,) = caplog.messages
-    assert message.endswith("; using an alias's")
+    assert message.endswith("; using the value of METRICS_ENDPOINT_PORT")
 
 
 @settings(max_examples=100, deadline=None)

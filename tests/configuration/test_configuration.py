@@ -424,7 +424,9 @@ def strict(given: dict[str, object]) -> Settings:
 
 def test_an_unknown_key(caplog: pytest.LogCaptureFixture) -> None:
     """It is named with what is allowed; where that is only logged, the other keys still count."""
-    message = r"^prefx: 'x' is not allowed, expected one of .*prefix.* \(did you mean 'prefix'\?\)$"
+    message = (
+        r"^prefx: 'x' is not allowed, expected one of the options \(did you mean 'prefix'\?\): .*prefix.*$"
+    )
     with pytest.raises(ConfigurationError, match=message):
         strict({"prefix": "shop", "prefx": "x"})
     with pytest.raises(ConfigurationError, match=r"prefx: 'x' is not allowed, expected one of .*addr"):
@@ -437,9 +439,13 @@ def test_an_unknown_key(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_a_name_of_another_way() -> None:
     """The address has one name in files and another one in calls: each leads to the other."""
-    with pytest.raises(ConfigurationError, match=r"^host: 'localhost' .* \(it is 'addr' here\)$"):
+    with pytest.raises(
+        ConfigurationError, match=r"^host: 'localhost' .* one of the options \(it is 'addr' here\): "
+    ):
         start(host="localhost", set_global=False)  # type: ignore[call-arg]
-    with pytest.raises(ConfigurationError, match=r"^addr: 'localhost' .* \(it is 'host' here\)$"):
+    with pytest.raises(
+        ConfigurationError, match=r"^addr: 'localhost' .* one of the options \(it is 'host' here\): "
+    ):
         strict({"addr": "localhost"})
 
 

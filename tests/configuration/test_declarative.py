@@ -163,7 +163,7 @@ def test_a_wrong_view_is_logged_and_no_view_used(tmp_path: Path) -> None:
     )
     assert traced == TRACED
     assert error.startswith(
-        "views[1].rules['kind'].alow: ['a'] is not allowed, expected one of the rules allow,"
+        "views[1].rules['kind'].alow: ['a'] is not allowed, expected one of the rules (did you mean 'allow'?)"
     )
     assert error.endswith("; using none")
     assert "size_bucket{" in text

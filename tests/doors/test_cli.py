@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.metadata
 import io
 import json
 import subprocess
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import prometheus_client
 import pytest
@@ -23,6 +25,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from servers import free_port, get, prometheus, wait_for
 from setups import Setup
 
+import otel_prom_bridge
 from otel_prom_bridge import start_http_server
 from otel_prom_bridge.cli import main
 from otel_prom_bridge.report import remote as expositions
@@ -536,3 +539,34 @@ def test_python_m_runs_it() -> None:
     )
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("otel-prom-bridge: ")
+
+
+def test_the_version(capsys: Capture) -> None:
+    """The command line and the package say what the metadata of the installed package says."""
+    version = importlib.metadata.version("otel-prom-bridge")
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"otel-prom-bridge {version}\n"
+    assert otel_prom_bridge.__version__ == version
+
+
+def test_a_copy_without_metadata(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """Whoever looks at the version of every module must not get an odd exception from a bundled copy."""
+    missing = importlib.metadata.PackageNotFoundError("otel-prom-bridge")
+    monkeypatch.setattr(importlib.metadata, "version", Mock(side_effect=missing))
+    assert not hasattr(otel_prom_bridge, "__version__")
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == "otel-prom-bridge of an unknown version\n"
+
+
+def test_the_version_costs_nothing_at_import() -> None:
+    """Only who asks for the version pays for reading the metadata of packages."""
+    code = (
+        "import sys; before = 'importlib.metadata' in sys.modules; import otel_prom_bridge\n"
+        "assert ('importlib.metadata' in sys.modules) == before; print(otel_prom_bridge.__version__)"
+    )
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=False)
+    assert "AssertionError" not in done.stderr
+    assert done.stdout or "no metadata" in done.stderr  # -S hides installed packages

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.errors import ConfigurationError, MissingPackageError
 
 _NULL = "tag:yaml.org,2002:null"
 # https://yaml.org/type/bool.html
@@ -142,6 +142,5 @@ def _load_yaml(file: str) -> ModuleType:
     try:
         import yaml
     except ImportError:
-        expected = "PyYAML to be installed: `pip install PyYAML`"
-        raise ConfigurationError(file, "a web-config.yml", expected) from None
+        raise MissingPackageError(file, "yaml", "pip install PyYAML") from None
     return yaml

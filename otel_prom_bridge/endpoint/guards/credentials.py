@@ -26,7 +26,7 @@ from types import ModuleType
 
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.files.watching import Watched
-from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.errors import ConfigurationError, MissingPackageError
 from otel_prom_bridge.forks import renew_in_child
 from otel_prom_bridge.values.checks import PATH
 
@@ -338,6 +338,5 @@ def load_bcrypt() -> ModuleType:
     try:
         import bcrypt
     except ImportError:
-        expected = "bcrypt to be installed: `pip install bcrypt`"
-        raise ConfigurationError("basic_auth_users", "users with passwords", expected) from None
+        raise MissingPackageError("basic_auth_users", "bcrypt", "pip install bcrypt") from None
     return bcrypt

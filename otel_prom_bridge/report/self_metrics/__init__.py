@@ -105,8 +105,10 @@ class SelfMetrics:
     def _rename(self, names: Mapping[str, str]) -> None:
         known = {table.family().name: table for table in self._tables}
         for name in sorted(names.keys() - known.keys()):
-            error = unknown(name, name, sorted(known), "metrics of the bridge itself", at="self_metric_names")
-            logger.warning("%s; ignoring it", error)
+            whose = "metrics of the bridge itself"
+            logger.warning(
+                "%s; ignoring it", unknown(name, name, sorted(known), whose, at="self_metric_names")
+            )
         for name in sorted(names.keys() & known.keys()):
             others = [table.family() for table in self._tables if table is not known[name]]
             if _is_free(names[name], known[name].family().kind, others):

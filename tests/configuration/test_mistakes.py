@@ -1,0 +1,176 @@
+"""What is said about mistakes: what is wrong, and what was probably meant, in front of everything else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_prom_bridge import ConfigurationError, ExportView, PrometheusMetricReader, start
+from otel_prom_bridge.configuration.options import OPTIONS
+from otel_prom_bridge.configuration.settings import from_environment, from_mapping, log_error, raise_error
+from otel_prom_bridge.endpoint.files.webconfig import load
+from otel_prom_bridge.errors import BridgeError
+from otel_prom_bridge.values.notation import nearest
+
+
+def message(call: Callable[..., Any], *args: Any, **options: Any) -> str:
+    """What a call says about its mistake."""
+    with pytest.raises(ConfigurationError) as caught:
+        call(*args, **options)
+    return str(caught.value)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[[str], Path]:
+    """Writes a TOML file."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "bridge.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+# ---------------------------------------------------------------- unknown names
+
+
+def test_the_nearest_name_comes_before_the_others() -> None:
+    """Nobody reads fifty names to find the right one at the end."""
+    said = message(start, set_global=False, metric_path="/x")
+    assert said.startswith(
+        "metric_path: '/x' is not allowed, expected one of the options (did you mean 'metrics_path'?): "
+    )
+    assert all(option.key in said for option in OPTIONS if option.key != "host")
+
+
+def test_of_equally_near_names_the_first_is_meant() -> None:
+    """`instrument` is as near to the name as to the unit, and the name is what views select by."""
+    said = message(from_mapping, {"views": [{"instrument": "http.*"}]}, raise_error)
+    assert "(did you mean 'instrument_name'?)" in said
+    assert nearest("instrument", ["instrument_unit", "instrument_name"]) == "instrument_unit"
+    assert nearest("PREFX", ["port", "prefix"]) == "prefix"
+    assert nearest("something else", ["port", "prefix"]) is None
+
+
+# ---------------------------------------------------------------- options below a table
+
+
+MISPLACED = [
+    ('[exemplars]\nkeep = "slowest"\nport = 9464', "exemplars.port: 9464"),
+    ('[tenant]\nattribute = "t"\nlimits = {a = 1}\nprefix = "shop"', "tenant.prefix: 'shop'"),
+    ('[[views]]\ninstrument_name = "a"\nmetrics_path = "/x"', "views[0].metrics_path: '/x'"),
+    ("[cardinality_limits]\ncounter = 5\nport = 9464", "cardinality_limits.port: "),
+    ('[common_labels]\nservice = "service.name"\nport = 9464', "common_labels.port: "),
+    (
+        "[resource_constant_labels]\nincluded = ['a']\nid_labels = true",
+        "resource_constant_labels.id_labels: ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "place"), MISPLACED)
+def test_an_option_below_a_table(file: Callable[[str], Path], text: str, place: str) -> None:
+    """In TOML everything below a table's name belongs to it, which the message says."""
+    path = file(text)
+    said = message(start, set_global=False, config_file=path)
+    assert said.startswith(f"{path}: {place}")
+    assert said.endswith("expected this option outside of every table, before the first one")
+
+
+def test_a_key_of_a_view_that_is_also_an_option_is_not_misplaced(file: Callable[[str], Path]) -> None:
+    """`exemplars` and `tenant` are options; the one is a key of views, too, and another key is wrong here."""
+    said = message(start, set_global=False, config_file=file("[[views]]\nexemplars = false\nkep = ['a']"))
+    assert ".kep" in said
+    assert "outside of every table" not in said
+    said = message(start, set_global=False, config_file=file("[exemplars]\nkeep = 'fastest'"))
+    assert "outside of every table" not in said
+
+
+# ---------------------------------------------------------------- variables
+
+
+def test_a_wrong_variable_of_ours_beside_a_right_standard_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next variable counts where a wrong one is logged, and the log says so; start() refuses it."""
+    monkeypatch.setenv("OTEL_PROM_BRIDGE_PORT", "http")
+    monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "9500")
+    settings = from_environment(log_error)
+    assert settings.endpoint["port"] == 9500
+    assert settings.names["port"] == "OTEL_EXPORTER_PROMETHEUS_PORT"
+    assert [line for line in caplog.messages if "PORT" in line] == [
+        "OTEL_PROM_BRIDGE_PORT: 'http' is not allowed, expected a whole number from 0 to 65535; using the"
+        " value of OTEL_EXPORTER_PROMETHEUS_PORT"
+    ]
+    assert message(start, set_global=False).startswith("OTEL_PROM_BRIDGE_PORT: 'http' is not allowed")
+
+
+def test_two_wrong_variables(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Each is said, and the default counts."""
+    monkeypatch.setenv("OTEL_PROM_BRIDGE_PORT", "http")
+    monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "https")
+    assert from_environment(log_error).endpoint["port"] == 9464
+    assert [line.split(":")[0] for line in caplog.messages] == [
+        "OTEL_PROM_BRIDGE_PORT",
+        "OTEL_EXPORTER_PROMETHEUS_PORT",
+    ]
+    assert all(line.endswith("; using 9464") for line in caplog.messages)
+
+
+# ---------------------------------------------------------------- arguments of start()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("resource", "checkout", "a Resource, or a mapping of attributes"),
+        ("resource", 5, "a Resource, or a mapping of attributes"),
+        ("resource", [1], "a Resource, or a mapping of attributes"),
+        ("reader", object(), "a PrometheusMetricReader"),
+        ("reader", PrometheusMetricReader, "a PrometheusMetricReader"),
+        ("sdk_views", 5, "a list of the SDK's Views; an ExportView belongs into `views`"),
+        ("sdk_views", [ExportView()], "a list of the SDK's Views; an ExportView belongs into `views`"),
+        ("set_global", "no", "true or false"),
+    ],
+)
+def test_other_arguments_of_start(key: str, value: Any, expected: str) -> None:
+    """Also what is no option is refused with its name, its value and what is allowed."""
+    said = message(start, port=0, **{"set_global": False, key: value})
+    assert said == f"{key}: {value!r} is not allowed, expected {expected}"
+
+
+# ---------------------------------------------------------------- packages
+
+
+def test_a_missing_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What needs a package says which, and how to install it, and not that a value is not allowed."""
+    path = tmp_path / "web-config.yml"
+    path.write_text("basic_auth_users: {a: $2b$04$" + "a" * 53 + "}")
+    monkeypatch.setitem(sys.modules, "bcrypt", None)
+    assert message(load, path) == (
+        "basic_auth_users: the package 'bcrypt' is needed for it and is not installed; `pip install bcrypt`"
+        " does that"
+    )
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    assert message(load, path) == (
+        f"{path}: the package 'yaml' is needed for it and is not installed; `pip install PyYAML` does that"
+    )
+    code = (
+        "import sys; sys.modules['grafana_foundation_sdk'] = None\n"
+        "from otel_prom_bridge.cli import main; sys.exit(main(['dashboards', '--profile', 'llmdevops']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    said = done.stderr.removeprefix("otel-prom-bridge: ")
+    assert said.startswith(
+        "dashboards: the package 'grafana_foundation_sdk' is needed for it and is not installed; "
+    )
+    assert issubclass(ConfigurationError, BridgeError)
