@@ -2,8 +2,11 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Processes that share the tests. Those with a clock in them run afterwards, one at a time.
+# Processes that share the tests.
 JOBS ?= 2
+# Tests that judge by a clock run after all others, and no more than two at a time: they mostly wait, so that the
+# processors are idle for each.
+CLOCKED := -n 2
 # Threads, processes and real servers on a shared machine: what fails gets another chance, and the summary names
 # what used it. A plain `pytest` gives none.
 AGAIN := --reruns 3 --reruns-delay 1
@@ -20,7 +23,7 @@ demo: .venv/demo
 test: .venv/dev lint
 	sh scripts/install-servers
 	$(BIN)/python -m pytest -m "not clocked and not slow" $(AGAIN) -n $(JOBS)
-	$(BIN)/python -m pytest -m "clocked and not slow" $(AGAIN)
+	$(BIN)/python -m pytest -m "clocked and not slow" $(AGAIN) $(CLOCKED)
 
 # The same, and what no test reaches. It takes half as long again.
 coverage: .venv/dev

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from opentelemetry.metrics import CallbackOptions, Observation
 from oracles import OPENMETRICS, samples
+from servers import wait_for
 from setups import Setup
 
 from otel_prom_bridge import ConfigurationError, start
@@ -20,6 +21,7 @@ from otel_prom_bridge.endpoint import scrape as scrape_module
 from otel_prom_bridge.endpoint.cache import Cache
 from otel_prom_bridge.endpoint.messages import Request, Response
 from otel_prom_bridge.endpoint.scrape import Scrape, process_start
+from otel_prom_bridge.exposition import Exposition
 
 Make = Callable[..., Setup]
 
@@ -31,6 +33,8 @@ class Counted:
         self.setup = setup
         self.collections = 0
         self.seconds = 0.0
+        self.release = threading.Event()
+        self.release.set()
         self.scrape = Scrape(setup.reader, cache_ttl=ttl)
         setup.meter.create_observable_gauge("g", [self._observe])
         for number in range(100):
@@ -39,6 +43,7 @@ class Counted:
     def _observe(self, _: CallbackOptions) -> Iterator[Observation]:
         self.collections += 1
         time.sleep(self.seconds)
+        assert self.release.wait(20)
         yield Observation(self.collections)
 
     def get(self, query: str = "", **headers: str) -> Response:
@@ -182,17 +187,15 @@ def test_the_cache_keeps_little_memory() -> None:
     assert list(kept(cache)) == ["small", "later"]
 
 
-def test_whoever_chooses_filters_chooses_no_memory(bridge: Make) -> None:
+def test_whoever_chooses_filters_chooses_no_memory(bridge: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers of a large process, one for each filter that somebody thinks of, are not all kept."""
-    setup = bridge(max_series_per_metric=10_000)
-    counter = setup.meter.create_counter("c")
-    for number in range(10_000):
-        counter.add(1, {"k": f"{number:0200}"})
-    scrape = Scrape(setup.reader, cache_ttl=60, compression_threshold=False)
-    for number in range(12):
-        counter.add(1, {"k": f"{0:0200}"})
-        assert len(scrape.respond(Request(query=f"name[]=c_total&name[]={number}")).body) > 2_000_000
-    assert sum(len(response.body) for response in kept(scrape._cache).values()) < 17_000_000
+    reader = bridge().reader
+    large = Exposition("text/plain", bytes(2_000_000))
+    monkeypatch.setattr(reader, "expose", lambda *_, **__: large)
+    scrape = Scrape(reader, cache_ttl=60, compression_threshold=False)
+    for number in range(20):
+        assert len(scrape.respond(Request(query=f"name[]=c_total&name[]={number}")).body) == 2_000_000
+    assert 1_000_000 < sum(len(response.body) for response in kept(scrape._cache).values()) < 17_000_000
 
 
 @pytest.mark.parametrize(
@@ -334,16 +337,17 @@ def test_what_is_quick_ends_with_its_time_and_with_the_reader(bridge: Make) -> N
     assert long.respond(Request()).status == 503
 
 
-@pytest.mark.clocked
 def test_what_is_quick_does_not_wait_for_a_collection(bridge: Make) -> None:
     """While a callback hangs and all others wait for it, an answer that is still fresh is given at once."""
     it = Counted(bridge(), ttl=60)
     it.get()
-    it.seconds = 3
+    it.release.clear()
     thread = threading.Thread(target=it.get, args=("name[]=c_total",))
     thread.start()
+    wait_for(lambda: it.collections == 2, seconds=10, what="a callback that hangs")
     assert it.scrape.quick(Request()) is not None
     assert thread.is_alive()  # still waiting for the callback
+    it.release.set()
     thread.join(20)
     assert it.collections == 2
 
