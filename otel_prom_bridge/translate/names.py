@@ -13,6 +13,9 @@ from otel_prom_bridge.translate.strategies import TranslationStrategy
 from otel_prom_bridge.translate.units import unit_words
 
 _FOREIGN = re.compile(r"[^a-zA-Z0-9:]+")
+# What separates words in names that may have any characters, and the end of a counter's name.
+_SEPARATORS = re.compile(r"[^\w:]+")
+_TOTAL = re.compile(r"(?:[^\w:]|_)total\Z")
 _DEFAULT = TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES
 
 
@@ -38,21 +41,23 @@ def metric_name(
     'jobs'
     """
     full = f"{prefix}_{name}" if prefix else name
-    result = _escaped(full) if strategy.escapes else valid_unicode(full) or "_"
+    lead = "_" if prefix.startswith("_") else ""
+    result = _escaped(full, lead=lead) if strategy.escapes else valid_unicode(full) or "_"
     if strategy.adds_suffixes:
         # "The unit suffix comes before any type-specific suffixes": a `_total` at the end is such a suffix.
         # One in the middle is part of the name and stays where it is.
-        stem = result.removesuffix("_total") if counter else result
+        stem = _TOTAL.sub("", result) if counter else result
         stem = _with_unit(stem, unit)
         result = f"{stem}_total" if counter else stem
     return f"_{result}" if strategy.escapes and result[0].isdigit() else result
 
 
-def _escaped(name: str) -> str:
+def _escaped(name: str, *, lead: str) -> str:
     # "Invalid characters in the metric name MUST be replaced with the _ character. Multiple consecutive _
     # characters MUST be replaced with a single _ character." Leading and trailing ones go, as in
-    # otlptranslator.
-    return _FOREIGN.sub("_", name).strip("_") or _spelled_out(name)
+    # otlptranslator. Only the one that a prefix begins with stays, there as here.
+    stripped = _FOREIGN.sub("_", name).strip("_")
+    return f"{lead}{stripped}" if stripped else _spelled_out(name)
 
 
 def _with_unit(name: str, unit: str) -> str:
@@ -68,8 +73,10 @@ def _with_unit(name: str, unit: str) -> str:
 
 
 def _ends_with(name: str, words: str) -> bool:
-    # Whole words: foo_milliseconds does not end with the unit "seconds".
-    return not words or name == words or name.endswith(f"_{words}")
+    # Only whole words count: foo_milliseconds does not end with the unit "seconds". In a name that is not
+    # escaped there may be a dot before them.
+    plain = _SEPARATORS.sub("_", name)
+    return not words or plain == words or plain.endswith(f"_{words}")
 
 
 def _spelled_out(name: str) -> str:

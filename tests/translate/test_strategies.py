@@ -45,6 +45,18 @@ NAMES = [
     (":foo::bar", "", False, "", NO_UTF8, ":foo::bar"),
     (":foo::bar", "", True, "", NO_UTF8, ":foo::bar_total"),
     ("system.io", "foo/bar", True, "", NO_UTF8, "system.io_foo_per_bar_total"),
+    # By its algorithm: a suffix is trimmed with whatever stands before it, and the unit is not repeated.
+    ("process.uptime.seconds", "s", False, "", NO_UTF8, "process.uptime.seconds"),
+    ("requests.total", "", True, "", NO_UTF8, "requests_total"),
+    ("requests total", "", True, "", NO_UTF8, "requests_total"),
+    ("cpu.seconds.total", "s", True, "", NO_UTF8, "cpu.seconds_total"),
+    ("io.bytes.total", "By", True, "app", NO_UTF8, "app_io.bytes_total"),
+    ("io.bytes_per_second", "By/s", False, "", NO_UTF8, "io.bytes_per_second"),
+    ("total", "", True, "", NO_UTF8, "total_total"),
+    ("requests.total", "", True, "", NONE, "requests.total"),
+    ("requests", "", True, "_app", DEFAULT, "_app_requests_total"),
+    ("requests", "", True, "_app", WITHOUT, "_app_requests"),
+    ("requests", "", True, "_app", NO_UTF8, "_app_requests_total"),
     ("metric_with_字符_x", "", True, "", NO_UTF8, "metric_with_字符_x_total"),
     ("___", "", False, "", NONE, "___"),
     ("métric_with_ñ_chars", "", False, "test_namespace", NONE, "test_namespace_métric_with_ñ_chars"),
@@ -69,6 +81,15 @@ OVERRULED = [
     ("cpu_usagé", "1", False, "", NO_UTF8, "cpu_usagé"),
     # "unless the metric name already ends with the unit": its older tests repeat the unit.
     ("system_io_seconds", "s", False, "", NO_UTF8, "system_io_seconds"),
+    # Whole words only: it takes a name that ends with the letters of a unit for one that ends with the unit.
+    ("nanoseconds.in.ms.milliseconds", "s", False, "", NO_UTF8, "nanoseconds.in.ms.milliseconds_seconds"),
+    ("subtotal", "", True, "", NO_UTF8, "subtotal_total"),
+    ("caf\u00e9total", "", True, "", NO_UTF8, "caf\u00e9total_total"),
+    # A rate is found behind any separators: it repeats the unit behind a dot within it.
+    ("io.bytes.per.second", "By/s", False, "", NO_UTF8, "io.bytes.per.second"),
+    # "Multiple consecutive _": also those that a prefix begins with.
+    ("requests", "", False, "__app_", DEFAULT, "_app_requests"),
+    ("requests", "", False, "_", DEFAULT, "_requests"),
     # Names without a usable character, or none at all: it refuses them (or leaves "___" as it is).
     ("___", "", False, "", WITHOUT, "U________"),
     ("@_#_$_%", "", False, "", WITHOUT, "U___40____23____24____25_"),
