@@ -20,6 +20,9 @@ Buckets = tuple[tuple[int, int], ...]  # (index, count) by ascending index, coun
 # How many populated buckets a converted histogram keeps at most. It has up to twice as many bounds, and one
 # for zero.
 MAX_CLASSIC_BUCKETS = 20
+# A gap of up to this many empty buckets is written out, because that is shorter than a new span. Prometheus
+# and client_golang do the same.
+_MAX_GAP = 2
 
 
 def total(values: Iterable[float]) -> float:
@@ -99,11 +102,32 @@ def joined(*sides: Buckets) -> Buckets:
     return tuple(sorted(result.items()))
 
 
-def spread(spans: Iterable[tuple[int, int]], deltas: Iterable[int]) -> Buckets:
-    """The buckets that Prometheus writes as spans (offset and length) and differences between counts.
+def layout(buckets: Iterable[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[int]]:
+    """Spans of consecutive buckets as offset and length, and the difference of each bucket to the one before.
 
+    "The first offset is the index of the first bucket, later ones are the gap to the previous span":
     https://github.com/prometheus/docs/blob/main/docs/specs/native_histograms.md#schema
     """
+    spans: list[tuple[int, int]] = []
+    deltas: list[int] = []
+    end = previous = 0  # The index after the last bucket, and the count of the last bucket.
+    for index, count in buckets:
+        gap = index - end
+        if not spans or gap > _MAX_GAP:
+            spans.append((gap, 1))
+        else:
+            offset, length = spans[-1]
+            spans[-1] = (offset, length + gap + 1)
+            if gap:
+                deltas += [-previous] + [0] * (gap - 1)
+                previous = 0
+        deltas.append(count - previous)
+        end, previous = index + 1, count
+    return spans, deltas
+
+
+def spread(spans: Iterable[tuple[int, int]], deltas: Iterable[int]) -> Buckets:
+    """The buckets that :func:`layout` makes spans and differences of, or that somebody else did."""
     result: list[tuple[int, int]] = []
     differences, index, count = iter(deltas), 0, 0
     for offset, length in spans:

@@ -458,6 +458,12 @@ KEPT = (
         default=False,
     ),
     Option(
+        "openmetrics_2",
+        BOOLEAN,
+        "answer in OpenMetrics 2.0 (experimental) who asks for `version=2.0.0`",
+        default=False,
+    ),
+    Option(
         "exponential_histogram_bounds",
         BOUNDS,
         "the buckets of exponential histograms in text and OpenMetrics",
@@ -532,6 +538,7 @@ class ReaderOptions(TypedDict, total=False):
     collect_interval: float | None
     sdk_max_series: int | None
     created_timestamps: bool | None
+    openmetrics_2: bool | None
     exponential_histogram_bounds: Sequence[float] | None
     self_metrics: bool | None
     self_metric_names: Mapping[str, str] | None

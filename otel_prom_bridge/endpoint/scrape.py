@@ -264,4 +264,7 @@ def _read_question(accept: str | None, accept_encoding: str | None, query: str) 
     # More fields are a ValueError. A filter that is not understood must not let everything pass.
     fields = parse_qsl(query, max_num_fields=_MOST_FIELDS)
     names = frozenset(value for name, value in fields if name == "name[]")
-    return _Question(negotiate(accept).content_type, names, accepts_gzip(accept_encoding))
+    # Only the source knows whether it writes OpenMetrics 2.0. Who asks for it shares no answer with who does
+    # not.
+    choice = negotiate(accept, openmetrics_2=True)
+    return _Question(choice.content_type, names, accepts_gzip(accept_encoding))

@@ -9,6 +9,7 @@ from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.exposition.encoder import Encoder
 from otel_prom_bridge.exposition.negotiation import Format, Negotiated, accepts_gzip, negotiate
 from otel_prom_bridge.exposition.openmetrics import OpenMetricsWriter
+from otel_prom_bridge.exposition.openmetrics2 import OpenMetrics2Writer
 from otel_prom_bridge.exposition.protobuf import ProtobufWriter
 from otel_prom_bridge.exposition.schemes import Escaper, Escaping
 from otel_prom_bridge.exposition.text import TextWriter, with_companions
@@ -55,8 +56,10 @@ class Exposer:
             Format.TEXT_1_0_0: text,
             Format.OPENMETRICS_0_0_1: openmetrics,
             Format.OPENMETRICS_1_0_0: openmetrics,
+            Format.OPENMETRICS_2_0_0: Encoder(OpenMetrics2Writer(options), findings=findings),
             Format.PROTOBUF: Encoder(ProtobufWriter(), findings=findings),
         }
+        self._openmetrics_2 = options.openmetrics_2
         self._companions = Memory[MetricFamily, tuple[MetricFamily, ...]](nothing=())
         self._escapers = {scheme: Escaper(scheme, findings=findings) for scheme in Escaping}
 
@@ -69,7 +72,7 @@ class Exposer:
         ``h_bucket`` both mention the histogram ``h``. Names are compared as this scraper sees them, which is
         after escaping.
         """
-        choice = negotiate(accept)
+        choice = negotiate(accept, openmetrics_2=self._openmetrics_2)
         shown = self._escapers[choice.escaping].escape(tuple(families))
         wanted = frozenset((names,) if isinstance(names, str) else names)
         if wanted:

@@ -28,6 +28,7 @@ class Format(enum.Enum):
     # Prometheus 2.5 to 2.33 ask for version 0.0.1. Its body is the same as that of 1.0.0.
     OPENMETRICS_0_0_1 = "application/openmetrics-text; version=0.0.1; charset=utf-8"
     OPENMETRICS_1_0_0 = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+    OPENMETRICS_2_0_0 = "application/openmetrics-text; version=2.0.0; charset=utf-8"
     PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 
 
@@ -63,6 +64,7 @@ _VERSIONS = {
     (_OPENMETRICS, ""): Format.OPENMETRICS_1_0_0,
     (_OPENMETRICS, "0.0.1"): Format.OPENMETRICS_0_0_1,
     (_OPENMETRICS, "1.0.0"): Format.OPENMETRICS_1_0_0,
+    (_OPENMETRICS, "2.0.0"): Format.OPENMETRICS_2_0_0,
 }
 _WILDCARDS = {
     ("*", "*"): Format.TEXT_0_0_4,
@@ -107,11 +109,12 @@ class _Range:
 
 
 @lru_cache(maxsize=64)
-def negotiate(accept: str | None) -> Negotiated:
+def negotiate(accept: str | None, *, openmetrics_2: bool = False) -> Negotiated:
     """The format and the escaping with which an Accept header is answered.
 
     Without a header, or if nothing in it can be served, that is text 0.0.4. Of ranges with equal weights the
-    more specific one wins, then the earlier one.
+    more specific one wins, then the earlier one. OpenMetrics 2.0 is experimental: it is an answer only to who
+    asks for that version, and only with ``openmetrics_2``.
 
     >>> negotiate('application/openmetrics-text;version="1.0.0";q=0.5, text/plain;q=0.4').format.name
     'OPENMETRICS_1_0_0'
@@ -119,6 +122,8 @@ def negotiate(accept: str | None) -> Negotiated:
     best, best_rank = Negotiated(Format.TEXT_0_0_4, Escaping.UNDERSCORES), (0.0, 0)
     for item in _ranges((accept or "")[:_MAX_LENGTH]):
         rank = (item.weight, -item.type.count("*"))
+        if item.format is Format.OPENMETRICS_2_0_0 and not openmetrics_2:
+            continue
         if item.format is not None and item.weight > 0 and rank > best_rank:
             best, best_rank = Negotiated(item.format, item.escaping), rank
     return best

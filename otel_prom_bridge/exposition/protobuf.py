@@ -23,6 +23,7 @@ from functools import lru_cache
 from itertools import accumulate, chain
 from typing import Any
 
+from otel_prom_bridge.arithmetic.histograms import layout
 from otel_prom_bridge.families import (
     CounterPoint,
     Exemplar,
@@ -62,10 +63,6 @@ _HISTOGRAM_START, _HISTOGRAM_EXEMPLAR = b"\x7a", b"\x82\x01"  # Histogram 15 and
 _SUMMARY_START = b"\x22"  # Summary 4
 
 _pack = struct.Struct("<d").pack
-
-# A gap of up to this many empty buckets is written out, because that is shorter than a new span. Prometheus
-# and client_golang do the same.
-_MAX_GAP = 2
 
 
 def _encoded(number: int) -> bytes:
@@ -342,27 +339,3 @@ def _side(tags: tuple[bytes, bytes], buckets: Iterable[tuple[int, int]]) -> Iter
     if deltas:
         # Packed; readers take both forms of a repeated number.
         yield _field(delta, b"".join(map(_zigzag, deltas)))
-
-
-def layout(buckets: Iterable[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[int]]:
-    """Spans of consecutive buckets as offset and length, and the difference of each bucket to the one before.
-
-    "The first offset is the index of the first bucket, later ones are the gap to the previous span":
-    https://github.com/prometheus/docs/blob/main/docs/specs/native_histograms.md#schema
-    """
-    spans: list[tuple[int, int]] = []
-    deltas: list[int] = []
-    end = previous = 0  # The index after the last bucket, and the count of the last bucket.
-    for index, count in buckets:
-        gap = index - end
-        if not spans or gap > _MAX_GAP:
-            spans.append((gap, 1))
-        else:
-            offset, length = spans[-1]
-            spans[-1] = (offset, length + gap + 1)
-            if gap:
-                deltas += [-previous] + [0] * (gap - 1)
-                previous = 0
-        deltas.append(count - previous)
-        end, previous = index + 1, count
-    return spans, deltas

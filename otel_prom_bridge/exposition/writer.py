@@ -11,6 +11,7 @@ from otel_prom_bridge.families import Labels, MetricFamily
 class WriterOptions(NamedTuple):
     """What the user chose about the formats.
 
+    ``openmetrics_2`` allows OpenMetrics 2.0 for who asks for it.
     ``created`` asks for start times as ``_created`` samples in OpenMetrics. ``native_bounds`` are the upper
     bounds of the buckets that a native histogram gets in a format without native histograms; None stands for
     the limits of its own buckets.
@@ -18,6 +19,7 @@ class WriterOptions(NamedTuple):
 
     created: bool = False
     native_bounds: tuple[float, ...] | None = None
+    openmetrics_2: bool = False
 
 
 DEFAULT_OPTIONS = WriterOptions()

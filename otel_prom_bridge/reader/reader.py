@@ -111,6 +111,7 @@ class PrometheusMetricReader(MetricReader):
             collections. What is more cannot be told apart any more. None for the larger of 20,000 and ten
             times the largest limit of ours.
         created_timestamps: say when each counter and histogram began, as ``_created`` lines of OpenMetrics.
+        openmetrics_2: answer in OpenMetrics 2.0, which is experimental, whoever asks for ``version=2.0.0``.
         exponential_histogram_bounds: the buckets that exponential histograms get in formats without native
             histograms (text, OpenMetrics). None for the limits of their own buckets, at most 20 of them.
 
@@ -146,6 +147,7 @@ class PrometheusMetricReader(MetricReader):
         self_metric_names: Mapping[str, str] | None = None,
         sdk_max_series: int | None = None,
         created_timestamps: bool = False,
+        openmetrics_2: bool = False,
         exponential_histogram_bounds: Sequence[float] | None = None,
     ) -> None:
         limits = LIMITS.value("cardinality_limits", cardinality_limits or {})
@@ -163,6 +165,7 @@ class PrometheusMetricReader(MetricReader):
         )
         options = WriterOptions(
             created=BOOLEAN.value("created_timestamps", created_timestamps),
+            openmetrics_2=BOOLEAN.value("openmetrics_2", openmetrics_2),
             native_bounds=BOUNDS.optional("exponential_histogram_bounds", exponential_histogram_bounds),
         )
         translation = _translation(

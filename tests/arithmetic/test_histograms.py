@@ -25,13 +25,13 @@ from otel_prom_bridge import PrometheusMetricReader
 from otel_prom_bridge.arithmetic.histograms import (
     MAX_CLASSIC_BUCKETS,
     at_schema,
+    layout,
     lowered,
     native_sum,
     rebucket,
     to_classic,
     upper_bound,
 )
-from otel_prom_bridge.exposition.protobuf import layout
 from otel_prom_bridge.families import Exemplar, HistogramPoint, Kind, NativeHistogramPoint
 from otel_prom_bridge.store.series import ExponentialSeries
 

@@ -82,6 +82,16 @@ def test_each_format_filter_and_compression_has_its_own(cached: Counted) -> None
     assert cached.collections == 5
 
 
+def test_openmetrics_2_has_its_own(bridge: Make) -> None:
+    """Who asks for OpenMetrics 2.0 and who asks for 1.0 get their own answers, one after the other."""
+    it = Counted(bridge(openmetrics_2=True), ttl=60)
+    for _ in range(2):
+        for version in ("2.0.0", "1.0.0"):
+            answer = it.get(accept=f"application/openmetrics-text;version={version}")
+            assert f"version={version}" in (field(answer, "Content-Type") or "")
+    assert it.collections == 2
+
+
 def test_other_spellings_of_one_question_share_an_answer(cached: Counted) -> None:
     """What counts is what was negotiated, not how it was asked for."""
     for accept in ("text/plain", "text/plain;version=0.0.4", "*/*", "text/*;q=0.5"):

@@ -227,6 +227,32 @@ def test_format(accept: str | None, expected: Format) -> None:
     assert negotiate(accept).format is expected
 
 
+@pytest.mark.parametrize(
+    ("accept", "version"),
+    [
+        # What Prometheus 3.15 asks with --enable-feature=openmetrics2, and what others ask.
+        (
+            "application/openmetrics-text;version=2.0.0;escaping=allow-utf-8;q=0.6,"
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,*/*;q=0.1",
+            "2.0.0",
+        ),
+        ("application/openmetrics-text;version=2.0.0", "2.0.0"),
+        (
+            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=2.0.0;q=0.9",
+            "1.0.0",
+        ),
+        ("application/openmetrics-text", "1.0.0"),
+        ("application/*", "1.0.0"),
+        ("*/*", "0.0.4"),
+        ("application/openmetrics-text;version=2.0.0;q=0", "0.0.4"),
+    ],
+)
+def test_openmetrics_2_only_by_its_version(accept: str, version: str) -> None:
+    """With the option, it is the answer to who asks for it by its version; without, it is never one."""
+    assert f"version={version};" in negotiate(accept, openmetrics_2=True).content_type
+    assert "version=2.0.0" not in negotiate(accept).content_type
+
+
 # prometheus/docs@c105550aad07 docs/instrumenting/content_negotiation.md:105-112, and for the two versions
 # that are older than escaping what their scrapers have always got, unless they ask for a scheme.
 @pytest.mark.parametrize(
@@ -271,7 +297,7 @@ def test_content_types(accept: str | None, content_type: str) -> None:
 def test_a_format_is_what_its_content_type_asks_for(format: Format, scheme: Escaping) -> None:
     """Our own content types are understood, and say which body to expect."""
     choice = Negotiated(format, scheme)
-    assert negotiate(choice.content_type) == choice
+    assert negotiate(choice.content_type, openmetrics_2=True) == choice
 
 
 # Fragments of headers, so that random sequences of them are nearly headers.

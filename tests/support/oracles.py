@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from openmetrics2 import parse2
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
@@ -10,7 +11,13 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def parse(content_type: str, body: bytes) -> list[Metric]:
-    """Parse an exposition with prometheus_client's parser for its format; a fault is a ValueError."""
+    """Parse an exposition with prometheus_client's parser for its format; a fault is a ValueError.
+
+    OpenMetrics 2.0, which that does not read, is judged by the specification's grammar, and gives nothing.
+    """
+    if "version=2.0.0" in content_type:
+        parse2(body.decode())
+        return []
     parser = parse_openmetrics if content_type.startswith("application/openmetrics") else parse_text
     families = list(parser(body.decode()))
     series: set[tuple[str, frozenset[tuple[str, str]], object]] = set()
