@@ -22,6 +22,8 @@ import weakref
 from types import TracebackType
 from typing import Protocol
 
+from otel_prom_bridge.native import RLock, get_ident, sleep
+
 _SECONDS, _POLL_SECONDS = 1.0, 0.001
 
 
@@ -37,7 +39,7 @@ class _Held(threading.local):
 
 _doing: dict[int, _Doing] = {}  # by thread
 # Held by a thread that forks. Re-entrant: a signal handler may come in between.
-_gate = threading.RLock()
+_gate = RLock()
 _held = _Held()
 
 
@@ -47,7 +49,7 @@ class whole:  # noqa: N801 - reads as a verb: with whole()
     _thread: int | None = None  # the thread in which this began; None within something that is whole already
 
     def __enter__(self) -> None:
-        thread = threading.get_ident()
+        thread = get_ident()
         if thread not in _doing:
             with _gate:
                 _doing[thread] = _Doing()
@@ -80,13 +82,13 @@ def _before() -> None:
     deadline = time.monotonic() + _SECONDS
     _held.gate = _gate.acquire(timeout=_SECONDS)
     for thread, doing in list(_doing.items()):
-        if thread == threading.get_ident() or doing.is_hopeless:
+        if thread == get_ident() or doing.is_hopeless:
             continue
         while _doing.get(thread) is doing:
             if time.monotonic() > deadline:
                 doing.is_hopeless = True
                 break
-            time.sleep(_POLL_SECONDS)
+            sleep(_POLL_SECONDS)
 
 
 def _after_in_parent() -> None:
@@ -97,8 +99,8 @@ def _after_in_parent() -> None:
 
 def _after_in_child() -> None:
     global _gate
-    _gate = threading.RLock()
-    for thread in [thread for thread in _doing if thread != threading.get_ident()]:
+    _gate = RLock()
+    for thread in [thread for thread in _doing if thread != get_ident()]:
         del _doing[thread]
     for owner in list(_renewed):
         owner.renew()

@@ -9,11 +9,12 @@ it is asked for. It is a daemon thread, so it does not keep the process from end
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.native import Event, Lock, Thread, get_ident
 from otel_prom_bridge.values.checks import LONGEST_WAIT
 
 # How long to wait for a run that somebody has waited for in vain.
@@ -24,7 +25,7 @@ class _Run:
     """One run of the work, and whether it succeeded."""
 
     def __init__(self) -> None:
-        self.done = threading.Event()
+        self.done = Event()
         self.succeeded = False
         self.began = time.monotonic()
         self.late = False
@@ -51,7 +52,7 @@ class Coalesced:
         self._name = name
         self._patience = patience
         self._too_long = too_long
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._running: _Run | None = None
         renew_in_child(self)
 
@@ -80,7 +81,7 @@ class Coalesced:
         deadline = time.monotonic() + min(seconds, LONGEST_WAIT)
         while True:
             run, shared = self._current()
-            if run.thread == threading.get_ident():
+            if run.thread == get_ident():
                 return False
             remaining = max(0, deadline - time.monotonic())
             hopeless = not fresh and self._is_late(run)
@@ -104,7 +105,7 @@ class Coalesced:
             if self._running is not None:
                 return self._running, True
             run = self._running = _Run()
-        thread = threading.Thread(target=self._perform, args=(run,), name=self._name, daemon=True)
+        thread = Thread(partial(self._perform, run), name=self._name)
         try:
             thread.start()
         except RuntimeError:  # no more threads, or the interpreter is ending: do it here
@@ -115,7 +116,7 @@ class Coalesced:
         return run.late or time.monotonic() - run.began >= self._too_long
 
     def _perform(self, run: _Run) -> None:
-        run.thread = threading.get_ident()
+        run.thread = get_ident()
         try:
             run.succeeded = self._work()
         finally:
@@ -127,5 +128,5 @@ class Coalesced:
 
     def renew(self) -> None:
         """Begin anew in a forked child, where the thread of a run is missing and the lock may stay taken."""
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._running = None

@@ -9,7 +9,6 @@ are asked as usual.
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable, Iterable
 
@@ -22,6 +21,7 @@ from otel_prom_bridge.diagnostics import Conflict, Findings, endpoint_logger
 from otel_prom_bridge.errors import CollectorError
 from otel_prom_bridge.families import MetricFamily, claimed_names
 from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.native import Event, Lock
 from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.values.checks import LONGEST_WAIT
 
@@ -35,7 +35,7 @@ class _Round:
         self.work = Coalesced(lambda: ask(self), name="otel-prom-bridge-collectors", patience=math.inf)
         self.asked: Collector | None = None  # The collector that the round is waiting for.
         self.since = 0.0
-        self.answered = threading.Event()  # That collector did answer, after the round was given up.
+        self.answered = Event()  # That collector did answer, after the round was given up.
 
 
 class OtherCollectors:
@@ -66,7 +66,7 @@ class OtherCollectors:
 
     def renew(self) -> None:
         """Begin anew, as in a forked child, where no thread is left that waits for a collector."""
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._stuck: set[Collector] = set()
         self._round = _Round(self._ask)
 

@@ -7,7 +7,6 @@ TLS are its matter. Everything behind that is the same as on a port of our own: 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ from otel_prom_bridge.endpoint.served import Served
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.workers import Workers
 from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.native import Room
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -194,7 +194,7 @@ class _Asgi:
         """In a forked child: no request is on its way there."""
         # One for scrapes and one for health: scrapes that hang must not make a supervisor believe that the
         # process does.
-        rooms = (threading.BoundedSemaphore(_MOST_THREADS), threading.BoundedSemaphore(_MOST_THREADS))
+        rooms = (Room(_MOST_THREADS), Room(_MOST_THREADS))
         self._rooms = dict(zip((False, True), rooms, strict=True))
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
@@ -216,7 +216,7 @@ class _Asgi:
     async def _made(self, request: Request) -> Response:
         """The response that a worker makes. It is made to its end even if nobody waits for it any more."""
         room = self._rooms[request.is_health]
-        if not room.acquire(blocking=False):
+        if not room.enter():
             return busy()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Response] = loop.create_future()
@@ -230,7 +230,7 @@ class _Asgi:
             try:
                 response = self._handler.respond(request)
             finally:
-                room.release()
+                room.leave()
                 try:
                     loop.call_soon_threadsafe(deliver, response)
                 except RuntimeError:
@@ -238,7 +238,7 @@ class _Asgi:
 
         if self._workers.run(work):
             return await future
-        room.release()
+        room.leave()
         return busy()
 
 

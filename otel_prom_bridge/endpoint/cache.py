@@ -8,13 +8,13 @@ compressing it ten times.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.native import Event
 
 Kept = TypeVar("Kept")
 
@@ -27,7 +27,7 @@ class _Making(Generic[Kept]):
     """A value that a thread is making for all who ask meanwhile."""
 
     def __init__(self) -> None:
-        self.done = threading.Event()
+        self.done = Event()
         self.value: Kept | None = None
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 import weakref
-from queue import Empty, SimpleQueue
 from typing import Protocol
+
+from otel_prom_bridge.native import Empty, RLock, SimpleQueue, Thread
 
 
 class Collecting(Protocol):
@@ -40,9 +40,9 @@ class Background:
         self._everyone: weakref.WeakSet[Collecting] = weakref.WeakSet()
         # The lock and the queue are re-entrant, because a signal handler may shut a reader down while its
         # provider is being made.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._changed: SimpleQueue[None] = SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
 
     def add(self, collecting: Collecting) -> None:
         """Collect this one from now on."""
@@ -59,7 +59,7 @@ class Background:
         self._changed.put(None)
 
     def _start(self) -> None:
-        self._thread = threading.Thread(target=self._run, name="otel-prom-bridge-background", daemon=True)
+        self._thread = Thread(self._run, name="otel-prom-bridge-background")
         try:
             self._thread.start()
         except RuntimeError:  # no more threads: scrapes collect all the same
@@ -85,7 +85,7 @@ class Background:
 
     def _after_fork(self) -> None:
         # The child has no thread, and perhaps a lock that nobody will release.
-        self._lock, self._changed, self._thread = threading.RLock(), SimpleQueue(), None
+        self._lock, self._changed, self._thread = RLock(), SimpleQueue(), None
         with contextlib.suppress(RuntimeError), self._lock:
             if self._everyone:
                 self._start()

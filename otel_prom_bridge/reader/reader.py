@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from otel_prom_bridge.client.ours import BridgeCollector, register
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.exposition import Exposer, Exposition, WriterOptions
 from otel_prom_bridge.families import MetricFamily
+from otel_prom_bridge.native import RLock
 from otel_prom_bridge.reader.collection import Collections
 from otel_prom_bridge.report.cardinality import CardinalityReport, of_family
 from otel_prom_bridge.report.self_metrics import SelfMetrics
@@ -349,7 +349,7 @@ class Shutdown:
     """Happens once, and calls the hooks that were added before, in that order."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # re-entrant, as a signal handler may shut down what it interrupts
+        self._lock = RLock()  # re-entrant, as a signal handler may shut down what it interrupts
         self._hooks: list[Callable[[], None]] = []
         self.has_begun = False
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from otel_prom_bridge.native import Lock
 from otel_prom_bridge.rules.rule import OTHER, SOME_TABLE, TEXTS
 from otel_prom_bridge.values.checks import POSITIVE, TEXT, check_fields
 
@@ -56,7 +56,7 @@ class First:
     limit: int
     other: str = field(default=OTHER, kw_only=True)
     _seen: set[str] = field(default_factory=set, init=False, repr=False)
-    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_fields(self, {"limit": POSITIVE, "other": TEXT}, title="First.")

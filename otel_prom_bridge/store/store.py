@@ -16,7 +16,6 @@ state at once instead of waiting for itself.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
 from otel_prom_bridge.families import InfoPoint, Kind, MetricFamily
 from otel_prom_bridge.interrupts import keep, postponed, sheltered
+from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import SourcePoint, Stream
 from otel_prom_bridge.report.self_metrics import State
 from otel_prom_bridge.store.budgets import Budgets
@@ -70,7 +70,7 @@ class Store:
         # Code that runs under the lock may be interrupted by a signal handler, or call a log handler, that
         # asks us for families or flushes. Re-entrant, the lock lets it in, and it finds that its thread is
         # here.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._entered = False  # the thread that has the lock is at work here
         self._families = GrowingFamilies(findings)
         if target_info:

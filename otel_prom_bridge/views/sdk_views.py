@@ -12,7 +12,6 @@ its first instrument comes, because far more combinations are possible than anyb
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
@@ -26,6 +25,7 @@ from opentelemetry.sdk.metrics.view import (
 )
 
 from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.native import RLock
 from otel_prom_bridge.views.mapping import AttributeMap
 from otel_prom_bridge.views.view import ExportView
 
@@ -185,7 +185,7 @@ class _Choice:
         self._combination = combination
         self._options = options
         # Readers of one provider ask independently. A signal handler may ask while its own thread does.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._free: list[_DisjointView] = []
         self._taken: dict[_Combination, View] = {}
         self._last: tuple[Any, View | None] = (None, None)

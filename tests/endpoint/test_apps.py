@@ -16,7 +16,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from servers import wait_for
 from setups import Setup
 
-from otel_prom_bridge import make_asgi_app, make_wsgi_app
+from otel_prom_bridge import make_asgi_app, make_wsgi_app, native
 from otel_prom_bridge.endpoint import apps
 from otel_prom_bridge.endpoint.guards import Guards, RateLimit
 from otel_prom_bridge.endpoint.health import Health
@@ -164,11 +164,11 @@ def test_without_another_thread_a_request_is_refused(setup: Setup, monkeypatch: 
     """A process that may start no more threads answers 503, and 200 when it may again."""
     app = make_asgi_app(setup.reader)
 
-    def start(self: threading.Thread) -> None:
+    def start(self: native.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", start)
+        patch.setattr(native.Thread, "start", start)
         # More often than there is room for: what was taken is given back.
         assert {call_asgi(app)[0] for _ in range(apps._MOST_THREADS + 1)} == {503}
         assert call_asgi(app, path="/health")[0] == 200
@@ -181,13 +181,13 @@ def test_a_quick_answer_needs_no_thread(setup: Setup, monkeypatch: pytest.Monkey
     checked = make_asgi_app(setup.reader, health=Health(setup.reader, alive={"own": lambda: True}))
     plain = make_asgi_app(setup.reader)
     started: list[object] = []
-    original = threading.Thread.start
+    original = native.Thread.start
 
-    def start(self: threading.Thread) -> None:
+    def start(self: native.Thread) -> None:
         started.append(self.name)
         original(self)
 
-    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr(native.Thread, "start", start)
     assert call_asgi(plain, path="/health")[0] == 200
     assert call_asgi(guarded, client=("198.51.100.1", 4711))[0] == 403
     assert call_asgi(guarded, path="/health", client=("192.0.2.1", 4711))[0] == 200

@@ -213,8 +213,8 @@ def test_who_waits_is_bounded(passwords: Passwords, hasher: Hasher) -> None:
         thread.start()
     # A try would be answered too early, or take a place: only the inside tells when all of them wait.
     deadline = time.monotonic() + 5
-    while passwords._places.acquire(blocking=False) and time.monotonic() < deadline:
-        passwords._places.release()
+    while passwords._places.enter() and time.monotonic() < deadline:
+        passwords._places.leave()
         time.sleep(0.01)
     with pytest.raises(BusyError):
         passwords.verify(b"alice", b"one more")

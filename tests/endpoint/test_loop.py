@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import math
+import os
 import socket
 import threading
 import time
@@ -16,7 +17,7 @@ import pytest
 from servers import wait_for
 from wire import GET, LAST_GET, SHORT, Always, connect, exchange, looping, received, scrape_seconds, statuses
 
-from otel_prom_bridge import ConfigurationError
+from otel_prom_bridge import ConfigurationError, native
 from otel_prom_bridge.endpoint.messages import Handler, Request, Response
 from otel_prom_bridge.endpoint.server import door
 from otel_prom_bridge.endpoint.server.client import Plain
@@ -213,9 +214,9 @@ def test_5_without_descriptors_nothing_spins(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An idle connection goes, accepting pauses, one line is logged; who waited is answered later."""
-    accept, attempts, is_over = socket.socket.accept, [0], threading.Event()
+    accept, attempts, is_over = native.Socket.accept, [0], threading.Event()
 
-    def fail(sock: socket.socket) -> tuple[socket.socket, object]:
+    def fail(sock: native.Socket) -> tuple[native.Socket, object]:
         if is_over.is_set():
             return accept(sock)
         attempts[0] += 1
@@ -224,7 +225,7 @@ def test_5_without_descriptors_nothing_spins(
     with looping(limits=replace(SHORT, idle_timeout=20)) as server, connect(server, GET) as idle:
         assert idle.recv(1000).startswith(b"HTTP/1.1 200 ")
         with monkeypatch.context() as patched:
-            patched.setattr(socket.socket, "accept", fail)
+            patched.setattr(native.Socket, "accept", fail)
             with connect(server, LAST_GET) as waiting:
                 assert idle.recv(1) == b""
                 time.sleep(0.6)
@@ -239,7 +240,7 @@ def test_a_listening_socket_that_is_broken_does_not_spin(caplog: pytest.LogCaptu
     with looping(limits=replace(SHORT, idle_timeout=20)) as server, connect(server, GET) as idle:
         assert idle.recv(1000).startswith(b"HTTP/1.1 200 ")
         before = time.process_time()
-        with server.loop._listeners[0].sock.dup() as shared:
+        with socket.socket(fileno=os.dup(server.loop._listeners[0].sock.fileno())) as shared:
             shared.shutdown(socket.SHUT_RDWR)
         time.sleep(1)
         assert time.process_time() - before < 0.3
@@ -373,11 +374,11 @@ def test_without_more_threads_a_job_is_refused(monkeypatch: pytest.MonkeyPatch) 
     """As at the interpreter's end; later ones may succeed."""
     workers = Workers(1, idle_timeout=0.1)
 
-    def fail(_: threading.Thread) -> None:
+    def fail(_: native.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patched:
-        patched.setattr(threading.Thread, "start", fail)
+        patched.setattr(native.Thread, "start", fail)
         assert not workers.run(lambda: None)
     done = threading.Event()
     assert workers.run(done.set)

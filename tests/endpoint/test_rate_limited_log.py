@@ -13,6 +13,7 @@ from collections.abc import Callable
 import pytest
 from servers import wait_for
 
+from otel_prom_bridge import native
 from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.server import log as rate_limited_log
 from otel_prom_bridge.endpoint.server.log import RateLimitedLog, log_without_waiting
@@ -139,11 +140,11 @@ def test_at_the_end_of_the_interpreter_nothing_is_said(
 ) -> None:
     """Where no thread can be started, nothing is raised and nothing counts as being written."""
 
-    def refuse(_: threading.Thread) -> None:
+    def refuse(_: native.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", refuse)
+        patch.setattr(native.Thread, "start", refuse)
         for number in range(50):
             log_without_waiting(logging.WARNING, "line %d", number)
     assert caplog.messages == []

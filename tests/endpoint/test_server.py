@@ -30,6 +30,7 @@ from otel_prom_bridge import (
     PrometheusMetricReader,
     make_asgi_app,
     make_wsgi_app,
+    native,
     start,
     start_http_server,
 )
@@ -343,7 +344,7 @@ def test_what_to_do_about_a_port_that_is_not_allowed(
     def bind(_: socket.socket, __: object) -> None:
         raise PermissionError(number, "Permission denied")
 
-    monkeypatch.setattr("socket.socket.bind", bind)
+    monkeypatch.setattr(native.Socket, "bind", bind)
     with pytest.raises(EndpointError, match=r"ports below 1024 need a privilege"):
         start_http_server(setup.reader, port=80)
     with pytest.raises(EndpointError, match=r"this user may not write to its directory"):

@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 from servers import wait_for
 from setups import Setup
 
-from otel_prom_bridge import ExportView, PrometheusMetricReader
+from otel_prom_bridge import ExportView, PrometheusMetricReader, native
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.reader.background import Background
@@ -408,7 +408,7 @@ def test_work_that_ends_is_run_again() -> None:
 def test_work_without_a_thread_to_run_in_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no thread can be started, as at interpreter exit, the caller does it."""
 
-    def refuse(_: threading.Thread) -> None:
+    def refuse(_: native.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     ran_in: list[int] = []
@@ -417,7 +417,7 @@ def test_work_without_a_thread_to_run_in_is_done_here(monkeypatch: pytest.Monkey
         ran_in.append(threading.get_ident())
         return True
 
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(native.Thread, "start", refuse)
     assert Coalesced(work, name="test").wait(5)
     assert ran_in == [threading.get_ident()]
 

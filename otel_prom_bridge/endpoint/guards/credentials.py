@@ -18,7 +18,6 @@ import hmac
 import os
 import re
 import secrets
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -28,6 +27,7 @@ from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.files.watching import Watched
 from otel_prom_bridge.errors import ConfigurationError, MissingPackageError
 from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.native import Lock, Room
 from otel_prom_bridge.values.checks import PATH
 
 CACHE_SIZE = 100
@@ -127,8 +127,8 @@ class Passwords:
 
     def renew(self) -> None:
         """In a forked child: no thread verifies a password there."""
-        self._lock = threading.Lock()
-        self._places = threading.BoundedSemaphore(MAX_WAITING)
+        self._lock = Lock()
+        self._places = Room(MAX_WAITING)
         self._waiting: list[object] = []
         self._right = _Recent()
         self._wrong = _Recent()
@@ -153,7 +153,7 @@ class Passwords:
         known = self._remembered(digest)
         if known is not None:
             return known
-        if self._waiting.count(client) >= MAX_WAITING_EACH or not self._places.acquire(blocking=False):
+        if self._waiting.count(client) >= MAX_WAITING_EACH or not self._places.enter():
             raise BusyError
         self._waiting.append(client)
         try:
@@ -165,7 +165,7 @@ class Passwords:
                 return known
         finally:
             self._waiting.remove(client)
-            self._places.release()
+            self._places.leave()
 
     def _hash(self, user: bytes) -> tuple[bytes, bool]:
         users = self._users()
@@ -208,7 +208,7 @@ class _Recent:
     """The digests that were seen last. It may be used from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._digests: OrderedDict[bytes, None] = OrderedDict()
 
     def __len__(self) -> int:

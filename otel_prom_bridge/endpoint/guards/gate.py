@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import math
 import re
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +36,7 @@ from otel_prom_bridge.endpoint.messages import Handler, Request, Response, busy,
 from otel_prom_bridge.endpoint.server.log import log_without_waiting
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.native import Room
 from otel_prom_bridge.values.checks import BOOLEAN, POSITIVE, instance_of
 
 Headers = Sequence[tuple[str, str]]
@@ -146,7 +146,7 @@ class Guards:
     def enter(self, request: Request) -> Response | None:
         """Why there is no room for the request. If there is room, :meth:`leave` it after the answer."""
         room = self._rooms[request.is_health]
-        if room is None or room.acquire(blocking=False):
+        if room is None or room.enter():
             return None
         return busy()
 
@@ -154,7 +154,7 @@ class Guards:
         """The request has been answered."""
         room = self._rooms[request.is_health]
         if room is not None:
-            room.release()
+            room.leave()
 
     def identify(self, request: Request) -> Request | Response:
         """The request with what its credentials are worth. It may take as long as a hash; it never raises."""
@@ -272,8 +272,8 @@ class _Guarded(Handler):
 GUARDS = instance_of(Guards, "Guards, or None for everybody")
 
 
-def _room(size: int | None) -> threading.BoundedSemaphore | None:
-    return None if size is None else threading.BoundedSemaphore(size)
+def _room(size: int | None) -> Room | None:
+    return None if size is None else Room(size)
 
 
 def _passwords(users: Mapping[str, str] | Callable[[], Users] | None) -> Passwords | None:

@@ -12,13 +12,13 @@ send that many times the limit anyway, which is what the limit for all clients t
 from __future__ import annotations
 
 import math
-import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import islice
 
 from otel_prom_bridge.endpoint.guards.networks import Address
 from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.native import Lock
 from otel_prom_bridge.values.checks import FACTOR, POSITIVE, check_fields, instance_of
 
 MAX_PEERS = 4096
@@ -60,7 +60,7 @@ class Limiter:
 
     def renew(self) -> None:
         """In a forked child: no thread is there to release the lock."""
-        self._lock = threading.Lock()
+        self._lock = Lock()
 
     def __len__(self) -> int:
         """How many clients are remembered."""

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from otel_prom_bridge.endpoint.server.connection import Connection
+from otel_prom_bridge.native import Socket
 
 _RECEIVED = 32 * 1024
 # What the kernel is given at once. Each call of send() wakes the reader, so a megabyte in four pieces takes
@@ -116,7 +117,7 @@ class Client:
 
     __slots__ = ("_pieces", "_wire", "channel", "http", "peer", "sock")
 
-    def __init__(self, sock: socket.socket, peer: str | None, channel: Plain | Encrypted) -> None:
+    def __init__(self, sock: Socket, peer: str | None, channel: Plain | Encrypted) -> None:
         self.sock = sock
         self.peer = peer
         self.channel = channel

@@ -34,7 +34,6 @@ from __future__ import annotations
 
 import contextlib
 import selectors
-import socket
 import ssl
 import time
 from collections import deque
@@ -50,6 +49,7 @@ from otel_prom_bridge.endpoint.server.heads import TIMED_OUT, Head, Refusal
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.log import RateLimitedLog
 from otel_prom_bridge.endpoint.server.workers import Workers
+from otel_prom_bridge.native import Socket
 
 
 class Wait(Enum):
@@ -80,7 +80,7 @@ class Conversation(Client):
 
     __slots__ = ("interest", "wait")
 
-    def __init__(self, sock: socket.socket, peer: str | None, channel: Plain | Encrypted) -> None:
+    def __init__(self, sock: Socket, peer: str | None, channel: Plain | Encrypted) -> None:
         super().__init__(sock, peer, channel)
         self.wait: Wait | None = None
         self.interest = 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import selectors
-import socket
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,6 +19,7 @@ from otel_prom_bridge.endpoint.server.client import Encrypted, Plain
 from otel_prom_bridge.endpoint.server.conversations import Conversation, Conversations
 from otel_prom_bridge.endpoint.server.listeners import Listener
 from otel_prom_bridge.endpoint.server.log import RateLimitedLog
+from otel_prom_bridge.native import Socket
 
 _ACCEPTS_PER_TURN = 64
 _PAUSE_SECONDS = 0.25
@@ -71,13 +71,13 @@ class Door:
         if self.opens_at is not None and time.monotonic() >= self.opens_at:
             self.open()
 
-    def _accept(self, sock: socket.socket, _: int) -> None:
+    def _accept(self, sock: Socket, _: int) -> None:
         try:
             self._accept_some(sock)
         except Exception as error:  # no memory, perhaps: as with descriptors, there may be some in a moment
             self._pause(error)
 
-    def _accept_some(self, sock: socket.socket) -> None:
+    def _accept_some(self, sock: Socket) -> None:
         for _ in range(_ACCEPTS_PER_TURN if self.opens_at is None else 0):
             try:
                 accepted, address = sock.accept()

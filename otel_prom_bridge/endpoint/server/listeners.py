@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
+from otel_prom_bridge.native import Socket
 
 SYSTEMD = "systemd"
 BACKLOG = 128
@@ -47,7 +48,7 @@ _UNIX_ADVICE = {
 class Listener:
     """A listening socket; ``address`` is an IP address, or the path of a Unix socket, whose ``port`` is 0."""
 
-    sock: socket.socket
+    sock: Socket
     address: str
     port: int
     _remove: Callable[[], None] = field(default=lambda: None)
@@ -93,8 +94,8 @@ def _message(addr: str, port: int, reason: str | None, advice: str) -> str:
     return f"cannot serve metrics on address {addr!r}, port {port}: {reason}; {advice}"
 
 
-def _bound(family: int, address: object) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+def _bound(family: int, address: object) -> Socket:
+    sock = Socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "nt":
             # There SO_REUSEADDR would let two processes have the same port.
@@ -111,7 +112,7 @@ def _bound(family: int, address: object) -> socket.socket:
         raise
 
 
-def _listening(sock: socket.socket) -> socket.socket:
+def _listening(sock: Socket) -> Socket:
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted connections inherit it
     sock.listen(BACKLOG)
@@ -127,7 +128,7 @@ def open_unix(path: str) -> Listener:
     """
     try:
         _clear(path)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        sock = Socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.bind(path)
             # Until listen() nobody can connect, so there is no moment with another mode.
@@ -156,7 +157,7 @@ def _clear(path: str) -> None:
         return
     if not stat.S_ISSOCK(mode):
         raise OSError(errno.EEXIST, "something else than a socket is there; choose another path")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+    with contextlib.closing(Socket(socket.AF_UNIX, socket.SOCK_STREAM)) as probe:
         probe.setblocking(False)
         try:
             probe.connect(path)
@@ -221,7 +222,7 @@ def open_systemd(name: str | None = None) -> list[Listener]:
 
 def _inherited(number: int) -> Listener:
     os.set_inheritable(number, False)
-    sock = socket.socket(fileno=os.dup(number))
+    sock = Socket(fileno=os.dup(number))
     try:
         if sock.type != socket.SOCK_STREAM:
             raise OSError(errno.EPROTONOSUPPORT, f"descriptor {number} is not a stream socket")

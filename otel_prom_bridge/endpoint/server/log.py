@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
 import time
 from collections.abc import Callable
 
 from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.native import Thread
 
 _SECONDS = 60.0
 _MOST_KINDS = 100  # how many kinds of lines are remembered
@@ -109,7 +109,7 @@ class RateLimitedLog:
 
 def _in_a_thread(job: Job) -> bool:
     try:
-        threading.Thread(target=job, name="otel-prom-bridge-log", daemon=True).start()
+        Thread(job, name="otel-prom-bridge-log").start()
     except RuntimeError:  # at the end of the interpreter there are no new threads, and nobody reads the log
         return False
     return True

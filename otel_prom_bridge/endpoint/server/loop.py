@@ -9,8 +9,6 @@ those who were waiting with a complete request are answered and not timed out.
 After a fork, the child closes its copies of the descriptors. It touches nothing that it shares with the
 parent: it shuts no connection down, and it unregisters nothing from the shared epoll. The interpreter never
 waits for the thread at its end.
-
-Modules are imported as such (``threading.Thread``, not ``Thread``), because gevent replaces what is in them.
 """
 
 from __future__ import annotations
@@ -18,8 +16,6 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
-import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -32,6 +28,7 @@ from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.listeners import Listener
 from otel_prom_bridge.endpoint.server.log import MOST_WRITING, RateLimitedLog
 from otel_prom_bridge.endpoint.server.workers import Workers
+from otel_prom_bridge.native import DefaultSelector, Thread, sleep, socket_pair
 
 _STOP_SECONDS, _POLL_SECONDS, _JOIN_SECONDS = 2.0, 0.002, 0.1
 
@@ -60,9 +57,9 @@ class Loop:
         self._is_awake = False
         self._is_stopping = False
         self._has_ended = False
-        self._selector = selectors.DefaultSelector()
+        self._selector = DefaultSelector()
         try:
-            self._waker, self._wakened = socket.socketpair()
+            self._waker, self._wakened = socket_pair()
         except OSError:
             self._selector.close()
             raise
@@ -81,7 +78,7 @@ class Loop:
             tls=tls,
             accepts=accepts,
         )
-        self._thread = threading.Thread(target=self._run, name="otel-prom-bridge-server", daemon=True)
+        self._thread = Thread(self._run, name="otel-prom-bridge-server")
 
     @property
     def is_running(self) -> bool:
@@ -113,12 +110,12 @@ class Loop:
         """
         self._is_stopping = True
         self._wake(force=True)
-        if self._thread is threading.current_thread() or not self._thread.is_alive():
+        if self._thread.is_current or not self._thread.is_alive():
             return
         # join() alone would not do: a signal handler that interrupts a join() waits in vain for its lock.
         deadline = time.monotonic() + _STOP_SECONDS
         while not self._has_ended and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
+            sleep(_POLL_SECONDS)
         self._thread.join(_JOIN_SECONDS)
 
     def abandon(self) -> None:

@@ -7,12 +7,12 @@ because its threads are joined when the interpreter exits: a hanging callback wo
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Callable
+from functools import partial
 
 from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.native import Empty, Lock, SimpleQueue, Thread
 
 Job = Callable[[], object]
 
@@ -29,8 +29,8 @@ class Workers:
 
     def renew(self) -> None:
         """In a forked child: none of the threads exists there."""
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._lock = Lock()
         self._threads = 0
         self._idle = 0  # the number of threads that wait for a job, less that of the jobs that wait
 
@@ -55,9 +55,7 @@ class Workers:
 
     def _start(self, job: Job) -> bool:
         try:
-            threading.Thread(
-                target=self._work, args=(job,), name="otel-prom-bridge-scrape", daemon=True
-            ).start()
+            Thread(partial(self._work, job), name="otel-prom-bridge-scrape").start()
         except RuntimeError:  # no more threads, or the interpreter is shutting down
             with self._lock:
                 self._threads -= 1
@@ -78,7 +76,7 @@ class Workers:
             self._idle += 1
         try:
             job = self._jobs.get(timeout=self._idle_timeout)
-        except queue.Empty:
+        except Empty:
             with self._lock:
                 if self._idle > 0:
                     self._idle -= 1

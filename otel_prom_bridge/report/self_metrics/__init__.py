@@ -18,7 +18,6 @@ hands nothing over, and the number of series says the same).
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from typing import Literal, TypeAlias
 from otel_prom_bridge.diagnostics import Conflict, Findings, logger
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import Kind, MetricFamily, claimed_names, identity
+from otel_prom_bridge.native import RLock
 from otel_prom_bridge.report.self_metrics import metadata
 from otel_prom_bridge.report.self_metrics.tables import Counters, Durations, Gauges, Table
 from otel_prom_bridge.values.notation import unknown
@@ -96,7 +96,7 @@ class SelfMetrics:
         self._component = (f"{COMPONENT_TYPE}/{next(_instances)}", COMPONENT_TYPE)
         # The only lock of this module is held for additions and never around a call into other code.
         # Re-entrant, because a signal handler may scrape.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._prefixes = (*_PREFIXES, *(names or {}).values())
         self._joined: dict[str, tuple[MetricFamily, MetricFamily, MetricFamily]] = {}
         self._create_tables(time.time())
