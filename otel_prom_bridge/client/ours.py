@@ -8,7 +8,6 @@ names, labels, values and exemplars that our own endpoint shows, in the flat sam
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, chain
 
@@ -33,8 +32,9 @@ from otel_prom_bridge.families import (
     is_total,
 )
 from otel_prom_bridge.forks import whole
+from otel_prom_bridge.native import RLock
 
-_registering = threading.RLock()
+_registering = RLock()
 
 
 class BridgeCollector:

@@ -19,6 +19,7 @@ from otel_prom_bridge.errors import CollectionError, CollectionTimeoutError
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.forks import renew_in_child, whole
 from otel_prom_bridge.interrupts import postponed
+from otel_prom_bridge.native import RLock
 from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.reader.background import background
 from otel_prom_bridge.reader.callbacks import CallbackFailures, CallbackGuards
@@ -66,7 +67,7 @@ class Collections:
         self._interval = interval
         self._started = time.monotonic()
         # The order of collections. A signal handler may collect while its thread does.
-        self._order, self._begun, self._here = threading.RLock(), 0, _Here()
+        self._order, self._begun, self._here = RLock(), 0, _Here()
         renew_in_child(self)
         if interval is not None:
             background.add(self)
@@ -149,7 +150,7 @@ class Collections:
 
     def renew(self) -> None:
         """In a forked child: what another thread was doing is over."""
-        self._order = threading.RLock()
+        self._order = RLock()
 
     def take(self, data: MetricsData) -> None:
         """Put into the store what the SDK hands over, whoever made it collect."""

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -36,6 +35,7 @@ from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping import (
 )
 
 from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.native import RLock
 
 # What we touch, by the class that has it.
 PRIVATE = {
@@ -108,7 +108,7 @@ def _make_reentrant(owner: Any, name: str = "_lock") -> None:
     if lock is None or hasattr(lock, "_is_owned") or not lock.acquire(blocking=False):
         return
     try:
-        setattr(owner, name, threading.RLock())
+        setattr(owner, name, RLock())
     finally:
         lock.release()
 
@@ -121,7 +121,7 @@ def _renew(owner: Any, name: str = "_lock") -> bool:
     if lock.acquire(blocking=False):
         lock.release()
         return False
-    setattr(owner, name, threading.RLock())
+    setattr(owner, name, RLock())
     return True
 
 
