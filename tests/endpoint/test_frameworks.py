@@ -76,7 +76,7 @@ SITES = {
 
 
 @contextmanager
-def serve(command: list[str], log: Path) -> Iterator[int]:
+def served_by(command: list[str], log: Path) -> Iterator[int]:
     """Run a server until it answers; it must have nothing to complain about until its end."""
     port = free_port()
     words = [word.format(port=port) for word in command]
@@ -100,7 +100,7 @@ def serve(command: list[str], log: Path) -> Iterator[int]:
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Each example on its server, once for all tests."""
     command, health = SITES[request.param]
-    with serve(command, tmp_path_factory.mktemp("site") / "log") as port:
+    with served_by(command, tmp_path_factory.mktemp("site") / "log") as port:
         yield Site(port, health)
 
 
@@ -167,7 +167,7 @@ def test_clients_that_do_not_wait_harm_nobody(site: Site) -> None:
 def test_gunicorn_with_two_workers_that_were_forked_after_the_import(app: str, tmp_path: Path) -> None:
     """With --preload the reader is made in the master; the workers answer scrapes with copies of it."""
     command = [*GUNICORN, *SYNC, "--workers", "2", "--preload", app]
-    with serve(command, tmp_path / "log") as port:
+    with served_by(command, tmp_path / "log") as port:
         assert ask(port, "/orders/books", method="POST").status == 200
 
         def the_order() -> bool:

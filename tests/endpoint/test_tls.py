@@ -54,7 +54,7 @@ def mutual(settings: TlsSettings, tmp_path: Path) -> TlsSettings:
 
 
 @contextmanager
-def serve(tls: Tls) -> Iterator[int]:
+def greeting(tls: Tls) -> Iterator[int]:
     """A server that greets those who may talk to it; gives its port."""
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -85,7 +85,7 @@ def serve(tls: Tls) -> Iterator[int]:
 
 def talk(tls: Tls, context: ssl.SSLContext) -> ssl.SSLSocket | None:
     """The connection of a client that was welcome, closed again; None if it was not."""
-    with serve(tls) as port, socket.create_connection(("127.0.0.1", port), timeout=5) as raw:
+    with greeting(tls) as port, socket.create_connection(("127.0.0.1", port), timeout=5) as raw:
         try:
             with context.wrap_socket(raw, server_hostname="localhost") as connection:
                 # In TLS 1.3 a client hears only now what the server thinks of its certificate.
@@ -96,7 +96,7 @@ def talk(tls: Tls, context: ssl.SSLContext) -> ssl.SSLSocket | None:
 
 def cipher_of(tls: Tls, context: ssl.SSLContext) -> str | None:
     """The cipher suite that was agreed on, or None."""
-    with serve(tls) as port, socket.create_connection(("127.0.0.1", port), timeout=5) as raw:
+    with greeting(tls) as port, socket.create_connection(("127.0.0.1", port), timeout=5) as raw:
         try:
             with context.wrap_socket(raw, server_hostname="localhost") as connection:
                 cipher = connection.cipher()
@@ -247,7 +247,7 @@ def openssl(port: int, *options: str) -> str:
 @pytest.mark.parametrize("minimum", ["TLS10", "TLS11", "TLS12"])
 def test_old_clients(settings: TlsSettings, minimum: str, caplog: pytest.LogCaptureFixture) -> None:
     """OpenSSL's client gets in with TLS 1.2 and not with 1.1; what asks for older versions is told so."""
-    with serve(Tls(replace(settings, min_version=minimum))) as port:
+    with greeting(Tls(replace(settings, min_version=minimum))) as port:
         assert re.search(r"Protocol *: TLSv1\.2", openssl(port, "-tls1_2"))
         assert "Cipher is (NONE)" in openssl(port, "-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0")
     settle()
@@ -307,7 +307,7 @@ def test_curves(settings: TlsSettings, curve: str, other: str) -> None:
 def serial(tls: Tls) -> int | None:
     """The number of the certificate that the server shows."""
     with (
-        serve(tls) as port,
+        greeting(tls) as port,
         socket.create_connection(("127.0.0.1", port), timeout=5) as raw,
         client_context().wrap_socket(raw, server_hostname="localhost") as connection,
     ):

@@ -36,7 +36,7 @@ HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 FILES = "cert_file: server.pem, key_file: server.key"
 
 
-def write(directory: Path, text: str) -> str:
+def write_config(directory: Path, text: str) -> str:
     """The file, in the place of what was there."""
     new = directory / "web.yml.new"
     new.write_text(text)
@@ -247,7 +247,7 @@ STRICTER = {
 @pytest.mark.parametrize("name", GOOD)
 def test_good_files(name: str, here: Path) -> None:
     """What the toolkit takes is taken; promtool agrees."""
-    path = write(here, GOOD[name])
+    path = write_config(here, GOOD[name])
     load(path).guards()
     assert promtool("check", "web-config", path).returncode == 0
 
@@ -256,7 +256,7 @@ def test_good_files(name: str, here: Path) -> None:
 def test_bad_files(name: str, here: Path) -> None:
     """What the toolkit refuses is refused with file, place and what is allowed; promtool agrees."""
     text, message = BAD[name]
-    path = write(here, text)
+    path = write_config(here, text)
     with pytest.raises(ConfigurationError, match=message) as caught:
         load(path)
     assert str(caught.value).startswith(path)
@@ -266,7 +266,7 @@ def test_bad_files(name: str, here: Path) -> None:
 @pytest.mark.parametrize("name", NEWER_GOOD)
 def test_newer_good_files(name: str, here: Path) -> None:
     """What newer toolkits take is taken, though the promtool of Debian does not know it yet."""
-    load(write(here, NEWER_GOOD[name])).guards()
+    load(write_config(here, NEWER_GOOD[name])).guards()
 
 
 @pytest.mark.parametrize("name", NEWER_BAD)
@@ -274,14 +274,14 @@ def test_newer_bad_files(name: str, here: Path) -> None:
     """What newer toolkits refuse, or would only refuse with every request, is refused."""
     text, message = NEWER_BAD[name]
     with pytest.raises(ConfigurationError, match=message):
-        load(write(here, text))
+        load(write_config(here, text))
 
 
 @pytest.mark.parametrize("name", STRICTER)
 def test_files_that_are_only_bad_here(name: str, here: Path) -> None:
     """What Python cannot do and what nobody can mean is refused, never weakened; promtool would take it."""
     text, message = STRICTER[name]
-    path = write(here, text)
+    path = write_config(here, text)
     with pytest.raises(ConfigurationError, match=message):
         load(path)
     assert promtool("check", "web-config", path).returncode == 0
@@ -303,7 +303,7 @@ def test_errors_show_no_secrets(name: str, here: Path) -> None:
     text, _ = {**BAD, **NEWER_BAD, **STRICTER}[name]
     secrets = f"\nbasic_auth_users: {{carol: '{HASH}'}}\n" if "basic_auth_users" not in text else ""
     with pytest.raises(ConfigurationError) as caught:
-        load(write(here, text + secrets))
+        load(write_config(here, text + secrets))
     shown = repr(caught.value) + repr(caught.value.__cause__)
     assert not any(secret in shown for secret in (HASH, HASH[7:20], PASSWORD, "PRIVATE"))
 
@@ -312,14 +312,14 @@ def test_a_key_in_the_wrong_place(here: Path) -> None:
     """Somebody who writes the key where its path belongs does not find it in the log."""
     text = f"tls_server_config:\n  cert_file: server.pem\n  key_file: {indented(KEY)}"
     with pytest.raises(ConfigurationError, match="key_file") as caught:
-        load(write(here, text))
+        load(write_config(here, text))
     assert KEY.splitlines()[1] not in str(caught.value)
 
 
 def test_a_deep_file(here: Path) -> None:
     """A file of lists within lists within lists is refused like any other that makes no sense."""
     with pytest.raises(ConfigurationError, match="YAML"):
-        load(write(here, "[" * 5000 + "]" * 5000))
+        load(write_config(here, "[" * 5000 + "]" * 5000))
 
 
 @pytest.mark.parametrize("path", ["/nowhere/web.yml", "/"])
@@ -331,14 +331,14 @@ def test_no_file(path: str) -> None:
 
 def test_without_pyyaml(monkeypatch: pytest.MonkeyPatch, here: Path) -> None:
     """Without PyYAML or bcrypt the error says what to install; bcrypt is needed only for users."""
-    path = write(here, f"basic_auth_users: {{alice: '{HASH}'}}")
+    path = write_config(here, f"basic_auth_users: {{alice: '{HASH}'}}")
     for package in ("yaml", "bcrypt"):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, package, None)
             with pytest.raises(ConfigurationError, match=r"pip install (PyYAML|bcrypt)"):
                 load(path)
     monkeypatch.setitem(sys.modules, "bcrypt", None)
-    load(write(here, tls())).guards()
+    load(write_config(here, tls())).guards()
 
 
 SECTIONS = ["tls_server_config:", "basic_auth_users:", "rate_limit:", "interval:", "headers:"]
@@ -386,7 +386,7 @@ class Quiet(WSGIRequestHandler):
 
 
 @contextmanager
-def serve(config: WebConfig, **options: Any) -> Iterator[str]:
+def over_wsgi(config: WebConfig, **options: Any) -> Iterator[str]:
     """The configured guards over WSGI; gives the URL."""
     guarded = config.guards(**options).wrap(Hello())
 
@@ -469,7 +469,7 @@ def test_behaviour(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> No
     """A server with the file does with curl what one of the toolkit does."""
     monkeypatch.chdir(here)
     text, options, expected = BEHAVIOUR[name]
-    with serve(load(write(here, text))) as url:
+    with over_wsgi(load(write_config(here, text))) as url:
         got = curl(here, url, *options)
     assert expected in got
     assert ("hello" in got) is ("hello" in expected)
@@ -477,13 +477,13 @@ def test_behaviour(name: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_rate_limit(here: Path, later: Later) -> None:
     """Past the burst curl gets 429, as from the toolkit; the limit is read once."""
-    path = write(here, "rate_limit: {interval: 1m, burst: 3}")
+    path = write_config(here, "rate_limit: {interval: 1m, burst: 3}")
     config = load(path)
     assert (config.rate and (config.rate.interval, config.rate.burst)) == (60.0, 3)
-    with serve(config) as url:
+    with over_wsgi(config) as url:
         assert [curl(here, url)[-3:] for _ in range(5)] == ["200"] * 3 + ["429"] * 2
         assert curl(here, url.replace("metrics", "health"))[-3:] == "200"
-    write(here, "rate_limit: {interval: 1ms, burst: 3}")
+    write_config(here, "rate_limit: {interval: 1ms, burst: 3}")
     later(config).users()
     assert config.rate is not None
     assert config.rate.interval == 60.0
@@ -504,29 +504,29 @@ def test_the_rate_limit(here: Path, later: Later) -> None:
 )
 def test_durations(here: Path, text: str, seconds: float) -> None:
     """Durations are as Go writes them."""
-    rate = load(write(here, f"rate_limit: {{interval: {text}, burst: 1}}")).rate
+    rate = load(write_config(here, f"rate_limit: {{interval: {text}, burst: 1}}")).rate
     assert rate is not None
     assert rate.interval == pytest.approx(seconds)
 
 
 def test_headers(here: Path, later: Later) -> None:
     """The configured headers are on every response, and follow the file; blank ones are none."""
-    path = write(here, "http_server_config: {headers: {X-Frame-Options: deny, X-XSS-Protection: ''}}")
+    path = write_config(here, "http_server_config: {headers: {X-Frame-Options: deny, X-XSS-Protection: ''}}")
     config = load(path)
     guarded = config.guards().wrap(Hello())
     assert ("X-Frame-Options", "deny") in guarded.respond(Request()).headers
     assert config.headers() == (("X-Frame-Options", "deny"),)
-    write(here, "http_server_config: {headers: {X-Frame-Options: sameorigin}}")
+    write_config(here, "http_server_config: {headers: {X-Frame-Options: sameorigin}}")
     later(config)
     assert ("X-Frame-Options", "sameorigin") in guarded.respond(Request()).headers
 
 
 def test_users_are_read_again(here: Path, later: Later) -> None:
     """Users that are added, changed and removed are so within a second, without a restart."""
-    path = write(here, USERS)
+    path = write_config(here, USERS)
     config = load(path)
     assert set(config.users()) == {"dave"}
-    write(here, f"basic_auth_users: {{erin: '{HASH}'}}")
+    write_config(here, f"basic_auth_users: {{erin: '{HASH}'}}")
     assert set(config.users()) == {"dave"}
     assert set(later(config).users()) == {"erin"}
 
@@ -546,10 +546,10 @@ def test_a_bad_file_changes_nothing(
     name: str, here: Path, caplog: pytest.LogCaptureFixture, later: Later
 ) -> None:
     """A file that is bad, or would let in everybody, leaves everything as it is, with one line in the log."""
-    config = load(write(here, tls() + USERS))
+    config = load(write_config(here, tls() + USERS))
     assert config.tls is not None
     context = config.tls.context()
-    write(here, BROKEN[name])
+    write_config(here, BROKEN[name])
     for _ in range(3):
         assert set(later(config).users()) == {"dave"}
     assert config.tls.context() is context
@@ -560,7 +560,7 @@ def test_a_bad_file_changes_nothing(
     assert "stays in use" in caplog.text
     assert HASH not in caplog.text
     assert config.problem is not None
-    write(here, tls() + f"basic_auth_users: {{erin: '{HASH}'}}")
+    write_config(here, tls() + f"basic_auth_users: {{erin: '{HASH}'}}")
     assert set(later(config).users()) == {"erin"}
     assert config.problem is None
 
@@ -577,14 +577,14 @@ LESS = {
 def test_clients_are_not_asked_for_less(name: str, here: Path, later: Later) -> None:
     """What is asked of clients' certificates may become something else while the program runs, not less."""
     everything = f"{REQUIRED}, client_allowed_sans: [a.example]"
-    config = load(write(here, tls(everything)))
+    config = load(write_config(here, tls(everything)))
     assert config.tls is not None
     context = config.tls.context()
-    write(here, tls(LESS[name]))
+    write_config(here, tls(LESS[name]))
     assert later(config).tls is not None
     assert config.tls.context() is context
     assert "without a restart" in str(config.problem)
-    write(here, tls(everything.replace("a.example", "b.example")))
+    write_config(here, tls(everything.replace("a.example", "b.example")))
     later(config)
     assert config.tls.context() is not context
     assert config.problem is None
@@ -592,22 +592,22 @@ def test_clients_are_not_asked_for_less(name: str, here: Path, later: Later) -> 
 
 def test_tls_cannot_be_turned_on(here: Path, later: Later) -> None:
     """A server that speaks no TLS does not begin to with a change of the file; users may come, however."""
-    config = load(write(here, ""))
+    config = load(write_config(here, ""))
     guards = config.guards()
-    write(here, tls() + USERS)
+    write_config(here, tls() + USERS)
     assert later(config).users() == {}
     assert "without a restart" in str(config.problem)
-    write(here, USERS)
+    write_config(here, USERS)
     later(config)
     assert guards.wrap(Hello()).respond(Request()).status == 401
 
 
 def test_certificates_are_read_again(here: Path, later: Later) -> None:
     """TLS follows the certificates, and the settings in the file."""
-    config = load(write(here, tls()))
+    config = load(write_config(here, tls()))
     assert config.tls is not None
     first = config.tls.context()
-    write(here, tls("min_version: TLS13"))
+    write_config(here, tls("min_version: TLS13"))
     later(config)
     second = config.tls.context()
     assert second is not first
@@ -619,7 +619,7 @@ def test_certificates_are_read_again(here: Path, later: Later) -> None:
 
 def test_options_beside_the_file(here: Path) -> None:
     """Other guards may be given beside the file, but not what it says itself."""
-    config = load(write(here, USERS + "rate_limit: {interval: 1s, burst: 1}"))
+    config = load(write_config(here, USERS + "rate_limit: {interval: 1s, burst: 1}"))
     assert isinstance(config.guards(allow=["10.0.0.0/8"]), Guards)
     conflicts: list[Callable[[], object]] = [
         lambda: config.guards(basic_users={}),
@@ -633,7 +633,7 @@ def test_options_beside_the_file(here: Path) -> None:
 
 def test_a_relative_path(here: Path, monkeypatch: pytest.MonkeyPatch, later: Later) -> None:
     """Paths are relative to the file, wherever the program is or goes."""
-    write(here, tls())
+    write_config(here, tls())
     monkeypatch.chdir(here.parent)
     config = load(os.path.join(here.name, "web.yml"))
     monkeypatch.chdir("/")
@@ -645,6 +645,6 @@ def test_a_relative_path(here: Path, monkeypatch: pytest.MonkeyPatch, later: Lat
 
 def test_nothing_is_shown(here: Path) -> None:
     """No repr of a configuration shows a secret."""
-    config = load(write(here, INLINE + USERS))
+    config = load(write_config(here, INLINE + USERS))
     shown = repr((config, config.tls, vars(config), vars(config._watched), config._watched.get()))
     assert not any(secret in shown for secret in (HASH, "PRIVATE"))
