@@ -54,7 +54,7 @@ _UNJUDGED = ", whether the view's 'where' chooses them or not, which nobody know
 class Projection:
     """The series that one view makes of one stream.
 
-    ``common`` are the attributes that every series gets from its scope and resource, and ``defaults`` the
+    ``scope`` and ``resource`` are the attributes that every series gets from those, and ``defaults`` the
     labels that stand where nothing else gives them a value. A new series is put into ``unplaced`` until a
     family shows it.
     """
@@ -68,11 +68,12 @@ class Projection:
         "_full",
         "_made",
         "_new",
+        "_resource",
+        "_scope",
         "_shown_as",
         "_told",
         "_translation",
         "_unplaced",
-        "common",
         "family",
         "folds",
         "key",
@@ -91,7 +92,8 @@ class Projection:
         *,
         policy: Policy,
         translation: Translation,
-        common: Attributes,
+        scope: Attributes,
+        resource: Attributes,
         defaults: Mapping[str, object],
         budgets: Budgets,
         findings: Findings,
@@ -100,7 +102,7 @@ class Projection:
     ) -> None:
         self.key = key
         self.view = view
-        self.common = common
+        self._scope, self._resource = scope, resource
         self._made = {*view.rename.values(), *view.compute}
         self.kind = Kind.COUNTER if view.take != "value" else key.meaning.kind
         self._shown_as = key._replace(
@@ -108,7 +110,7 @@ class Projection:
             unit="" if view.take == "count" else key.unit if view.unit is None else view.unit,
         )
         self._translation = translation
-        self._defaults = translation.labels(self.kind, {**defaults, **view.labels}, ())
+        self._defaults = translation.labels(self.kind, {**defaults, **view.labels})
         try:
             self.name = self._family_name()
         except Exception:  # reported when the family is made; until then the points count under this name
@@ -212,18 +214,19 @@ class Projection:
 
     def labels(self, attributes: Mapping[str, object]) -> Labels:
         """The labels of a series; the view's own stand where nothing else gives them a value."""
-        labels = self._translation.labels(self.kind, attributes, self._beside(attributes))
+        labels = self._translation.labels(self.kind, attributes, *self._beside(attributes))
         if not self._defaults:
             return labels
         given = {name: value for name, value in labels if value}
         return tuple(sorted({**dict(labels), **dict(self._defaults), **given}.items()))
 
-    def _beside(self, attributes: Mapping[str, object]) -> Attributes:
-        """The labels of scope and resource without those that the view makes of attributes itself."""
+    def _beside(self, attributes: Mapping[str, object]) -> tuple[Attributes, Attributes]:
+        """What scope and resource say, without the labels that the view makes of attributes itself."""
         made = {label_name(label) for label in self._made if label in attributes}
         if not made:
-            return self.common
-        return tuple(item for item in self.common if label_name(item[0]) not in made)
+            return self._scope, self._resource
+        scope = tuple(item for item in self._scope if label_name(item[0]) not in made)
+        return scope, tuple(item for item in self._resource if label_name(item[0]) not in made)
 
     def targets(self, point: SourcePoint) -> tuple[Target, ...] | None:
         """What takes the points of this point's attribute set: a series, and the counters of its folds.

@@ -250,7 +250,6 @@ class Store:
             self._changed += changed[done:]
 
     def _open(self, key: Stream) -> StreamRecord:
-        common = self._translation.scope_attributes(key.scope) + self._target.promoted
         views = [view for view in self._policy.views_of(key) if view.name is not None]
         projections = [
             Projection(
@@ -258,7 +257,8 @@ class Store:
                 view,
                 policy=self._policy,
                 translation=self._translation,
-                common=common,
+                scope=self._translation.scope_attributes(key.scope),
+                resource=self._target.promoted,
                 defaults=self._target.common,
                 budgets=self._budgets,
                 findings=self._findings,

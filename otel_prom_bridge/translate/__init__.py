@@ -67,11 +67,17 @@ class Translation:
         self,
         kind: Kind,
         attributes: Mapping[str, object],
-        common: Attributes,
+        scope: Attributes = (),
+        resource: Attributes = (),
     ) -> Labels:
-        """The labels of one series; ``common`` are those of its scope and resource."""
+        """The labels of one series: its attributes, and what every series of its scope and resource gets.
+
+        Where an attribute and a resource attribute have one key, the attribute stands. The rule that values
+        are joined is for different keys.
+        """
         reserved = _RESERVED.get(kind, frozenset())
-        items = (*attributes.items(), *common)
+        others = (item for item in resource if item[0] not in attributes)
+        items = (*attributes.items(), *scope, *others)
         return labels(items, reserved=reserved, escape=self.strategy.escapes)
 
     def target_labels(self, resource: Mapping[str, object]) -> Labels:

@@ -251,6 +251,18 @@ def test_labels_of_ours_cannot_be_corrupted_by_attributes(bridge: Make) -> None:
     )
 
 
+def test_a_resource_attribute_gives_way_to_one_of_the_point(bridge: Make) -> None:
+    """Of one key the point knows better; a series without it has the value of the resource."""
+    setup = bridge(resource=Resource({"env": "prod"}), resource_attribute_filter=lambda key: True)
+    counter = setup.meter.create_counter("c")
+    counter.add(1, {"env": "stage"})
+    counter.add(2)
+    assert [line for line in setup.text().splitlines() if line.startswith("c_total")] == [
+        'c_total{env="stage"} 1',
+        'c_total{env="prod"} 2',
+    ]
+
+
 def test_the_target_stays_the_same_object(bridge: Make) -> None:
     """Identity means unchanged: a target that did not change is not rendered anew for every scrape."""
     setup = bridge(resource=Resource({"service.name": "s"}))

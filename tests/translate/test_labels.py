@@ -172,8 +172,8 @@ def labels_of(
     enabled = scope is not None if scope_info_enabled is None else scope_info_enabled
     translation = Translation(scope_info_enabled=enabled, resource_attribute_filter=copied)
     scope = scope or InstrumentationScope("scope")
-    common = translation.scope_attributes(scope) + translation.resource_attributes(resource or {})
-    return dict(translation.labels(kind, attributes, common))
+    copies = translation.resource_attributes(resource or {})
+    return dict(translation.labels(kind, attributes, translation.scope_attributes(scope), copies))
 
 
 # open-telemetry/opentelemetry-specification@1377f53b2bc0
@@ -259,6 +259,29 @@ def test_resource_attributes_are_copied_on_request() -> None:
     )
     assert found == {"service_name": "shop;own", "service_version": "2"}
     assert labels_of({"a": "1"}, resource=resource) == {"a": "1"}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "resource", "expected"),
+    [
+        ({"env": "stage"}, {"env": "prod"}, {"env": "stage"}),
+        ({}, {"env": "prod"}, {"env": "prod"}),
+        ({"env": None}, {"env": "prod"}, {"env": ""}),
+        # Different keys are joined, whether the point has one of them or both.
+        ({"deploy.env": "stage"}, {"deploy_env": "prod"}, {"deploy_env": "stage;prod"}),
+        ({"deploy_env": "stage"}, {"deploy.env": "prod"}, {"deploy_env": "prod;stage"}),
+        (
+            {"deploy.env": "a", "deploy_env": "b"},
+            {"deploy.env": "x", "deploy-env": "c"},
+            {"deploy_env": "c;a;b"},
+        ),
+    ],
+)
+def test_of_one_key_the_value_of_the_point_stands(
+    attributes: Mapping[str, object], resource: Mapping[str, object], expected: Mapping[str, str]
+) -> None:
+    """As in the Python and Java exporters, and in Prometheus' own translation of OTLP: `;` is for others."""
+    assert labels_of(attributes, resource=resource, copied=lambda key: True) == expected
 
 
 def test_target_labels_are_the_resource_alone() -> None:
