@@ -91,6 +91,15 @@ def test_imports_are_found(text: str, expected: set[tuple[str, str]]) -> None:
     assert imported(text) == expected
 
 
+def test_names_that_are_reached_are_found() -> None:
+    """The test sees what is called or run, and no names of files, loggers and metrics."""
+    text = "otel_prom_bridge.store.Store() python -m otel_prom_bridge.cli x otel_prom_bridge/store.py "
+    assert DOTTED.findall(text + '"otel_prom_bridge.endpoint" `otel_prom_bridge.genai`') == [
+        ".store.Store",
+        ".cli",
+    ]
+
+
 def test_entry_points_and_the_command() -> None:
     """The section names every entry point and command that the package installs."""
     section = DESIGN.partition("## What is public\n")[2].partition("\n## ")[0]

@@ -341,11 +341,15 @@ def test_nonsense_never_raises(recorded: Recorded, llm: LLMRecorder) -> None:
 def test_a_logger_that_raises(llm: LLMRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even a log handler that raises reaches the caller."""
 
-    def emit(_: logging.LogRecord) -> bool:
+    asked: list[logging.LogRecord] = []
+
+    def emit(record: logging.LogRecord) -> bool:
+        asked.append(record)
         raise RuntimeError
 
     monkeypatch.setattr(reports.logger, "filters", [emit])
     llm.record_request(model="gpt-4o", provider="openai", duration=-1)
+    assert len(asked) == 1
 
 
 def test_tokens_after_the_end(llm: LLMRecorder, caplog: pytest.LogCaptureFixture) -> None:
