@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     __version__: str
 
-    from otel_prom_bridge.bridge import Bridge, start
+    from otel_prom_bridge.bridge import Bridge, serve_inherited, start
     from otel_prom_bridge.diagnostics import Conflict
     from otel_prom_bridge.endpoint import (
         MetricsServer,
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "start",
     "Bridge",
+    "serve_inherited",
     "PrometheusMetricReader",
     "TranslationStrategy",
     "ExportView",
@@ -81,7 +82,7 @@ __all__ = [
 ]
 
 _NAMES = {
-    "bridge": ("Bridge", "start"),
+    "bridge": ("Bridge", "serve_inherited", "start"),
     "views.computations": ("FirstOf", "Outcome"),
     "diagnostics": ("Conflict",),
     "endpoint": ("MetricsServer", "make_asgi_app", "make_wsgi_app", "start_http_server"),

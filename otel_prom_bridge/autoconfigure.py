@@ -9,20 +9,34 @@ without them.
 
 from __future__ import annotations
 
-from otel_prom_bridge.configuration.serving import serve_if_possible
+from typing import Any
+
 from otel_prom_bridge.configuration.settings import Settings, from_environment, from_mapping, log_error
+from otel_prom_bridge.configuration.watch import Watch
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
 
 
 class _ServingReader(PrometheusMetricReader):
-    """A reader with an endpoint; ``server.is_serving`` is False if that could not be opened."""
+    """A reader with an endpoint. ``server`` is None, or its ``is_serving`` False, where there is none.
 
-    server: MetricsServer
+    The first process of an application gets the port. Another one, a worker for example, gets the next free
+    port when something is recorded in it for the first time.
+    """
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(**settings.reader)
-        self.server = serve_if_possible(self, settings)
+        self._watch = Watch(self, settings, by_itself=True)
+        self._watch.serve_if_possible()
+
+    @property
+    def server(self) -> MetricsServer | None:
+        """The endpoint of this process."""
+        return self._watch.server
+
+    def _set_meter_provider(self, meter_provider: Any) -> None:
+        super()._set_meter_provider(meter_provider)
+        self._watch.begin(meter_provider)
 
 
 class AutoPrometheusMetricReader(_ServingReader):

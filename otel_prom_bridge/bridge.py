@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Unpack
+from typing import Any, Unpack
+from weakref import WeakSet
 
 from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
@@ -15,10 +17,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.configuration.options import Options
-from otel_prom_bridge.configuration.serving import serve
 from otel_prom_bridge.configuration.settings import from_arguments
+from otel_prom_bridge.configuration.watch import Watch, watch_of, watches
 from otel_prom_bridge.endpoint.server.server import MetricsServer
-from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.errors import ConfigurationError, EndpointError
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
 from otel_prom_bridge.values.checks import BOOLEAN, instance_of, list_of
 
@@ -40,8 +42,17 @@ class Bridge:
     server: MetricsServer
 
     def shutdown(self) -> None:
-        """Close the endpoint and shut the provider down. A second call does nothing."""
-        if not self.reader.is_shut_down:  # the application did it itself
+        """Close the endpoint, and let nothing be collected any more. A second call does nothing.
+
+        A global provider stays the global one, since OpenTelemetry takes no second one. Its instruments
+        record again after the next :func:`start`. Any other provider is shut down.
+        """
+        if self.reader.is_shut_down:  # the application did it itself
+            return
+        if self.meter_provider is metrics.get_meter_provider():
+            self.meter_provider.remove_metric_reader(self.reader)
+            _free.add(self.meter_provider)
+        else:
             self.meter_provider.shutdown()
 
     def __enter__(self) -> Bridge:
@@ -73,7 +84,9 @@ def start(
             SDK does not keep what no view of the reader shows.
         config_file: a TOML file with options; without it ``OTEL_PROM_BRIDGE_CONFIG_FILE``, else none.
         reader: a configured reader of the application's own.
-        set_global: make the provider the one that ``opentelemetry.metrics.get_meter`` uses.
+        set_global: make the provider the one that ``opentelemetry.metrics.get_meter`` uses. After the
+            ``shutdown()`` of another bridge, and in a forked child, that one's provider is used again, with
+            the instruments that it has.
         options: the other options of the endpoint: ``metrics_path``, ``allow``, ``bearer_tokens_file``,
             ``web_config`` and all others of docs/configuration.md; and, unless there is ``reader``, those of
             the reader: ``views``, ``exemplars``, ``tenant``, ``max_series_per_metric`` …, as Python objects
@@ -81,9 +94,11 @@ def start(
             then the file.
 
     Raises:
-        ConfigurationError: an option, an environment variable or a file has a value that cannot work.
+        ConfigurationError: an option, an environment variable or a file has a value that cannot work; or the
+            provider cannot be the global one, because there is another one.
         EndpointError: the address cannot be bound. With ``strict=False`` that is logged, and
-            ``.server.is_serving`` is False.
+            ``.server.is_serving`` is False. If another process of the same application has the port, the next
+            free one is taken.
 
     After an exception nothing is left running or registered; a reader of your own can be used again.
     """
@@ -93,6 +108,8 @@ def start(
     BOOLEAN.value("set_global", set_global)
     if reader is not None and reader.is_shut_down:
         raise ConfigurationError("reader", reader, "a reader that was not shut down")
+    if set_global:
+        _check_global()
     given = {"addr": addr, "port": port, "config_file": config_file, **options}
     settings = from_arguments(given, own_reader=reader is not None)
     if not isinstance(resource, Resource):
@@ -101,10 +118,100 @@ def start(
         if reader is None:
             reader = PrometheusMetricReader(**settings.reader)
             undo.callback(reader.shutdown)
-        server = undo.enter_context(serve(reader, settings))
-        all_views = [*sdk_views, *reader.policy.sdk_views(beside=sdk_views)]
-        provider = MeterProvider(metric_readers=[reader], resource=resource, views=all_views)
+        watch = Watch(reader, settings, is_main=set_global)
+        server = undo.enter_context(watch.serve())
+        views = [*sdk_views, *reader.policy.sdk_views(beside=sdk_views)]
+        if set_global:
+            provider = _global(reader, resource, views)
+        else:
+            provider = MeterProvider(metric_readers=[reader], resource=resource, views=views)
         undo.pop_all()
-    if set_global:
-        metrics.set_meter_provider(provider)
+    watch.begin(provider)
     return Bridge(reader, provider, server)
+
+
+def serve_inherited(
+    *, port: int | None = None, addr: str | None = None, unix_socket: str | os.PathLike[str] | None = None
+) -> MetricsServer:
+    """Serve what a forked child records with the meter provider that it has from its parent.
+
+    A child begins with the totals of its parent. With a :func:`start` of its own it begins with nothing.
+
+    Args:
+        port: the TCP port, 0 for a free one; without it the first port that is free, from that of the parent
+            on.
+        addr: the address, if not that of the parent.
+        unix_socket: the path of a Unix socket, instead of a port.
+
+    All other options are those of the parent's endpoint. If this process serves already, that endpoint is the
+    result.
+
+    Raises:
+        ConfigurationError: an argument has a value that cannot work.
+        EndpointError: there is nothing that could be served, or the address cannot be bound.
+    """
+    found = watches()
+    for watch in found:
+        if watch.server is not None and watch.is_serving:
+            return watch.server
+    if not found:
+        advice = "no bridge was started before this process was forked; call start() instead"
+        raise EndpointError(errno.EINVAL, f"cannot serve metrics: {advice}")
+    return found[-1].serve_at(port=port, host=addr, unix_socket=unix_socket)
+
+
+def _check_global() -> None:
+    """Raise ConfigurationError if a provider of ours could not become the global one."""
+    current = metrics.get_meter_provider()
+    watch = watch_of(current)
+    if current in _free or (watch is not None and watch.is_inherited):
+        return
+    if watch is not None and watch.reader.is_ready:
+        raise _refused("one bridge is running already; use that one, or call its shutdown() before")
+    if current in _ours:
+        raise _refused("the global meter provider was shut down; call shutdown() of the Bridge instead")
+    if isinstance(current, MeterProvider):
+        raise _refused(_FOREIGN)
+
+
+_FOREIGN = (
+    "the application has set a meter provider of its own; call start() before that, or give that provider a "
+    "PrometheusMetricReader among its `metric_readers` and serve it with start_http_server()"
+)
+# The providers that start() made global, and those of them that wait for another start().
+_ours: WeakSet[object] = WeakSet()
+_free: WeakSet[object] = WeakSet()
+
+
+def _refused(reason: str) -> ConfigurationError:
+    return ConfigurationError("set_global", True, f"False, because {reason}")
+
+
+def _global(reader: PrometheusMetricReader, resource: Resource, views: Sequence[View]) -> MeterProvider:
+    """The global provider, which gets this reader. There can be only one for each process.
+
+    Raises:
+        ConfigurationError: the application has set another one.
+    """
+    current: Any = metrics.get_meter_provider()
+    watch = watch_of(current)
+    if watch is None:
+        provider = MeterProvider(metric_readers=[reader], resource=resource, views=views)
+        metrics.set_meter_provider(provider)
+        if metrics.get_meter_provider() is not provider:
+            provider.shutdown()
+            raise _refused(_FOREIGN)
+        _ours.add(provider)
+        return provider
+    if current not in _free:
+        current.remove_metric_reader(watch.reader)  # it is that of the process that this one was forked from
+    _free.discard(current)
+    # The SDK reads these two when an instrument first records for a reader, so they are right for the new
+    # one.
+    current._sdk_config.views = views
+    current._sdk_config.resource = resource
+    current.add_metric_reader(reader)
+    # add_metric_reader() forgets to do this, and then neither force_flush() nor shutdown() finds the reader.
+    current._metric_readers = [reader]
+    found: MeterProvider = current
+    return found

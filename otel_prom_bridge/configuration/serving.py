@@ -6,21 +6,26 @@ network is not one, ``start()`` raises. Where nothing may be raised, nothing is 
 
 from __future__ import annotations
 
+import errno
+import logging
 import math
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from otel_prom_bridge import processes
 from otel_prom_bridge.configuration.environment import is_alias
 from otel_prom_bridge.configuration.settings import Settings
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.files.tls import Certificates, Tls, TlsSettings
 from otel_prom_bridge.endpoint.files.webconfig import load
 from otel_prom_bridge.endpoint.guards import Guards, RateLimit
+from otel_prom_bridge.endpoint.health import Health, HealthCheck
 from otel_prom_bridge.endpoint.served import Served
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.server import MetricsServer, not_serving, start_http_server
-from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.errors import ConfigurationError, EndpointError
 
 _LIMITS = (
     "head_timeout",
@@ -31,56 +36,132 @@ _LIMITS = (
     "max_in_flight",
 )
 _ANSWERS = ("metrics_path", "cache_ttl", "compression_threshold", "health")
+# So many ports the processes of an application may have: the one that was asked for, and those after it.
+MOST_PROCESSES = 32
 _OF_GUARDS = ("allow", "trusted_proxies", "bearer_tokens_file", "health_open")
 
 
-def serve(source: Served, settings: Settings, *, strict: bool = True) -> MetricsServer:
-    """Serve a reader as the settings say. ``strict`` counts where the settings do not say it.
+def serve(
+    source: Served,
+    settings: Settings,
+    *,
+    strict: bool = True,
+    ready: Mapping[str, HealthCheck] | None = None,
+) -> MetricsServer:
+    """Serve a reader as the settings say.
+
+    Of an application with several processes, the first one gets the place that the settings name, and another
+    one the next place that is free. ``strict`` is for settings that do not say it, and ``ready`` for settings
+    that do not have checks of their own.
 
     Raises:
         ConfigurationError: something that is to protect the metrics cannot work.
         EndpointError: the address cannot be opened, and the endpoint is strict.
     """
-    for error in settings.refused:
-        raise error
     endpoint = settings.endpoint
-    if endpoint["strict"] is not None:
-        strict = endpoint["strict"]
-    with _named(settings.names):
-        tls, guards = _protection(settings)
-        return start_http_server(
-            source,
-            **_place(endpoint),
-            tls=tls,
-            guards=guards,
-            strict=strict,
-            limits=ServerLimits(**{key: endpoint[key] for key in _LIMITS}),
-            **{key: endpoint[key] for key in _ANSWERS},
-        )
+    is_lenient = not endpoint["strict"] and processes.is_one_of_several()
+    places = _places(endpoint) if is_lenient else _places(endpoint)[:1]
+    try:
+        return _served(source, settings, places, ready)
+    except EndpointError as error:
+        # A worker for which no place is left must not keep its server from starting, again and again.
+        if (strict if endpoint["strict"] is None else endpoint["strict"]) and len(places) == 1:
+            raise
+        return _unserved(settings, error)
 
 
-def serve_if_possible(source: Served, settings: Settings) -> MetricsServer:
-    """Serve a reader as the settings say, without raising unless the settings are strict.
+def serve_if_possible(
+    source: Served,
+    settings: Settings,
+    *,
+    beside: bool = False,
+    ready: Mapping[str, HealthCheck] | None = None,
+) -> MetricsServer | None:
+    """The same for those who must not raise, unless the settings are strict.
 
-    If something is wrong, it is logged once, and ``is_serving`` of the result is False.
+    What is wrong is logged once, and ``is_serving`` of the result is False. If another process of the
+    application has the place, it depends on ``beside``: either the next place that is free is taken, or the
+    result is None.
     """
     endpoint = settings.endpoint
     problem: Exception | None = None
     try:
         if endpoint["strict"] or not settings.refused:  # what was refused has been logged already
-            return serve(source, settings, strict=False)
+            places = _places(endpoint)
+            return _served(source, settings, places if beside else places[:1], ready)
     except Exception as error:
         if endpoint["strict"]:
             raise
+        is_taken = isinstance(error, EndpointError) and error.errno == errno.EADDRINUSE
+        if is_taken and not beside and processes.is_one_of_several():
+            return None
         problem = error
+    return _unserved(settings, problem)
+
+
+def _unserved(settings: Settings, problem: Exception | None) -> MetricsServer:
+    endpoint = settings.endpoint
     place = {key: endpoint[key] for key in ("unix_socket", "metrics_path")}
     return not_serving(problem, endpoint["host"], endpoint["port"], **place)
 
 
-def _place(endpoint: Mapping[str, Any]) -> dict[str, Any]:
-    if endpoint["unix_socket"] is not None:
-        return {"unix_socket": endpoint["unix_socket"]}
-    return {"port": endpoint["port"], "addr": endpoint["host"]}
+def _served(
+    source: Served,
+    settings: Settings,
+    places: Sequence[Mapping[str, Any]],
+    ready: Mapping[str, HealthCheck] | None,
+) -> MetricsServer:
+    """Serve at the first of the places that nobody else has."""
+    for refused in settings.refused:
+        raise refused
+    endpoint = settings.endpoint
+    taken: EndpointError | None = None
+    with _named(settings.names):
+        tls, guards = _protection(settings)
+        answers = {key: endpoint[key] for key in _ANSWERS}
+        if answers["health"] in (True, None):
+            answers["health"] = Health(source, ready=ready)
+        for place in places:
+            try:
+                server = start_http_server(
+                    source,
+                    **place,
+                    tls=tls,
+                    guards=guards,
+                    strict=True,
+                    limits=ServerLimits(**{key: endpoint[key] for key in _LIMITS}),
+                    **answers,
+                )
+            except EndpointError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                taken = taken or error
+            else:
+                if taken is not None:
+                    _say_where(server, places[0])
+                return server
+    assert taken is not None
+    raise taken
+
+
+def _say_where(server: MetricsServer, wanted: Mapping[str, Any]) -> None:
+    logger.log(
+        logging.WARNING if processes.is_first_to_say() else logging.INFO,
+        "%s belongs to another process of this application; process %d serves what it records at %s: have "
+        "both of them scraped",
+        wanted.get("unix_socket") or f"port {wanted['port']}",
+        os.getpid(),
+        server.url,
+    )
+
+
+def _places(endpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Where the endpoint is to be, and where it may be if another process of the application is there."""
+    path, host, port = endpoint["unix_socket"], endpoint["host"], endpoint["port"]
+    if path is not None:
+        return [{"unix_socket": path}, {"unix_socket": f"{path}.{os.getpid()}"}]
+    last = port if port == 0 else min(port + MOST_PROCESSES - 1, 65535)
+    return [{"port": number, "addr": host} for number in range(port, last + 1)]
 
 
 def _protection(settings: Settings) -> tuple[Certificates | None, Guards | None]:

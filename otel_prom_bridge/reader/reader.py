@@ -31,6 +31,7 @@ from otel_prom_bridge.report.cardinality import CardinalityReport, of_family
 from otel_prom_bridge.report.self_metrics import SelfMetrics
 from otel_prom_bridge.sdk.batches import TEMPORALITY
 from otel_prom_bridge.sdk.locks import Locks
+from otel_prom_bridge.sdk.recordings import at_next_recording
 from otel_prom_bridge.store.store import Store
 from otel_prom_bridge.translate import Translation, TranslationStrategy
 from otel_prom_bridge.translate.strategies import STRATEGY
@@ -119,6 +120,7 @@ class PrometheusMetricReader(MetricReader):
         ConfigurationError: an option has a value that cannot work.
     """
 
+    _consumer: object = None  # what the SDK hands measurements to, of the provider that uses this reader
     _locks: Locks | None = None
 
     def __init__(
@@ -325,12 +327,17 @@ class PrometheusMetricReader(MetricReader):
     def _set_collect_callback(self, func: Callable[..., Any] | None) -> None:  # type: ignore[misc]
         # Final in the SDK; but nothing else says that a provider took this reader in, or let it go.
         super()._set_collect_callback(None if func is None else self._collections.ordered(func))
-        self._locks = Locks(self, getattr(func, "__self__", None)) if func is not None else None
+        self._consumer = getattr(func, "__self__", None)
+        self._locks = Locks(self, self._consumer) if func is not None else None
 
     def _set_meter_provider(self, meter_provider: Any) -> None:
         super()._set_meter_provider(meter_provider)
         if self._locks is not None:
             self._locks.add(meter_provider)
+
+    def at_next_recording(self, call: Callable[[], object]) -> bool:
+        """Call ``call`` once, when something is recorded next. False if this SDK does not let us."""
+        return at_next_recording(self._consumer, self, call)
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any

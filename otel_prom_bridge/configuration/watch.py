@@ -1,0 +1,135 @@
+"""A served reader in several processes: the one that opened the endpoint, and those that were forked from it.
+
+A forked child inherits the meter provider and its reader, but no server. What it records would be seen by
+nobody and missed by nobody. So the first recording in a child is noticed. Then the child either serves what
+it records, on another port, or says in the log that nobody serves it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+
+from opentelemetry.sdk.metrics import MeterProvider
+
+from otel_prom_bridge import native, processes
+from otel_prom_bridge.configuration.serving import serve, serve_if_possible
+from otel_prom_bridge.configuration.settings import Settings
+from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.endpoint.server.server import MetricsServer
+from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.reader.reader import PrometheusMetricReader
+
+# The last one of each provider. Also one whose reader was shut down, since its provider may get another
+# reader.
+_watches: weakref.WeakKeyDictionary[MeterProvider, Watch] = weakref.WeakKeyDictionary()
+
+
+class Watch:
+    """Serves a reader, and notices in which processes there is something to show.
+
+    With ``by_itself`` every process is served in which something is recorded, as soon as that happens.
+    Otherwise only a line in the log says that somebody should see to it. With ``is_main`` the endpoint is
+    that of the application, and its other processes make way for it.
+    """
+
+    def __init__(
+        self,
+        reader: PrometheusMetricReader,
+        settings: Settings,
+        *,
+        by_itself: bool = False,
+        is_main: bool = True,
+    ) -> None:
+        self.reader = reader
+        self.server: MetricsServer | None = None
+        self._settings = settings
+        self._by_itself = by_itself
+        self._is_main = is_main
+        self._records = False
+        self._process = os.getpid()
+
+    @property
+    def is_serving(self) -> bool:
+        """An endpoint of this process serves the reader."""
+        return self.server is not None and self.server.is_serving
+
+    @property
+    def is_inherited(self) -> bool:
+        """The reader is in use, and this process was forked from the one in which the watch began."""
+        return self.reader.is_ready and self._process != os.getpid()
+
+    def serve(self) -> MetricsServer:
+        """Serve the reader; see :func:`~otel_prom_bridge.configuration.serving.serve`."""
+        self.server = serve(self.reader, self._settings, ready=self._checks())
+        return self.server
+
+    def serve_if_possible(self, *, beside: bool = False) -> MetricsServer | None:
+        """The same for those who must not raise; see the function of that name."""
+        self.server = serve_if_possible(self.reader, self._settings, beside=beside, ready=self._checks())
+        return self.server
+
+    def serve_at(self, **place: object) -> MetricsServer:
+        """Serve the reader at another place than the settings say, or at the first that is free."""
+        given = {key: value for key, value in place.items() if value is not None}
+        if given:
+            given = {"unix_socket": None, "strict": True, **given}
+        settings = replace(self._settings, endpoint={**self._settings.endpoint, **given})
+        self.server = serve(self.reader, settings, ready=self._checks())
+        return self.server
+
+    def begin(self, provider: MeterProvider) -> None:
+        """Notice the next recording in this process. The provider uses the reader by now."""
+        _watches[provider] = self
+        if self.server is None or self.is_serving:  # else the log says already that nothing is served
+            renew_in_child(self)
+            self.renew()
+        if self._is_main and self.is_serving:
+            self.reader.on_shutdown(processes.announce())
+
+    def renew(self) -> None:
+        """Begin again, in a forked child."""
+        self._records = False
+        if self.reader.is_ready and not self.reader.at_next_recording(self._recorded):
+            self._recorded()
+
+    def _recorded(self) -> None:
+        self._records = True
+        processes.tell_of_recording()
+        if not self.is_serving:
+            # Whoever records must not wait for us, and may be a signal handler.
+            with contextlib.suppress(RuntimeError):  # there can be no more threads
+                native.Thread(self._help, name="otel-prom-bridge-child").start()
+
+    def _help(self) -> None:
+        if self._by_itself and not self._settings.endpoint["strict"]:
+            self.serve_if_possible(beside=True)
+        elif processes.is_first_to_say():
+            logger.error(
+                "process %d records metrics that nobody serves: it was forked from the process that has the "
+                "endpoint, and that one shows only what it records itself. In each child, call "
+                "otel_prom_bridge.serve_inherited() or start() (gunicorn: in post_fork, celery: in "
+                "worker_process_init)",
+                os.getpid(),
+            )
+
+    def _checks(self) -> dict[str, Callable[[], object]]:
+        return {"process": self._complaint}
+
+    def _complaint(self) -> str | None:
+        if self._records or not processes.a_child_records():
+            return None
+        return "nothing is recorded in this process, but in others that it started: scrape those"
+
+
+def watch_of(provider: object) -> Watch | None:
+    """The last watch of a provider, if there is one."""
+    return _watches.get(provider) if isinstance(provider, MeterProvider) else None
+
+
+def watches() -> list[Watch]:
+    """The watches of the readers that are in use in this process, whether they are served in it or not."""
+    return [watch for watch in list(_watches.values()) if watch.reader.is_ready]
