@@ -166,13 +166,13 @@ def count_and_sum(name: str, *, openmetrics: bool, created: bool = False) -> Tot
 
     def lines(point: HistogramPoint, labels: str, observations: int, stamp: str) -> str:
         result = ""
-        # OpenMetrics: "If the histogram has a negative threshold, the Sum MUST NOT be present." Then the
-        # count must not be present either.
-        if point.sum is not None and not (openmetrics and point.bounds and point.bounds[0] < 0):
-            result = (
-                f"{count.with_labels(labels)} {observations}{stamp}\n"
-                f"{total.with_labels(labels)} {number(point.sum)}{stamp}\n"
-            )
+        # OpenMetrics: "If the histogram has a negative threshold, the Sum MUST NOT be present." A count is
+        # there "if and only if a Sum value is present". Text always has the count.
+        shown = None if openmetrics and point.bounds and point.bounds[0] < 0 else point.sum
+        if shown is not None or not openmetrics:
+            result = f"{count.with_labels(labels)} {observations}{stamp}\n"
+        if shown is not None:
+            result += f"{total.with_labels(labels)} {number(shown)}{stamp}\n"
         if created and point.created is not None:
             result += f"{start.with_labels(labels)} {point.created:.3f}{stamp}\n"
         return result

@@ -161,8 +161,7 @@ def of_family(
 def _samples(point: Point) -> int:
     match point:
         case HistogramPoint():
-            # A histogram without a sum is written without a count, too (see exposition/samples.py).
-            return len(point.counts) + (0 if point.sum is None else 2)
+            return len(point.counts) + 1 + (point.sum is not None)
         case SummaryPoint():
             return len(point.quantiles) + (point.observations is not None) + (point.sum is not None)
         case _:

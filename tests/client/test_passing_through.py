@@ -151,6 +151,15 @@ def test_the_library_s_own_metrics_keep_their_start_times(bridge: Make, registry
     assert reader.expose(f"{PROTOBUF};escaping=underscores").body.count(b"_created") == 0
 
 
+def test_a_histogram_of_negative_values_keeps_its_count(bridge: Make, registry: CollectorRegistry) -> None:
+    """It has no sum. OpenMetrics has a count "if and only if a Sum value is present", and text always."""
+    Histogram("lat", "Lat", buckets=(-1, 1), registry=registry).observe(-2)
+    reader = bridge(registry=registry).reader
+    assert text_of(reader.expose().body) == text_of(generate_latest(registry))
+    assert b"\nlat_count 1\n" in reader.expose().body
+    assert b"\nlat_count" not in reader.expose(OPENMETRICS).body
+
+
 def test_protobuf_says_what_it_can(bridge: Make, registry: CollectorRegistry) -> None:
     """Gauge histograms, timestamps and start times have fields of their own; state sets are gauges."""
     registry.register(Yields(*every_kind(TAKEN)))  # type: ignore[arg-type]

@@ -195,6 +195,7 @@ def test_hostile_collectors_harm_nobody(
         '# TYPE sizes histogram\nsizes_bucket{le="1.0"} 2\nsizes_bucket{le="+Inf"} 3\n'
         "# TYPE sizes_gcount gauge\nsizes_gcount 3\n# TYPE sizes_gsum gauge\nsizes_gsum 5.0\n"
         '# TYPE half histogram\nhalf_bucket{le="1.0"} 1\nhalf_bucket{le="+Inf"} 3\n'
+        "half_count 3\n"
     )
     assert [r.getMessage() for r in caplog.records if "broken today" in r.getMessage()].__len__() == 1
 

@@ -80,6 +80,7 @@ latency_seconds_bucket{k="v",le="+Inf"} 3
 latency_seconds_count{k="v"} 3
 latency_seconds_sum{k="v"} 4.5
 latency_seconds_bucket{le="+Inf"} 2
+latency_seconds_count 2
 # TYPE delta histogram
 delta_bucket{le="-1.0"} 1
 delta_bucket{le="1.0"} 2

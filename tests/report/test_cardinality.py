@@ -77,7 +77,7 @@ def test_the_overflow_series_are_counted() -> None:
     ("kind", "point", "samples"),
     [
         (Kind.HISTOGRAM, HistogramPoint((), tuple(range(15)), (0,) * 16, 1.0), 18),
-        (Kind.HISTOGRAM, HistogramPoint((), (1.0,), (0, 0), None), 2),
+        (Kind.HISTOGRAM, HistogramPoint((), (1.0,), (0, 0), None), 3),
         (Kind.HISTOGRAM, HistogramPoint((), (), (0,), 1.0), 3),
         (Kind.SUMMARY, SummaryPoint((), ((0.5, 1.0), (0.9, math.nan)), 1.0, 2), 4),
         (Kind.SUMMARY, SummaryPoint((), (), None, None), 0),
