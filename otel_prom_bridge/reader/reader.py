@@ -183,6 +183,7 @@ class PrometheusMetricReader(MetricReader):
         )
         super().__init__(
             preferred_temporality=TEMPORALITY,
+            preferred_aggregation={**self._policy.preferred_aggregations(self._findings)},
             cardinality_limits=sdk_limits(limits, self._policy.sdk_limit),
             otel_component_type=OtelComponentTypeValues.PROMETHEUS_HTTP_TEXT_METRIC_EXPORTER,
         )

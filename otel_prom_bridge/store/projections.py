@@ -320,8 +320,8 @@ class Projection:
         if set(wanted).isdisjoint(point.explicit_bounds):
             self._findings.report(
                 ("bounds", self.name),
-                "metric %r: none of the buckets of %s is recorded, so only its count and sum are left;"
-                " views=reader.policy.sdk_views() of the MeterProvider records them, as start() does",
+                "metric %r: none of the buckets of %s is recorded, because a View of the SDK records others."
+                " Only its count and sum are left",
                 *(self.name, self.view.title),
             )
 

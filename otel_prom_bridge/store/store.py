@@ -36,6 +36,7 @@ from otel_prom_bridge.store.projections import OVERFLOW, Projection
 from otel_prom_bridge.store.series import Series, Target
 from otel_prom_bridge.translate import Attributes, Translation
 from otel_prom_bridge.values.checks import LONGEST_WAIT
+from otel_prom_bridge.views.buckets import report_explicit
 from otel_prom_bridge.views.policy import Policy
 
 # For so long Prometheus shows a series that it cannot get any more, and we show what failing callbacks said.
@@ -251,6 +252,7 @@ class Store:
 
     def _open(self, key: Stream) -> StreamRecord:
         views = [view for view in self._policy.views_of(key) if view.name is not None]
+        report_explicit(key, views, self._findings)
         projections = [
             Projection(
                 key,

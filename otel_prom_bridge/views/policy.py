@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from opentelemetry.sdk.metrics.view import View
+from opentelemetry.sdk.metrics.view import Aggregation, View
 
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import claimed_names
 from otel_prom_bridge.points import Stream
 from otel_prom_bridge.translate.labels import label_name
+from otel_prom_bridge.views.buckets import preferred_aggregations
 from otel_prom_bridge.views.exemplars import Exemplars
 from otel_prom_bridge.views.mapping import AttributeMap
 from otel_prom_bridge.views.sdk_views import sdk_views
@@ -105,6 +106,10 @@ class Policy:
         limit = max(sdk_limits(self.max_series_by_type, self.sdk_limit).values())
         fallbacks = len(self.fallback_views) + 1
         return sdk_views(views, maps, fallbacks=fallbacks, limit=limit, beside=tuple(beside))
+
+    def preferred_aggregations(self, findings: Findings) -> Mapping[type, Aggregation]:
+        """How a reader wants the SDK to record, by the class of instruments, where no SDK View says it."""
+        return preferred_aggregations((self.views, self.fallback_views), findings)
 
     @property
     def _all_views(self) -> tuple[ExportView, ...]:

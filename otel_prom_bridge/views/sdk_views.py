@@ -17,20 +17,15 @@ from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from opentelemetry.sdk.metrics.view import (
-    Aggregation,
     DropAggregation,
-    ExplicitBucketHistogramAggregation,
-    ExponentialBucketHistogramAggregation,
     View,
 )
 
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.native import RLock
+from otel_prom_bridge.views.buckets import aggregation, selects
 from otel_prom_bridge.views.mapping import AttributeMap
 from otel_prom_bridge.views.view import ExportView
-
-# https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#explicit-bucket-histogram-aggregation
-_DEFAULT_BOUNDS: tuple[float, ...] = (0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000)
 
 # How many combinations of views can get an SDK View. The SDK keeps everything of the instruments of others.
 _MOST = 500
@@ -83,26 +78,6 @@ _FALSE_ALARMS = logging.getLogger("opentelemetry.sdk.metrics._internal.metric_re
 _NO_FALSE_ALARM = _NoFalseAlarm()
 
 
-class _MoreBounds(ExplicitBucketHistogramAggregation):
-    """The bounds that views ask for, and those that the histogram has anyway, which another view shows.
-
-    Neither ``_create_aggregation`` nor the advisory bounds are public. If a later SDK has neither, only the
-    bounds that views ask for are recorded.
-    """
-
-    def _create_aggregation(self, instrument: Any, *args: Any, **options: Any) -> Any:
-        advisory = getattr(instrument, "_advisory", None)
-        own = getattr(advisory, "explicit_bucket_boundaries", None)
-        bounds = _together(_DEFAULT_BOUNDS if own is None else tuple(own), tuple(self._boundaries or ()))
-        aggregation = ExplicitBucketHistogramAggregation(boundaries=bounds)
-        return aggregation._create_aggregation(instrument, *args, **options)
-
-
-@lru_cache(maxsize=1000)  # the SDK asks for every series in every collection
-def _together(*bounds: Sequence[float]) -> tuple[float, ...]:
-    return tuple(sorted({bound for each in bounds for bound in each}))
-
-
 def _needed(needs: Sequence[Callable[[str], bool]]) -> set[str]:
     """The attribute keys that some view needs. The SDK asks for every attribute of every measurement.
 
@@ -140,7 +115,7 @@ def sdk_views(
         if any(view._match(instrument) for view in beside):
             return None
         for tier in tiers:
-            selecting = [index for index in tier if _selects(views[index], instrument)]
+            selecting = [index for index in tier if selects(views[index], instrument)]
             if selecting:
                 shown = tuple(index for index in selecting if views[index].name is not None)
                 return _Combination(shown, _unit([views[index] for index in shown], instrument.unit or ""))
@@ -234,46 +209,9 @@ def _options(
         return {"aggregation": DropAggregation()}
     return {
         "attribute_keys": _needed(needs),
-        "aggregation": _aggregation(views, unit, findings),
+        "aggregation": aggregation(views, unit, findings),
         "aggregation_cardinality_limit": limit if any(view.max_series for view in views) else None,
     }
-
-
-def _aggregation(views: Sequence[ExportView], unit: str, findings: Findings) -> Aggregation | None:
-    asked = [view for view in views if view.buckets is not None]
-    if not asked:
-        return None
-    exponential = [view for view in asked if view.buckets == "exponential"]
-    if exponential:
-        _report_others(exponential, views, findings)
-    if exponential == asked:
-        return ExponentialBucketHistogramAggregation()
-    bounds = _together(*(view.recorded_bounds(unit) or () for view in asked))
-    as_it_is = any(view.take == "value" and not isinstance(view.buckets, tuple) for view in views)
-    return (_MoreBounds if as_it_is else ExplicitBucketHistogramAggregation)(boundaries=bounds)
-
-
-def _report_others(
-    exponential: Sequence[ExportView], views: Sequence[ExportView], findings: Findings
-) -> None:
-    """Log that views do not agree. The SDK records a histogram only once, for all of them.
-
-    Bounds win, because an exponential histogram has no bounds, while every view can show an explicit one.
-    """
-    asking = " and ".join(view.title for view in exponential)
-    bounded = " and ".join(view.title for view in views if isinstance(view.buckets, tuple))
-    others = " and ".join(view.title for view in views if view.take == "value" and view.buckets is None)
-    if bounded:
-        message = "%s: the histogram is recorded with the bounds of %s, not as an exponential one"
-        findings.report(("bounded", asking, bounded), message, asking, bounded)
-    elif others:
-        message = "%s: %s shows an exponential histogram, too, as the SDK records one for all views"
-        findings.report(("exponential", asking, others), message, asking, others)
-
-
-def _selects(view: ExportView, instrument: Any) -> bool:
-    scope = instrument.instrumentation_scope.name or ""
-    return view.selects_instrument(instrument.name, instrument.unit or "", scope, type(instrument).__mro__)
 
 
 def _selection(view: ExportView) -> tuple[object, ...]:

@@ -34,7 +34,7 @@ from opentelemetry.sdk.metrics.view import (
 
 from otel_prom_bridge import ExportView, Outcome, Policy, PrometheusMetricReader, Tenants
 from otel_prom_bridge.rules import Allow, Forbid
-from otel_prom_bridge.views.sdk_views import _DEFAULT_BOUNDS
+from otel_prom_bridge.views.buckets import _DEFAULT_BOUNDS
 
 KINDS = {
     "counter": Counter,

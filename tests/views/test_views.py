@@ -193,21 +193,25 @@ def test_foreign_characters_of_a_name_follow_the_strategy(strategy: str, shown: 
     assert (f'{{"{shown}"}} 2' in text) if " " in shown else (f"{shown} 2" in text)
 
 
+# The application's own Views decide what is recorded.
+_EXPLICIT = View(instrument_name="*", aggregation=ExplicitBucketHistogramAggregation())
+
+
 def test_buckets_that_nobody_records_are_said(caplog: pytest.LogCaptureFixture) -> None:
-    """Where only `+Inf` is left, the log says why, once, and what to do."""
-    application = Application(selecting("h", name="x", buckets=[0.123]))
+    """Where only `+Inf` is left, the log says why, once."""
+    application = Application(selecting("h", name="x", buckets=[0.123]), beside=[_EXPLICIT])
     histogram = application.meter.create_histogram("h")
     for key in ("a", "b"):
         histogram.record(1, {"k": key})
     assert application.values("x_bucket", "le") == {"+Inf": 2}
     (message,) = caplog.messages
     assert "none of the buckets" in message
-    assert "sdk_views()" in message
+    assert "a View of the SDK records others" in message
 
 
 def test_fewer_buckets() -> None:
     """Bounds that the SDK does not record are left out; what is kept counts what it counted."""
-    application = Application(selecting("lat", buckets=[5, 7, 100]))
+    application = Application(selecting("lat", buckets=[5, 7, 100]), beside=[_EXPLICIT])
     histogram = application.meter.create_histogram("lat")
     for value in (1, 5, 6, 99, 101):
         histogram.record(value)
