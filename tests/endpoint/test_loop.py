@@ -406,11 +406,12 @@ def test_deadlines_pass_in_order() -> None:
     assert deadlines.passed(3.9) == []
     assert deadlines.passed(5.5) == [one, three]
     deadlines.start(one, Wait.ANSWER, 3.0)
-    assert deadlines.oldest(Wait.HEAD, Wait.IDLE) is two
+    assert deadlines.oldest(Wait.HEAD) == (1.0, two)
     deadlines.cancel(two)
-    assert deadlines.oldest(Wait.HEAD, Wait.IDLE) is three
+    assert deadlines.oldest(Wait.HEAD) is None
+    assert deadlines.oldest(Wait.IDLE) == (2.0, three)
     deadlines.cancel(three)
-    assert deadlines.oldest(Wait.HEAD, Wait.IDLE) is None
+    assert deadlines.oldest(Wait.IDLE) is None
     assert deadlines.next() is None
 
 

@@ -15,6 +15,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -49,6 +50,7 @@ from wire import (
 from otel_prom_bridge import MetricsServer
 from otel_prom_bridge.endpoint.files.tls import Certificates
 from otel_prom_bridge.endpoint.messages import Handler, Request, Response
+from otel_prom_bridge.endpoint.server import conversations
 
 pytestmark = pytest.mark.clocked
 
@@ -136,8 +138,9 @@ def test_4_more_connections_than_there_may_be(capfd: Capture) -> None:
             client.close()
 
 
-def test_4_when_all_are_being_answered(capfd: Capture) -> None:
-    """Who comes then hears 503; nobody who gets a response is cut off."""
+def test_4_when_all_are_being_answered(capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes then hears 503; nobody is cut off who took something of a response just now."""
+    monkeypatch.setattr(conversations, "_STALLED_SECONDS", 20.0)
     limits = replace(SHORT, max_connections=8, write_timeout=20)
     with looping(Body(10_000_000), limits=limits) as server:
         scrape_seconds(server)
@@ -204,6 +207,73 @@ def test_6_readers_that_do_not_read(capfd: Capture) -> None:
         for client in clients:
             assert len(received(client)) < 20_000_000
             client.close()
+
+
+class Kept(Body):
+    """A handler whose response takes no time, as one that is kept."""
+
+    def quick(self, request: Request) -> Response:
+        return self.respond(request)
+
+
+def unread(server: Port) -> socket.socket:
+    """A client with a tiny buffer that has asked and does not read."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.settimeout(10)
+    client.connect((server.address, server.port))
+    client.sendall(GET)
+    return client
+
+
+def read_slowly(client: socket.socket) -> int:
+    """Read to the end, a piece every few milliseconds; how much that was."""
+    client.sendall(LAST_GET)
+    count = 0
+    while piece := client.recv(128 * 1024):
+        count += len(piece)
+        time.sleep(0.01)
+    return count
+
+
+@contextlib.contextmanager
+def flood(server: Port) -> Iterator[None]:
+    """A hundred readers that do not read come in every second, and the last 200 of them stay."""
+    done = threading.Event()
+
+    def come() -> None:
+        clients: deque[socket.socket] = deque()
+        while not done.is_set():
+            with contextlib.suppress(OSError):
+                clients.append(unread(server))
+            if len(clients) > 200:
+                clients.popleft().close()
+            time.sleep(0.01)
+        for client in clients:
+            client.close()
+
+    thread = threading.Thread(target=come)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_6_readers_that_do_not_read_give_way() -> None:
+    """However many come, scrapers get in, and one that reads slowly gets all of its answer."""
+    size = 10_000_000
+    limits = replace(SHORT, max_connections=64, write_timeout=30)
+    with looping(Kept(size), limits=limits) as server, ThreadPoolExecutor() as pool, connect(server) as slow:
+        counted = pool.submit(read_slowly, slow)
+        with flood(server):
+            time.sleep(1.5)
+            for _ in range(15):
+                answer = exchange(server, LAST_GET)
+                assert statuses(answer[:1000]) == [b"200"]
+                assert len(answer) > size
+        assert counted.result(30) > size
 
 
 def test_7_resets(capfd: Capture) -> None:

@@ -115,13 +115,14 @@ class Encrypted:
 class Client:
     """A connected client. ``peer`` is its IP address, or None on a Unix socket."""
 
-    __slots__ = ("_pieces", "_wire", "channel", "http", "peer", "sock")
+    __slots__ = ("_pieces", "_wire", "channel", "http", "peer", "sent", "sock")
 
     def __init__(self, sock: Socket, peer: str | None, channel: Plain | Encrypted) -> None:
         self.sock = sock
         self.peer = peer
         self.channel = channel
         self.http = Connection()
+        self.sent = 0  # how many bytes it has taken so far
         self._pieces: deque[memoryview] = deque()
         self._wire = memoryview(b"")
 
@@ -180,6 +181,7 @@ class Client:
             except (BlockingIOError, InterruptedError):
                 return False
             self._wire = self._wire[sent:]
+            self.sent += sent
         return not self.is_sending
 
     def _next_slice(self) -> bool:

@@ -40,6 +40,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from functools import partial
+from operator import itemgetter
+from typing import TypeAlias
 
 from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.files.tls import Certificates
@@ -68,8 +70,9 @@ class Wait(Enum):
 # interval of a scraper. If both are the same, its next request crosses our end of the connection, and a
 # VictoriaMetrics with a short timeout loses that scrape, since it sleeps for a second before it tries again.
 _IDLE_GRACE = 0.5
-# Who goes first when there is no room: who was answered, who never asked, who asked before.
-_EVICTABLE = (Wait.LINGER, Wait.HANDSHAKE, Wait.HEAD, Wait.IDLE)
+# Nobody is cut off who took a part of a response within so many seconds. With 512 connections, this lets
+# 25,000 clients come in each second who do not read, before one who comes then hears that there is no room.
+_STALLED_SECONDS = 0.02
 # Requests for health that may be on their way beside all the scrapes. Each takes a second or two at most.
 HEALTH_ROOM = 8
 _FULL = Refusal(503, "too many connections; try again")
@@ -89,6 +92,9 @@ class Conversation(Client):
         """Close the descriptor and do nothing else."""
         self.wait = Wait.CLOSED
         super().abandon()
+
+
+_Since: TypeAlias = tuple[float, Conversation]
 
 
 class Deadlines:
@@ -119,11 +125,10 @@ class Deadlines:
         """The clients whose deadline has passed."""
         return [client for queue in self._queues.values() for client in _late(queue, now)]
 
-    def oldest(self, *waits: Wait) -> Conversation | None:
-        """Who has been waited for longest, in the first of these waits in which there is anybody."""
-        for wait in waits:
-            if queue := self._queues[wait]:
-                return next(iter(queue))
+    def oldest(self, wait: Wait) -> _Since | None:
+        """Who has been waited for longest in this way, and since when."""
+        for client, deadline in self._queues[wait].items():
+            return deadline - self._seconds[wait], client
         return None
 
 
@@ -132,6 +137,45 @@ def _late(queue: Mapping[Conversation, float], now: float) -> Iterator[Conversat
         if deadline > now:
             return
         yield client
+
+
+class Readers:
+    """Those whose response did not fit into their buffers at once, and when each took a part of it."""
+
+    def __init__(self) -> None:
+        # In each, who waits for longest comes first.
+        self._never: dict[Conversation, float] = {}
+        self._before: dict[Conversation, float] = {}
+
+    def begin(self, client: Conversation) -> None:
+        """There is no room for more of its response."""
+        self._never[client] = time.monotonic()
+
+    def took(self, client: Conversation) -> None:
+        """There was room for a part of it."""
+        self.end(client)
+        self._before[client] = time.monotonic()
+
+    def end(self, client: Conversation) -> None:
+        """It has all of its response, or is gone."""
+        self._never.pop(client, None)
+        self._before.pop(client, None)
+
+    @property
+    def silent(self) -> _Since | None:
+        """Who has taken nothing of its response for longest, and never did."""
+        return _stalled(self._never)
+
+    @property
+    def slowest(self) -> _Since | None:
+        """Who has taken nothing of its response for longest, but did before."""
+        return _stalled(self._before)
+
+
+def _stalled(readers: Mapping[Conversation, float]) -> _Since | None:
+    for client, since in readers.items():
+        return (since, client) if time.monotonic() - since >= _STALLED_SECONDS else None
+    return None
 
 
 class Conversations:
@@ -167,6 +211,7 @@ class Conversations:
             }
         )
         self._clients: set[Conversation] = set()
+        self._readers = Readers()
         # The keys of these two say whether a request is for health.
         self._most = {False: limits.max_in_flight, True: HEALTH_ROOM}
         self._in_flight: dict[bool, set[Conversation]] = {False: set(), True: set()}
@@ -198,10 +243,17 @@ class Conversations:
 
     def evict(self) -> bool:
         """End the connection that can be spared most; False if a response is on its way on each of them."""
-        oldest = self._deadlines.oldest(*_EVICTABLE)
-        if oldest is not None:
-            self._close(oldest)
-        return oldest is not None
+        waits, readers = self._deadlines, self._readers
+        # Of those who say nothing and those who read nothing, whoever does so for longest. A scraper does
+        # neither for long, so however many of them come, they only push out each other.
+        silent = filter(None, (waits.oldest(Wait.HANDSHAKE), waits.oldest(Wait.HEAD), readers.silent))
+        oldest = min(silent, key=itemgetter(0), default=None)
+        # Before them go those who have their answer, and after them those who may ask again, and those who
+        # read too slowly.
+        spared = waits.oldest(Wait.LINGER) or oldest or waits.oldest(Wait.IDLE) or readers.slowest
+        if spared is not None:
+            self._close(spared[1])
+        return spared is not None
 
     @property
     def has_more(self) -> bool:
@@ -350,9 +402,16 @@ class Conversations:
                 self._wake()
 
     def _flush(self, client: Conversation) -> None:
+        sent = client.sent
         if not client.write():
+            if client.wait is not Wait.WRITE:
+                self._readers.begin(client)
+            elif client.sent != sent:
+                self._readers.took(client)
             self._enter(client, Wait.WRITE)
-        elif client.http.closes:
+            return
+        self._readers.end(client)
+        if client.http.closes:
             self._finish(client)
         elif client.http.has_input:
             self._enter(client, Wait.HEAD)
@@ -403,6 +462,7 @@ class Conversations:
             with contextlib.suppress(KeyError, ValueError, OSError):
                 self._selector.unregister(client.sock)
         self._clients.discard(client)
+        self._readers.end(client)
         client.close()
 
     def _safely(self, action: Callable[[Conversation], None], client: Conversation) -> None:

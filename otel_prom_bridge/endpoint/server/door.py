@@ -1,8 +1,9 @@
 """Where connections come in: who is let in, and what happens when there is no room.
 
-When all connections are taken, the one whose request has been unfinished for longest has to go. So clients
-who say nothing cannot keep scrapers out. When the process has no file descriptors left, nothing spins: one of
-our connections goes, and after a moment there is another attempt.
+When all connections are taken, the one whose request has been unfinished for longest has to go, or else the
+one that has taken nothing of its response for longest. So clients who say nothing, or who read nothing,
+cannot keep scrapers out. When the process has no file descriptors left, nothing spins: one of our connections
+goes, and after a moment there is another attempt.
 """
 
 from __future__ import annotations
