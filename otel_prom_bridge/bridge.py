@@ -112,14 +112,16 @@ def start(
         _check_global()
     given = {"addr": addr, "port": port, "config_file": config_file, **options}
     settings = from_arguments(given, own_reader=reader is not None)
-    if not isinstance(resource, Resource):
-        resource = Resource.create(dict(resource or {}))
     with ExitStack() as undo:
         if reader is None:
             reader = PrometheusMetricReader(**settings.reader)
             undo.callback(reader.shutdown)
         watch = Watch(reader, settings, is_main=set_global)
         server = undo.enter_context(watch.serve())
+        if not isinstance(
+            resource, Resource
+        ):  # after the server, which says better that there are no threads
+            resource = Resource.create(dict(resource or {}))
         views = [*sdk_views, *reader.policy.sdk_views(beside=sdk_views)]
         if set_global:
             provider = _global(reader, resource, views)

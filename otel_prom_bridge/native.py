@@ -77,6 +77,12 @@ else:
     DefaultSelector = _selectors(_fresh("select")).DefaultSelector
     _Socket = importlib.import_module("_socket").socket
 
+# Since Python 3.12. Before, an isolated sub-interpreter starts no thread at all.
+_daemons_allowed: Callable[[], bool] = getattr(_thread, "daemon_threads_allowed", lambda: True)
+_ISOLATED = (
+    "this is an isolated sub-interpreter, which allows no daemon threads; start the bridge in the main"
+    " interpreter, or mount make_wsgi_app() or make_asgi_app() in a server of this one"
+)
 get_ident: Callable[[], int] = _thread.get_ident
 sleep: Callable[[float], None] = _fresh("time").sleep
 _TIMEOUT_MAX: float = _thread.TIMEOUT_MAX
@@ -106,14 +112,17 @@ class Thread:
         """Start it, and wait until it runs.
 
         Raises:
-            RuntimeError: there can be no more threads, or the interpreter is ending.
+            RuntimeError: there can be no more threads, the interpreter is ending, or it allows no daemon
+                threads.
         """
+        if not _daemons_allowed():  # such a thread would abort the process when the interpreter ends
+            raise RuntimeError(_ISOLATED)
         self._pid = os.getpid()
         try:
             _thread.start_new_thread(self._run, ())
-        except RuntimeError:
+        except RuntimeError as error:
             self._pid = None
-            raise
+            raise RuntimeError(_ISOLATED if "subinterpreter" in str(error) else str(error)) from error
         self._began.wait_here()
 
     def is_alive(self) -> bool:

@@ -218,8 +218,9 @@ def _serve(
     except (OSError, RuntimeError) as error:  # no descriptors, no threads
         for listener in listeners:
             listener.close()
+        text = f"cannot serve metrics on {listeners[0].address!r}: {error}"
         number = getattr(error, "errno", None)
-        raise EndpointError(number, f"cannot serve metrics on {listeners[0].address!r}: {error}") from error
+        raise (EndpointError(text) if number is None else EndpointError(number, text)) from error
     first = listeners[0]
     scheme = "http" if tls is None else "https"
     server = MetricsServer(first.address, first.port, loop=loop, scheme=scheme, path=path)
