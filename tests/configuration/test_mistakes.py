@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from otel_prom_bridge import ConfigurationError, ExportView, PrometheusMetricReader, start
+from otel_prom_bridge import ConfigurationError, EndpointError, ExportView, PrometheusMetricReader, start
 from otel_prom_bridge.configuration.options import OPTIONS
 from otel_prom_bridge.configuration.settings import from_environment, from_mapping, log_error, raise_error
 from otel_prom_bridge.endpoint.files.webconfig import load
@@ -143,6 +144,15 @@ def test_other_arguments_of_start(key: str, value: Any, expected: str) -> None:
     """Also what is no option is refused with its name, its value and what is allowed."""
     said = message(start, port=0, **{"set_global": False, key: value})
     assert said == f"{key}: {value!r} is not allowed, expected {expected}"
+
+
+def test_a_unix_socket_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Python has none on Windows: that is an address that cannot be opened, with an advice."""
+    monkeypatch.delattr(socket, "AF_UNIX")
+    with pytest.raises(EndpointError, match="this Python has no Unix sockets; use an address and a port"):
+        start(unix_socket=tmp_path / "m.sock", set_global=False)
+    with start(unix_socket=tmp_path / "m.sock", set_global=False, strict=False) as bridge:
+        assert not bridge.server.is_serving
 
 
 # ---------------------------------------------------------------- packages

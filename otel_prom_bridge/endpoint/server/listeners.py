@@ -127,6 +127,8 @@ def open_unix(path: str) -> Listener:
         EndpointError: somebody listens there, the path is no socket, or it cannot be made.
     """
     try:
+        if not hasattr(socket, "AF_UNIX"):  # Windows
+            raise OSError(errno.EAFNOSUPPORT, "this Python has no Unix sockets; use an address and a port")
         _clear(path)
         sock = Socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -230,7 +232,7 @@ def _inherited(number: int) -> Listener:
     except BaseException:
         sock.close()
         raise
-    if sock.family == socket.AF_UNIX:
+    if sock.family == getattr(socket, "AF_UNIX", None):
         return Listener(sock, str(sock.getsockname()), 0)
     address, port = sock.getsockname()[:2]
     return Listener(sock, str(address), int(port))
