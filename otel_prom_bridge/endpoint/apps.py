@@ -154,14 +154,10 @@ def _wsgi_request(environ: WSGIEnvironment) -> Request:
 
 def _asgi_request(scope: _Scope) -> Request:
     mount = scope.get("root_path", "").rstrip("/")
-    path = scope["path"]
-    # By the ASGI specification the path includes the mount; some servers took it off.
-    if mount and (path == mount or path.startswith(f"{mount}/")):
-        path = path.removeprefix(mount)
     client = scope.get("client")
     return Request(
         method=scope["method"],
-        path=path,
+        path=_below(mount, scope["path"]),
         query=scope.get("query_string", b"").decode("latin-1"),
         headers=joined_headers(
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope.get("headers", ())
@@ -169,6 +165,24 @@ def _asgi_request(scope: _Scope) -> Request:
         mount=mount,
         peer=_peer(client[0]) if client else None,
     )
+
+
+def _below(mount: str, path: str) -> str:
+    """What of the path is below the mount.
+
+    By the ASGI specification the path begins with the mount. If a proxy takes a prefix off, of which only the
+    application knows (``FastAPI(root_path="/api")``), then the path begins with the rest of the mount. A
+    server may also take all of the mount off.
+
+    https://asgi.readthedocs.io/en/latest/specs/www.html#http-connection-scope
+    """
+    rest = mount
+    while rest:
+        if path == rest or path.startswith(f"{rest}/"):
+            return path.removeprefix(rest)
+        _, slash, after = rest[1:].partition("/")
+        rest = slash + after
+    return path
 
 
 def _peer(address: str | None) -> str | None:
