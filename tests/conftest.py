@@ -14,7 +14,9 @@ from metrics_messages import decode
 from opentelemetry.sdk.metrics import ExemplarFilter, MeterProvider
 from opentelemetry.sdk.resources import Resource
 from oracles import parse
+from prometheus_client import REGISTRY
 from promtool import promtool_complaint
+from registries import collectors
 from servers import missing
 from setups import Setup
 
@@ -44,6 +46,16 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is set where the tests run, no test sees it."""
     for name in [name for name in os.environ if name.startswith(("OTEL_", "METRICS_"))]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def registered() -> Iterator[None]:
+    """What a test leaves in prometheus_client's registry is taken out; other readers share its place."""
+    before = collectors(REGISTRY)
+    yield
+    for collector in collectors(REGISTRY):
+        if collector not in before:
+            REGISTRY.unregister(collector)
 
 
 @pytest.fixture(autouse=True)

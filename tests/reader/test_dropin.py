@@ -352,11 +352,6 @@ CASES = {
     "attribute values None and bytes": Case(counts({"n": None, "b": b"hi"})),
     "attribute value with a lone surrogate": Case(counts({"n": "\ud800"})),
     "attribute `le` on a histogram": Case(observes(1.0, le="x")),
-    "attribute with the name of a resource label": Case(
-        counts({"service.name": "attribute"}),
-        resource=Resource({"service.name": "resource"}),
-        options={"resource_attribute_filter": lambda key: True},
-    ),
     "attribute with the name of a scope label": Case(
         lambda provider: provider.get_meter("m", "1").create_counter("c").add(1, {"otel.scope.name": "a"}),
         options={"scope_info_enabled": True},
