@@ -1,8 +1,9 @@
 """How the SDK records histograms: with the buckets that export views ask for.
 
-The SDK asks an aggregation for each series. It takes the one of the SDK View that matches the instrument, or
-else the one that the reader prefers. Our SDK Views and our reader answer by the same function, so that views
-have their buckets also where nobody can give Views to the provider, as under ``opentelemetry-instrument``.
+The SDK asks an aggregation for each series: the one of the SDK View that matches the instrument or, where
+that says nothing, the one that the reader prefers. Ours prefers one that decides by the instrument. So views
+have their buckets also where nobody can give Views to the provider, as under ``opentelemetry-instrument``,
+and other readers of the provider have theirs.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class _ByViews(DefaultAggregation):
         def chosen(instrument: Any) -> Aggregation:
             try:
                 shown = _first_selecting(tiers, instrument)
-                return aggregation(shown, instrument.unit or "", findings) or default
+                return _aggregation(shown, instrument.unit or "", findings) or default
             except Exception:  # an instrument that is made otherwise; its recording must go on
                 return default
 
@@ -92,7 +93,7 @@ def _first_selecting(tiers: Sequence[Sequence[ExportView]], instrument: Any) -> 
     return []
 
 
-def aggregation(views: Sequence[ExportView], unit: str, findings: Findings) -> Aggregation | None:
+def _aggregation(views: Sequence[ExportView], unit: str, findings: Findings) -> Aggregation | None:
     """How the SDK records a histogram for these views, or None if it need not change anything."""
     asked = [view for view in views if view.buckets is not None]
     if not asked:

@@ -97,9 +97,9 @@ class Policy:
         """SDK Views for a ``MeterProvider`` of one's own, so that the SDK does not keep what no view shows.
 
         They leave out the attributes that none of the views for an instrument needs; those still come along
-        with exemplars. They record the bounds that views ask for, exponential histograms, and limits. At
-        most one of them matches an instrument, and none matches an instrument that a View of ``beside``
-        matches, so that each instrument keeps one stream.
+        with exemplars. They drop instruments that no view exports, and pass limits on. At most one of them
+        matches an instrument, and none matches an instrument that a View of ``beside`` matches, so that each
+        instrument keeps one stream.
         """
         views = self._all_views
         maps = [self.attribute_map(view, Findings()) for view in views]

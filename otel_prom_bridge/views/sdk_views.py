@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from typing import Any, TypeAlias, cast
 
 from opentelemetry.sdk.metrics.view import (
     DropAggregation,
@@ -23,22 +23,15 @@ from opentelemetry.sdk.metrics.view import (
 
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.native import RLock
-from otel_prom_bridge.views.buckets import aggregation, selects
+from otel_prom_bridge.views.buckets import selects
 from otel_prom_bridge.views.mapping import AttributeMap
 from otel_prom_bridge.views.view import ExportView
 
 # How many combinations of views can get an SDK View. The SDK keeps everything of the instruments of others.
 _MOST = 500
 
-# How many more there are for instruments that record in another unit and so need other bounds.
-_CONVERTED = 20
-
-
-class _Combination(NamedTuple):
-    """Views by their indexes, and the unit into which their bounds are to be converted."""
-
-    indexes: tuple[int, ...]
-    unit: str = ""
+# The indexes of the views that select an instrument and export something of it.
+_Combination: TypeAlias = tuple[int, ...]
 
 
 class _DisjointView(View):
@@ -117,32 +110,22 @@ def sdk_views(
         for tier in tiers:
             selecting = [index for index in tier if selects(views[index], instrument)]
             if selecting:
-                shown = tuple(index for index in selecting if views[index].name is not None)
-                return _Combination(shown, _unit([views[index] for index in shown], instrument.unit or ""))
-        return _Combination((rest,))
-
-    findings = Findings()
+                return tuple(index for index in selecting if views[index].name is not None)
+        return (rest,)
 
     def options(combination: _Combination) -> dict[str, Any]:
-        selecting = [views[index] for index in combination.indexes]
-        needs = [maps[index].needs for index in combination.indexes]
-        return _options(selecting, needs, combination.unit, limit, findings)
+        if not combination:
+            return {"aggregation": DropAggregation()}
+        has_limit = any(views[index].max_series for index in combination)
+        return {
+            "attribute_keys": _needed([maps[index].needs for index in combination]),
+            "aggregation_cardinality_limit": limit if has_limit else None,
+        }
 
     # Views that select the same instruments are always together. Patterns that exclude each other are not
     # looked for: an SDK View that no instrument needs costs less than finding out.
     selections = len({_selection(views[index]) for index in given if views[index].name is not None})
-    converted = _CONVERTED if any(_has_bounds(view) for view in views) else 0
-    return _Choice(combination, options, findings).views(min(_MOST, 2**selections) + 1 + converted)
-
-
-def _has_bounds(view: ExportView) -> bool:
-    return view.unit is not None and isinstance(view.buckets, tuple)
-
-
-def _unit(views: Sequence[ExportView], unit: str) -> str:
-    """The unit of an instrument, if the bounds of a view are other numbers in it; else an empty text."""
-    converts = any(_has_bounds(view) and view.factor(unit) != view.scale for view in views)
-    return unit if converts else ""
+    return _Choice(combination, options).views(min(_MOST, 2**selections) + 1)
 
 
 class _Choice:
@@ -155,7 +138,6 @@ class _Choice:
         self,
         combination: Callable[[Any], _Combination | None],
         options: Callable[[_Combination], dict[str, Any]],
-        findings: Findings,
     ) -> None:
         self._combination = combination
         self._options = options
@@ -164,7 +146,7 @@ class _Choice:
         self._free: list[_DisjointView] = []
         self._taken: dict[_Combination, View] = {}
         self._last: tuple[Any, View | None] = (None, None)
-        self._findings = findings
+        self._findings = Findings()
 
     def views(self, number: int) -> list[View]:
         """New Views, of this number, among which this object chooses."""
@@ -188,7 +170,7 @@ class _Choice:
                 self._findings.report(
                     "full",
                     "views select instruments in more than %d combinations; of %r and what comes after it the"
-                    " SDK keeps everything, but no bounds that views ask for",
+                    " SDK keeps everything",
                     *(len(self._taken), instrument.name),
                 )
                 return None
@@ -196,22 +178,6 @@ class _Choice:
             view.become(**self._options(combination))
             self._taken[combination] = view
             return view
-
-
-def _options(
-    views: Sequence[ExportView],
-    needs: Sequence[Callable[[str], bool]],
-    unit: str,
-    limit: int,
-    findings: Findings,
-) -> dict[str, Any]:
-    if not views:
-        return {"aggregation": DropAggregation()}
-    return {
-        "attribute_keys": _needed(needs),
-        "aggregation": aggregation(views, unit, findings),
-        "aggregation_cardinality_limit": limit if any(view.max_series for view in views) else None,
-    }
 
 
 def _selection(view: ExportView) -> tuple[object, ...]:

@@ -86,8 +86,8 @@ class ExportView:
         description: the help text. Without it there is the stream's.
         take: ``value`` shows the stream as it is. ``count`` and ``sum`` make a counter of a part of a
             histogram. (The sum of negative observations goes down, which Prometheus takes for a restart.)
-        buckets: the bounds of a histogram that are kept. Bounds that the SDK does not record are left out;
-            with :meth:`Policy.sdk_views` it records them. ``"exponential"`` asks for an exponential one.
+        buckets: the bounds of the histogram, or ``"exponential"`` for an exponential histogram. If a View of
+            the SDK says how the histogram is recorded, those of these bounds are kept that it records.
         scale: the number by which values, sums, bounds and exemplars are multiplied. It needs a ``unit``. An
             exponential histogram becomes one with explicit buckets, unless the scale is a power of two.
         unit: the unit of what is shown, as instruments write it (``"s"``), for the name's suffix and UNIT.

@@ -14,6 +14,7 @@ from opentelemetry.sdk.resources import Resource
 from oracles import OPENMETRICS, parse
 
 from otel_prom_bridge import Exemplars, ExportView, PrometheusMetricReader
+from otel_prom_bridge.diagnostics import Findings
 
 PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 TYPES = ("counter", "gauge", "summary", "untyped", "histogram")  # by their numbers in metrics.proto
@@ -45,7 +46,9 @@ class Application:
         **options: Any,
     ) -> None:
         self.reader = PrometheusMetricReader(views=views, exemplars=hold, **{**QUIET, **options})
-        self.reference = InMemoryMetricReader()
+        # It records histograms as our reader does, if it is to be compared with what our views want.
+        preferred = self.reader.policy.preferred_aggregations(Findings(most=0)) if sdk else {}
+        self.reference = InMemoryMetricReader(preferred_aggregation={**preferred})
         self.provider = MeterProvider(
             [self.reader, self.reference],
             views=[*beside, *(self.reader.policy.sdk_views(beside=beside) if sdk else ())],
