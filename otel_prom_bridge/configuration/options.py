@@ -34,6 +34,7 @@ from otel_prom_bridge.translate import TranslationStrategy
 from otel_prom_bridge.translate.strategies import STRATEGY
 from otel_prom_bridge.values.checks import (
     BOOLEAN,
+    BOUND,
     BOUNDS,
     COMMON_LABELS,
     HOST,
@@ -51,6 +52,12 @@ from otel_prom_bridge.values.checks import (
     Check,
     list_of,
     one_of,
+)
+from otel_prom_bridge.views.bounds import (
+    DEFAULT_CLIENT_VALUES,
+    DEFAULT_HELP_LENGTH,
+    DEFAULT_LABELS,
+    DEFAULT_VALUE_LENGTH,
 )
 from otel_prom_bridge.views.exemplars import Exemplars
 from otel_prom_bridge.views.instruments import LIMITS
@@ -420,6 +427,25 @@ KEPT = (
         aliases=(Alias("METRICS_CARDINALITY_MAX_TOTAL"),),
     ),
     Option(
+        "max_label_value_length",
+        BOUND,
+        "characters of a label's value; what is longer is cut",
+        default=DEFAULT_VALUE_LENGTH,
+    ),
+    Option(
+        "max_labels",
+        BOUND,
+        "labels of a series, without those of its scope and resource; what is more is left out",
+        default=DEFAULT_LABELS,
+    ),
+    Option("max_help_length", BOUND, "characters of a help text", default=DEFAULT_HELP_LENGTH),
+    Option(
+        "max_client_values",
+        BOUND,
+        "values of a label that clients choose, such as the Host header; later ones are `other`",
+        default=DEFAULT_CLIENT_VALUES,
+    ),
+    Option(
         "tenant",
         TENANTS,
         "the attribute that names a tenant, and how many series each tenant may have",
@@ -530,6 +556,10 @@ class ReaderOptions(TypedDict, total=False):
     max_series_per_metric: int | None
     cardinality_limits: Mapping[str, int] | Mapping[type, int] | None
     max_series: int | None
+    max_label_value_length: int | None
+    max_labels: int | None
+    max_help_length: int | None
+    max_client_values: int | None
     tenant: Tenants | Mapping[str, Any] | None
     id_labels: bool | None
     exemplars: Exemplars | Mapping[str, Any] | bool | None

@@ -37,6 +37,7 @@ from otel_prom_bridge.translate import Translation, TranslationStrategy
 from otel_prom_bridge.translate.strategies import STRATEGY
 from otel_prom_bridge.values.checks import (
     BOOLEAN,
+    BOUND,
     BOUNDS,
     COMMON_LABELS,
     FUNCTION,
@@ -46,6 +47,12 @@ from otel_prom_bridge.values.checks import (
     SECONDS,
     STRING,
     instance_of,
+)
+from otel_prom_bridge.views.bounds import (
+    DEFAULT_CLIENT_VALUES,
+    DEFAULT_HELP_LENGTH,
+    DEFAULT_LABELS,
+    DEFAULT_VALUE_LENGTH,
 )
 from otel_prom_bridge.views.exemplars import Exemplars
 from otel_prom_bridge.views.instruments import LIMITS
@@ -94,6 +101,16 @@ class PrometheusMetricReader(MetricReader):
         max_series_per_metric: the number of series that one metric may have. Points with further attribute
             sets go to one series labelled ``otel_metric_overflow="true"``, so sums stay exact.
         max_series: the number of series that all metrics together may have; None for any.
+        max_label_value_length: the number of characters that a label's value may have; 0 for any. What is
+        longer
+            is cut. Where two values become one, their series are one, so sums stay exact.
+        max_labels: the number of labels that a series may have, without those of its scope and resource; 0
+        for
+            any. What is more is left out, labels that views name last.
+        max_help_length: the number of characters that a help text may have; 0 for any.
+        max_client_values: the number of values that a label has whose values clients choose, such as the Host
+            header (``server.address`` of a server); 0 for any. Later ones are ``other``. ``id_labels``, a
+            rule, or a view that names the attribute in ``keep`` or ``rename`` lifts that, too.
         tenant: the attribute that names a tenant, and how many series each may have (:class:`Tenants`).
         id_labels: make labels also of the ids of users, sessions, conversations, requests, responses, traces,
             spans and calls. Otherwise they are labels of exemplars only, or of views that ask for them by
@@ -139,6 +156,10 @@ class PrometheusMetricReader(MetricReader):
         fallback_views: Sequence[ExportView] = (),
         max_series_per_metric: int = DEFAULT_MAX_SERIES,
         max_series: int | None = None,
+        max_label_value_length: int = DEFAULT_VALUE_LENGTH,
+        max_labels: int = DEFAULT_LABELS,
+        max_help_length: int = DEFAULT_HELP_LENGTH,
+        max_client_values: int = DEFAULT_CLIENT_VALUES,
         tenant: Tenants | None = None,
         id_labels: bool = False,
         exemplars: Exemplars | bool = True,
@@ -159,6 +180,10 @@ class PrometheusMetricReader(MetricReader):
             max_series_per_metric=POSITIVE.value("max_series_per_metric", max_series_per_metric),
             max_series_by_type=limits,
             max_series=POSITIVE.optional("max_series", max_series),
+            max_label_value_length=BOUND.value("max_label_value_length", max_label_value_length),
+            max_labels=BOUND.value("max_labels", max_labels),
+            max_help_length=BOUND.value("max_help_length", max_help_length),
+            max_client_values=BOUND.value("max_client_values", max_client_values),
             tenant=TENANTS.optional("tenant", tenant),
             id_labels=BOOLEAN.value("id_labels", id_labels),
             exemplars=EXEMPLARS.value("exemplars", exemplars),
@@ -173,6 +198,7 @@ class PrometheusMetricReader(MetricReader):
         translation = _translation(
             translation_strategy, prefix, scope_info_enabled, resource_attribute_filter, common_labels
         )
+        translation = replace(translation, value_length=self._policy.max_label_value_length)
         target_info = not BOOLEAN.value("disable_target_info", disable_target_info)
         self._scrape_timeout = SECONDS.value("scrape_timeout", scrape_timeout)
         self._findings = Findings()

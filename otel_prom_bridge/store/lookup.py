@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from otel_prom_bridge.diagnostics import Conflict
+from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.points import SourcePoint, Stream
 from otel_prom_bridge.store.projections import Projection
 from otel_prom_bridge.store.series import Series, Target
@@ -24,6 +24,8 @@ _SEQUENCES = (tuple, list)
 # For each series that the stream may have, so many attribute sets are remembered. They are at least as many
 # as the SDK hands over in one collection, or sets that come back would be asked for anew each time.
 _REMEMBERED = 4
+# A set with a value that is longer is not remembered: so many of those would be all of the memory.
+_LONGEST = 4096
 _REMEMBERED_AT_LEAST = 2 * SDK_LIMIT_AT_LEAST
 
 
@@ -65,6 +67,8 @@ class StreamRecord:
         """The same for an attribute set that is not remembered."""
         targets = self._targets(point)
         attributes = point.attributes or {}
+        if any(type(value) is str and len(value) > _LONGEST for value in attributes.values()):
+            return targets
         if len(self.by_texts) + len(self.by_items) >= self._most:
             self.by_texts.clear()
             self.by_items.clear()
@@ -126,6 +130,17 @@ class StreamRecord:
             return False
         self._parts[target] = parts
         return True
+
+    def report_left_out_ids(self, findings: Findings) -> None:
+        """Say that several current values became one, where it was ids that told them apart."""
+        for projection in self.projections:
+            if projection.left_out_ids:
+                findings.report(
+                    ("gauges", projection.name),
+                    "metric %r: gauges that only ids told apart are one series, which shows the newest of"
+                    " them; a view that names an id in 'keep', or id_labels=True, shows each",
+                    projection.name,
+                )
 
     def forget(self, last_seen: int, *, overflow: bool = True) -> list[Series]:
         """Drop the series that had their last point in this collection or before, and return them.

@@ -32,8 +32,9 @@ from otel_prom_bridge.store.series import (
     Traits,
 )
 from otel_prom_bridge.translate import Attributes, Translation
-from otel_prom_bridge.translate.labels import attribute_identity, label_name, valid_unicode
+from otel_prom_bridge.translate.labels import attribute_identity, label_name, shortened, valid_unicode
 from otel_prom_bridge.translate.units import unit_words
+from otel_prom_bridge.views.bounds import CLIENT_VALUES, LABELS, VALUE_LENGTH
 from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES, Fold, Mapped
 from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.view import ExportView
@@ -47,6 +48,18 @@ _VALUES: Mapping[Shape, type[Series]] = {
 _TAKEN: Mapping[str, type[Series]] = {"count": CountSeries, "sum": SumSeries}
 
 OVERFLOW = Fold("", "max_series")  # the fold that is not a rule's
+
+# What the log says when a label is cut, left out or folded for the first time, by the option that bounds it.
+_BOUNDED: Mapping[str, str] = {
+    VALUE_LENGTH: "metric %r: a value of the label %r is longer than %d characters and is cut; series that"
+    " become equal add up; max_label_value_length allows more, and 0 any length",
+    LABELS: "metric %r: a series has more labels than it may, and some are left out%.0s; series that become"
+    " equal add up; max_labels allows more than %d, and 0 any number",
+    CLIENT_VALUES: "metric %r: clients choose the values of the label %r, and those after the first %d are"
+    " shown as 'other'; max_client_values allows more; a view that names it in 'keep', or id_labels=True,"
+    " keeps all of them",
+}
+_MOST_FOLDS = 100
 
 _UNJUDGED = ", whether the view's 'where' chooses them or not, which nobody knows any more"
 
@@ -68,6 +81,7 @@ class Projection:
         "_full",
         "_made",
         "_new",
+        "_policy",
         "_resource",
         "_scope",
         "_shown_as",
@@ -120,12 +134,13 @@ class Projection:
         self.rejected = False
         self.series: dict[str, Series] = {}
         label_of = label_name if translation.strategy.escapes else str
-        self._attributes = policy.attribute_map(view, findings, label_of)
+        self._attributes = policy.attribute_map(view, findings, label_of, metric=key.name)
         self.traits = self._common_traits(policy, clock)
         self._new = self._series_class()
         self._findings = findings
         self._budget = budgets.family(self.name, policy.limit(key, view))
         self._budgets = budgets
+        self._policy = policy
         self._full: set[Budget] = set()  # the budgets that sent points to the overflow
         self._told: set[str | None] = set()  # the tenants (or None) whose overflow the log has mentioned
         self._unplaced = unplaced
@@ -169,6 +184,11 @@ class Projection:
         return self.labels(OVERFLOW_ATTRIBUTES), self._attributes.tenant_label
 
     @property
+    def left_out_ids(self) -> bool:
+        """Whether some attribute is no label because it is an id."""
+        return self._attributes.left_out_ids
+
+    @property
     def exemplars_held(self) -> int:
         """The number of exemplars that its series keep."""
         return 0 if self.traits.intake is None else self.traits.intake.held
@@ -199,12 +219,24 @@ class Projection:
         return MetricFamily(
             name=self.name,
             kind=self.kind,
-            help=valid_unicode(self.view.description or self._description()),
+            help=self._help(),
             unit=str(unit_words(self._shown_as.unit)),
             points=(),
             foreign=not self._translation.strategy.escapes,
             additive=self.additive,
         )
+
+    def _help(self) -> str:
+        text = valid_unicode(self.view.description or self._description())
+        longest = self._policy.max_help_length
+        if not longest or len(text) <= longest:
+            return text
+        self._findings.report(
+            ("help", self.name),
+            "metric %r: its help text has %d characters and is cut after %d; max_help_length allows more",
+            *(self.name, len(text), longest),
+        )
+        return shortened(text, longest)
 
     def _description(self) -> str:
         if self.view.take == "value":
@@ -305,7 +337,15 @@ class Projection:
         )
 
     def _folded(self, folds: Sequence[Fold]) -> list[Folded]:
-        return [self.folds.get(fold) or self.folds.setdefault(fold, Folded()) for fold in folds]
+        return [self.folds.get(fold) or self._first_folded(fold) for fold in folds]
+
+    def _first_folded(self, fold: Fold) -> Folded:
+        if fold.rule in _BOUNDED:
+            limit = getattr(self._policy, fold.rule)
+            self._findings.report((fold, self.name), _BOUNDED[fold.rule], self.name, fold.label, limit)
+            if len(self.folds) >= _MOST_FOLDS:  # somebody puts data into keys
+                fold = Fold("", fold.rule)
+        return self.folds.setdefault(fold, Folded())
 
     def _new_series(self, attributes: Mapping[str, object], point: SourcePoint) -> Series:
         series = self._new(self.traits, dict(attributes))

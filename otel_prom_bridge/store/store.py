@@ -23,7 +23,7 @@ from typing import TypeAlias
 
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
-from otel_prom_bridge.families import InfoPoint, Kind, MetricFamily
+from otel_prom_bridge.families import InfoPoint, Kind, Labels, MetricFamily
 from otel_prom_bridge.interrupts import keep, postponed, sheltered
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import SourcePoint, Stream
@@ -307,19 +307,9 @@ class Store:
         is_whole = self._is_whole(record)
         if record.may_be_full:
             self._make_room(record, points, is_whole=is_whole)
-        # Several attribute sets may have become one series, which shows all of them together.
-        groups: dict[Target, list[SourcePoint]] = {}
-        for point in points:
-            try:
-                targets = record.find(point)
-            except BaseException as error:
-                self._report_point(record.key, error)
-                is_whole = False
-                continue
-            for series in targets:
-                groups.setdefault(series, []).append(point)
+        groups, found_all = self._grouped(record, points)
         for series, group in groups.items():
-            if not record.has_all(series, group, is_whole=is_whole):
+            if not record.has_all(series, group, is_whole=is_whole and found_all):
                 continue
             try:
                 changed = series.replace(group) or series.slot is None
@@ -332,6 +322,26 @@ class Store:
                 if not series.changed:
                     series.changed = True
                     self._changed.append(series)
+
+    def _grouped(
+        self, record: StreamRecord, points: Sequence[SourcePoint]
+    ) -> tuple[Mapping[Target, Sequence[SourcePoint]], bool]:
+        """What takes the points, each with its points, and whether that is known of all of them.
+
+        Several attribute sets may have become one series, which shows all of them together.
+        """
+        groups: dict[Target, list[SourcePoint]] = {}
+        found_all = True
+        for point in points:
+            try:
+                for series in record.find(point):
+                    groups.setdefault(series, []).append(point)
+            except BaseException as error:
+                self._report_point(record.key, error)
+                found_all = False
+        if len(groups) < len(points) and not record.key.meaning.additive:
+            record.report_left_out_ids(self._findings)
+        return groups, found_all
 
     def _make_room(self, record: StreamRecord, points: Sequence[SourcePoint], *, is_whole: bool) -> None:
         # What is gone, or is only kept, gives its place to what is new in the same collection.
@@ -412,6 +422,7 @@ class TargetInfo:
                 "resource", "resource_attribute_filter failed, no label is added: %r", error
             )
         labels = self._translation.target_labels(resource)
+        self._report_cut(labels)
         # "resource attributes SHOULD be converted to a target info metric if the resource is not empty"
         if self._info and labels:
             foreign = not self._translation.strategy.escapes
@@ -420,6 +431,17 @@ class TargetInfo:
                 MetricFamily("target_info", Kind.INFO, "Target metadata", "", (point,), foreign=foreign),
             )
         self._resource = resource
+
+    def _report_cut(self, labels: Labels) -> None:
+        longest = self._translation.value_length
+        cut = [name for name, value in labels if longest and len(value) >= longest and value.endswith("…")]
+        if cut:
+            self._findings.report(
+                "cut target",
+                "target_info: values of %s are longer than %d characters and are cut; max_label_value_length"
+                " allows more, and 0 any length",
+                *(", ".join(cut), longest),
+            )
 
 
 class Expiry:

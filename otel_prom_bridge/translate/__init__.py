@@ -10,7 +10,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_prom_bridge.families import Kind, Labels, is_legacy_name
 from otel_prom_bridge.points import Stream
-from otel_prom_bridge.translate.labels import label_name, labels
+from otel_prom_bridge.translate.labels import label_name, labels, shortened
 from otel_prom_bridge.translate.names import metric_name
 from otel_prom_bridge.translate.strategies import TranslationStrategy
 
@@ -25,13 +25,17 @@ _RESERVED = {Kind.HISTOGRAM: frozenset({"le"})}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Translation:
-    """How one reader translates; the options are those of ``PrometheusMetricReader``."""
+    """How one reader translates. The options are those of ``PrometheusMetricReader``.
+
+    ``value_length`` is the number of characters that a label's value may have; 0 stands for any.
+    """
 
     strategy: TranslationStrategy = TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES
     prefix: str = ""
     scope_info_enabled: bool = True
     resource_attribute_filter: Callable[[str], bool] | None = None
     common_labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    value_length: int = 0
 
     def name(self, stream: Stream, *, counter: bool) -> str:
         """The Prometheus name of a stream's family, a ``counter`` or something else."""
@@ -78,11 +82,17 @@ class Translation:
         reserved = _RESERVED.get(kind, frozenset())
         others = (item for item in resource if item[0] not in attributes)
         items = (*attributes.items(), *scope, *others)
-        return labels(items, reserved=reserved, escape=self.strategy.escapes)
+        return self._cut(labels(items, reserved=reserved, escape=self.strategy.escapes))
 
     def target_labels(self, resource: Mapping[str, object]) -> Labels:
         """The labels of ``target_info``: the resource attributes and nothing else."""
-        return labels(resource.items(), escape=self.strategy.escapes)
+        return self._cut(labels(resource.items(), escape=self.strategy.escapes))
+
+    def _cut(self, found: Labels) -> Labels:
+        longest = self.value_length
+        if not longest or all(len(value) <= longest for _, value in found):
+            return found
+        return tuple((name, shortened(value, longest)) for name, value in found)
 
 
 def _scope_attributes(scope: InstrumentationScope) -> list[tuple[str, object]]:

@@ -66,6 +66,11 @@ def _text(value: object) -> str:
     return str(value)
 
 
+def shortened(text: str, longest: int) -> str:
+    """The text, or as much of it as fits into so many characters with an ellipsis at its end."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
 def valid_unicode(text: str) -> str:
     """The text with lone surrogates replaced by U+FFFD (and surrogate pairs joined)."""
     try:

@@ -288,6 +288,7 @@ SOCKET = Check(allowed="a path with a slash in it", check=_socket)
 HOST = Check(allowed="a host name or an IP address", check=_host)
 PORT = whole(0, 65535)
 POSITIVE = whole(1)
+BOUND = Check(allowed="a whole number, 0 for no limit", check=whole(0).check, read=read_whole)
 INTERVAL = Check(
     allowed=f"a number of seconds up to {LONGEST_WAIT:.0f}, 0 for never",
     check=lambda value: 0.0 if value == 0 and not isinstance(value, bool) else _seconds(value),

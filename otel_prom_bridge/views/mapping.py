@@ -14,8 +14,17 @@ from typing import NamedTuple, TypeAlias
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.interrupts import RaisedAgainError, sheltered
 from otel_prom_bridge.rules import Chain, Forbid, Redact, Rule, is_identifier
+from otel_prom_bridge.rules.rule import OTHER
 from otel_prom_bridge.translate.labels import label_name, label_value
 from otel_prom_bridge.values.patterns import glob, is_pattern
+from otel_prom_bridge.views.bounds import (
+    CLIENT_VALUES,
+    LABELS,
+    VALUE_LENGTH,
+    ClientValues,
+    LabelBounds,
+    comes_from_clients,
+)
 from otel_prom_bridge.views.computations import attributes_of
 from otel_prom_bridge.views.tenants import Tenants
 from otel_prom_bridge.views.view import ExportView
@@ -63,8 +72,15 @@ class AttributeMap:
         id_labels: bool = False,
         findings: Findings,
         label_of: Callable[[str], str] = label_name,
+        bounds: LabelBounds | None = None,
+        metric: str = "",
     ) -> None:
         self._view = view
+        self._bounds = bounds or LabelBounds()
+        self._metric = metric  # what the points are of; empty where one map is for several
+        self._client_values = ClientValues(self._bounds.client_values)
+        self._by_clients: dict[str, bool] = {}
+        self.left_out_ids = False  # an attribute was, because it is an id
         self._label_of = label_of  # two keys of which this says the same become one label
         self._tenants = tenants
         self._id_labels = id_labels
@@ -85,6 +101,8 @@ class AttributeMap:
         ]
         self._after = [(label, rule, Fold(label, _rule_name(rule))) for label, rule in rules.items()]
         self._kept: dict[str, bool] = {}
+        asked = [key for key in view.keep or () if not is_pattern(key)]
+        self._first = frozenset(filter(None, (*asked, *self._own.values(), self.tenant_label)))
 
     def keeps(self, key: str) -> bool:
         """Whether an attribute becomes a label, under whatever name."""
@@ -103,7 +121,16 @@ class AttributeMap:
         if self._keep is not None and not self._keep.fullmatch(key):
             return False
         is_tenant = self._tenants is not None and key == self._tenants.attribute
-        return self._id_labels or is_tenant or not is_identifier(key)
+        if self._id_labels or is_tenant or not is_identifier(key):
+            return True
+        self.left_out_ids = True
+        self._findings.report(
+            ("id", self._metric, key),
+            "%sthe attribute %r is an id, so it is a label of exemplars and of no series; a view that names"
+            " it in 'keep', or id_labels=True, makes it one",
+            *(f"metric {self._metric!r}: " if self._metric else "", key),
+        )
+        return False
 
     def needs(self, key: str) -> bool:
         """Whether anything but exemplars would change if this attribute had not been recorded."""
@@ -194,10 +221,37 @@ class AttributeMap:
         self._rule(result, self._before, folds)
         self._rule(made, self._after, folds)
         result.update(made)
+        self._bound(result, folds)
         label = self.tenant_label
         if tenant is None or label not in result:  # it belongs to no tenant, or the view shows none
             return Mapped(result, tuple(folds), tenant)
         return Mapped(result, tuple(folds), tenant, {**OVERFLOW_ATTRIBUTES, label: result[label]})
+
+    def _bound(self, result: dict[str, object], folds: list[Fold]) -> None:
+        """Cut and fold what is too large, in place."""
+        bounds = self._bounds
+        for key, value in result.items():
+            text = bounds.cut(value)
+            if text is not None:
+                result[key] = value = text
+                folds.append(Fold(key, VALUE_LENGTH))
+            if self._is_by_clients(key) and self._client_values.folded(key, value):
+                result[key] = OTHER
+                folds.append(Fold(key, CLIENT_VALUES))
+        for key in bounds.too_many(result, first=self._first):
+            del result[key]
+            folds.append(Fold("", LABELS))
+
+    def _is_by_clients(self, key: str) -> bool:
+        """Whether clients choose this label's values, and the view does not ask for it by name."""
+        found = self._by_clients.get(key)
+        if found is None:
+            asked = self._id_labels or key in self._first or key in self._view.rules
+            if len(self._by_clients) >= _KEYS_REMEMBERED:
+                self._by_clients.clear()
+            found = bool(self._bounds.client_values) and not asked and comes_from_clients(key, self._metric)
+            self._by_clients[key] = found
+        return found
 
     def _displace(self, result: dict[str, object], made: Mapping[str, object]) -> None:
         """Leave out attributes that would become labels which the view makes itself.

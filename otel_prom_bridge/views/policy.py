@@ -16,6 +16,13 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import claimed_names
 from otel_prom_bridge.points import Stream
 from otel_prom_bridge.translate.labels import label_name
+from otel_prom_bridge.views.bounds import (
+    DEFAULT_CLIENT_VALUES,
+    DEFAULT_HELP_LENGTH,
+    DEFAULT_LABELS,
+    DEFAULT_VALUE_LENGTH,
+    LabelBounds,
+)
 from otel_prom_bridge.views.buckets import preferred_aggregations
 from otel_prom_bridge.views.exemplars import Exemplars
 from otel_prom_bridge.views.mapping import AttributeMap
@@ -45,6 +52,10 @@ class Policy:
     exemplars: Exemplars | bool = True
     expire_after: float | None = None
     sdk_max_series: int | None = None
+    max_label_value_length: int = DEFAULT_VALUE_LENGTH
+    max_labels: int = DEFAULT_LABELS
+    max_help_length: int = DEFAULT_HELP_LENGTH
+    max_client_values: int = DEFAULT_CLIENT_VALUES
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "views", tuple(self.views))
@@ -76,11 +87,27 @@ class Policy:
         return Exemplars() if given is True else given or None
 
     def attribute_map(
-        self, view: ExportView, findings: Findings, label_of: Callable[[str], str] = label_name
+        self,
+        view: ExportView,
+        findings: Findings,
+        label_of: Callable[[str], str] = label_name,
+        *,
+        metric: str = "",
     ) -> AttributeMap:
-        """What a view makes of attributes. ``label_of`` gives the label that an attribute becomes."""
+        """What a view makes of the attributes of a metric. ``label_of`` gives the label of an attribute."""
+        bounds = LabelBounds(
+            value_length=self.max_label_value_length,
+            labels=self.max_labels,
+            client_values=self.max_client_values,
+        )
         return AttributeMap(
-            view, tenants=self.tenant, id_labels=self.id_labels, findings=findings, label_of=label_of
+            view,
+            tenants=self.tenant,
+            id_labels=self.id_labels,
+            findings=findings,
+            label_of=label_of,
+            bounds=bounds,
+            metric=metric,
         )
 
     @property
@@ -102,7 +129,8 @@ class Policy:
         instrument keeps one stream.
         """
         views = self._all_views
-        maps = [self.attribute_map(view, Findings()) for view in views]
+        findings = Findings()
+        maps = [self.attribute_map(view, findings) for view in views]
         limit = max(sdk_limits(self.max_series_by_type, self.sdk_limit).values())
         fallbacks = len(self.fallback_views) + 1
         return sdk_views(views, maps, fallbacks=fallbacks, limit=limit, beside=tuple(beside))

@@ -111,6 +111,10 @@ WAYS: list[tuple[str, str | None, object, str, object]] = [
     ("views", None, [{"instrument_name": "a", "rules": {"b": "forbid"}}], "views",
      (ExportView(instrument_name="a", rules={"b": Forbid()}),)),
     ("max_series", "1000000", 1_000_000, "max_series", 1_000_000),
+    ("max_label_value_length", "200", 200, "max_label_value_length", 200),
+    ("max_labels", "0", 0, "max_labels", 0),
+    ("max_help_length", "80", 80, "max_help_length", 80),
+    ("max_client_values", "10", 10, "max_client_values", 10),
     ("tenant", None, {"attribute": "t", "limits": {"acme": 5}}, "tenant", Tenants("t", {"acme": 5})),
     ("id_labels", "TRUE", True, "id_labels", True),
     ("exemplars", "false", False, "exemplars", False),
@@ -221,6 +225,10 @@ def test_nothing_and_empty_and_null_are_the_default(monkeypatch: pytest.MonkeyPa
             "max_series_per_metric": 2000,
             "cardinality_limits": None,
             "max_series": None,
+            "max_label_value_length": 1024,
+            "max_labels": 64,
+            "max_help_length": 1024,
+            "max_client_values": 50,
             "tenant": None,
             "id_labels": False,
             "exemplars": True,
@@ -273,6 +281,11 @@ WRONG_TEXTS = [
     ("translation_strategy", "CamelCase", "expected one of 'UnderscoreEscapingWithSuffixes', 'Under"),
     *(("max_series_per_metric", text, WHOLE) for text in ("0", "many", "1.5")),
     *((key, "none", WHOLE) for key in ("max_series", "sdk_max_series")),
+    *(
+        (key, text, "expected a whole number, 0 for no limit")
+        for key in ("max_label_value_length", "max_labels", "max_help_length", "max_client_values")
+        for text in ("-1", "none", "1.5")
+    ),
     *(
         (key, text, "a number of seconds above zero")
         for key in ("expire_after", "scrape_timeout")
@@ -377,6 +390,7 @@ WRONG_VALUES: list[tuple[str, object]] = [
     ),
     *(("collect_interval", value) for value in (-1, "0", False, float("inf"))),
     *((key, value) for key in ("max_series", "sdk_max_series") for value in (0, True, "5")),
+    *((key, value) for key in ("max_label_value_length", "max_client_values") for value in (-1, True, "5")),
     *(
         (key, value)
         for key in ("id_labels", "self_metrics", "strict", "health", "health_open")
