@@ -310,7 +310,7 @@ def test_loading(tmp_path: Path) -> None:
         (
             'version = "mine"',
             "versoin = 1",
-            "versoin: 1 is not allowed, expected one of the keys version, date",
+            "versoin: 1 is not allowed, expected one of the keys (did you mean 'version'?): version, date",
         ),
         ("input = 0.02", "input = -1", "models.embed.input: -1 is not allowed, expected USD per million"),
         ("input = 0.02", "input = nan", "models.embed.input: nan is not allowed"),

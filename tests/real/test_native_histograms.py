@@ -217,8 +217,8 @@ def test_quantiles_are_within_the_error_of_a_bucket(scraped: Scraped, quantile: 
 def test_everything_else_arrives_as_it_does_over_text(scraped: Scraped) -> None:
     """Counters, gauges, summaries, info and classic histograms: the same names, labels and values."""
     over_protobuf = plain_series(scraped.native)
-    # Text has the native histograms converted.
-    over_text = plain_series(scraped.text, f"{DURATION}_.*", "mixed_size_.*")
+    # Text has the native histograms converted, and what prometheus_client says of start times as series.
+    over_text = plain_series(scraped.text, f"{DURATION}_.*", "mixed_size_.*", "foreign_.*_created")
     mixed = {key for key in over_protobuf if dict(key)["__name__"].startswith("mixed_size_")}
     assert {key: value for key, value in over_protobuf.items() if key not in mixed} == over_text
     names = {dict(key)["__name__"] for key in over_text}
