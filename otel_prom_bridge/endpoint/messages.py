@@ -79,6 +79,11 @@ class Response:
 class Handler(ABC):
     """Who makes the responses."""
 
+    @property
+    def has_health(self) -> bool:
+        """Whether something is at ``/health`` and ``/ready``, which guards may leave open to strangers."""
+        return True
+
     @abstractmethod
     def respond(self, request: Request) -> Response:
         """The response to a request. This may take its time, and it never raises."""

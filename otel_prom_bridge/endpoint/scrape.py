@@ -88,6 +88,11 @@ class Scrape(Handler):
         # Scrapes without a change in between get the same body object, so the compressed form is kept.
         self._compressed: tuple[bytes, bytes] = (b"", b"")
 
+    @property
+    def has_health(self) -> bool:
+        """Whether something is at ``/health`` and ``/ready``."""
+        return self._health is not None
+
     def respond(self, request: Request) -> Response:
         """The response to a request. It never raises."""
         try:

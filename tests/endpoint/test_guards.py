@@ -116,6 +116,15 @@ def test_forwarded_headers() -> None:
     assert statuses(guarded, nonsense, replace(proxied, headers={})) == [403, 403]
 
 
+def test_two_spellings_of_one_header() -> None:
+    """What a program on the way may take for X-Forwarded-For comes through no proxy."""
+    both = {"x-forwarded-for": "10.0.0.1", "x_forwarded_for": "10.0.0.2"}
+    guarded = Guards(allow=["10.0.0.0/8"], trusted_proxies=["172.16.0.1"]).wrap(Handler())
+    proxied = replace(METRICS, peer="172.16.0.1", headers=both)
+    assert statuses(guarded, proxied, replace(proxied, headers={"x_forwarded_for": "10.0.0.2"})) == [403, 403]
+    assert statuses(guarded, replace(proxied, peer="10.0.0.9")) == [200]  # it speaks for nobody else
+
+
 def test_which_connections_are_worth_reading_from() -> None:
     """A connection is accepted if its peer is allowed, or a proxy whose header will tell."""
     guards = Guards(allow=["10.0.0.0/8"], trusted_proxies=["172.16.0.1"])
@@ -282,6 +291,21 @@ def test_health_for_those_who_may() -> None:
     guarded = Guards(basic_users={"alice": HASH}, health_open=False).wrap(Handler())
     right = replace(HEALTH, headers=basic("alice", SECRET))
     assert statuses(guarded, HEALTH, replace(HEALTH, headers=basic("alice", "x")), right) == [401, 401, 200]
+
+
+@pytest.mark.parametrize("open_to_strangers", [True, False])
+def test_where_there_is_no_health(setup: Setup, token_file: Path, open_to_strangers: bool) -> None:
+    """Its paths are like all others: who may not ask does not hear which paths there are."""
+    scrape = Scrape(setup.reader, health=False, metrics_path="/a-secret-path")
+    guarded = Guards(bearer_tokens_file=token_file, health_open=open_to_strangers).wrap(scrape)
+    for path in ("/health", "/ready", "/health/", "/other"):
+        stranger = Request(peer="192.0.2.1", path=path)
+        quick, response = guarded.quick(stranger), guarded.respond(stranger)
+        assert quick == response
+        assert response.status == 401
+        assert b"secret" not in response.body
+        known = guarded.respond(replace(stranger, headers={"authorization": f"Bearer {TOKEN}"}))
+        assert (known.status, b"/a-secret-path" in known.body) == (404, True)
 
 
 def test_passwords_cannot_be_tried_at_health() -> None:

@@ -590,6 +590,20 @@ def test_clients_are_not_asked_for_less(name: str, here: Path, later: Later) -> 
     assert config.problem is None
 
 
+@pytest.mark.parametrize("users", ["{}", "", "null"])
+def test_a_list_of_users_without_users_is_logged(
+    here: Path, users: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The toolkit lets everybody in then, and so does this; but somebody may not have meant it."""
+    config = load(write_config(here, f"basic_auth_users: {users}\n"))
+    assert config.guards().wrap(Hello()).respond(Request()).status == 200
+    (line,) = caplog.messages
+    assert "web.yml: basic_auth_users names no user, so nobody needs a password" in line
+    caplog.clear()
+    load(write_config(here, "http_server_config: {}\n"))
+    assert caplog.messages == []
+
+
 def test_tls_cannot_be_turned_on(here: Path, later: Later) -> None:
     """A server that speaks no TLS does not begin to with a change of the file; users may come, however."""
     config = load(write_config(here, ""))

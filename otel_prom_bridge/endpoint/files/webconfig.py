@@ -23,6 +23,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Any
 
+from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.files.documents import Part, read_document
 from otel_prom_bridge.endpoint.files.tls import Certificates, Tls, TlsSettings
 from otel_prom_bridge.endpoint.files.watching import Watched
@@ -153,6 +154,8 @@ class WebTls(Certificates):
 
 def _content(document: Part) -> _Content:
     parts = document.fields("tls_server_config", "http_server_config", "basic_auth_users", "rate_limit")
+    if "basic_auth_users" in document.entries() and not parts["basic_auth_users"].entries():
+        logger.warning("%s: basic_auth_users names no user, so nobody needs a password", document.file)
     return _Content(
         tls=_tls(parts["tls_server_config"]),
         users=_users(parts["basic_auth_users"]),

@@ -156,21 +156,26 @@ class Guards:
         if room is not None:
             room.leave()
 
-    def identify(self, request: Request) -> Request | Response:
-        """The request with what its credentials are worth. It may take as long as a hash; it never raises."""
+    def identify(self, request: Request, *, has_health: bool = True) -> Request | Response:
+        """The request with what its credentials are worth. It may take as long as a hash, and never raises.
+
+        Unless it ``has_health``, the handler behind the guards has nothing that strangers may see.
+        """
         try:
             verdict = self._authentication.judge(request.headers.get("authorization"), hashing=False)
+            is_open = self._is_open(request, has_health=has_health)
             if verdict is Verdict.UNDECIDED:
-                return self._hashed(request)
-            return self._judged(request, verdict)
+                return self._hashed(request, is_open=is_open)
+            return self._judged(request, verdict, is_open=is_open)
         except Exception as error:
             return _fault(error)
 
-    def glance(self, request: Request) -> Request | Response | None:
+    def glance(self, request: Request, *, has_health: bool = True) -> Request | Response | None:
         """The same without hashing: None if only a hash can tell. It is fast and never raises."""
         try:
             verdict = self._authentication.judge(request.headers.get("authorization"), hashing=False)
-            return None if verdict is Verdict.UNDECIDED else self._judged(request, verdict)
+            is_open = self._is_open(request, has_health=has_health)
+            return None if verdict is Verdict.UNDECIDED else self._judged(request, verdict, is_open=is_open)
         except Exception as error:
             return _fault(error)
 
@@ -198,7 +203,10 @@ class Guards:
         wait = ask(client, self._clock())
         return _too_many(wait) if wait else None
 
-    def _hashed(self, request: Request) -> Request | Response:
+    def _is_open(self, request: Request, *, has_health: bool) -> bool:
+        return self._health_open and has_health and request.is_health
+
+    def _hashed(self, request: Request, *, is_open: bool) -> Request | Response:
         try:
             client = self._client_of(request)[0]
             if request.is_health and self._limiter.take(client, self._clock()):
@@ -206,17 +214,21 @@ class Guards:
             header = request.headers.get("authorization")
             verdict = self._authentication.judge(header, hashing=True, client=host_of(client))
         except BusyError:
-            if not (self._health_open and request.is_health):
+            if not is_open:
                 return busy("too many passwords are being verified; try again\n")
             verdict = Verdict.UNDECIDED
-        return self._judged(request, verdict)
+        return self._judged(request, verdict, is_open=is_open)
 
-    def _judged(self, request: Request, verdict: Verdict) -> Request | Response:
-        if verdict.passes or (self._health_open and request.is_health):
+    def _judged(self, request: Request, verdict: Verdict, *, is_open: bool) -> Request | Response:
+        if verdict.passes or is_open:
             return replace(request, authenticated=verdict is Verdict.PROVED)
         return _unauthorized(self._authentication.challenges)
 
     def _client_of(self, request: Request) -> tuple[Address | None, bool]:
+        if "x_forwarded_for" in request.headers and self._origins.may_speak_for_others(request.peer):
+            # Some programs on the way take the two spellings for one field. Then the proxy would be believed
+            # what a client has written.
+            return None, False
         return self._client(request.peer, request.headers.get("x-forwarded-for"))
 
     def _client(self, peer: str | None, forwarded: str | None) -> tuple[Address | None, bool]:
@@ -247,7 +259,7 @@ class _Guarded(Handler):
         if refusal is not None:
             return refusal
         try:
-            admitted = guards.identify(request)
+            admitted = guards.identify(request, has_health=self._handler.has_health)
             return admitted if isinstance(admitted, Response) else self._handler.respond(admitted)
         finally:
             guards.leave(request)
@@ -260,7 +272,7 @@ class _Guarded(Handler):
         guards = self._guards
         response: Response | None = guards.screen(request, counted=False)
         if response is None:
-            admitted = guards.glance(request)
+            admitted = guards.glance(request, has_health=self._handler.has_health)
             if admitted is not None:
                 response = admitted if isinstance(admitted, Response) else self._handler.quick(admitted)
             if response is None:
