@@ -29,6 +29,22 @@ class BridgeError(Exception):
     """Base of every error that the bridge raises."""
 
 
+class Described(str):
+    """Words in the place of a value that an error must not or cannot show. Messages have them without quotes.
+
+    >>> str(ConfigurationError("key", Described("what stands there"), "a key in PEM"))
+    'key: what stands there is not allowed, expected a key in PEM'
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+HIDDEN = Described("what stands there")
+
+
 class ConfigurationError(BridgeError, ValueError):
     """An option has a value that cannot work; the message says which values do.
 

@@ -31,7 +31,7 @@ from otel_prom_bridge.configuration.options import (
     Option,
 )
 from otel_prom_bridge.diagnostics import logger
-from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.errors import HIDDEN, ConfigurationError
 from otel_prom_bridge.profiles import Profile
 from otel_prom_bridge.values.notation import UnknownNameError, unknown
 from otel_prom_bridge.values.toml import read_config_file
@@ -184,13 +184,13 @@ class _Mapping:
         for key in sorted(self._values.keys() - set(known), key=str):
             protects = may_protect(key) or may_protect_within(self._values[key])
             # The value of something about protection may be a password, so it is not shown.
-            value = "what stands there" if protects else self._values[key]
+            value = HIDDEN if protects else self._values[key]
             here = next((self._keys(item)[0] for item in options if key in (item.key, item.argument)), "")
             meant = f"it is {here!r} here" if here else ""
             yield unknown(key, value, known, "options", at=f"{self._where}{key}", meant=meant), protects
         for key in known:
             for place in misplaced(self._values.get(key), key):
-                yield ConfigurationError(self._where + place, "what stands there", _OUTSIDE), True
+                yield ConfigurationError(self._where + place, HIDDEN, _OUTSIDE), True
 
     def refuse(self, options: Iterable[Option]) -> None:
         """Raise if it says anything about these options of the reader."""

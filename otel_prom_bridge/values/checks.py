@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, TypeGuard
 
-from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.errors import ConfigurationError, Described
 from otel_prom_bridge.families import is_legacy_label, is_legacy_name
 from otel_prom_bridge.values.notation import is_list, listed
 from otel_prom_bridge.values.patterns import Filter, filter_of, glob
@@ -71,7 +71,7 @@ class Check:
 
     def value(self, key: str, value: object) -> Any:
         """The checked value; raises :class:`ConfigurationError`."""
-        shown = type(value).__name__ if self.secret else value
+        shown = Described(f"a value of type {type(value).__name__}") if self.secret else value
         return _checked(key, shown, lambda: self.check(value), self.allowed)
 
     def optional(self, key: str, value: object, default: object = None) -> Any:

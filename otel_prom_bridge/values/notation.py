@@ -169,7 +169,7 @@ def nearest(name: str, names: Iterable[str], *, cutoff: float = 0.65) -> str | N
     matcher = difflib.SequenceMatcher(b=name.lower())
     best, ratio = None, 0.0
     for candidate in names:
-        matcher.set_seq1(candidate)
+        matcher.set_seq1(candidate.lower())
         if matcher.ratio() > ratio:
             best, ratio = candidate, matcher.ratio()
     return best if ratio >= cutoff else None

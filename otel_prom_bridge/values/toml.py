@@ -7,8 +7,9 @@ import re
 import tomllib
 from pathlib import Path
 
-from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.errors import ConfigurationError, Described
 
+_CONTENT = Described("its content")
 _PLACE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 
 
@@ -32,9 +33,9 @@ def read_config_file(key: str, path: str | os.PathLike[str]) -> dict[str, object
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(path, text, str(error)) from None
     except ValueError as error:  # a number of 5000 digits
-        raise ConfigurationError(str(path), "its content", f"TOML that can be read ({error})") from None
+        raise ConfigurationError(str(path), _CONTENT, f"TOML that can be read ({error})") from None
     except RecursionError:
-        raise ConfigurationError(str(path), "its content", "TOML of fewer lists within lists") from None
+        raise ConfigurationError(str(path), _CONTENT, "TOML of fewer lists within lists") from None
 
 
 def _syntax_error(path: object, text: str, message: str) -> ConfigurationError:

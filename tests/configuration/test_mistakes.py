@@ -184,3 +184,25 @@ def test_a_missing_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
         "dashboards: the package 'grafana_foundation_sdk' is needed for it and is not installed; "
     )
     assert issubclass(ConfigurationError, BridgeError)
+
+
+# ---------------------------------------------------------------- values that are not shown
+
+
+def test_words_in_the_place_of_a_value_have_no_quotes(tmp_path: Path) -> None:
+    """Nobody wrote "what stands there": it is said instead of what somebody wrote, which may be a secret."""
+    path = tmp_path / "web-config.yml"
+    path.write_text("basic_auth_users:\n  alice: a-password\nrate_limits: {}\n")
+    assert message(load, path).startswith(
+        f"{path}: line 3: rate_limits: what stands there is not allowed, expected one of the keys"
+        " (did you mean 'rate_limit'?): "
+    )
+    path.write_text("basic_auth_users:\n  alice: a-password\n")
+    said = message(load, path)
+    assert "basic_auth_users.alice: what stands there is not allowed, expected a bcrypt hash" in said
+    assert "a-password" not in said
+    file = tmp_path / "bridge.toml"
+    file.write_text("bearer_token = 'secret'")
+    said = message(start, config_file=file, set_global=False)
+    assert f"{file}: bearer_token: what stands there is not allowed" in said
+    assert "secret'" not in said

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from otel_prom_bridge.errors import ConfigurationError, MissingPackageError
+from otel_prom_bridge.errors import HIDDEN, ConfigurationError, Described, MissingPackageError
+from otel_prom_bridge.values.notation import unknown
 
 _NULL = "tag:yaml.org,2002:null"
 # https://yaml.org/type/bool.html
@@ -22,7 +23,11 @@ _TRUE, _FALSE = ("y", "yes", "true", "on"), ("n", "no", "false", "off")
 # https://pkg.go.dev/time#ParseDuration
 _DURATION = re.compile(r"(?:(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))", re.ASCII)
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_KINDS = {"scalar": "a single value", "sequence": "a list", "mapping": "a mapping"}
+_KINDS = {
+    "scalar": Described("a single value"),
+    "sequence": Described("a list"),
+    "mapping": Described("a mapping"),
+}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -38,17 +43,22 @@ class Part:
         """Nothing stands there."""
         return self.node is None
 
+    @property
+    def place(self) -> str:
+        """Where it stands: the file, the line and the key."""
+        line = "" if self.node is None else f" line {self.node.start_mark.line + 1}:"
+        return f"{self.file}:{line} {self.key}"
+
     def error(self, value: object, expected: str) -> ConfigurationError:
         """What to raise if something else should stand there."""
-        line = "" if self.node is None else f" line {self.node.start_mark.line + 1}:"
-        return ConfigurationError(f"{self.file}:{line} {self.key}", value, expected)
+        return ConfigurationError(self.place, value, expected)
 
     def fields(self, *names: str) -> dict[str, Part]:
         """The parts with these names, all of them. No others may be there."""
         found = self.entries()
         for name, part in found.items():
             if name not in names:
-                raise part.error("a key that is not known", f"one of {', '.join(map(repr, names))}")
+                raise unknown(name, HIDDEN, names, "keys", at=part.place)
         return {name: found.get(name, Part(self.file, self._below(name), None)) for name in names}
 
     def entries(self) -> dict[str, Part]:
@@ -58,7 +68,7 @@ class Part:
             name = Part(self.file, self.key or "a key", key).string()
             part = self._part(self._below(name), value)
             if name in found:
-                raise part.error("a key that is there already", "each key once")
+                raise part.error(Described("a key that is there already"), "each key once")
             found[name] = part
         return found
 
@@ -76,7 +86,7 @@ class Part:
         if self.node is None:
             return default
         if self.node.style is not None or word not in _TRUE + _FALSE:
-            raise self.error("what stands there", "true or false")
+            raise self.error(HIDDEN, "true or false")
         return word in _TRUE
 
     def whole(self) -> int:
@@ -85,7 +95,7 @@ class Part:
         if not text:
             return 0
         if not (text.isascii() and text.isdigit() and len(text) < 10):
-            raise self.error("what stands there", "a whole number")
+            raise self.error(HIDDEN, "a whole number")
         return int(text)
 
     def seconds(self) -> float:
@@ -95,7 +105,7 @@ class Part:
             return 0.0
         found = _DURATION.findall(text)
         if not found or "".join(map("".join, found)) != text:
-            raise self.error("what stands there", "a duration with its unit, like '500ms', '1s' or '1m30s'")
+            raise self.error(HIDDEN, "a duration with its unit, like '500ms', '1s' or '1m30s'")
         return sum(float(number) * _UNITS[unit] for number, unit in found)
 
     def _items(self) -> Iterator[tuple[int, Any]]:
@@ -132,9 +142,9 @@ def read_document(file: str) -> Part:
         # The error's own text is left out, because it shows the lines around the mistake.
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         where = f"{file}: line {mark.line + 1}, column {mark.column + 1}" if mark else file
-        raise ConfigurationError(where, "its content", f"YAML ({problem or 'not text'})") from None
+        raise ConfigurationError(where, Described("its content"), f"YAML ({problem or 'not text'})") from None
     except (ValueError, RecursionError):
-        raise ConfigurationError(file, "its content", "YAML that can be read") from None
+        raise ConfigurationError(file, Described("its content"), "YAML that can be read") from None
     return Part(file, "", None if node is None or node.tag == _NULL else node)
 
 

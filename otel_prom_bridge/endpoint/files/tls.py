@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.files.watching import Watched
-from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.errors import HIDDEN, ConfigurationError, Described
 from otel_prom_bridge.values.checks import (
     BOOLEAN,
     PATH,
@@ -301,7 +301,7 @@ def _load_certificate(context: ssl.SSLContext, settings: TlsSettings) -> None:
         try:
             context.load_cert_chain(cert, key, password=_no_password)
         except (OSError, ValueError) as error:
-            shown = settings.cert_file or "the certificate"
+            shown = settings.cert_file or Described("the certificate")
             expected = f"a certificate and its key, both in PEM and not encrypted ({_reason(error)})"
             raise ConfigurationError(key_name, shown, expected) from None
 
@@ -318,7 +318,7 @@ def _load_client_ca(context: ssl.SSLContext, settings: TlsSettings) -> None:
         context.load_default_certs(ssl.Purpose.CLIENT_AUTH)  # as in Go: those of the machine
         return
     key = "client_ca_file" if settings.client_ca_file else "client_ca"
-    shown = settings.client_ca_file or "what stands there"
+    shown = settings.client_ca_file or HIDDEN
     if settings.client_ca_file:
         _check_readable(key, settings.client_ca_file)
     try:
@@ -336,7 +336,7 @@ def _check_readable(key: str, path: str) -> None:
             pass
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
-        shown = path if "-----" not in path else "PEM"  # which may be a key
+        shown = path if "-----" not in path else Described("PEM")  # which may be a key
         raise ConfigurationError(key, shown, f"the path of a file that can be read ({reason})") from None
 
 

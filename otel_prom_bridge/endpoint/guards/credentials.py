@@ -25,7 +25,7 @@ from types import ModuleType
 
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.files.watching import Watched
-from otel_prom_bridge.errors import ConfigurationError, MissingPackageError
+from otel_prom_bridge.errors import HIDDEN, ConfigurationError, Described, MissingPackageError
 from otel_prom_bridge.forks import renew_in_child
 from otel_prom_bridge.native import Lock, Room
 from otel_prom_bridge.values.checks import PATH
@@ -99,7 +99,7 @@ class BearerTokens:
         for number, token in tokens.items():
             if not _TOKEN.fullmatch(token):
                 expected = "letters, digits and ._~+/-=, like `openssl rand -hex 32`"
-                raise ConfigurationError(f"{self._path}: line {number}", "its token", expected)
+                raise ConfigurationError(f"{self._path}: line {number}", Described("its token"), expected)
         if not self._has_warned and any(len(token) < _SHORT for token in tokens.values()):
             self._has_warned = True
             text = "%s: a token of less than %d characters may be guessed; `openssl rand -hex 32` makes one"
@@ -298,13 +298,15 @@ class Authentication:
 def checked_users(key: str, users: object) -> dict[str, str]:
     """The users, if every one has a name and a bcrypt hash. The error never shows what stands for a hash."""
     if not isinstance(users, Mapping):
-        raise ConfigurationError(key, "a value of another type", "a mapping of users to bcrypt hashes")
+        raise ConfigurationError(
+            key, Described("a value of another type"), "a mapping of users to bcrypt hashes"
+        )
     for user, hashed in users.items():
         # RFC 7617: the first colon ends the user's name, so nobody could log in under a name with one.
         if not isinstance(user, str) or ":" in user:
             raise ConfigurationError(key, user, "names of users, without colons")
         if not isinstance(hashed, str) or not _HASH.fullmatch(hashed):
-            raise ConfigurationError(f"{key}.{user}", "what stands there", _HASH_ALLOWED)
+            raise ConfigurationError(f"{key}.{user}", HIDDEN, _HASH_ALLOWED)
     return dict(users)
 
 
