@@ -1,7 +1,8 @@
 """The command line: ``otel-prom-bridge COMMAND …``.
 
-A command is a function that adds itself to the parser, with a function from its arguments to the text it
-prints. Everything that a user can do wrong ends in one line on stderr: exit code 1, or 2 for wrong usage.
+Each command is a function that adds itself to the parser, together with a function that takes its arguments
+and returns the text to print. Everything that a user can do wrong ends in one line on stderr. The exit code
+is 1 then, or 2 for wrong usage.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from otel_prom_bridge.report.cardinality import (
     visible,
 )
 from otel_prom_bridge.report.remote import ExpositionError, load
+from otel_prom_bridge.values.checks import SECONDS, Check, whole
 from otel_prom_bridge.values.patterns import glob
 
 if TYPE_CHECKING:
@@ -39,11 +41,11 @@ _PROFILE = f"one of {', '.join(BUILT_IN)}, or the path of a TOML file"
 
 
 class _FileError(Exception):
-    """A file could not be written; the message says which, and why."""
+    """A file could not be written. The message says which one, and why."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; gives the exit code."""
+    """Run the command line, and return the exit code."""
     options = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], str] = options.run
     try:
@@ -103,13 +105,13 @@ def _add_cardinality(commands: Commands) -> None:
 def _add_choices(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--top",
-        type=_whole,
+        type=_WHOLE,
         metavar="N",
         help=f"show N metrics, 0 for all (default: {_TOP} in the table, all with --json)",
     )
     command.add_argument(
         "--values",
-        type=_whole,
+        type=_WHOLE,
         default=DEFAULT_VALUES,
         metavar="N",
         help="count the series of the N biggest values of each label (default: %(default)s)",
@@ -124,17 +126,17 @@ def _add_choices(command: argparse.ArgumentParser) -> None:
 
 
 def _add_access(command: argparse.ArgumentParser) -> None:
-    """What every command that reads an exposition takes."""
+    """Add the arguments of every command that reads an exposition."""
     command.add_argument(
         "--timeout",
-        type=_seconds,
+        type=_read(SECONDS),
         default=_TIMEOUT,
         metavar="SECONDS",
         help="for the whole answer of a URL (default: %(default)g)",
     )
     command.add_argument(
         "--header",
-        type=_header,
+        type=_HEADER,
         action="append",
         default=[],
         metavar="'NAME: VALUE'",
@@ -223,27 +225,27 @@ def _metric_as_json(metric: MetricCardinality) -> dict[str, Any]:
     }
 
 
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least 0")
-    return int(text)
+def _read(check: Check) -> Callable[[str], Any]:
+    """Reads what a check allows, and says what is wrong as argparse wants it."""
 
+    def read(text: str) -> Any:
+        try:
+            return check.text("", text)
+        except ConfigurationError as error:
+            raise argparse.ArgumentTypeError(str(error).removeprefix(": ")) from None
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
-    return seconds
+    return read
 
 
 def _header(text: str) -> tuple[str, str]:
     name, colon, value = (part.strip() for part in text.partition(":"))
     if not name or not colon or not text.isprintable() or not text.isascii() or " " in name:
-        raise argparse.ArgumentTypeError(f"{text!r} is not like 'Authorization: Bearer …'")
+        raise ValueError
     return name, value
+
+
+_WHOLE = _read(whole(0))
+_HEADER = _read(Check(allowed="a header like 'Authorization: Bearer …'", check=_header))
 
 
 if __name__ == "__main__":

@@ -173,9 +173,10 @@ class _Mapping:
         else:
             below = value if isinstance(value, Mapping) else {}
             places = {name: f"{self._where}{key}.{name}" for name in below}
+        outside = _OUTSIDE if self._where else f"this option beside {key!r}, not within it"
         for name, place in places.items():
             if name in _KEYS:
-                return ConfigurationError(place, error.value, _OUTSIDE)
+                return ConfigurationError(place, error.value, outside)
         return None
 
     def unknown(self, options: Iterable[Option]) -> Iterable[tuple[ConfigurationError, bool]]:

@@ -84,6 +84,14 @@ def test_an_option_below_a_table(file: Callable[[str], Path], text: str, place: 
     assert said.endswith("expected this option outside of every table, before the first one")
 
 
+def test_an_option_within_another_one() -> None:
+    """In YAML and in calls it stands within the other one, not below it."""
+    given = {"exemplars": {"port": 9464}}
+    expected = "exemplars.port: 9464 is not allowed, expected this option beside 'exemplars', not within it"
+    assert message(from_mapping, given, raise_error) == expected
+    assert message(start, set_global=False, **given) == expected
+
+
 def test_a_key_of_a_view_that_is_also_an_option_is_not_misplaced(file: Callable[[str], Path]) -> None:
     """`exemplars` and `tenant` are options; the one is a key of views, too, and another key is wrong here."""
     said = message(start, set_global=False, config_file=file("[[views]]\nexemplars = false\nkep = ['a']"))
