@@ -225,7 +225,7 @@ def test_pods_are_found(tmp_path: Path) -> None:
 
 def test_the_ports_of_two_workers() -> None:
     """Targets and container ports are those that the recipe of workers.md takes."""
-    assert "range(9464, 9464 + 2 * server.cfg.workers)" in WORKERS
+    assert "start(port=9464)" in WORKERS
     ports = list(range(9464, 9464 + 2 * 2))
     (targets,) = (config["static_configs"][0]["targets"] for config in SCRAPES if "static_configs" in config)
     assert [int(target.rpartition(":")[2]) for target in targets] == ports
@@ -241,6 +241,7 @@ OTHERS = {
     "otel_prom_bridge",
     "prometheus_client",
     "post_fork",
+    "serve_inherited",
     "http_requests",
     "orders_total",
     "target_info",
@@ -392,7 +393,13 @@ def raising(later: Later) -> None:
 def two_providers(_: Later) -> None:
     """A second global provider."""
     # In a process of its own: the global provider of this one can be set only once.
-    code = "from otel_prom_bridge import start; start(port=0); start(port=0)"
+    code = """
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from otel_prom_bridge import start
+start(port=0)
+metrics.set_meter_provider(MeterProvider())
+"""
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     (line,) = result.stderr.splitlines()
@@ -495,12 +502,15 @@ def app(environ, start_response):
 
 @pytest.mark.parametrize("preload", [["--preload"], []], ids=["preload", "import-in-worker"])
 def test_start_where_the_application_is_imported(preload: list[str], tmp_path: Path) -> None:
-    """With --preload the server is in the master, which never hears of an order; without, a port is taken."""
+    """With --preload the server is in the master, which never hears of an order; without, a port is taken.
+
+    That matters only to those who want this port and no other.
+    """
     (tmp_path / "shop.py").write_text(APPLICATION)
     port, metrics_port = free_port(), free_port()
     options = ["--no-control-socket", "--chdir", tmp_path, "--bind", f"127.0.0.1:{port}", "--workers", "2"]
     command = [sys.executable, "-m", "gunicorn", *options, *preload, "shop:app"]
-    environment = {"OTEL_EXPORTER_PROMETHEUS_PORT": str(metrics_port)}
+    environment = {"OTEL_EXPORTER_PROMETHEUS_PORT": str(metrics_port), "OTEL_PROM_BRIDGE_STRICT": "true"}
     with running(command, log=tmp_path / "log", env=environment) as process:
         if not preload:
             output = process.until("Worker failed to boot", 20)

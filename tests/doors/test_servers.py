@@ -1,0 +1,349 @@
+"""The table of docs/servers.md: what to write under each server, and what comes of it, as it is run."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import HTTPError, URLError
+
+import pytest
+from servers import Running, free_port, free_ports, get, running, wait_for
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="these servers fork")
+ROOT = Path(__file__).parents[2]
+PORTS, REQUESTS = 8, 24
+
+# An application that knows nothing of the bridge, in each of the forms that servers want.
+SHOP = """
+import os
+from opentelemetry import metrics
+
+hits = metrics.get_meter("shop").create_counter("hits")
+
+def wsgi(environ, start_response):
+    hits.add(1)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
+
+async def asgi(scope, receive, send):
+    if scope["type"] == "lifespan":
+        while (await receive())["type"] != "lifespan.shutdown":
+            await send({"type": "lifespan.startup.complete"})
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    hits.add(1)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+"""
+FILES = {
+    "shop.py": SHOP,
+    "started.py": "from otel_prom_bridge import start\nstart()\nfrom shop import asgi, wsgi\n",
+    "start_in_worker.py": "from otel_prom_bridge import start\ndef post_fork(server, worker):\n    start()\n",
+    "inherited.py": (
+        "from otel_prom_bridge import serve_inherited\n"
+        "def post_fork(server, worker):\n    serve_inherited()\n"
+    ),
+    "flasked.py": (
+        "from flask import Flask\nfrom shop import hits\napp = Flask(__name__)\n"
+        "@app.get('/')\ndef index():\n    hits.add(1)\n    return 'ok'\n"
+    ),
+    "manage.py": (
+        "import sys\nfrom django.conf import settings\n"
+        "from django.core.management import execute_from_command_line\n"
+        "from django.http import HttpResponse\nfrom django.urls import path\nfrom shop import hits\n"
+        "def index(request):\n    hits.add(1)\n    return HttpResponse('ok')\n"
+        "urlpatterns = [path('', index)]\n"
+        "settings.configure(DEBUG=True, ROOT_URLCONF=__name__, ALLOWED_HOSTS=['*'], SECRET_KEY='x')\n"
+        "execute_from_command_line(sys.argv)\n"
+    ),
+}
+FILES["tasks.py"] = """
+from celery import Celery
+from celery.signals import worker_ready
+from shop import hits
+
+app = Celery(broker="memory://")
+
+@app.task
+def hit():
+    hits.add(1)
+
+@worker_ready.connect
+def send(**_):
+    for _ in range(24):
+        hit.delay()
+"""
+FILES["started_tasks.py"] = """
+from celery.signals import worker_process_init
+from otel_prom_bridge import start
+from tasks import app
+
+@worker_process_init.connect
+def measure(**_):
+    start()
+"""
+FILES["inherited_tasks.py"] = """
+from celery.signals import worker_process_init
+from otel_prom_bridge import serve_inherited, start
+from tasks import app
+
+start()
+
+@worker_process_init.connect
+def measure(**_):
+    serve_inherited()
+"""
+INSTRUMENT = "opentelemetry-instrument"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: a command, and where the metrics are then.
+
+    ``workers`` serve what they record, from the ``first`` port after the one that was asked for. ``ready`` is
+    what the first port says; 0 is for a port at which nobody answers.
+    """
+
+    name: str
+    command: str
+    workers: int
+    first: int = 0
+    ready: int = 200
+    log: str = ""
+    slow: bool = True
+
+
+UVICORN = "uvicorn --port {port} --timeout-worker-healthcheck 60"
+GUNICORN = "gunicorn --bind 127.0.0.1:{port} --no-control-socket"
+UVICORN_WORKER = "-k uvicorn.workers.UvicornWorker"
+ROWS = (
+    Row("gunicorn", f"{INSTRUMENT} {GUNICORN} -w 3 shop:wsgi", 3, 1, 503, "another process", slow=False),
+    Row("gunicorn", f"{INSTRUMENT} {GUNICORN} -w 1 shop:wsgi", 1, 1, 503, "another process"),
+    Row("gunicorn", f"{GUNICORN} -w 3 started:wsgi", 3, log="another process"),
+    Row("gunicorn", f"{GUNICORN} -w 3 -c start_in_worker.py shop:wsgi", 3, log="another process"),
+    Row("gunicorn --preload", f"{GUNICORN} --preload -w 3 started:wsgi", 0, 1, 503, "nobody serves"),
+    Row("gunicorn --preload", f"{GUNICORN} --preload -w 3 -c inherited.py started:wsgi", 3, 1, 503),
+    Row("gunicorn --preload", f"{GUNICORN} --preload -w 3 -c start_in_worker.py started:wsgi", 3, 1, 503),
+    Row("gunicorn --preload", f"{INSTRUMENT} {GUNICORN} --preload -w 3 shop:wsgi", 3, 1, 503),
+    Row("gunicorn -k gthread", f"{INSTRUMENT} {GUNICORN} -k gthread --threads 4 -w 2 shop:wsgi", 2, 1, 503),
+    Row("gunicorn -k gevent", f"{INSTRUMENT} {GUNICORN} -k gevent -w 2 shop:wsgi", 2, 1, 503),
+    Row("gunicorn -k gevent", f"{GUNICORN} -k gevent -w 2 -c start_in_worker.py shop:wsgi", 2),
+    Row(
+        "gunicorn -k uvicorn",
+        f"{INSTRUMENT} {GUNICORN} {UVICORN_WORKER} -w 2 shop:asgi",
+        2,
+        1,
+        503,
+    ),
+    Row("uvicorn", f"{INSTRUMENT} {UVICORN} shop:asgi", 1),
+    Row("uvicorn", f"{UVICORN} started:asgi", 1),
+    Row("uvicorn --workers", f"{INSTRUMENT} {UVICORN} --workers 3 shop:asgi", 3, 1, 503, "another process"),
+    Row("uvicorn --workers", f"{UVICORN} --workers 3 started:asgi", 3, log="another process"),
+    Row("uvicorn --reload", f"{INSTRUMENT} {UVICORN} --reload shop:asgi", 1, 1, 503, "another process"),
+    Row("uvicorn --reload", f"{UVICORN} --reload started:asgi", 1),
+    Row("hypercorn", f"{INSTRUMENT} hypercorn -w 2 -b 127.0.0.1:{{port}} shop:asgi", 2, 1, 503),
+    Row("hypercorn", "hypercorn -w 2 -b 127.0.0.1:{port} started:asgi", 2),
+    Row("granian", f"{INSTRUMENT} granian --workers 2 --interface asgi --port {{port}} shop:asgi", 2, 1, 503),
+    Row("granian", "granian --workers 2 --interface asgi --port {port} started:asgi", 2),
+    Row("flask run --debug", f"{INSTRUMENT} flask --app flasked run --debug -p {{port}}", 1, 1, 503),
+    Row("manage.py runserver", f"{INSTRUMENT} python manage.py runserver 127.0.0.1:{{port}}", 1, 1, 503),
+)
+
+
+def _marked(row: Row) -> object:
+    return pytest.param(row, marks=[pytest.mark.slow] if row.slow else [], id=row.command)
+
+
+def _needs(command: str) -> None:
+    for package in ("hypercorn", "granian", "gevent", "celery"):
+        if package in command and importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+
+
+@contextlib.contextmanager
+def served(command: str, folder: Path, metrics_port: int, *, port: int = 0) -> Iterator[Running]:
+    """Run a server; its programs are those beside this interpreter."""
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    binaries = Path(sys.executable).parent
+    words = command.format(port=port).split()
+    words = [str(binaries / word) if (binaries / word).is_file() else word for word in words]
+    environment = {
+        "OTEL_METRICS_EXPORTER": "prometheus_bridge",
+        "OTEL_TRACES_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_EXPORTER_PROMETHEUS_PORT": str(metrics_port),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(folder), str(ROOT), os.environ.get("PYTHONPATH")))),
+    }
+    script = ["env", "-C", str(folder), *words]
+    with running(script, log=folder / "log", env=environment) as server:
+        yield server
+
+
+def answered(url: str) -> bytes | None:
+    """What is at a URL, if somebody answers."""
+    with contextlib.suppress(URLError, OSError):
+        return get(url)[1]
+    return None
+
+
+def status(url: str) -> int:
+    """The status that a URL answers with; 0 if nobody does."""
+    try:
+        get(url)
+    except HTTPError as error:
+        return error.code
+    except (URLError, OSError):
+        return 0
+    return 200
+
+
+def hits_at(port: int) -> float | None:
+    """What the application has counted, as a port shows it."""
+    body = answered(f"http://127.0.0.1:{port}/metrics")
+    lines = [line for line in (body or b"").decode().splitlines() if line.startswith("hits_total{")]
+    return float(lines[0].rsplit(" ", 1)[1]) if lines else None
+
+
+def ask_all(port: int, workers: int) -> range:
+    """Ask the application until each worker has answered, and often; how often it may have been asked.
+
+    Who asks while a server begins may get no answer, and still be heard later.
+    """
+    url = f"http://127.0.0.1:{port}/"
+    seen: set[bytes] = set()
+    answers = attempts = 0
+    deadline = time.monotonic() + 90
+    while len(seen) < workers or answers < REQUESTS:
+        assert time.monotonic() < deadline, seen
+        attempts += 1
+        answer = answered(url)
+        if answer is None:
+            time.sleep(0.2)
+        else:
+            seen.add(answer)
+            answers += 1
+    return range(answers, attempts + 1)
+
+
+@pytest.mark.parametrize("row", [_marked(row) for row in ROWS])
+def test_row(row: Row, tmp_path: Path) -> None:
+    """Together the ports show every request once, and nobody who asks elsewhere is told that all is well."""
+    _needs(row.command)
+    port, first = free_port(), free_ports(PORTS)
+    with served(row.command, tmp_path, first, port=port) as server:
+        asked = ask_all(port, row.workers)
+        ports = range(first + row.first, first + PORTS)
+        expected = asked if row.workers else [0]
+
+        def shown() -> bool:
+            return sum(hits_at(number) or 0 for number in ports) in expected
+
+        wait_for(shown, seconds=20, what=f"{expected} hits of {row.command}")
+        assert len([number for number in ports if hits_at(number)]) == row.workers
+        assert status(f"http://127.0.0.1:{first}/ready") == row.ready
+        for number in range(first + row.first, first + row.first + row.workers):
+            assert status(f"http://127.0.0.1:{number}/ready") == 200
+        assert row.log in server.output
+        assert "Traceback" not in server.output
+    if not row.log:
+        assert "nobody serves" not in server.output
+
+
+CELERY = "celery -A {module} worker -c 2 --pool prefork --without-mingle --without-gossip"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "first", "ready"),
+    [
+        (f"{INSTRUMENT} {CELERY.format(module='tasks')}", 1, 503),
+        (CELERY.format(module="started_tasks"), 0, 200),
+        (CELERY.format(module="inherited_tasks"), 1, 503),
+    ],
+)
+def test_celery(command: str, first: int, ready: int, tmp_path: Path) -> None:
+    """Each process of the pool shows the tasks that it has run."""
+    _needs(command)
+    port = free_ports(PORTS)
+    with served(command, tmp_path, port) as worker:
+        ports = range(port + first, port + PORTS)
+        wait_for(lambda: sum(hits_at(number) or 0 for number in ports) == 24, seconds=60, what=worker.output)
+        assert status(f"http://127.0.0.1:{port}/ready") == ready
+
+
+@pytest.mark.slow
+def test_jupyter(tmp_path: Path) -> None:
+    """A cell that shuts down what a run of it before has started can be run again; instruments stay good."""
+    nbclient = pytest.importorskip("nbclient")
+    nbformat = pytest.importorskip("nbformat")
+    cell = """
+from opentelemetry import metrics
+from otel_prom_bridge import start
+if "bridge" in globals():
+    bridge.shutdown()
+bridge = start(port=0)
+"""
+    record = """
+if "hits" not in globals():
+    hits = metrics.get_meter("shop").create_counter("hits")
+hits.add(1)
+print([line for line in bridge.reader.expose().body.decode().splitlines() if line.startswith("hits_total")])
+"""
+    cells = [nbformat.v4.new_code_cell(text) for text in (cell, record, cell, record)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    nbclient.NotebookClient(notebook, timeout=60, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    for ran in (notebook.cells[1], notebook.cells[3]):
+        assert ran.outputs[0].text.rstrip().endswith("} 1']"), ran.outputs
+
+
+STREAMLIT = """
+import sys
+from streamlit.testing.v1 import AppTest
+
+def page():
+    import streamlit
+    from opentelemetry import metrics
+    from otel_prom_bridge import start
+
+    @streamlit.cache_resource
+    def measured():
+        return start(port=0), metrics.get_meter("shop").create_counter("hits")
+
+    bridge, hits = measured()
+    hits.add(1)
+    lines = bridge.reader.expose().body.decode().splitlines()
+    streamlit.text([line for line in lines if line.startswith("hits_total")][0])
+
+app = AppTest.from_function(page, default_timeout=30)
+for _ in range(3):
+    app.run()
+    assert not app.exception, app.exception
+print(app.text[0].value)
+"""
+
+
+@pytest.mark.slow
+def test_streamlit(tmp_path: Path) -> None:
+    """A page is a script that runs again and again; what is started in a cached resource is started once."""
+    if importlib.util.find_spec("streamlit") is None:
+        pytest.skip("streamlit is not installed")
+    (tmp_path / "page.py").write_text(STREAMLIT)
+    with running([sys.executable, tmp_path / "page.py"], log=tmp_path / "log") as page:
+        assert page.wait(60) == 0, page.output
+        assert page.output.rstrip().endswith("} 3")
+
+
+def test_each_row_of_the_page_is_run() -> None:
+    """The servers of the table are those that are run here, and AWS Lambda, which nobody can run here."""
+    text = (ROOT / "docs" / "servers.md").read_text()
+    named = set(re.findall(r"^\| `([^`]+)`", text, re.MULTILINE))
+    run = {row.name for row in ROWS} | {"celery worker", "Jupyter", "Streamlit", "multiprocessing"}
+    assert named == run | {"AWS Lambda"}
