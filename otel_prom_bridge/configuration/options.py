@@ -57,6 +57,7 @@ from otel_prom_bridge.views.bounds import (
     DEFAULT_CLIENT_VALUES,
     DEFAULT_HELP_LENGTH,
     DEFAULT_LABELS,
+    DEFAULT_MAX_LINES,
     DEFAULT_VALUE_LENGTH,
 )
 from otel_prom_bridge.views.exemplars import Exemplars
@@ -446,6 +447,12 @@ KEPT = (
         default=DEFAULT_CLIENT_VALUES,
     ),
     Option(
+        "max_lines_per_metric",
+        BOUND,
+        "lines of all series of a histogram, which has one for each bucket and three more",
+        default=DEFAULT_MAX_LINES,
+    ),
+    Option(
         "tenant",
         TENANTS,
         "the attribute that names a tenant, and how many series each tenant may have",
@@ -560,6 +567,7 @@ class ReaderOptions(TypedDict, total=False):
     max_labels: int | None
     max_help_length: int | None
     max_client_values: int | None
+    max_lines_per_metric: int | None
     tenant: Tenants | Mapping[str, Any] | None
     id_labels: bool | None
     exemplars: Exemplars | Mapping[str, Any] | bool | None

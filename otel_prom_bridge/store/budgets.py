@@ -1,34 +1,55 @@
-"""How many series a metric, a tenant and the bridge may have, and how many they do."""
+"""How many series and lines a metric, a tenant and the bridge may have, and how many they do."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from otel_prom_bridge.views.tenants import Tenants
+
+_LINES = "lines"
 
 
 class Budget:
-    """A number of series that may exist, and how many do.
+    """A number of series, or of their lines, that may exist, and how many do.
 
-    ``whose`` and ``option`` are for messages: whose series those are, and the option that sets the limit.
+    ``unit``, ``whose`` and ``option`` are for messages: what is counted, whose that is, and the option that
+    sets the limit. ``step`` is what one more series takes at most.
     """
 
-    __slots__ = ("limit", "option", "used", "whose")
+    __slots__ = ("limit", "option", "step", "unit", "used", "whose")
 
-    def __init__(self, limit: int, *, whose: str, option: str) -> None:
+    def __init__(self, limit: int, *, whose: str, option: str, unit: str = "series") -> None:
         self.limit = limit
         self.used = 0
+        self.step = 1
+        self.unit = unit
         self.whose = whose
         self.option = option
+
+    def __str__(self) -> str:
+        return f"{self.limit} {self.unit} of {self.whose}"
 
     @property
     def is_full(self) -> bool:
         """Whether no further series fits in."""
-        return self.used >= self.limit
+        return self.used + self.step > self.limit
+
+    def add(self, lines: int) -> None:
+        """Take up the room of a series that has so many lines."""
+        self.step = lines if self.unit == _LINES else 1
+        self.used += self.step
+
+    def remove(self, lines: int) -> None:
+        """Give that room back."""
+        self.used -= lines if self.unit == _LINES else 1
 
 
 class Budgets:
     """The budgets of one store: of each family, of each tenant, and of the bridge."""
 
-    def __init__(self, *, max_series: int | None, tenants: Tenants | None) -> None:
+    def __init__(self, *, max_series: int | None, max_lines: int, tenants: Tenants | None) -> None:
+        self._max_lines = max_lines
+        self._lines: dict[str, Budget] = {}
         self._bridge = () if max_series is None else (_common(max_series),)
         self._tenants = tenants
         self._families: dict[str, Budget] = {}
@@ -40,6 +61,12 @@ class Budgets:
         budget.limit = max(budget.limit, limit)
         return budget
 
+    def lines(self, name: str) -> tuple[Budget, ...]:
+        """The budget of the lines of a family whose series have many; none if they are not limited."""
+        if not self._max_lines:
+            return ()
+        return (self._lines.setdefault(name, _lines_of(self._max_lines)),)
+
     def most(self, name: str, *, wanted: float, overflows: int) -> int:
         """The number of series that a family may have, if it has no more attribute sets than ``wanted``.
 
@@ -47,29 +74,37 @@ class Budgets:
         ours is. There are as many of them as there are ``overflows`` with labels of their own, and as many
         again for each tenant.
         """
-        limit = min(budget.limit for budget in (self._families[name], *self._bridge))
+        limits = [budget.limit for budget in (self._families[name], *self._bridge)]
+        lines = self._lines.get(name)
+        if lines is not None:
+            limits.append(lines.limit // lines.step)
+        limit = min(limits)
         tenants = 0
         if self._tenants is not None:
             tenants = len({*self._tenants.limits, self._tenants.other})
             limit += sum(self._tenants.limits.values())
         return int(min(wanted, limit)) + overflows * (1 + tenants)
 
-    def may_be_full(self, family: Budget) -> bool:
-        """Whether some new series of a family may not fit in."""
-        return self._tenants is not None or any(budget.is_full for budget in (family, *self._bridge))
+    def may_be_full(self, family: Sequence[Budget]) -> bool:
+        """Whether some new series of a family, whose own budgets these are, may not fit in."""
+        return self._tenants is not None or any(budget.is_full for budget in (*family, *self._bridge))
 
-    def of(self, family: Budget, tenant: str | None) -> tuple[Budget, ...]:
-        """All budgets that a new series of a family must fit into.
+    def of(self, family: Sequence[Budget], tenant: str | None) -> tuple[Budget, ...]:
+        """All budgets that a new series of a family must fit into, given the family's own ones.
 
         A listed tenant has a budget of its own instead of the common ones. Otherwise one tenant could fill
         those and leave nothing to the others.
         """
         if tenant is None or self._tenants is None:
-            return (family, *self._bridge)
+            return (*family, *self._bridge)
         budget = self._by_tenant.get(tenant)
         if budget is None:  # the tenants are a fixed list, so this does not grow
             budget = self._by_tenant[tenant] = _of_tenant(self._tenants, tenant)
-        return (budget,) if tenant in self._tenants.limits else (family, budget, *self._bridge)
+        return (budget,) if tenant in self._tenants.limits else (*family, budget, *self._bridge)
+
+
+def _lines_of(limit: int) -> Budget:
+    return Budget(limit, whose="its own", option="max_lines_per_metric", unit=_LINES)
 
 
 def _own(limit: int) -> Budget:

@@ -160,6 +160,18 @@ class StreamRecord:
         projection.rejected = True
         self._forget_gone(projection.forget(sys.maxsize))
 
+    @property
+    def is_pressed(self) -> bool:
+        """Whether something new found no place since the last time that there was room."""
+        return any(projection.is_pressed for projection in self.projections)
+
+    def relieve(self) -> None:
+        """Let everything ask for a place anew, after some series have gone."""
+        self.by_items.clear()
+        self.by_texts.clear()
+        for projection in self.projections:
+            projection.relieve()
+
     def take_back(self) -> None:
         """Where a limit has room again, let what was past it ask for a place when it comes next."""
         if any(projection.has_room_again for projection in self.projections):

@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import cast
 
+from otel_prom_bridge.arithmetic.histograms import MAX_CLASSIC_BUCKETS
 from otel_prom_bridge.arithmetic.scaling import Scale
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.families import Kind, Labels, MetricFamily
@@ -32,7 +33,13 @@ from otel_prom_bridge.store.series import (
     Traits,
 )
 from otel_prom_bridge.translate import Attributes, Translation
-from otel_prom_bridge.translate.labels import attribute_identity, label_name, shortened, valid_unicode
+from otel_prom_bridge.translate.labels import (
+    attribute_identity,
+    label_name,
+    label_value,
+    shortened,
+    valid_unicode,
+)
 from otel_prom_bridge.translate.units import unit_words
 from otel_prom_bridge.views.bounds import CLIENT_VALUES, LABELS, VALUE_LENGTH
 from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES, Fold, Mapped
@@ -74,13 +81,13 @@ class Projection:
 
     __slots__ = (
         "_attributes",
-        "_budget",
         "_budgets",
         "_defaults",
         "_findings",
         "_full",
         "_made",
         "_new",
+        "_own",
         "_policy",
         "_resource",
         "_scope",
@@ -138,7 +145,10 @@ class Projection:
         self.traits = self._common_traits(policy, clock)
         self._new = self._series_class()
         self._findings = findings
-        self._budget = budgets.family(self.name, policy.limit(key, view))
+        own = budgets.family(self.name, policy.limit(key, view))
+        has_buckets = issubclass(self._new, HistogramSeries | ExponentialSeries)
+        has_buckets = has_buckets and not policy.limit_is_named(key, view)
+        self._own = (own, *budgets.lines(self.name)) if has_buckets else (own,)
         self._budgets = budgets
         self._policy = policy
         self._full: set[Budget] = set()  # the budgets that sent points to the overflow
@@ -196,12 +206,21 @@ class Projection:
     @property
     def may_be_full(self) -> bool:
         """Whether some new attribute set may find no place."""
-        return self._budgets.may_be_full(self._budget)
+        return self._budgets.may_be_full(self._own)
 
     @property
     def has_room_again(self) -> bool:
         """Whether a budget that sent points to the overflow is not full any more."""
         return any(not budget.is_full for budget in self._full)
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether a budget, or the table of a label whose values clients choose, had no room."""
+        return bool(self._full) or self._attributes.is_pressed
+
+    def relieve(self) -> None:
+        """Keep only those values of clients that a series has."""
+        self._attributes.keep_values_of(series.attributes for series in self.series.values())
 
     def take_back(self) -> None:
         """Forget which budgets sent points to the overflow; the attribute sets of those points ask again."""
@@ -273,7 +292,7 @@ class Projection:
             return self._overflow(mapped, point)
         series = self.series.get(key)
         if series is None:
-            budgets = self._budgets.of(self._budget, mapped.tenant)
+            budgets = self._budgets.of(self._own, mapped.tenant)
             full = [budget for budget in budgets if budget.is_full]
             if full:
                 self._full.update(full)
@@ -281,7 +300,7 @@ class Projection:
             series = self.series[key] = self._new_series(mapped.attributes, point)
             series.budgets = budgets
             for budget in budgets:
-                budget.used += 1
+                budget.add(series.lines)
         return (series, *self._folded(mapped.folds)) if mapped.folds else (series,)
 
     def known(self, point: SourcePoint) -> Series | None:
@@ -319,13 +338,25 @@ class Projection:
         self._told.add(tenant)
         self._findings.report(
             ("overflow", self.name, tenant),
-            "metric %r is at a limit of its series: %s; points with further labels are shown as"
+            "metric %r is at a limit of its series: %s; %spoints with further labels are shown as"
             ' otel_metric_overflow="true"; reader.cardinality() says which labels make so many,'
             " an ExportView can drop or bound them, %s allows more",
             self.name,
-            " and ".join(f"{budget.limit} series of {budget.whose}" for budget in full),
+            " and ".join(map(str, full)),
+            self._flooding_label(),
             " and ".join(budget.option for budget in full),
         )
+
+    def _flooding_label(self) -> str:
+        """Which label has the most values, as a part of a sentence."""
+        values: dict[str, set[str]] = {}
+        for series in self.series.values():
+            for key, value in series.attributes.items():
+                values.setdefault(key, set()).add(label_value(value))
+        if not values:
+            return ""
+        label = max(values, key=lambda key: len(values[key]))
+        return f"the label {label!r} has {len(values[label])} values; "
 
     def _report_sdk_limit(self) -> None:
         self._findings.report(
@@ -353,6 +384,12 @@ class Projection:
             series.created = point.start_time_unix_nano / 1_000_000_000
         if self.traits.bounds and isinstance(series, HistogramSeries):
             self._compare_bounds(self.traits.bounds, cast("BucketPoint", point))
+        if isinstance(series, HistogramSeries):
+            series.lines = 3 + len(self.traits.bounds or cast("BucketPoint", point).explicit_bounds)
+        elif isinstance(series, ExponentialSeries):
+            series.lines = 3 + (
+                MAX_CLASSIC_BUCKETS if self.traits.bounds is None else len(self.traits.bounds)
+            )
         self._unplaced[series] = self
         return series
 
@@ -396,7 +433,7 @@ class Projection:
         if self.traits.intake is not None:
             self.traits.intake.held -= series.exemplars_held
         for budget in series.budgets:
-            budget.used -= 1
+            budget.remove(series.lines)
 
 
 _SDK_OVERFLOW = attribute_identity(OVERFLOW_ATTRIBUTES)

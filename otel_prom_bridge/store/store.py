@@ -41,6 +41,8 @@ from otel_prom_bridge.views.policy import Policy
 
 # For so long Prometheus shows a series that it cannot get any more, and we show what failing callbacks said.
 _KEPT_SECONDS = 300.0
+# Who has said nothing for so long gives its place to a new series, if there is none left.
+_SILENT_SECONDS = 900.0
 _Batch: TypeAlias = Iterable[tuple[Stream, Sequence[SourcePoint]]]
 _Resource: TypeAlias = Mapping[str, object] | None
 # The names of the instruments of which a callback failed; None where nobody knows.
@@ -64,7 +66,9 @@ class Store:
     ) -> None:
         self._translation = translation
         self._policy = policy
-        self._budgets = Budgets(max_series=policy.max_series, tenants=policy.tenant)
+        self._budgets = Budgets(
+            max_series=policy.max_series, max_lines=policy.max_lines_per_metric, tenants=policy.tenant
+        )
         self._expiry = None if policy.expire_after is None else Expiry(policy.expire_after, clock)
         self._findings = findings
         self._target = TargetInfo(translation, findings, info=target_info)
@@ -80,6 +84,7 @@ class Store:
         self._collection = 0
         self._failing: _Failing = ()
         self._keeping = Expiry(_KEPT_SECONDS, clock)
+        self._silence = Expiry(_SILENT_SECONDS, clock)
         self._changed: list[Target] = []  # series that wait to be shown anew
         self._unplaced: dict[Series, Projection] = {}  # series that no family shows yet, with what made them
         self._clock = SetClock()
@@ -150,11 +155,15 @@ class Store:
         expired = self._expiry.expired(self._collection) if self._expiry is not None else 0
         unseen = 0 if straggles else self._collection - 1
         kept = self._keeping.expired(self._collection)
+        silent = self._silence.expired(self._collection)
         for record in self._streams.values():
             accumulates = record.key.meaning.accumulates
             last_seen = expired if accumulates else unseen if self._is_whole(record) else kept
             if last_seen:
                 self._forget(record, last_seen)
+            if silent and accumulates and record.is_pressed:
+                self._forget(record, silent, overflow=False)
+                record.relieve()
         for record in self._streams.values():
             record.take_back()
 

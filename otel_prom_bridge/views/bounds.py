@@ -9,7 +9,7 @@ logged once; sums stay exact, since what becomes equal becomes one series.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from otel_prom_bridge.rules.rule import OTHER
@@ -20,6 +20,9 @@ DEFAULT_VALUE_LENGTH = 1024
 DEFAULT_LABELS = 64
 DEFAULT_HELP_LENGTH = 1024
 DEFAULT_CLIENT_VALUES = 50
+# 555 series of a histogram with 15 buckets, which takes 18 lines: one for each bucket and for +Inf, sum and
+# count.
+DEFAULT_MAX_LINES = 10_000
 
 # The options that set them, which are also the rules by which points with folded labels are counted.
 VALUE_LENGTH, LABELS, CLIENT_VALUES = "max_label_value_length", "max_labels", "max_client_values"
@@ -85,6 +88,7 @@ class ClientValues:
     def __init__(self, most: int) -> None:
         self._most = most
         self._seen: dict[str, set[str]] = {}
+        self.is_pressed = False  # some value came too late
 
     def folded(self, label: str, value: object) -> bool:
         """Whether this value comes too late."""
@@ -95,4 +99,14 @@ class ClientValues:
         if len(seen) < self._most:
             seen.add(text)
             return False
+        self.is_pressed = True
         return True
+
+    def keep(self, kept: Iterable[Mapping[str, object]]) -> None:
+        """Forget the values that are in none of these attribute sets, so that others may come."""
+        found: dict[str, set[str]] = {}
+        for attributes in kept:
+            for label in self._seen.keys() & attributes.keys():
+                found.setdefault(label, set()).add(label_value(attributes[label]))
+        self._seen = {label: seen & found.get(label, set()) for label, seen in self._seen.items()}
+        self.is_pressed = False

@@ -242,6 +242,15 @@ class AttributeMap:
             del result[key]
             folds.append(Fold("", LABELS))
 
+    @property
+    def is_pressed(self) -> bool:
+        """Whether a label that clients choose had more values than it may."""
+        return self._client_values.is_pressed
+
+    def keep_values_of(self, kept: Iterable[Mapping[str, object]]) -> None:
+        """Of labels that clients choose, forget the values that are in none of these attribute sets."""
+        self._client_values.keep(kept)
+
     def _is_by_clients(self, key: str) -> bool:
         """Whether clients choose this label's values, and the view does not ask for it by name."""
         found = self._by_clients.get(key)

@@ -20,6 +20,7 @@ from otel_prom_bridge.views.bounds import (
     DEFAULT_CLIENT_VALUES,
     DEFAULT_HELP_LENGTH,
     DEFAULT_LABELS,
+    DEFAULT_MAX_LINES,
     DEFAULT_VALUE_LENGTH,
     LabelBounds,
 )
@@ -56,6 +57,7 @@ class Policy:
     max_labels: int = DEFAULT_LABELS
     max_help_length: int = DEFAULT_HELP_LENGTH
     max_client_values: int = DEFAULT_CLIENT_VALUES
+    max_lines_per_metric: int = DEFAULT_MAX_LINES
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "views", tuple(self.views))
@@ -77,9 +79,16 @@ class Policy:
 
         A view that names no limit has that of the other views which feed its family, rather than the default.
         """
-        named = (other.max_series for other in self._all_views if view.name and other.name == view.name)
-        chosen = view.max_series or max(filter(None, named), default=None)
+        chosen = self._named_limit(view)
         return chosen or stream_limit(stream, self.max_series_by_type, self.max_series_per_metric)
+
+    def limit_is_named(self, stream: Stream, view: ExportView) -> bool:
+        """Whether somebody named that number for this family, or for the kind of its instrument."""
+        return bool(self._named_limit(view) or stream_limit(stream, self.max_series_by_type, 0))
+
+    def _named_limit(self, view: ExportView) -> int | None:
+        named = (other.max_series for other in self._all_views if view.name and other.name == view.name)
+        return view.max_series or max(filter(None, named), default=None)
 
     def exemplars_of(self, view: ExportView) -> Exemplars | None:
         """How the series of a view keep exemplars; None if they keep none."""

@@ -7,14 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from inside import store_of, streams
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from oracles import OPENMETRICS, samples
-from setups import Setup
+from setups import Setup, maxima
 
 from otel_prom_bridge import ExportView, PrometheusMetricReader
 from otel_prom_bridge.rules import Allow
+from otel_prom_bridge.store.store import Expiry
 from otel_prom_bridge.views.bounds import comes_from_clients
 
 Make = Callable[..., Setup]
@@ -143,7 +145,7 @@ def test_a_flood_of_long_values_is_not_remembered() -> None:
     for number in range(20):
         counter.add(1, {"k": "x" * 100_000 + str(number)})
     setup.text()
-    kept = json.dumps([list(map(str, record.by_texts)) for record in setup.reader._store._streams.values()])
+    kept = json.dumps([list(map(str, record.by_texts)) for record in streams(store_of(setup.reader))])
     assert len(kept) < 10_000
 
 
@@ -278,6 +280,125 @@ def test_a_client_is_not_bounded() -> None:
     setup = application()
     requests(setup, 100, metric="http.client.request.duration")
     assert len(labelled(setup, "http_client_request_duration_seconds_count")) == 101
+
+
+# --- room ------------------------------------------------------------------------------------------------
+
+
+class Now:
+    """A clock that a test sets forward."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def with_clock(setup: Setup) -> Now:
+    """Let the store measure by a clock of the test's how long series are silent."""
+    now = Now()
+    store_of(setup.reader)._silence = Expiry(900, now)
+    return now
+
+
+def test_a_histogram_counts_the_lines_that_it_is_written_as(caplog: pytest.LogCaptureFixture) -> None:
+    """A series with 15 buckets is 18 lines: of 180 lines there are ten series, and one for the rest."""
+    setup = application(max_lines_per_metric=180)
+    bounds = [float(bound) for bound in range(15)]
+    histogram = setup.meter.create_histogram("h", explicit_bucket_boundaries_advisory=bounds)
+    counter = setup.meter.create_counter("c")
+    for number in range(300):
+        histogram.record(1, {"k": str(number), "m": "GET"})
+        counter.add(1, {"k": str(number)})
+    counts = labelled(setup, "h_count")
+    assert len(counts) == 11
+    assert sum(counts.values()) == 300
+    lines = [line for line in setup.text().splitlines() if line.startswith("h_")]
+    assert len(lines) == 180 + 18
+    assert len(labelled(setup, "c_total")) == 300
+    assert maxima(setup.reader)["h"] == 11
+    assert (
+        "metric 'h' is at a limit of its series: 180 lines of its own; the label 'k' has 10 values"
+        in caplog.text
+    )
+    assert "max_lines_per_metric allows more" in caplog.text
+
+
+def test_by_default_a_flood_of_a_histogram_is_ten_thousand_lines() -> None:
+    """However many attribute sets there are; a view that names a number of series decides for itself."""
+    setup = application(ExportView(instrument_name="named", max_series=700))
+    for name in ("h", "named"):
+        histogram = setup.meter.create_histogram(name)
+        for number in range(1000):
+            histogram.record(1, {"k": str(number)})
+    lines = setup.text().splitlines()
+    assert len([line for line in lines if line.startswith("h_")]) <= 10_000 + 18
+    assert sum(labelled(setup, "h_count").values()) == 1000
+    assert len(labelled(setup, "named_count")) == 701
+    lifted = application(max_lines_per_metric=0)
+    histogram = lifted.meter.create_histogram("h")
+    for number in range(1000):
+        histogram.record(1, {"k": str(number)})
+    assert len(labelled(lifted, "h_count")) == 1000
+
+
+def test_a_full_table_lets_in_what_is_new_when_an_old_series_was_silent_for_long() -> None:
+    """A flood is over after a quarter of an hour; what goes on and what has room is never touched."""
+    setup = application(max_series_per_metric=10)
+    now = with_clock(setup)
+    counter, roomy = setup.meter.create_counter("c"), setup.meter.create_counter("roomy")
+    level = setup.meter.create_up_down_counter("level")
+    for number in range(30):
+        counter.add(1, {"k": str(number)})
+        level.add(1, {"k": str(number)})
+    roomy.add(1, {"k": "old"})
+    assert len(labelled(setup, "c_total")) == 11
+    for _ in range(5):
+        now.seconds += 300
+        counter.add(1, {"k": "0"})
+        setup.text()
+    for name in ("new", "29", "0"):
+        counter.add(1, {"k": name})
+    found = {dict(labels).get("k", "overflow"): value for labels, value in labelled(setup, "c_total").items()}
+    assert found == {"0": 7, "new": 1, "29": 1, "overflow": 20}
+    assert len(labelled(setup, "roomy_total")) == 1
+    assert sum(labelled(setup, "level").values()) == 30  # what is there is not forgotten
+
+
+def test_nothing_goes_while_there_is_room() -> None:
+    """Without pressure a series stays for ever, as without `expire_after`."""
+    setup = application(max_series_per_metric=10)
+    now = with_clock(setup)
+    counter = setup.meter.create_counter("c")
+    for number in range(10):
+        counter.add(1, {"k": str(number)})
+    for _ in range(5):
+        now.seconds += 1000
+        setup.text()
+    assert len(labelled(setup, "c_total")) == 10
+
+
+def test_values_of_clients_that_were_silent_make_room() -> None:
+    """The first fifty hosts of an attacker do not keep the real ones out for ever."""
+    setup = application(max_client_values=5)
+    now = with_clock(setup)
+    histogram = setup.meter.create_histogram(DURATION, unit="s")
+    name = "http_server_request_duration_seconds_count"
+    for number in range(20):
+        histogram.record(1, {"server.address": f"{number}.attacker.example"})
+    histogram.record(1, {"server.address": "shop.example"})
+    assert {dict(labels)["server_address"] for labels in labelled(setup, name)} == {
+        *(f"{number}.attacker.example" for number in range(5)),
+        "other",
+    }
+    for _ in range(5):
+        now.seconds += 300
+        setup.text()
+    for _ in range(2):
+        histogram.record(1, {"server.address": "shop.example"})
+    hosts = {dict(labels)["server_address"]: value for labels, value in labelled(setup, name).items()}
+    assert hosts["shop.example"] == 2
 
 
 # --- ids ------------------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ class Folded(Target):
 class Series(Target):
     """What the store asks of a series, whatever its points look like."""
 
-    __slots__ = ("attributes", "budgets", "created", "overflowed", "traits", "turn")
+    __slots__ = ("attributes", "budgets", "created", "lines", "overflowed", "traits", "turn")
 
     def __init__(self, traits: Traits, attributes: Mapping[str, object]) -> None:
         super().__init__()
@@ -110,6 +110,7 @@ class Series(Target):
         self.created: float | None = None  # when it began, in seconds since the epoch
         self.turn: Turn = NO_TURN  # when it may take its next exemplar
         self.budgets: tuple[Budget, ...] = ()  # the budgets in which it takes up room
+        self.lines = 1  # that it is written as, in a text format
         self.overflowed = False  # it stands for what is past a limit
 
     @property
