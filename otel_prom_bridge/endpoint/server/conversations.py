@@ -22,6 +22,9 @@ CLOSED     nothing
 
 Any error of a connection leads to CLOSED, and to nothing else: other clients do not notice it.
 
+When all connections are taken and another client comes, one of them is closed (``evict``), or the newcomer
+hears 503.
+
 A client in ANSWER belongs to a worker. The worker sends what can be sent at once, because every change of
 threads may cost milliseconds in a busy process and this saves two of them. Then it gives the client back
 through a queue. Until then the loop neither reads from the client nor writes to it.
