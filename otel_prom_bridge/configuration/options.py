@@ -67,6 +67,7 @@ from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.written import EXEMPLARS, TENANTS, VIEWS
 
 PREFIX = "OTEL_PROM_BRIDGE_"
+DEFAULT_PROCESS_PORTS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,13 @@ ENDPOINT = (
         BOOLEAN,
         "raise if the address cannot be had; otherwise log that, and record without serving",
         without="`true` with `start()`, else `false`",
+    ),
+    Option(
+        "process_ports",
+        POSITIVE,
+        "how many ports, from `port` on, the processes of one application may take, one each; 1 is for the"
+        " first process only; see [servers.md](servers.md)",
+        default=DEFAULT_PROCESS_PORTS,
     ),
     Option(
         "metrics_path",
@@ -522,6 +530,7 @@ class EndpointOptions(TypedDict, total=False):
 
     unix_socket: str | os.PathLike[str] | None
     strict: bool | None
+    process_ports: int | None
     metrics_path: str | None
     cache_ttl: float | None
     compression_threshold: int | bool | None

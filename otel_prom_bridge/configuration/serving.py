@@ -36,8 +36,6 @@ _LIMITS = (
     "max_in_flight",
 )
 _ANSWERS = ("metrics_path", "cache_ttl", "compression_threshold", "health")
-# So many ports the processes of an application may have: the one that was asked for, and those after it.
-MOST_PROCESSES = 32
 _OF_GUARDS = ("allow", "trusted_proxies", "bearer_tokens_file", "health_open")
 
 
@@ -65,7 +63,8 @@ def serve(
         return _served(source, settings, places, ready)
     except EndpointError as error:
         # A worker for which no place is left must not keep its server from starting, again and again.
-        if (strict if endpoint["strict"] is None else endpoint["strict"]) and len(places) == 1:
+        is_left_out = is_lenient and error.errno == errno.EADDRINUSE
+        if (strict if endpoint["strict"] is None else endpoint["strict"]) and not is_left_out:
             raise
         return _unserved(settings, error)
 
@@ -158,9 +157,10 @@ def _say_where(server: MetricsServer, wanted: Mapping[str, Any]) -> None:
 def _places(endpoint: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Where the endpoint is to be, and where it may be if another process of the application is there."""
     path, host, port = endpoint["unix_socket"], endpoint["host"], endpoint["port"]
+    most = endpoint["process_ports"]
     if path is not None:
-        return [{"unix_socket": path}, {"unix_socket": f"{path}.{os.getpid()}"}]
-    last = port if port == 0 else min(port + MOST_PROCESSES - 1, 65535)
+        return [{"unix_socket": path}, {"unix_socket": f"{path}.{os.getpid()}"}][:most]
+    last = port if port == 0 else min(port + most - 1, 65535)
     return [{"port": number, "addr": host} for number in range(port, last + 1)]
 
 

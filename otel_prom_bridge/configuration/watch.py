@@ -105,7 +105,8 @@ class Watch:
                 native.Thread(self._help, name="otel-prom-bridge-child").start()
 
     def _help(self) -> None:
-        if self._by_itself and not self._settings.endpoint["strict"]:
+        endpoint = self._settings.endpoint
+        if self._by_itself and endpoint["process_ports"] > 1 and not endpoint["strict"]:
             self.serve_if_possible(beside=True)
         elif processes.is_first_to_say():
             logger.error(

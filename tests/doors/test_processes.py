@@ -150,6 +150,58 @@ end()
     assert "records metrics that nobody serves" in line
 
 
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_without_code_for_every_start_method(tmp_path: Path, method: str) -> None:
+    """Children that are new programs, or forks of one, have ports of their own as those that are forked."""
+    found, log = run(
+        """
+def work(pipe):
+    jobs.add(5)
+    pipe.send(True)
+    pipe.recv()
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(os.environ["METHOD"])
+    children = []
+    for _ in range(2):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=work, args=(theirs,))
+        process.start()
+        ours.recv()
+        children.append((ours, process))
+    shown = [soon(lambda: jobs_at(PORT + number)) for number in (1, 2)]
+    ready = get(PORT, "/ready")[0]
+    for ours, process in children:
+        ours.send(None)
+        process.join()
+    print(json.dumps([shown, jobs_at(PORT), ready]))
+""",
+        tmp_path,
+        instrumented=True,
+        METHOD=method,
+    )
+    assert found == [[5, 5], None, 503]
+    assert [line for line in log if "another process of this application" in line]
+
+
+def test_one_port_for_all_processes(tmp_path: Path) -> None:
+    """Who allows no second port is told that the children are not served, and that once."""
+    found, log = run(
+        """
+for _ in range(2):
+    _, end = in_child(lambda: (jobs.add(3), time.sleep(0.3))[1])
+    end()
+print(json.dumps([get(PORT + 1)[0], get(PORT, "/ready")[0]]))
+""",
+        tmp_path,
+        instrumented=True,
+        OTEL_PROM_BRIDGE_PROCESS_PORTS="1",
+    )
+    assert found == [0, 503]
+    (line,) = log
+    assert "records metrics that nobody serves" in line
+
+
 def test_a_unix_socket_for_each_process(tmp_path: Path) -> None:
     """Where the endpoint is a path, the child's is that path with its number."""
     pid, _ = run(
@@ -324,8 +376,8 @@ def test_a_worker_that_is_strict(tmp_path: Path) -> None:
 
 def test_more_workers_than_ports(tmp_path: Path) -> None:
     """The one that finds no port goes on without metrics, and says so."""
-    program = "from otel_prom_bridge.configuration import serving\nserving.MOST_PROCESSES = 2\n" + SPAWNED
-    (found, shown), log = run(program, tmp_path, METHOD="spawn", OPTIONS="[{}, {}, {}]")
+    options = '[{}, {"process_ports": 2}, {"process_ports": 2}]'
+    (found, shown), log = run(SPAWNED, tmp_path, METHOD="spawn", OPTIONS=options)
     assert found[:2] == [[0, True], [1, True]]
     assert found[2][1] is False
     assert shown == [5, 5, None]
