@@ -229,12 +229,15 @@ class AttributeMap:
 
     def _bound(self, result: dict[str, object], folds: list[Fold]) -> None:
         """Cut and fold what is too large, in place."""
-        bounds = self._bounds
+        bounds, longest, by_clients = self._bounds, self._bounds.value_length, self._by_clients
         for key, value in result.items():
-            text = bounds.cut(value)
-            if text is not None:
-                result[key] = value = text
-                folds.append(Fold(key, VALUE_LENGTH))
+            if type(value) is not str or 0 < longest < len(value):  # strings are nearly all there is
+                text = bounds.cut(value)
+                if text is not None:
+                    result[key] = value = text
+                    folds.append(Fold(key, VALUE_LENGTH))
+            if not by_clients.get(key, True):
+                continue
             if self._is_by_clients(key) and self._client_values.folded(key, value):
                 result[key] = OTHER
                 folds.append(Fold(key, CLIENT_VALUES))
