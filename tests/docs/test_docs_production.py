@@ -443,6 +443,17 @@ def conflicting(later: Later) -> None:
     assert len(reader.conflicts()) == 1
 
 
+def bounded(later: Later) -> None:
+    """More values than clients may choose, and one that is too long."""
+    reader, found = provider(later)
+    counter = found.get_meter("shop").create_counter("orders")
+    for number in range(60):
+        counter.add(1, {"user_agent.original": f"{number}", "note": "x" * 2000})
+    body = reader.expose().body.decode()
+    assert 'user_agent_original="other"' in body
+    assert "x…" in body
+
+
 CAUSES = [
     not_served,
     not_allowed,
@@ -455,6 +466,7 @@ CAUSES = [
     overflow,
     sdk_overflow,
     conflicting,
+    bounded,
 ]
 
 
@@ -462,7 +474,7 @@ def test_every_line_of_the_log_is_one(later: Later, caplog: pytest.LogCaptureFix
     """What causes them is done here, and each quoted line is logged then."""
     for cause in CAUSES:
         cause(later)
-    assert len(MESSAGES) == 12
+    assert len(MESSAGES) == 14
     for message in MESSAGES:
         pattern = re.escape(message).replace("…", "(?s:.+)")
         assert any(re.fullmatch(pattern, line) for line in caplog.messages), (message, caplog.messages)
