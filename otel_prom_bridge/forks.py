@@ -20,7 +20,7 @@ import threading
 import time
 import weakref
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from otel_prom_bridge.native import RLock, get_ident, sleep
 
@@ -76,6 +76,18 @@ _renewed: weakref.WeakSet[Renewed] = weakref.WeakSet()
 def renew_in_child(owner: Renewed) -> None:
     """Call its ``renew()`` in every forked child, as long as it is there."""
     _renewed.add(owner)
+
+
+def renew_lock(owner: Any, name: str = "_lock") -> bool:
+    """In a forked child: make a new lock if a thread that is gone holds it; whether one did."""
+    lock = getattr(owner, name, None)
+    if lock is None or not hasattr(lock, "acquire"):
+        return False
+    if lock.acquire(blocking=False):
+        lock.release()
+        return False
+    setattr(owner, name, RLock())
+    return True
 
 
 def _before() -> None:

@@ -6,7 +6,6 @@ record.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Protocol, Self, cast
@@ -153,7 +152,6 @@ class Metrics:
     def __init__(self, meter: Meter | None = None) -> None:
         self._meter = metrics.get_meter("otel_prom_bridge.genai.metrics") if meter is None else meter
         self._records: dict[tuple[InstrumentKind, str, str], Record] = {}
-        self._lock = threading.Lock()
 
     def increment_counter(self, name: str, value: float = 1, attributes: Attributes = None) -> None:
         """Add to a counter."""
@@ -185,10 +183,13 @@ class Metrics:
 
     def _record(self, kind: InstrumentKind, name: str, unit: str) -> Record | None:
         key = (kind, name, unit)
-        with guarded(f"the {kind} {name!r}"), self._lock:
+        # Without a lock: a signal handler may record, too, and a forked child has no thread to release it.
+        # A meter gives whoever asks for the same instrument the same one.
+        with guarded(f"the {kind} {name!r}"):
             if key not in self._records:
                 buckets = SECONDS if unit == "s" else None
-                self._records[key] = recording(self._meter, kind, name, unit=unit, buckets=buckets)
+                made = recording(self._meter, kind, name, unit=unit, buckets=buckets)
+                self._records.setdefault(key, made)
         return self._records.get(key)
 
 

@@ -34,7 +34,7 @@ from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping import (
     logarithm_mapping,
 )
 
-from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.native import RLock
 
 # What we touch, by the class that has it.
@@ -74,9 +74,9 @@ class Locks:
     def renew(self) -> None:
         """In a forked child: let nothing wait for a thread of the parent."""
         for owner, name in self._places():
-            _renew(owner, name)
+            renew_lock(owner, name)
         for storage in list(getattr(self._consumer, "_reader_storages", {}).values()):
-            _renew(storage)
+            renew_lock(storage)
             for matches in list(getattr(storage, "_instrument_view_instrument_matches", {}).values()):
                 for match in matches:
                     _renew_match(match)
@@ -113,24 +113,12 @@ def _make_reentrant(owner: Any, name: str = "_lock") -> None:
         lock.release()
 
 
-def _renew(owner: Any, name: str = "_lock") -> bool:
-    """Make a new lock if a thread holds it that is not this one; whether one did."""
-    lock = getattr(owner, name, None)
-    if lock is None or not hasattr(lock, "acquire"):
-        return False
-    if lock.acquire(blocking=False):
-        lock.release()
-        return False
-    setattr(owner, name, RLock())
-    return True
-
-
 def _renew_match(match: Any) -> None:
-    _renew(match)
+    renew_lock(match)
     table = getattr(match, "_attributes_aggregation", {})
     for key, series in list(table.items()):
-        was_held = _renew(series)
-        _renew(getattr(series, "_reservoir", None))
+        was_held = renew_lock(series)
+        renew_lock(getattr(series, "_reservoir", None))
         # A histogram is many numbers, and the other thread had changed some of them. It counts that
         # measurement in the parent.
         if was_held and isinstance(series, _HISTOGRAMS):

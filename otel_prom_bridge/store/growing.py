@@ -8,7 +8,7 @@ before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -109,12 +109,22 @@ def _gauge_beside_sum(name: str, series: Series) -> Conflict:
 
 
 class GrowingFamilies:
-    """The families of one reader, in the order in which they appeared."""
+    """The families of one reader, in the order in which they appeared.
 
-    def __init__(self, findings: Findings) -> None:
+    The names ``taken`` belong to families that are made elsewhere.
+    """
+
+    def __init__(self, findings: Findings, *, taken: Mapping[str, Kind]) -> None:
         self._findings = findings
+        self._taken = taken
+        self.clear()
+
+    def clear(self) -> None:
+        """Begin anew without any family."""
         self._families: dict[str, GrowingFamily] = {}
         self._owners: dict[str, str] = {}  # each name that is claimed, and the family that claimed it
+        for name, kind in self._taken.items():
+            self.claim(name, kind)
 
     def claim(self, name: str, kind: Kind) -> None:
         """Reserve the name of a family, and all names that its samples use.

@@ -172,6 +172,14 @@ class StreamRecord:
         for projection in self.projections:
             projection.relieve()
 
+    def withdrawn(self) -> Iterator[tuple[Series, Projection]]:
+        """All series, each with what made it, which no family shows any more and which wait for a place."""
+        for projection in self.projections:
+            projection.family = None
+            for series in projection.series.values():
+                series.slot, series.changed = None, True
+                yield series, projection
+
     def take_back(self) -> None:
         """Where a limit has room again, let what was past it ask for a place when it comes next."""
         if any(projection.has_room_again for projection in self.projections):

@@ -24,6 +24,7 @@ from typing import TypeAlias
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
 from otel_prom_bridge.families import InfoPoint, Kind, Labels, MetricFamily
+from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.interrupts import keep, postponed, sheltered
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import SourcePoint, Stream
@@ -77,9 +78,7 @@ class Store:
         # here.
         self._lock = RLock()
         self._entered = False  # the thread that has the lock is at work here
-        self._families = GrowingFamilies(findings)
-        if target_info:
-            self._families.claim("target_info", Kind.INFO)
+        self._families = GrowingFamilies(findings, taken={"target_info": Kind.INFO} if target_info else {})
         self._streams: dict[Stream, StreamRecord] = {}
         self._collection = 0
         self._failing: _Failing = ()
@@ -91,6 +90,23 @@ class Store:
         self._number = 0  # of the latest collection, in the order in which they were made
         self._deferred: list[tuple[_Batch, int | None, _Resource, _Failing]] = []
         self._shown: tuple[MetricFamily, ...] = ()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """In a forked child: what a thread of the parent left half done here is done anew.
+
+        A fork waits for that thread, but only for a second. Each series keeps what was added to it.
+        """
+        if not renew_lock(self):
+            return
+        self._entered = False
+        self._changed.clear()
+        self._unplaced.clear()
+        self._families.clear()
+        for record in self._streams.values():
+            for series, projection in record.withdrawn():
+                self._unplaced[series] = projection
+                self._changed.append(series)
 
     def apply(
         self,

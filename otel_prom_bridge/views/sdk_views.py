@@ -22,6 +22,7 @@ from opentelemetry.sdk.metrics.view import (
 )
 
 from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.views.buckets import selects
 from otel_prom_bridge.views.mapping import AttributeMap
@@ -147,6 +148,11 @@ class _Choice:
         self._taken: dict[_Combination, View] = {}
         self._last: tuple[Any, View | None] = (None, None)
         self._findings = Findings()
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """In a forked child: wait for no thread of the parent."""
+        renew_lock(self)
 
     def views(self, number: int) -> list[View]:
         """New Views, of this number, among which this object chooses."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from typing import Any
 
 import pytest
 from genai_points import Recorded
+from opentelemetry.metrics import Counter
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_prom_bridge.genai import Batch, LLMRecorder, Metrics, timer, vocabulary
@@ -150,3 +152,21 @@ def test_nonsense_never_raises(recorded: Recorded) -> None:
     with timer(nonsense):
         pass
     assert recorded.metrics() == {}
+
+
+def test_what_comes_in_between_the_making_of_an_instrument(recorded: Recorded) -> None:
+    """A signal handler, or a finalizer, that records by name waits for nothing that its own thread holds."""
+    meter = recorded.provider.get_meter("m")
+    create = meter.create_counter
+
+    def interrupted(*args: Any, **kwargs: Any) -> Counter:
+        if kwargs.get("name", args[:1]) in ("first", ("first",)):
+            metrics.increment_counter("second")
+        return create(*args, **kwargs)
+
+    meter.create_counter = interrupted  # type: ignore[method-assign]
+    metrics = Metrics(meter)
+    recording = threading.Thread(target=lambda: metrics.increment_counter("first"), daemon=True)
+    recording.start()
+    recording.join(10)
+    assert (recorded.total("first"), recorded.total("second")) == (1, 1)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pytest
 from exported import Application
-from inside import store_of
+from inside import lock_of_self_metrics, store_of
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from oracles import samples
@@ -489,6 +489,71 @@ def test_a_fork_in_the_middle_of_a_collection(bridge: Make) -> None:
     assert forked(lambda: setup.reader.force_flush() and "c_total 1" in setup.text()) == 0
     scraper.join(10)
     assert "c_total 1" in setup.text()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_while_what_was_collected_is_taken_in(hanging: Hanging) -> None:
+    """Where that takes longer than a fork waits, the child shows what there was, and what it records."""
+    parent = os.getpid()
+
+    def slow(value: str) -> str:
+        if value == "slow" and os.getpid() == parent:
+            hanging.call()
+        return value
+
+    reader = PrometheusMetricReader(
+        registry=None, views=[ExportView(instrument_name="c", rules={"a": slow})], collect_interval=0
+    )
+    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("m")
+    counter, histogram = meter.create_counter("c"), meter.create_histogram("h")
+    counter.add(1, {"a": "known"})
+    histogram.record(1)
+    reader.expose()
+    hanging.hang()
+    counter.add(1, {"a": "known"})
+    counter.add(1, {"a": "slow"})
+    scraper = threading.Thread(target=reader.force_flush)
+    scraper.start()
+    assert hanging.begun.wait(10)
+
+    def shown() -> dict[str, float]:
+        counter.add(1, {"a": "known"})
+        counter.add(1, {"a": "slow"})
+        histogram.record(1)
+        reader.force_flush()
+        found = samples("text/plain", reader.expose().body)
+        return {
+            dict(labels).get("a", name): value
+            for (name, labels), value in found.items()
+            if name in ("c_total", "h_count", "target_info")
+        }
+
+    assert forked(lambda: shown() == {"known": 3, "slow": 1, "h_count": 2, "target_info": 1}) == 0
+    hanging.release.set()
+    scraper.join(10)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_while_somebody_counts_scrapes() -> None:
+    """What a thread of the parent held for a moment holds up no scrape of the child."""
+    reader = PrometheusMetricReader(registry=None)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    held, over = threading.Event(), threading.Event()
+
+    def count() -> None:
+        with lock_of_self_metrics(reader):
+            held.set()
+            over.wait(20)
+
+    counting = threading.Thread(target=count)
+    counting.start()
+    assert held.wait(10)
+    assert forked(lambda: b"otel_prom_bridge" in reader.expose().body) == 0
+    over.set()
+    counting.join(10)
+    provider.shutdown()
 
 
 FORKING = """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from otel_prom_bridge import PrometheusMetricReader
 from otel_prom_bridge.exposition import Exposer
@@ -22,6 +23,11 @@ from otel_prom_bridge.store.store import Store
 def store_of(reader: PrometheusMetricReader) -> Store:
     """The store of a reader."""
     return reader._store
+
+
+def lock_of_self_metrics(reader: PrometheusMetricReader) -> AbstractContextManager[object]:
+    """What is held while something about the bridge itself is counted."""
+    return reader.observer._lock
 
 
 def state_of(reader: PrometheusMetricReader) -> State:

@@ -28,6 +28,7 @@ from typing import Literal, TypeAlias
 from otel_prom_bridge.diagnostics import Conflict, Findings, logger
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import Kind, MetricFamily, claimed_names, identity
+from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.report.self_metrics import metadata
 from otel_prom_bridge.report.self_metrics.tables import Counters, Durations, Gauges, Table
@@ -101,6 +102,11 @@ class SelfMetrics:
         self._joined: dict[str, tuple[MetricFamily, MetricFamily, MetricFamily]] = {}
         self._create_tables(time.time())
         self._rename(names or {})
+        renew_in_child(self)
+
+    def renew(self) -> None:
+        """In a forked child: wait for no thread of the parent."""
+        renew_lock(self)
 
     def _rename(self, names: Mapping[str, str]) -> None:
         known = {table.family().name: table for table in self._tables}
