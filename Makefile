@@ -22,6 +22,7 @@ demo: .venv/demo
 
 test: .venv/dev lint
 	sh scripts/install-servers
+	sh scripts/newer-servers
 	$(BIN)/python -m pytest -m "not clocked and not slow" $(AGAIN) -n $(JOBS)
 	$(BIN)/python -m pytest -m "clocked and not slow" $(AGAIN) $(CLOCKED)
 
@@ -33,6 +34,7 @@ coverage: .venv/dev
 # What takes minutes and rarely breaks; CI runs it, too.
 slow: .venv/dev
 	$(BIN)/python -m pytest -m slow $(AGAIN)
+	PYTHON=$(BIN)/python sh scripts/test-older-sdks
 	$(BIN)/python -m benchmarks.scrape --quick
 	$(BIN)/python -m benchmarks.views --quick
 	$(BIN)/python -m benchmarks.endpoint --quick
@@ -63,4 +65,4 @@ benchmark: .venv/dev
 	touch $@
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*
+	rm -rf .venv .venvs .servers .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage*

@@ -16,8 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from opentelemetry.sdk.metrics.export import CardinalityLimits, MetricReader, MetricsData
-from opentelemetry.semconv._incubating.attributes.otel_attributes import OtelComponentTypeValues
+from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from otel_prom_bridge.client.others import OtherCollectors
@@ -32,6 +31,7 @@ from otel_prom_bridge.report.self_metrics import SelfMetrics
 from otel_prom_bridge.sdk.batches import TEMPORALITY
 from otel_prom_bridge.sdk.locks import Locks
 from otel_prom_bridge.sdk.recordings import at_next_recording
+from otel_prom_bridge.sdk.versions import HAS_LIMITS, RELEASE, reader_options
 from otel_prom_bridge.store.store import Store
 from otel_prom_bridge.translate import Translation, TranslationStrategy
 from otel_prom_bridge.translate.strategies import STRATEGY
@@ -73,6 +73,11 @@ _PATIENCE = 1.0
 # When the SDK gives a collection up between two callbacks. No scrape waits that long, but the next one has
 # what was collected meanwhile.
 _CALLBACKS_MILLIS = 60_000
+
+_NO_LIMITS = (
+    "sdk_max_series does nothing: opentelemetry-sdk %s has no limits of attribute sets, and keeps all that it"
+    " ever saw; 1.45.2 has them"
+)
 
 
 class PrometheusMetricReader(MetricReader):
@@ -154,7 +159,7 @@ class PrometheusMetricReader(MetricReader):
         resource_attribute_filter: Callable[[str], bool] | None = None,
         common_labels: Mapping[str, str | Sequence[str]] | None = None,
         registry: CollectorRegistry | None = REGISTRY,
-        cardinality_limits: CardinalityLimits | None = None,
+        cardinality_limits: Mapping[type, int] | None = None,
         translation_strategy: TranslationStrategy
         | str = TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES,
         views: Sequence[ExportView] = (),
@@ -217,9 +222,10 @@ class PrometheusMetricReader(MetricReader):
         super().__init__(
             preferred_temporality=TEMPORALITY,
             preferred_aggregation={**self._policy.preferred_aggregations(self._findings)},
-            cardinality_limits=sdk_limits(limits, self._policy.sdk_limit),
-            otel_component_type=OtelComponentTypeValues.PROMETHEUS_HTTP_TEXT_METRIC_EXPORTER,
+            **reader_options(sdk_limits(limits, self._policy.sdk_limit)),
         )
+        if sdk_max_series is not None and not HAS_LIMITS:
+            self._findings.report("sdk_max_series", _NO_LIMITS, RELEASE)
         self._store = Store(
             translation=translation, policy=self._policy, findings=self._findings, target_info=target_info
         )

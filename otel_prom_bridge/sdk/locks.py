@@ -33,9 +33,11 @@ from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping import (
     exponent_mapping,
     logarithm_mapping,
 )
+from opentelemetry.sdk.metrics.export import AggregationTemporality
 
 from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.native import RLock
+from otel_prom_bridge.sdk import versions
 
 # What we touch, by the class that has it.
 PRIVATE = {
@@ -145,7 +147,7 @@ def _unchanging(entries: Callable[[], Any]) -> list[Any]:
 
 
 class _Lasting(_Stable):
-    """The series of a match that keeps them (before SDK 1.45), by their attributes.
+    """The series of a match that keeps them, by their attributes.
 
     While the SDK makes one, somebody may come in between who makes it, too. The first one stays, and the SDK
     asks for it.
@@ -156,7 +158,7 @@ class _Lasting(_Stable):
 
 
 class _Once(dict[Any, Any]):
-    """The series of a match until the next collection (since SDK 1.45).
+    """The series of a match until the next collection.
 
     Here the SDK goes on with the one that it made, so both stay, and a collection gives two points that are
     added up.
@@ -192,11 +194,11 @@ def _take_in_match(match: Any) -> None:
         return
     _make_reentrant(match)
     _make_series_reentrant(match)
-    if getattr(match, "_reset_on_collect", False):  # since SDK 1.45, of deltas
+    if versions.empties(match):
         match._attributes_aggregation = _Once(match._attributes_aggregation)
         match.collect = _swapping(match)
     else:  # of what is not a delta, the one that is made last is the one to stay
-        table = _Stable if hasattr(match, "_reset_on_collect") else _Lasting
+        table = _Lasting if versions.asks_table(match) else _Stable
         match._attributes_aggregation = table(match._attributes_aggregation)
         match.collect = _without_lock(match).collect
 
@@ -235,13 +237,17 @@ class _Reentrant(sdk.Aggregation):
     def __init__(self, aggregation: Any) -> None:
         self._aggregation = aggregation
 
-    def _create_aggregation(self, *arguments: Any) -> Any:
-        series: Any = self._aggregation._create_aggregation(*arguments)
+    def _create_aggregation(self, instrument: Any, attributes: Any, *others: Any) -> Any:
+        # A copy: the application's own mapping may change, and SDKs before 1.42 keep that one.
+        attributes = attributes if attributes is None else dict(attributes)
+        series: Any = self._aggregation._create_aggregation(instrument, attributes, *others)
         _make_reentrant(series)
         _make_reentrant(getattr(series, "_reservoir", None))
         kind = _KINDS.get(type(series))
         if kind is not None:
             series.__class__ = kind
+        elif versions.forgets(series, instrument):
+            series.__class__ = _Gauge
         return series
 
 
@@ -283,6 +289,18 @@ class _Exponential(aggregation._ExponentialBucketHistogramAggregation):
                         super().aggregate(*waiting.popleft())
                 finally:
                     self._busy = False
+
+
+class _Gauge(aggregation._LastValueAggregation):
+    """A synchronous gauge that is what it was set to, until it is set again."""
+
+    def collect(self, temporality: Any, start: int) -> Any:
+        with self._lock:
+            value = self._value
+            point = super().collect(temporality, start)
+            if self._value is None and temporality is AggregationTemporality.CUMULATIVE:
+                self._value = value
+            return point
 
 
 _KINDS: dict[type, type] = {

@@ -24,6 +24,7 @@ from opentelemetry.sdk.metrics.view import (
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.native import RLock
+from otel_prom_bridge.sdk.versions import view_options
 from otel_prom_bridge.views.buckets import selects
 from otel_prom_bridge.views.mapping import AttributeMap
 from otel_prom_bridge.views.view import ExportView
@@ -120,7 +121,7 @@ def sdk_views(
         has_limit = any(views[index].max_series for index in combination)
         return {
             "attribute_keys": _needed([maps[index].needs for index in combination]),
-            "aggregation_cardinality_limit": limit if has_limit else None,
+            **view_options(limit if has_limit else None),
         }
 
     # Views that select the same instruments are always together. Patterns that exclude each other are not

@@ -1,0 +1,64 @@
+"""What differs between the releases of the SDK that we support. Everything else asks here.
+
+The oldest is 1.39, of December 2025.
+
+| since | what is new | what we do before |
+|---|---|---|
+| 1.41 | a reader says which type of component it is | its ``otel.sdk.metric_reader`` metrics name its class |
+| 1.42 | a series has a copy of the attributes of the application | we make it, in ``locks.py`` |
+| 1.45 | a gauge that is set is there until it is set again | we keep it, in ``locks.py`` |
+| 1.45.2 | limits of attribute sets, of a reader and of a View | only our own limits hold |
+| 1.45.2 | a delta collection empties the table of an instrument | the SDK keeps all that it ever saw |
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry.metrics import Asynchronous
+from opentelemetry.sdk.metrics._internal.aggregation import _LastValueAggregation
+from opentelemetry.sdk.metrics.export import MetricReader
+from opentelemetry.sdk.metrics.view import View
+from opentelemetry.sdk.version import __version__
+from opentelemetry.semconv._incubating.attributes.otel_attributes import OtelComponentTypeValues
+
+RELEASE = __version__
+_READER = inspect.signature(MetricReader.__init__).parameters
+_VIEW = inspect.signature(View.__init__).parameters
+
+HAS_LIMITS = "cardinality_limits" in _READER and "aggregation_cardinality_limit" in _VIEW
+
+
+def reader_options(limits: Mapping[type, int]) -> dict[str, Any]:
+    """What a ``MetricReader`` is told; ``limits``: of attribute sets, by the class of the instrument."""
+    options = {
+        "cardinality_limits": limits,
+        "otel_component_type": OtelComponentTypeValues.PROMETHEUS_HTTP_TEXT_METRIC_EXPORTER,
+    }
+    return {name: value for name, value in options.items() if name in _READER}
+
+
+def view_options(limit: int | None) -> dict[str, Any]:
+    """What a ``View`` is told of the number of attribute sets that it may keep."""
+    return {"aggregation_cardinality_limit": limit} if HAS_LIMITS else {}
+
+
+def empties(match: object) -> bool:
+    """Whether a collection empties the table of this ``_ViewInstrumentMatch``."""
+    return getattr(match, "_reset_on_collect", False)
+
+
+def asks_table(match: object) -> bool:
+    """Whether this ``_ViewInstrumentMatch`` asks its table for a series that it has just made."""
+    return not hasattr(match, "_reset_on_collect")
+
+
+def forgets(series: object, instrument: object) -> bool:
+    """Whether this series of a gauge that is set would be gone after a collection."""
+    return (
+        type(series) is _LastValueAggregation
+        and not hasattr(series, "_instrument_is_synchronous")
+        and not isinstance(instrument, Asynchronous)
+    )
