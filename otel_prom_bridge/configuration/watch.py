@@ -72,12 +72,14 @@ class Watch:
         self.server = serve_if_possible(self.reader, self._settings, beside=beside, ready=self._checks())
         return self.server
 
-    def serve_at(self, **place: object) -> MetricsServer:
-        """Serve the reader at another place than the settings say, or at the first that is free."""
-        given = {key: value for key, value in place.items() if value is not None}
-        if given:
-            given = {"unix_socket": None, "strict": True, **given}
-        settings = replace(self._settings, endpoint={**self._settings.endpoint, **given})
+    def serve_at(self, *, port: object, host: object, unix_socket: object) -> MetricsServer:
+        """Serve the reader at another place than the settings say. Without a port it is the next one."""
+        endpoint = dict(self._settings.endpoint)
+        if host is not None:
+            endpoint |= {"host": host, "unix_socket": None}
+        if port is not None or unix_socket is not None:  # that place, and no other
+            endpoint |= {"port": port, "unix_socket": unix_socket, "strict": True}
+        settings = replace(self._settings, endpoint=endpoint)
         self.server = serve(self.reader, settings, ready=self._checks())
         return self.server
 
@@ -91,7 +93,7 @@ class Watch:
             self.reader.on_shutdown(processes.announce())
 
     def renew(self) -> None:
-        """Begin again, in a forked child."""
+        """Begin anew, in this process or in a forked child."""
         self._records = False
         if self.reader.is_ready and not self.reader.at_next_recording(self._recorded):
             self._recorded()

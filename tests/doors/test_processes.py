@@ -269,7 +269,7 @@ end()
 
 
 def test_serve_inherited_takes_the_next_port(tmp_path: Path) -> None:
-    """Without a port it is the first that is free; a port that is taken is an error."""
+    """Without a port it is the first one of that address that is free; a port that is taken is an error."""
     found, _ = run(
         """
 from otel_prom_bridge import EndpointError, serve_inherited, start
@@ -279,7 +279,7 @@ def work():
         serve_inherited(port=PORT)
     except EndpointError as error:
         refused = str(error)
-    return [refused, serve_inherited().port - PORT]
+    return [refused, serve_inherited(addr="127.0.0.1").port - PORT]
 found, end = in_child(work)
 print(json.dumps(found))
 end()

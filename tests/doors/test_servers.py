@@ -54,6 +54,7 @@ FILES = {
         "from flask import Flask\nfrom shop import hits\napp = Flask(__name__)\n"
         "@app.get('/')\ndef index():\n    hits.add(1)\n    return 'ok'\n"
     ),
+    "flasked_started.py": "from otel_prom_bridge import start\nstart()\nfrom flasked import app\n",
     "manage.py": (
         "import sys\nfrom django.conf import settings\n"
         "from django.core.management import execute_from_command_line\n"
@@ -153,7 +154,12 @@ ROWS = (
     Row("granian", f"{INSTRUMENT} granian --workers 2 --interface asgi --port {{port}} shop:asgi", 2, 1, 503),
     Row("granian", "granian --workers 2 --interface asgi --port {port} started:asgi", 2),
     Row("flask run --debug", f"{INSTRUMENT} flask --app flasked run --debug -p {{port}}", 1, 1, 503),
+    Row("flask run --debug", "flask --app flasked_started run --debug -p {port}", 1, 1, 503),
+    Row("flask run --debug", f"{INSTRUMENT} flask --app flasked run -p {{port}}", 1),
     Row("manage.py runserver", f"{INSTRUMENT} python manage.py runserver 127.0.0.1:{{port}}", 1, 1, 503),
+    Row("manage.py runserver", f"{INSTRUMENT} python manage.py runserver --noreload 127.0.0.1:{{port}}", 1),
+    Row("gunicorn -k gthread", f"{GUNICORN} -k gthread --threads 4 -w 1 started:wsgi", 1),
+    Row("gunicorn -k uvicorn", f"{GUNICORN} {UVICORN_WORKER} -w 2 started:asgi", 2),
 )
 
 

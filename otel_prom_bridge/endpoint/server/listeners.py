@@ -3,7 +3,8 @@
 Each is non-blocking and says where it is. An ``EndpointError`` names the address and says what to do. Two
 things are left out on purpose:
 
-- *SO_REUSEPORT, or the next free port*: a scraper would hear a part of the truth, or watch the wrong process.
+- *SO_REUSEPORT, or the next free port after a stranger's*: a scraper would hear a part of the truth, or
+  watch the wrong process.
 - *Removing what is no stale socket*: a path stays if it is a file, or if somebody answers there.
 """
 
