@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, MutableMapping, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 from otel_prom_bridge.arithmetic.histograms import MAX_CLASSIC_BUCKETS
 from otel_prom_bridge.arithmetic.scaling import Scale
@@ -71,30 +71,36 @@ _MOST_FOLDS = 100
 _UNJUDGED = ", whether the view's 'where' chooses them or not, which nobody knows any more"
 
 
+class Shared(NamedTuple):
+    """What all projections of one store share. A new series is in ``unplaced`` until a family shows it."""
+
+    policy: Policy
+    translation: Translation
+    budgets: Budgets
+    findings: Findings
+    clock: SetClock
+    unplaced: MutableMapping[Series, Projection]
+
+
 class Projection:
     """The series that one view makes of one stream.
 
     ``scope`` and ``resource`` are the attributes that every series gets from those, and ``defaults`` the
-    labels that stand where nothing else gives them a value. A new series is put into ``unplaced`` until a
-    family shows it.
+    labels that stand where nothing else gives them a value.
     """
 
     __slots__ = (
         "_attributes",
-        "_budgets",
         "_defaults",
-        "_findings",
         "_full",
         "_made",
         "_new",
         "_own",
-        "_policy",
         "_resource",
         "_scope",
+        "_shared",
         "_shown_as",
         "_told",
-        "_translation",
-        "_unplaced",
         "family",
         "folds",
         "key",
@@ -111,15 +117,10 @@ class Projection:
         key: Stream,
         view: ExportView,
         *,
-        policy: Policy,
-        translation: Translation,
+        shared: Shared,
         scope: Attributes,
         resource: Attributes,
         defaults: Mapping[str, object],
-        budgets: Budgets,
-        findings: Findings,
-        unplaced: MutableMapping[Series, Projection],
-        clock: SetClock,
     ) -> None:
         self.key = key
         self.view = view
@@ -130,8 +131,8 @@ class Projection:
             name=view.stream_name or key.name,
             unit="" if view.take == "count" else key.unit if view.unit is None else view.unit,
         )
-        self._translation = translation
-        self._defaults = translation.labels(self.kind, {**defaults, **view.labels})
+        self._shared = shared
+        self._defaults = shared.translation.labels(self.kind, {**defaults, **view.labels})
         try:
             self.name = self._family_name()
         except Exception:  # reported when the family is made; until then the points count under this name
@@ -140,35 +141,36 @@ class Projection:
         self.family: GrowingFamily | None = None
         self.rejected = False
         self.series: dict[str, Series] = {}
-        label_of = label_name if translation.strategy.escapes else str
-        self._attributes = policy.attribute_map(view, findings, label_of, metric=key.name)
-        self.traits = self._common_traits(policy, clock)
+        label_of = label_name if shared.translation.strategy.escapes else str
+        self._attributes = shared.policy.attribute_map(view, shared.findings, label_of, metric=key.name)
+        self.traits = self._common_traits()
         self._new = self._series_class()
-        self._findings = findings
-        own = budgets.family(self.name, policy.limit(key, view))
-        has_buckets = issubclass(self._new, HistogramSeries | ExponentialSeries)
-        has_buckets = has_buckets and not policy.limit_is_named(key, view)
-        self._own = (own, *budgets.lines(self.name)) if has_buckets else (own,)
-        self._budgets = budgets
-        self._policy = policy
+        self._own = self._own_budgets()
         self._full: set[Budget] = set()  # the budgets that sent points to the overflow
         self._told: set[str | None] = set()  # the tenants (or None) whose overflow the log has mentioned
-        self._unplaced = unplaced
 
-    def _common_traits(self, policy: Policy, clock: SetClock) -> Traits:
-        view, unit = self.view, self.key.unit
+    def _own_budgets(self) -> tuple[Budget, ...]:
+        policy, budgets = self._shared.policy, self._shared.budgets
+        own = budgets.family(self.name, policy.limit(self.key, self.view))
+        has_buckets = issubclass(self._new, HistogramSeries | ExponentialSeries)
+        if not has_buckets or policy.limit_is_named(self.key, self.view):
+            return (own,)
+        return (own, *budgets.lines(self.name))
+
+    def _common_traits(self) -> Traits:
+        view, unit, policy = self.view, self.key.unit, self._shared.policy
         factor = view.factor(unit)
         bounds = view.buckets if isinstance(view.buckets, tuple) else ()
         # "Exemplars on gauges SHOULD be dropped": OpenMetrics 1.0 has no place for them.
         wanted = None if self.kind is Kind.GAUGE else policy.exemplars_of(view)
-        escape = self._translation.strategy.escapes
+        escape = self._shared.translation.strategy.escapes
         return Traits(
             stream=self.key,
             bounds=view.recorded_bounds(unit),
             scale=None if factor is None else Scale(factor, bounds=bounds),
             intake=None
             if wanted is None
-            else ExemplarIntake(wanted, self._attributes, escape=escape, clock=clock),
+            else ExemplarIntake(wanted, self._attributes, escape=escape, clock=self._shared.clock),
         )
 
     def _series_class(self) -> type[Series]:
@@ -206,7 +208,7 @@ class Projection:
     @property
     def may_be_full(self) -> bool:
         """Whether some new attribute set may find no place."""
-        return self._budgets.may_be_full(self._own)
+        return self._shared.budgets.may_be_full(self._own)
 
     @property
     def has_room_again(self) -> bool:
@@ -227,7 +229,7 @@ class Projection:
         self._full.clear()
 
     def _family_name(self) -> str:
-        translation = self._translation
+        translation = self._shared.translation
         if self.view.name:
             return translation.given_name(self.view.name)
         return translation.name(self._shown_as, counter=self.kind is Kind.COUNTER)
@@ -241,16 +243,16 @@ class Projection:
             help=self._help(),
             unit=str(unit_words(self._shown_as.unit)),
             points=(),
-            foreign=not self._translation.strategy.escapes,
+            foreign=not self._shared.translation.strategy.escapes,
             additive=self.additive,
         )
 
     def _help(self) -> str:
         text = valid_unicode(self.view.description or self._description())
-        longest = self._policy.max_help_length
+        longest = self._shared.policy.max_help_length
         if not longest or len(text) <= longest:
             return text
-        self._findings.report(
+        self._shared.findings.report(
             ("help", self.name),
             "metric %r: its help text has %d characters and is cut after %d; max_help_length allows more",
             *(self.name, len(text), longest),
@@ -265,7 +267,7 @@ class Projection:
 
     def labels(self, attributes: Mapping[str, object]) -> Labels:
         """The labels of a series; the view's own stand where nothing else gives them a value."""
-        labels = self._translation.labels(self.kind, attributes, *self._beside(attributes))
+        labels = self._shared.translation.labels(self.kind, attributes, *self._beside(attributes))
         if not self._defaults:
             return labels
         given = {name: value for name, value in labels if value}
@@ -292,7 +294,7 @@ class Projection:
             return self._overflow(mapped, point)
         series = self.series.get(key)
         if series is None:
-            budgets = self._budgets.of(self._own, mapped.tenant)
+            budgets = self._shared.budgets.of(self._own, mapped.tenant)
             full = [budget for budget in budgets if budget.is_full]
             if full:
                 self._full.update(full)
@@ -312,7 +314,7 @@ class Projection:
         try:
             return sheltered(self._attributes.apply, point.attributes or {})
         except Exception as error:  # a fault of ours: no point is lost for it
-            self._findings.report(("view", self.name), "%s failed: %r", self.view.title, error)
+            self._shared.findings.report(("view", self.name), "%s failed: %r", self.view.title, error)
             return Mapped(OVERFLOW_ATTRIBUTES)
 
     def _overflow(
@@ -336,7 +338,7 @@ class Projection:
         if tenant in self._told:
             return
         self._told.add(tenant)
-        self._findings.report(
+        self._shared.findings.report(
             ("overflow", self.name, tenant),
             "metric %r is at a limit of its series: %s; %spoints with further labels are shown as"
             ' otel_metric_overflow="true"; reader.cardinality() says which labels make so many,'
@@ -359,7 +361,7 @@ class Projection:
         return f"the label {label!r} has {len(values[label])} values; "
 
     def _report_sdk_limit(self) -> None:
-        self._findings.report(
+        self._shared.findings.report(
             ("sdk overflow", self.name),
             "metric %r had more attribute sets between two collections than the SDK may hold: points past"
             ' that are shown as otel_metric_overflow="true"%s; sdk_max_series allows more',
@@ -372,8 +374,8 @@ class Projection:
 
     def _first_folded(self, fold: Fold) -> Folded:
         if fold.rule in _BOUNDED:
-            limit = getattr(self._policy, fold.rule)
-            self._findings.report((fold, self.name), _BOUNDED[fold.rule], self.name, fold.label, limit)
+            limit = getattr(self._shared.policy, fold.rule)
+            self._shared.findings.report((fold, self.name), _BOUNDED[fold.rule], self.name, fold.label, limit)
             if len(self.folds) >= _MOST_FOLDS:  # somebody puts data into keys
                 fold = Fold("", fold.rule)
         return self.folds.setdefault(fold, Folded())
@@ -390,12 +392,12 @@ class Projection:
             series.lines = 3 + (
                 MAX_CLASSIC_BUCKETS if self.traits.bounds is None else len(self.traits.bounds)
             )
-        self._unplaced[series] = self
+        self._shared.unplaced[series] = self
         return series
 
     def _compare_bounds(self, wanted: Sequence[float], point: BucketPoint) -> None:
         if set(wanted).isdisjoint(point.explicit_bounds):
-            self._findings.report(
+            self._shared.findings.report(
                 ("bounds", self.name),
                 "metric %r: none of the buckets of %s is recorded, because a View of the SDK records others."
                 " Only its count and sum are left",
@@ -427,7 +429,7 @@ class Projection:
 
     def _let_go(self, series: Series) -> None:
         series.gone = True
-        self._unplaced.pop(series, None)
+        self._shared.unplaced.pop(series, None)
         if self.family is not None:
             self.family.remove(series)
         if self.traits.intake is not None:

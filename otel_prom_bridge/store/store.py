@@ -33,7 +33,7 @@ from otel_prom_bridge.store.budgets import Budgets
 from otel_prom_bridge.store.growing import GrowingFamilies
 from otel_prom_bridge.store.intake import SetClock
 from otel_prom_bridge.store.lookup import StreamRecord
-from otel_prom_bridge.store.projections import OVERFLOW, Projection
+from otel_prom_bridge.store.projections import OVERFLOW, Projection, Shared
 from otel_prom_bridge.store.series import Series, Target
 from otel_prom_bridge.translate import Attributes, Translation
 from otel_prom_bridge.values.checks import LONGEST_WAIT
@@ -65,11 +65,13 @@ class Store:
         target_info: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._translation = translation
         self._policy = policy
         self._budgets = Budgets(
             max_series=policy.max_series, max_lines=policy.max_lines_per_metric, tenants=policy.tenant
         )
+        self._clock = SetClock()
+        self._unplaced: dict[Series, Projection] = {}  # series that no family shows yet, with what made them
+        self._shared = Shared(policy, translation, self._budgets, findings, self._clock, self._unplaced)
         self._expiry = None if policy.expire_after is None else Expiry(policy.expire_after, clock)
         self._findings = findings
         self._target = TargetInfo(translation, findings, info=target_info)
@@ -85,8 +87,6 @@ class Store:
         self._keeping = Expiry(_KEPT_SECONDS, clock)
         self._silence = Expiry(_SILENT_SECONDS, clock)
         self._changed: list[Target] = []  # series that wait to be shown anew
-        self._unplaced: dict[Series, Projection] = {}  # series that no family shows yet, with what made them
-        self._clock = SetClock()
         self._number = 0  # of the latest collection, in the order in which they were made
         self._deferred: list[tuple[_Batch, int | None, _Resource, _Failing]] = []
         self._shown: tuple[MetricFamily, ...] = ()
@@ -278,19 +278,10 @@ class Store:
     def _open(self, key: Stream) -> StreamRecord:
         views = [view for view in self._policy.views_of(key) if view.name is not None]
         report_explicit(key, views, self._findings)
+        scope, target = self._shared.translation.scope_attributes(key.scope), self._target
         projections = [
             Projection(
-                key,
-                view,
-                policy=self._policy,
-                translation=self._translation,
-                scope=self._translation.scope_attributes(key.scope),
-                resource=self._target.promoted,
-                defaults=self._target.common,
-                budgets=self._budgets,
-                findings=self._findings,
-                unplaced=self._unplaced,
-                clock=self._clock,
+                key, view, shared=self._shared, scope=scope, resource=target.promoted, defaults=target.common
             )
             for view in views
         ]
