@@ -32,6 +32,19 @@ _VIEWS = list_of(
     "a list of the SDK's Views; an ExportView belongs into `views`",
 )
 
+# The providers that start() made global, and those of them that wait for another start().
+_ours: WeakSet[object] = WeakSet()
+_free: WeakSet[object] = WeakSet()
+# Why a provider of ours cannot be the global one, and what to do about it.
+_RUNNING = "one bridge is running already; use that one, or call its shutdown() before"
+_AUTOMATIC = "opentelemetry-instrument has started a bridge already; leave start() out"
+_ENDED = "the global meter provider was shut down; call shutdown() of the Bridge instead"
+_FOREIGN = (
+    "another meter provider is the global one already; call start() before that one is set, or give it a "
+    "PrometheusMetricReader among its `metric_readers` and serve that with start_http_server(), or under "
+    "opentelemetry-instrument leave start() out and set OTEL_METRICS_EXPORTER=prometheus_bridge"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
@@ -118,9 +131,8 @@ def start(
             undo.callback(reader.shutdown)
         watch = Watch(reader, settings, is_main=set_global)
         server = undo.enter_context(watch.serve())
-        if not isinstance(
-            resource, Resource
-        ):  # after the server, which says better that there are no threads
+        # After the server, which says better that there are no threads.
+        if not isinstance(resource, Resource):
             resource = Resource.create(dict(resource or {}))
         views = [*sdk_views, *reader.policy.sdk_views(beside=sdk_views)]
         if set_global:
@@ -169,20 +181,11 @@ def _check_global() -> None:
     if current in _free or (watch is not None and watch.is_inherited):
         return
     if watch is not None and watch.reader.is_ready:
-        raise _refused("one bridge is running already; use that one, or call its shutdown() before")
+        raise _refused(_RUNNING if current in _ours else _AUTOMATIC)
     if current in _ours:
-        raise _refused("the global meter provider was shut down; call shutdown() of the Bridge instead")
+        raise _refused(_ENDED)
     if isinstance(current, MeterProvider):
         raise _refused(_FOREIGN)
-
-
-_FOREIGN = (
-    "the application has set a meter provider of its own; call start() before that, or give that provider a "
-    "PrometheusMetricReader among its `metric_readers` and serve it with start_http_server()"
-)
-# The providers that start() made global, and those of them that wait for another start().
-_ours: WeakSet[object] = WeakSet()
-_free: WeakSet[object] = WeakSet()
 
 
 def _refused(reason: str) -> ConfigurationError:
@@ -208,12 +211,14 @@ def _global(reader: PrometheusMetricReader, resource: Resource, views: Sequence[
     if current not in _free:
         current.remove_metric_reader(watch.reader)  # it is that of the process that this one was forked from
     _free.discard(current)
-    # The SDK reads these two when an instrument first records for a reader, so they are right for the new
-    # one.
+    _ours.add(current)
+    # The SDK reads these two when an instrument first records for a reader.
     current._sdk_config.views = views
     current._sdk_config.resource = resource
     current.add_metric_reader(reader)
-    # add_metric_reader() forgets to do this, and then neither force_flush() nor shutdown() finds the reader.
+    # add_metric_reader() forgets to do these two. Without them force_flush() and shutdown() do not find the
+    # reader, and the reader does not know the provider.
     current._metric_readers = [reader]
+    reader._set_meter_provider(current)
     found: MeterProvider = current
     return found

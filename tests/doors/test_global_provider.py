@@ -52,10 +52,8 @@ with start(port=0, set_global=False) as bridge:
     print(json.dumps([message, sum(values(bridge).values())]))
 """
     )
-    assert message.startswith(
-        "set_global: True is not allowed, expected False, because the application has set"
-    )
-    assert "call start() before that, or give that provider a PrometheusMetricReader" in message
+    assert message.startswith("set_global: True is not allowed, expected False, because another meter")
+    assert "call start() before that one is set, or give it a PrometheusMetricReader" in message
     assert served == 2
 
 

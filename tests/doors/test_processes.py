@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from instrumented import EXPORTERS, NO_OTHERS
 from servers import free_ports
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -70,8 +71,7 @@ def run(program: str, folder: Path, *, instrumented: bool = False, **variables: 
     environment = {
         **{**os.environ, "PORT": port},
         **{"OTEL_EXPORTER_PROMETHEUS_PORT": port, "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1"},
-        **{"OTEL_METRICS_EXPORTER": "prometheus_bridge", "OTEL_TRACES_EXPORTER": "none"},
-        **{"OTEL_LOGS_EXPORTER": "none", **variables},
+        **{**EXPORTERS, **NO_OTHERS, **variables},
     }
     command = [sys.executable, str(path)]
     if instrumented:
@@ -100,6 +100,24 @@ end()
     (line,) = (line for line in log if "another process" in line)
     assert "belongs to another process of this application; process" in line
     assert "have both of them scraped" in line
+
+
+def test_start_beside_the_one_that_needs_no_code(tmp_path: Path) -> None:
+    """It is an error that says to leave it out, in the process that is served already."""
+    found, _ = run(
+        """
+from otel_prom_bridge import ConfigurationError, start
+try:
+    start()
+except ConfigurationError as error:
+    jobs.add(2)
+    print(json.dumps([str(error), jobs_at(PORT)]))
+""",
+        tmp_path,
+        instrumented=True,
+    )
+    assert "opentelemetry-instrument has started a bridge already; leave start() out" in found[0]
+    assert found[1] == 2
 
 
 def test_a_parent_that_records_is_ready(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 import pytest
+from instrumented import EXPORTERS, NO_OTHERS
 from servers import Running, free_port, free_ports, get, running, wait_for
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="these servers fork")
@@ -182,9 +183,8 @@ def served(command: str, folder: Path, metrics_port: int, *, port: int = 0) -> I
     words = command.format(port=port).split()
     words = [str(binaries / word) if (binaries / word).is_file() else word for word in words]
     environment = {
-        "OTEL_METRICS_EXPORTER": "prometheus_bridge",
-        "OTEL_TRACES_EXPORTER": "none",
-        "OTEL_LOGS_EXPORTER": "none",
+        **EXPORTERS,
+        **NO_OTHERS,
         "OTEL_EXPORTER_PROMETHEUS_PORT": str(metrics_port),
         "PYTHONPATH": os.pathsep.join(filter(None, (str(folder), str(ROOT), os.environ.get("PYTHONPATH")))),
     }
