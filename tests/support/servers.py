@@ -196,7 +196,7 @@ def prometheus(
     address = f"127.0.0.1:{free_port()}"
     command = [
         executable,
-        f"--config.file={_scrape_config(folder, targets, interval, settings)}",
+        f"--config.file={scrape_config(folder, targets, interval, settings)}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address={address}",
         f"--enable-feature={','.join(('exemplar-storage', *features))}",
@@ -225,7 +225,7 @@ def victoria_metrics(
     address = f"127.0.0.1:{free_port()}"
     command = [
         executable,
-        f"-promscrape.config={_scrape_config(folder, targets, interval, settings)}",
+        f"-promscrape.config={scrape_config(folder, targets, interval, settings)}",
         f"-storageDataPath={folder / 'data'}",
         f"-httpListenAddr={address}",
         "-retentionPeriod=1",
@@ -243,12 +243,13 @@ def victoria_metrics(
         yield api
 
 
-def _scrape_config(
+def scrape_config(
     folder: Path,
     targets: Mapping[str, str],
-    interval: float,
-    settings: Mapping[str, Mapping[str, object]] | None,
+    interval: float = 1.0,
+    settings: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Path:
+    """A file with the scrape configuration that :func:`prometheus` describes."""
     config = {
         "global": {
             "scrape_interval": f"{interval * 1000:.0f}ms",
@@ -275,3 +276,15 @@ def _serving(command: Sequence[str], folder: Path, address: str) -> Iterator[Pro
 
         wait_for(ready, seconds=10, what=f"a ready {command[0]}")
         yield api
+
+
+def newer(suite: str, program: str, *, required: bool = False) -> str:
+    """The path of a program of a newer suite of Debian, as ``scripts/newer-servers`` unpacks it.
+
+    If it is missing, the test is skipped visibly; if it is ``required``, that is a failure on CI.
+    """
+    path = Path(__file__).parents[2] / ".servers" / suite / "usr" / "bin" / program
+    if not path.exists():
+        reason = f"no {program} of Debian's {suite} here: `sh scripts/newer-servers` fetches it"
+        pytest.fail(reason) if required and os.environ.get("CI") else pytest.skip(reason)
+    return str(path)
