@@ -22,6 +22,7 @@ from otel_prom_bridge.configuration.watch import Watch, watch_of, watches
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
+from otel_prom_bridge.sdk.versions import RELEASE, TAKES_READERS_LATER
 from otel_prom_bridge.values.checks import BOOLEAN, instance_of, list_of
 
 # What start() takes that is no option.
@@ -39,6 +40,10 @@ _free: WeakSet[object] = WeakSet()
 _RUNNING = "one bridge is running already; use that one, or call its shutdown() before"
 _AUTOMATIC = "opentelemetry-instrument has started a bridge already; leave start() out"
 _ENDED = "the global meter provider was shut down; call shutdown() of the Bridge instead"
+_ONLY_ONCE = (
+    f"opentelemetry-sdk {RELEASE} cannot give the global meter provider another reader, which 1.43 and newer "
+    "can; in a forked child, serve_inherited() works with this one, too"
+)
 _FOREIGN = (
     "another meter provider is the global one already; call start() before that one is set, or give it a "
     "PrometheusMetricReader among its `metric_readers` and serve that with start_http_server(), or under "
@@ -58,11 +63,12 @@ class Bridge:
         """Close the endpoint, and let nothing be collected any more. A second call does nothing.
 
         A global provider stays the global one, since OpenTelemetry takes no second one. Its instruments
-        record again after the next :func:`start`. Any other provider is shut down.
+        record again after the next :func:`start`. Any other provider is shut down, and with SDKs before 1.43
+        the global one, too.
         """
         if self.reader.is_shut_down:  # the application did it itself
             return
-        if self.meter_provider is metrics.get_meter_provider():
+        if TAKES_READERS_LATER and self.meter_provider is metrics.get_meter_provider():
             self.meter_provider.remove_metric_reader(self.reader)
             _free.add(self.meter_provider)
         else:
@@ -108,7 +114,8 @@ def start(
 
     Raises:
         ConfigurationError: an option, an environment variable or a file has a value that cannot work; or the
-            provider cannot be the global one, because there is another one.
+            provider cannot be the global one, because there is another one. With SDKs before 1.43 that is so
+            after a ``shutdown()`` and in a forked child, too.
         EndpointError: the address cannot be bound. With ``strict=False`` that is logged, and
             ``.server.is_serving`` is False. If another process of the same application has the port, the next
             free one is taken.
@@ -178,10 +185,13 @@ def _check_global() -> None:
     """Raise ConfigurationError if a provider of ours could not become the global one."""
     current = metrics.get_meter_provider()
     watch = watch_of(current)
-    if current in _free or (watch is not None and watch.is_inherited):
+    is_inherited = watch is not None and watch.is_inherited
+    if TAKES_READERS_LATER and (current in _free or is_inherited):
         return
-    if watch is not None and watch.reader.is_ready:
+    if watch is not None and watch.reader.is_ready and not is_inherited:
         raise _refused(_RUNNING if current in _ours else _AUTOMATIC)
+    if not TAKES_READERS_LATER and (current in _ours or is_inherited):
+        raise _refused(_ONLY_ONCE)
     if current in _ours:
         raise _refused(_ENDED)
     if isinstance(current, MeterProvider):

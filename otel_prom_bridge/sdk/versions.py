@@ -6,6 +6,8 @@ The oldest is 1.39, of December 2025.
 |---|---|---|
 | 1.41 | a reader says which type of component it is | its ``otel.sdk.metric_reader`` metrics name its class |
 | 1.42 | a series has a copy of the attributes of the application | we make it, in ``locks.py`` |
+| 1.43 | a provider takes a reader in, or lets one go, at any time | ``start()`` has the global one once |
+| 1.45 | values of attributes need not be hashable | nothing: the SDK raises where they are recorded |
 | 1.45 | a gauge that is set is there until it is set again | we keep it, in ``locks.py`` |
 | 1.45.2 | limits of attribute sets, of a reader and of a View | only our own limits hold |
 | 1.45.2 | a delta collection empties the table of an instrument | the SDK keeps all that it ever saw |
@@ -18,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.metrics import Asynchronous
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics._internal.aggregation import _LastValueAggregation
 from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.metrics.view import View
@@ -28,6 +31,7 @@ RELEASE = __version__
 _READER = inspect.signature(MetricReader.__init__).parameters
 _VIEW = inspect.signature(View.__init__).parameters
 
+TAKES_READERS_LATER = hasattr(MeterProvider, "add_metric_reader")
 HAS_LIMITS = "cardinality_limits" in _READER and "aggregation_cardinality_limit" in _VIEW
 
 
