@@ -24,7 +24,7 @@ _SEQUENCES = (tuple, list)
 # For each series that the stream may have, so many attribute sets are remembered. They are at least as many
 # as the SDK hands over in one collection, or sets that come back would be asked for anew each time.
 _REMEMBERED = 4
-# A set with a value that is longer is not remembered: so many of those would be all of the memory.
+# A set whose values have more characters together is not remembered: so many would be all of the memory.
 _LONGEST = 4096
 _REMEMBERED_AT_LEAST = 2 * SDK_LIMIT_AT_LEAST
 
@@ -67,14 +67,16 @@ class StreamRecord:
         """The same for an attribute set that is not remembered."""
         targets = self._targets(point)
         attributes = point.attributes or {}
-        if any(type(value) is str and len(value) > _LONGEST for value in attributes.values()):
-            return targets
         if len(self.by_texts) + len(self.by_items) >= self._most:
             self.by_texts.clear()
             self.by_items.clear()
-        if _TEXT.issuperset(map(type, attributes.values())):
-            self.by_texts[(*attributes, *attributes.values())] = targets
-        elif (key := _items_key(attributes)) is not None:
+        values = attributes.values()
+        if _TEXT.issuperset(map(type, values)):
+            if sum(map(len, values)) <= _LONGEST:  # type: ignore[arg-type]
+                self.by_texts[(*attributes, *values)] = targets
+            return targets
+        key = _items_key(attributes)
+        if key is not None and sum(len(item) for item in key if type(item) is str) <= _LONGEST:
             self.by_items[key] = targets
         return targets
 

@@ -93,6 +93,7 @@ class Projection:
         "_attributes",
         "_defaults",
         "_full",
+        "_has_buckets",
         "_made",
         "_new",
         "_own",
@@ -145,6 +146,7 @@ class Projection:
         self._attributes = shared.policy.attribute_map(view, shared.findings, label_of, metric=key.name)
         self.traits = self._common_traits()
         self._new = self._series_class()
+        self._has_buckets = issubclass(self._new, HistogramSeries | ExponentialSeries)
         self._own = self._own_budgets()
         self._full: set[Budget] = set()  # the budgets that sent points to the overflow
         self._told: set[str | None] = set()  # the tenants (or None) whose overflow the log has mentioned
@@ -152,8 +154,7 @@ class Projection:
     def _own_budgets(self) -> tuple[Budget, ...]:
         policy, budgets = self._shared.policy, self._shared.budgets
         own = budgets.family(self.name, policy.limit(self.key, self.view))
-        has_buckets = issubclass(self._new, HistogramSeries | ExponentialSeries)
-        if not has_buckets or policy.limit_is_named(self.key, self.view):
+        if not self._has_buckets or policy.limit_is_named(self.key, self.view):
             return (own,)
         return (own, *budgets.lines(self.name))
 
@@ -384,19 +385,24 @@ class Projection:
         series = self._new(self.traits, dict(attributes))
         if point.start_time_unix_nano is not None:
             series.created = point.start_time_unix_nano / 1_000_000_000
-        if self.traits.bounds and isinstance(series, HistogramSeries):
-            self._compare_bounds(self.traits.bounds, cast("BucketPoint", point))
-        if isinstance(series, HistogramSeries):
-            series.lines = 3 + len(self.traits.bounds or cast("BucketPoint", point).explicit_bounds)
-        elif isinstance(series, ExponentialSeries):
-            series.lines = 3 + (
-                MAX_CLASSIC_BUCKETS if self.traits.bounds is None else len(self.traits.bounds)
-            )
+        if self._has_buckets:
+            self._prepare(series, point)
         self._shared.unplaced[series] = self
         return series
 
-    def _compare_bounds(self, wanted: Sequence[float], point: BucketPoint) -> None:
-        if set(wanted).isdisjoint(point.explicit_bounds):
+    def _prepare(self, series: Series, point: SourcePoint) -> None:
+        """Count the lines of a histogram, and say so if no bucket that the view wants is recorded."""
+        wanted = self.traits.bounds
+        if isinstance(series, HistogramSeries):
+            recorded = cast("BucketPoint", point).explicit_bounds
+            series.lines = 3 + len(recorded if wanted is None else wanted)
+            if wanted:
+                self._compare_bounds(wanted, recorded)
+        else:
+            series.lines = 3 + (MAX_CLASSIC_BUCKETS if wanted is None else len(wanted))
+
+    def _compare_bounds(self, wanted: Sequence[float], recorded: Sequence[float]) -> None:
+        if set(wanted).isdisjoint(recorded):
             self._shared.findings.report(
                 ("bounds", self.name),
                 "metric %r: none of the buckets of %s is recorded, because a View of the SDK records others."

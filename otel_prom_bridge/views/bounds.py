@@ -92,7 +92,7 @@ class ClientValues:
 
     def folded(self, label: str, value: object) -> bool:
         """Whether this value comes too late."""
-        text = label_value(value)
+        text = value if type(value) is str else label_value(value)
         seen = self._seen.setdefault(label, set())
         if text in seen or text == OTHER:
             return False
