@@ -116,13 +116,7 @@ def sdk_views(
         return (rest,)
 
     def options(combination: _Combination) -> dict[str, Any]:
-        if not combination:
-            return {"aggregation": DropAggregation()}
-        has_limit = any(views[index].max_series for index in combination)
-        return {
-            "attribute_keys": _needed([maps[index].needs for index in combination]),
-            **view_options(limit if has_limit else None),
-        }
+        return _options([(views[index], maps[index]) for index in combination], limit)
 
     # Views that select the same instruments are always together. Patterns that exclude each other are not
     # looked for: an SDK View that no instrument needs costs less than finding out.
@@ -185,6 +179,17 @@ class _Choice:
             view.become(**self._options(combination))
             self._taken[combination] = view
             return view
+
+
+def _options(chosen: Sequence[tuple[ExportView, AttributeMap]], limit: int) -> dict[str, Any]:
+    """The options of the SDK View for these export views, each with what it makes of attributes."""
+    if not chosen:
+        return {"aggregation": DropAggregation()}
+    has_limit = any(view.max_series for view, _ in chosen)
+    return {
+        "attribute_keys": _needed([attributes.needs for _, attributes in chosen]),
+        **view_options(limit if has_limit else None),
+    }
 
 
 def _selection(view: ExportView) -> tuple[object, ...]:
