@@ -203,7 +203,7 @@ ENDPOINT = (
         "process_ports",
         POSITIVE,
         "how many ports, from `port` on, the processes of one application may take, one each; 1 is for the"
-        " first process only; see [servers.md](servers.md)",
+        " first process only; see [workers.md](workers.md#what-happens-by-itself)",
         default=DEFAULT_PROCESS_PORTS,
     ),
     Option(
