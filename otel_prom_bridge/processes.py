@@ -10,7 +10,6 @@ it. A child that is a new program finds it through a variable of the environment
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import os
 import sys
@@ -47,9 +46,9 @@ def announce() -> Callable[[], None]:
     """This process serves: those that it starts from now on are below it. The result takes that back."""
     global _own, _serving
     _serving += 1
-    if _own is None:
+    if _serving == 1:
         _own = _new_page()
-        os.environ[_VARIABLE] = f"{os.getpid()}:{_own.descriptor}"
+        os.environ[_VARIABLE] = f"{os.getpid()}:{-1 if _own is None else _own.descriptor}"
     return partial(_withdraw, os.getpid())
 
 
@@ -58,11 +57,10 @@ def _withdraw(process: int) -> None:
     if process != os.getpid():  # a forked child ends what it has inherited
         return
     _serving -= 1
-    if _serving == 0 and _own is not None:
+    if _serving == 0:
         os.environ.pop(_VARIABLE, None)
-        if _is_page(
-            f"/proc/self/fd/{_own.descriptor}"
-        ):  # the application may have closed it, and opened another
+        # The application may have closed the descriptor, and opened another file that has its number now.
+        if _own is not None and _is_page(f"/proc/self/fd/{_own.descriptor}"):
             os.close(_own.descriptor)
         _own = None
 
@@ -85,7 +83,7 @@ def is_first_to_say() -> bool:
 
 def is_one_of_several() -> bool:
     """Whether an application started this process beside another one of its own."""
-    return _is_forked or _above is not None or _is_spawned() or _is_fork_of_its_parent()
+    return _is_forked or _is_below or _is_spawned() or _is_fork_of_its_parent()
 
 
 def _is_spawned() -> bool:
@@ -105,13 +103,15 @@ def _is_fork_of_its_parent() -> bool:
     return parent == own
 
 
-def _new_page() -> _Page:
-    descriptor = -1
-    if hasattr(os, "memfd_create"):
-        with contextlib.suppress(OSError):
-            descriptor = os.memfd_create(_NAME)
+def _new_page() -> _Page | None:
+    """A page for the processes that this one starts; forked ones only, where no other can find it."""
+    try:
+        descriptor = os.memfd_create(_NAME) if hasattr(os, "memfd_create") else -1
+        if descriptor >= 0:
             os.truncate(descriptor, mmap.PAGESIZE)
-    return _Page(mmap.mmap(descriptor, mmap.PAGESIZE), descriptor)
+        return _Page(mmap.mmap(descriptor, mmap.PAGESIZE), descriptor)
+    except (OSError, ValueError):  # no memory, no descriptors: nobody is told anything
+        return None
 
 
 def _page_above() -> _Page | None:
@@ -128,6 +128,20 @@ def _page_above() -> _Page | None:
         return None
 
 
+def _is_below_another() -> bool:
+    """Whether a process above this one serves. Without Linux it is known by its number alone."""
+    process = os.environ.get(_VARIABLE, "").partition(":")[0]
+    if _above is not None or not process.isdigit() or int(process) == os.getpid():
+        return _above is not None
+    if hasattr(os, "memfd_create") or not hasattr(os, "fork"):
+        return False
+    try:
+        os.kill(int(process), 0)
+    except OSError:
+        return False
+    return True
+
+
 def _is_page(path: str) -> bool:
     try:
         return os.readlink(path).startswith(f"/memfd:{_NAME} ")
@@ -141,5 +155,6 @@ def _after_fork() -> None:
 
 
 _above = _page_above()
+_is_below = _is_below_another()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

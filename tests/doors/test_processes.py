@@ -420,11 +420,17 @@ with socket.create_server(("127.0.0.1", PORT)):
     assert found[1] is False
 
 
-def test_a_program_that_a_served_process_starts(tmp_path: Path) -> None:
-    """As a reloader does: the child is a new program, has the next port, and its parent is not ready."""
+@pytest.mark.parametrize(("is_linux", "ready"), [(True, 503), (False, 200)])
+def test_a_program_that_a_served_process_starts(tmp_path: Path, is_linux: bool, ready: int) -> None:
+    """As a reloader does: the child is a new program, has the next port, and its parent is not ready.
+
+    Elsewhere than on Linux the child cannot tell its parent.
+    """
     found, log = run(
         """
 import subprocess
+if "--other" in os.environ["SYSTEM"]:
+    del os.memfd_create
 from otel_prom_bridge import start
 if len(sys.argv) > 1:
     start()
@@ -440,6 +446,29 @@ else:
     print(json.dumps([*found, "_OTEL_PROM_BRIDGE_PROCESS" in os.environ]))
 """,
         tmp_path,
+        SYSTEM="" if is_linux else "--other",
     )
-    assert found == [None, 3, 503, False]
+    assert found == [None, 3, ready, False]
     assert len(log) == 1
+
+
+def test_no_memory_for_what_processes_tell_each_other(tmp_path: Path) -> None:
+    """Then nobody is told anything, and everything else goes on."""
+    found, _ = run(
+        """
+import mmap
+def refuse(*_):
+    raise OSError(12, "Cannot allocate memory")
+mmap.mmap = refuse
+from otel_prom_bridge import start
+for _ in range(2):
+    with start():
+        jobs.add(2)
+        shown = jobs_at(PORT)
+_, end = in_child(lambda: jobs.add(3))
+print(json.dumps(shown))
+end()
+""",
+        tmp_path,
+    )
+    assert found == 2
