@@ -1,4 +1,8 @@
-"""OTel terms → Prometheus terms: pure functions, and the choices that were made when the reader was built."""
+"""Says in Prometheus' terms what OpenTelemetry says in its own.
+
+The other modules of this folder are pure functions. :class:`Translation` holds the choices that were made
+when the reader was built.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +42,7 @@ class Translation:
     value_length: int = 0
 
     def name(self, stream: Stream, *, counter: bool) -> str:
-        """The Prometheus name of a stream's family, a ``counter`` or something else."""
+        """The Prometheus name of the family of a stream. ``counter`` says whether that is a counter."""
         return metric_name(
             stream.name,
             unit=stream.unit,
@@ -48,20 +52,30 @@ class Translation:
         )
 
     def given_name(self, name: str) -> str:
-        """The name that a view gives a family: as it is, in the characters that the strategy allows."""
+        """The name of a family to which a view gives this name.
+
+        It stays as it is, but for characters that the strategy does not allow.
+        """
         return name if is_legacy_name(name) else metric_name(name, strategy=self.strategy)
 
     def scope_attributes(self, scope: InstrumentationScope) -> Attributes:
-        """What every series of a scope gets beside its own attributes."""
+        """The attributes that every series of a scope gets beside its own."""
         return tuple(_scope_attributes(scope)) if self.scope_info_enabled else ()
 
     def resource_attributes(self, resource: Mapping[str, object]) -> Attributes:
-        """What every series gets from the resource. Calls the application's filter, which may raise."""
+        """The attributes that every series gets from the resource.
+
+        This calls the filter of the application, which may raise.
+        """
         chosen = self.resource_attribute_filter
         return tuple(pair for pair in resource.items() if chosen(pair[0])) if chosen else ()
 
     def common(self, resource: Mapping[str, object]) -> dict[str, object]:
-        """The common labels: of each the first of its resource attributes that is there, else empty."""
+        """The values of the common labels.
+
+        Each label has the value of the first of its resource attributes that is there, and is empty if there
+        is none.
+        """
         return {
             label: next((resource[key] for key in keys if resource.get(key) is not None), "")
             for label, keys in self.common_labels.items()
@@ -74,10 +88,10 @@ class Translation:
         scope: Attributes = (),
         resource: Attributes = (),
     ) -> Labels:
-        """The labels of one series: its attributes, and what every series of its scope and resource gets.
+        """The labels of one series: those of its own attributes, of its scope and of its resource.
 
-        Where an attribute and a resource attribute have one key, the attribute stands. The rule that values
-        are joined is for different keys.
+        If an attribute and a resource attribute have the same key, the value of the attribute is shown. The
+        rule that values are joined is for different keys.
         """
         reserved = _RESERVED.get(kind, frozenset())
         others = (item for item in resource if item[0] not in attributes)

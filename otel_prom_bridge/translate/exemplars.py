@@ -1,4 +1,4 @@
-"""OTel exemplars → Prometheus exemplars.
+"""Translates an exemplar of OpenTelemetry into one of Prometheus.
 
 https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/compatibility/prometheus_and_openmetrics.md#exemplar-conversion
 """
@@ -13,10 +13,11 @@ from otel_prom_bridge.translate.labels import labels
 
 
 def exemplar(source: SourceExemplar, attributes: Mapping[str, object], *, escape: bool = True) -> Exemplar:
-    """Convert one exemplar; ``attributes`` are those that are not labels of its series.
+    """Translate one exemplar, whose ``attributes`` are those that are not labels of its series.
 
-    ``trace_id`` and ``span_id`` always come along; the attributes that still fit into the 128 characters do,
-    ordered by their labels, and lose against the ids when they have the same name.
+    The ids of trace and span come first, if there are some. Then each attribute is added, in the order of the
+    labels, that still fits into the 128 characters which OpenMetrics allows. An attribute that has the name
+    of one of the two ids is left out.
     """
     result: dict[str, str] = {}
     if source.trace_id:
@@ -29,5 +30,6 @@ def exemplar(source: SourceExemplar, attributes: Mapping[str, object], *, escape
         if name not in result and size <= room:
             result[name] = value
             room -= size
-    # Divided as integers, so that it is rounded once: nanoseconds since the epoch do not fit into a float.
+    # The division is one of integers, so it rounds only once: nanoseconds since the epoch do not fit into a
+    # float.
     return Exemplar(tuple(result.items()), source.value, source.time_unix_nano / 1_000_000_000)

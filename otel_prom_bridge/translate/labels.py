@@ -1,4 +1,4 @@
-"""OTel attributes → Prometheus labels: names, values, and what happens when two keys become one label.
+"""Translates attributes into labels: their names, their values, and two keys that become one label.
 
 https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/compatibility/prometheus_and_openmetrics.md#metric-attributes
 """
@@ -17,18 +17,18 @@ from otel_prom_bridge.interrupts import sheltered
 
 _FOREIGN = re.compile(r"[^a-zA-Z0-9]+")
 
-# Attribute keys are few and come back with every new series. The bound is for producers that put data
-# into keys.
+# Attribute keys are few and come back with every new series, so they are remembered. The bound is there
+# because some producers put data into keys.
 _KEYS_REMEMBERED = 4096
 
 
 @lru_cache(maxsize=_KEYS_REMEMBERED)
 def label_name(key: str) -> str:
-    """The label name of an attribute key, always matching ``[a-zA-Z_][a-zA-Z0-9_]*``.
+    """The label name of an attribute key. It always matches ``[a-zA-Z_][a-zA-Z0-9_]*``.
 
-    Runs of foreign characters and underscores become one ``_``, so no name starts with the ``__`` that
-    Prometheus reserves. A leading digit gets the prefix ``key_`` (as in otlptranslator), so that ``1x``
-    and ``2x`` stay two labels.
+    A run of foreign characters and underscores becomes one ``_``. So no name begins with ``__``, which
+    Prometheus keeps for itself. A name that would begin with a digit gets the prefix ``key_``, as in
+    otlptranslator, so that ``1x`` and ``2x`` stay two labels.
 
     >>> label_name("http.response.status_code"), label_name("2xx"), label_name("__name__")
     ('http_response_status_code', 'key_2xx', '_name_')
@@ -38,14 +38,15 @@ def label_name(key: str) -> str:
 
 
 def label_value(value: object) -> str:
-    """The string form of an attribute value, by the specification's common rules.
+    """The text of an attribute value, by the common rules of the specification.
 
     https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/common/README.md#anyvalue-representation-for-non-otlp-protocols
 
-    Strings as they are, ``true``/``false``, numbers as JSON, ``NaN``/``Infinity``/``-Infinity``, bytes as
-    Base64, None as the empty string, arrays and maps as JSON. Lone surrogates, which no encoding can
-    carry, become U+FFFD. Types that OTel does not know use ``str()``. What cannot be printed at all (an
-    integer of too many digits, an object whose ``str()`` fails) is hexadecimal or ``<type name>``.
+    Strings stay as they are. Booleans are ``true`` and ``false``. Numbers, arrays and maps are written as
+    JSON, numbers that JSON does not have as ``NaN``, ``Infinity`` and ``-Infinity``, and bytes as Base64.
+    None is the empty string. A lone surrogate, which no encoding can carry, becomes U+FFFD. Types that
+    OpenTelemetry does not know are written with ``str()``. An integer of too many digits is written in
+    hexadecimal, and any other object whose ``str()`` fails as ``<type name>``.
     """
     try:
         return valid_unicode(_text(value) if type(value) is str else sheltered(_text, value))
@@ -55,7 +56,7 @@ def label_value(value: object) -> str:
 
 def _text(value: object) -> str:
     if isinstance(value, str):
-        return str.__str__(value)  # of a member of a string enum: its value, not its name
+        return str.__str__(value)  # a member of a string enum has its value here, not its name
     if value is None:
         return ""
     if isinstance(value, (int, float, bytes, bytearray)):
@@ -67,12 +68,12 @@ def _text(value: object) -> str:
 
 
 def shortened(text: str, longest: int) -> str:
-    """The text, or as much of it as fits into so many characters with an ellipsis at its end."""
+    """The text, cut so that it has at most ``longest`` characters, of which the last is then an ellipsis."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def valid_unicode(text: str) -> str:
-    """The text with lone surrogates replaced by U+FFFD (and surrogate pairs joined)."""
+    """The text with U+FFFD in the place of lone surrogates. Pairs of surrogates become one character."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -86,22 +87,23 @@ def labels(
     reserved: frozenset[str] = frozenset(),
     escape: bool = True,
 ) -> Labels:
-    """Labels of one series, sorted by name.
+    """The labels of one series, sorted by name.
 
-    ``attributes`` may repeat a key: point attributes first, then what the bridge adds (scope, resource).
-    Where several keys become one label, the values are joined with ``;`` in the order of the original
-    keys, so none is lost. A label in ``reserved`` (``le`` on a histogram, which would corrupt the
-    buckets) gets the prefix ``exported_``, Prometheus' own word for a label that had to make way.
-    Without ``escape`` the keys stay as they are.
+    ``attributes`` may have a key more than once: the attributes of the point come first, then those of its
+    scope and resource. If several keys become one label, their values are joined with ``;`` in the order of
+    the original keys, so none is lost. A label in ``reserved`` gets the prefix ``exported_``, which is
+    Prometheus' own word for a label that had to make way. An example is ``le`` on a histogram, which would
+    break the buckets. Without ``escape`` the keys stay as they are.
 
     >>> labels({"foo.bar": "a", "foo-bar": "b"}.items())
     (('foo_bar', 'b;a'),)
     """
     found: dict[str, list[tuple[str, str]]] = {}
     for key, value in attributes:
-        # "NoTranslation … leaves label names unaltered"; an empty one cannot be a label at all.
+        # "NoTranslation … leaves label names unaltered". But an empty name cannot be a label at all.
         name = label_name(key) if escape else valid_unicode(key) or "_"
-        # Prometheus reserves names that begin with two underscores; a __name__ would break the scrape.
+        # Prometheus keeps names that begin with two underscores for itself. A __name__ would break the
+        # scrape.
         if name in reserved or name.startswith("__"):
             name = f"exported_{name}"
         found.setdefault(name, []).append((key, label_value(value)))
@@ -109,7 +111,7 @@ def labels(
 
 
 def attribute_identity(attributes: Mapping[str, object]) -> str:
-    """What makes an attribute set one."""
+    """A text that is equal for equal sets of attributes, and for no others."""
     items = sorted(attributes.items(), key=lambda item: item[0])
     try:
         # repr() tells 1, True, 1.0 and "1" apart, as the SDK does, and gives NaN one identity.

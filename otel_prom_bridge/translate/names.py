@@ -1,7 +1,7 @@
-"""OTel instrument names and units → Prometheus metric names.
+"""Makes the name of a Prometheus metric from the name and the unit of an OpenTelemetry instrument.
 
-This is the first of two naming steps, fixed when the reader is built. The second one, the escaping that
-a scraper asks for, belongs to exposition.
+This is the first of two naming steps, and it is fixed when the reader is built. The second one is the
+escaping that a scraper asks for. It belongs to ``exposition``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from otel_prom_bridge.translate.strategies import TranslationStrategy
 from otel_prom_bridge.translate.units import unit_words
 
 _FOREIGN = re.compile(r"[^a-zA-Z0-9:]+")
-# What separates words in names that may have any characters, and the end of a counter's name.
+# These two find what separates words in names that may have any characters, and the end of a counter's name.
 _SEPARATORS = re.compile(r"[^\w:]+")
 _TOTAL = re.compile(r"(?:[^\w:]|_)total\Z")
 _DEFAULT = TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES
@@ -27,11 +27,11 @@ def metric_name(
     prefix: str = "",
     strategy: TranslationStrategy = _DEFAULT,
 ) -> str:
-    """The Prometheus name of an OTel metric.
+    """The Prometheus name of an OpenTelemetry metric.
 
-    Where the strategy escapes, foreign characters become ``_`` and runs of them collapse, and the result
-    matches ``[a-zA-Z_:][a-zA-Z0-9_:]*``. Where it adds suffixes, the unit's words and, for a counter,
-    ``_total`` are appended unless the name ends with them already.
+    If the strategy escapes, a run of foreign characters becomes one ``_``, and the result matches
+    ``[a-zA-Z_:][a-zA-Z0-9_:]*``. If it adds suffixes, the words of the unit are appended and, for a counter,
+    ``_total``, unless the name ends with them already.
 
     >>> metric_name("http.server.request.duration", unit="s")
     'http_server_request_duration_seconds'
@@ -73,14 +73,14 @@ def _with_unit(name: str, unit: str) -> str:
 
 
 def _ends_with(name: str, words: str) -> bool:
-    # Only whole words count: foo_milliseconds does not end with the unit "seconds". In a name that is not
-    # escaped there may be a dot before them.
+    # Only whole words count, so foo_milliseconds does not end with the unit "seconds". In a name that is not
+    # escaped, a dot may stand before the words.
     plain = _SEPARATORS.sub("_", name)
     return not words or plain == words or plain.endswith(f"_{words}")
 
 
 def _spelled_out(name: str) -> str:
-    # A name without a single usable character would be empty or "_". Such names can come from SDK views,
-    # which do not validate. otlptranslator refuses them; we keep the data, under the reversible spelling
-    # that Prometheus' own `values` escaping uses.
+    # A name without a single usable character would be empty or "_". Such names can come from SDK Views,
+    # which check nothing. otlptranslator refuses them. We keep the data, under the spelling that Prometheus'
+    # own `values` escaping has for the name, from which it can be read back.
     return "U__" + "".join("__" if c == "_" else f"_{ord(c):x}_" for c in name)

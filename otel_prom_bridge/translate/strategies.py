@@ -1,4 +1,4 @@
-"""The four ways to translate names, and what they do, asked through predicates.
+"""The four ways to translate names. Two properties of each say what it does.
 
 https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk_exporters/prometheus.md#configuration
 """
@@ -12,14 +12,14 @@ from otel_prom_bridge.values.notation import listed
 
 
 class TranslationStrategy(enum.Enum):
-    """How OTel names become Prometheus names, by the specification's spelling.
+    """How OpenTelemetry names become Prometheus names, in the spelling of the specification.
 
     ``TranslationStrategy(value)`` also takes the spellings of the declarative configuration:
     ``underscore_escaping_with_suffixes``, ``no_translation/development``, ….
 
     Two of them keep names as they are, with dots: ``NO_UTF8_ESCAPING_WITH_SUFFIXES`` and ``NO_TRANSLATION``.
-    Prometheus shows such names from text and OpenMetrics. For native histograms it asks for protobuf, without
-    saying that it reads dots, and gets underscores: turning native histograms on renames every metric.
+    Prometheus shows such names from text and OpenMetrics. For native histograms it asks for protobuf without
+    saying that it reads dots, so it gets underscores. Turning native histograms on then renames every metric.
 
     >>> TranslationStrategy("no_utf8_escaping_with_suffixes/development")
     <TranslationStrategy.NO_UTF8_ESCAPING_WITH_SUFFIXES: 'NoUTF8EscapingWithSuffixes'>
@@ -38,12 +38,12 @@ class TranslationStrategy(enum.Enum):
 
     @property
     def escapes(self) -> bool:
-        """Metric and label names are made legacy names; otherwise they stay as they are."""
+        """Whether metric and label names are made legacy names. If not, they stay as they are."""
         return self.name.startswith("UNDERSCORE")
 
     @property
     def adds_suffixes(self) -> bool:
-        """Units, and ``_total`` for counters, are appended to metric names."""
+        """Whether units, and ``_total`` for counters, are appended to metric names."""
         return self.name.endswith("WITH_SUFFIXES")
 
 

@@ -1,7 +1,7 @@
-"""OTel units (UCUM) → Prometheus units (words).
+"""Translates units of OpenTelemetry, which are those of UCUM, into the words that Prometheus has for them.
 
-The table and the bracket rule are the compatibility document's; what it leaves open (which rates have
-words, how foreign characters are treated) follows ``prometheus/otlptranslator``.
+The table of words and the rule of brackets are those of the compatibility document. It leaves open which
+rates have words, and what becomes of foreign characters. There we do what ``prometheus/otlptranslator`` does.
 https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/compatibility/prometheus_and_openmetrics.md#metric-metadata-1
 """
 
@@ -11,8 +11,8 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-# otlptranslator writes TiBy as "tibibytes" and does not know kBy; the specification's table wins. KBy is
-# not UCUM but is what many instrumentations write, and otlptranslator accepts it.
+# otlptranslator writes TiBy as "tibibytes" and does not know kBy. The table of the specification wins. KBy is
+# not in UCUM, but many instrumentations write it, and otlptranslator accepts it.
 _WORDS = {
     "d": "days",
     "h": "hours",
@@ -40,7 +40,7 @@ _WORDS = {
     "Cel": "celsius",
     "Hz": "hertz",
     "%": "percent",
-    # "1" is dimensionless and gets no word; "ratio" left the specification in v1.56.0.
+    # "1" has no dimension and gets no word. The word "ratio" left the specification in v1.56.0.
     "1": "",
 }
 
@@ -54,7 +54,7 @@ _WORDS_PER = {
     "y": "year",
 }
 
-# What one of each is, in the first of its kind.
+# How much one of each unit is, measured in the first unit of its kind.
 _KINDS: tuple[dict[str, Fraction | int], ...] = (
     {
         "s": 1,
@@ -84,7 +84,7 @@ _FOREIGN = re.compile(r"[^a-zA-Z0-9:]+")
 
 
 class UnitWords(NamedTuple):
-    """A unit in words: ``UnitWords("bytes", "per_second")``; either part may be empty."""
+    """A unit in words, such as ``UnitWords("bytes", "per_second")``. Either part may be empty."""
 
     main: str
     per: str
@@ -94,10 +94,10 @@ class UnitWords(NamedTuple):
 
 
 def unit_words(unit: str) -> UnitWords:
-    """Translate a UCUM unit: ``By/s`` gives ``bytes`` and ``per_second``.
+    """Translate a unit of UCUM. For ``By/s`` the result is ``bytes`` and ``per_second``.
 
-    Bracketed parts are dropped and the rest is kept (``By{written}`` is ``bytes``); text that is in no
-    table stays, with characters that a Prometheus name cannot hold replaced by ``_``.
+    Parts in brackets are dropped, and the rest is kept, so ``By{written}`` is ``bytes``. Text that is in no
+    table stays as it is, but with ``_`` for characters that a Prometheus name cannot have.
     """
     main, _, per = _BRACKETS.sub("", unit).partition("/")
     main, per = main.strip(), per.strip()
@@ -107,7 +107,9 @@ def unit_words(unit: str) -> UnitWords:
 
 
 def conversion(unit: str, to: str) -> Fraction | None:
-    """What to multiply by to get from one unit to the other; None where they are one, or of different kinds.
+    """The factor that leads from one unit to the other.
+
+    It is None if the units are the same or of different kinds.
 
     >>> conversion("ms", "s"), conversion("KiBy", "By"), conversion("s", "s"), conversion("ms", "By")
     (Fraction(1, 1000), Fraction(1024, 1), None, None)

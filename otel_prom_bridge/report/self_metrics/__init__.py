@@ -1,19 +1,20 @@
 """What the bridge says about itself, as families beside those of the application.
 
-The parts of the pipeline call in with a number once per scrape; what only the store knows comes as a
-:class:`State` when families are asked for. Nothing here is done per recorded measurement or per series: a
-scrape costs a few additions and one look at every *metric*. A scrape is counted when it is over, so it shows
-up in the next one.
+Each part of the pipeline reports a number once per scrape. What only the store knows comes as a
+:class:`State` when the families are asked for. Nothing here is done for each measurement or for each series:
+a scrape costs a few additions and one look at every *metric*. A scrape is counted when it is over, so the
+next one shows it.
 
-Names follow the OTel semantic conventions where those have one, with the labels that they demand; the rest
-begins with ``otel_prom_bridge_``. Names and labels do not follow the translation strategy or the prefix: an
-alert on them works everywhere.
+If the semantic conventions of OpenTelemetry have a name for something, it has that name here, and the labels
+that they demand. All other names begin with ``otel_prom_bridge_``. Names and labels do not depend on the
+translation strategy or the prefix, so an alert on them works everywhere.
 
 https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/
 
-Refused: ``http.server.*`` for scrapes (those names belong to the instrumentation of the application's own
-server, which may serve our app) and ``otel.sdk.exporter.metric_data_point.*`` (a scrape shows a state, it
-hands nothing over, and the number of series says the same).
+Two groups of names from the conventions were considered and are not used. ``http.server.*`` would count
+scrapes, but these names belong to the instrumentation of the application's own server, which may serve our
+app. ``otel.sdk.exporter.metric_data_point.*`` counts what is handed over, but a scrape shows a state and
+hands nothing over. The number of series says the same.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ from otel_prom_bridge.values.notation import unknown
 
 Phase: TypeAlias = Literal["collect", "apply", "encode", "compress"]
 
-# "A name identifying the type of the OpenTelemetry component", of the conventions' own list.
+# "A name identifying the type of the OpenTelemetry component". The conventions have a list of them.
 # https://opentelemetry.io/docs/specs/semconv/registry/attributes/otel/#otel-component-type
 COMPONENT_TYPE = "prometheus_http_text_metric_exporter"
 _instances = count()
 
-# Few statuses, formats, errors and phases exist, unless something is odd.
+# There are few statuses, formats, errors and phases, unless something is wrong.
 _MAX_FEW = 20
 
 _COLLECTION = metadata.COLLECTION.name
@@ -56,15 +57,18 @@ _FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What the store knows when it is asked; metrics are named as they are exposed.
+    """What the store knows when it is asked. Metrics have the names under which they are shown.
 
-    ``series`` has the number of series of each metric, ``overflowed`` the points that went to its overflow
-    series since the start, ``folded`` the points in which a rule changed a label, by metric, label and rule.
-    Those two are totals: they never go down. ``dropped`` metrics are not shown at all; ``conflicting`` is the
-    number of conflicts found so far; ``exemplars`` are those that the next scrape could show; ``limit`` is
-    the number of series that all metrics together may have, None for any. ``collected``: the last collection
-    succeeded in time; None where there was none. ``stuck`` collectors have not answered; None where there are
-    none to ask.
+    - ``series`` is the number of series of each metric.
+    - ``overflowed`` is the number of points of each metric that went to its overflow series since the start.
+    - ``folded`` is the number of points in which a rule changed a label, by metric, label and rule. This
+      number and the one before are totals, so they never go down.
+    - ``dropped`` is the number of metrics that are not shown at all.
+    - ``conflicting`` is the number of conflicts found so far.
+    - ``exemplars`` is the number of exemplars that the next scrape could show.
+    - ``limit`` is the number of series that all metrics together may have. None stands for no limit.
+    - ``collected`` says whether the last collection succeeded in time. It is None if there was no collection.
+    - ``stuck`` is the number of collectors that have not answered. It is None if there are none to ask.
     """
 
     series: Mapping[str, int] = field(default_factory=dict)
@@ -79,10 +83,11 @@ class State:
 
 
 class SelfMetrics:
-    """Counts and times what the bridge does. Safe to use from any thread, and never raises for a number.
+    """Counts what the bridge does, and measures how long it takes.
 
-    ``findings`` hears of a family of ours that gave way. If not ``enabled``, every method returns at once and
-    there are no families. ``names`` are other names for some of the families.
+    It can be used from any thread, and never raises, whatever the number is. ``findings`` is told when a
+    family of ours had to give way to one of the application. If it is not ``enabled``, every method returns
+    at once, and there are no families. ``names`` gives some of the families other names.
     """
 
     def __init__(
@@ -95,8 +100,8 @@ class SelfMetrics:
         self.enabled = enabled
         self._findings = findings
         self._component = (f"{COMPONENT_TYPE}/{next(_instances)}", COMPONENT_TYPE)
-        # The only lock of this module is held for additions and never around a call into other code.
-        # Re-entrant, because a signal handler may scrape.
+        # This is the only lock of the module. It is held for additions, and never around a call into other
+        # code. It is re-entrant, because a signal handler may scrape.
         self._lock = RLock()
         self._prefixes = (*_PREFIXES, *(names or {}).values())
         self._joined: dict[str, tuple[MetricFamily, MetricFamily, MetricFamily]] = {}
@@ -105,7 +110,7 @@ class SelfMetrics:
         renew_in_child(self)
 
     def renew(self) -> None:
-        """In a forked child: wait for no thread of the parent."""
+        """Make the lock anew in a forked child, where the thread that holds it may be gone."""
         renew_lock(self)
 
     def _rename(self, names: Mapping[str, str]) -> None:
@@ -149,7 +154,7 @@ class SelfMetrics:
 
     @contextmanager
     def phase(self, name: Phase) -> Iterator[None]:
-        """Time a part of a scrape, also if it raises."""
+        """Measure how long a part of a scrape takes, also if it raises."""
         start, error = time.perf_counter(), ""
         try:
             yield
@@ -160,7 +165,7 @@ class SelfMetrics:
             self.observe(name, time.perf_counter() - start, error=error)
 
     def observe(self, name: Phase, seconds: float, *, error: str = "") -> None:
-        """A part of a scrape took so long. ``error``: why a collection failed, in one word."""
+        """Take in how long a part of a scrape took. ``error`` says in one word why a collection failed."""
         if not self.enabled:
             return
         with self._lock:
@@ -170,17 +175,17 @@ class SelfMetrics:
                 self._phases.observe(name, seconds)
 
     def scrape(self, status: int, seconds: float) -> None:
-        """A request for metrics was answered with this status after so many seconds."""
+        """Count a request for metrics that was answered with this status after so many seconds."""
         if not self.enabled:
             return
-        # "For successful operations, error.type MUST NOT be set"; for HTTP the error is the status code.
+        # "For successful operations, error.type MUST NOT be set". With HTTP the error is the status code.
         error = str(status) if status >= 400 else ""
         with self._lock:
             self._scrapes.add(str(status))
             self._operations.observe((*self._component, error), seconds)
 
     def size(self, content_type: str, size: int, *, encoding: str = "identity") -> None:
-        """The last body of this content type had so many bytes, in the Content-Encoding given."""
+        """Take in how many bytes the last body of this content type had, in this ``Content-Encoding``."""
         if not self.enabled:
             return
         media_type = content_type.partition(";")[0].strip()
@@ -188,26 +193,28 @@ class SelfMetrics:
             self._sizes.set((encoding, _FORMATS.get(media_type, media_type)), size)
 
     def callback_failed(self, instrument: str) -> None:
-        """A callback of this asynchronous instrument raised."""
+        """Count a callback of this asynchronous instrument that raised."""
         if self.enabled:
             with self._lock:
                 self._callbacks.add(instrument)
 
     def collector_failed(self, collector: str) -> None:
-        """A collector of the ``prometheus_client`` registry raised; the name of its class."""
+        """Count a collector of the ``prometheus_client`` registry that raised, by the name of its class."""
         if self.enabled:
             with self._lock:
                 self._collectors.add(collector)
 
     def reloaded(self, successful: bool) -> None:
-        """Whether the files in front of an endpoint are in use as they are now."""
+        """Take in whether the guards of an endpoint use their files as these are now."""
         if self.enabled:
             with self._lock:
                 self._reloaded.set((), int(successful))
 
     def families(self, state: State) -> tuple[MetricFamily, ...]:
-        """Everything as it is now, without families that have no point; what did not change is the same
-        object as before."""
+        """All families that have a point, as they are now.
+
+        What did not change is the same object as before.
+        """
         if not self.enabled:
             return ()
         with self._lock:
@@ -228,12 +235,13 @@ class SelfMetrics:
         return tuple(family for family in families if family.points)
 
     def beside(self, others: Sequence[MetricFamily], state: State) -> tuple[MetricFamily, ...]:
-        """The families of the application, then ours; where names meet, the application's come first.
+        """The families of the application, and ours after them. The application's come first if names meet.
 
-        The SDK can record the duration of collections itself, for all of its readers: then ours is left
-        out. Series of ours join a family of the same name and type that has none of them: exporters record
-        their operations under the name that we use. Any other family of ours whose name is taken is left
-        out and reported.
+        - The SDK can record the duration of collections itself, for all of its readers. Then ours is left
+          out.
+        - Series of ours join a family of the same name and type that has none of them, because exporters
+          record their operations under the name that we use.
+        - Any other family of ours whose name is taken is left out, and that is reported.
 
         https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/#metric-otelsdkmetric_readercollectionduration
         """
@@ -265,7 +273,7 @@ class SelfMetrics:
 
 
 def _is_collection(name: str) -> bool:
-    # However the strategy translated otel.sdk.metric_reader.collection.duration.
+    # This holds for every strategy with which otel.sdk.metric_reader.collection.duration may be translated.
     return name.replace(".", "_") in (_COLLECTION, _COLLECTION.removesuffix("_seconds"))
 
 

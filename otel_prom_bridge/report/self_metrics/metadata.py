@@ -1,4 +1,4 @@
-"""What the families of the bridge itself are called, and what each help text says to do when it grows.
+"""The names of the bridge's own families, and their help texts, which say what to do if a value grows.
 
 The names of the OTel semantic conventions are translated as the default strategy does: dots become
 underscores, and the unit is appended.

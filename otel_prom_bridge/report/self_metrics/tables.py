@@ -1,7 +1,7 @@
-"""The points of one family of ours: counters, gauges and durations by label values, bounded.
+"""The points of one family of the bridge itself, by the values of their labels. Their number is bounded.
 
-Points are made when their value changes and families when one of their points did, so identity means
-"unchanged" here as it does in the store. Nothing here locks: whoever owns a table does.
+A point is made anew when its value changes, and a family when one of its points did. So the same object means
+"unchanged" here, as it does in the store. Nothing here takes a lock, because the owner of a table does.
 """
 
 from __future__ import annotations
@@ -14,23 +14,26 @@ from typing import Any, TypeAlias
 
 from otel_prom_bridge.families import CounterPoint, GaugePoint, HistogramPoint, Labels, MetricFamily
 
-# The parts of a scrape differ by orders of magnitude, so half-decades tell which of them is slow, and
-# averages (from the sum) are exact. Prometheus gives up after 10 s by default.
+# The parts of a scrape differ by orders of magnitude, so two bounds for each power of ten tell which of them
+# is slow. Averages come from the sum and are exact. Prometheus gives up after 10 s by default.
 BOUNDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
-# How many series a family of ours may have; what comes later shares one that is labelled as the SDK's is.
+# How many series a family of ours may have. What comes later shares one, which has the label that the SDK
+# gives to its own overflow.
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#overflow-attribute
 MAX_SERIES = 1000
 _OVERFLOW: Labels = (("otel_metric_overflow", "true"),)
 
 Key: TypeAlias = str | tuple[str, ...]
-"""The values of the labels in the order of their names; the value itself if there is one label."""
+"""The values of the labels in the order of their names, or the value itself if there is one label."""
 
-_REST: Key = ()  # of a family with labels
+_REST: Key = ()  # what found no room in a family that has labels
 
 
 class Table:
-    """The points of one family by label values, in the order in which they came; at most ``limit`` and one.
+    """The points of one family by the values of their labels, in the order in which they came.
+
+    There are at most ``limit`` of them, and one more for what found no room.
 
     A label whose value is empty is left out.
     """
@@ -47,7 +50,7 @@ class Table:
         self._family = replace(self._family, name=name)
 
     def family(self) -> MetricFamily:
-        """The family as it is now: the same object as before if no point is another object."""
+        """The family as it is now. It is the same object as before if all of its points are."""
         before, points = self._family.points, tuple(self._points.values())
         if len(before) != len(points) or any(map(is_not, before, points)):
             self._family = replace(self._family, points=points)
@@ -74,7 +77,10 @@ class Counters(Table):
         self._put(key, 1 if point is None else point.value + 1)
 
     def raise_all(self, totals: Mapping[Any, int]) -> None:
-        """Take over totals; one that is lower than before comes from a scrape that was overtaken."""
+        """Take over these totals, except those that are lower than before.
+
+        Such a total comes from a scrape that another one has overtaken.
+        """
         points, rest = self._points, 0
         for key, value in totals.items():
             point = points.get(key)
@@ -99,7 +105,7 @@ class Gauges(Table):
         self._put(self._room(key), value)
 
     def set_all(self, values: Mapping[Any, int]) -> None:
-        """Set all values; what is not among them is gone."""
+        """Set all values. A point of which none is given goes."""
         points, rest, known_rest = self._points, 0, self._points.pop(_REST, None)
         if not points.keys() <= values.keys():
             points = self._points = {key: point for key, point in points.items() if key in values}
