@@ -241,6 +241,9 @@ class AttributeMap:
             if self._is_by_clients(key) and self._client_values.folded(key, value):
                 result[key] = OTHER
                 folds.append(Fold(key, CLIENT_VALUES))
+        for key in [key for key in result if 0 < longest < len(key)]:  # somebody puts data into keys
+            result[key[:longest]] = result.pop(key)
+            folds.append(Fold("", VALUE_LENGTH))
         for key in bounds.too_many(result, first=self._first):
             del result[key]
             folds.append(Fold("", LABELS))

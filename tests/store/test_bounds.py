@@ -118,6 +118,15 @@ def test_a_value_that_is_long_by_what_is_joined_is_cut() -> None:
     assert dict(info) == {"process_command": "x" * 1023 + "…"}
 
 
+def test_a_key_that_is_too_long_is_cut_too() -> None:
+    """The name of a label is text from the application like its value."""
+    setup = application()
+    counter = setup.meter.create_counter("c")
+    for number in range(3):
+        counter.add(1, {"k" * 5000 + str(number): "v"})
+    assert labelled(setup, "c_total") == {(("k" * 1024, "v"),): 3}
+
+
 def test_an_option_lifts_the_length() -> None:
     """With 0 any length is shown."""
     setup = application(max_label_value_length=0, resource={"r": "y" * 5000})
