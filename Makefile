@@ -10,7 +10,7 @@ CLOCKED := -n 2
 # Threads, processes and real servers on a shared machine: what fails gets another chance, and the summary names
 # what used it. A plain `pytest` gives none.
 AGAIN := --reruns 3 --reruns-delay 1
-# distro 0.66b1 pins an older SDK than the one we need, but works with it; its configurator is what makes
+# distro 0.66b1 pins an older SDK than the tests run with, but works with it; its configurator is what makes
 # `opentelemetry-instrument` configure anything, so the tests of auto-configuration need it.
 DISTRO := opentelemetry-distro==0.66b1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
