@@ -57,7 +57,6 @@ from otel_prom_bridge.views.bounds import (
     DEFAULT_CLIENT_VALUES,
     DEFAULT_HELP_LENGTH,
     DEFAULT_LABELS,
-    DEFAULT_MAX_LINES,
     DEFAULT_VALUE_LENGTH,
 )
 from otel_prom_bridge.views.exemplars import Exemplars
@@ -458,7 +457,7 @@ KEPT = (
         "max_lines_per_metric",
         BOUND,
         "lines of all series of a histogram, which has one for each bucket and three more",
-        default=DEFAULT_MAX_LINES,
+        without="five for each series of `max_series_per_metric`",
     ),
     Option(
         "tenant",

@@ -52,7 +52,6 @@ from otel_prom_bridge.views.bounds import (
     DEFAULT_CLIENT_VALUES,
     DEFAULT_HELP_LENGTH,
     DEFAULT_LABELS,
-    DEFAULT_MAX_LINES,
     DEFAULT_VALUE_LENGTH,
 )
 from otel_prom_bridge.views.exemplars import Exemplars
@@ -108,19 +107,16 @@ class PrometheusMetricReader(MetricReader):
             sets go to one series labelled ``otel_metric_overflow="true"``, so sums stay exact.
         max_series: the number of series that all metrics together may have; None for any.
         max_label_value_length: the number of characters that a label's value may have; 0 for any. What is
-        longer
-            is cut. Where two values become one, their series are one, so sums stay exact.
+            longer is cut. Where two values become one, their series are one, so sums stay exact.
         max_labels: the number of labels that a series may have, without those of its scope and resource; 0
-        for
-            any. What is more is left out, labels that views name last.
+            for any. What is more is left out, labels that views name last.
         max_help_length: the number of characters that a help text may have; 0 for any.
         max_client_values: the number of values that a label has whose values clients choose, such as the Host
             header (``server.address`` of a server); 0 for any. Later ones are ``other``. ``id_labels``, a
             rule, or a view that names the attribute in ``keep`` or ``rename`` lifts that, too.
         max_lines_per_metric: the number of lines that the series of one histogram may have together; 0 for
-        any.
-            A series has one for each bucket, one for ``+Inf``, a sum and a count. Further attribute sets go
-            to the overflow series.
+            any, None for five times ``max_series_per_metric``. A series has one for each bucket, one for
+            ``+Inf``, a sum and a count. Further attribute sets go to the overflow series.
         tenant: the attribute that names a tenant, and how many series each may have (:class:`Tenants`).
         id_labels: make labels also of the ids of users, sessions, conversations, requests, responses, traces,
             spans and calls. Otherwise they are labels of exemplars only, or of views that ask for them by
@@ -170,7 +166,7 @@ class PrometheusMetricReader(MetricReader):
         max_labels: int = DEFAULT_LABELS,
         max_help_length: int = DEFAULT_HELP_LENGTH,
         max_client_values: int = DEFAULT_CLIENT_VALUES,
-        max_lines_per_metric: int = DEFAULT_MAX_LINES,
+        max_lines_per_metric: int | None = None,
         tenant: Tenants | None = None,
         id_labels: bool = False,
         exemplars: Exemplars | bool = True,
@@ -195,7 +191,7 @@ class PrometheusMetricReader(MetricReader):
             max_labels=BOUND.value("max_labels", max_labels),
             max_help_length=BOUND.value("max_help_length", max_help_length),
             max_client_values=BOUND.value("max_client_values", max_client_values),
-            max_lines_per_metric=BOUND.value("max_lines_per_metric", max_lines_per_metric),
+            max_lines_per_metric=BOUND.optional("max_lines_per_metric", max_lines_per_metric),
             tenant=TENANTS.optional("tenant", tenant),
             id_labels=BOOLEAN.value("id_labels", id_labels),
             exemplars=EXEMPLARS.value("exemplars", exemplars),

@@ -67,7 +67,7 @@ class Store:
     ) -> None:
         self._policy = policy
         self._budgets = Budgets(
-            max_series=policy.max_series, max_lines=policy.max_lines_per_metric, tenants=policy.tenant
+            max_series=policy.max_series, max_lines=policy.max_lines, tenants=policy.tenant
         )
         self._clock = SetClock()
         self._unplaced: dict[Series, Projection] = {}  # series that no family shows yet, with what made them

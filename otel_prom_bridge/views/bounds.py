@@ -20,9 +20,10 @@ DEFAULT_VALUE_LENGTH = 1024
 DEFAULT_LABELS = 64
 DEFAULT_HELP_LENGTH = 1024
 DEFAULT_CLIENT_VALUES = 50
-# 555 series of a histogram with 15 buckets, which takes 18 lines: one for each bucket and for +Inf, sum and
-# count.
-DEFAULT_MAX_LINES = 10_000
+# The lines of a histogram by the series that a metric may have, where nobody names a number of lines. With
+# 2,000 series that is 10,000 lines, or 555 series of a histogram with 15 buckets: each takes 18 lines,
+# one for each bucket, and those of +Inf, sum and count.
+LINES_PER_SERIES = 5
 
 # The options that set them, which are also the rules by which points with folded labels are counted.
 VALUE_LENGTH, LABELS, CLIENT_VALUES = "max_label_value_length", "max_labels", "max_client_values"

@@ -20,8 +20,8 @@ from otel_prom_bridge.views.bounds import (
     DEFAULT_CLIENT_VALUES,
     DEFAULT_HELP_LENGTH,
     DEFAULT_LABELS,
-    DEFAULT_MAX_LINES,
     DEFAULT_VALUE_LENGTH,
+    LINES_PER_SERIES,
     LabelBounds,
 )
 from otel_prom_bridge.views.buckets import preferred_aggregations
@@ -57,7 +57,7 @@ class Policy:
     max_labels: int = DEFAULT_LABELS
     max_help_length: int = DEFAULT_HELP_LENGTH
     max_client_values: int = DEFAULT_CLIENT_VALUES
-    max_lines_per_metric: int = DEFAULT_MAX_LINES
+    max_lines_per_metric: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "views", tuple(self.views))
@@ -73,6 +73,13 @@ class Policy:
             if found:
                 return found
         return (AS_IT_IS,)
+
+    @property
+    def max_lines(self) -> int:
+        """The number of lines that the series of one histogram may have together; 0 for any."""
+        if self.max_lines_per_metric is None:
+            return LINES_PER_SERIES * self.max_series_per_metric
+        return self.max_lines_per_metric
 
     def limit(self, stream: Stream, view: ExportView) -> int:
         """The number of series that the family of a stream may have.

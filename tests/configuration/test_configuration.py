@@ -232,7 +232,7 @@ def test_nothing_and_empty_and_null_are_the_default(monkeypatch: pytest.MonkeyPa
             "max_labels": 64,
             "max_help_length": 1024,
             "max_client_values": 50,
-            "max_lines_per_metric": 10000,
+            "max_lines_per_metric": None,
             "tenant": None,
             "id_labels": False,
             "exemplars": True,

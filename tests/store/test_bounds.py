@@ -345,6 +345,11 @@ def test_by_default_a_flood_of_a_histogram_is_ten_thousand_lines() -> None:
     assert len([line for line in lines if line.startswith("h_")]) <= 10_000 + 18
     assert sum(labelled(setup, "h_count").values()) == 1000
     assert len(labelled(setup, "named_count")) == 701
+    more = application(max_series_per_metric=4000)  # who allows more series allows more lines
+    histogram = more.meter.create_histogram("h")
+    for number in range(1050):
+        histogram.record(1, {"k": str(number)})
+    assert len(labelled(more, "h_count")) == 1050
     lifted = application(max_lines_per_metric=0)
     histogram = lifted.meter.create_histogram("h")
     for number in range(1000):
