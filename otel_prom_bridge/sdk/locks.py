@@ -61,12 +61,13 @@ class Locks:
     def __init__(self, reader: object, consumer: object) -> None:
         self._consumer: Any = consumer
         self._providers: weakref.WeakSet[Any] = weakref.WeakSet()
-        storage = getattr(consumer, "_reader_storages", {}).get(reader)
+        storages = getattr(consumer, "_reader_storages", {})
+        storage = storages.get(reader)
         if storage is None or not _has(storage, "MetricReaderStorage"):
             return
         for owner, name in ((consumer, "_lock"), *((mapping, "_mappings_lock") for mapping in _MAPPINGS)):
             _make_reentrant(owner, name)
-        _take_in(storage)
+        storages[reader] = _take_in(storage)
         renew_in_child(self)
 
     def add(self, provider: object) -> None:
@@ -173,46 +174,66 @@ class _Matches(_Stable):
     """A storage's instruments and what becomes of them, each taken in before a recording can find it."""
 
     def __setitem__(self, instrument: Any, matches: Any) -> None:
-        for match in matches:
+        for index, match in enumerate(matches):
             with contextlib.suppress(Exception):  # an SDK that is made otherwise; the recording must go on
-                _take_in_match(match)
+                matches[index] = _take_in_match(match)
         found = self.setdefault(instrument, matches)
         if found is not matches:  # somebody came in between; the SDK goes on with the list that it holds
             matches[:] = found
 
 
-def _take_in(storage: Any) -> None:
+def _take_in(storage: Any) -> Any:
+    """What is to stand in the place of the storage."""
     found = _Matches()
     for instrument, matches in list(storage._instrument_view_instrument_matches.items()):
         found[instrument] = matches
     storage._instrument_view_instrument_matches = found
-    storage.collect = _without_lock(storage).collect
+    return _collecting_without_lock(storage)
 
 
-def _take_in_match(match: Any) -> None:
+def _take_in_match(match: Any) -> Any:
+    """What is to stand in the place of the match."""
     if not _has(match, "_ViewInstrumentMatch"):
-        return
+        return match
     _make_reentrant(match)
     _make_series_reentrant(match)
     if versions.empties(match):
         match._attributes_aggregation = _Once(match._attributes_aggregation)
-        match.collect = _swapping(match)
-    else:  # of what is not a delta, the one that is made last is the one to stay
-        table = _Lasting if versions.asks_table(match) else _Stable
-        match._attributes_aggregation = table(match._attributes_aggregation)
-        match.collect = _without_lock(match).collect
+        recording = _as(type(match), match)
+        recording.collect = _swapping(recording, shadow=match)
+        return recording
+    # Of what is not a delta, the one that is made last is the one to stay.
+    table = _Lasting if versions.asks_table(match) else _Stable
+    match._attributes_aggregation = table(match._attributes_aggregation)
+    return _collecting_without_lock(match)
 
 
-def _without_lock(original: Any) -> Any:
-    """The same with the same tables, which takes no lock: the consumer's keeps collections apart."""
-    shadow = copy.copy(original)
+def _collecting_without_lock(original: Any) -> Any:
+    """The same with the same tables, which collects without a lock: the consumer keeps collections apart."""
+    recording = _as(type(original), original)
+    original._lock = contextlib.nullcontext()
+    recording.collect = original.collect
+    return recording
+
+
+def _as(kind: Any, original: Any) -> Any:
+    """A new object of this class with what the original has.
+
+    The new one is for recordings. CPython finds the attributes of an object faster as long as nobody asked
+    for all of them at once, as one does to copy it, or changed its class.
+    """
+    result = kind.__new__(kind)
+    for name, value in vars(original).items():
+        setattr(result, name, value)
+    return result
+
+
+def _swapping(match: Any, *, shadow: Any) -> Callable[[Any, int], Any]:
+    """A ``collect`` that holds the lock only while it puts an empty table in the place of the full one.
+
+    ``shadow`` is the same match, which then collects what is in the full one.
+    """
     shadow._lock = contextlib.nullcontext()
-    return shadow
-
-
-def _swapping(match: Any) -> Callable[[Any, int], Any]:
-    """A ``collect`` that holds the lock only while it puts an empty table in the place of the full one."""
-    shadow = _without_lock(match)
 
     def collect(temporality: Any, start: int) -> Any:
         if not match._attributes_aggregation:
@@ -241,14 +262,14 @@ class _Reentrant(sdk.Aggregation):
         # A copy: the application's own mapping may change, and SDKs before 1.42 keep that one.
         attributes = attributes if attributes is None else dict(attributes)
         series: Any = self._aggregation._create_aggregation(instrument, attributes, *others)
-        _make_reentrant(series)
-        _make_reentrant(getattr(series, "_reservoir", None))
+        owner: Any
+        for owner in (series, getattr(series, "_reservoir", None)):
+            if hasattr(owner, "_lock") and not hasattr(owner._lock, "_is_owned"):
+                owner._lock = RLock()  # nobody else knows the series yet
         kind = _KINDS.get(type(series))
         if kind is not None:
-            series.__class__ = kind
-        elif versions.forgets(series, instrument):
-            series.__class__ = _Gauge
-        return series
+            return _as(kind, series)
+        return _as(_Gauge, series) if versions.forgets(series, instrument) else series
 
 
 def _make_series_reentrant(match: Any) -> None:
