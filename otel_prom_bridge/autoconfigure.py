@@ -9,12 +9,14 @@ without them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from otel_prom_bridge.configuration.settings import Settings, from_environment, from_mapping, log_error
 from otel_prom_bridge.configuration.watch import Watch
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
+from otel_prom_bridge.sdk.versions import TELLS_PROVIDER
 
 
 class _ServingReader(PrometheusMetricReader):
@@ -37,6 +39,11 @@ class _ServingReader(PrometheusMetricReader):
     def _set_meter_provider(self, meter_provider: Any) -> None:
         super()._set_meter_provider(meter_provider)
         self._watch.begin(meter_provider)
+
+    def _set_collect_callback(self, func: Callable[..., Any] | None) -> None:  # type: ignore[misc]
+        super()._set_collect_callback(func)
+        if func is not None and not TELLS_PROVIDER:
+            self._watch.begin(self)
 
 
 class AutoPrometheusMetricReader(_ServingReader):

@@ -25,7 +25,7 @@ from otel_prom_bridge.reader.reader import PrometheusMetricReader
 
 # The last one of each provider. Also one whose reader was shut down, since its provider may get another
 # reader.
-_watches: weakref.WeakKeyDictionary[MeterProvider, Watch] = weakref.WeakKeyDictionary()
+_watches: weakref.WeakKeyDictionary[object, Watch] = weakref.WeakKeyDictionary()
 
 
 class Watch:
@@ -83,8 +83,11 @@ class Watch:
         self.server = serve(self.reader, settings, ready=self._checks())
         return self.server
 
-    def begin(self, provider: MeterProvider) -> None:
-        """Notice the next recording in this process. The provider uses the reader by now."""
+    def begin(self, provider: object) -> None:
+        """Notice the next recording in this process. The provider uses the reader by now.
+
+        If nobody tells which provider that is, the reader stands for it.
+        """
         _watches[provider] = self
         if self.server is None or self.is_serving:  # else the log says already that nothing is served
             renew_in_child(self)

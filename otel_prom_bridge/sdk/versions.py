@@ -32,6 +32,8 @@ _READER = inspect.signature(MetricReader.__init__).parameters
 _VIEW = inspect.signature(View.__init__).parameters
 
 TAKES_READERS_LATER = hasattr(MeterProvider, "add_metric_reader")
+# A reader hears which provider uses it; not in 1.39, and in 1.44.
+TELLS_PROVIDER = hasattr(MetricReader, "_set_meter_provider")
 HAS_LIMITS = "cardinality_limits" in _READER and "aggregation_cardinality_limit" in _VIEW
 
 
