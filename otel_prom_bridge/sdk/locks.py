@@ -52,7 +52,11 @@ PRIVATE = {
     ),
     "_Aggregation": ("_lock", "_reservoir"),
 }
-_MAPPINGS = (exponent_mapping.ExponentMapping, logarithm_mapping.LogarithmMapping)
+# The SDK makes a mapping of each scale once, and lets it be found before it is whole.
+_MAPPINGS = {
+    exponent_mapping.ExponentMapping: range(-10, 1),
+    logarithm_mapping.LogarithmMapping: range(1, 21),
+}
 
 
 class Locks:
@@ -67,6 +71,9 @@ class Locks:
             return
         for owner, name in ((consumer, "_lock"), *((mapping, "_mappings_lock") for mapping in _MAPPINGS)):
             _make_reentrant(owner, name)
+        for mapping, scales in _MAPPINGS.items():
+            for scale in scales:
+                mapping(scale)
         storages[reader] = _take_in(storage)
         renew_in_child(self)
 

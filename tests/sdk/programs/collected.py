@@ -12,7 +12,7 @@ import time
 from collections import deque
 
 from opentelemetry.sdk.metrics import MeterProvider
-from shown import total
+from shown import everything, total
 
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
 
@@ -68,7 +68,7 @@ def main() -> None:
     for thread in threads:
         thread.join()
     gc.collect()
-    shown = reader.expose()
+    shown = everything(reader)
     print(json.dumps([sum(recorded), len(finalized), total(shown, "c_total"), total(shown, "h_count")]))
 
 

@@ -10,7 +10,7 @@ import threading
 import time
 
 from opentelemetry.sdk.metrics import MeterProvider
-from shown import total
+from shown import everything, total
 
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
 
@@ -63,7 +63,7 @@ def main() -> None:
     stop.set()
     for thread in threads:
         thread.join()
-    shown = reader.expose()
+    shown = everything(reader)
     print(json.dumps([hung, failed, sum(recorded), total(shown, "c_total"), total(shown, "h_count")]))
 
 

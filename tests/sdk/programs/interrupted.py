@@ -10,7 +10,7 @@ import threading
 
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
-from shown import total
+from shown import everything, total
 
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
 
@@ -65,7 +65,7 @@ def main() -> None:
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     stop.set()
     scraper.join()
-    shown = reader.expose()
+    shown = everything(reader)
     print(
         json.dumps([recorded, handled, *(total(shown, name) for name in ("c_total", "h_count", "e_count"))])
     )
