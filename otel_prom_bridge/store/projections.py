@@ -56,6 +56,10 @@ _TAKEN: Mapping[str, type[Series]] = {"count": CountSeries, "sum": SumSeries}
 
 OVERFLOW = Fold("", "max_series")  # the fold that is not a rule's
 
+_LONG_NAME = (
+    "metric %r: the name of a label is longer than%.0s %d characters and is cut, so something that is no name may"
+    " be recorded as one; max_label_value_length allows more, and 0 any length"
+)
 # What the log says when a label is cut, left out or folded for the first time, by the option that bounds it.
 _BOUNDED: Mapping[str, str] = {
     VALUE_LENGTH: "metric %r: a value of the label %r is longer than %d characters and is cut; series that"
@@ -376,7 +380,9 @@ class Projection:
     def _first_folded(self, fold: Fold) -> Folded:
         if fold.rule in _BOUNDED:
             limit = getattr(self._shared.policy, fold.rule)
-            self._shared.findings.report((fold, self.name), _BOUNDED[fold.rule], self.name, fold.label, limit)
+            is_name = fold.rule == VALUE_LENGTH and not fold.label
+            said = _LONG_NAME if is_name else _BOUNDED[fold.rule]
+            self._shared.findings.report((fold, self.name), said, self.name, fold.label, limit)
             if len(self.folds) >= _MOST_FOLDS:  # somebody puts data into keys
                 fold = Fold("", fold.rule)
         return self.folds.setdefault(fold, Folded())
