@@ -57,8 +57,8 @@ _TAKEN: Mapping[str, type[Series]] = {"count": CountSeries, "sum": SumSeries}
 OVERFLOW = Fold("", "max_series")  # the fold that is not a rule's
 
 _LONG_NAME = (
-    "metric %r: the name of a label is longer than%.0s %d characters and is cut, so something that is no name may"
-    " be recorded as one; max_label_value_length allows more, and 0 any length"
+    "metric %r: the name of a label is longer than%.0s %d characters and is cut, so something that is no name"
+    " may be recorded as one; max_label_value_length allows more, and 0 any length"
 )
 # What the log says when a label is cut, left out or folded for the first time, by the option that bounds it.
 _BOUNDED: Mapping[str, str] = {

@@ -119,13 +119,13 @@ def test_a_value_that_is_long_by_what_is_joined_is_cut() -> None:
 
 
 def test_a_key_that_is_too_long_is_cut_too(caplog: pytest.LogCaptureFixture) -> None:
-    """The name of a label is text from the application like its value, and the log says which of them it was."""
+    """The name of a label is text from the application like its value; the log says which of them it was."""
     setup = application()
     counter = setup.meter.create_counter("c")
     for number in range(3):
         counter.add(1, {"k" * 5000 + str(number): "v"})
     assert labelled(setup, "c_total") == {(("k" * 1024, "v"),): 3}
-    assert caplog.text.count("metric 'c': the name of a label is longer than 1024 characters and is cut") == 1
+    assert caplog.text.count("metric 'c_total': the name of a label is longer than 1024 characters and is cut") == 1
 
 
 def test_an_option_lifts_the_length() -> None:
