@@ -125,7 +125,8 @@ def test_a_key_that_is_too_long_is_cut_too(caplog: pytest.LogCaptureFixture) -> 
     for number in range(3):
         counter.add(1, {"k" * 5000 + str(number): "v"})
     assert labelled(setup, "c_total") == {(("k" * 1024, "v"),): 3}
-    assert caplog.text.count("metric 'c_total': the name of a label is longer than 1024 characters and is cut") == 1
+    logged = "metric 'c_total': the name of a label is longer than 1024 characters and is cut"
+    assert caplog.text.count(logged) == 1
 
 
 def test_an_option_lifts_the_length() -> None:
