@@ -63,6 +63,7 @@ from otel_prom_bridge.views.exemplars import Exemplars
 from otel_prom_bridge.views.instruments import LIMITS
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants
 from otel_prom_bridge.views.view import ExportView
+from otel_prom_bridge.views.workers import WORKERS, Workers
 from otel_prom_bridge.views.written import EXEMPLARS, TENANTS, VIEWS
 
 PREFIX = "OTEL_PROM_BRIDGE_"
@@ -398,6 +399,13 @@ SHOWN = (
         without="none",
     ),
     Option(
+        "gauges",
+        WORKERS,
+        "what is shown of a gauge that several workers have, where no view says it: each worker's with the"
+        " label `worker`, their sum, maximum or minimum, or the newest value",
+        default="each",
+    ),
+    Option(
         "id_labels",
         BOOLEAN,
         "labels also of the ids of users, sessions, requests, traces …, which are labels of exemplars"
@@ -577,6 +585,7 @@ class ReaderOptions(TypedDict, total=False):
     max_client_values: int | None
     max_lines_per_metric: int | None
     tenant: Tenants | Mapping[str, Any] | None
+    gauges: Workers | None
     id_labels: bool | None
     exemplars: Exemplars | Mapping[str, Any] | bool | None
     expire_after: float | None

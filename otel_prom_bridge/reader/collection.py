@@ -21,6 +21,7 @@ from otel_prom_bridge.forks import renew_in_child, whole
 from otel_prom_bridge.interrupts import postponed
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.once import Coalesced
+from otel_prom_bridge.points import Source
 from otel_prom_bridge.reader.background import background
 from otel_prom_bridge.reader.callbacks import CallbackFailures, CallbackGuards
 from otel_prom_bridge.report.self_metrics import SelfMetrics
@@ -50,7 +51,7 @@ class Collections:
         too_long: float,
         self_metrics: SelfMetrics,
     ) -> None:
-        self._store = store
+        self._store, self._source = store, Source()
         self._pull = pull
         self._unread = findings
         self._findings = Findings(log=endpoint_logger)
@@ -118,7 +119,7 @@ class Collections:
                 if not self._pull():
                     return False
                 if not self._taken:  # the SDK stays silent when no instrument has a point
-                    self._store.apply((), number=self._here.number, failing=self._failures.names)
+                    self._store.take(self._source, (), number=self._here.number, failing=self._failures.names)
                 self.is_whole = not self._failures.names
         except BaseException as error:  # this thread is ours: not even SystemExit is meant for it
             # Nothing is lost: the SDK hands its deltas over last, after whatever can fail.
@@ -162,8 +163,12 @@ class Collections:
             for resource in data.resource_metrics:
                 streams = streams_of(resource, self._unread)
                 attributes = resource.resource.attributes
-                self._store.apply(
-                    streams, number=self._here.number, resource=attributes, failing=self._failures.names
+                self._store.take(
+                    self._source,
+                    streams,
+                    number=self._here.number,
+                    resource=attributes,
+                    failing=self._failures.names,
                 )
         finally:
             self._apply_seconds += time.perf_counter() - start

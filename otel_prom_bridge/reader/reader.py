@@ -59,6 +59,7 @@ from otel_prom_bridge.views.instruments import LIMITS
 from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants, sdk_limits
 from otel_prom_bridge.views.view import ExportView
+from otel_prom_bridge.views.workers import WORKERS, Workers
 from otel_prom_bridge.views.written import EXEMPLARS, TENANTS, VIEWS
 
 _REGISTRY = instance_of(CollectorRegistry, "a prometheus_client CollectorRegistry, or None")
@@ -121,6 +122,8 @@ class PrometheusMetricReader(MetricReader):
         id_labels: make labels also of the ids of users, sessions, conversations, requests, responses, traces,
             spans and calls. Otherwise they are labels of exemplars only, or of views that ask for them by
             name.
+        gauges: what is shown of gauges that several workers have, where no view says it: ``"each"``,
+            ``"sum"``, ``"max"``, ``"min"`` or ``"newest"`` (see ``workers`` of :class:`ExportView`).
         exemplars: which exemplars are kept (:class:`Exemplars`); False for none.
         expire_after: seconds after which a series that nobody touches disappears; it comes back as a new one.
             None for never. Of counters, up-down counters and histograms; asynchronous instruments say
@@ -169,6 +172,7 @@ class PrometheusMetricReader(MetricReader):
         max_lines_per_metric: int | None = None,
         tenant: Tenants | None = None,
         id_labels: bool = False,
+        gauges: Workers = "each",
         exemplars: Exemplars | bool = True,
         expire_after: float | None = None,
         scrape_timeout: float = DEFAULT_SCRAPE_TIMEOUT,
@@ -194,6 +198,7 @@ class PrometheusMetricReader(MetricReader):
             max_lines_per_metric=BOUND.optional("max_lines_per_metric", max_lines_per_metric),
             tenant=TENANTS.optional("tenant", tenant),
             id_labels=BOOLEAN.value("id_labels", id_labels),
+            gauges=WORKERS.value("gauges", gauges),
             exemplars=EXEMPLARS.value("exemplars", exemplars),
             expire_after=SECONDS.optional("expire_after", expire_after),
             sdk_max_series=POSITIVE.optional("sdk_max_series", sdk_max_series),
