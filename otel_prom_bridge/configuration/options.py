@@ -465,7 +465,7 @@ KEPT = (
         "max_lines_per_metric",
         BOUND,
         "lines of all series of a histogram, which has one for each bucket and three more",
-        without="five for each series of `max_series_per_metric`",
+        without="five for each series of `max_series_per_metric`, at least 10000",
     ),
     Option(
         "tenant",

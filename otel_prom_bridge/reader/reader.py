@@ -116,8 +116,8 @@ class PrometheusMetricReader(MetricReader):
             header (``server.address`` of a server); 0 for any. Later ones are ``other``. ``id_labels``, a
             rule, or a view that names the attribute in ``keep`` or ``rename`` lifts that, too.
         max_lines_per_metric: the number of lines that the series of one histogram may have together; 0 for
-            any, None for five times ``max_series_per_metric``. A series has one for each bucket, one for
-            ``+Inf``, a sum and a count. Further attribute sets go to the overflow series.
+            any, None for five times ``max_series_per_metric``, at least 10,000. A series has one for each
+            bucket, one for ``+Inf``, a sum and a count. Further attribute sets go to the overflow series.
         tenant: the attribute that names a tenant, and how many series each may have (:class:`Tenants`).
         id_labels: make labels also of the ids of users, sessions, conversations, requests, responses, traces,
             spans and calls. Otherwise they are labels of exemplars only, or of views that ask for them by

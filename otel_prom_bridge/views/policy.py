@@ -80,7 +80,8 @@ class Policy:
     def max_lines(self) -> int:
         """The number of lines that the series of one histogram may have together; 0 for any."""
         if self.max_lines_per_metric is None:
-            return LINES_PER_SERIES * self.max_series_per_metric
+            # Who allows fewer series does not ask for fewer of a histogram than that.
+            return LINES_PER_SERIES * max(self.max_series_per_metric, DEFAULT_MAX_SERIES)
         return self.max_lines_per_metric
 
     def limit(self, stream: Stream, view: ExportView) -> int:
