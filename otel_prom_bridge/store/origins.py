@@ -123,13 +123,13 @@ class Origins:
         return promoted, self._translation.common(resource)
 
     def leave(self, source: Source, origin: Origin) -> None:
-        """A source is not of this origin any more."""
+        """A source is not of this origin any more. What the last one says of the service stays."""
+        if self._info and origin in self._stale and origin.live.keys() == {source}:
+            self._describe(origin)
         origin.live.pop(source, None)
         if origin.is_over:
             del self._origins[origin.key]
-            self._stale.add(origin)
-        elif origin.live:
-            self._stale.add(origin)
+        self._stale.add(origin)
 
     def tell_services_apart(self) -> bool:
         """Give each origin what tells its service from others, if there are several; whether that is new."""

@@ -16,7 +16,7 @@ from typing import Any, cast
 from otel_prom_bridge.arithmetic.histograms import native_sum, total
 from otel_prom_bridge.arithmetic.merging import merged
 from otel_prom_bridge.families import HistogramPoint, Kind, Labels, NativeHistogramPoint, Point
-from otel_prom_bridge.points import BucketPoint, CountedPoint, ExponentialPoint, NumberPoint, Source
+from otel_prom_bridge.points import BucketPoint, ExponentialPoint, NumberPoint, Source
 from otel_prom_bridge.store.series.base import Series, Traits, plain
 from otel_prom_bridge.store.series.histograms import ExponentialSeries, HistogramSeries
 from otel_prom_bridge.store.series.numbers import NumberSeries
@@ -93,7 +93,7 @@ class CurrentNumber(Current, NumberSeries):
 
     __slots__ = ("parts",)
 
-    def replace(self, source: Source, points: Sequence[Any]) -> bool:
+    def replace(self, source: Source, points: Sequence[NumberPoint]) -> bool:
         """Take the current values of a source, which add up; say whether anything changed."""
         part, before = self._of(source, points), self.parts.get(source)
         if before is not None and part < before:
@@ -119,24 +119,6 @@ class CurrentNumber(Current, NumberSeries):
         for point in having:
             self._keep_exemplar(point)
         return bool(having)
-
-
-class CurrentCount(CurrentNumber):
-    """The number of observations of histograms that say all of them each time."""
-
-    __slots__ = ()
-
-    def _of(self, source: Source, points: Sequence[CountedPoint]) -> float:  # type: ignore[override]
-        return sum(point.count for point in points)
-
-
-class CurrentSum(CurrentNumber):
-    """The sum of the observations of histograms that say all of them each time."""
-
-    __slots__ = ()
-
-    def _of(self, source: Source, points: Sequence[CountedPoint]) -> float:  # type: ignore[override]
-        return total(plain(point.sum) for point in points)
 
 
 class GaugeSeries(CurrentNumber):
