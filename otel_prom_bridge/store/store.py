@@ -240,13 +240,18 @@ class Store:
         self, speaker: Speaker, record: StreamRecord, unsaid: Iterable[Series], *, ended: bool = False
     ) -> None:
         """A source says nothing of these series any more."""
-        gone = []
+        gone: list[Series] = []
         for series in speaker.said[record].taken_back(unsaid):
-            if not series.leave(speaker.source, collection=self._collection, ended=ended):
+            try:
+                stays = series.leave(speaker.source, collection=self._collection, ended=ended)
+            except BaseException as error:  # the others leave nevertheless
+                self._report_point(record.key, error)
+                stays = bool(series.parts)
+            if stays:
+                series.updated = self._collection
+                self._touch(series)
+            else:
                 gone.append(series)
-                continue
-            series.updated = self._collection
-            self._touch(series)
         if gone:
             record.drop(gone)
             self._forget_waiting(gone)
