@@ -23,7 +23,9 @@ from otel_prom_bridge.report.cardinality import visible
 COMMANDS = {
     "cardinality": "how many series each metric of an exposition has, and which labels make them",
     "dashboards": "write a Grafana dashboard and Prometheus rules for the metrics of a profile",
+    "hub": "serve the sum of what several processes push",
     "profile": "print the reference page of a profile",
+    "run": "run a program of several processes, with a hub for them",
 }
 WRONG = 2
 INTERRUPTED = 130  # as shells say it: 128 and the number of SIGINT

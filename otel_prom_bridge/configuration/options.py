@@ -121,6 +121,11 @@ class Option:
         return tuple(filter(None, (own, self.standard)))
 
     @property
+    def flag(self) -> str:
+        """What it is called on a command line."""
+        return f"--{(self.argument or self.key).replace('_', '-')}"
+
+    @property
     def shown_default(self) -> str:
         """The default as one would write it."""
         if isinstance(self.default, TranslationStrategy):
@@ -145,6 +150,8 @@ TLS_VERSION = one_of("TLS12", "TLS13")
 CERTIFICATE_NAMES = list_of(
     TEXT, "a list of names, at least one", least=1, example="prometheus.internal,ops@example.com"
 )
+USERS = list_of(TEXT, "a list of users, by name or number", example="www-data,1000")
+DEFAULT_MAX_SOURCES, DEFAULT_MAX_PUSH_SIZE, DEFAULT_LINGER = 1024, 16 * 1024 * 1024, 20
 _LIMITS = ServerLimits()
 
 CONFIG_FILE = Option(
@@ -511,9 +518,64 @@ KEPT = (
         without="limits of their own buckets",
     ),
 )
+# Of a hub, which has all options of an endpoint and of a reader, too.
+HUB = (
+    Option(
+        "otlp_socket",
+        SOCKET,
+        "the Unix socket to which the processes of this user push",
+        without="one in a folder of its own, in `$XDG_RUNTIME_DIR` or `/tmp`",
+        protects=True,
+    ),
+    Option(
+        "otlp_users",
+        USERS,
+        "other users whose processes may push to that socket, by name or number",
+        default=(),
+        without="none",
+        protects=True,
+    ),
+    Option(
+        "otlp_port",
+        PORT,
+        "a TCP port of this machine to push to, for exporters that know no Unix sockets; 0 takes a free one;"
+        " whoever pushes there needs the hub's token",
+        without="none",
+        protects=True,
+    ),
+    Option(
+        "otlp_token_file",
+        PATH,
+        "a file with the token; else it is in `OTEL_PROM_BRIDGE_HUB_TOKEN`, and `run` makes one",
+        without="none",
+        protects=True,
+    ),
+    Option(
+        "source_timeout",
+        SECONDS,
+        "how long a process may be silent before its gauges and levels go",
+        without="three of its intervals, and 10 at least",
+    ),
+    Option("max_sources", POSITIVE, "how many processes may push at a time", default=DEFAULT_MAX_SOURCES),
+    Option(
+        "max_push_size",
+        POSITIVE,
+        "bytes of a push; four times as many when it is unpacked",
+        default=DEFAULT_MAX_PUSH_SIZE,
+    ),
+    Option(
+        "linger",
+        INTERVAL,
+        "how long the hub of `run` serves after the program has ended, for a last scrape",
+        default=DEFAULT_LINGER,
+    ),
+)
 ENDPOINT_OPTIONS = ENDPOINT + ACCESS
 READER_OPTIONS = SHOWN + KEPT
+# What `start()` takes.
 OPTIONS = ENDPOINT_OPTIONS + READER_OPTIONS
+# What files and variables may say: one of them may be for a hub and for those that push to it.
+ALL_OPTIONS = OPTIONS + HUB
 
 # The tables of docs/configuration.md.
 _TABLES = {
@@ -521,6 +583,7 @@ _TABLES = {
     "Who may ask": ACCESS,
     "What is shown, and its names": SHOWN,
     "How much is kept, and for how long": KEPT,
+    "A hub, and who pushes to it": HUB,
 }
 
 

@@ -23,8 +23,10 @@ from otel_prom_bridge.configuration.environment import (
     unknown_variables,
 )
 from otel_prom_bridge.configuration.options import (
+    ALL_OPTIONS,
     CONFIG_FILE,
     ENDPOINT_OPTIONS,
+    HUB,
     OPTIONS,
     PROFILE,
     READER_OPTIONS,
@@ -46,7 +48,7 @@ _NEEDS = (
     ("tls_client_allowed_sans", "tls_client_ca_file"),
     ("tls_min_version", "tls_cert_file"),
 )
-_KEYS = {key for option in OPTIONS for key in option.keys}
+_KEYS = {key for option in ALL_OPTIONS for key in option.keys}
 _OUTSIDE = "this option outside of every table, before the first one"
 _NOT_SERVED = "metrics are recorded but not served"
 
@@ -54,6 +56,8 @@ _NOT_SERVED = "metrics are recorded but not served"
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What was configured: the endpoint's options by their keys, and the arguments of the reader.
+
+    ``hub`` has the options of a hub by their keys, if it was asked for them.
 
     ``names`` says what the options of the endpoint are called where they were given; errors need it. If
     ``refused`` is not empty, something that was to protect the metrics is wrong, and nothing may be served.
@@ -63,6 +67,7 @@ class Settings:
     reader: Mapping[str, Any]
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
     refused: tuple[ConfigurationError, ...] = ()
+    hub: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +122,21 @@ def from_arguments(given: Mapping[str, object], *, own_reader: bool = False) -> 
     return found.settings(sources, ENDPOINT_OPTIONS if own_reader else OPTIONS)
 
 
+def from_flags(given: Mapping[str, str]) -> Settings:
+    """The settings of a hub by the flags of a command, then by the environment, a file, and the defaults.
+
+    Flags are texts by the keys of their options.
+
+    Raises:
+        ConfigurationError: one of them is wrong.
+    """
+    found = _Finding(raise_error)
+    flags = _Flags(given)
+    file = found.file(_find(flags, CONFIG_FILE))
+    found.check_variables()
+    return found.settings([flags, Variables(), Aliases(), file], ALL_OPTIONS)
+
+
 def from_environment(problem: Problem) -> Settings:
     """The settings by environment variables, then the file that one of them names, then the defaults."""
     found = _Finding(problem)
@@ -134,6 +154,18 @@ def from_mapping(given: Mapping[str, object], problem: Problem) -> Settings:
     yaml = _Mapping(given)
     found.check_keys(yaml, OPTIONS)
     return found.settings([yaml], OPTIONS)
+
+
+class _Flags:
+    """The source of options on a command line."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = texts
+
+    def said(self, option: Option) -> Iterator[Said]:
+        """What stands behind the option's flag."""
+        if (text := self._texts.get(option.key)) is not None:
+            yield option.flag, partial(option.check.text, option.flag, text)
 
 
 class _Mapping:
@@ -219,8 +251,9 @@ class _Finding:
             self._refuse(error)
         values = {key: given[key].value if key in given else default for key, default in _defaults(options)}
         endpoint = {option.key: values.pop(option.key) for option in ENDPOINT_OPTIONS}
-        names = {key: found.name for key, found in given.items() if key in endpoint}
-        return Settings(endpoint, _reader_arguments(values, profile), names, tuple(self._refused))
+        hub = {option.key: values.pop(option.key) for option in HUB if option in options}
+        names = {key: found.name for key, found in given.items() if key in endpoint or key in hub}
+        return Settings(endpoint, _reader_arguments(values, profile), names, tuple(self._refused), hub)
 
     def _profile(self, sources: Sequence[_Source]) -> Profile:
         found = self._first(sources, PROFILE)
@@ -242,7 +275,7 @@ class _Finding:
         except ConfigurationError as error:
             self._refuse(error)  # the file may have been about protection
             return _Mapping({})
-        self.check_keys(file, OPTIONS)
+        self.check_keys(file, ALL_OPTIONS)
         return file
 
     def check_keys(self, mapping: _Mapping, options: Iterable[Option]) -> None:

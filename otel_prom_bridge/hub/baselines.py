@@ -65,7 +65,7 @@ class Baselines:
         self._held += 1
         return True
 
-    def _delta(self, stream: Stream, point: Any, rejected: Rejected) -> Point | None:
+    def _delta(self, stream: Stream, point: Point, rejected: Rejected) -> Point | None:
         key = stream, attributes_key(point.attributes)
         last = self._totals.get(key)
         if last is None:
@@ -75,8 +75,7 @@ class Baselines:
             # What was counted before this hub began, another one may have shown already. A total without a
             # start counts in full, as nobody can know.
             is_older = point.start_time_unix_nano is not None and point.start_time_unix_nano < self._began
-            first: Point | None = _difference(point, point) if is_older else point
-            return first
+            return _difference(point, point) if is_older else point
         if _is_late(point, last):
             return None
         self._totals[key] = point
@@ -121,7 +120,8 @@ def _is_late(point: Point, last: Point) -> bool:
 def _difference(point: Any, last: Any) -> Point | None:
     """What came in between two totals; None if the later one cannot go on from the other."""
     if isinstance(point, NumberPoint):
-        return None if point.value < last.value else replace(point, value=point.value - last.value)
+        number: NumberPoint = replace(point, value=point.value - last.value)
+        return number if number.value >= 0 else None
     if isinstance(point, BucketPoint):
         return _of_buckets(point, last)
     return _of_exponential(point, last)

@@ -25,7 +25,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, D
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_prom_bridge.families import Kind
-from otel_prom_bridge.points import Meaning, Shape, SourcePoint, Stream
+from otel_prom_bridge.points import Meaning, Shape, Stream
 
 Attributes: TypeAlias = dict[str, object]
 
@@ -120,7 +120,7 @@ class Reading:
     """
 
     stream: Stream
-    points: Sequence[SourcePoint]
+    points: Sequence[Any]
     totals: bool = False
     steps: bool = False
 

@@ -22,7 +22,7 @@ from otel_prom_bridge.exposition import Exposer, Exposition, WriterOptions
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.forks import whole
 from otel_prom_bridge.pipeline.shutdown import Shutdown
-from otel_prom_bridge.points import SourcePoint, Stream
+from otel_prom_bridge.points import Source, SourcePoint, Stream
 from otel_prom_bridge.report.cardinality import CardinalityReport, of_family
 from otel_prom_bridge.report.self_metrics import SelfMetrics, State
 from otel_prom_bridge.store.store import Store
@@ -176,6 +176,7 @@ class Pipeline:
 
     def take(
         self,
+        source: Source,
         batch: Iterable[tuple[Stream, Sequence[SourcePoint]]],
         *,
         number: int | None = None,
@@ -188,6 +189,10 @@ class Pipeline:
             self.store.apply(batch, number=number, resource=resource, failing=failing)
         finally:
             self._taking += time.perf_counter() - start
+
+    def end(self, source: Source) -> None:
+        """Let go what this source said of the present; see the store."""
+        getattr(self.store, "end", lambda source: None)(source)
 
     def families(self, seconds: float) -> tuple[MetricFamily, ...]:
         """What the store has now; what it had last if it does not answer within so many seconds."""

@@ -21,6 +21,7 @@ from otel_prom_bridge.interrupts import postponed
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.pipeline.pipeline import Pipeline
+from otel_prom_bridge.points import Source
 from otel_prom_bridge.reader.background import background
 from otel_prom_bridge.reader.callbacks import CallbackFailures, CallbackGuards
 from otel_prom_bridge.sdk.batches import streams_of
@@ -39,6 +40,7 @@ class Collections:
 
     def __init__(self, pipeline: Pipeline, *, pull: Callable[[], bool], interval: float | None) -> None:
         self._pipeline = pipeline
+        self._source = Source()
         self._pull = pull
         self._findings = Findings(log=endpoint_logger)
         self._self_metrics = pipeline.self_metrics
@@ -108,7 +110,9 @@ class Collections:
                 if not self._pull():
                     return False
                 if not self._taken:  # the SDK stays silent when no instrument has a point
-                    self._pipeline.take((), number=self._here.number, failing=self._failures.names)
+                    self._pipeline.take(
+                        self._source, (), number=self._here.number, failing=self._failures.names
+                    )
                 self.is_whole = not self._failures.names
         except BaseException as error:  # this thread is ours: not even SystemExit is meant for it
             # Nothing is lost: the SDK hands its deltas over last, after whatever can fail.
@@ -153,7 +157,11 @@ class Collections:
                 streams = streams_of(resource, self._pipeline.findings)
                 attributes = resource.resource.attributes
                 self._pipeline.take(
-                    streams, number=self._here.number, resource=attributes, failing=self._failures.names
+                    self._source,
+                    streams,
+                    number=self._here.number,
+                    resource=attributes,
+                    failing=self._failures.names,
                 )
         finally:
             self._take_seconds += time.perf_counter() - start

@@ -26,6 +26,8 @@ class Body:
 
     def receive(self, data: bytes) -> Refusal | None:
         """Take what the client sent; why it is refused, if it is."""
+        if not data:  # to h11 this would be the end
+            return None
         try:
             self._parser.receive_data(data)
             while not self.is_whole:
