@@ -72,11 +72,12 @@ class Coalesced:
         """See that a run is going on."""
         self._current()
 
-    def wait(self, seconds: float, *, fresh: bool = False) -> bool:
+    def wait(self, seconds: float, *, fresh: bool = False, here: bool = False) -> bool:
         """Run the work, or share the run that is going on; False if that failed or did not end in time.
 
         With ``fresh``, a run that began before this call is not shared. Whoever asks from within the work
-        itself gets False at once.
+        itself gets False at once. ``here`` stops all greenlets of this thread meanwhile: a signal handler may
+        be in the one that must not wait.
         """
         deadline = time.monotonic() + min(seconds, LONGEST_WAIT)
         while True:
@@ -85,7 +86,8 @@ class Coalesced:
                 return False
             remaining = max(0, deadline - time.monotonic())
             hopeless = not fresh and self._is_late(run)
-            if not run.done.wait(min(remaining, _LATE_SECONDS) if hopeless else remaining):
+            wait = run.done.wait_here if here else run.done.wait
+            if not wait(min(remaining, _LATE_SECONDS) if hopeless else remaining):
                 run.late = run.late or time.monotonic() - run.began >= self._patience
                 return False
             if not (shared and fresh):

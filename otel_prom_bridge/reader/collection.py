@@ -22,9 +22,9 @@ from otel_prom_bridge.interrupts import postponed
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.reader.background import background
-from otel_prom_bridge.reader.callbacks import CallbackFailures, CallbackGuards
 from otel_prom_bridge.report.self_metrics import SelfMetrics
 from otel_prom_bridge.sdk.batches import streams_of
+from otel_prom_bridge.sdk.callbacks import CallbackFailures, CallbackGuards
 from otel_prom_bridge.store.store import Store
 
 

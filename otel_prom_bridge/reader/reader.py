@@ -8,15 +8,13 @@ leaves nothing behind.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
+from opentelemetry.sdk.metrics.export import MetricsData
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from otel_prom_bridge.client.others import OtherCollectors
@@ -24,14 +22,12 @@ from otel_prom_bridge.client.ours import BridgeCollector, register
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.exposition import Exposer, Exposition, WriterOptions
 from otel_prom_bridge.families import MetricFamily
-from otel_prom_bridge.native import RLock
 from otel_prom_bridge.reader.collection import Collections
 from otel_prom_bridge.report.cardinality import CardinalityReport, of_family
 from otel_prom_bridge.report.self_metrics import SelfMetrics
 from otel_prom_bridge.sdk.batches import TEMPORALITY
-from otel_prom_bridge.sdk.locks import Locks
-from otel_prom_bridge.sdk.recordings import at_next_recording
-from otel_prom_bridge.sdk.versions import HAS_LIMITS, RELEASE, reader_options
+from otel_prom_bridge.sdk.reader import BridgeReader
+from otel_prom_bridge.sdk.versions import HAS_LIMITS, PULLS, RELEASE, reader_options
 from otel_prom_bridge.store.store import Store
 from otel_prom_bridge.translate import Translation, TranslationStrategy
 from otel_prom_bridge.translate.strategies import STRATEGY
@@ -79,7 +75,7 @@ _NO_LIMITS = (
 )
 
 
-class PrometheusMetricReader(MetricReader):
+class PrometheusMetricReader(BridgeReader):
     """Exposes what a ``MeterProvider`` records in Prometheus' formats.
 
     It takes the arguments of the class of this name in ``opentelemetry-exporter-prometheus``, so changing
@@ -142,9 +138,6 @@ class PrometheusMetricReader(MetricReader):
     Raises:
         ConfigurationError: an option has a value that cannot work.
     """
-
-    _consumer: object = None  # what the SDK hands measurements to, of the provider that uses this reader
-    _locks: Locks | None = None
 
     def __init__(
         self,
@@ -218,7 +211,7 @@ class PrometheusMetricReader(MetricReader):
         super().__init__(
             preferred_temporality=TEMPORALITY,
             preferred_aggregation={**self._policy.preferred_aggregations(self._findings)},
-            **reader_options(sdk_limits(limits, self._policy.sdk_limit)),
+            **reader_options(sdk_limits(limits, self._policy.sdk_limit), PULLS),
         )
         if sdk_max_series is not None and not HAS_LIMITS:
             self._findings.report("sdk_max_series", _NO_LIMITS, RELEASE)
@@ -226,7 +219,6 @@ class PrometheusMetricReader(MetricReader):
             translation=translation, policy=self._policy, findings=self._findings, target_info=target_info
         )
         self._exposer = Exposer(findings=self._findings, options=options)
-        self._shutdown = Shutdown()
         self._collections = self._collecting(INTERVAL.value("collect_interval", collect_interval))
         self._others = self._join(_REGISTRY.optional("registry", registry), options)
 
@@ -261,16 +253,6 @@ class PrometheusMetricReader(MetricReader):
     def policy(self) -> Policy:
         """What is exported; ``policy.sdk_views()`` is for a ``MeterProvider`` of one's own."""
         return self._policy
-
-    @property
-    def is_ready(self) -> bool:
-        """A provider uses this reader, and it was not shut down."""
-        return self._collect is not None and not self.is_shut_down
-
-    @property
-    def is_shut_down(self) -> bool:
-        """:meth:`shutdown` was called."""
-        return self._shutdown.has_begun
 
     def expose(
         self, accept: str | None = None, *, names: Iterable[str] = (), timeout: float | None = None
@@ -352,28 +334,8 @@ class PrometheusMetricReader(MetricReader):
         """
         return self.is_ready and self._collections.run(timeout_millis / 1000, fresh=True)
 
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Leave the registry and close what serves this reader. A second call does nothing."""
-        self._shutdown.begin()
-
-    def on_shutdown(self, hook: Callable[[], None]) -> Callable[[], None]:
-        """Call ``hook`` when this reader shuts down, at once if it has; the result takes that back."""
-        return self._shutdown.add(hook)
-
-    def _set_collect_callback(self, func: Callable[..., Any] | None) -> None:  # type: ignore[misc]
-        # Final in the SDK; but nothing else says that a provider took this reader in, or let it go.
-        super()._set_collect_callback(None if func is None else self._collections.ordered(func))
-        self._consumer = getattr(func, "__self__", None)
-        self._locks = Locks(self, self._consumer) if func is not None else None
-
-    def _set_meter_provider(self, meter_provider: Any) -> None:
-        super()._set_meter_provider(meter_provider)
-        if self._locks is not None:
-            self._locks.add(meter_provider)
-
-    def at_next_recording(self, call: Callable[[], object]) -> bool:
-        """Call ``call`` once, when something is recorded next. False if this SDK does not let us."""
-        return at_next_recording(self._consumer, self, call)
+    def _ordered(self, collect: Callable[..., Any]) -> Callable[..., Any]:
+        return self._collections.ordered(collect)
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
@@ -386,41 +348,6 @@ class PrometheusMetricReader(MetricReader):
             return False
         self.collect(timeout_millis=_CALLBACKS_MILLIS)
         return True
-
-
-class Shutdown:
-    """Happens once, and calls the hooks that were added before, in that order."""
-
-    def __init__(self) -> None:
-        self._lock = RLock()  # re-entrant, as a signal handler may shut down what it interrupts
-        self._hooks: list[Callable[[], None]] = []
-        self.has_begun = False
-
-    def add(self, hook: Callable[[], None]) -> Callable[[], None]:
-        """Call ``hook`` at the shutdown, or now if it has begun. The result takes that back."""
-        with self._lock:
-            self._hooks.append(hook)
-        if self.has_begun:
-            self._call()
-        return partial(self._forget, hook)
-
-    def begin(self) -> None:
-        """Call all hooks. A second call does nothing."""
-        with self._lock:
-            if self.has_begun:
-                return
-            self.has_begun = True
-        self._call()
-
-    def _call(self) -> None:
-        with self._lock:
-            hooks, self._hooks = self._hooks, []
-        for hook in hooks:
-            hook()
-
-    def _forget(self, hook: Callable[[], None]) -> None:
-        with self._lock, contextlib.suppress(ValueError):
-            self._hooks.remove(hook)
 
 
 def _translation(
