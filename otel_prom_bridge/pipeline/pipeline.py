@@ -21,7 +21,7 @@ from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.exposition import Exposer, Exposition, WriterOptions
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.forks import whole
-from otel_prom_bridge.pipeline.shutdown import Shutdown
+from otel_prom_bridge.once import Shutdown
 from otel_prom_bridge.points import Source, SourcePoint, Stream
 from otel_prom_bridge.report.cardinality import CardinalityReport, of_family
 from otel_prom_bridge.report.self_metrics import SelfMetrics, State

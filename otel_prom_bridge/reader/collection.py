@@ -23,8 +23,8 @@ from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.pipeline.pipeline import Pipeline
 from otel_prom_bridge.points import Source
 from otel_prom_bridge.reader.background import background
-from otel_prom_bridge.reader.callbacks import CallbackFailures, CallbackGuards
 from otel_prom_bridge.sdk.batches import streams_of
+from otel_prom_bridge.sdk.callbacks import CallbackFailures, CallbackGuards
 
 
 class Collections:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
+from opentelemetry.sdk.metrics.export import MetricsData
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from otel_prom_bridge.diagnostics import Conflict
@@ -23,9 +23,8 @@ from otel_prom_bridge.reader.collection import Collections
 from otel_prom_bridge.report.cardinality import CardinalityReport
 from otel_prom_bridge.report.self_metrics import SelfMetrics
 from otel_prom_bridge.sdk.batches import TEMPORALITY
-from otel_prom_bridge.sdk.locks import Locks
-from otel_prom_bridge.sdk.recordings import at_next_recording
-from otel_prom_bridge.sdk.versions import HAS_LIMITS, RELEASE, reader_options
+from otel_prom_bridge.sdk.reader import BridgeReader
+from otel_prom_bridge.sdk.versions import HAS_LIMITS, PULLS, RELEASE, reader_options
 from otel_prom_bridge.translate import TranslationStrategy
 from otel_prom_bridge.values.checks import INTERVAL
 from otel_prom_bridge.views.bounds import (
@@ -50,7 +49,7 @@ _NO_LIMITS = (
 )
 
 
-class PrometheusMetricReader(MetricReader):
+class PrometheusMetricReader(BridgeReader):
     """Exposes what a ``MeterProvider`` records in Prometheus' formats.
 
     It takes the arguments of the class of this name in ``opentelemetry-exporter-prometheus``, so changing
@@ -113,9 +112,6 @@ class PrometheusMetricReader(MetricReader):
     Raises:
         ConfigurationError: an option has a value that cannot work.
     """
-
-    _consumer: object = None  # what the SDK hands measurements to, of the provider that uses this reader
-    _locks: Locks | None = None
 
     def __init__(
         self,
@@ -182,9 +178,10 @@ class PrometheusMetricReader(MetricReader):
         )
         policy, findings = self._pipeline.policy, self._pipeline.findings
         super().__init__(
+            shutdown=self._pipeline.shutdown,
             preferred_temporality=TEMPORALITY,
             preferred_aggregation={**policy.preferred_aggregations(findings)},
-            **reader_options(sdk_limits(policy.max_series_by_type, policy.sdk_limit)),
+            **reader_options(sdk_limits(policy.max_series_by_type, policy.sdk_limit), PULLS),
         )
         if sdk_max_series is not None and not HAS_LIMITS:
             findings.report("sdk_max_series", _NO_LIMITS, RELEASE)
@@ -197,16 +194,6 @@ class PrometheusMetricReader(MetricReader):
     def policy(self) -> Policy:
         """What is exported; ``policy.sdk_views()`` is for a ``MeterProvider`` of one's own."""
         return self._pipeline.policy
-
-    @property
-    def is_ready(self) -> bool:
-        """A provider uses this reader, and it was not shut down."""
-        return self._collect is not None and not self.is_shut_down
-
-    @property
-    def is_shut_down(self) -> bool:
-        """:meth:`shutdown` was called."""
-        return self._pipeline.shutdown.has_begun
 
     def expose(
         self, accept: str | None = None, *, names: Iterable[str] = (), timeout: float | None = None
@@ -272,28 +259,8 @@ class PrometheusMetricReader(MetricReader):
         """
         return self.is_ready and self._collections.run(timeout_millis / 1000, fresh=True)
 
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Leave the registry and close what serves this reader. A second call does nothing."""
-        self._pipeline.shutdown.begin()
-
-    def on_shutdown(self, hook: Callable[[], None]) -> Callable[[], None]:
-        """Call ``hook`` when this reader shuts down, at once if it has; the result takes that back."""
-        return self._pipeline.shutdown.add(hook)
-
-    def _set_collect_callback(self, func: Callable[..., Any] | None) -> None:  # type: ignore[misc]
-        # Final in the SDK; but nothing else says that a provider took this reader in, or let it go.
-        super()._set_collect_callback(None if func is None else self._collections.ordered(func))
-        self._consumer = getattr(func, "__self__", None)
-        self._locks = Locks(self, self._consumer) if func is not None else None
-
-    def _set_meter_provider(self, meter_provider: Any) -> None:
-        super()._set_meter_provider(meter_provider)
-        if self._locks is not None:
-            self._locks.add(meter_provider)
-
-    def at_next_recording(self, call: Callable[[], object]) -> bool:
-        """Call ``call`` once, when something is recorded next. False if this SDK does not let us."""
-        return at_next_recording(self._consumer, self, call)
+    def _ordered(self, collect: Callable[..., Any]) -> Callable[..., Any]:
+        return self._collections.ordered(collect)
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
