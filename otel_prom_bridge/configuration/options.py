@@ -64,6 +64,7 @@ from otel_prom_bridge.views.exemplars import Exemplars
 from otel_prom_bridge.views.instruments import LIMITS
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants
 from otel_prom_bridge.views.view import ExportView
+from otel_prom_bridge.views.workers import WORKERS, Workers
 from otel_prom_bridge.views.written import EXEMPLARS, TENANTS, VIEWS
 
 PREFIX = "OTEL_PROM_BRIDGE_"
@@ -406,6 +407,13 @@ SHOWN = (
         without="none",
     ),
     Option(
+        "gauges",
+        WORKERS,
+        "what is shown of a gauge that several workers have, where no view says it: each worker's with the"
+        " label `worker`, their sum, maximum or minimum, or the newest value",
+        default="each",
+    ),
+    Option(
         "id_labels",
         BOOLEAN,
         "labels also of the ids of users, sessions, requests, traces …, which are labels of exemplars"
@@ -465,7 +473,7 @@ KEPT = (
         "max_lines_per_metric",
         BOUND,
         "lines of all series of a histogram, which has one for each bucket and three more",
-        without="five for each series of `max_series_per_metric`",
+        without="five for each series of `max_series_per_metric`, at least 10000",
     ),
     Option(
         "tenant",
@@ -641,6 +649,7 @@ class ReaderOptions(TypedDict, total=False):
     max_client_values: int | None
     max_lines_per_metric: int | None
     tenant: Tenants | Mapping[str, Any] | None
+    gauges: Workers | None
     id_labels: bool | None
     exemplars: Exemplars | Mapping[str, Any] | bool | None
     expire_after: float | None

@@ -51,6 +51,7 @@ from otel_prom_bridge.views.instruments import LIMITS
 from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants
 from otel_prom_bridge.views.view import ExportView
+from otel_prom_bridge.views.workers import WORKERS, Workers
 from otel_prom_bridge.views.written import EXEMPLARS, TENANTS, VIEWS
 
 _REGISTRY = instance_of(CollectorRegistry, "a prometheus_client CollectorRegistry, or None")
@@ -101,6 +102,7 @@ class Pipeline:
         max_lines_per_metric: int | None = None,
         tenant: Tenants | None = None,
         id_labels: bool = False,
+        gauges: Workers = "each",
         exemplars: Exemplars | bool = True,
         expire_after: float | None = None,
         scrape_timeout: float = DEFAULT_SCRAPE_TIMEOUT,
@@ -124,6 +126,7 @@ class Pipeline:
             max_lines_per_metric=BOUND.optional("max_lines_per_metric", max_lines_per_metric),
             tenant=TENANTS.optional("tenant", tenant),
             id_labels=BOOLEAN.value("id_labels", id_labels),
+            gauges=WORKERS.value("gauges", gauges),
             exemplars=EXEMPLARS.value("exemplars", exemplars),
             expire_after=SECONDS.optional("expire_after", expire_after),
             sdk_max_series=POSITIVE.optional("sdk_max_series", sdk_max_series),
@@ -186,13 +189,13 @@ class Pipeline:
         """Put points into the store; see there."""
         start = time.perf_counter()
         try:
-            self.store.apply(batch, number=number, resource=resource, failing=failing)
+            self.store.take(source, batch, number=number, resource=resource, failing=failing)
         finally:
             self._taking += time.perf_counter() - start
 
     def end(self, source: Source) -> None:
         """Let go what this source said of the present; see the store."""
-        getattr(self.store, "end", lambda source: None)(source)
+        self.store.end(source)
 
     def families(self, seconds: float) -> tuple[MetricFamily, ...]:
         """What the store has now; what it had last if it does not answer within so many seconds."""

@@ -37,6 +37,7 @@ from otel_prom_bridge.views.exemplars import Exemplars
 from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants, sdk_limits
 from otel_prom_bridge.views.view import ExportView
+from otel_prom_bridge.views.workers import Workers
 
 DEFAULT_COLLECT_INTERVAL = 10.0
 # When the SDK gives a collection up between two callbacks. No scrape waits that long, but the next one has
@@ -85,12 +86,14 @@ class PrometheusMetricReader(BridgeReader):
             header (``server.address`` of a server); 0 for any. Later ones are ``other``. ``id_labels``, a
             rule, or a view that names the attribute in ``keep`` or ``rename`` lifts that, too.
         max_lines_per_metric: the number of lines that the series of one histogram may have together; 0 for
-            any, None for five times ``max_series_per_metric``. A series has one for each bucket, one for
-            ``+Inf``, a sum and a count. Further attribute sets go to the overflow series.
+            any, None for five times ``max_series_per_metric``, at least 10,000. A series has one for each
+            bucket, one for ``+Inf``, a sum and a count. Further attribute sets go to the overflow series.
         tenant: the attribute that names a tenant, and how many series each may have (:class:`Tenants`).
         id_labels: make labels also of the ids of users, sessions, conversations, requests, responses, traces,
             spans and calls. Otherwise they are labels of exemplars only, or of views that ask for them by
             name.
+        gauges: what is shown of gauges that several workers have, where no view says it: ``"each"``,
+            ``"sum"``, ``"max"``, ``"min"`` or ``"newest"`` (see ``workers`` of :class:`ExportView`).
         exemplars: which exemplars are kept (:class:`Exemplars`); False for none.
         expire_after: seconds after which a series that nobody touches disappears; it comes back as a new one.
             None for never. Of counters, up-down counters and histograms; asynchronous instruments say
@@ -136,6 +139,7 @@ class PrometheusMetricReader(BridgeReader):
         max_lines_per_metric: int | None = None,
         tenant: Tenants | None = None,
         id_labels: bool = False,
+        gauges: Workers = "each",
         exemplars: Exemplars | bool = True,
         expire_after: float | None = None,
         scrape_timeout: float = DEFAULT_SCRAPE_TIMEOUT,
@@ -166,6 +170,7 @@ class PrometheusMetricReader(BridgeReader):
             max_lines_per_metric=max_lines_per_metric,
             tenant=tenant,
             id_labels=id_labels,
+            gauges=gauges,
             exemplars=exemplars,
             expire_after=expire_after,
             scrape_timeout=scrape_timeout,

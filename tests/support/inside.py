@@ -37,7 +37,7 @@ def state_of(reader: PrometheusMetricReader) -> State:
 
 def streams(store: Store) -> list[StreamRecord]:
     """What is known of each stream."""
-    return list(store._streams.values())
+    return list(store._origins.records())
 
 
 def projections(store: Store) -> list[Projection]:
