@@ -52,9 +52,11 @@ def _run(options: argparse.Namespace) -> int:
         from otel_prom_bridge.hub.process import is_of_program, serve_program, serve_until_told
     except ModuleNotFoundError as error:
         raise missing(error) from None
-    serve = serve_program if is_of_program() else serve_until_told
+    flags = flags_of(options)
+    if is_of_program():
+        return serve_program(lambda: from_flags(flags))
     try:
-        serve(from_flags(flags_of(options)))
+        serve_until_told(from_flags(flags))
     except EndpointError as error:
         raise CommandError(str(error)) from None
     return 0

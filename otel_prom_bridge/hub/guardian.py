@@ -85,6 +85,7 @@ class Guardian:
 
     def __init__(self, program: Program, ready: int, command: list[str]) -> None:
         self._program = program
+        os.set_inheritable(ready, False)  # whoever waits there must not wait for the hub's end
         self._ready: int | None = ready
         self._command = command
         self._is_silent = False
@@ -136,6 +137,8 @@ class Guardian:
                 os.write(self._ready, said)
             os.close(self._ready)
             self._ready = None
+        elif b'"error"' in said:
+            sys.stderr.write(f"otel-prom-bridge: the hub cannot be started again: {said.decode()}\n")
 
     def _await(self, hub: int) -> None:
         """Wait until the hub has ended."""

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -169,17 +169,17 @@ def serve_until_told(settings: Settings) -> None:
         signal.sigwait(told)
 
 
-def serve_program(settings: Settings) -> None:
-    """Run the hub of a program, as its guardian says in the environment.
+def serve_program(read: Callable[[], Settings]) -> int:
+    """Run the hub of a program, as its guardian says in the environment, and return the exit code.
 
-    Raises:
-        BridgeError: the hub cannot be started; whoever waits for it has been told.
+    If it cannot be started, its guardian hears why.
     """
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     program, ready = Program(os.environ.pop(WATCHED)), int(os.environ.pop(READY))
     _log_to_stderr("otel-prom-bridge: %(message)s")
     try:
+        settings = read()
         with running(settings) as found:
             _tell(ready, {"socket": found.socket, "otlp": found.otlp, "url": found.server.url})
             while not program.ends_within(3600):
@@ -188,7 +188,8 @@ def serve_program(settings: Settings) -> None:
             _linger(found.hub, found.server, settings.hub["linger"])
     except BridgeError as error:
         _tell(ready, {"error": str(error)})
-        raise
+        return 1
+    return 0
 
 
 def is_of_program() -> bool:
