@@ -64,7 +64,7 @@ def address(value: object) -> Address:
     if not isinstance(value, str) or "\0" in value:
         raise ValueError(value)
     if value.startswith("unix:"):
-        path = value.removeprefix("unix:").replace("//", "/", 1)
+        path = value.removeprefix("unix:").removeprefix("//")
         if not path.startswith("/"):
             raise ValueError(value)
         return Address(path=path)
