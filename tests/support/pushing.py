@@ -81,7 +81,7 @@ class Program:
             if self._process.poll() is None:
                 self._process.kill()
         wait_for(lambda: not self.left(), seconds=5, what=f"the end of {self.left()}")
-        lines = said.splitlines()
+        lines = [line for line in said.splitlines() if line.startswith("{")]
         return self._process.returncode, json.loads(lines[-1]) if lines else None, log
 
     def left(self) -> list[str]:
