@@ -30,6 +30,7 @@ from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.server import DEFAULT_ADDRESS, DEFAULT_PORT
 from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT
 from otel_prom_bridge.profiles import GENERATION, PROFILES, Present
+from otel_prom_bridge.push.wire import DEFAULT_INTERVAL, HUB, TOKEN
 from otel_prom_bridge.reader.reader import DEFAULT_COLLECT_INTERVAL
 from otel_prom_bridge.translate import TranslationStrategy
 from otel_prom_bridge.translate.strategies import STRATEGY
@@ -362,6 +363,24 @@ ACCESS = (
     ),
     Option("tls_min_version", TLS_VERSION, "the oldest version of TLS", without="`TLS12`", protects=True),
 )
+# How one process among several hands over what it records.
+WORKER = (
+    Option(
+        "hub",
+        HUB,
+        "push to the hub there, and serve nothing in this process; `otel-prom-bridge run` sets the variable;"
+        " see [workers.md](workers.md)",
+        without="none",
+    ),
+    Option("hub_token", TOKEN, "what that hub wants to be told, over TCP", without="none"),
+    Option("push_interval", SECONDS, "seconds between two pushes", default=DEFAULT_INTERVAL),
+    Option(
+        "flush_on_sigterm",
+        BOOLEAN,
+        "where nothing handles SIGTERM, push the rest before the process ends from it",
+        default=True,
+    ),
+)
 # What is shown, and what it is called.
 SHOWN = (
     PROFILE,
@@ -527,7 +546,7 @@ KEPT = (
     ),
 )
 # Of a hub, which has all options of an endpoint and of a reader, too.
-HUB = (
+HUB_OPTIONS = (
     Option(
         "otlp_socket",
         SOCKET,
@@ -581,17 +600,18 @@ HUB = (
 ENDPOINT_OPTIONS = ENDPOINT + ACCESS
 READER_OPTIONS = SHOWN + KEPT
 # What `start()` takes.
-OPTIONS = ENDPOINT_OPTIONS + READER_OPTIONS
+OPTIONS = ENDPOINT_OPTIONS + WORKER + READER_OPTIONS
 # What files and variables may say: one of them may be for a hub and for those that push to it.
-ALL_OPTIONS = OPTIONS + HUB
+ALL_OPTIONS = OPTIONS + HUB_OPTIONS
 
 # The tables of docs/configuration.md.
 _TABLES = {
     "The file, and the endpoint": (CONFIG_FILE, *ENDPOINT),
     "Who may ask": ACCESS,
+    "One process of several": WORKER,
     "What is shown, and its names": SHOWN,
     "How much is kept, and for how long": KEPT,
-    "A hub, and who pushes to it": HUB,
+    "A hub, and who pushes to it": HUB_OPTIONS,
 }
 
 
@@ -626,6 +646,15 @@ class EndpointOptions(TypedDict, total=False):
     write_timeout: float | None
     idle_timeout: float | None
     max_connections: int | None
+
+
+class WorkerOptions(TypedDict, total=False):
+    """The options of a process that pushes, as keyword arguments; None and a missing one are the same."""
+
+    hub: str | None
+    hub_token: str | None
+    push_interval: float | None
+    flush_on_sigterm: bool | None
 
 
 class ReaderOptions(TypedDict, total=False):
@@ -663,8 +692,8 @@ class ReaderOptions(TypedDict, total=False):
     self_metric_names: Mapping[str, str] | None
 
 
-class Options(EndpointOptions, ReaderOptions, total=False):
-    """Both, which is what ``start()`` takes."""
+class Options(EndpointOptions, WorkerOptions, ReaderOptions, total=False):
+    """All of them, which is what ``start()`` takes."""
 
 
 def markdown_tables() -> str:

@@ -66,7 +66,7 @@ def serve(
         is_left_out = is_lenient and error.errno == errno.EADDRINUSE
         if (strict if endpoint["strict"] is None else endpoint["strict"]) and not is_left_out:
             raise
-        return _unserved(settings, error)
+        return unserved(settings, error)
 
 
 def serve_if_possible(
@@ -95,10 +95,11 @@ def serve_if_possible(
         if is_taken and not beside and processes.is_one_of_several():
             return None
         problem = error
-    return _unserved(settings, problem)
+    return unserved(settings, problem)
 
 
-def _unserved(settings: Settings, problem: Exception | None) -> MetricsServer:
+def unserved(settings: Settings, problem: Exception | None) -> MetricsServer:
+    """What there is instead of the endpoint of the settings. The log says why, if a problem is given."""
     endpoint = settings.endpoint
     place = {key: endpoint[key] for key in ("unix_socket", "metrics_path")}
     return not_serving(problem, endpoint["host"], endpoint["port"], **place)

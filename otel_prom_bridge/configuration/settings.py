@@ -26,10 +26,11 @@ from otel_prom_bridge.configuration.options import (
     ALL_OPTIONS,
     CONFIG_FILE,
     ENDPOINT_OPTIONS,
-    HUB,
+    HUB_OPTIONS,
     OPTIONS,
     PROFILE,
     READER_OPTIONS,
+    WORKER,
     Option,
 )
 from otel_prom_bridge.diagnostics import logger
@@ -57,7 +58,9 @@ _NOT_SERVED = "metrics are recorded but not served"
 class Settings:
     """What was configured: the endpoint's options by their keys, and the arguments of the reader.
 
-    ``hub`` has the options of a hub by their keys, if it was asked for them.
+    ``hub`` has the options of a hub by their keys, where one is to be started, and ``worker`` has those of a
+    process that pushes to one. ``here`` are the options of which a hub cannot know, since they were given in
+    code or in YAML.
 
     ``names`` says what the options of the endpoint are called where they were given; errors need it. If
     ``refused`` is not empty, something that was to protect the metrics is wrong, and nothing may be served.
@@ -68,6 +71,8 @@ class Settings:
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
     refused: tuple[ConfigurationError, ...] = ()
     hub: Mapping[str, Any] = field(default_factory=dict)
+    worker: Mapping[str, Any] = field(default_factory=lambda: {item.key: item.default for item in WORKER})
+    here: tuple[Option, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,7 @@ def from_arguments(given: Mapping[str, object], *, own_reader: bool = False) -> 
             file.refuse(READER_OPTIONS)
     found.check_variables()
     sources: list[_Source] = [arguments, Variables(), Aliases(), file]
-    return found.settings(sources, ENDPOINT_OPTIONS if own_reader else OPTIONS)
+    return found.settings(sources, ENDPOINT_OPTIONS + WORKER if own_reader else OPTIONS)
 
 
 def from_flags(given: Mapping[str, str]) -> Settings:
@@ -134,7 +139,9 @@ def from_flags(given: Mapping[str, str]) -> Settings:
     flags = _Flags(given)
     file = found.file(_find(flags, CONFIG_FILE))
     found.check_variables()
-    return found.settings([flags, Variables(), Aliases(), file], ALL_OPTIONS)
+    return found.settings(
+        [flags, Variables(), Aliases(), file], ENDPOINT_OPTIONS + READER_OPTIONS + HUB_OPTIONS
+    )
 
 
 def from_environment(problem: Problem) -> Settings:
@@ -147,13 +154,22 @@ def from_environment(problem: Problem) -> Settings:
 def from_mapping(given: Mapping[str, object], problem: Problem) -> Settings:
     """The settings by the YAML of a declarative configuration, then the defaults.
 
-    Environment variables "MUST be ignored" then, unless the file refers to them.
+    Environment variables "MUST be ignored" then, unless the file refers to them. Where the hub is, the
+    launcher says and not the user, so these two variables count.
     https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/configuration/sdk-environment-variables.md#declarative-configuration
     """
     found = _Finding(problem)
     yaml = _Mapping(given)
     found.check_keys(yaml, OPTIONS)
-    return found.settings([yaml], OPTIONS)
+    return found.settings([yaml, _Launcher()], OPTIONS)
+
+
+class _Launcher:
+    """The source of what ``otel-prom-bridge run`` tells the processes of the command that it runs."""
+
+    def said(self, option: Option) -> Iterable[Said]:
+        """Where the hub is."""
+        return Variables().said(option) if option.key in ("hub", "hub_token") else ()
 
 
 class _Flags:
@@ -181,6 +197,11 @@ class _Mapping:
         self._values = values
         self._keys = keys
         self._where = where
+
+    @property
+    def is_here(self) -> bool:
+        """Whether only this process knows it, and it is no file that another one reads, too."""
+        return not self._where
 
     def said(self, option: Option) -> Iterator[Said]:
         """What stands at the option's names in this mapping."""
@@ -251,9 +272,12 @@ class _Finding:
             self._refuse(error)
         values = {key: given[key].value if key in given else default for key, default in _defaults(options)}
         endpoint = {option.key: values.pop(option.key) for option in ENDPOINT_OPTIONS}
-        hub = {option.key: values.pop(option.key) for option in HUB if option in options}
+        hub = {option.key: values.pop(option.key) for option in HUB_OPTIONS if option in options}
         names = {key: found.name for key, found in given.items() if key in endpoint or key in hub}
-        return Settings(endpoint, _reader_arguments(values, profile), names, tuple(self._refused), hub)
+        worker = {option.key: values.pop(option.key, option.default) for option in WORKER}
+        arguments = _reader_arguments(values, profile)
+        here = _only_here(sources, given, options)
+        return Settings(endpoint, arguments, names, tuple(self._refused), hub, worker, here)
 
     def _profile(self, sources: Sequence[_Source]) -> Profile:
         found = self._first(sources, PROFILE)
@@ -320,6 +344,14 @@ class _Finding:
 def _find(source: _Source, option: Option) -> tuple[str, Any] | None:
     """The name and the checked value of what a source says first about an option."""
     return next(((name, checked()) for name, checked in source.said(option)), None)
+
+
+def _only_here(
+    sources: Sequence[_Source], given: Mapping[str, _Given], options: Iterable[Option]
+) -> tuple[Option, ...]:
+    """The options that another process of the same environment would not find."""
+    near = {rank for rank, source in enumerate(sources) if isinstance(source, _Mapping) and source.is_here}
+    return tuple(option for option in options if option.key in given and given[option.key].rank in near)
 
 
 def _defaults(options: Iterable[Option]) -> Iterable[tuple[str, Any]]:

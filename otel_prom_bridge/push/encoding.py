@@ -107,7 +107,7 @@ class Encoder:
             end = _temporality(_DELTA if is_total else data.aggregation_temporality)
             end += _MONOTONIC if data.is_monotonic else b""
         elif isinstance(data, sdk.Gauge):
-            tag = _GAUGE
+            tag, encode = _GAUGE, self._gauge
         elif isinstance(data, sdk.Histogram):
             tag, encode, end = _HISTOGRAM, self._histogram, _temporality(data.aggregation_temporality)
         elif isinstance(data, sdk.ExponentialHistogram):
@@ -131,9 +131,15 @@ class Encoder:
 
     def _number(self, point: Any) -> bytes:
         content = self._attributes(_NUMBER_ATTRIBUTE, point.attributes)
-        start = point.start_time_unix_nano or 0  # which the point of a gauge need not have
-        content += _times(b"\x11", start, b"\x19", point.time_unix_nano) + _value(point.value, b"\x21")
+        content += _times(b"\x11", point.start_time_unix_nano, b"\x19", point.time_unix_nano)
+        content += _value(point.value, b"\x21")
         return content + self._exemplars(_NUMBER_EXEMPLAR, point) if point.exemplars else content
+
+    def _gauge(self, point: Any) -> bytes:
+        # Without a start, which says nothing of a gauge.
+        content = self._attributes(_NUMBER_ATTRIBUTE, point.attributes)
+        content += struct.pack("<cQ", b"\x19", point.time_unix_nano) + _value(point.value, b"\x21")
+        return content + self._exemplars(_NUMBER_EXEMPLAR, point)
 
     def _difference(self, counter: tuple[object, ...]) -> Callable[[Any], bytes]:
         """Encodes points of an asynchronous counter as what was added since it was last asked."""

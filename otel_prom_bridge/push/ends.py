@@ -36,14 +36,15 @@ _known: WeakKeyDictionary[Ending, set[object]] = WeakKeyDictionary()
 
 def watch(ending: Ending) -> None:
     """See to it that this ends with the process, and in its children with them."""
-    with contextlib.suppress(Exception):  # a library that is made otherwise; the fork or start must go on
-        for library in _LIBRARIES:
-            util = sys.modules.get(f"{library}.util")
+    for library in _LIBRARIES:
+        util = sys.modules.get(f"{library}.util")
+        with contextlib.suppress(Exception):  # it is made otherwise; the fork or the start must go on
             if util is not None and _is_new(ending, library):
                 util.register_after_fork(ending, partial(_in_child, library))
             if util is not None and _is_child(library):
                 _in_child(library, ending)
-        signals: Any = sys.modules.get("celery.signals")
+    signals: Any = sys.modules.get("celery.signals")
+    with contextlib.suppress(Exception):
         if signals is not None and _is_new(ending, "celery"):
             signals.worker_process_shutdown.connect(lambda **_: ending.end(), weak=False)
 
@@ -55,7 +56,7 @@ def _in_child(library: str, ending: Ending) -> None:
 
 def _is_child(library: str) -> bool:
     process: Any = sys.modules.get(f"{library}.process")
-    return process is not None and not isinstance(process.current_process(), process._MainProcess)
+    return process is not None and process.current_process()._parent_pid is not None
 
 
 def _is_new(ending: Ending, what: object) -> bool:

@@ -31,9 +31,11 @@ from otel_prom_bridge.native import Event, RLock, sleep
 from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.push import ends, sigterm
 from otel_prom_bridge.push.connection import Answer, Connection
+from otel_prom_bridge.push.elsewhere import Elsewhere
 from otel_prom_bridge.push.encoding import Encoder
 from otel_prom_bridge.push.unsent import Batch, Unsent
 from otel_prom_bridge.push.wire import (
+    DEFAULT_INTERVAL,
     DROPPED,
     END,
     FAILING,
@@ -41,6 +43,7 @@ from otel_prom_bridge.push.wire import (
     INTERVAL,
     NUMBER,
     SOURCE,
+    TOKEN,
     Address,
     SourceName,
     failing_text,
@@ -51,7 +54,7 @@ from otel_prom_bridge.sdk.inherited import forget, has_callbacks
 from otel_prom_bridge.sdk.instruments import INSTRUMENTS
 from otel_prom_bridge.sdk.reader import BridgeReader
 from otel_prom_bridge.sdk.versions import PUSHES, reader_options
-from otel_prom_bridge.values.checks import BOOLEAN, SECONDS, STRING, instance_of
+from otel_prom_bridge.values.checks import BOOLEAN, SECONDS, instance_of
 from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.tenants import sdk_limits
 
@@ -61,7 +64,6 @@ TEMPORALITY: dict[type, AggregationTemporality] = {
     Histogram: AggregationTemporality.DELTA,
 }
 _POLICY = instance_of(Policy, "the policy of a reader")
-DEFAULT_INTERVAL = 1.0
 # A push may cost the process one part in 50 of its time. If it costs more, the next one comes later.
 _PARTS, _LONGEST_INTERVAL = 50, 10.0
 # How long a hub may take to answer, and how long the end of a process waits for it.
@@ -78,7 +80,7 @@ _TOLD_SECONDS = 60.0  # between two lines of the log about a hub that does not a
 _OK, _REFUSED, _AGAIN = range(200, 300), {401, 403}, {408, 429, *range(500, 600)}
 
 
-class PushReader(BridgeReader):
+class PushReader(Elsewhere, BridgeReader):
     """Pushes what a ``MeterProvider`` records to the hub of ``otel-prom-bridge run``.
 
     Args:
@@ -102,7 +104,8 @@ class PushReader(BridgeReader):
         flush_on_sigterm: bool = True,
     ) -> None:
         self._address: Address = HUB.value("hub", hub)
-        self._token = STRING.optional("token", token)
+        self.hub = str(self._address)
+        self._token = TOKEN.optional("token", token)
         self._policy: Policy = _POLICY.optional("policy", policy, Policy())
         self._interval: float = SECONDS.value("interval", interval)
         BOOLEAN.value("flush_on_sigterm", flush_on_sigterm)
@@ -145,11 +148,6 @@ class PushReader(BridgeReader):
     def policy(self) -> Policy:
         """What is exported; ``policy.sdk_views()`` is for a ``MeterProvider`` of one's own."""
         return self._policy
-
-    @property
-    def hub(self) -> str:
-        """Where the hub listens."""
-        return str(self._address)
 
     @property
     def is_healthy(self) -> bool:
@@ -197,7 +195,9 @@ class PushReader(BridgeReader):
         self._pushes.wait(seconds, fresh=True, here=here)
 
     def _close(self) -> None:
-        if self._process == os.getpid():
+        # In a child that let go of the reader it inherited, there is nobody to say goodbye.
+        is_known = self._collect is not None or self._unsent.has_begun
+        if self._process == os.getpid() and is_known:
             self._end(LAST_SECONDS)
         self._connection.close()
         self._failures.close()

@@ -50,6 +50,11 @@ class Unsent:
                 self.drop(self._batches[0])
 
     @property
+    def has_begun(self) -> bool:
+        """Whether there was anything to send, ever."""
+        return self._number > 0
+
+    @property
     def first(self) -> Batch | None:
         """The one that is to be sent next."""
         batches = self._batches

@@ -21,6 +21,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from otel_prom_bridge.values.checks import Check
 
+DEFAULT_INTERVAL = 1.0
 PATH = "/v1/metrics"
 CONTENT_TYPE = "application/x-protobuf"
 
@@ -63,7 +64,7 @@ def address(value: object) -> Address:
     if not isinstance(value, str) or "\0" in value:
         raise ValueError(value)
     if value.startswith("unix:"):
-        path = value.removeprefix("unix:").replace("//", "/", 1)
+        path = value.removeprefix("unix:").removeprefix("//")
         if not path.startswith("/"):
             raise ValueError(value)
         return Address(path=path)
@@ -74,6 +75,16 @@ def address(value: object) -> Address:
     return Address(host=parts.hostname, port=parts.port)
 
 
+def _token(value: object) -> str:
+    # What stands in a header: ASCII that can be seen.
+    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable():
+        raise ValueError
+    if " " in value:
+        raise ValueError
+    return value
+
+
+TOKEN = Check(allowed="a word of visible ASCII characters", check=_token, secret=True)
 HUB = Check(
     allowed="the address of a hub: 'unix:' and an absolute path, or 'http://' and a host with a port",
     check=address,
