@@ -283,15 +283,19 @@ def _points(metric: Any, data: Any, rejected: Rejected, read: Any) -> list[Any]:
 
 
 def _number(point: Any) -> NumberPoint:
-    kind = point.WhichOneof("value")
-    if kind is None:
-        raise _OddError("a point has no value")
+    match point.WhichOneof("value"):
+        case "as_double":
+            value = point.as_double
+        case "as_int":
+            value = point.as_int
+        case _:
+            raise _OddError("a point has no value")
     return NumberPoint(
         attributes_of(point.attributes),
         point.start_time_unix_nano or None,
         point.time_unix_nano,
         _exemplars(point),
-        getattr(point, kind),
+        value,
     )
 
 
@@ -303,9 +307,10 @@ def _step(point: Any) -> NumberPoint:
 
 
 def _count(point: Any) -> NumberPoint:
-    found = _step(point)
-    if found.value < 0:
-        raise _OddError(f"{found.value} is below zero, where it only goes up")
+    found = _number(point)
+    if not 0 <= found.value < math.inf:
+        what = "is below zero, where it only goes up" if found.value < 0 else "cannot be added up"
+        raise _OddError(f"{found.value} {what}")
     return found
 
 
@@ -378,7 +383,8 @@ def _id(data: bytes, length: int) -> int | None:
 
 def attributes_of(pairs: Iterable[Any], depth: int = _DEEPEST) -> Attributes:
     """The attributes, as the SDK would have them. Of two with one key, the last one counts."""
-    return {pair.key: _value(pair.value, depth) for pair in pairs}
+    # Nearly all values are texts, and one that has another kind is the empty text here.
+    return {pair.key: (value := pair.value).string_value or _value(value, depth) for pair in pairs}
 
 
 def _value(value: Any, depth: int) -> object:
