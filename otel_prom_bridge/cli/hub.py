@@ -48,7 +48,8 @@ def add_options(command: argparse.ArgumentParser, *, without: Iterable[str] = ()
 
 
 def _add(command: argparse.ArgumentParser, option: Option) -> None:
-    words = option.meaning.partition("; see [")[0].replace("`", "").replace("%", "%%")
+    words = "a TOML file with options" if option is CONFIG_FILE else option.meaning.partition("; see [")[0]
+    words = words.replace("`", "").replace("%", "%%")
     yes = {"nargs": "?", "const": "true"} if option.check is BOOLEAN else {}
     command.add_argument(option.flag, dest=option.key, metavar="VALUE", help=words, **yes)  # type: ignore[arg-type]
 
@@ -71,7 +72,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         serve_until_told(from_flags(flags))
     except EndpointError as error:
-        raise CommandError(str(error)) from None
+        raise CommandError(error.strerror or str(error)) from None
     return 0
 
 

@@ -54,7 +54,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         variables = start_hub(_arguments(options), otlp=options.otlp)
     except EndpointError as error:
-        raise CommandError(str(error)) from None
+        raise CommandError(error.strerror or str(error)) from None
     return _become(path, command, {**os.environ, **instrumented, **variables})
 
 
@@ -75,8 +75,9 @@ def _become(path: str, command: list[str], environment: dict[str, str]) -> int:
     for name in ("SIGPIPE", "SIGXFSZ"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # it was closed
+            stream.flush()
     try:
         os.execve(path, command, environment)
     except OSError as error:

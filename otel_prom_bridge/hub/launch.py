@@ -82,6 +82,7 @@ def _environment() -> dict[str, str]:
 
 def _guarded(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """Start a guardian of this command. What comes out of the descriptor is what the hub says."""
+    _have_standard_descriptors()
     hears, says = os.pipe()
     watched = guardian.watched(os.getpid())
     os.set_inheritable(says, True)
@@ -103,6 +104,13 @@ def _guarded(command: Sequence[str], environment: Mapping[str, str]) -> int:
     with contextlib.suppress(ChildProcessError):  # a program that waits for all of its children met it
         os.waitpid(between, 0)
     return hears
+
+
+def _have_standard_descriptors() -> None:
+    """If stdin or another of the three is closed, let nothing else have its number until we end."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 def _found(hears: int) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from otel_prom_bridge.errors import ConfigurationError
 _NAME = "otel-prom-bridge"
 _PRIVATE, _SHARED = 0o700, 0o711
 _PRIVATE_SOCKET, _SHARED_SOCKET = 0o600, 0o666
+_LONGEST = 60  # of 103 characters that the path of a socket may have everywhere
 MAKE_WAY_PATH = "/make-way"
 _ANSWER_SECONDS, _END_SECONDS = 1.0, 3.0
 
@@ -29,7 +30,7 @@ _ANSWER_SECONDS, _END_SECONDS = 1.0, 3.0
 def folder() -> Path:
     """The folder of this user's hubs."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if runtime and os.access(runtime, os.W_OK | os.X_OK):
+    if runtime and len(os.fsencode(runtime)) <= _LONGEST and os.access(runtime, os.W_OK | os.X_OK):
         return Path(runtime) / _NAME
     return Path(tempfile.gettempdir()) / f"{_NAME}-{os.getuid()}"
 

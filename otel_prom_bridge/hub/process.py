@@ -81,8 +81,8 @@ def running(settings: Settings) -> Iterator[Running]:
         stack.callback(hub.shutdown)
         server = stack.enter_context(_served(hub, settings))
         path = options["otlp_socket"] or str(places.folder() / "hub.sock")
-        listeners = [places.open_socket(path, shared=bool(users))]
         stack.callback(places.tidy, path)
+        listeners = [places.open_socket(path, shared=bool(users))]
         stack.callback(listeners[0].close)
         if options["otlp_port"] is not None:
             listeners.append(open_tcp(_LOCALHOST, options["otlp_port"]))
@@ -187,7 +187,7 @@ def serve_program(read: Callable[[], Settings]) -> int:
             be_silent()
             _linger(found.hub, found.server, settings.hub["linger"])
     except BridgeError as error:
-        _tell(ready, {"error": str(error)})
+        _tell(ready, {"error": getattr(error, "strerror", None) or str(error)})
         return 1
     return 0
 
@@ -208,19 +208,20 @@ def _linger(hub: Hub, server: MetricsServer, seconds: float) -> None:
 
     Another hub that needs the port need not wait for the second.
     """
-    while hub.receiver.is_in_use:
-        time.sleep(_POLL_SECONDS)
     is_over = threading.Event()
 
     def make_way(port: int) -> bool:
-        if port != server.port:
+        if port != server.port or hub.receiver.is_in_use:
             return False
         is_over.set()
         return True
 
     hub.receiver.on_make_way(make_way)
-    if is_over.wait(seconds):
-        time.sleep(_POLL_SECONDS)  # the answer has to be on its way
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not is_over.wait(_POLL_SECONDS):
+        if hub.receiver.is_in_use:
+            deadline = time.monotonic() + seconds
+    time.sleep(_POLL_SECONDS)  # an answer may be on its way
 
 
 def _log_to_stderr(form: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import socket
 import stat
 import subprocess
@@ -12,19 +13,23 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hubs import counter, own, request_of, total
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from servers import wait_for
 
+from otel_prom_bridge.endpoint.messages import Request, Response, busy
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.listeners import open_tcp
 from otel_prom_bridge.endpoint.server.loop import Loop
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.hub import places
 from otel_prom_bridge.hub.hub import Hub
+from otel_prom_bridge.push.reader import PushReader
 
 HEAD = (
     "POST /v1/metrics HTTP/1.1\r\nHost: hub\r\nContent-Type: application/x-protobuf\r\n"
@@ -240,6 +245,45 @@ def test_another_user_is_refused(shared: bool) -> None:
         command = [sys.executable, "-S", "-c", NOBODY, path, with_length(b"").hex()]
         result = subprocess.run(command, capture_output=True, text=True, timeout=30)
         assert result.stdout.startswith("HTTP/1.1 403" if shared else "PermissionError"), result
+    finally:
+        loop.stop()
+        hub.shutdown()
+
+
+@pytest.mark.parametrize("is_ours", [True, False], ids=["ours", "the standard exporter"])
+def test_lost_answers_lose_and_double_nothing(is_ours: bool, tmp_path: Path) -> None:
+    """A push that was taken in comes again when its answer is lost, and is known then."""
+    hub, chance = Hub({}, token="secret"), random.Random(4)
+    respond = hub.receiver.respond
+
+    def losing(request: Request) -> Response:
+        response = respond(request)
+        return busy("lost") if chance.random() < 0.3 else response
+
+    hub.receiver.respond = losing  # type: ignore[method-assign]
+    path = str(tmp_path / "hub.sock")
+    listeners = [places.open_socket(path, shared=False), open_tcp("127.0.0.1", 0)]
+    loop = Loop(listeners, hub.receiver)
+    loop.start()
+    reader: Any
+    if is_ours:
+        reader = PushReader(f"unix:{path}", interval=0.05)
+    else:
+        exporter = OTLPMetricExporter(
+            endpoint=f"http://127.0.0.1:{listeners[1].port}/v1/metrics",
+            headers={"Authorization": "Bearer secret"},
+        )
+        reader = PeriodicExportingMetricReader(exporter, 50)
+    provider = MeterProvider(metric_readers=[reader])
+    orders = provider.get_meter("shop").create_counter("orders")
+    try:
+        for _ in range(100):
+            orders.add(1)
+            time.sleep(0.01)
+        wait_for(lambda: total(hub, "orders_total") == 100, seconds=20, what="all orders")
+        assert total(hub, "otel_prom_bridge_duplicate_pushes_total") > 0
+        provider.shutdown()
+        assert total(hub, "orders_total") == 100
     finally:
         loop.stop()
         hub.shutdown()

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -210,7 +211,7 @@ def test_what_cannot_be_run(environment: dict[str, str], tmp_path: Path) -> None
     ("flags", "variables", "says"),
     [
         (["--port", "70000"], {}, "--port: '70000' is not allowed, expected a whole number"),
-        (["--prot", "9000"], {}, "--prot"),
+        (["--prot", "9000"], {}, "--prot (did you mean --port?)"),
         (["--max-sources", "0"], {}, "--max-sources: '0' is not allowed"),
         ([], {"OTEL_PROM_BRIDGE_LINGER": "long"}, "OTEL_PROM_BRIDGE_LINGER: 'long' is not allowed"),
         ([], {"OTEL_PROM_BRIDGE_PORT": "x"}, "OTEL_PROM_BRIDGE_PORT: 'x' is not allowed"),
@@ -324,3 +325,38 @@ def test_a_port_for_pushes_needs_a_token(environment: dict[str, str]) -> None:
     )
     assert result.returncode == 2
     assert "otlp_token_file" in result.stderr
+
+
+def test_closed_descriptors(environment: dict[str, str]) -> None:
+    """What is started without stdin and the rest stays without, and finds nothing of the hub there."""
+    script = "ls /proc/self/fd > " + environment["XDG_RUNTIME_DIR"] + "/found; exit 6"
+    command = f"exec {' '.join(RUN)} -- sh -c '{script}' <&- >&- 2>&-"
+    assert subprocess.run(["bash", "-c", command], env=environment, timeout=60).returncode == 6
+    found = Path(environment["XDG_RUNTIME_DIR"], "found").read_text().split()
+    assert len(found) <= 4  # its output, what ls reads, and nothing else
+
+
+DAEMON = """
+import os, sys, time
+if os.fork():
+    sys.exit(0)
+os.setsid()
+nothing = os.open(os.devnull, os.O_RDWR)
+for number in (0, 1, 2):
+    os.dup2(nothing, number)
+from opentelemetry.sdk.metrics import MeterProvider
+from otel_prom_bridge.push.reader import PushReader
+provider = MeterProvider(metric_readers=[PushReader(os.environ["OTEL_PROM_BRIDGE_HUB"], interval=0.2)])
+provider.get_meter("shop").create_counter("jobs").add(2)
+time.sleep(8)
+"""
+
+
+@pytest.mark.slow
+def test_a_program_that_goes_into_the_background(environment: dict[str, str], port: int) -> None:
+    """The process that was started ends at once; the hub stays for those that push."""
+    environment = {**environment, "OTEL_PROM_BRIDGE_LINGER": "4"}
+    subprocess.run([*RUN, "--", sys.executable, "-c", DAEMON], env=environment, timeout=60, check=True)
+    wait_for(lambda: jobs(port) == 2, seconds=10, what="what was recorded")
+    time.sleep(5)
+    assert jobs(port) == 2
