@@ -40,6 +40,9 @@ _MOST_BUCKETS = 4096
 # https://opentelemetry.io/docs/specs/otel/metrics/data-model/#exponential-scale
 _SCALES = range(-10, 21)
 _LONGEST_NAME = 1024
+# The most metrics and points of a request, together. A few kilobytes of zeroes may be unpacked to millions of
+# them, for which everybody else would wait.
+_MOST_POINTS = 250_000
 # Scopes and resources are few and come with every request, so the last ones are remembered.
 _MOST_REMEMBERED = 1024
 _NO_VALUE = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
@@ -163,6 +166,7 @@ class Decoder:
     def __init__(self) -> None:
         self._scopes: dict[tuple[bytes, str], InstrumentationScope] = {}
         self._resources: dict[bytes, Mapping[str, object]] = {}
+        self._room = 0  # for so many points of the request that is being read
 
     def resources(self, body: bytes, rejected: Rejected) -> list[tuple[Mapping[str, object], list[Reading]]]:
         """The resources of a request, each with its readings. Equal resources are the same object.
@@ -174,6 +178,7 @@ class Decoder:
             request = ExportMetricsServiceRequest.FromString(body)
         except (DecodeError, ValueError, RecursionError) as error:
             raise RequestError(f"this is no ExportMetricsServiceRequest in protobuf: {error}") from None
+        self._room = _MOST_POINTS
         found: dict[int, tuple[Mapping[str, object], list[Reading]]] = {}
         for item in request.resource_metrics:
             resource = self._resource(item.resource)
@@ -184,10 +189,17 @@ class Decoder:
 
     def _readings(self, scope_metrics: Any, rejected: Rejected) -> Iterator[Reading]:
         scope = self._scope(scope_metrics.scope, scope_metrics.schema_url)
-        for metric in scope_metrics.metrics:
+        for number, metric in enumerate(scope_metrics.metrics):
+            if self._room <= 0:
+                left = len(scope_metrics.metrics) - number
+                rejected.add(left, f"more than {_MOST_POINTS} points in one request")
+                return
             try:
-                yield _reading(scope, metric, rejected)
+                reading = _reading(scope, metric, rejected)
+                self._room -= 1 + len(reading.points)
+                yield reading
             except _OddError as odd:
+                self._room -= 1
                 data = getattr(metric, metric.WhichOneof("data") or "", None)
                 points = 0 if data is None else len(data.data_points)
                 rejected.add(points, f"metric {_shown(metric.name)}: {odd}")

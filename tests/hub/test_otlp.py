@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ from hubs import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -240,6 +242,19 @@ def test_odd_histograms_that_can_be_read(hub: Hub) -> None:
     metric.histogram.data_points[0].count = 5
     assert partial_success(push(hub, request_of(metric))) == (0, "")
     assert shown(hub, "b_count") == {(): 5}
+
+
+def test_a_request_of_millions_is_read_in_part(hub: Hub) -> None:
+    """It is small when it is compressed, and would keep everybody else waiting for a minute."""
+    request = ExportMetricsServiceRequest.FromString(request_of(counter("orders", 1)))
+    scope = request.resource_metrics[0].scope_metrics[0]
+    scope.metrics.extend([Metric(name="odd")] * 300_000)
+    began = time.monotonic()
+    points, message = partial_success(push(hub, request.SerializeToString()))
+    assert "more than 250000 points" in message
+    assert points == 50_002
+    assert total(hub, "orders_total") == 1
+    assert time.monotonic() - began < 20
 
 
 @given(st.binary(max_size=200))
