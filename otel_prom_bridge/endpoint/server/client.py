@@ -14,12 +14,17 @@ import contextlib
 import socket
 import ssl
 import struct
+import sys
 from collections import deque
 from collections.abc import Iterable
 
 from otel_prom_bridge.endpoint.messages import Link
 from otel_prom_bridge.endpoint.server.connection import Connection
 from otel_prom_bridge.native import Socket
+
+if sys.platform == "linux":
+    from fcntl import ioctl
+    from termios import TIOCOUTQ
 
 _RECEIVED = 32 * 1024
 # What the kernel is given at once. Each call of send() wakes the reader, so a megabyte in four pieces takes
@@ -200,6 +205,17 @@ class Client:
             self._pieces.appendleft(piece[size:])
         self._wire = self.channel.seal(piece[:size])
         return True
+
+    @property
+    def untaken(self) -> int | None:
+        """How many bytes of what was sent have not reached the client's machine; None where nobody knows.
+
+        https://man7.org/linux/man-pages/man7/tcp.7.html (SIOCOUTQ, which is TIOCOUTQ)
+        """
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError, ValueError):
+                return int.from_bytes(ioctl(self.sock.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
+        return None
 
     def say_goodbye(self) -> None:
         """Tell the client that nothing more comes, although it may still be sending."""

@@ -157,21 +157,25 @@ def _late(queue: Mapping[Conversation, float], now: float) -> Iterator[Conversat
 
 
 class Readers:
-    """Those whose response did not fit into their buffers at once, and when each took a part of it."""
+    """Those whose response did not fit into their buffers at once, and when each took a part of it.
+
+    The kernel says that there is room again when a good part of its megabytes has been taken. Whoever reads
+    slowly may be at that for longer than a flood needs to come around, so the kernel is asked for the rest.
+    """
 
     def __init__(self) -> None:
-        # In each, who waits for longest comes first.
-        self._never: dict[Conversation, float] = {}
-        self._before: dict[Conversation, float] = {}
+        # In each, who waits for longest comes first: since when, and how much it had not taken then.
+        self._never: dict[Conversation, tuple[float, int | None]] = {}
+        self._before: dict[Conversation, tuple[float, int | None]] = {}
 
     def begin(self, client: Conversation) -> None:
         """There is no room for more of its response."""
-        self._never[client] = time.monotonic()
+        self._never[client] = (time.monotonic(), client.untaken)
 
     def took(self, client: Conversation) -> None:
         """There was room for a part of it."""
         self.end(client)
-        self._before[client] = time.monotonic()
+        self._before[client] = (time.monotonic(), client.untaken)
 
     def end(self, client: Conversation) -> None:
         """It has all of its response, or is gone."""
@@ -181,18 +185,21 @@ class Readers:
     @property
     def silent(self) -> _Since | None:
         """Who has taken nothing of its response for longest, and never did."""
-        return _stalled(self._never)
+        return self._stalled(self._never)
 
     @property
     def slowest(self) -> _Since | None:
         """Who has taken nothing of its response for longest, but did before."""
-        return _stalled(self._before)
+        return self._stalled(self._before)
 
-
-def _stalled(readers: Mapping[Conversation, float]) -> _Since | None:
-    for client, since in readers.items():
-        return (since, client) if time.monotonic() - since >= _STALLED_SECONDS else None
-    return None
+    def _stalled(self, readers: Mapping[Conversation, tuple[float, int | None]]) -> _Since | None:
+        for client, (since, before) in list(readers.items()):
+            now = client.untaken
+            # With nothing left it is us for whom it waits.
+            if now is None or before is None or now >= before > 0:
+                return (since, client) if time.monotonic() - since >= _STALLED_SECONDS else None
+            self.took(client)
+        return None
 
 
 class Conversations:
