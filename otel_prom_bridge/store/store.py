@@ -455,10 +455,9 @@ class Store:
             is_new = is_new or not known
             mentioned.update(known)
         if is_whole or is_new:
-            said = speaker.said[record].seen
-            self._leave(
-                speaker, record, [each for each in said if each not in mentioned and not each.overflowed]
-            )
+            before = speaker.said[record].last_seen(self._collection - 1)
+            unsaid = [each for each in before if each not in mentioned and not each.overflowed]
+            self._leave(speaker, record, unsaid)
             record.take_back()
 
     def _forget(self, record: StreamRecord, last_seen: int, *, overflow: bool = True) -> None:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from clocks import Clock
 from inside import check_places, places, remembered, waiting
+from opentelemetry.sdk.metrics import Exemplar
 from pushed import COUNTER, GAUGE, HISTOGRAM, LEVEL, TOTAL, WHOLE, Workers, histogram, number
 
 from otel_prom_bridge import ExportView
 from otel_prom_bridge.families import CounterPoint
 from otel_prom_bridge.points import WORKER, Source
 from otel_prom_bridge.rules import Forbid
+from otel_prom_bridge.store.intake import SetClock
 from otel_prom_bridge.translate import Translation, TranslationStrategy
 
 PLAIN = Translation(scope_info_enabled=False)
@@ -560,23 +564,114 @@ def test_an_end_within_the_store_waits_for_its_turn() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_child_knows_the_sources(tmp_path: Any) -> None:
-    """After renew() the same is shown, and sources go on and end as before."""
+def test_a_forked_child_knows_the_sources() -> None:
+    """A child that was forked while a thread was in the store shows the same, and sources go on and end."""
     played, (first, second) = Workers(), two()
     for source in (first, second):
         played.push(source, {LEVEL: {None: 1}, GAUGE: {None: 2}, COUNTER: {None: 1}}, resource=SHOP)
     before = played.shown()
-    assert played.store._lock.acquire(timeout=1)  # as another thread would hold it
-    played.store._entered = True
+    inside, over = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with played.store._lock:
+            inside.set()
+            over.wait(10)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    inside.wait(10)
     pid = os.fork()
     if pid == 0:
-        played.store._lock = type(played.store._lock)()
-        played.store._entered = False
-        played.store._place_anew()
         alike = played.shown() == before
         played.store.end(first)
-        os._exit(0 if alike and played.shown()["u"] == {labels(): 1} else 1)
+        played.push(second, {LEVEL: {None: 5}})
+        os._exit(0 if alike and played.shown()["u"] == {labels(): 5} else 1)
+    over.set()
+    thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_a_stream_may_come_twice_in_a_batch() -> None:
+    """Both parts of it are said, also where there is no room for more."""
+    played, (first, _) = Workers(max_series_per_metric=2), two()
+    for _ in range(2):
+        both = [(LEVEL, [number(1, {"k": "a"})]), (LEVEL, [number(2, {"k": "b"})])]
+        played.store.take(first, both)
+        assert played.shown() == {"u": {labels(("k", "a")): 1, labels(("k", "b")): 2}}
+
+
+def test_sources_from_many_threads() -> None:
+    """Eight threads that push, end and look at once lose no delta and leave no level."""
+    played = Workers()
+
+    def work(worker: int) -> None:
+        for _ in range(50):
+            source = Source(worker=worker)
+            for value in (1, 2, 3):
+                played.push(source, {COUNTER: {None: 1}, LEVEL: {"a": value}, GAUGE: {None: value}})
+                played.store.families()
+                played.store.state()
+            played.store.end(source)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert played.shown() == {"c_total": {labels(): 8 * 50 * 3}}
+    assert not played.store._speakers
+
+
+class Rude(Mapping[str, object]):
+    """A resource that raises when it is looked at."""
+
+    def __getitem__(self, key: str) -> object:
+        raise RuntimeError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError("iter")
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_a_resource_that_cannot_be_read_costs_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    """Its points count, with what is known of the source otherwise."""
+    played, (first, second) = Workers(), two()
+    played.push(first, {COUNTER: {None: 1}}, resource=Rude())
+    played.push(first, {COUNTER: {None: 1}}, resource=Rude())
+    assert played.shown() == {"c_total": {labels(): 2}}
+    played.push(second, {COUNTER: {None: 1}}, resource=SHOP)
+    played.push(second, {COUNTER: {None: 1}}, resource=Rude())
+    assert sum(played.shown()["c_total"].values()) == 4
+    assert len([record for record in caplog.records if "resource" in record.getMessage()]) == 1
+
+
+# ---------------------------------------------------------------- clocks and exemplars
+
+
+def test_a_batch_that_was_under_way_is_no_clock_that_was_set_back() -> None:
+    """Of a worker only a time before the last one is; of the reader, what the clock says, too."""
+    now = 0.0
+    inside, pushed = SetClock(lambda: now), SetClock(None, shift=2.0)
+    for passed, said in ((0, 0), (15, 1), (0, 1), (0, 13)):
+        now += passed
+        for clock in (inside, pushed):
+            clock.look(int((1000 + said) * 1e9))
+    assert (inside.shift, pushed.shift) == (14.0, 2.0)
+    pushed.look(int(900 * 1e9))
+    assert pushed.shift == 115.0
+
+
+def test_exemplars_of_several_sources() -> None:
+    """A series keeps the newest, whoever brings it."""
+    played, (first, second) = Workers(), two()
+    for source, seconds in ((first, 20), (second, 30), (first, 10)):
+        exemplar = Exemplar({}, 1.0, int((1.7e9 + seconds) * 1e9), 2, 1)
+        point = number(1, exemplars=[exemplar], time=exemplar.time_unix_nano)
+        played.store.take(source, [(COUNTER, [point]), (TOTAL, [point])])
+    for family in played.store.families():
+        (shown,) = family.points
+        assert isinstance(shown, CounterPoint)
+        assert shown.exemplar is not None
+        assert shown.exemplar.timestamp == 1.7e9 + 30
 
 
 def test_points_that_cannot_be_read_cost_themselves_only() -> None:
