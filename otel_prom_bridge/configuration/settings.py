@@ -23,8 +23,10 @@ from otel_prom_bridge.configuration.environment import (
     unknown_variables,
 )
 from otel_prom_bridge.configuration.options import (
+    ALL_OPTIONS,
     CONFIG_FILE,
     ENDPOINT_OPTIONS,
+    HUB,
     OPTIONS,
     PROFILE,
     READER_OPTIONS,
@@ -47,7 +49,7 @@ _NEEDS = (
     ("tls_client_allowed_sans", "tls_client_ca_file"),
     ("tls_min_version", "tls_cert_file"),
 )
-_KEYS = {key for option in OPTIONS for key in option.keys}
+_KEYS = {key for option in ALL_OPTIONS for key in option.keys}
 _OUTSIDE = "this option outside of every table, before the first one"
 _NOT_SERVED = "metrics are recorded but not served"
 
@@ -58,6 +60,7 @@ class Settings:
 
     ``worker`` are the options of a process that pushes to a hub. ``here`` are the options of which a hub
     cannot know, since they were given in code or in YAML.
+    ``hub`` has the options of a hub by their keys, if it was asked for them.
 
     ``names`` says what the options of the endpoint are called where they were given; errors need it. If
     ``refused`` is not empty, something that was to protect the metrics is wrong, and nothing may be served.
@@ -69,6 +72,7 @@ class Settings:
     refused: tuple[ConfigurationError, ...] = ()
     worker: Mapping[str, Any] = field(default_factory=lambda: {item.key: item.default for item in WORKER})
     here: tuple[Option, ...] = field(default=(), compare=False)
+    hub: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,21 @@ def from_arguments(given: Mapping[str, object], *, own_reader: bool = False) -> 
     return found.settings(sources, ENDPOINT_OPTIONS + WORKER if own_reader else OPTIONS)
 
 
+def from_flags(given: Mapping[str, str]) -> Settings:
+    """The settings of a hub by the flags of a command, then by the environment, a file, and the defaults.
+
+    Flags are texts by the keys of their options.
+
+    Raises:
+        ConfigurationError: one of them is wrong.
+    """
+    found = _Finding(raise_error)
+    flags = _Flags(given)
+    file = found.file(_find(flags, CONFIG_FILE))
+    found.check_variables()
+    return found.settings([flags, Variables(), Aliases(), file], ALL_OPTIONS)
+
+
 def from_environment(problem: Problem) -> Settings:
     """The settings by environment variables, then the file that one of them names, then the defaults."""
     found = _Finding(problem)
@@ -149,6 +168,18 @@ class _Launcher:
     def said(self, option: Option) -> Iterable[Said]:
         """Where the hub is."""
         return Variables().said(option) if option.key in ("hub", "hub_token") else ()
+
+
+class _Flags:
+    """The source of options on a command line."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = texts
+
+    def said(self, option: Option) -> Iterator[Said]:
+        """What stands behind the option's flag."""
+        if (text := self._texts.get(option.key)) is not None:
+            yield option.flag, partial(option.check.text, option.flag, text)
 
 
 class _Mapping:
@@ -239,11 +270,12 @@ class _Finding:
             self._refuse(error)
         values = {key: given[key].value if key in given else default for key, default in _defaults(options)}
         endpoint = {option.key: values.pop(option.key) for option in ENDPOINT_OPTIONS}
-        names = {key: found.name for key, found in given.items() if key in endpoint}
+        hub = {option.key: values.pop(option.key) for option in HUB if option in options}
+        names = {key: found.name for key, found in given.items() if key in endpoint or key in hub}
         worker = {option.key: values.pop(option.key) for option in WORKER}
         arguments = _reader_arguments(values, profile)
         here = _only_here(sources, given, options)
-        return Settings(endpoint, arguments, names, tuple(self._refused), worker, here)
+        return Settings(endpoint, arguments, names, tuple(self._refused), worker, here, hub)
 
     def _profile(self, sources: Sequence[_Source]) -> Profile:
         found = self._first(sources, PROFILE)
@@ -265,7 +297,7 @@ class _Finding:
         except ConfigurationError as error:
             self._refuse(error)  # the file may have been about protection
             return _Mapping({})
-        self.check_keys(file, OPTIONS)
+        self.check_keys(file, ALL_OPTIONS)
         return file
 
     def check_keys(self, mapping: _Mapping, options: Iterable[Option]) -> None:

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from prometheus_client.parser import text_fd_to_metric_families
 
+from otel_prom_bridge.errors import ExpositionError
 from otel_prom_bridge.families import Kind, Labels
 
 _TYPE = re.compile(r'#[ \t]+TYPE[ \t]+("(?:[^"\\]|\\.)*"|\S+)[ \t]+(\S+)')
@@ -55,10 +56,6 @@ _CHUNK = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
 # For example localhost:9464, 10.0.0.1:9090/metrics and [::1]:9464.
 _ADDRESS = re.compile(r"([\w.-]+|\[[0-9a-fA-F:.]+\]):\d{1,5}(/.*)?")
-
-
-class ExpositionError(Exception):
-    """An exposition cannot be fetched or read. The message is one line for whoever asked for it."""
 
 
 @dataclass(slots=True)

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 from abc import abstractmethod
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from opentelemetry.sdk.metrics.export import MetricReader
 
-from otel_prom_bridge.native import RLock
+from otel_prom_bridge.once import Shutdown
 from otel_prom_bridge.sdk.locks import Locks
 from otel_prom_bridge.sdk.recordings import at_next_recording
 
 
 class BridgeReader(MetricReader):
-    """A reader of ours. ``options`` are those of a ``MetricReader``."""
+    """A reader of ours. ``options`` are those of a ``MetricReader``, and ``shutdown`` is its end."""
 
     _consumer: object = None  # what the SDK hands measurements to, of the provider that uses this reader
     _locks: Locks | None = None
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, shutdown: Shutdown | None = None, **options: Any) -> None:
         super().__init__(**options)
-        self._shutdown = Shutdown()
+        self._shutdown = shutdown or Shutdown()
 
     @property
     def is_ready(self) -> bool:
@@ -61,38 +59,3 @@ class BridgeReader(MetricReader):
         super()._set_meter_provider(meter_provider)
         if self._locks is not None:
             self._locks.add(meter_provider)
-
-
-class Shutdown:
-    """Happens once, and calls the hooks that were added before, in that order."""
-
-    def __init__(self) -> None:
-        self._lock = RLock()  # re-entrant, as a signal handler may shut down what it interrupts
-        self._hooks: list[Callable[[], None]] = []
-        self.has_begun = False
-
-    def add(self, hook: Callable[[], None]) -> Callable[[], None]:
-        """Call ``hook`` at the shutdown, or now if it has begun. The result takes that back."""
-        with self._lock:
-            self._hooks.append(hook)
-        if self.has_begun:
-            self._call()
-        return partial(self._forget, hook)
-
-    def begin(self) -> None:
-        """Call all hooks. A second call does nothing."""
-        with self._lock:
-            if self.has_begun:
-                return
-            self.has_begun = True
-        self._call()
-
-    def _call(self) -> None:
-        with self._lock:
-            hooks, self._hooks = self._hooks, []
-        for hook in hooks:
-            hook()
-
-    def _forget(self, hook: Callable[[], None]) -> None:
-        with self._lock, contextlib.suppress(ValueError):
-            self._hooks.remove(hook)

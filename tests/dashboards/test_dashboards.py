@@ -424,10 +424,10 @@ def test_the_command_writes_two_files(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_the_commands_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A profile that does not exist, and a folder that cannot be written to."""
-    assert main(["dashboards", "--profile", "nope"]) == 1
+    assert main(["dashboards", "--profile", "nope"]) == 2
     assert "one of the profiles 'llmdevops', 'semconv'" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
-    assert main(["dashboards", "--profile", "semconv", "--out", str(tmp_path / "file")]) == 1
+    assert main(["dashboards", "--profile", "semconv", "--out", str(tmp_path / "file")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("otel-prom-bridge: cannot write ")
 
@@ -444,5 +444,5 @@ def test_without_the_extra_it_says_what_to_install(package: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "pip install grafana-foundation-sdk PyYAML" in done.stderr

@@ -28,8 +28,9 @@ from setups import Setup
 import otel_prom_bridge
 from otel_prom_bridge import start_http_server
 from otel_prom_bridge.cli import main
+from otel_prom_bridge.errors import ExpositionError
 from otel_prom_bridge.report import remote as expositions
-from otel_prom_bridge.report.remote import ExpositionError, as_url, read_exposition
+from otel_prom_bridge.report.remote import as_url, read_exposition
 
 Make = Callable[..., Setup]
 Capture = pytest.CaptureFixture[str]
@@ -395,10 +396,10 @@ def test_answers_that_are_no_exposition(
     monkeypatch: pytest.MonkeyPatch,
     capsys: Capture,
 ) -> None:
-    """One line that names the URL and what is wrong, and exit code 1."""
+    """One line that names the URL and what is wrong, and exit code 2."""
     monkeypatch.setattr(expositions, "MAX_BYTES", 2**20)
     with serving({"/metrics": answer}) as server:
-        assert main(["cardinality", server.url]) == 1
+        assert main(["cardinality", server.url]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"otel-prom-bridge: {server.url}: {complaint}")
@@ -410,7 +411,7 @@ def test_a_server_that_does_not_answer_in_time(capsys: Capture) -> None:
     """Silence and a trickle both end after the timeout."""
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler, bind_and_activate=True) as silent:
         where = f"127.0.0.1:{silent.server_address[1]}"
-        assert main(["cardinality", where, "--timeout", "0.2"]) == 1
+        assert main(["cardinality", where, "--timeout", "0.2"]) == 2
     assert capsys.readouterr().err == (
         f"otel-prom-bridge: {where}: no complete answer within 0.2 s; --timeout gives it more\n"
     )
@@ -430,7 +431,7 @@ def test_a_server_that_does_not_answer_in_time(capsys: Capture) -> None:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         where = f"127.0.0.1:{server.server_address[1]}"
-        assert main(["cardinality", where, "--timeout", "0.3"]) == 1
+        assert main(["cardinality", where, "--timeout", "0.3"]) == 2
         stop.set()
         server.shutdown()
         thread.join()
@@ -454,7 +455,7 @@ def test_a_server_that_does_not_answer_in_time(capsys: Capture) -> None:
 )
 def test_what_cannot_be_had(where: str, complaint: str, capsys: Capture) -> None:
     """Whatever is wrong with a place, one line says so, and what to do."""
-    assert main(["cardinality", where]) == 1
+    assert main(["cardinality", where]) == 2
     err = capsys.readouterr().err
     assert complaint in err
     assert err.count("\n") == 1
@@ -498,7 +499,7 @@ def test_as_a_process_from_stdin() -> None:
         "cardinality", "-", stdin=gzip.compress(TEXT.encode())
     )
     code, out, err = run("cardinality", "-", stdin=b"\x7fELF")
-    assert (code, out) == (1, b"")
+    assert (code, out) == (2, b"")
     assert err == b"otel-prom-bridge: -: line 1 is not a sample: '\\x7fELF'\n"
 
 
@@ -537,7 +538,7 @@ def test_python_m_runs_it() -> None:
     wrong = subprocess.run(
         [*command[:-1], "nothing"], capture_output=True, text=True, timeout=60, check=False
     )
-    assert wrong.returncode == 1
+    assert wrong.returncode == 2
     assert wrong.stderr.startswith("otel-prom-bridge: ")
 
 

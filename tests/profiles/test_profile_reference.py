@@ -91,5 +91,5 @@ def test_a_long_condition_stands_once(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_a_profile_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
     """It is one line on stderr."""
-    assert main(["profile", "nope"]) == 1
+    assert main(["profile", "nope"]) == 2
     assert "one of the profiles" in capsys.readouterr().err

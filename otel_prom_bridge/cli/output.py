@@ -1,0 +1,25 @@
+"""What commands write, and the error that ends one in one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+PROGRAM = "otel-prom-bridge"
+
+
+class CommandError(Exception):
+    """What a command was given cannot be used. The message is one line for whoever gave it."""
+
+
+def write(text: str) -> int:
+    """Write to stdout, and return the exit code of a command that has nothing more to say."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a Latin-1 terminal has no ellipsis
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough. Python flushes once more at exit, which must find no pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
