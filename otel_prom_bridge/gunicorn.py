@@ -17,8 +17,10 @@ from otel_prom_bridge.errors import EndpointError
 from otel_prom_bridge.hub import places
 from otel_prom_bridge.hub.launch import HUB, start_hub
 
-# Where the hub of this master will be. It is None where there is one already: under `otel-prom-bridge run`, or
-# when gunicorn replaces itself (SIGUSR2).
+__all__ = ["on_starting"]
+
+# Where the hub of this master will be. It is None where there is one already: under `otel-prom-bridge run`,
+# or when gunicorn replaces itself (SIGUSR2).
 _socket = None if os.environ.get(HUB) else places.new_socket()
 if _socket is not None:
     os.environ[HUB] = f"unix:{_socket}"

@@ -6,10 +6,23 @@ import argparse
 from collections.abc import Iterable, Mapping
 
 from otel_prom_bridge.cli.output import CommandError
-from otel_prom_bridge.configuration.options import ALL_OPTIONS, CONFIG_FILE, Option
+from otel_prom_bridge.configuration.options import (
+    CONFIG_FILE,
+    ENDPOINT_OPTIONS,
+    HUB_OPTIONS,
+    READER_OPTIONS,
+    Option,
+)
 from otel_prom_bridge.configuration.settings import from_flags
 from otel_prom_bridge.errors import EndpointError
 from otel_prom_bridge.values.checks import BOOLEAN
+
+# What a flag may say: all options of a hub, of its endpoint and of what it shows.
+FLAGS = tuple(
+    option
+    for option in (CONFIG_FILE, *ENDPOINT_OPTIONS, *READER_OPTIONS, *HUB_OPTIONS)
+    if not option.only_in_files
+)
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -29,8 +42,8 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def add_options(command: argparse.ArgumentParser, *, without: Iterable[str] = ()) -> None:
     """Add a flag for each option of a hub that a text can say."""
-    for option in (CONFIG_FILE, *ALL_OPTIONS):
-        if not option.only_in_files and option.key not in without:
+    for option in FLAGS:
+        if option.key not in without:
             _add(command, option)
 
 
@@ -42,7 +55,7 @@ def _add(command: argparse.ArgumentParser, option: Option) -> None:
 
 def flags_of(options: argparse.Namespace) -> Mapping[str, str]:
     """The flags that were given, by the keys of their options."""
-    keys = [option.key for option in (CONFIG_FILE, *ALL_OPTIONS)]
+    keys = [option.key for option in FLAGS]
     found = {key: getattr(options, key, None) for key in keys}
     return {key: text for key, text in found.items() if text is not None}
 

@@ -8,9 +8,8 @@ import shutil
 import signal
 import sys
 
-from otel_prom_bridge.cli.hub import add_options, flags_of
+from otel_prom_bridge.cli.hub import FLAGS, add_options, flags_of
 from otel_prom_bridge.cli.output import PROGRAM, CommandError
-from otel_prom_bridge.configuration.options import ALL_OPTIONS, CONFIG_FILE
 from otel_prom_bridge.errors import EndpointError
 
 # As shells have it.
@@ -60,7 +59,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _arguments(options: argparse.Namespace) -> list[str]:
-    flags = {option.key: option.flag for option in (CONFIG_FILE, *ALL_OPTIONS)}
+    flags = {option.key: option.flag for option in FLAGS}
     return [f"{flags[key]}={text}" for key, text in flags_of(options).items()]
 
 

@@ -133,7 +133,6 @@ def unknown_variables() -> list[tuple[ConfigurationError, bool]]:
     """
     _notice_collectors()
     known = {name for option in _BY_KEY.values() for name in option.variables}
-    known |= {f"{PREFIX}HUB", f"{PREFIX}HUB_TOKEN"}
     found = []
     for name in sorted(os.environ):
         key = name.removeprefix(PREFIX).lower()

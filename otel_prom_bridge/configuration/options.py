@@ -30,7 +30,7 @@ from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.server import DEFAULT_ADDRESS, DEFAULT_PORT
 from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT
 from otel_prom_bridge.profiles import GENERATION, PROFILES, Present
-from otel_prom_bridge.push.wire import DEFAULT_INTERVAL, HUB_ADDRESS, TOKEN
+from otel_prom_bridge.push.wire import DEFAULT_INTERVAL, HUB, TOKEN
 from otel_prom_bridge.reader.reader import DEFAULT_COLLECT_INTERVAL
 from otel_prom_bridge.translate import TranslationStrategy
 from otel_prom_bridge.translate.strategies import STRATEGY
@@ -367,7 +367,7 @@ ACCESS = (
 WORKER = (
     Option(
         "hub",
-        HUB_ADDRESS,
+        HUB,
         "push to the hub there, and serve nothing in this process; `otel-prom-bridge run` sets the variable;"
         " see [workers.md](workers.md)",
         without="none",
@@ -546,7 +546,7 @@ KEPT = (
     ),
 )
 # Of a hub, which has all options of an endpoint and of a reader, too.
-HUB = (
+HUB_OPTIONS = (
     Option(
         "otlp_socket",
         SOCKET,
@@ -602,7 +602,7 @@ READER_OPTIONS = SHOWN + KEPT
 # What `start()` takes.
 OPTIONS = ENDPOINT_OPTIONS + WORKER + READER_OPTIONS
 # What files and variables may say: one of them may be for a hub and for those that push to it.
-ALL_OPTIONS = OPTIONS + HUB
+ALL_OPTIONS = OPTIONS + HUB_OPTIONS
 
 # The tables of docs/configuration.md.
 _TABLES = {
@@ -611,7 +611,7 @@ _TABLES = {
     "One process of several": WORKER,
     "What is shown, and its names": SHOWN,
     "How much is kept, and for how long": KEPT,
-    "A hub, and who pushes to it": HUB,
+    "A hub, and who pushes to it": HUB_OPTIONS,
 }
 
 

@@ -26,7 +26,7 @@ from otel_prom_bridge.configuration.options import (
     ALL_OPTIONS,
     CONFIG_FILE,
     ENDPOINT_OPTIONS,
-    HUB,
+    HUB_OPTIONS,
     OPTIONS,
     PROFILE,
     READER_OPTIONS,
@@ -58,9 +58,9 @@ _NOT_SERVED = "metrics are recorded but not served"
 class Settings:
     """What was configured: the endpoint's options by their keys, and the arguments of the reader.
 
-    ``worker`` are the options of a process that pushes to a hub. ``here`` are the options of which a hub
-    cannot know, since they were given in code or in YAML.
-    ``hub`` has the options of a hub by their keys, if it was asked for them.
+    ``hub`` has the options of a hub by their keys, where one is to be started, and ``worker`` has those of a
+    process that pushes to one. ``here`` are the options of which a hub cannot know, since they were given in
+    code or in YAML.
 
     ``names`` says what the options of the endpoint are called where they were given; errors need it. If
     ``refused`` is not empty, something that was to protect the metrics is wrong, and nothing may be served.
@@ -70,9 +70,9 @@ class Settings:
     reader: Mapping[str, Any]
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
     refused: tuple[ConfigurationError, ...] = ()
+    hub: Mapping[str, Any] = field(default_factory=dict)
     worker: Mapping[str, Any] = field(default_factory=lambda: {item.key: item.default for item in WORKER})
     here: tuple[Option, ...] = field(default=(), compare=False)
-    hub: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,9 @@ def from_flags(given: Mapping[str, str]) -> Settings:
     flags = _Flags(given)
     file = found.file(_find(flags, CONFIG_FILE))
     found.check_variables()
-    return found.settings([flags, Variables(), Aliases(), file], ALL_OPTIONS)
+    return found.settings(
+        [flags, Variables(), Aliases(), file], ENDPOINT_OPTIONS + READER_OPTIONS + HUB_OPTIONS
+    )
 
 
 def from_environment(problem: Problem) -> Settings:
@@ -270,12 +272,12 @@ class _Finding:
             self._refuse(error)
         values = {key: given[key].value if key in given else default for key, default in _defaults(options)}
         endpoint = {option.key: values.pop(option.key) for option in ENDPOINT_OPTIONS}
-        hub = {option.key: values.pop(option.key) for option in HUB if option in options}
+        hub = {option.key: values.pop(option.key) for option in HUB_OPTIONS if option in options}
         names = {key: found.name for key, found in given.items() if key in endpoint or key in hub}
-        worker = {option.key: values.pop(option.key) for option in WORKER}
+        worker = {option.key: values.pop(option.key, option.default) for option in WORKER}
         arguments = _reader_arguments(values, profile)
         here = _only_here(sources, given, options)
-        return Settings(endpoint, arguments, names, tuple(self._refused), worker, here, hub)
+        return Settings(endpoint, arguments, names, tuple(self._refused), hub, worker, here)
 
     def _profile(self, sources: Sequence[_Source]) -> Profile:
         found = self._first(sources, PROFILE)

@@ -39,7 +39,7 @@ from otel_prom_bridge.push.wire import (
     DROPPED,
     END,
     FAILING,
-    HUB_ADDRESS,
+    HUB,
     INTERVAL,
     NUMBER,
     SOURCE,
@@ -103,7 +103,7 @@ class PushReader(Elsewhere, BridgeReader):
         interval: float = DEFAULT_INTERVAL,
         flush_on_sigterm: bool = True,
     ) -> None:
-        self._address: Address = HUB_ADDRESS.value("hub", hub)
+        self._address: Address = HUB.value("hub", hub)
         self.hub = str(self._address)
         self._token = TOKEN.optional("token", token)
         self._policy: Policy = _POLICY.optional("policy", policy, Policy())

@@ -85,7 +85,7 @@ def _token(value: object) -> str:
 
 
 TOKEN = Check(allowed="a word of visible ASCII characters", check=_token, secret=True)
-HUB_ADDRESS = Check(
+HUB = Check(
     allowed="the address of a hub: 'unix:' and an absolute path, or 'http://' and a host with a port",
     check=address,
     example="unix:/run/shop/hub.sock",

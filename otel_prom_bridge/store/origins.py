@@ -62,11 +62,11 @@ class Origin:
         projections = (item for record in self.streams.values() for item in record.projections)
         return not self.live and not any(item.series or item.folds for item in projections)
 
-    def agreed(self) -> Resource:
-        """What the resources of all of its sources say."""
+    def agreed(self) -> Resource | None:
+        """What the resources of all of its sources say; None if none of them has any."""
         found: dict[str, object] | None = None
         for resource in self.live.values():
-            if resource is None or resource is found:
+            if resource is None:
                 continue
             if found is None:
                 found = dict(resource)
@@ -74,7 +74,7 @@ class Origin:
                 found = {
                     key: value for key, value in found.items() if key in resource and resource[key] == value
                 }
-        return found or {}
+        return found
 
 
 class Origins:
@@ -123,13 +123,13 @@ class Origins:
         return promoted, self._translation.common(resource)
 
     def leave(self, source: Source, origin: Origin) -> None:
-        """A source is not of this origin any more."""
+        """A source is not of this origin any more. What the last one says of the service stays."""
+        if self._info and origin in self._stale and origin.live.keys() == {source}:
+            self._describe(origin)
         origin.live.pop(source, None)
         if origin.is_over:
             del self._origins[origin.key]
-            self._stale.add(origin)
-        elif origin.live:
-            self._stale.add(origin)
+        self._stale.add(origin)
 
     def tell_services_apart(self) -> bool:
         """Give each origin what tells its service from others, if there are several; whether that is new."""
@@ -157,29 +157,29 @@ class Origins:
             return self._families
         stale, self._stale = self._stale, set()
         for origin in stale:
-            if origin.live:
-                self._describe(origin)
-        points = {
-            identity(origin.info.labels): origin.info for origin in self._origins.values() if origin.info
-        }
-        if tuple(points.values()) != tuple(point for family in self._families for point in family.points):
+            self._describe(origin)
+        infos = [origin.info for origin in self._origins.values() if origin.info is not None]
+        points = tuple({identity(info.labels): info for info in infos}.values())
+        if points != tuple(point for family in self._families for point in family.points):
             foreign = not self._translation.strategy.escapes
-            family = MetricFamily(
-                "target_info", Kind.INFO, "Target metadata", "", tuple(points.values()), foreign=foreign
-            )
+            family = MetricFamily("target_info", Kind.INFO, "Target metadata", "", points, foreign=foreign)
+            # "resource attributes SHOULD be converted to a target info metric if the resource is not empty"
             self._families = (family,) if points else ()
         return self._families
 
     def _describe(self, origin: Origin) -> None:
+        """Say what the sources of an origin are; once there are none any more, what they were."""
         try:
-            labels = sheltered(self._translation.target_labels, origin.agreed())
+            agreed = origin.agreed()
+            if agreed is None:
+                return
+            labels = sheltered(self._translation.target_labels, agreed)
         except Exception as error:
             self._findings.report("target", "the resource could not be taken in: %r", error)
             return
-        # "resource attributes SHOULD be converted to a target info metric if the resource is not empty"
-        if labels and (origin.info is None or origin.info.labels != labels):
+        if origin.info is None or origin.info.labels != labels:
             self._report_cut(labels)
-            origin.info = InfoPoint(labels)
+            origin.info = InfoPoint(labels) if labels else None
 
     def _report_cut(self, labels: Labels) -> None:
         longest = self._translation.value_length

@@ -40,7 +40,7 @@ from otel_prom_bridge.store.intake import Shift
 from otel_prom_bridge.store.lookup import StreamRecord
 from otel_prom_bridge.store.origins import Origin, Origins
 from otel_prom_bridge.store.projections import OVERFLOW, Projection, Shared
-from otel_prom_bridge.store.series import Series, Target
+from otel_prom_bridge.store.series import Folded, Series, Target
 from otel_prom_bridge.store.sources import Failing, Said, Speaker
 from otel_prom_bridge.translate import Translation
 from otel_prom_bridge.values.checks import LONGEST_WAIT
@@ -402,20 +402,20 @@ class Store:
         if record.may_be_full:
             self._make_room(speaker, record, points, is_whole=is_whole)
         groups, found_all = self._grouped(record, points)
+        seen, source, collection = said.seen, speaker.source, self._collection
         for series, group in groups.items():
             if not said.has_all(series, group, is_whole=is_whole and found_all):
                 continue
+            number = collection
             try:
-                changed = series.replace(speaker.source, group) or series.slot is None
+                changed = series.replace(source, group) or series.slot is None
             except BaseException as error:
                 self._report_point(record.key, error)
-                if isinstance(series, Series):
-                    said.seen.setdefault(series, 0)
-                continue
-            if isinstance(series, Series):
-                said.seen[series] = self._collection
+                number, changed = seen.get(series, 0), False  # type: ignore[call-overload]
+            if type(series) is not Folded:  # isinstance() takes as long as all the rest
+                seen[series] = number  # type: ignore[index]
             if changed:
-                series.updated = self._collection
+                series.updated = collection
                 self._touch(series)
 
     def _touch(self, series: Target) -> None:

@@ -150,9 +150,7 @@ class ExportView:
         self._check_output()
         self._check_labels()
         if self.ended == "keep" and self.workers not in (None, "newest"):
-            expected = (
-                f"'drop', or workers='newest': nothing of an ended worker is kept with {self.workers!r}"
-            )
+            expected = f"'drop', or workers='newest', as with {self.workers!r} nothing is kept of a gauge"
             self._refuse("ended", self.ended, expected)
 
     def __repr__(self) -> str:

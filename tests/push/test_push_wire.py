@@ -24,9 +24,9 @@ from otel_prom_bridge.push import wire
 )
 def test_addresses(text: str, expected: wire.Address) -> None:
     """An address is read from text, and written so that it is read again."""
-    assert wire.HUB_ADDRESS.text("hub", text) == expected
-    assert wire.HUB_ADDRESS.text("hub", str(expected)) == expected
-    assert wire.HUB_ADDRESS.value("hub", expected) is expected
+    assert wire.HUB.text("hub", text) == expected
+    assert wire.HUB.text("hub", str(expected)) == expected
+    assert wire.HUB.value("hub", expected) is expected
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,9 @@ from otel_prom_bridge.points import Meaning, Shape
 from otel_prom_bridge.store.series.base import Folded, Series, Slot, Target, Traits
 from otel_prom_bridge.store.series.current import (
     Current,
-    CurrentCount,
     CurrentExponential,
     CurrentHistogram,
     CurrentNumber,
-    CurrentSum,
     GaugeSeries,
 )
 from otel_prom_bridge.store.series.histograms import ExponentialSeries, HistogramSeries
@@ -46,16 +44,20 @@ class _Scaled(Series):
         return point if scale is None else scale.point(point)
 
 
-# By what a view takes and, of values, by the shape of the points: the class that adds up deltas, and the one
-# that has current values.
-_CLASSES: Mapping[Take | Shape, tuple[type[Series], type[Current]]] = {
-    "count": (CountSeries, CurrentCount),
-    "sum": (SumSeries, CurrentSum),
-    Shape.NUMBER: (NumberSeries, CurrentNumber),
-    Shape.BUCKETS: (HistogramSeries, CurrentHistogram),
-    Shape.EXPONENTIAL: (ExponentialSeries, CurrentExponential),
+# Of what adds up deltas, and of what has current values, by the shape of the points.
+_ADDING: Mapping[Shape, type[Series]] = {
+    Shape.NUMBER: NumberSeries,
+    Shape.BUCKETS: HistogramSeries,
+    Shape.EXPONENTIAL: ExponentialSeries,
 }
-_PLAIN: tuple[type[Series], ...] = (*(each for both in _CLASSES.values() for each in both), GaugeSeries)
+_CURRENT: Mapping[Shape, type[Series]] = {
+    Shape.NUMBER: CurrentNumber,
+    Shape.BUCKETS: CurrentHistogram,
+    Shape.EXPONENTIAL: CurrentExponential,
+}
+# Of a part of histograms that add up; views select no others for that.
+_TAKEN: Mapping[Take, type[Series]] = {"count": CountSeries, "sum": SumSeries}
+_PLAIN: tuple[type[Series], ...] = (*_ADDING.values(), *_CURRENT.values(), *_TAKEN.values(), GaugeSeries)
 
 # Classes of their own, so that a series without a scale does not look for one whenever it is shown.
 _SCALED: Mapping[type[Series], type[Series]] = {
@@ -65,8 +67,8 @@ _SCALED: Mapping[type[Series], type[Series]] = {
 
 def series_class(meaning: Meaning, take: Take, *, scaled: bool) -> type[Series]:
     """The class of the series of a stream of this meaning, of which a view takes this."""
-    adding, current = _CLASSES[meaning.shape if take == "value" else take]
-    plain: type[Series] = adding if meaning.accumulates else current
-    if plain is CurrentNumber and not meaning.additive:
-        plain = GaugeSeries
+    if not meaning.accumulates and not meaning.additive:
+        plain: type[Series] = GaugeSeries
+    else:
+        plain = _TAKEN.get(take) or (_ADDING if meaning.accumulates else _CURRENT)[meaning.shape]
     return _SCALED[plain] if scaled else plain

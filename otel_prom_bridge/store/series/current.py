@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import sys
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 from otel_prom_bridge.arithmetic.histograms import native_sum, total
 from otel_prom_bridge.arithmetic.merging import merged
 from otel_prom_bridge.families import HistogramPoint, Kind, Labels, NativeHistogramPoint, Point
-from otel_prom_bridge.points import BucketPoint, CountedPoint, ExponentialPoint, NumberPoint, Source
+from otel_prom_bridge.points import BucketPoint, ExponentialPoint, NumberPoint, Source
 from otel_prom_bridge.store.series.base import Series, Traits, plain
 from otel_prom_bridge.store.series.histograms import ExponentialSeries, HistogramSeries
 from otel_prom_bridge.store.series.numbers import NumberSeries
@@ -67,25 +67,21 @@ class Current(Series):
 
     def _put(self, source: Source, part: Any) -> bool:
         """Take the part of a source; say whether it is another one than before."""
-        before = self.parts.get(source)
-        self.parts[source] = part
+        parts = self.parts
+        if source in parts and parts[source] == part:
+            return False
+        parts[source] = part
         self.seen = sys.maxsize  # as long as it has a part of a source
-        return bool(before != part)
+        return True
 
     @abstractmethod
     def _joined(self, parts: Collection[Any]) -> Any:
         """Several parts as one."""
 
-    @abstractmethod
-    def _show(self, part: Any) -> None:
-        """Be what this part says."""
-
-    def freeze(self, labels: Labels, kind: Kind) -> Point:
-        """The present state, of all parts together."""
+    def _all(self) -> Any:
+        """All parts as one."""
         parts = self.parts.values()
-        if parts:
-            self._show(next(iter(parts)) if len(parts) == 1 else self._joined(parts))
-        return super().freeze(labels, kind)  # type: ignore[safe-super]
+        return self._joined(parts) if len(parts) > 1 else next(iter(parts))
 
 
 class CurrentNumber(Current, NumberSeries):
@@ -93,14 +89,27 @@ class CurrentNumber(Current, NumberSeries):
 
     __slots__ = ("parts",)
 
-    def replace(self, source: Source, points: Sequence[Any]) -> bool:
+    def replace(self, source: Source, points: Sequence[NumberPoint]) -> bool:
         """Take the current values of a source, which add up; say whether anything changed."""
         part, before = self._of(source, points), self.parts.get(source)
         if before is not None and part < before:
             # Only a counter shows when it began, and a counter that falls has begun again.
             self.created = points[-1].time_unix_nano / 1e9
-        has_exemplars = self._keep_exemplars(points)
-        return self._put(source, part) or has_exemplars
+        changed = self._put(source, part)
+        for point in points:
+            if point.exemplars:
+                self._keep_exemplar(point)
+                changed = True
+        return changed
+
+    def freeze(self, labels: Labels, kind: Kind) -> Point:
+        """The present state as a counter or gauge, of all parts together."""
+        parts = self.parts
+        if len(parts) == 1:  # as nearly always
+            (self.value,) = parts.values()
+        elif parts:
+            self.value = self._joined(parts.values())
+        return NumberSeries.freeze(self, labels, kind)
 
     def _of(self, source: Source, points: Sequence[NumberPoint]) -> float:
         """What a source says, of one or several attribute sets."""
@@ -110,33 +119,6 @@ class CurrentNumber(Current, NumberSeries):
 
     def _joined(self, parts: Collection[float]) -> float:
         return total(parts)
-
-    def _show(self, part: float) -> None:
-        self.value = part
-
-    def _keep_exemplars(self, points: Iterable[NumberPoint]) -> bool:
-        having = [point for point in points if point.exemplars]
-        for point in having:
-            self._keep_exemplar(point)
-        return bool(having)
-
-
-class CurrentCount(CurrentNumber):
-    """The number of observations of histograms that say all of them each time."""
-
-    __slots__ = ()
-
-    def _of(self, source: Source, points: Sequence[CountedPoint]) -> float:  # type: ignore[override]
-        return sum(point.count for point in points)
-
-
-class CurrentSum(CurrentNumber):
-    """The sum of the observations of histograms that say all of them each time."""
-
-    __slots__ = ()
-
-    def _of(self, source: Source, points: Sequence[CountedPoint]) -> float:  # type: ignore[override]
-        return total(plain(point.sum) for point in points)
 
 
 class GaugeSeries(CurrentNumber):
@@ -233,9 +215,13 @@ class CurrentHistogram(Current, HistogramSeries):
     def _joined(self, parts: Collection[HistogramPoint]) -> HistogramPoint:
         return cast("HistogramPoint", merged(list(parts)))
 
-    def _show(self, part: HistogramPoint) -> None:
-        self.bounds, self.counts, self.sum = part.bounds, part.counts, part.sum or 0
-        self._keep(())
+    def freeze(self, labels: Labels, kind: Kind) -> Point:
+        """The present state as a histogram, of all parts together."""
+        if self.parts:
+            part = self._all()
+            self.bounds, self.counts, self.sum = part.bounds, part.counts, part.sum
+            self._keep(())
+        return HistogramSeries.freeze(self, labels, kind)
 
 
 class CurrentExponential(Current, ExponentialSeries):
@@ -254,6 +240,10 @@ class CurrentExponential(Current, ExponentialSeries):
     def _joined(self, parts: Collection[NativeHistogramPoint]) -> NativeHistogramPoint:
         return native_sum(list(parts))
 
-    def _show(self, part: NativeHistogramPoint) -> None:
-        self.schema, self.zero_count, self.sum = part.schema, part.zero_count, part.sum
-        self.positive, self.negative = part.positive, part.negative
+    def freeze(self, labels: Labels, kind: Kind) -> Point:
+        """The present state as a histogram, of all parts together."""
+        if self.parts:
+            part = self._all()
+            self.schema, self.zero_count, self.sum = part.schema, part.zero_count, part.sum
+            self.positive, self.negative = part.positive, part.negative
+        return ExponentialSeries.freeze(self, labels, kind)
