@@ -66,7 +66,11 @@ def serve(
         is_left_out = is_lenient and error.errno == errno.EADDRINUSE
         if (strict if endpoint["strict"] is None else endpoint["strict"]) and not is_left_out:
             raise
-        return unserved(settings, error)
+        return unserved(settings, _advised(error) if is_left_out else error)
+
+
+def _advised(error: EndpointError) -> EndpointError:
+    return EndpointError(error.errno, f"{error.strerror}. {processes.ONE_FOR_ALL}")
 
 
 def serve_if_possible(
@@ -148,10 +152,11 @@ def _say_where(server: MetricsServer, wanted: Mapping[str, Any]) -> None:
     logger.log(
         logging.WARNING if processes.is_first_to_say() else logging.INFO,
         "%s belongs to another process of this application; process %d serves what it records at %s: have "
-        "both of them scraped",
+        "both of them scraped. %s",
         wanted.get("unix_socket") or f"port {wanted['port']}",
         os.getpid(),
         server.url,
+        processes.ONE_FOR_ALL,
     )
 
 

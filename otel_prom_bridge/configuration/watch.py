@@ -132,10 +132,11 @@ class Watch(Attached):
         elif processes.is_first_to_say():
             logger.error(
                 "process %d records metrics that nobody serves: it was forked from the process that has the "
-                "endpoint, and that one shows only what it records itself. In each child, call "
+                "endpoint, and that one shows only what it records itself. %s. Or, in each child, call "
                 "otel_prom_bridge.serve_inherited() or start() (gunicorn: in post_fork, celery: in "
                 "worker_process_init)",
                 os.getpid(),
+                processes.ONE_FOR_ALL,
             )
 
     def _checks(self) -> dict[str, Callable[[], object]]:
