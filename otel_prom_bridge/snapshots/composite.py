@@ -27,7 +27,7 @@ def composite(sample: Sample, kind: Kind, faults: Faults) -> Iterator[Point]:
         if sample.value[-1] != "}" or _FIELD.sub("", sample.value[1:-1]):
             raise ValueError("it does not end")
         yield _summary(sample, fields) if kind is Kind.SUMMARY else _histogram(sample, fields)
-    except (ValueError, KeyError, StopIteration, RuntimeError, TypeError) as error:
+    except (ValueError, KeyError, StopIteration, TypeError) as error:
         reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
         message = f"no value of a {kind.value}: {reason}"
         faults.error("value", sample.name, message, line=sample.line)
@@ -56,7 +56,7 @@ def _histogram(sample: Sample, fields: dict[str, str]) -> HistogramPoint | Nativ
         return native
     pairs = _pairs(fields["bucket"])
     limits = [float(limit) for limit, _ in pairs]
-    totals = [int(value) for _, value in pairs]
+    totals = [value for _, value in pairs]
     if not limits or limits[-1] != math.inf or any(a >= b for a, b in pairwise(limits)):
         raise ValueError("the bounds of its buckets do not ascend to +Inf")
     if any(after < before for before, after in pairwise(totals)) or totals[-1] != count:
@@ -72,7 +72,7 @@ def _native(sample: Sample, fields: dict[str, str], total: float) -> NativeHisto
     sides = []
     for side in ("positive", "negative"):
         spans = [(int(offset), int(length)) for offset, length in _pairs(fields.get(f"{side}_spans", "[]"))]
-        totals = [int(value) for value in fields.get(f"{side}_buckets", "[]")[1:-1].split(",") if value]
+        totals = [number_of(value) for value in fields.get(f"{side}_buckets", "[]")[1:-1].split(",") if value]
         deltas = [after - before for before, after in zip([0, *totals], totals, strict=False)]
         if sum(length for _, length in spans) != len(deltas):
             raise ValueError(f"its {side}_spans are not those of its {side}_buckets")
@@ -81,7 +81,7 @@ def _native(sample: Sample, fields: dict[str, str], total: float) -> NativeHisto
         sample.labels,
         int(fields["schema"]),
         float(number_of(fields["zero_threshold"])),
-        int(fields["zero_count"]),
+        number_of(fields["zero_count"]),
         *sides,
         total,
         sample.exemplars,

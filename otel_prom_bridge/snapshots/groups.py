@@ -26,27 +26,33 @@ _SUFFIXES: dict[str, tuple[Kind, ...]] = {
     "_created": (Kind.COUNTER, Kind.HISTOGRAM, Kind.SUMMARY),
 }
 _KINDS = {kind.value: kind for kind in Kind} | {"untyped": Kind.UNKNOWN}
+# What Prometheus text has no sample for in the family itself is a gauge beside it.
+_COMPANIONS = ("_created", "_gcount", "_gsum")
 _TEXT_KINDS = {"counter", "gauge", "histogram", "summary", "untyped"}
 
 
 @dataclass(slots=True)
 class Group:
-    """A family as it is written: ``base`` is the name in its TYPE line."""
+    """A family as it is written: ``base`` is the name in its TYPE line.
+
+    ``openmetrics`` is the main number of the version, and empty for Prometheus text.
+    """
 
     base: str
     kind: Kind
     help: str = ""
     unit: str = ""
     line: int = 0
+    openmetrics: str = ""
     samples: list[Sample] = field(default_factory=list)
 
 
-def grouped(lines: Lines, *, openmetrics: bool, faults: Faults) -> list[Group]:
+def grouped(lines: Lines, *, openmetrics: str, faults: Faults) -> list[Group]:
     """The families in the order in which they begin. What has metadata but no samples is one, too."""
     groups = {
         name: Group(
             name,
-            _kind(name, said, openmetrics=openmetrics, faults=faults),
+            _kind(name, said, openmetrics=bool(openmetrics), faults=faults),
             said.help or "",
             said.unit or "",
             said.line,
@@ -54,6 +60,8 @@ def grouped(lines: Lines, *, openmetrics: bool, faults: Faults) -> list[Group]:
         for name, said in lines.metadata.items()
     }
     _recognise(lines.samples, lines.metadata, groups)
+    if not openmetrics:
+        _recognise_gauge_histograms(groups)
     order = _Order(lines.metadata, faults)
     places: dict[str, Group] = {}
     for sample in lines.samples:
@@ -64,6 +72,8 @@ def grouped(lines: Lines, *, openmetrics: bool, faults: Faults) -> list[Group]:
             order.enter(place, sample)
         place.samples.append(sample)
     _join_parts(groups, places)
+    for group in groups.values():
+        group.openmetrics = openmetrics
     return sorted(groups.values(), key=lambda group: group.line)
 
 
@@ -90,10 +100,19 @@ def _recognise(samples: list[Sample], metadata: dict[str, Metadata], groups: dic
                 groups[base] = Group(base, Kind.HISTOGRAM, own.help if own else "", line=line)
 
 
+def _recognise_gauge_histograms(groups: dict[str, Group]) -> None:
+    for name, group in groups.items():
+        base = groups.get(name.removesuffix("_gcount"))
+        if base is None or base is group:
+            continue
+        if group.kind is Kind.GAUGE and base.kind is Kind.HISTOGRAM:
+            base.kind = Kind.GAUGE_HISTOGRAM
+
+
 def _owner(sample: Sample, groups: dict[str, Group]) -> Group:
     name = sample.name
     own = groups.get(name)
-    if own is not None and own.kind is not Kind.UNKNOWN and not _may_be_created(own):
+    if own is not None and own.kind is not Kind.UNKNOWN and not _may_be_companion(own):
         return own
     for suffix, kinds in _SUFFIXES.items():
         base = name.removesuffix(suffix)
@@ -107,8 +126,8 @@ def _owner(sample: Sample, groups: dict[str, Group]) -> Group:
     return own
 
 
-def _may_be_created(group: Group) -> bool:
-    return group.kind is Kind.GAUGE and group.base.endswith("_created")
+def _may_be_companion(group: Group) -> bool:
+    return group.kind is Kind.GAUGE and group.base.endswith(_COMPANIONS)
 
 
 def _join_parts(groups: dict[str, Group], places: dict[str, Group]) -> None:

@@ -27,8 +27,10 @@ _NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*+"
 _QUOTED = r'"(?:[^"\\]|\\.)*+"'
 _BRACES = rf'\{{(?:[^"}}]|{_QUOTED})*+\}}'
 _EXEMPLARS = rf"(?:[ \t]+#[ \t]*{_BRACES}[ \t]+[^ \t]++(?:[ \t]+[^ \t#]++)?+)*+"
+_COMPOSITE = r"\{g?count:"
 _SAMPLE = re.compile(
-    rf"(?P<name>{_NAME})?+[ \t]*+(?P<braces>{_BRACES})?+[ \t]*+(?P<value>\{{[^ \t]*+|[^ \t{{#]++)"
+    rf"(?P<name>{_NAME})?+[ \t]*+(?:(?!{_COMPOSITE})(?P<braces>{_BRACES}))?+[ \t]*+"
+    rf"(?P<value>\{{[^ \t]*+|[^ \t{{#]++)"
     rf"(?:[ \t]+(?P<time>(?!st@)[^ \t#]++))?+(?:[ \t]+st@(?P<start>[^ \t#]++))?+"
     rf"(?P<exemplars>{_EXEMPLARS})[ \t]*+"
 )
@@ -40,10 +42,11 @@ _PLAIN = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="([^"\\]*)"(?:,|$)')
 _PLAIN_EXTRA = 4  # `=""` and the comma
 
 _META = re.compile(rf"#[ \t]+(TYPE|HELP|UNIT)(?:[ \t]+({_NAME}|{_QUOTED})(?:[ \t](.*))?)?[ \t]*", re.DOTALL)
+_META_BEGIN = re.compile(r"[ \t]*#[ \t]+(?:TYPE|HELP)[ \t]")
 _NUMBER = re.compile(
     r"[-+]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[iI][nN][fF](?:[iI][nN][iI][tT][yY])?|[nN][aA][nN])"
 )
-_INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
+_INTEGER = re.compile(r"[-+]?[0-9]{1,400}")
 _ESCAPES = {"n": "\n", "\\": "\\", '"': '"'}
 
 # How OpenMetrics writes a line: single blanks, nothing before or after, no comma at the end of labels.
@@ -94,7 +97,7 @@ def read_lines(text: str, *, openmetrics: bool, faults: Faults) -> Lines:
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()
-    elif openmetrics or lines[-1] != "# EOF":
+    elif lines[-1] != "# EOF":
         faults.error("eof", "", "the last line has no line feed at its end", line=len(lines))
     ended = 0
     for number, line in enumerate(lines, 1):
@@ -129,9 +132,11 @@ class _Reader:
 
     def comment(self, line: str, number: int) -> None:
         """A line that begins with a #."""
-        found = _META.fullmatch(line.strip(" \t") if not self._openmetrics else line)
+        found = _META.fullmatch(line if self._openmetrics else line.lstrip(" \t"))
         if found is None:
-            if self._openmetrics:
+            if _META_BEGIN.match(line):
+                self._fault(line, number, "is no TYPE or HELP line")
+            elif self._openmetrics:
                 self._fault(line, number, "is no TYPE, HELP or UNIT line, and OpenMetrics has no comments")
             return
         key, name, rest = found.groups()
@@ -239,7 +244,7 @@ def number_of(text: str) -> Any:
     Raises:
         ValueError: it is none, or one that only Python reads.
     """
-    if text.isdecimal() and text.isascii() and len(text) < 400:
+    if text.isdecimal() and text.isascii() and len(text) <= 400:
         return int(text)
     if not _NUMBER.fullmatch(text):
         raise ValueError(f"{shortened(text)!r} is no number")

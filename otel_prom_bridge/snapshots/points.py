@@ -43,13 +43,13 @@ _SAMPLES: dict[Kind, tuple[str, ...]] = {
 _WITH_EXEMPLARS = ("_total", "_bucket")
 
 
-def family_of(group: Group, *, openmetrics: str, faults: Faults) -> MetricFamily:
-    """The family of these samples. ``openmetrics`` is the version, empty for Prometheus text."""
-    _check_names(group, openmetrics, faults)
-    _check_exemplars(group, openmetrics, faults)
+def family_of(group: Group, faults: Faults) -> MetricFamily:
+    """The family of these samples."""
+    _check_names(group, faults)
+    _check_exemplars(group, faults)
     points = list(_MAKERS[group.kind](group, faults))
     return MetricFamily(
-        _full_name(group, openmetrics),
+        _full_name(group),
         group.kind,
         group.help,
         group.unit,
@@ -59,12 +59,14 @@ def family_of(group: Group, *, openmetrics: str, faults: Faults) -> MetricFamily
     )
 
 
-def _full_name(group: Group, openmetrics: str) -> str:
+def _full_name(group: Group) -> str:
     suffix = {Kind.COUNTER: "_total", Kind.INFO: "_info"}.get(group.kind)
     if suffix is None or group.base.endswith(suffix):
         return group.base
     has_suffix = any(sample.name == group.base + suffix for sample in group.samples)
-    return group.base + suffix if has_suffix or (openmetrics == "1" and not group.samples) else group.base
+    return (
+        group.base + suffix if has_suffix or (group.openmetrics == "1" and not group.samples) else group.base
+    )
 
 
 def _distinct(points: Iterable[Point], group: Group, faults: Faults) -> Iterator[Point]:
@@ -79,8 +81,8 @@ def _distinct(points: Iterable[Point], group: Group, faults: Faults) -> Iterator
             yield point
 
 
-def _check_names(group: Group, openmetrics: str, faults: Faults) -> None:
-    if openmetrics != "1":
+def _check_names(group: Group, faults: Faults) -> None:
+    if group.openmetrics != "1":
         return
     allowed = {group.base + suffix for suffix in _SAMPLES[group.kind]}
     for name, line in {sample.name: sample.line for sample in reversed(group.samples)}.items():
@@ -95,12 +97,12 @@ def _check_names(group: Group, openmetrics: str, faults: Faults) -> None:
         faults.error("unit", group.base, f"a {group.kind.value} has no unit", line=group.line)
 
 
-def _check_exemplars(group: Group, openmetrics: str, faults: Faults) -> None:
+def _check_exemplars(group: Group, faults: Faults) -> None:
     for sample in group.samples:
         for item in sample.exemplars:
-            if not openmetrics:
+            if not group.openmetrics:
                 faults.error("exemplar", group.base, "Prometheus text has no exemplars", line=sample.line)
-            elif openmetrics == "1" and not sample.name.endswith(_WITH_EXEMPLARS):
+            elif group.openmetrics == "1" and not sample.name.endswith(_WITH_EXEMPLARS):
                 message = f"only {' and '.join(_WITH_EXEMPLARS)} have exemplars"
                 faults.error("exemplar", group.base, message, line=sample.line)
             if (size := sum(len(name) + len(value) for name, value in item.labels)) > EXEMPLAR_CHARACTERS:
@@ -182,9 +184,11 @@ class _Parts:
 def _put_together(group: Group, label: str, faults: Faults) -> dict[_Key, _Parts]:
     found: dict[_Key, _Parts] = {}
     limits: dict[str, float | None] = {}
+    order = _Together(group, faults)
     for sample in group.samples:
         is_limit = sample.name == group.base + ("_bucket" if label == "le" else "")
         key = _key(sample, without=label) if is_limit else _key(sample)
+        order.enter(key, sample)
         parts = found.get(key)
         if parts is None:
             parts = found[key] = _Parts(sample.line)
@@ -195,6 +199,29 @@ def _put_together(group: Group, label: str, faults: Faults) -> dict[_Key, _Parts
         else:
             _put_total(sample, parts, group, faults)
     return found
+
+
+class _Together:
+    """Notices where the samples of a series do not stand together, as OpenMetrics wants them to."""
+
+    def __init__(self, group: Group, faults: Faults) -> None:
+        self._group = group
+        self._faults = faults
+        self._key: _Key | None = None
+        self._seen: set[_Key] = set()
+        self._labels: set[Labels] = set()
+
+    def enter(self, key: _Key, sample: Sample) -> None:
+        """The next sample is of this series, and has this timestamp."""
+        if key == self._key or not self._group.openmetrics:
+            return
+        is_same_series = self._key is not None and self._key[0] == key[0]
+        if key in self._seen or (key[0] in self._labels and not is_same_series):
+            message = "the samples of a series do not stand together"
+            self._faults.error("interleaved", self._group.base, message, line=sample.line)
+        self._key = key
+        self._seen.add(key)
+        self._labels.add(key[0])
 
 
 def _put_total(sample: Sample, parts: _Parts, group: Group, faults: Faults) -> None:

@@ -68,5 +68,5 @@ def _read_text(body: bytes, openmetrics: str, faults: Faults) -> list[MetricFami
         faults.error("syntax", "", f"{shown!r} is no UTF-8", line=line)
         text = body.decode(errors="backslashreplace")
     lines = read_lines(text, openmetrics=bool(openmetrics), faults=faults)
-    groups = grouped(lines, openmetrics=bool(openmetrics), faults=faults)
-    return [family_of(group, openmetrics=openmetrics, faults=faults) for group in groups]
+    groups = grouped(lines, openmetrics=openmetrics, faults=faults)
+    return [family_of(group, faults) for group in groups]
