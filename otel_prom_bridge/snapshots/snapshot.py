@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.errors import ExpositionError
 from otel_prom_bridge.exposition import Exposer, Exposition, Format, WriterOptions
 from otel_prom_bridge.families import MetricFamily
+from otel_prom_bridge.snapshots.differences import Difference, difference
 from otel_prom_bridge.snapshots.fetching import DEFAULT_TIMEOUT, decompressed, fetch
 from otel_prom_bridge.snapshots.findings import Finding
 from otel_prom_bridge.snapshots.reading import read
@@ -95,6 +96,11 @@ class Snapshot:
         found = read(body, content_type)
         return cls(found.families, time.time(), found.content_type, found.findings)
 
+    @classmethod
+    def of_families(cls, families: Iterable[MetricFamily]) -> Snapshot:
+        """The snapshot of families that are there already."""
+        return cls(tuple(families), time.time())
+
     @cached_property
     def by_name(self) -> dict[str, MetricFamily]:
         """The families by name."""
@@ -103,6 +109,18 @@ class Snapshot:
     def expose(self, accept: str | None = None, *, names: Iterable[str] = ()) -> Exposition:
         """The snapshot as an exposition in the format that an Accept header asks for."""
         return _EXPOSER.expose(self.families, accept=accept, names=names)
+
+    def diff(
+        self, other: Snapshot, *, compare_values: bool = True, wanted: Callable[[str], object] = bool
+    ) -> Difference:
+        """What is different in ``other``, which is the later one. ``wanted`` says which families count."""
+        return difference(
+            self.families,
+            other.families,
+            compare_values=compare_values,
+            is_said=all(map(_says_everything, (self.content_type, other.content_type))),
+            wanted=wanted,
+        )
 
     def text(self) -> str:
         """The snapshot as text, families and series in their order by name: what diffs well."""
@@ -118,6 +136,10 @@ _EXPOSER = Exposer(
     findings=Findings(),
     options=WriterOptions(created=True, openmetrics_2=True),
 )
+
+
+def _says_everything(content_type: str) -> bool:
+    return content_type in ("", _SAVED) or content_type.startswith("application/openmetrics")
 
 
 def _ordered(family: MetricFamily) -> MetricFamily:

@@ -26,7 +26,7 @@ class SetClock:
 
     _NOTICED = 1.0  # seconds; less may be the time that a batch takes from the SDK to us
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._last: tuple[float, float] | None = None
         self.shift = 0.0
