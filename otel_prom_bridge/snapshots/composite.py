@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 from otel_prom_bridge.arithmetic.histograms import by_bucket, spread
 from otel_prom_bridge.families import HistogramPoint, Kind, NativeHistogramPoint, Point, SummaryPoint
@@ -69,27 +70,27 @@ def _histogram(sample: Sample, fields: dict[str, str]) -> HistogramPoint | Nativ
 
 
 def _native(sample: Sample, fields: dict[str, str], total: float) -> NativeHistogramPoint:
-    sides = []
+    sides: dict[str, Any] = {}
     for side in ("positive", "negative"):
         spans = [(int(offset), int(length)) for offset, length in _pairs(fields.get(f"{side}_spans", "[]"))]
         totals = [number_of(value) for value in fields.get(f"{side}_buckets", "[]")[1:-1].split(",") if value]
         deltas = [after - before for before, after in zip([0, *totals], totals, strict=False)]
         if sum(length for _, length in spans) != len(deltas):
             raise ValueError(f"its {side}_spans are not those of its {side}_buckets")
-        sides.append(spread(spans, deltas))
+        sides[side] = spread(spans, deltas)
     return NativeHistogramPoint(
         sample.labels,
         int(fields["schema"]),
         float(number_of(fields["zero_threshold"])),
         number_of(fields["zero_count"]),
-        *sides,
-        total,
-        sample.exemplars,
-        sample.start,
-        sample.time,
+        sum=total,
+        exemplars=sample.exemplars,
+        created=sample.start,
+        timestamp=sample.time,
+        **sides,
     )
 
 
-def _pairs(text: str) -> list[tuple[float, float]]:
+def _pairs(text: str) -> list[tuple[Any, Any]]:
     pairs = (item.split(":") for item in text[1:-1].split(",") if item)
     return [(number_of(limit), number_of(value)) for limit, value in pairs]

@@ -94,7 +94,11 @@ def difference(
     return Difference(
         tuple(name for name in second if name not in first),
         tuple(name for name in first if name not in second),
-        *map(tuple, (changes.metadata, changes.new, changes.gone, changes.values, changes.resets)),
+        tuple(changes.metadata),
+        tuple(changes.new),
+        tuple(changes.gone),
+        tuple(changes.values),
+        tuple(changes.resets),
     )
 
 

@@ -245,6 +245,7 @@ def _when(message: bytes | None) -> float | None:
 def _fields(message: bytes) -> _Fields:
     """The values of each field, by its number: integers, or the bytes of everything else."""
     found: _Fields = {}
+    value: int | bytes
     position, size = 0, len(message)
     while position < size:
         tag, position = _varint(message, position)

@@ -64,7 +64,7 @@ class Clock:
         """In this block time passes only when this clock is moved. It is for the whole process."""
         with ExitStack() as stack:
             for kind in _TAKE_A_CLOCK:
-                defaults: dict[str, object] = kind.__init__.__kwdefaults__  # type: ignore[misc]
+                defaults = kind.__init__.__kwdefaults__ or {}
                 stack.enter_context(patch.dict(defaults, clock=self))
             for module in _TIMERS:
                 stack.enter_context(patch.object(module, "perf_counter", self))

@@ -8,7 +8,8 @@ that queries have.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from opentelemetry.metrics import Meter
 from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, MeterProvider
@@ -39,8 +40,9 @@ ALONE: dict[str, Any] = {
 }
 
 
-class Histogram(NamedTuple):
-    """A histogram, or several added up: ``buckets`` are upper bounds with their cumulative counts."""
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """A histogram, or several added up. ``counts`` are those in each bucket, the last one up to +Inf."""
 
     count: int
     sum: float | None

@@ -19,7 +19,7 @@ FORMATS = [Format.TEXT_1_0_0, Format.OPENMETRICS_1_0_0, Format.OPENMETRICS_2_0_0
 
 @pytest.fixture(autouse=True)
 def judged() -> None:
-    """These families say what no parser would take (negative counters, for example), and are written anyway."""
+    """These families say what no parser would take, such as negative counters."""
 
 
 def written(families: list[MetricFamily], form: Format) -> Exposition:

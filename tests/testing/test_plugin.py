@@ -1,4 +1,4 @@
-"""The pytest plugin, in projects of its own: fixtures, kept snapshots, and what it costs who does not use it."""
+"""The pytest plugin, in projects of its own: fixtures, kept snapshots, and what it costs others."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 from otel_prom_bridge.endpoint import MetricsServer
 from otel_prom_bridge.testing import Clock, MetricsProbe, assert_valid_exposition
+from otel_prom_bridge.testing.kept import KeptSnapshots
 
 APPLICATION = """
 from opentelemetry import metrics
@@ -50,8 +51,10 @@ def test_the_clock_comes_before_the_probe(metrics: MetricsProbe, metrics_clock: 
     assert metrics.value("h_count") == 1
 
 
-@pytest.mark.parametrize("setting", ["", "before", "during"])
-@pytest.mark.parametrize("workers", [[], ["-n", "2", "-p", "xdist"]], ids=["alone", "xdist"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("setting", "workers"), [("", []), ("before", []), ("during", []), ("before", ["-n", "2"])], ids=range(4)
+)
 def test_global_metrics(tmp_path: Path, setting: str, workers: list[str]) -> None:
     """Each test begins at zero, with instruments of modules, whoever sets the global provider and when."""
     own = "from opentelemetry.sdk.metrics import MeterProvider\nmetrics.set_meter_provider(MeterProvider())\n"
@@ -91,22 +94,24 @@ def test_orders(metrics, metrics_snapshot):
 
 
 def test_snapshots_are_kept_beside_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A missing one is a failure that says how to keep it; a difference is shown; an update keeps it."""
+    """A difference is shown; an update keeps what there is now."""
     monkeypatch.setenv("ORDERS", "1")
-    missing = run(tmp_path, code=SNAPSHOTS)
-    assert missing.returncode == 1
-    assert "pytest --metrics-snapshots=new keeps them" in missing.stdout
     assert run(tmp_path, "--metrics-snapshots=new", code=SNAPSHOTS).returncode == 0
     kept = tmp_path / "__metrics__" / "test_it" / "test_orders.txt"
     assert 'orders_total{method="card"} 1\n' in kept.read_text()
-    assert run(tmp_path, code=SNAPSHOTS).returncode == 0
     monkeypatch.setenv("ORDERS", "3")
     differs = run(tmp_path, code=SNAPSHOTS)
     assert differs.returncode == 1
     assert "+ orders_total{method='cash'} 1" in differs.stdout
     assert "~ orders_total{method='card'} was 1 and is 3" in differs.stdout
     assert run(tmp_path, "--metrics-snapshots=update", code=SNAPSHOTS).returncode == 0
-    assert run(tmp_path, code=SNAPSHOTS).returncode == 0
+    assert 'orders_total{method="cash"} 1\n' in kept.read_text()
+
+
+def test_a_snapshot_that_is_not_kept(metrics: MetricsProbe, tmp_path: Path) -> None:
+    """The failure says how to keep it."""
+    with pytest.raises(AssertionError, match="pytest --metrics-snapshots=new keeps them"):
+        KeptSnapshots(tmp_path / "test_x.py", "test[a/b]", mode="check")(metrics)
 
 
 def test_who_does_not_use_it_loads_nothing() -> None:
