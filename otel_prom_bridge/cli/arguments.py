@@ -8,7 +8,7 @@ from typing import Any
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.profiles import BUILT_IN
-from otel_prom_bridge.values.checks import SECONDS, Check, whole
+from otel_prom_bridge.values.checks import PORT, SECONDS, Check, whole
 
 PROFILE = f"one of {', '.join(BUILT_IN)}, or the path of a TOML file"
 _TIMEOUT = 10.0
@@ -62,4 +62,18 @@ def add_access(command: argparse.ArgumentParser) -> None:
         default=[],
         metavar="'NAME: VALUE'",
         help="send this to the URL, such as 'Authorization: Bearer …'; may be repeated",
+    )
+
+
+def add_endpoint(command: argparse.ArgumentParser) -> None:
+    """Add the options of every command that serves something."""
+    command.add_argument(
+        "--port",
+        type=checked(PORT),
+        default=9464,
+        metavar="PORT",
+        help="0 is a free one (default: %(default)s)",
+    )
+    command.add_argument(
+        "--addr", default="localhost", help="the address to listen on (default: %(default)s)"
     )

@@ -122,10 +122,14 @@ class Snapshot:
             wanted=wanted,
         )
 
+    def complete(self) -> Exposition:
+        """The snapshot as OpenMetrics 2.0, which loses nothing."""
+        return self.expose(_SAVED)
+
     def text(self) -> str:
         """The snapshot as text, families and series in their order by name: what diffs well."""
         ordered = sorted(self.families, key=lambda family: family.name)
-        return Snapshot(tuple(map(_ordered, ordered)), self.time).expose(_SAVED).body.decode()
+        return Snapshot(tuple(map(_ordered, ordered)), self.time).complete().body.decode()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a file, from which :meth:`of` reads it again: OpenMetrics 2.0, which loses nothing."""

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from otel_prom_bridge.snapshots import Difference, Finding, Snapshot
+    from otel_prom_bridge.snapshots.recording import Recording
     from otel_prom_bridge.testing.clock import Clock
     from otel_prom_bridge.testing.lookup import NoMetricError
     from otel_prom_bridge.testing.oracles import assert_valid_exposition
     from otel_prom_bridge.testing.probe import Histogram, MetricsProbe
+    from otel_prom_bridge.testing.replay import Replay
+    from otel_prom_bridge.testing.synthetic import Synthetic
 
 __all__ = [
     "MetricsProbe",
@@ -24,6 +27,9 @@ __all__ = [
     "Difference",
     "Finding",
     "assert_valid_exposition",
+    "Recording",
+    "Replay",
+    "Synthetic",
 ]
 
 _HOMES = {
@@ -35,6 +41,9 @@ _HOMES = {
     "Difference": "snapshots",
     "Finding": "snapshots",
     "assert_valid_exposition": "testing.oracles",
+    "Recording": "snapshots.recording",
+    "Replay": "testing.replay",
+    "Synthetic": "testing.synthetic",
 }
 
 
