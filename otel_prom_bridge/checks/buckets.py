@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from itertools import pairwise
 from typing import NamedTuple
 
 from otel_prom_bridge.exposition.escaping import bound as written
@@ -116,7 +117,5 @@ def _round_bounds(low: float, high: float) -> list[float]:
     last = next(index for index, bound in enumerate(ladder) if bound >= high)
     found = ladder[first : last + 1]
     if len(found) <= _BOUNDS / 2:  # a narrow range gets a step between any two
-        found = sorted(
-            {*found, *(float(f"{(a + b) / 2:.3g}") for a, b in zip(found, found[1:], strict=False))}
-        )
+        found = sorted({*found, *(float(f"{sum(pair) / 2:.3g}") for pair in pairwise(found))})
     return found[:: math.ceil(len(found) / _BOUNDS)] if len(found) > _BOUNDS else found

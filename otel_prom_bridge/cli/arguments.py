@@ -74,6 +74,4 @@ def add_endpoint(command: argparse.ArgumentParser) -> None:
         metavar="PORT",
         help="0 is a free one (default: %(default)s)",
     )
-    command.add_argument(
-        "--addr", default="localhost", help="the address to listen on (default: %(default)s)"
-    )
+    command.add_argument("--addr", default="localhost", help="address to listen on (%(default)s)")

@@ -24,6 +24,8 @@ COMMANDS = {
     "check": "is an exposition right, and does it have what dashboards and rules ask for?",
     "diff": "what is different between two expositions",
     "snapshot": "write an exposition of any format, sorted and complete",
+    "doctor": "why there is nothing to see: packages, environment, provider, endpoint",
+    "top": "a live view of an endpoint: what grows fastest, rates, quantiles",
     "cardinality": "how many series each metric of an exposition has, and which labels make them",
     "record": "write a recording of what a URL exposes, at an interval",
     "replay": "serve a recording again, as if the application were there",

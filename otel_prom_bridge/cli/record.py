@@ -23,9 +23,7 @@ def add(command: argparse.ArgumentParser) -> None:
     command.epilog = (
         "example:\n  otel-prom-bridge record localhost:9464 --out demo.jsonl.gz --interval 5 --for 3600"
     )
-    command.add_argument(
-        "where", metavar="URL", help="what to fetch; host:port is http, and /metrics is the path"
-    )
+    command.add_argument("where", metavar="URL", help="what to fetch, such as localhost:9464")
     command.add_argument("--out", required=True, metavar="FILE", help="where to; .gz is compressed")
     command.add_argument(
         "--interval", type=checked(SECONDS), default=15.0, metavar="SECONDS", help="default: %(default)g"

@@ -19,8 +19,8 @@ from otel_prom_bridge.values.checks import FACTOR
 def add(command: argparse.ArgumentParser) -> None:
     """Describe the command."""
     command.description = (
-        "Serve a recording (or a single exposition) on a port, as the application exposed it, at its own speed\n"
-        "or faster. With --backfill, write it to stdout as OpenMetrics with timestamps instead, which\n"
+        "Serve a recording (or a single exposition) on a port, as the application exposed it, at its own\n"
+        "speed or faster. With --backfill, write it to stdout as OpenMetrics with timestamps instead, which\n"
         "`promtool tsdb create-blocks-from openmetrics` makes a database of."
     )
     command.epilog = (
@@ -34,7 +34,7 @@ def add(command: argparse.ArgumentParser) -> None:
         type=checked(FACTOR),
         default=1.0,
         metavar="N",
-        help="N times as fast (default: %(default)g)",
+        help="so many times as fast",
     )
     command.add_argument("--loop", action="store_true", help="begin anew at the end; counters go back then")
     command.add_argument("--backfill", action="store_true", help="write all of it to stdout, with timestamps")

@@ -42,7 +42,7 @@ def add(command: argparse.ArgumentParser) -> None:
         dest="seconds",
         type=checked(SECONDS),
         metavar="SECONDS",
-        help="how long (default: 3600 with --out)",
+        help="how long (3600 with --out)",
     )
     command.add_argument(
         "--interval",

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from otel_prom_bridge.errors import ExpositionError
 from otel_prom_bridge.families import MetricFamily
@@ -88,12 +88,9 @@ class Recorder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = Path(path)
+        opened = gzip.open if self._path.suffix == ".gz" else open
         try:
-            self._file: IO[str] = (
-                gzip.open(self._path, "wt", encoding="utf-8")
-                if self._path.suffix == ".gz"
-                else self._path.open("w", encoding="utf-8")
-            )
+            self._file: Any = opened(self._path, "wt", encoding="utf-8")
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             raise ExpositionError(f"{self._path}: cannot be written: {reason}") from None

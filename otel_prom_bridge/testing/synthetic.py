@@ -72,7 +72,7 @@ def _values(value: object) -> dict[str, float]:
 _SHARE = Check(allowed="a number from 0 to 1", check=_share)
 _NUMBER = Check(allowed="a number", check=_finite)
 _VALUES = Check(
-    allowed=f"how many values (1 to {_MOST_VALUES}), a list of values, or a table of values with their weights",
+    allowed=f"a number of values (1 to {_MOST_VALUES}), a list of values, or a table of values and weights",
     check=_values,
 )
 _SEED = whole(0)
