@@ -9,7 +9,7 @@ from otel_prom_bridge.checks.conventions import check_conventions
 from otel_prom_bridge.checks.names import check_names
 from otel_prom_bridge.families import Exemplar, HistogramPoint, Labels, MetricFamily, identity
 from otel_prom_bridge.snapshots import Finding, Snapshot
-from otel_prom_bridge.snapshots.findings import Faults
+from otel_prom_bridge.snapshots.findings import MOST, Faults
 
 # What Prometheus reads; of anything else its version 3 fails the scrape, unless it is told a fallback.
 # https://prometheus.io/docs/prometheus/latest/migration/#scrape-protocols
@@ -25,10 +25,10 @@ class Limits(NamedTuple):
     label_value: int = 200
 
 
-def check(snapshot: Snapshot, limits: Limits | None = None) -> tuple[Finding, ...]:
-    """Everything that is wrong with an exposition or could be better, errors first."""
+def check(snapshot: Snapshot, limits: Limits | None = None, *, most: int = MOST) -> tuple[Finding, ...]:
+    """Everything that is wrong with an exposition or could be better, errors first: ``most`` of each rule."""
     limits = limits or Limits()
-    faults = Faults()
+    faults = Faults(most=most)
     faults.extend(snapshot.findings)
     _check_content_type(snapshot.content_type, faults)
     check_names(snapshot.families, faults)

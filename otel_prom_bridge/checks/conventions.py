@@ -14,7 +14,7 @@ from otel_prom_bridge.snapshots.findings import Faults
 
 _BASE = (
     *("ampere", "byte", "celsius", "gram", "joule", "kelvin", "meter", "metre", "mole", "second", "volt"),
-    *("bit", "hertz"),
+    "hertz",
 )
 _PREFIXES = (
     *("pico", "nano", "micro", "milli", "centi", "deci", "deca", "hecto", "kilo", "mega", "giga", "tera"),
@@ -24,7 +24,7 @@ _SCALED = {
     f"{prefix}{unit}{plural}": f"{unit}s" for prefix in _PREFIXES for unit in _BASE for plural in ("", "s")
 }
 _SCALED |= dict.fromkeys(("minutes", "hours", "days", "weeks"), "seconds")
-_SCALED |= {"percent": "a ratio from 0 to 1", "fahrenheit": "celsius"}
+_SCALED |= {"percent": "a ratio from 0 to 1", "fahrenheit": "celsius", "bits": "bytes"}
 _ABBREVIATED = frozenset(["s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d"])
 _TYPES = frozenset({"counter", "gauge", "histogram", "summary", "untyped"})
 _CAMEL = re.compile(r"[a-z][A-Z]")

@@ -32,6 +32,7 @@ COMMANDS = {
     "synth": "make up load by a description: serve it, or write it as a recording",
     "dashboards": "write a Grafana dashboard and Prometheus rules for the metrics of a profile",
     "profile": "print the reference page of a profile",
+    "completion": "print what bash or zsh needs to complete commands and options",
 }
 WRONG = 2
 INTERRUPTED = 130  # as shells say it: 128 and the number of SIGINT

@@ -30,10 +30,13 @@ class Finding(NamedTuple):
         return f"{self.severity}: {place}{metric}{self.message} [{self.rule}]{hint}"
 
 
+MOST = 20
+
+
 class Faults:
     """Collects findings, at most so many of each rule: the hundredth of a kind tells nobody more."""
 
-    def __init__(self, *, most: int = 20) -> None:
+    def __init__(self, *, most: int = MOST) -> None:
         self._most = most
         self._counts: dict[str, int] = {}
         self._found: list[Finding] = []

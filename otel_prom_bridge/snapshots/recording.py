@@ -69,7 +69,7 @@ class Recording:
                 last[family.name] = family
                 series = points.setdefault(family.name, {})
                 for point in family.points:
-                    series.setdefault(point.labels, []).append(point._replace(timestamp=snapshot.time))
+                    series.setdefault(point.labels, []).append(_at(point, snapshot.time))
         return tuple(
             MetricFamily(
                 family.name,
@@ -81,6 +81,12 @@ class Recording:
             )
             for name, family in last.items()
         )
+
+
+def _at(point: Any, time: float) -> Any:
+    # Start times would stand between the timestamps of a series, which some parsers do not take.
+    changes = {"timestamp": time, "created": None}
+    return point._replace(**{name: changes[name] for name in changes if name in point._fields})
 
 
 class Recorder:

@@ -42,6 +42,9 @@ from otel_prom_bridge.values.notation import unknown
 from otel_prom_bridge.values.toml import read_config_file
 
 _MOST_VALUES = 100_000
+# Those of the semantic conventions for HTTP, which fit most latencies better than the SDK's own.
+# https://opentelemetry.io/docs/specs/semconv/http/http-metrics/#metric-httpserverrequestduration
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 
 
 def _share(value: object) -> float:
@@ -156,7 +159,7 @@ class Synthetic:
                 metric.name,
                 unit=metric.unit,
                 description=metric.description,
-                buckets=metric.bounds,
+                buckets=metric.bounds or (_SECONDS if metric.unit == "s" else None),
             )
             self._owed[number] += metric.rate * seconds * metric.busyness(self._seconds)
             times, self._owed[number] = int(self._owed[number]), self._owed[number] % 1
