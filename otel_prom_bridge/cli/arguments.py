@@ -7,11 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.profiles import BUILT_IN
 from otel_prom_bridge.values.checks import PORT, SECONDS, Check, whole
 
-PROFILE = f"one of {', '.join(BUILT_IN)}, or the path of a TOML file"
 _TIMEOUT = 10.0
+
+
+def profile_help() -> str:
+    """What may stand for a profile. Only who needs profiles loads them, and the SDK with them."""
+    from otel_prom_bridge.profiles import BUILT_IN
+
+    return f"one of {', '.join(BUILT_IN)}, or the path of a TOML file"
 
 
 def checked(check: Check) -> Callable[[str], Any]:

@@ -157,10 +157,11 @@ groups:
 
 
 def test_what_dashboards_and_rules_lack(tmp_path: Path, capsys: Capture) -> None:
-    """Metrics, labels and values that are not there are named with the panel that asks, and the nearest ones."""
+    """What is not there is named, with the panel that asks and what is nearest."""
     target = tmp_path / "target.txt"
     target.write_text(
-        '# HELP llm_requests_total R.\n# TYPE llm_requests_total counter\nllm_requests_total{model="gpt-4o"} 1\n'
+        "# HELP llm_requests_total R.\n# TYPE llm_requests_total counter\n"
+        'llm_requests_total{model="gpt-4o"} 1\n'
     )
     (tmp_path / "d.json").write_text(json.dumps(DASHBOARD))
     (tmp_path / "r.yml").write_text(RULES)

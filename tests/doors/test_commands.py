@@ -33,16 +33,15 @@ def test_every_command_has_help_with_an_example(name: str, capsys: Capture) -> N
     assert max(map(len, text.splitlines())) <= 110
 
 
-def test_a_command_loads_no_other(tmp_path: Path) -> None:
+def test_a_command_loads_no_other(files: tuple[str, str]) -> None:
     """Neither the SDK nor the other commands are imported for one that needs none of them."""
-    code = (
-        "import sys; from otel_prom_bridge.cli import main; main(['profile', 'semconv']); print(*sys.modules)"
-    )
+    code = "import sys; from otel_prom_bridge.cli import main; main(['diff', *sys.argv[1:]])"
+    code += "; print(*sys.modules)"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code, *files], capture_output=True, text=True, check=True, timeout=60
     )
     loaded = done.stdout.splitlines()[-1].split()
-    assert "otel_prom_bridge.cli.profile" in loaded
+    assert "otel_prom_bridge.cli.diff" in loaded
     assert not [
         name for name in loaded if name.startswith(("opentelemetry.sdk", "rich", "otel_prom_bridge.checks"))
     ]
@@ -52,10 +51,11 @@ def test_completion(capsys: Capture) -> None:
     """Bash completes commands and their options."""
     assert main(["completion", "bash"]) == 0
     script = capsys.readouterr().out
-    ask = f"{script}\nCOMP_WORDS=(otel-prom-bridge $1 $2); COMP_CWORD=$3; _otel_prom_bridge; echo ${{COMPREPLY[@]}}"
-    for words, expected in ((("ch", "", "1"), "check"), (("check", "--das", "2"), "--dashboard")):
+    words = "COMP_WORDS=(otel-prom-bridge $1 $2); COMP_CWORD=$3"
+    ask = f"{script}\n{words}; _otel_prom_bridge; echo ${{COMPREPLY[@]}}"
+    for given, expected in ((("ch", "", "1"), "check"), (("check", "--das", "2"), "--dashboard")):
         done = subprocess.run(
-            ["bash", "-c", ask, "bash", *words], capture_output=True, text=True, check=False, timeout=20
+            ["bash", "-c", ask, "bash", *given], capture_output=True, text=True, check=False, timeout=20
         )
         assert done.stdout.strip() == expected, done.stderr
     assert main(["completion", "zsh"]) == 0
