@@ -25,6 +25,7 @@ from otel_prom_bridge.endpoint import scrape
 from otel_prom_bridge.exposition import Exposer, Exposition
 from otel_prom_bridge.genai import LLMRecorder
 
+pytest_plugins = ["otel_prom_bridge.pytest_plugin"]
 PROMTOOL_RUNS_PER_TEST = 5  # it takes 40 ms each, and property tests produce thousands of expositions
 
 
