@@ -11,11 +11,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.families import Kind, claimed_names
 from otel_prom_bridge.instruments import METHODS
 from otel_prom_bridge.profiles.instruments import InstrumentSpec
+from otel_prom_bridge.profiles.merging import beside, listed
 from otel_prom_bridge.profiles.profile import PRESENT, Family, Label, Profile, Source
 from otel_prom_bridge.translate.names import metric_name
 from otel_prom_bridge.values.checks import BOOLEAN, BOUNDS, STRING, TEXT, one_of
@@ -35,7 +38,7 @@ _VIEW_KEYS = ("keep", "drop", "rename", "compute", "rules", "max_series", "exemp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileTable:
-    """The whole file, without ``extends``."""
+    """The whole file, without ``extends`` and ``parts``."""
 
     name: str
     description: str = ""
@@ -132,9 +135,9 @@ class _Reading:
         )
 
     def _family(self, value: object) -> Family:
-        table: FamilyTable = called(FamilyTable, _beside(self._table.defaults, as_table(value)))
+        table: FamilyTable = called(FamilyTable, beside(self._table.defaults, as_table(value)))
         one_of(*_TYPES).value(".type", table.type)
-        present = [one_of(*PRESENT).value(".present", item) for item in _listed(table.present)]
+        present = [one_of(*PRESENT).value(".present", item) for item in listed(table.present)]
         selections = self._selected(table.source)
         buckets = read_at(".buckets", self._bounds, table.buckets)
         views = tuple(self._view(table, item, buckets) for item in selections)
@@ -148,7 +151,7 @@ class _Reading:
             type=table.type,
             help=TEXT.value(".help", table.help),
             unit=_UNITS.get(table.unit, table.unit),
-            labels=None if table.labels is None else tuple(map(self._schema, _listed(table.labels))),
+            labels=None if table.labels is None else tuple(map(self._schema, listed(table.labels))),
             buckets=buckets,
             present=tuple(present),
             sources=tuple(
@@ -188,7 +191,7 @@ class _Reading:
 
     def _labelled(self, table: FamilyTable, source: Source) -> dict[str, object]:
         """The labels of the schema, and no others. Each is computed, or the source says what it is."""
-        labels = {label.name: label for label in map(self._schema, _listed(table.labels))}
+        labels = {label.name: label for label in map(self._schema, listed(table.labels))}
         given = {name: value for name, value in source.labels.items() if name in labels}
         computed = [label for name, label in labels.items() if name not in given]
         return {
@@ -203,7 +206,7 @@ class _Reading:
 
     def _selected(self, value: object) -> list[Source]:
         found: list[Source] = []
-        for item in _listed(value):
+        for item in listed(value):
             found += _selections([item]) if isinstance(item, Mapping) else self._of_name(item)
         if not found:
             raise ConfigurationError(".source", value, "a source, or several")
@@ -237,7 +240,7 @@ class _Reading:
             "type": partial(one_of(*METHODS).value, ""),
             "unit": partial(STRING.value, ""),
             "description": partial(STRING.value, ""),
-            "attributes": lambda keys: tuple(TEXT.value("", key) for key in _listed(keys)),
+            "attributes": lambda keys: tuple(TEXT.value("", key) for key in listed(keys)),
             "buckets": self._explicit_bounds,
         }
         given = as_table(value)
@@ -267,12 +270,22 @@ def _translated(table: FamilyTable) -> str:
 
 
 def _check_types(families: Sequence[Family]) -> None:
+    """Refuse two types of one family, and a family that has the name of a sample of another one."""
     types: dict[str, str] = {}
+    claims: dict[tuple[str, str], Family] = {}
     for family in families:
+        at = f".families[{family.name!r}]"
         known = types.setdefault(family.name, family.type)
         if known != family.type:
-            at = f".families[{family.name!r}].type"
-            raise ConfigurationError(at, family.type, f"{known!r}, as the other family of this name")
+            raise ConfigurationError(
+                f"{at}.type", family.type, f"{known!r}, as the other family of this name"
+            )
+        names = sorted(claimed_names(family.name, Kind(family.type)))
+        for name, present in product(names, family.present):
+            owner = claims.setdefault((name, present), family)
+            if owner.name != family.name:
+                expected = f"another name: {name!r} is of the {owner.type} {owner.name!r}"
+                raise ConfigurationError(f"{at}.name", f"{family.name} ({family.type})", expected)
 
 
 def _instruments(specs: Sequence[InstrumentSpec]) -> Sequence[InstrumentSpec]:
@@ -297,7 +310,7 @@ def _label(name: str, value: object) -> Label:
         raise ConfigurationError("", value, "either 'attributes' or 'compute'")
     compute = table.compute
     if table.attributes is not None:
-        keys = [TEXT.value(".attributes", key) for key in _listed(table.attributes)]
+        keys = [TEXT.value(".attributes", key) for key in listed(table.attributes)]
         compute = FirstOf(keys, STRING.value(".default", table.default))
     label = STRING.value(".label", table.label) or name
     rules = {} if table.rules is None else {label: table.rules}
@@ -334,23 +347,8 @@ def _made(view: Mapping[str, object]) -> ExportView:
     return found
 
 
-def _beside(defaults: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """What a family says, together with what all families say. Lists are joined, and so are tables."""
-    result = {**defaults, **given}
-    for key in defaults.keys() & given.keys():
-        if isinstance(defaults[key], Mapping) and isinstance(given[key], Mapping):
-            result[key] = {**defaults[key], **given[key]}
-        elif is_list(defaults[key]) and is_list(given[key]):
-            result[key] = [*defaults[key], *given[key]]
-    return result
-
-
 def _each(key: str, values: object, read: Callable[[str, object], Any]) -> dict[str, Any]:
     found = {}
     for name, item in read_at(key, as_table, values).items():
         found[name] = read_at(f"{key}{part(name)}", partial(read, name), item)
     return found
-
-
-def _listed(value: object) -> Sequence[Any]:
-    return value if is_list(value) else [value]
