@@ -23,7 +23,7 @@ from otel_prom_bridge.profiles.profile import PRESENT, Family, Label, Profile, S
 from otel_prom_bridge.translate.names import metric_name
 from otel_prom_bridge.values.checks import BOOLEAN, BOUNDS, STRING, TEXT, one_of
 from otel_prom_bridge.values.notation import Read, as_table, called, is_list, part, read_at, tables, unknown
-from otel_prom_bridge.views.computations import FirstOf
+from otel_prom_bridge.views.computations import Completed, FirstOf
 from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.written import VIEWS
 
@@ -58,10 +58,12 @@ class ProfileTable:
 class LabelTable:
     """``[labels.model]``: where the value of a label comes from, and the rules for what it may say.
 
-    ``label`` is the name of the label if that is not the name of the table.
+    ``label`` is the name of the label if that is not the name of the table. ``like`` is the name of another
+    table, which says what this one does not say.
     """
 
     label: str = ""
+    like: str = ""
     description: str = ""
     attributes: Sequence[str] | None = None
     default: str = ""
@@ -112,7 +114,7 @@ class _Reading:
         self._table = table
         self._namespace = STRING.value(".namespace", table.namespace)
         self._buckets = _each(".buckets", table.buckets, lambda _, value: BOUNDS.value("", value))
-        self._labels = _each(".labels", table.labels, _label)
+        self._labels = _each(".labels", table.labels, self._label)
         self._sources = _each(".sources", table.sources, lambda _, value: _selections(value))
         own = read_at(".instruments", tables(self._instrument), table.instruments)
         self._own: Sequence[InstrumentSpec] = _instruments(own)
@@ -180,7 +182,7 @@ class _Reading:
         if source.scale is not None and take != "count":  # a number of points has no unit to convert
             view["scale"] = source.scale
         if table.labels is None:
-            view["labels"] = source.labels
+            view["labels"] = source.attributes
         else:
             view |= self._labelled(table, source)
         return _made(view)
@@ -189,19 +191,34 @@ class _Reading:
         found: Label = self._known(name, "labels", self._labels, at=".labels")
         return found
 
+    def _label(self, name: str, value: object) -> Label:
+        return _label(name, self._likened(value, (name,)))
+
+    def _likened(self, value: object, below: tuple[str, ...]) -> dict[str, Any]:
+        """The table of a label, with what those say that it is like. The name of a label is its own."""
+        given = as_table(value)
+        like = given.pop("like", "")
+        if like == "":
+            return given
+        others = {name: other for name, other in self._table.labels.items() if name not in below}
+        other = self._known(like, "labels", others, at=".like")
+        inherited = self._likened(other, (*below, like))
+        left_out = {"label", *({"attributes", "compute"} if given.keys() & {"attributes", "compute"} else ())}
+        return {**{key: item for key, item in inherited.items() if key not in left_out}, **given}
+
     def _labelled(self, table: FamilyTable, source: Source) -> dict[str, object]:
-        """The labels of the schema, and no others. Each is computed, or the source says what it is."""
+        """The labels of the schema, and no others. Each is computed."""
         labels = {label.name: label for label in map(self._schema, listed(table.labels))}
-        given = {name: value for name, value in source.labels.items() if name in labels}
-        computed = [label for name, label in labels.items() if name not in given]
+        known = source.attributes
+        compute = {
+            name: Completed(label.compute, known) if known.keys() & {*label.attributes} else label.compute
+            for name, label in labels.items()
+        }
+        rules = {name: label.rule for name, label in labels.items() if label.rule is not None}
         return {
             "keep": table.keep or (),
-            "compute": {**{label.name: label.compute for label in computed}, **table.compute},
-            "rules": {
-                **{label.name: label.rule for label in computed if label.rule is not None},
-                **table.rules,
-            },
-            "labels": given,
+            "compute": {**compute, **table.compute},
+            "rules": {**rules, **table.rules},
         }
 
     def _selected(self, value: object) -> list[Source]:
@@ -328,7 +345,18 @@ def _label(name: str, value: object) -> Label:
 def _selections(value: object) -> list[Source]:
     if not is_list(value) or not value:
         raise ConfigurationError("", value, "a list of tables, each with 'instrument'")
-    return [called(Source, as_table(item)) for item in value]
+    return [called(Source, as_table(item), read=_SOURCE) for item in value]
+
+
+def _known(value: object) -> dict[str, str]:
+    given = as_table(value)
+    for key, text in given.items():
+        if not isinstance(text, str):
+            raise ConfigurationError(part(key), text, "a string; a key with dots is written in quotes")
+    return given
+
+
+_SOURCE: dict[str, Read] = {"attributes": _known}
 
 
 def _where(table: FamilyTable, source: Source) -> dict[str, object]:
