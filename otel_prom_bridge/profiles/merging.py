@@ -124,7 +124,7 @@ class _Tables:
                 raise error.renamed(f"{of}: {error.key}") from None
 
         defaults = read("defaults", as_table, {})
-        dashboard = _marked(read("dashboard", as_table, {}))
+        dashboard = _marked(read("dashboard", as_table, {}), unless_said="")
         self._named = {kind: read(kind, as_table, {}) for kind in ("labels", "buckets", "sources")}
         self._lists: dict[str, list[dict[str, Any]]] = {
             "families": [beside(defaults, family) for family in read("families", tables(as_table), [])],
@@ -161,12 +161,12 @@ class _Tables:
         return [item for item in self._lists[kind] if _named(item, key) in names]
 
 
-def _marked(dashboard: Mapping[str, Any]) -> dict[str, Any]:
+def _marked(dashboard: Mapping[str, Any], *, unless_said: str | None = None) -> dict[str, Any]:
     """The dashboard, in which each panel, rule, … with expressions says the namespace of the names in them.
 
     So it may be put beside those of another dashboard.
     """
-    namespace = dashboard.get("namespace")
+    namespace = dashboard.get("namespace", unless_said)
     result = dict(dashboard)
     for kind in _DASHBOARD_NAMES:
         if isinstance(namespace, str) and isinstance(items := dashboard.get(kind), list):
@@ -181,7 +181,8 @@ def _marked(dashboard: Mapping[str, Any]) -> dict[str, Any]:
 
 def _dashboard(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """The same for the dashboard. An empty list takes away everything that was in the other list."""
-    below_it, above_it = _marked(base), _marked(over)
+    # Who says no namespace uses the one of the dashboard below.
+    below_it, above_it = _marked(base, unless_said=""), _marked(over)
     result = {**below_it, **above_it}
     for key, name in _DASHBOARD_NAMES.items():
         below, above = below_it.get(key), above_it.get(key)

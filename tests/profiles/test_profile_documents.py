@@ -50,7 +50,7 @@ def calls_of_models(provider: MeterProvider, emit: Any) -> Call:
 
 
 def of_http(meter: Meter) -> None:
-    """Three requests of a server, one of which fails; one more is going on."""
+    """Three requests of a server, one of which fails; four more that were not sampled; one is going on."""
     duration = meter.create_histogram("http.server.request.duration", unit="s")
     sizes = [
         meter.create_histogram(f"http.server.{which}.body.size", unit="By")
@@ -61,6 +61,8 @@ def of_http(meter: Meter) -> None:
         duration.record(0.03, {**route, "http.response.status_code": status})
         for size in sizes:
             size.record(500, {**route, "http.response.status_code": status})
+    unsampled = meter.create_counter("http.server.unsampled_requests", unit="{request}")
+    unsampled.add(4, {**route, "http.response.status_code": 200})
     active = meter.create_up_down_counter("http.server.active_requests", unit="{request}")
     active.add(1, {"http.request.method": "GET", "url.scheme": "https"})
 
@@ -170,7 +172,7 @@ OWN: dict[str, Callable[[Meter, Instruments], None]] = {
 
 GET = ("GET", "/users/{id}")
 HTTP: dict[str, Values] = {
-    "http_requests_total": {(*GET, "2xx"): 2, (*GET, "5xx"): 1},
+    "http_requests_total": {(*GET, "2xx"): 6, (*GET, "5xx"): 1},
     "http_request_duration_seconds": {GET: 3},
     "http_request_size_bytes": {GET: 3},
     "http_response_size_bytes": {GET: 3},
