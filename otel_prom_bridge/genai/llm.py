@@ -9,14 +9,22 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.genai import conventions, vocabulary
+from otel_prom_bridge.genai import conventions
 from otel_prom_bridge.genai.calls import AsyncSource, Call, Observe, Requests, SyncSource
 from otel_prom_bridge.genai.cost import PriceTable
 from otel_prom_bridge.genai.emission import Emit, LLMRequest, Usage
-from otel_prom_bridge.genai.measurements import Measurements, mapping
-from otel_prom_bridge.genai.operations import Duration, Failure, failure_of, seconds, settle
-from otel_prom_bridge.genai.reports import guarded
-from otel_prom_bridge.genai.streams import AsyncStream, Stream
+from otel_prom_bridge.recording.measurements import Measurements, mapping
+from otel_prom_bridge.recording.operations import (
+    ERROR_TYPE,
+    OTHER_ERROR,
+    Duration,
+    Failure,
+    failure_of,
+    seconds,
+    settle,
+)
+from otel_prom_bridge.recording.reports import guarded
+from otel_prom_bridge.recording.streams import AsyncStream, Stream
 
 T = TypeVar("T")
 
@@ -39,7 +47,9 @@ class LLMRecorder:
         emit: Emit = "current",
         prices: PriceTable | Literal["default"] | None = "default",
     ) -> None:
-        self._measurements = Measurements(meter_provider)
+        self._measurements = Measurements(
+            meter_provider, scope=conventions.SCOPE, schema_url=conventions.SCHEMA_URL
+        )
         self._requests = Requests(self._measurements, emit)
         self.prices = PriceTable.default() if prices == "default" else prices
 
@@ -183,9 +193,9 @@ class LLMRecorder:
         settle()
         with guarded("an error"):
             request = LLMRequest(model, provider, operation, attributes=mapping(attributes))
-            said = failure_of(error_type) or vocabulary.OTHER_ERROR
+            said = failure_of(error_type) or OTHER_ERROR
             if duration is None:
-                labels = {**request.common(), vocabulary.ERROR_TYPE: said}
+                labels = {**request.common(), ERROR_TYPE: said}
                 self._measurements.record(conventions.UNTIMED_ERRORS, 1, labels, context)
             else:
                 self._requests.record(request, Usage(), seconds(duration), said, context)

@@ -1,4 +1,4 @@
-"""Recording values of the conventions' metrics, and making attributes that a metric can have.
+"""Recording values of metrics, and making attributes that a metric can have.
 
 Nothing here raises, except for a meter provider that is none.
 """
@@ -17,14 +17,10 @@ from opentelemetry.metrics import Meter, MeterProvider
 from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.genai.active import Active
-from otel_prom_bridge.genai.conventions import SCHEMA_URL
-from otel_prom_bridge.genai.operations import settle
-from otel_prom_bridge.genai.reports import report
-from otel_prom_bridge.genai.vocabulary import Metric
-from otel_prom_bridge.instruments import Attributes, Record, recording
-
-SCOPE = "otel_prom_bridge.genai"
+from otel_prom_bridge.instruments import Attributes, Metric, Record, recording
+from otel_prom_bridge.recording.active import Active
+from otel_prom_bridge.recording.operations import settle
+from otel_prom_bridge.recording.reports import report
 
 _SCALARS = (str, bool, int, float)
 
@@ -74,25 +70,25 @@ def _release() -> str:
 
 
 class Measurements:
-    """Records values of metrics. The instrument of each metric is made when it is first needed.
+    """Records values of metrics in one scope. The instrument of each metric is made when it is first needed.
 
     Without a ``provider`` the global one is used, also if that is set later. Raises ConfigurationError if
     ``provider`` is no meter provider.
     """
 
-    def __init__(self, provider: MeterProvider | None) -> None:
+    def __init__(self, provider: MeterProvider | None, *, scope: str, schema_url: str) -> None:
         if provider is not None and not callable(getattr(provider, "get_meter", None)):
             raise ConfigurationError("meter_provider", provider, "a MeterProvider or None")
         if provider is metrics.get_meter_provider():
             provider = None  # before there is an SDK it is only a proxy of the one that comes
         get_meter = metrics.get_meter if provider is None else provider.get_meter
         self._provider = provider
-        self._meter: Meter = get_meter(SCOPE, _release(), schema_url=SCHEMA_URL)
+        self._meter: Meter = get_meter(scope, _release(), schema_url=schema_url)
         self._records: dict[str, Record] = {}
         # This gauge never has a value, so it is in no export. It is there for its callback: when metrics are
         # collected, the operations that were dropped have to be recorded first. The SDK ignores the callback
         # of a second recorder, which does not matter because it would be the same function.
-        self._meter.create_observable_gauge(f"{SCOPE}.collected", callbacks=[settle])
+        self._meter.create_observable_gauge(f"{scope}.collected", callbacks=[settle])
 
     @property
     def provider(self) -> MeterProvider:

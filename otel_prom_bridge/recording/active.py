@@ -20,8 +20,8 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from opentelemetry.util.types import AttributeValue
 
-from otel_prom_bridge.genai.operations import settle
-from otel_prom_bridge.genai.vocabulary import Metric
+from otel_prom_bridge.instruments import Metric
+from otel_prom_bridge.recording.operations import settle
 
 Key: TypeAlias = tuple[str, frozenset[tuple[str, AttributeValue]]]
 Begun: TypeAlias = tuple[Key, int]
