@@ -135,6 +135,11 @@ class Call(DecoratingOperation):
             said[kind] = said[kind] if count is None else count
         call._usage = replace(call._usage, **{key: n for key, n in said.items() if n is not None})
 
+    def costs(self, usd: float) -> None:
+        """Say what the call cost, in USD, if its provider says so. Then no table of prices is asked."""
+        call = self._current()
+        call._usage = replace(call._usage, cost=usd)
+
     def chunk(self) -> None:
         """Say that a chunk of the answer has come now. :meth:`stream` does this for whole iterators."""
         now = perf_counter()

@@ -268,6 +268,9 @@ class Costs:
 
     def add(self, request: LLMRequest, usage: Usage, error: str | None, context: Context | None) -> None:
         """Count a request that has ended."""
+        if usage.cost is not None:
+            self._record(conventions.COST, usage.cost, request.common(), context)
+            return
         table = self.table
         if table is None or not _charged(request.operation, usage, error):
             return

@@ -93,6 +93,7 @@ class Usage:
     cached: int | None = None
     reasoning: int | None = None
     cache_write: int | None = None
+    cost: float | None = None  # in USD, if the provider says it
 
     @property
     def reported(self) -> bool:

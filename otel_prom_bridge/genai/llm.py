@@ -126,6 +126,7 @@ class LLMRecorder:
         cached_tokens: int | None = None,
         reasoning_tokens: int | None = None,
         cache_write_tokens: int | None = None,
+        cost: float | None = None,
         error_type: Failure = None,
         status: str | None = None,
         response_model: str | None = None,
@@ -138,15 +139,18 @@ class LLMRecorder:
 
         ``duration`` is in seconds, or a timedelta. Tokens that are None were not reported, which is not 0.
         Tokens that were read from a cache or written to one are part of the input, and reasoning tokens are
-        part of the output. ``error_type`` is None if the request succeeded; an exception stands for its fully
-        qualified name. If nothing is known but that it failed, say ``status="error"``.
+        part of the output. ``cost`` is what it cost in USD, if the provider says so; otherwise that is
+        computed with the table of prices. ``error_type`` is None if the request succeeded; an exception
+        stands for its fully qualified name. If nothing is known but that it failed, say ``status="error"``.
         """
         settle()
         with guarded("a request"):
             request = LLMRequest(
                 model, provider, operation, response_model, server_address, server_port, mapping(attributes)
             )
-            usage = Usage(input_tokens, output_tokens, cached_tokens, reasoning_tokens, cache_write_tokens)
+            usage = Usage(
+                input_tokens, output_tokens, cached_tokens, reasoning_tokens, cache_write_tokens, cost
+            )
             self._requests.record(request, usage, seconds(duration), failure_of(error_type, status), context)
 
     def record_streaming_chunk(
