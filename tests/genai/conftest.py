@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.genai import reports
+from otel_prom_bridge.recording import reports
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """Recording never raises into the application. What goes wrong is logged once instead.
 
-It is logged by the logger ``otel_prom_bridge.genai``, at level WARNING.
+It is logged by the logger ``otel_prom_bridge.recording``, at level WARNING.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterator
 
 from otel_prom_bridge.diagnostics import Findings
 
-logger = logging.getLogger("otel_prom_bridge.genai")
+logger = logging.getLogger("otel_prom_bridge.recording")
 
 # An application has few mistakes of this kind, and makes each of them many times.
 _findings = Findings(log=logger, most=100)

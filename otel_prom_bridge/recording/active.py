@@ -12,7 +12,7 @@ import itertools
 import os
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -20,12 +20,12 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from opentelemetry.util.types import AttributeValue
 
-from otel_prom_bridge.genai.operations import settle
-from otel_prom_bridge.genai.vocabulary import Metric
+from otel_prom_bridge.instruments import Metric
+from otel_prom_bridge.recording.operations import settle
 
 Key: TypeAlias = tuple[str, frozenset[tuple[str, AttributeValue]]]
-Begun: TypeAlias = tuple[Key, int]
-"""What an operation that goes on is counted as, and in which process it began."""
+Begun: TypeAlias = tuple[Key, int, Hashable]
+"""What an operation that goes on is counted as, in which process it began, and what it is one of."""
 
 _MOST_ZEROS = 100
 _order = itertools.count()
@@ -42,11 +42,18 @@ class _Numbers:
         """Forget all numbers, and the lock, which another thread may hold in a process that was forked."""
         self._lock = threading.RLock()  # reentrant, because a signal handler of the application may record
         self._running: Counter[Key] = Counter()
+        self._within: Counter[tuple[Key, Hashable]] = Counter()
         self._said: dict[Key, tuple[int, float]] = {}  # what was said last has the highest first number
         self._zeros: dict[Key, None] = {}
 
-    def add(self, key: Key, change: int) -> None:
+    def add(self, key: Key, change: int, within: Hashable = None) -> None:
         with self._lock:
+            if within is not None:
+                before = self._within[key, within]
+                self._within[key, within] += change
+                if not before + change:
+                    del self._within[key, within]
+                change = (before + change > 0) - (before > 0)
             self._running[key] += change
             self._tidy(key)
 
@@ -83,16 +90,19 @@ class Active:
         self._provider = provider
         self._numbers = _of_global if provider is None else _of_others.setdefault(provider, _Numbers())
 
-    def begin(self, attributes: Mapping[str, AttributeValue]) -> Begun:
-        """Count one more. Hand the result to :meth:`end`."""
+    def begin(self, attributes: Mapping[str, AttributeValue], *, within: Hashable = None) -> Begun:
+        """Count one more. Hand the result to :meth:`end`.
+
+        Several that go on ``within`` the same thing, requests on one connection for example, count as one.
+        """
         key = self._key(attributes)
-        self._numbers.add(key, 1)
-        return key, _process
+        self._numbers.add(key, 1, within)
+        return key, _process, within
 
     def end(self, begun: Begun | None) -> None:
         """Count one less, if it began in this process."""
         if begun is not None and begun[1] == _process:
-            self._numbers.add(begun[0], -1)
+            self._numbers.add(begun[0], -1, begun[2])
 
     def say(self, number: float, attributes: Mapping[str, AttributeValue]) -> None:
         """Say how many go on beside those that were begun here. What is said last counts."""
