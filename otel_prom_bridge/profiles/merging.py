@@ -101,6 +101,7 @@ def picked(values: Mapping[str, Any], part: PartTable) -> dict[str, Any]:
         taken["labels"] += listed(item.get("labels", []))
         taken["sources"] += listed(item.get("source", []))
         taken["buckets"] += listed(item.get("buckets", []))
+    taken["labels"] = there.with_alike(taken["labels"])
     # A rule comes after those that it needs, so those are found when the last one is looked at first.
     for kind in ("alerts", "panels", "recording_rules"):
         for item in reversed(there.of(kind)):
@@ -148,6 +149,16 @@ class _Tables:
                 raise unknown(pattern, pattern, known, f"{kind} that it has", at=f".{kind}")
             found += matching
         return found
+
+    def with_alike(self, labels: Sequence[object]) -> list[object]:
+        """The names of labels, and of those that they are ``like``."""
+        found = list(dict.fromkeys(name for name in labels if isinstance(name, str)))
+        for name in found:  # which grows meanwhile
+            table = self._named["labels"].get(name)
+            like = table.get("like") if isinstance(table, Mapping) else None
+            if isinstance(like, str) and like in self._named["labels"] and like not in found:
+                found.append(like)
+        return [*found]
 
     def of(self, kind: str) -> Sequence[Mapping[str, Any]]:
         """The tables of a kind of which there is a list."""
