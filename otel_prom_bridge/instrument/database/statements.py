@@ -15,51 +15,13 @@ from typing import NamedTuple
 _LONGEST = 4000  # characters that are looked at
 _OTHER = "_OTHER"
 _VERBS = frozenset(
-    [
-        "SELECT",
-        "INSERT",
-        "UPDATE",
-        "DELETE",
-        "MERGE",
-        "REPLACE",
-        "UPSERT",
-        "CREATE",
-        "ALTER",
-        "DROP",
-        "TRUNCATE",
-        "BEGIN",
-        "COMMIT",
-        "ROLLBACK",
-        "SAVEPOINT",
-        "RELEASE",
-        "SET",
-        "SHOW",
-        "EXPLAIN",
-        "ANALYZE",
-        "VACUUM",
-        "PRAGMA",
-        "CALL",
-        "EXEC",
-        "EXECUTE",
-        "COPY",
-        "LOCK",
-        "GRANT",
-        "REVOKE",
-        "USE",
-        "VALUES",
-        "FETCH",
-        "DECLARE",
-        "CLOSE",
-        "START",
-        "END",
-        "REINDEX",
-        "ATTACH",
-        "DETACH",
-        "LISTEN",
-        "NOTIFY",
-        "REFRESH",
-        "DESCRIBE",
-    ]
+    {
+        *("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "UPSERT", "VALUES", "COPY", "CALL"),
+        *("CREATE", "ALTER", "DROP", "TRUNCATE", "REFRESH", "REINDEX", "VACUUM", "ANALYZE", "LOCK", "EXEC"),
+        *("BEGIN", "START", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "DECLARE", "FETCH", "CLOSE"),
+        *("SET", "SHOW", "USE", "PRAGMA", "EXPLAIN", "DESCRIBE", "GRANT", "REVOKE", "ATTACH", "DETACH"),
+        *("LISTEN", "NOTIFY", "EXECUTE"),
+    }
 )
 _TOKEN = re.compile(
     r"""
