@@ -57,7 +57,7 @@ ERRORS = "db.client.connection.errors"
         ('SELECT "from secret"', "SELECT", None),
         ("BEGIN", "BEGIN", None),
         ("PRAGMA table_info(users)", "PRAGMA", None),
-        ("(SELECT 1 FROM t)", "SELECT", None),
+        ("(SELECT 1 FROM t)", "SELECT", "t"),
         ("SELECT 1 FROM generate_series(1, 2)", "SELECT", None),
         ("hunter2 is my password", "_OTHER", None),
         ("SELECT 1 FROM 'literal'", "SELECT", None),
@@ -117,14 +117,14 @@ def test_queries(recorded: Recorded) -> None:
 def test_codes_of_errors(recorded: Recorded) -> None:
     """Drivers have the code of an error in different places."""
 
-    class UniqueViolation(Exception):
+    class UniqueError(Exception):
         sqlstate = "23505"
 
     with (
-        pytest.raises(UniqueViolation),
+        pytest.raises(UniqueError),
         Database("postgresql", meter_provider=recorded.provider).query("INSERT"),
     ):
-        raise UniqueViolation
+        raise UniqueError
     assert recorded.point(DURATION).attributes["db.response.status_code"] == "23505"
 
 

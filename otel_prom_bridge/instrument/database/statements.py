@@ -118,20 +118,22 @@ def _table(tokens: list[_Token], words: list[str], known: set[str]) -> str | Non
         before = words[place - 1] if place else ""
         if word not in _BEFORE_A_TABLE or before in _NOT_AFTER or not tokens[place].is_query:
             continue
-        name = _name(tokens, words, place + 1)
+        name = _name(tokens, words, place + 1, may_be_function=word in ("FROM", "JOIN"))
         if name is not None and name not in known:
             return name
     return None
 
 
-def _name(tokens: list[_Token], words: list[str], place: int) -> str | None:
-    """The name that begins at this place, with its schema."""
+def _name(tokens: list[_Token], words: list[str], place: int, *, may_be_function: bool) -> str | None:
+    """The name of a table that begins at this place, with its schema."""
     while place < len(words) and words[place] in _BETWEEN:
         place += 1
     parts: list[str] = []
     for token in tokens[place:]:
         if len(parts) % 2:
             if token.text != ".":
+                if token.text == "(" and may_be_function:  # FROM generate_series(1, 2)
+                    return None
                 break
         elif token.kind not in ("word", "quoted") or token.text.upper() in _QUERIES:
             break

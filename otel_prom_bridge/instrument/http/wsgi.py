@@ -89,6 +89,8 @@ class _Exchange:
     ) -> Write:
         """The application begins its answer."""
         with guarded("a status"):
+            # Flask forgets the request before the server has read the answer.
+            self._request.route = wsgi_route(self._environ)
             self._request.answered(int(status[:3]))
             lengths = [value for name, value in headers if name.lower() == "content-length"]
             self._length = length_of(lengths[0]) if lengths else None
@@ -122,7 +124,7 @@ class _Exchange:
         if not request.running:
             return
         with guarded("the route of a request"):
-            request.route = wsgi_route(self._environ)
+            request.route = wsgi_route(self._environ) or request.route
         if how == "over":
             request.end(error)
         else:  # perhaps from the garbage collector, where nothing can be recorded
