@@ -103,9 +103,10 @@ class Measurements:
     def active(self, metric: Metric) -> Active:
         """What counts the operations that go on. They are shown as ``metric``."""
         active = Active(metric, self._provider)
-        self._meter.create_observable_up_down_counter(
-            metric.name, [active.observe], metric.unit, metric.description
-        )
+        with guarded(f"the metric {metric.name!r}"):  # its name may be the application's
+            self._meter.create_observable_up_down_counter(
+                metric.name, [active.observe], metric.unit, metric.description
+            )
         return active
 
     def observe(self, metric: Metric, read: Read) -> None:

@@ -15,10 +15,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from oracles import OPENMETRICS
 from prometheus_client import REGISTRY, generate_latest
 
-from otel_prom_bridge import genai, recording
+from otel_prom_bridge import genai, instrument, recording
 from otel_prom_bridge.genai import AgentRecorder, LLMRecorder
 
-MODULES = sorted(path for part in (genai, recording) for path in Path(part.__path__[0]).glob("*.py"))
+MODULES = sorted(
+    path for part in (genai, instrument, recording) for path in Path(part.__path__[0]).rglob("*.py")
+)
 
 FAMILIES = {
     "gen_ai_client_operation_duration_seconds": "histogram",
@@ -116,7 +118,7 @@ def test_imports(module: Path) -> None:
     ours = [name for name in imported if name.startswith("otel_prom_bridge")]
     assert all(
         re.match(
-            r"otel_prom_bridge\.((diagnostics|errors|instruments|model_names|values\.(checks|notation))$|genai|recording)",
+            r"otel_prom_bridge\.((diagnostics|errors|instruments|model_names|rules|values\.(checks|notation))$|genai|instrument|recording)",
             name,
         )
         for name in ours

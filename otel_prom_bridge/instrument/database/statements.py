@@ -15,51 +15,13 @@ from typing import NamedTuple
 _LONGEST = 4000  # characters that are looked at
 _OTHER = "_OTHER"
 _VERBS = frozenset(
-    [
-        "SELECT",
-        "INSERT",
-        "UPDATE",
-        "DELETE",
-        "MERGE",
-        "REPLACE",
-        "UPSERT",
-        "CREATE",
-        "ALTER",
-        "DROP",
-        "TRUNCATE",
-        "BEGIN",
-        "COMMIT",
-        "ROLLBACK",
-        "SAVEPOINT",
-        "RELEASE",
-        "SET",
-        "SHOW",
-        "EXPLAIN",
-        "ANALYZE",
-        "VACUUM",
-        "PRAGMA",
-        "CALL",
-        "EXEC",
-        "EXECUTE",
-        "COPY",
-        "LOCK",
-        "GRANT",
-        "REVOKE",
-        "USE",
-        "VALUES",
-        "FETCH",
-        "DECLARE",
-        "CLOSE",
-        "START",
-        "END",
-        "REINDEX",
-        "ATTACH",
-        "DETACH",
-        "LISTEN",
-        "NOTIFY",
-        "REFRESH",
-        "DESCRIBE",
-    ]
+    {
+        *("SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "REPLACE", "UPSERT", "VALUES", "COPY", "CALL"),
+        *("CREATE", "ALTER", "DROP", "TRUNCATE", "REFRESH", "REINDEX", "VACUUM", "ANALYZE", "LOCK", "EXEC"),
+        *("BEGIN", "START", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE", "DECLARE", "FETCH", "CLOSE"),
+        *("SET", "SHOW", "USE", "PRAGMA", "EXPLAIN", "DESCRIBE", "GRANT", "REVOKE", "ATTACH", "DETACH"),
+        *("LISTEN", "NOTIFY", "EXECUTE"),
+    }
 )
 _TOKEN = re.compile(
     r"""
@@ -156,20 +118,22 @@ def _table(tokens: list[_Token], words: list[str], known: set[str]) -> str | Non
         before = words[place - 1] if place else ""
         if word not in _BEFORE_A_TABLE or before in _NOT_AFTER or not tokens[place].is_query:
             continue
-        name = _name(tokens, words, place + 1)
+        name = _name(tokens, words, place + 1, may_be_function=word in ("FROM", "JOIN"))
         if name is not None and name not in known:
             return name
     return None
 
 
-def _name(tokens: list[_Token], words: list[str], place: int) -> str | None:
-    """The name that begins at this place, with its schema."""
+def _name(tokens: list[_Token], words: list[str], place: int, *, may_be_function: bool) -> str | None:
+    """The name of a table that begins at this place, with its schema."""
     while place < len(words) and words[place] in _BETWEEN:
         place += 1
     parts: list[str] = []
     for token in tokens[place:]:
         if len(parts) % 2:
             if token.text != ".":
+                if token.text == "(" and may_be_function:  # FROM generate_series(1, 2)
+                    return None
                 break
         elif token.kind not in ("word", "quoted") or token.text.upper() in _QUERIES:
             break

@@ -34,6 +34,7 @@ class AsgiMetrics:
 
     Nothing is recorded of the paths in ``exclude`` and below them. ``sample`` is the part of the requests
     that is recorded in histograms; all others are counted in ``http.server.unsampled_requests``.
+    Without ``sizes`` those of bodies are not recorded, which is two of three histograms.
     ``template`` makes a route of a path where the framework says none. Without a ``meter_provider`` the
     global one is used.
     """
@@ -44,12 +45,13 @@ class AsgiMetrics:
         *,
         exclude: Iterable[str] = EXCLUDED,
         sample: float = 1.0,
+        sizes: bool = True,
         template: Rule | None = PathTemplate(),  # noqa: B008 - it cannot change
         meter_provider: MeterProvider | None = None,
     ) -> None:
         self._app = app
         self._server = HttpServer(
-            exclude=exclude, sample=sample, template=template, meter_provider=meter_provider
+            exclude=exclude, sample=sample, sizes=sizes, template=template, meter_provider=meter_provider
         )
         self._sockets = WebSockets(meter_provider=meter_provider)
 
@@ -85,9 +87,9 @@ class AsgiMetrics:
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         client = scope.get("client")
-        within = self._server.connections.begin(
-            {"url.scheme": scope.get("scheme", "ws")}, within=tuple(client) if client else object()
-        )
+        connections = self._server.connections
+        key = connections.key({"url.scheme": "wss" if scope.get("scheme") == "wss" else "ws"})
+        within = connections.begin_as(key, within=tuple(client) if client else None)
         socket = self._sockets.connection()
 
         async def received() -> Message:
@@ -107,13 +109,13 @@ class AsgiMetrics:
             await self._app(scope, received, sent)
         finally:
             socket.end()
-            self._server.connections.end(within)
+            connections.end(within)
 
 
 class _Exchange:
     """One request, and what passes between the server and the application."""
 
-    __slots__ = ("_answering", "_disconnected", "_length", "_receive", "_request", "_root", "_scope", "_send")
+    __slots__ = ("_answering", "_disconnected", "_receive", "_request", "_root", "_scope", "_send")
 
     def __init__(self, server: HttpServer, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope = scope
@@ -122,14 +124,13 @@ class _Exchange:
         self._root: str = scope.get("root_path") or ""
         self._answering = True
         self._disconnected = False
-        self._length: int | None = None  # what the answer says of itself
         client = scope.get("client")
         self._request: Request = server.request(
             scope.get("method", ""),
             scope.get("path", ""),
             scope.get("scheme", "http"),
             scope.get("http_version", ""),
-            tuple(client) if client else object(),
+            tuple(client) if client else None,
         )
         self._request.request_size = _content_length(scope.get("headers") or ())
 
@@ -144,23 +145,24 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         await self._send(message)
         with guarded("an answer"):
-            self._sent(message)
+            kind = message["type"]
+            if kind == "http.response.body":
+                self._request.sent += len(message.get("body") or b"")
+                if not message.get("more_body"):
+                    self._answered()
+            elif kind == "http.response.start":
+                self._request.answered(message["status"])
+            else:
+                self._sent_otherwise(kind, message)
 
-    def _sent(self, message: Message) -> None:
-        request, kind = self._request, message["type"]
-        if kind == "http.response.start":
-            request.answered(message["status"])
-            self._length = _content_length(message.get("headers") or ())
-        elif kind == "http.response.body":
-            request.sent += len(message.get("body") or b"")
-            if not message.get("more_body", False):
-                self._answered()
-        elif kind == "http.response.zerocopysend":
-            request.sent += _rest(message)
-            if not message.get("more_body", False):
+    def _sent_otherwise(self, kind: str, message: Message) -> None:
+        """A file that the server sends itself, by an extension of ASGI."""
+        if kind == "http.response.zerocopysend":
+            self._request.sent += _rest(message)
+            if not message.get("more_body"):
                 self._answered()
         elif kind == "http.response.pathsend":
-            request.sent = os.path.getsize(message["path"]) if self._length is None else self._length
+            self._request.sent = os.path.getsize(message["path"])
             self._answered()
 
     def _answered(self) -> None:

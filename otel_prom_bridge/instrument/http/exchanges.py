@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Hashable, Iterable
-from typing import Any, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from opentelemetry import trace
 from opentelemetry.context import get_current
@@ -22,11 +22,10 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.instrument import conventions
 from otel_prom_bridge.instrument.http.routes import Templates
 from otel_prom_bridge.instrument.scope import scope_of
-from otel_prom_bridge.recording.active import Begun
+from otel_prom_bridge.recording.active import Begun, Key
 from otel_prom_bridge.recording.operations import CANCELLED, ERROR_TYPE, Operation
 from otel_prom_bridge.rules import Rule
-from otel_prom_bridge.values.checks import is_number
-from otel_prom_bridge.values.notation import is_list
+from otel_prom_bridge.values.checks import BOOLEAN, is_number
 
 EXCLUDED = ("/health", "/metrics")
 # "HTTP request method value SHOULD be 'known' to the instrumentation." Any client can make up others.
@@ -57,6 +56,7 @@ class HttpServer:
         *,
         exclude: Iterable[str],
         sample: float,
+        sizes: bool,
         template: Rule | None,
         meter_provider: MeterProvider | None,
     ) -> None:
@@ -66,10 +66,12 @@ class HttpServer:
         if template is not None and not callable(template):
             raise ConfigurationError("template", template, "a function from a path to a template, or None")
         self.sample = float(sample)
+        self.sizes = BOOLEAN.value("sizes", sizes)
         self.templates = Templates(template)
         self.scope = scope_of(meter_provider)
         self.active = self.scope.active(conventions.HTTP_ACTIVE)
         self.connections = self.scope.active(conventions.HTTP_CONNECTIONS)
+        self._identities: dict[tuple[str, str, str], _Identity] = {}
 
     def is_excluded(self, path: str) -> bool:
         """Whether nothing is recorded of this path."""
@@ -77,16 +79,39 @@ class HttpServer:
 
     def request(self, method: str, path: str, scheme: str, version: str, client: Hashable) -> Request:
         """A request to this path, which has begun."""
-        return Request(self, method, path, scheme, version, client).start()
+        method = method if method in _METHODS else _OTHER
+        scheme = scheme if scheme in _SCHEMES else "http"
+        version = version if version in _VERSIONS else ""
+        identity = self._identities.get((method, scheme, version))
+        if identity is None:
+            identity = self._identities[method, scheme, version] = self._identity(method, scheme, version)
+        return Request(self, identity, path, client).start()
+
+    def _identity(self, method: str, scheme: str, version: str) -> _Identity:
+        attributes: Attributes = {"http.request.method": method, "url.scheme": scheme}
+        active = self.active.key(attributes)
+        connection = self.connections.key({"url.scheme": scheme})
+        if version:
+            attributes["network.protocol.version"] = version
+        return _Identity(attributes, active, connection)
 
 
-def _paths(exclude: Any) -> tuple[frozenset[str], tuple[str, ...]]:
-    if not is_list(exclude) and not isinstance(exclude, (set, frozenset)):
+class _Identity(NamedTuple):
+    """What many requests have in common. There are as many as there are methods, schemes and versions."""
+
+    attributes: Attributes
+    active: Key
+    connection: Key
+
+
+def _paths(exclude: Iterable[str]) -> tuple[frozenset[str], tuple[str, ...]]:
+    if isinstance(exclude, str) or not isinstance(exclude, Iterable):
         raise ConfigurationError("exclude", exclude, "a list of paths")
-    for path in exclude:
+    paths = list(exclude)
+    for path in paths:
         if not (isinstance(path, str) and path.startswith("/")):
             raise ConfigurationError("exclude", path, "a path that begins with a slash")
-    plain = {path.rstrip("/") or "/" for path in exclude}
+    plain = {path.rstrip("/") or "/" for path in paths}
     return frozenset(plain), tuple(f"{path}/" for path in sorted(plain - {"/"}))
 
 
@@ -94,23 +119,15 @@ class Request(Operation):
     """A request that goes on. What is known of it is set while it runs."""
 
     __slots__ = (
-        *("_attributes", "_client", "_connected", "_going_on", "_identity", "_path", "_server"),
+        *("_client", "_connected", "_going_on", "_identity", "_path", "_server"),
         *("received", "request_size", "route", "sent", "status"),
     )
 
-    def __init__(
-        self, server: HttpServer, method: str, path: str, scheme: str, version: str, client: Hashable
-    ) -> None:
+    def __init__(self, server: HttpServer, identity: _Identity, path: str, client: Hashable) -> None:
         self._server = server
+        self._identity = identity
         self._path = path
         self._client = client
-        self._identity: Attributes = {
-            "http.request.method": method if method in _METHODS else _OTHER,
-            "url.scheme": scheme if scheme in _SCHEMES else "http",
-        }
-        self._attributes = self._identity
-        if version in _VERSIONS:
-            self._attributes = {**self._identity, "network.protocol.version": version}
         super().__init__()
 
     def _reset(self) -> None:
@@ -131,9 +148,9 @@ class Request(Operation):
             self._context = get_current()
 
     def _on_start(self) -> None:
-        self._going_on = self._server.active.begin(self._identity)
-        scheme = {"url.scheme": self._identity["url.scheme"]}
-        self._connected = self._server.connections.begin(scheme, within=self._client)
+        self._going_on = self._server.active.begin_as(self._identity.active)
+        connections = self._server.connections
+        self._connected = connections.begin_as(self._identity.connection, within=self._client)
 
     def _on_end(self, took: float, error: str | None) -> None:
         server = self._server
@@ -144,13 +161,15 @@ class Request(Operation):
         if server.sample < 1 and random.random() >= server.sample:
             record(conventions.HTTP_UNSAMPLED, 1, attributes, self._context)
             return
-        received = self.received if self.request_size is None else self.request_size
         record(conventions.HTTP_DURATION, took, attributes, self._context)
+        if not server.sizes:
+            return
+        received = self.received if self.request_size is None else self.request_size
         record(conventions.HTTP_REQUEST_SIZE, received, attributes, self._context)
         record(conventions.HTTP_RESPONSE_SIZE, self.sent, attributes, self._context)
 
     def _described(self, error: str | None) -> Attributes:
-        attributes = dict(self._attributes)
+        attributes = dict(self._identity.attributes)
         status = self.status
         if status is None and error is not None and not is_cancelled(error):
             status = _SERVER_ERROR  # which is what servers answer for an application that raised

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 from otel_prom_bridge.recording.reports import guarded, report
@@ -19,6 +20,8 @@ ROUTE = "otel_prom_bridge.http.route"
 """Where an application says the route, in a WSGI environ or an ASGI scope, if its framework does not."""
 
 _MOST_TEMPLATES = 100
+_REMEMBERED = 1024
+_LONGEST = 2048  # characters of a path
 # Nothing was found under the path, or it was not understood, so it is the client's own.
 _NOT_FOUND = frozenset({400, 404, 405, 410, 414, 421, 501})
 _PARAMETER = re.compile(r"\{([^{}:]+)(?::[^{}]*)?\}")
@@ -28,7 +31,8 @@ class Templates:
     """Templates of paths that no framework has a route for."""
 
     def __init__(self, template: Rule | None) -> None:
-        self._template = template
+        # A template takes longer than all the rest of a request, and most requests are to few paths.
+        self._template = None if template is None else lru_cache(maxsize=_REMEMBERED)(template)
         self._known: set[str] = set()
 
     def route(self, path: str, status: int | None) -> str | None:
@@ -36,7 +40,7 @@ class Templates:
         if self._template is None or status is None or status in _NOT_FOUND:
             return None
         with guarded("a template of a path"):
-            found = self._template(path)
+            found = self._template(path[:_LONGEST])
             if found is None or found in self._known:
                 return found
             if len(self._known) < _MOST_TEMPLATES:
@@ -76,7 +80,8 @@ def asgi_route(scope: Mapping[str, Any], root: str) -> str | None:
     else:  # a value was converted: 007 is 7
         segments = path.split("/")
         head = "/".join(segments[: max(len(segments) - tail.count("/"), 0)])
-    return _with_names(head, names) + tail
+    own = set(_PARAMETER.findall(tail))
+    return _with_names(head, {name: value for name, value in names.items() if name not in own}) + tail
 
 
 def _with_names(head: str, parameters: Mapping[str, str]) -> str:

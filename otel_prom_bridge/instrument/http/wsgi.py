@@ -43,12 +43,13 @@ class WsgiMetrics:
         *,
         exclude: Iterable[str] = EXCLUDED,
         sample: float = 1.0,
+        sizes: bool = True,
         template: Rule | None = PathTemplate(),  # noqa: B008 - it cannot change
         meter_provider: MeterProvider | None = None,
     ) -> None:
         self._app = app
         self._server = HttpServer(
-            exclude=exclude, sample=sample, template=template, meter_provider=meter_provider
+            exclude=exclude, sample=sample, sizes=sizes, template=template, meter_provider=meter_provider
         )
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -76,7 +77,7 @@ class _Exchange:
             _path(environ),
             environ.get("wsgi.url_scheme", "http"),
             _VERSIONS.get(environ.get("SERVER_PROTOCOL", ""), ""),
-            object(),  # a connection has one request at a time
+            None,  # a connection has one request at a time
         )
         self._request.request_size = length_of(environ.get("CONTENT_LENGTH") or "")
         if self._request.request_size is None and "wsgi.input" in environ:
@@ -88,6 +89,8 @@ class _Exchange:
     ) -> Write:
         """The application begins its answer."""
         with guarded("a status"):
+            # Flask forgets the request before the server has read the answer.
+            self._request.route = wsgi_route(self._environ)
             self._request.answered(int(status[:3]))
             lengths = [value for name, value in headers if name.lower() == "content-length"]
             self._length = length_of(lengths[0]) if lengths else None
@@ -121,7 +124,7 @@ class _Exchange:
         if not request.running:
             return
         with guarded("the route of a request"):
-            request.route = wsgi_route(self._environ)
+            request.route = wsgi_route(self._environ) or request.route
         if how == "over":
             request.end(error)
         else:  # perhaps from the garbage collector, where nothing can be recorded
