@@ -20,12 +20,18 @@ from typing import Self, TypeAlias
 
 from opentelemetry.context import Context, get_current
 
-from otel_prom_bridge.genai.reports import guarded, report
-from otel_prom_bridge.genai.streams import How
-from otel_prom_bridge.genai.vocabulary import CANCELLED, OTHER_ERROR
+from otel_prom_bridge.recording.reports import guarded, report
+from otel_prom_bridge.recording.streams import How
 
 Failure: TypeAlias = BaseException | type[BaseException] | str | None
 Duration: TypeAlias = float | timedelta
+
+# The attribute that says how something failed, and two of its values. The conventions say of the first: "A
+# fallback error value to be used when the instrumentation doesn't define a custom value."
+ERROR_TYPE = "error.type"
+OTHER_ERROR = "_OTHER"
+# Nobody waited for the end. That is no fault of what was called, and dashboards and alerts leave it out.
+CANCELLED = "cancelled"
 
 _dropped: deque[tuple[Operation, float, str | None]] = deque()
 
