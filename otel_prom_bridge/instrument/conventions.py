@@ -32,14 +32,14 @@ def _active(name: str, unit: str, description: str) -> Metric:
 
 
 # HTTP servers.
-HTTP_DURATION = _seconds("http.server.request.duration", "Duration of HTTP server requests")
+HTTP_DURATION = _seconds("http.server.request.duration", "Duration of HTTP server requests.")
 HTTP_REQUEST_SIZE = Metric(
-    "http.server.request.body.size", "histogram", "By", "Size of HTTP server request bodies", SIZES
+    "http.server.request.body.size", "histogram", "By", "Size of HTTP server request bodies.", SIZES
 )
 HTTP_RESPONSE_SIZE = Metric(
-    "http.server.response.body.size", "histogram", "By", "Size of HTTP server response bodies", SIZES
+    "http.server.response.body.size", "histogram", "By", "Size of HTTP server response bodies.", SIZES
 )
-HTTP_ACTIVE = _active("http.server.active_requests", "request", "Number of active HTTP server requests")
+HTTP_ACTIVE = _active("http.server.active_requests", "request", "Number of active HTTP server requests.")
 # A histogram that was sampled no longer says how many requests there were. Its count and this counter do.
 HTTP_UNSAMPLED = Metric(
     "http.server.unsampled_requests",
@@ -55,25 +55,25 @@ HTTP_CONNECTIONS = _active(
 
 # gRPC.
 RPC_SERVER_DURATION = _seconds(
-    "rpc.server.call.duration", "Measures the duration of an incoming Remote Procedure Call (RPC)"
+    "rpc.server.call.duration", "Measures the duration of an incoming Remote Procedure Call (RPC)."
 )
 RPC_CLIENT_DURATION = _seconds(
-    "rpc.client.call.duration", "Measures the duration of an outgoing Remote Procedure Call (RPC)"
+    "rpc.client.call.duration", "Measures the duration of an outgoing Remote Procedure Call (RPC)."
 )
 RPC_SERVER_STREAMS = _active("rpc.server.active_streams", "stream", "Calls served that stream and go on.")
 RPC_CLIENT_STREAMS = _active("rpc.client.active_streams", "stream", "Calls made that stream and go on.")
 
 # Databases.
 DB_DURATION = _seconds(
-    "db.client.operation.duration", "Duration of database client operations", DATABASE_SECONDS
+    "db.client.operation.duration", "Duration of database client operations.", DATABASE_SECONDS
 )
 DB_CONNECTIONS = _active(
     "db.client.connection.count",
     "connection",
-    "The number of connections that are currently in state described by the `state` attribute",
+    "The number of connections that are currently in state described by the `state` attribute.",
 )
 DB_MOST_CONNECTIONS = _active(
-    "db.client.connection.max", "connection", "The maximum number of open connections allowed"
+    "db.client.connection.max", "connection", "The maximum number of open connections allowed."
 )
 DB_CONNECTION_ERRORS = Metric(
     "db.client.connection.errors", "counter", "{error}", "Connections that could not be made, or broke."
@@ -118,18 +118,18 @@ COMPONENT_ERRORS = Metric("errors", "counter", "{error}", "Errors of the compone
 
 # The process.
 PROCESS_CPU = Metric(
-    "process.cpu.time", "counter", "s", "Total CPU seconds broken down by different CPU modes"
+    "process.cpu.time", "counter", "s", "Total CPU seconds broken down by different CPU modes."
 )
 PROCESS_MEMORY = Metric(
-    "process.memory.usage", "up_down_counter", "By", "The amount of physical memory in use"
+    "process.memory.usage", "up_down_counter", "By", "The amount of physical memory in use."
 )
 PROCESS_FILES = Metric(
     "process.unix.file_descriptor.count",
     "up_down_counter",
     "{file_descriptor}",
-    "Number of UNIX file descriptors in use by the process",
+    "Number of UNIX file descriptors in use by the process.",
 )
-PROCESS_THREADS = Metric("process.thread.count", "up_down_counter", "{thread}", "Process threads count")
-PROCESS_UPTIME = Metric("process.uptime", "gauge", "s", "The time the process has been running")
+PROCESS_THREADS = Metric("process.thread.count", "up_down_counter", "{thread}", "Process threads count.")
+PROCESS_UPTIME = Metric("process.uptime", "gauge", "s", "The time the process has been running.")
 PROCESS_START = Metric("process.start_time", "gauge", "s", "When the process began, in seconds since 1970.")
 BUILD_INFO = Metric("build.info", "gauge", "", "What was built, from which commit and when. The value is 1.")

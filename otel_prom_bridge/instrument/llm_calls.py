@@ -16,7 +16,6 @@ from otel_prom_bridge.genai import Call, LLMRecorder
 from otel_prom_bridge.genai.emission import LLMRequest
 from otel_prom_bridge.recording.measurements import mapping
 from otel_prom_bridge.recording.operations import OTHER_ERROR, Failure
-from otel_prom_bridge.recording.reports import report
 
 
 @cache
@@ -65,10 +64,5 @@ class LLMCallTracker(Call):
 
     def _ends(self, failure: Failure) -> None:
         run = self._current()
-        if not run._started:
-            report("not started", "a LLMCallTracker ends that was not started")
-            run._begin(run._began)  # the clock has been running since the object was made
-        if not run.running:
-            report("ended", "a LLMCallTracker ends a second time: that is not recorded")
-            return
-        run.end(failure)
+        if run._can_end():
+            run.end(failure)

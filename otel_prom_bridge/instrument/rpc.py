@@ -121,11 +121,9 @@ class RpcCall(DecoratingOperation):
     def finish(self, code: object) -> None:
         """The call ends with this status code."""
         run = self._current()
-        if run.running:
+        if run._can_end():
             run._code = code_name(code)
             run.end()
-        else:
-            report("finish", "a call ends that does not go on: that is not recorded")
 
     def _on_start(self) -> None:
         if self._streams_it:

@@ -14,8 +14,7 @@ from otel_prom_bridge.instruments import Metric
 from otel_prom_bridge.recording.decorators import DecoratingOperation
 from otel_prom_bridge.recording.measurements import clean
 from otel_prom_bridge.recording.operations import ERROR_TYPE, OTHER_ERROR, Failure, error_type
-from otel_prom_bridge.recording.reports import guarded, report
-from otel_prom_bridge.values.checks import is_number
+from otel_prom_bridge.recording.reports import guarded
 
 T = TypeVar("T")
 
@@ -28,15 +27,11 @@ class _Sized:
     ) -> None:
         self._scope: Scope = scope_of(meter_provider)
         self._attributes = clean(attributes)
-        self._metric = metric
         self._size = self._scope.active(metric)
 
     def size(self, size: float) -> None:
         """Say how much it holds now."""
-        if is_number(size) and size >= 0:
-            self._size.say(size, self._attributes)
-        else:
-            report(("size", self._metric.name), "%s: %r is not recorded", self._metric.name, size)
+        self._size.say(size, self._attributes)
 
 
 class Cache(_Sized):

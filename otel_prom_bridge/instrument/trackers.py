@@ -27,7 +27,6 @@ from otel_prom_bridge.recording.operations import (
     OTHER_ERROR,
     Failure,
 )
-from otel_prom_bridge.recording.reports import report
 
 Extra: TypeAlias = Mapping[str, object] | None
 
@@ -80,16 +79,9 @@ class Tracked(DecoratingOperation):
 
     def _ends(self, status: str, failure: Failure) -> None:
         run = self._current()
-        if not run._started:
-            report(("not started", type(self)), "a %s ends that was not started", type(self).__name__)
-            run._begin(run._began)  # the clock has been running since the object was made
-        if not run.running:
-            report(
-                ("ended", type(self)), "a %s ends a second time: that is not recorded", type(self).__name__
-            )
-            return
-        run._said = status
-        run.end(failure)
+        if run._can_end():
+            run._said = status
+            run.end(failure)
 
     def _on_start(self) -> None:
         if self._active is not None:

@@ -9,6 +9,7 @@ forked begins with nothing.
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections import Counter
 from collections.abc import Hashable, Mapping
@@ -21,6 +22,7 @@ from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.instruments import Metric
 from otel_prom_bridge.recording.operations import settle
+from otel_prom_bridge.recording.reports import report
 
 Key: TypeAlias = tuple[str, frozenset[tuple[str, AttributeValue]]]
 """What operations are counted as: the name of the metric and the attributes."""
@@ -130,7 +132,10 @@ class Active:
 
     def say(self, number: float, attributes: Mapping[str, AttributeValue]) -> None:
         """Say how many go on beside those that were begun here. What is said last counts."""
-        self._numbers.say(self.key(attributes), number)
+        if isinstance(number, int | float) and 0 <= number < math.inf:
+            self._numbers.say(self.key(attributes), number)
+        else:
+            report(("value", self._name), "%s: %r is not recorded", self._name, number)
 
     def observe(self, _options: CallbackOptions) -> list[Observation]:
         """The numbers of all recorders of the provider.

@@ -161,6 +161,19 @@ class Operation:
             with guarded("the end of an operation"):
                 self._on_end(max(at - self._began, 0.0), error)
 
+    def _can_end(self) -> bool:
+        """Whether it goes on, for those who say how it ends. What is wrong otherwise is logged.
+
+        What ends without a start began when the object was made, so that it is not lost.
+        """
+        kind = type(self).__name__
+        if not self._started:
+            report(("not started", kind), "a %s ends that was not started", kind)
+            self._begin(self._began)
+        if not self.running:
+            report(("ended", kind), "a %s ends a second time: that is not recorded", kind)
+        return self.running
+
     def _end_later(self, error: str | None) -> None:
         """End it with the time of now, from where nothing can be recorded."""
         if self.running:

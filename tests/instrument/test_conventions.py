@@ -44,11 +44,8 @@ def theirs(name: str) -> Any:
     create = CREATED[name]
     reader = InMemoryMetricReader()
     meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("t")
-    if "callbacks" in inspect.signature(create).parameters:
-        instrument = create(meter, [])
-    else:
-        instrument = create(meter)
-    return instrument
+    observed = "callbacks" in inspect.signature(create).parameters
+    return create(meter, []) if observed else create(meter)
 
 
 @pytest.mark.parametrize("metric", [m for m in METRICS if m.name in CREATED], ids=lambda m: m.name)

@@ -60,6 +60,7 @@ ERRORS = "db.client.connection.errors"
         ("(SELECT 1 FROM t)", "SELECT", "t"),
         ("SELECT 1 FROM generate_series(1, 2)", "SELECT", None),
         ("hunter2 is my password", "_OTHER", None),
+        ("hunter2 comes FROM nowhere", "_OTHER", None),
         ("SELECT 1 FROM 'literal'", "SELECT", None),
         ('SELECT 1 FROM "a secret with spaces"', "SELECT", None),
         ("SELECT 'unfinished FROM x", "SELECT", None),

@@ -262,6 +262,6 @@ def test_the_guard(recorded: Recorded, caplog: pytest.LogCaptureFixture) -> None
     assert found == {("NOT_FOUND", None), ("OK", None), ("INTERNAL", "INTERNAL"), ("UNKNOWN", "KeyError")}
     assert {p.attributes["rpc.method"] for p in recorded.points(SERVER)} == {"incidents.Service/Create"}
     assert recorded.count(SERVER) == 4
-    assert "does not go on" in caplog.text
+    assert "ends a second time" in caplog.text
     with pytest.raises(ConfigurationError):
         RpcMetrics("both")  # type: ignore[arg-type]

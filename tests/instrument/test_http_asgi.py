@@ -7,6 +7,7 @@ import tempfile
 import types
 from collections import Counter
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,20 @@ def test_an_answer_of_500(recorded: Recorded) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - it has no message
         ask(instrumented(recorded, broken))
     assert recorded.errors(DURATION) == ["503", "ValueError"]
+
+
+def test_a_status_of_another_type(recorded: Recorded) -> None:
+    """A member of an enumeration is its number, and so is a text; anything else costs the label only."""
+    for status in (HTTPStatus.ACCEPTED, "202", "odd", None):
+
+        async def app(scope: Any, receive: Any, send: Any, status: Any = status) -> None:
+            await send({"type": "http.response.start", "status": status})
+            await send({"type": "http.response.body"})
+
+        ask(instrumented(recorded, app))
+    found = [(p.attributes.get("http.response.status_code"), p.count) for p in recorded.points(DURATION)]
+    assert sorted(found, key=str) == [(202, 2), (None, 2)]
+    assert recorded.point(ACTIVE).value == 0
 
 
 def test_a_client_error_is_no_error(recorded: Recorded) -> None:

@@ -272,8 +272,8 @@ def _patient(app: Any) -> Any:
 def test_the_packaged_middleware_says_the_same(recorded: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     """Method, scheme, version and status are those of opentelemetry-instrumentation-asgi."""
     theirs, ours = attributes_of_both(recorded, monkeypatch)
-    assert theirs.items() <= {**ours, "http.route": None}.items() | ours.items()
-    assert {key: ours[key] for key in theirs} == theirs
+    assert theirs
+    assert {key: ours.get(key) for key in theirs} == theirs
 
 
 def attributes_of_both(

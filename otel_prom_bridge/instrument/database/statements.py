@@ -82,7 +82,9 @@ def read_statement(text: str) -> Statement:
     if operation == "WITH":
         operation = _main_verb(tokens, words)
         known = {tokens[place - 1].text for place, word in enumerate(words) if word == "AS" and place}
-    return Statement(operation if operation in _VERBS else _OTHER, _table(tokens, words, known))
+    if operation not in _VERBS:  # it is no SQL that we know, so nothing in it is known to be a table
+        return Statement(_OTHER, None)
+    return Statement(operation, _table(tokens, words, known))
 
 
 def _tokens(text: str) -> Iterator[_Token]:

@@ -142,7 +142,7 @@ class Request(Operation):
 
     def answered(self, status: int) -> None:
         """The answer has begun, with this status."""
-        self.status = status
+        self.status = int(status)  # it may be a member of an enumeration, or a text of a careless application
         # Whoever traces the request may have begun its span after we began, and it goes on now.
         if not trace.get_current_span(self._context).get_span_context().is_valid:
             self._context = get_current()
