@@ -108,7 +108,7 @@ class PushReader(Elsewhere, BridgeReader):
         self._token = TOKEN.optional("token", token)
         self._policy: Policy = _POLICY.optional("policy", policy, Policy())
         self._interval: float = SECONDS.value("interval", interval)
-        BOOLEAN.value("flush_on_sigterm", flush_on_sigterm)
+        self._flush_on_sigterm: bool = BOOLEAN.value("flush_on_sigterm", flush_on_sigterm)
         self._findings = Findings()
         super().__init__(
             preferred_temporality=TEMPORALITY,
@@ -126,7 +126,7 @@ class PushReader(Elsewhere, BridgeReader):
         self._shutdown.add(self._close)
         _readers.add(self)
         ends.watch(self)
-        if flush_on_sigterm:
+        if self._flush_on_sigterm:
             sigterm.watch(self)
 
     def _begin(self) -> None:
@@ -225,10 +225,17 @@ class PushReader(Elsewhere, BridgeReader):
             self._findings.report(("push", type(error)), "%s", CollectionError(error))
         finally:
             self._collected.set()
+            self._see_to_sigterm()
             self._cost = time.thread_time() - began
             self._ended = time.monotonic()
             self._succeeded = done
         return done
+
+    def _see_to_sigterm(self) -> None:
+        # A server may have replaced our handler, as uvicorn does in a worker of gunicorn. Only the main
+        # thread can put it back, and often it is the one that records.
+        if self._flush_on_sigterm and self.is_ready and not sigterm.is_in_place():
+            self.at_next_recording(sigterm.install)
 
     def _collect_now(self) -> None:
         with whole():
