@@ -140,6 +140,7 @@ class PushReader(Elsewhere, BridgeReader):
         self._collected = Event()
         self._until: float | None = None  # when the end of the process waits no longer
         self._goodbye: Batch | None = None
+        self._has_said_goodbye = False
         self._is_out = False  # the hub does not answer
         self._hurry_until = self._not_before = -math.inf
         self._ended = self._started = time.monotonic()
@@ -240,7 +241,8 @@ class PushReader(Elsewhere, BridgeReader):
     def _collect_now(self) -> None:
         with whole():
             if self._collect is None:  # the provider has let go of it; there is still the goodbye to say
-                self._unsent.append(b"", 0)
+                if not self._has_said_goodbye:
+                    self._unsent.append(b"", 0)
             else:
                 self.collect(timeout_millis=_CALLBACKS_MILLIS)
         self._collected.set()
@@ -259,7 +261,9 @@ class PushReader(Elsewhere, BridgeReader):
                 body, points = b"", 0
                 if data is not None:
                     body, points = self._encoder.request(data, {"process.pid": self._process})
-                self._unsent.append(body, points, failing)
+                # A second end of a process has no more to say than what was recorded since the first.
+                if not self._has_said_goodbye or (data is not None and self._encoder.has_news):
+                    self._unsent.append(body, points, failing)
 
         return collect_in_order
 
@@ -306,6 +310,7 @@ class PushReader(Elsewhere, BridgeReader):
         status = answer.status
         if status in _OK:
             self._unsent.remove(batch)
+            self._has_said_goodbye = self._has_said_goodbye or batch is self._goodbye
             self._tell(None)
             return True
         if status in _AGAIN:

@@ -45,7 +45,7 @@ def terminated(code: str, folder: Path, **variables: str) -> tuple[int, int, int
         return code_, int(hub.total("jobs")), counted(folder), hub.sources() - hub.ended
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2))])
 def test_sigterm_that_nobody_handles(tmp_path: Path, number: int) -> None:
     """It interrupts a recording, and yet the process ends from it, and has pushed all that it recorded."""
     code, total, count, left = terminated("record()", tmp_path)
@@ -117,6 +117,7 @@ signal.raise_signal(signal.SIGTERM)
         assert hub.total("jobs") == 20
 
 
+@pytest.mark.slow
 def test_a_handler_that_calls_ours(tmp_path: Path) -> None:
     """Who calls what was there before decides alone when the process ends."""
     program = """
@@ -138,6 +139,7 @@ signal.pause()
         assert hub.total("jobs") == 3
 
 
+@pytest.mark.slow
 def test_without_a_handler_of_ours(tmp_path: Path) -> None:
     """`flush_on_sigterm=False` leaves the signal alone."""
     program = "say(is_default=signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)"
@@ -147,6 +149,7 @@ def test_without_a_handler_of_ours(tmp_path: Path) -> None:
             assert found == {"is_default": value == "false"}
 
 
+@pytest.mark.slow
 def test_sigterm_when_the_hub_is_stuck(tmp_path: Path) -> None:
     """The end takes two seconds and a bit, and not for ever; so it does where a callback hangs."""
     program = """
