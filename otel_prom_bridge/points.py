@@ -16,6 +16,25 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_prom_bridge.families import Kind
 
+# The attribute of a gauge's points that says which worker they come from, by its number. What is shown of it
+# is up to the view (``ExportView.workers``).
+WORKER = "otel_prom_bridge.worker"
+
+
+class Source:
+    """Somebody who hands points over: the reader in the process, or a worker that pushes. It is itself only.
+
+    ``worker`` is its number among the workers of one application; the reader in the process has none.
+    """
+
+    __slots__ = ("__weakref__", "worker")
+
+    def __init__(self, *, worker: int | None = None) -> None:
+        self.worker = worker
+
+    def __repr__(self) -> str:
+        return f"Source(worker={self.worker})"
+
 
 class SourceExemplar(Protocol):
     """What an exemplar is made of; ``opentelemetry.sdk.metrics.export.Exemplar`` is one.

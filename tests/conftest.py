@@ -20,9 +20,11 @@ from servers import missing
 from setups import Setup
 
 from otel_prom_bridge import PrometheusMetricReader
+from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.endpoint import scrape
 from otel_prom_bridge.exposition import Exposer, Exposition
 from otel_prom_bridge.genai import LLMRecorder
+from otel_prom_bridge.recording import reports
 from otel_prom_bridge.testing import Clock
 
 pytest_plugins = ["otel_prom_bridge.pytest_plugin"]
@@ -92,6 +94,12 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests scrape more often than once a second, and want to see what they recorded."""
     monkeypatch.setattr(scrape, "DEFAULT_CACHE_TTL", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def unreported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What recorders reported in other tests is reported again."""
+    monkeypatch.setattr(reports, "_findings", Findings(log=reports.logger))
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import otel_prom_bridge
 from otel_prom_bridge.cli.output import PROGRAM, CommandError, write
 from otel_prom_bridge.errors import ConfigurationError, EndpointError, ExpositionError
 from otel_prom_bridge.report.cardinality import visible
+from otel_prom_bridge.values.notation import nearest
 
 COMMANDS = {
     "check": "is an exposition right, and does it have what dashboards and rules ask for?",
@@ -31,7 +32,9 @@ COMMANDS = {
     "replay": "serve a recording again, as if the application were there",
     "synth": "make up load by a description: serve it, or write it as a recording",
     "dashboards": "write a Grafana dashboard and Prometheus rules for the metrics of a profile",
+    "hub": "serve the sum of what several processes push",
     "profile": "print the reference page of a profile",
+    "run": "run a program of several processes, with a hub for them",
     "completion": "print what bash or zsh needs to complete commands and options",
 }
 WRONG = 2
@@ -47,7 +50,12 @@ exit codes:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    options = parser_of(name for name in COMMANDS if name in given).parse_args(given)
+    parser = parser_of(name for name in COMMANDS if name in given)
+    options, unknown = parser.parse_known_args(given)
+    if unknown:
+        near = nearest(unknown[0].partition("=")[0], options.flags)
+        hint = f" (did you mean {near}?)" if near else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
@@ -81,4 +89,5 @@ def parser_of(names: Iterable[str]) -> argparse.ArgumentParser:
     }
     for name in names:
         importlib.import_module(f"{__package__}.{name}").add(parsers[name])
+        parsers[name].set_defaults(flags=list(parsers[name]._option_string_actions))
     return parser

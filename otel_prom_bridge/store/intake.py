@@ -17,23 +17,31 @@ from otel_prom_bridge.views.mapping import AttributeMap
 _outcome = Outcome()
 
 
+class Shift:
+    """By how many ``seconds`` the clock of the source that is taken in was set back since that began."""
+
+    seconds = 0.0
+
+
 class SetClock:
-    """By how many seconds the clock was set back, as the times of collections say it (``shift``).
+    """By how many seconds a source's clock was set back, as the times of its collections say it.
 
     What comes later is decided by time, and that must not depend on somebody who sets the clock. A clock
-    that is set forward does no harm: what came before looks older than it is.
+    that is set forward does no harm: what came before looks older than it is. ``clock`` is what these times
+    are compared with. Without one, a batch may have been under way for any time, and only a time before that
+    of the last batch counts. ``shift`` is what is known before the first one.
     """
 
     _NOTICED = 1.0  # seconds; less may be the time that a batch takes from the SDK to us
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, clock: Callable[[], float] | None = time.monotonic, shift: float = 0.0) -> None:
         self._clock = clock
         self._last: tuple[float, float] | None = None
-        self.shift = 0.0
+        self.shift = shift
 
     def look(self, unix_nano: int) -> None:
-        """Compare the time of a collection, which has just been made, with that of the one before."""
-        now, seconds = self._clock(), unix_nano / 1e9
+        """Compare the time of a collection with that of the one before."""
+        now, seconds = 0.0 if self._clock is None else self._clock(), unix_nano / 1e9
         if self._last is not None:
             passed, said = now - self._last[0], seconds - self._last[1]
             if passed - said > self._NOTICED:
@@ -62,16 +70,15 @@ class ExemplarIntake:
 
     ``attributes`` says which attributes that are no labels of a series may be seen in its exemplars. With
     ``escape`` the names of their labels are translated. ``held`` is the number of exemplars that the series
-    keep together; they count it up and down themselves. ``clock`` is what the times of points are compared
-    with.
+    keep together; they count it up and down themselves. ``shift`` is added to the times of points.
     """
 
-    def __init__(self, policy: Exemplars, attributes: AttributeMap, *, escape: bool, clock: SetClock) -> None:
+    def __init__(self, policy: Exemplars, attributes: AttributeMap, *, escape: bool, shift: Shift) -> None:
         self._policy = policy
         self._attributes = attributes
         self._escape = escape
         self.held = 0
-        self._clock = clock
+        self._shift = shift
 
     def taken(self, point: SourcePoint, turn: Turn, *, overflowed: bool) -> tuple[list[Exemplar], Turn]:
         """The exemplars of the point that a series compares with its own, and when its next turn is.
@@ -80,7 +87,7 @@ class ExemplarIntake:
         attributes.
         """
         policy = self._policy
-        latest = max(item.time_unix_nano for item in point.exemplars) / 1e9 + self._clock.shift
+        latest = max(item.time_unix_nano for item in point.exemplars) / 1e9 + self._shift.seconds
         waits = latest < turn.since
         if waits and not policy.may_pass(point.time_unix_nano == turn.of):
             return [], turn
@@ -113,8 +120,8 @@ class ExemplarIntake:
             item = exemplar(source, shown, escape=self._escape)
             if self._policy.keep == "error" and _failed({**(point.attributes or {}), **filtered}):
                 item = item._replace(failed=True)
-            if self._clock.shift:
-                item = item._replace(shift=self._clock.shift)
+            if self._shift.seconds:
+                item = item._replace(shift=self._shift.seconds)
             result.append(item)
         return result
 

@@ -32,14 +32,12 @@ _REMEMBERED_AT_LEAST = 2 * SDK_LIMIT_AT_LEAST
 class StreamRecord:
     """The projections of one stream, and what its attribute sets became in them."""
 
-    __slots__ = ("_most", "_parts", "by_items", "by_texts", "key", "projections")
+    __slots__ = ("_most", "by_items", "by_texts", "key", "projections")
 
     def __init__(self, key: Stream, projections: Sequence[Projection], limit: int) -> None:
         self.key = key
         self.projections = projections
         self._most = max(_REMEMBERED_AT_LEAST, _REMEMBERED * limit)
-        # Where several attribute sets became one series: those that it is made of.
-        self._parts: dict[Target, Sequence[Mapping[str, object]]] = {}
         # The fast way: keys, values and their types in the order in which they come. It only holds what
         # `resolve` found in the slow way.
         self.by_items: dict[tuple[object, ...], Sequence[Target]] = {}
@@ -59,7 +57,7 @@ class StreamRecord:
                 targets = self.by_items.get((*attributes, *values, *map(type, values)))
         except TypeError:  # not hashable as it is
             targets = None
-        if targets is None and (key := _items_key(attributes)) is not None:
+        if targets is None and (key := items_key(attributes)) is not None:
             targets = self.by_items.get(key)
         return targets
 
@@ -75,7 +73,7 @@ class StreamRecord:
             if sum(map(len, values)) <= _LONGEST:  # type: ignore[arg-type]
                 self.by_texts[(*attributes, *values)] = targets
             return targets
-        key = _items_key(attributes)
+        key = items_key(attributes)
         if key is not None and sum(len(item) for item in key if type(item) is str) <= _LONGEST:
             self.by_items[key] = targets
         return targets
@@ -117,22 +115,6 @@ class StreamRecord:
             found = (projection.known(point) for projection in self.projections)
         return [series for series in found if isinstance(series, Series) and not series.overflowed]
 
-    def has_all(self, target: Target, group: Sequence[SourcePoint], *, is_whole: bool) -> bool:
-        """Whether these current values are those of all attribute sets that the series is made of.
-
-        If the collection is not ``is_whole``, some of them may be missing, and the sum of the others is
-        wrong.
-        """
-        known = self._parts.get(target)
-        if known is None and len(group) == 1:
-            return True
-        parts = [point.attributes or {} for point in group]
-        # Only now are they compared: keys for all of them would cost more than the rest of a collection.
-        if not is_whole and target.seen and _sets(parts) != _sets(known or ()):
-            return False
-        self._parts[target] = parts
-        return True
-
     def report_left_out_ids(self, findings: Findings) -> None:
         """Say that several current values became one, where it was ids that told them apart."""
         for projection in self.projections:
@@ -156,6 +138,12 @@ class StreamRecord:
         ]
         self._forget_gone(gone)
         return gone
+
+    def drop(self, gone: Sequence[Series]) -> None:
+        """Drop these series, of which nobody says anything any more."""
+        for projection in self.projections:
+            projection.drop([series for series in gone if series.traits is projection.traits])
+        self._forget_gone(gone)
 
     def reject(self, projection: Projection) -> None:
         """Keep no series for what cannot be shown, so that their places are free for what can."""
@@ -192,8 +180,6 @@ class StreamRecord:
     def _forget_gone(self, gone: Sequence[Series]) -> None:
         if gone:
             self._forget_sets(_is_gone)
-            for series in gone:
-                self._parts.pop(series, None)
 
     def _forget_sets(self, condition: Callable[[Sequence[Target]], bool]) -> None:
         self.by_items = {key: found for key, found in self.by_items.items() if not condition(found)}
@@ -208,7 +194,7 @@ def _is_overflow(targets: Sequence[Target]) -> bool:
     return any(isinstance(target, Series) and target.overflowed for target in targets)
 
 
-def _items_key(attributes: Mapping[str, object]) -> tuple[object, ...] | None:
+def items_key(attributes: Mapping[str, object]) -> tuple[object, ...] | None:
     """Keys, values and types, which are equal for equal attribute sets only.
 
     None if some value is of no type that OTel knows. Plain values are part of the key as they are.
@@ -219,10 +205,6 @@ def _items_key(attributes: Mapping[str, object]) -> tuple[object, ...] | None:
         return (*attributes, *map(_hashable, values, types), *types)
     except (TypeError, RecursionError):
         return None
-
-
-def _sets(parts: Sequence[Mapping[str, object]]) -> set[tuple[object, ...] | None]:
-    return {_items_key(attributes) for attributes in parts}
 
 
 def _hashable(value: object, kind: type) -> object:

@@ -7,7 +7,7 @@ kept. What a new attribute set becomes is decided here once; ``lookup.py`` remem
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import NamedTuple, cast
 
 from otel_prom_bridge.arithmetic.histograms import MAX_CLASSIC_BUCKETS
@@ -15,22 +15,19 @@ from otel_prom_bridge.arithmetic.scaling import Scale
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.families import Kind, Labels, MetricFamily
 from otel_prom_bridge.interrupts import sheltered
-from otel_prom_bridge.points import BucketPoint, Shape, SourcePoint, Stream
+from otel_prom_bridge.points import BucketPoint, SourcePoint, Stream
 from otel_prom_bridge.store.budgets import Budget, Budgets
 from otel_prom_bridge.store.growing import GrowingFamily
-from otel_prom_bridge.store.intake import ExemplarIntake, SetClock
+from otel_prom_bridge.store.intake import ExemplarIntake, Shift
+from otel_prom_bridge.store.origins import Origin
 from otel_prom_bridge.store.series import (
-    SCALED,
-    CountSeries,
     ExponentialSeries,
     Folded,
-    GaugeSeries,
     HistogramSeries,
-    NumberSeries,
     Series,
-    SumSeries,
     Target,
     Traits,
+    series_class,
 )
 from otel_prom_bridge.translate import Attributes, Translation
 from otel_prom_bridge.translate.labels import (
@@ -45,14 +42,6 @@ from otel_prom_bridge.views.bounds import CLIENT_VALUES, LABELS, VALUE_LENGTH
 from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES, Fold, Mapped
 from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.view import ExportView
-
-_VALUES: Mapping[Shape, type[Series]] = {
-    Shape.NUMBER: NumberSeries,
-    Shape.BUCKETS: HistogramSeries,
-    Shape.EXPONENTIAL: ExponentialSeries,
-}
-
-_TAKEN: Mapping[str, type[Series]] = {"count": CountSeries, "sum": SumSeries}
 
 OVERFLOW = Fold("", "max_series")  # the fold that is not a rule's
 
@@ -82,15 +71,15 @@ class Shared(NamedTuple):
     translation: Translation
     budgets: Budgets
     findings: Findings
-    clock: SetClock
+    shift: Shift
     unplaced: MutableMapping[Series, Projection]
 
 
 class Projection:
     """The series that one view makes of one stream.
 
-    ``scope`` and ``resource`` are the attributes that every series gets from those, and ``defaults`` the
-    labels that stand where nothing else gives them a value.
+    ``scope`` holds the attributes that every series gets from that, and ``origin`` says what it gets from the
+    resource.
     """
 
     __slots__ = (
@@ -111,6 +100,7 @@ class Projection:
         "key",
         "kind",
         "name",
+        "origin",
         "rejected",
         "series",
         "traits",
@@ -124,12 +114,12 @@ class Projection:
         *,
         shared: Shared,
         scope: Attributes,
-        resource: Attributes,
-        defaults: Mapping[str, object],
+        origin: Origin,
     ) -> None:
         self.key = key
         self.view = view
-        self._scope, self._resource = scope, resource
+        self.origin = origin
+        self._scope, self._resource = scope, origin.promoted
         self._made = {*view.rename.values(), *view.compute}
         self.kind = Kind.COUNTER if view.take != "value" else key.meaning.kind
         self._shown_as = key._replace(
@@ -137,7 +127,7 @@ class Projection:
             unit="" if view.take == "count" else key.unit if view.unit is None else view.unit,
         )
         self._shared = shared
-        self._defaults = shared.translation.labels(self.kind, {**defaults, **view.labels})
+        self._defaults = shared.translation.labels(self.kind, {**origin.common, **view.labels})
         try:
             self.name = self._family_name()
         except Exception:  # reported when the family is made; until then the points count under this name
@@ -149,7 +139,7 @@ class Projection:
         label_of = label_name if shared.translation.strategy.escapes else str
         self._attributes = shared.policy.attribute_map(view, shared.findings, label_of, metric=key.name)
         self.traits = self._common_traits()
-        self._new = self._series_class()
+        self._new = series_class(key.meaning, view.take, scaled=self.traits.scale is not None)
         self._has_buckets = issubclass(self._new, HistogramSeries | ExponentialSeries)
         self._own = self._own_budgets()
         self._full: set[Budget] = set()  # the budgets that sent points to the overflow
@@ -175,14 +165,10 @@ class Projection:
             scale=None if factor is None else Scale(factor, bounds=bounds),
             intake=None
             if wanted is None
-            else ExemplarIntake(wanted, self._attributes, escape=escape, clock=self._shared.clock),
+            else ExemplarIntake(wanted, self._attributes, escape=escape, shift=self._shared.shift),
+            workers=policy.workers_of(view),
+            keeps_ended=view.ended == "keep",
         )
-
-    def _series_class(self) -> type[Series]:
-        plain = _TAKEN.get(self.view.take) or _VALUES[self.key.meaning.shape]
-        if plain is NumberSeries and not self.additive:
-            plain = GaugeSeries
-        return plain if self.traits.scale is None else SCALED[plain]
 
     @property
     def additive(self) -> bool:
@@ -281,10 +267,11 @@ class Projection:
     def _beside(self, attributes: Mapping[str, object]) -> tuple[Attributes, Attributes]:
         """What scope and resource say, without the labels that the view makes of attributes itself."""
         made = {label_name(label) for label in self._made if label in attributes}
+        resource = self._resource + self.origin.service
         if not made:
-            return self._scope, self._resource
+            return self._scope, resource
         scope = tuple(item for item in self._scope if label_name(item[0]) not in made)
-        return scope, tuple(item for item in self._resource if label_name(item[0]) not in made)
+        return scope, tuple(item for item in resource if label_name(item[0]) not in made)
 
     def targets(self, point: SourcePoint) -> tuple[Target, ...] | None:
         """What takes the points of this point's attribute set: a series, and the counters of its folds.
@@ -427,17 +414,21 @@ class Projection:
         With ``overflow`` also those that stand for what is past a limit. Levels stay, unless the family is
         not shown at all.
         """
-        gone = {
-            key: series
-            for key, series in self.series.items()
+        gone = [
+            series
+            for series in self.series.values()
             if series.seen <= last_seen
             and (overflow or not series.overflowed)
             and (self.rejected or not series.is_level)
-        }
-        for key, series in gone.items():
-            del self.series[key]
+        ]
+        self.drop(gone)
+        return gone
+
+    def drop(self, gone: Iterable[Series]) -> None:
+        """Drop these series."""
+        for series in gone:
+            del self.series[attribute_identity(series.attributes)]
             self._let_go(series)
-        return list(gone.values())
 
     def _let_go(self, series: Series) -> None:
         series.gone = True

@@ -1,12 +1,15 @@
-"""The accumulated series of one reader, and the only lock of the pipeline.
+"""The accumulated series of all sources, and the only lock of the pipeline.
 
 Two steps are kept apart on purpose:
 
-1. ``apply`` takes what one collection of the SDK brought and adds it to the state of the series. It finds a
+1. ``take`` takes what one collection of a source brought and adds it to the state of the series. It finds a
    series by the raw attributes of a point. What a view makes of those is decided the first time that they are
    seen, and no label is translated, so the deltas are safe before anything can go wrong.
 2. ``families`` gives every series that changed a place in a family and freezes it. The labels of a series are
    translated the first time that it is seen.
+
+A source is whoever hands points over: the reader in the process, or each of many workers. Deltas add up,
+whoever brings them. Of current values a series has a part for each source, which goes when the source does.
 
 So both steps cost what *changed* since the last time. The recording path does not know the lock. Code of the
 application runs under it: computed labels, rules of its own, the resource filter, log and signal handlers.
@@ -17,25 +20,29 @@ state at once instead of waiting for itself.
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TypeAlias
 
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
-from otel_prom_bridge.families import InfoPoint, Kind, Labels, MetricFamily
+from otel_prom_bridge.families import Kind, MetricFamily
 from otel_prom_bridge.forks import renew_in_child, renew_lock
-from otel_prom_bridge.interrupts import keep, postponed, sheltered
+from otel_prom_bridge.interrupts import keep, postponed
 from otel_prom_bridge.native import RLock
-from otel_prom_bridge.points import SourcePoint, Stream
+from otel_prom_bridge.points import Source, SourcePoint, Stream
 from otel_prom_bridge.report.self_metrics import State
 from otel_prom_bridge.store.budgets import Budgets
+from otel_prom_bridge.store.expiry import Expiry
 from otel_prom_bridge.store.growing import GrowingFamilies
-from otel_prom_bridge.store.intake import SetClock
+from otel_prom_bridge.store.intake import Shift
 from otel_prom_bridge.store.lookup import StreamRecord
+from otel_prom_bridge.store.origins import Origin, Origins
 from otel_prom_bridge.store.projections import OVERFLOW, Projection, Shared
-from otel_prom_bridge.store.series import Series, Target
-from otel_prom_bridge.translate import Attributes, Translation
+from otel_prom_bridge.store.series import Folded, Series, Target
+from otel_prom_bridge.store.sources import Failing, Said, Speaker
+from otel_prom_bridge.translate import Translation
 from otel_prom_bridge.values.checks import LONGEST_WAIT
 from otel_prom_bridge.views.buckets import report_explicit
 from otel_prom_bridge.views.policy import Policy
@@ -46,8 +53,6 @@ _KEPT_SECONDS = 300.0
 _SILENT_SECONDS = 900.0
 _Batch: TypeAlias = Iterable[tuple[Stream, Sequence[SourcePoint]]]
 _Resource: TypeAlias = Mapping[str, object] | None
-# The names of the instruments of which a callback failed; None where nobody knows.
-_Failing: TypeAlias = Collection[str] | None
 
 
 class Store:
@@ -69,26 +74,24 @@ class Store:
         self._budgets = Budgets(
             max_series=policy.max_series, max_lines=policy.max_lines, tenants=policy.tenant
         )
-        self._clock = SetClock()
+        self._shift = Shift()
         self._unplaced: dict[Series, Projection] = {}  # series that no family shows yet, with what made them
-        self._shared = Shared(policy, translation, self._budgets, findings, self._clock, self._unplaced)
+        self._shared = Shared(policy, translation, self._budgets, findings, self._shift, self._unplaced)
         self._expiry = None if policy.expire_after is None else Expiry(policy.expire_after, clock)
         self._findings = findings
-        self._target = TargetInfo(translation, findings, info=target_info)
+        self._origins = Origins(translation, findings, info=target_info)
+        self._speakers: dict[Source, Speaker] = {}  # the sources that are there
         # Code that runs under the lock may be interrupted by a signal handler, or call a log handler, that
         # asks us for families or flushes. Re-entrant, the lock lets it in, and it finds that its thread is
         # here.
         self._lock = RLock()
         self._entered = False  # the thread that has the lock is at work here
         self._families = GrowingFamilies(findings, taken={"target_info": Kind.INFO} if target_info else {})
-        self._streams: dict[Stream, StreamRecord] = {}
         self._collection = 0
-        self._failing: _Failing = ()
         self._keeping = Expiry(_KEPT_SECONDS, clock)
         self._silence = Expiry(_SILENT_SECONDS, clock)
         self._changed: list[Target] = []  # series that wait to be shown anew
-        self._number = 0  # of the latest collection, in the order in which they were made
-        self._deferred: list[tuple[_Batch, int | None, _Resource, _Failing]] = []
+        self._deferred: list[Callable[[], None]] = []
         self._shown: tuple[MetricFamily, ...] = ()
         renew_in_child(self)
 
@@ -100,95 +103,168 @@ class Store:
         if not renew_lock(self):
             return
         self._entered = False
+        self._place_anew()
+
+    def _place_anew(self) -> None:
+        """Give every series a place in a family once more."""
         self._changed.clear()
         self._unplaced.clear()
         self._families.clear()
-        for record in self._streams.values():
+        for record in self._origins.records():
             for series, projection in record.withdrawn():
                 self._unplaced[series] = projection
                 self._changed.append(series)
 
-    def apply(
+    def take(
         self,
+        source: Source,
         batch: _Batch,
         *,
         number: int | None = None,
         resource: _Resource = None,
-        failing: _Failing = (),
+        failing: Failing = (),
     ) -> None:
-        """Take in one whole collection.
+        """Take in one whole collection of a source.
 
-        Each delta must be applied once; the order does not matter. A stream of current values (an
-        asynchronous instrument) that is missing in the batch has no series any more. Where an instrument is
-        ``failing`` (or, with None, where any of them may be) the batch does not have everything: a series of
-        which something is missing stays as it was, for five minutes at most.
+        Each delta must be taken once; the order does not matter. A stream of current values (an asynchronous
+        instrument) that is missing in the batch has no series of this source any more. Where an instrument
+        is ``failing`` (or, with None, where any of them may be) the batch does not have everything: what the
+        source says of a series of which something is missing stays as it was, for five minutes at most.
 
-        ``number`` says where the collection stands in the order in which they were made; without it, this is
-        the latest one. Of a batch that was collected before the last one that came, current values are
-        passed over.
+        ``number`` says where the collection stands in the order in which the source made them; without it,
+        this is the latest one. Of a batch that was collected before the last one that came, current values
+        are passed over. ``resource`` says what the source is a part of; without it, what it said before.
         """
         with postponed(), self._lock:
-            if self._entered:
-                self._deferred.append((list(batch), number, resource, failing))
-                return
-            try:
-                self._entered = True
-                self._apply(batch, number, resource, failing)
-                while self._deferred:
-                    self._apply(*self._deferred.pop(0))
-            finally:
-                self._entered = False
+            points = list(batch) if self._entered else batch
+            self._in_turn(partial(self._take, source, points, number, resource, failing))
 
-    def _apply(self, batch: _Batch, number: int | None, resource: _Resource, failing: _Failing) -> None:
-        straggles = number is not None and number < self._number
-        self._number = self._number if number is None else max(self._number, number)
+    def end(self, source: Source) -> None:
+        """A source is no more: its current values leave, and what it added to totals stays.
+
+        Levels stay where a view has ``ended="keep"``. What is taken from it later makes it a new source.
+        """
+        with postponed(), self._lock:
+            self._in_turn(partial(self._end, source))
+
+    def _in_turn(self, work: Callable[[], None]) -> None:
+        """Do this now or, if this thread is at work here already, when that is done."""
+        if self._entered:
+            self._deferred.append(work)
+            return
+        try:
+            self._entered = True
+            work()
+            while self._deferred:
+                self._deferred.pop(0)()
+        finally:
+            self._entered = False
+
+    def _take(
+        self, source: Source, batch: _Batch, number: int | None, resource: _Resource, failing: Failing
+    ) -> None:
+        speaker = self._speakers.get(source)
+        if speaker is None:
+            speaker = self._speakers[source] = Speaker(source, shift=self._shift.seconds)
+        straggles = number is not None and number < speaker.number
         self._collection += 1
-        self._failing = failing
-        if resource is not None:
-            try:
-                sheltered(self._target.take, resource)
-            except Exception as error:
-                self._findings.report("target", "the resource could not be taken in: %r", error)
+        if not straggles:
+            speaker.number = speaker.number if number is None else number
+            speaker.failing = failing
+        origin = self._origin(speaker, resource)
         is_first = not straggles
         for key, points in batch:
             if is_first and points:
                 is_first = False
-                self._clock.look(points[0].time_unix_nano)
+                speaker.clock.look(points[0].time_unix_nano)
+            self._shift.seconds = speaker.clock.shift
             try:
-                record = self._streams.get(key) or self._open(key)
+                record = origin.streams.get(key) or self._open(origin, key)
                 if key.meaning.accumulates:
                     self._accumulate(record, points)
                 elif not straggles:
-                    self._replace(record, points)
+                    self._replace(speaker, record, points)
             except BaseException as error:  # the other streams must not suffer from it
                 self._findings.report(
                     ("stream", key.name, type(error)), "metric %r could not be taken in: %r", key.name, error
                 )
                 keep(error)
-        self._forget_gone(straggles)
+        if not straggles:
+            self._forget_unsaid(speaker)
+        self._forget_expired()
 
-    def _forget_gone(self, straggles: bool) -> None:
+    def _origin(self, speaker: Speaker, resource: _Resource) -> Origin:
+        """The origin of the points of a source that has this resource."""
+        known = speaker.origin
+        if known is not None and (resource is None or resource is speaker.resource):
+            return known
+        try:
+            if known is None or resource != speaker.resource:
+                known = speaker.origin = self._origins.of(speaker.source, resource, known)
+            speaker.resource = resource
+        except Exception as error:
+            self._findings.report("target", "the resource could not be taken in: %r", error)
+        return known or self._origin(speaker, None)
+
+    def _forget_unsaid(self, speaker: Speaker) -> None:
+        """What a whole collection did not mention is gone."""
+        for record, said in speaker.said.items():
+            if speaker.is_whole(record):
+                self._leave(speaker, record, said.last_seen(self._collection - 1))
+
+    def _forget_expired(self) -> None:
         expired = self._expiry.expired(self._collection) if self._expiry is not None else 0
-        unseen = 0 if straggles else self._collection - 1
-        kept = self._keeping.expired(self._collection)
         silent = self._silence.expired(self._collection)
-        for record in self._streams.values():
-            accumulates = record.key.meaning.accumulates
-            last_seen = expired if accumulates else unseen if self._is_whole(record) else kept
-            if last_seen:
-                self._forget(record, last_seen)
-            if silent and accumulates and record.is_pressed:
+        kept = self._keeping.expired(self._collection)
+        if kept:
+            self._forget_kept(kept)
+        for record in self._origins.records():
+            if expired:
+                self._forget(record, expired)
+            if silent and record.key.meaning.accumulates and record.is_pressed:
                 self._forget(record, silent, overflow=False)
                 record.relieve()
-        for record in self._streams.values():
+        for record in self._origins.records():
             record.take_back()
 
-    def _is_whole(self, record: StreamRecord) -> bool:
-        """Whether no callback of the stream failed, so that what was not said is gone."""
-        return self._failing is not None and record.key.name not in self._failing
+    def _forget_kept(self, last_seen: int) -> None:
+        """What failing callbacks said so long ago is gone, too."""
+        for speaker in self._speakers.values():
+            for record, said in speaker.said.items():
+                if not speaker.is_whole(record):
+                    self._leave(speaker, record, said.last_seen(last_seen))
+        for record in self._origins.records():
+            self._forget(record, 0)  # an interrupt may have come between a series and its first point
+
+    def _leave(
+        self, speaker: Speaker, record: StreamRecord, unsaid: Iterable[Series], *, ended: bool = False
+    ) -> None:
+        """A source says nothing of these series any more."""
+        gone = []
+        for series in speaker.said[record].taken_back(unsaid):
+            if not series.leave(speaker.source, collection=self._collection, ended=ended):
+                gone.append(series)
+                continue
+            series.updated = self._collection
+            self._touch(series)
+        if gone:
+            record.drop(gone)
+            self._forget_waiting(gone)
+
+    def _end(self, source: Source) -> None:
+        speaker = self._speakers.pop(source, None)
+        if speaker is None:
+            return
+        self._collection += 1
+        for record, said in speaker.said.items():
+            self._leave(speaker, record, list(said.seen), ended=True)
+        if speaker.origin is not None:
+            self._origins.leave(source, speaker.origin)
+        for record in self._origins.records():
+            record.take_back()
 
     def families(self, *, seconds: float = LONGEST_WAIT) -> tuple[MetricFamily, ...]:
-        """Everything as it is now, or as it was if ``apply`` takes longer than ``seconds``.
+        """Everything as it is now, or as it was if ``take`` takes longer than ``seconds``.
 
         Families and points that did not change are the same objects as before. The target's info comes first
         (OpenMetrics 1.0, "Supporting Target Metadata").
@@ -207,7 +283,7 @@ class Store:
         try:
             self._entered = True
             self._show_changed()
-            return self._target.families + self._families.freeze()
+            return self._origins.families() + self._families.freeze()
         finally:
             self._entered = False
 
@@ -226,7 +302,7 @@ class Store:
         series: Counter[str] = Counter()
         overflowed: Counter[str] = Counter()
         folded: Counter[tuple[str, str, str]] = Counter()
-        projections = [item for record in list(self._streams.values()) for item in record.projections]
+        projections = [item for record in self._origins.records() for item in record.projections]
         for projection in projections:
             if projection.family is not None:
                 series[projection.name] = len(projection.family.by_labels)
@@ -248,7 +324,7 @@ class Store:
     def maxima(self) -> dict[str, int]:
         """The largest number of series that the rules and the limit of each metric allow."""
         feeding: dict[str, list[Projection]] = {}
-        for record in list(self._streams.values()):
+        for record in self._origins.records():
             for item in record.projections:
                 if not item.rejected:
                     feeding.setdefault(item.name, []).append(item)
@@ -275,20 +351,19 @@ class Store:
         finally:  # an interrupt (Ctrl-C in the application's thread) leaves the rest for the next time
             self._changed += changed[done:]
 
-    def _open(self, key: Stream) -> StreamRecord:
+    def _open(self, origin: Origin, key: Stream) -> StreamRecord:
         views = [view for view in self._policy.views_of(key) if view.name is not None]
         report_explicit(key, views, self._findings)
-        scope, target = self._shared.translation.scope_attributes(key.scope), self._target
+        scope = self._shared.translation.scope_attributes(key.scope)
         projections = [
-            Projection(
-                key, view, shared=self._shared, scope=scope, resource=target.promoted, defaults=target.common
-            )
-            for view in views
+            Projection(key, view, shared=self._shared, scope=scope, origin=origin) for view in views
         ]
         limit = max((self._policy.limit(key, view) for view in views), default=0)
-        record = self._streams[key] = StreamRecord(key, projections, limit)
+        record = origin.streams[key] = StreamRecord(key, projections, limit)
         for conflict in record.conflicts():
             self._findings.conflict(conflict)
+        if self._origins.tell_services_apart():
+            self._place_anew()
         return record
 
     def _accumulate(self, record: StreamRecord, points: Sequence[SourcePoint]) -> None:
@@ -319,25 +394,35 @@ class Store:
                     series.changed = True
                     changed.append(series)
 
-    def _replace(self, record: StreamRecord, points: Sequence[SourcePoint]) -> None:
-        is_whole = self._is_whole(record)
+    def _replace(self, speaker: Speaker, record: StreamRecord, points: Sequence[SourcePoint]) -> None:
+        is_whole = speaker.is_whole(record)
+        said = speaker.said.get(record)
+        if said is None:
+            said = speaker.said[record] = Said()
         if record.may_be_full:
-            self._make_room(record, points, is_whole=is_whole)
+            self._make_room(speaker, record, points, is_whole=is_whole)
         groups, found_all = self._grouped(record, points)
+        seen, source, collection = said.seen, speaker.source, self._collection
         for series, group in groups.items():
-            if not record.has_all(series, group, is_whole=is_whole and found_all):
+            if not said.has_all(series, group, is_whole=is_whole and found_all):
                 continue
+            number = collection
             try:
-                changed = series.replace(group) or series.slot is None
+                changed = series.replace(source, group) or series.slot is None
             except BaseException as error:
                 self._report_point(record.key, error)
-                continue
-            series.seen = self._collection
+                number, changed = seen.get(series, 0), False  # type: ignore[call-overload]
+            if type(series) is not Folded:  # isinstance() takes as long as all the rest
+                seen[series] = number  # type: ignore[index]
             if changed:
-                series.updated = self._collection
-                if not series.changed:
-                    series.changed = True
-                    self._changed.append(series)
+                series.updated = collection
+                self._touch(series)
+
+    def _touch(self, series: Target) -> None:
+        """Have this series shown anew."""
+        if not series.changed:
+            series.changed = True
+            self._changed.append(series)
 
     def _grouped(
         self, record: StreamRecord, points: Sequence[SourcePoint]
@@ -359,20 +444,26 @@ class Store:
             record.report_left_out_ids(self._findings)
         return groups, found_all
 
-    def _make_room(self, record: StreamRecord, points: Sequence[SourcePoint], *, is_whole: bool) -> None:
+    def _make_room(
+        self, speaker: Speaker, record: StreamRecord, points: Sequence[SourcePoint], *, is_whole: bool
+    ) -> None:
         # What is gone, or is only kept, gives its place to what is new in the same collection.
         is_new = False
+        mentioned: set[Series] = set()
         for point in points:
             known = record.known(point)
             is_new = is_new or not known
-            for series in known:
-                series.seen = self._collection
+            mentioned.update(known)
         if is_whole or is_new:
-            self._forget(record, self._collection - 1, overflow=False)
+            before = speaker.said[record].last_seen(self._collection - 1)
+            unsaid = [each for each in before if each not in mentioned and not each.overflowed]
+            self._leave(speaker, record, unsaid)
             record.take_back()
 
     def _forget(self, record: StreamRecord, last_seen: int, *, overflow: bool = True) -> None:
-        gone = record.forget(last_seen, overflow=overflow)
+        self._forget_waiting(record.forget(last_seen, overflow=overflow))
+
+    def _forget_waiting(self, gone: Iterable[Series]) -> None:
         if any(series.changed for series in gone):  # nobody may ever scrape
             self._changed = [series for series in self._changed if not series.gone]
 
@@ -386,7 +477,7 @@ class Store:
                 projection.family = self._families.family(empty, take=projection.view.take)
             projection.show(series)
         except ConflictError as error:
-            self._streams[projection.key].reject(projection)
+            projection.origin.streams[projection.key].reject(projection)
             self._report_rejected(projection, error)
         except BaseException as error:  # a fault of ours, or an interrupt: the series waits
             self._report_point(projection.key, error)
@@ -408,88 +499,3 @@ class Store:
             *(key.name, key.scope.name, error),
         )
         keep(error)
-
-
-class TargetInfo:
-    """What the latest resource says of the target that is scraped.
-
-    ``promoted`` are the resource attributes that become labels of every series. ``common`` are the labels of
-    every series that has no value of its own for them. ``families`` holds ``target_info``, if it is wanted.
-    """
-
-    def __init__(self, translation: Translation, findings: Findings, *, info: bool) -> None:
-        self._translation = translation
-        self._findings = findings
-        self._info = info
-        self._resource: Mapping[str, object] = {}
-        self.promoted: Attributes = ()
-        self.common: Mapping[str, object] = {}
-        self.families: tuple[MetricFamily, ...] = ()
-
-    def take(self, resource: Mapping[str, object]) -> None:
-        """Describe this resource, unless it is the same object as before."""
-        if resource is self._resource:
-            return
-        self.common = self._translation.common(resource)
-        try:
-            self.promoted = sheltered(self._translation.resource_attributes, resource)
-        except Exception as error:
-            self._findings.report(
-                "resource", "resource_attribute_filter failed, no label is added: %r", error
-            )
-        labels = self._translation.target_labels(resource)
-        self._report_cut(labels)
-        # "resource attributes SHOULD be converted to a target info metric if the resource is not empty"
-        if self._info and labels:
-            foreign = not self._translation.strategy.escapes
-            point = InfoPoint(labels)
-            self.families = (
-                MetricFamily("target_info", Kind.INFO, "Target metadata", "", (point,), foreign=foreign),
-            )
-        self._resource = resource
-
-    def _report_cut(self, labels: Labels) -> None:
-        longest = self._translation.value_length
-        cut = [name for name, value in labels if longest and len(value) >= longest and value.endswith("…")]
-        if cut:
-            self._findings.report(
-                "cut target",
-                "target_info: values of %s are longer than %d characters and are cut; max_label_value_length"
-                " allows more, and 0 any length",
-                *(", ".join(cut), longest),
-            )
-
-
-class Expiry:
-    """Knows which collections were so long ago that a series which had its last point then has expired.
-
-    A series remembers the number of the collection that last had a point for it, and not a time: that is one
-    assignment in the loop over all changed points. To look through all series costs what exists, so it is
-    done four times within ``after`` seconds and not at every scrape.
-    """
-
-    def __init__(self, after: float, clock: Callable[[], float]) -> None:
-        self._after = after
-        self._clock = clock
-        self._next = clock() + after / 4
-        # When a collection was, and its number: the last one, and one in every sixteenth of the time before
-        # it.
-        self._times: deque[tuple[float, int]] = deque()
-
-    def expired(self, collection: int) -> int:
-        """The last collection that is too long ago, when it is time to look, and 0 otherwise.
-
-        It is called with the number of the collection that has just been applied.
-        """
-        now = self._clock()
-        times = self._times
-        if len(times) > 1 and now - times[-2][0] < self._after / 16:
-            times.pop()
-        times.append((now, collection))
-        if now < self._next:
-            return 0
-        self._next = now + self._after / 4
-        last = 0
-        while now - times[0][0] >= self._after:  # ends at the latest with the last one, which is from now
-            last = times.popleft()[1]
-        return last

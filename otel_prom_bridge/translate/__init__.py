@@ -13,8 +13,8 @@ from typing import TypeAlias
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_prom_bridge.families import Kind, Labels, is_legacy_name
-from otel_prom_bridge.points import Stream
-from otel_prom_bridge.translate.labels import label_name, labels, shortened
+from otel_prom_bridge.points import WORKER, Stream
+from otel_prom_bridge.translate.labels import label_name, label_value, labels, shortened
 from otel_prom_bridge.translate.names import metric_name
 from otel_prom_bridge.translate.strategies import TranslationStrategy
 
@@ -25,6 +25,8 @@ Attributes: TypeAlias = tuple[tuple[str, object], ...]
 _SCOPE_FIELDS = ("otel_scope_name", "otel_scope_version", "otel_scope_schema_url")
 # The bridge writes this label into every bucket itself.
 _RESERVED = {Kind.HISTOGRAM: frozenset({"le"})}
+# The label that says which worker a gauge is of. An attribute of this name makes way where there is one.
+_WORKER = "worker"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,12 +93,18 @@ class Translation:
         """The labels of one series: those of its own attributes, of its scope and of its resource.
 
         If an attribute and a resource attribute have the same key, the value of the attribute is shown. The
-        rule that values are joined is for different keys.
+        rule that values are joined is for different keys. Where a worker has its own series, an attribute
+        ``worker`` of the application becomes ``exported_worker``.
         """
         reserved = _RESERVED.get(kind, frozenset())
-        others = (item for item in resource if item[0] not in attributes)
-        items = (*attributes.items(), *scope, *others)
-        return self._cut(labels(items, reserved=reserved, escape=self.strategy.escapes))
+        others = [item for item in resource if item[0] not in attributes]
+        if WORKER not in attributes:
+            items = (*attributes.items(), *scope, *others)
+            return self._cut(labels(items, reserved=reserved, escape=self.strategy.escapes))
+        items = (*(item for item in attributes.items() if item[0] != WORKER), *scope, *others)
+        found = labels(items, reserved=reserved | {_WORKER}, escape=self.strategy.escapes)
+        worker = (_WORKER, label_value(attributes[WORKER]))
+        return self._cut(tuple(sorted((*found, worker))))
 
     def target_labels(self, resource: Mapping[str, object]) -> Labels:
         """The labels of ``target_info``: the resource attributes and nothing else."""

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.interrupts import RaisedAgainError, sheltered
+from otel_prom_bridge.points import WORKER
 from otel_prom_bridge.rules import Chain, Forbid, Redact, Rule, is_identifier
 from otel_prom_bridge.rules.rule import OTHER
 from otel_prom_bridge.translate.labels import label_name, label_value
@@ -28,6 +29,7 @@ from otel_prom_bridge.views.bounds import (
 from otel_prom_bridge.views.computations import attributes_of
 from otel_prom_bridge.views.tenants import Tenants
 from otel_prom_bridge.views.view import ExportView
+from otel_prom_bridge.views.workers import Workers
 
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#overflow-attribute
 OVERFLOW_KEY = "otel.metric.overflow"
@@ -74,8 +76,11 @@ class AttributeMap:
         label_of: Callable[[str], str] = label_name,
         bounds: LabelBounds | None = None,
         metric: str = "",
+        workers: Workers = "each",
     ) -> None:
         self._view = view
+        self._shows_each = workers == "each"
+        self._has_workers = False  # somebody said which worker a gauge is of
         self._bounds = bounds or LabelBounds()
         self._metric = metric  # what the points are of; empty where one map is for several
         self._client_values = ClientValues(self._bounds.client_values)
@@ -173,6 +178,8 @@ class AttributeMap:
         list of tenants. Each label may also be missing, which is one more possibility.
         """
         view = self._view
+        if self._has_workers and self._shows_each:
+            return None
         if view.keep is None or any(map(is_pattern, view.keep)):
             return None
         most = 1
@@ -202,6 +209,16 @@ class AttributeMap:
 
     def apply(self, attributes: Mapping[str, object]) -> Mapped | None:
         """The attributes of the series for this attribute set, or None if the view does not want it."""
+        if WORKER not in attributes:
+            return self._mapped(attributes)
+        # It is no attribute of the application, so no rule, condition or limit of labels ever sees it.
+        self._has_workers = True
+        mapped = self._mapped({key: value for key, value in attributes.items() if key != WORKER})
+        if mapped is None or not self._shows_each or mapped.attributes.keys() == {OVERFLOW_KEY}:
+            return mapped
+        return mapped._replace(attributes={**mapped.attributes, WORKER: attributes[WORKER]})
+
+    def _mapped(self, attributes: Mapping[str, object]) -> Mapped | None:
         if OVERFLOW_KEY in attributes and len(attributes) == 1:
             # This is the SDK's own overflow point. Nothing is known of it, not even if `where` selects it.
             return Mapped(attributes)

@@ -30,6 +30,7 @@ from otel_prom_bridge.views.mapping import AttributeMap
 from otel_prom_bridge.views.sdk_views import sdk_views
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants, sdk_limit, sdk_limits, stream_limit
 from otel_prom_bridge.views.view import ExportView
+from otel_prom_bridge.views.workers import Workers
 
 # The view of a stream that no view selects.
 AS_IT_IS = ExportView()
@@ -58,6 +59,7 @@ class Policy:
     max_help_length: int = DEFAULT_HELP_LENGTH
     max_client_values: int = DEFAULT_CLIENT_VALUES
     max_lines_per_metric: int | None = None
+    gauges: Workers = "each"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "views", tuple(self.views))
@@ -78,7 +80,8 @@ class Policy:
     def max_lines(self) -> int:
         """The number of lines that the series of one histogram may have together; 0 for any."""
         if self.max_lines_per_metric is None:
-            return LINES_PER_SERIES * self.max_series_per_metric
+            # Who allows fewer series does not ask for fewer of a histogram than that.
+            return LINES_PER_SERIES * max(self.max_series_per_metric, DEFAULT_MAX_SERIES)
         return self.max_lines_per_metric
 
     def limit(self, stream: Stream, view: ExportView) -> int:
@@ -102,6 +105,10 @@ class Policy:
         given = self.exemplars if view.exemplars is True else view.exemplars
         return Exemplars() if given is True else given or None
 
+    def workers_of(self, view: ExportView) -> Workers:
+        """What a view shows of gauges that several workers have."""
+        return view.workers or self.gauges
+
     def attribute_map(
         self,
         view: ExportView,
@@ -124,6 +131,7 @@ class Policy:
             label_of=label_of,
             bounds=bounds,
             metric=metric,
+            workers=self.workers_of(view),
         )
 
     @property

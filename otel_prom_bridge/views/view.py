@@ -39,6 +39,7 @@ from otel_prom_bridge.values.patterns import Filter, condition, glob, is_pattern
 from otel_prom_bridge.views.computations import Computation, computation
 from otel_prom_bridge.views.exemplars import Exemplars
 from otel_prom_bridge.views.instruments import INSTRUMENT, INSTRUMENTS_BY_NAME
+from otel_prom_bridge.views.workers import ENDED, WORKERS, Ended, Workers
 
 # The SDK's data does not tell these two apart.
 GAUGES: tuple[type, ...] = (INSTRUMENTS_BY_NAME["gauge"], INSTRUMENTS_BY_NAME["observable_gauge"])
@@ -56,6 +57,8 @@ _CHECKS = {
     "drop": KEY_PATTERNS,
     "max_series": POSITIVE,
     "exemplars": instance_of(Exemplars | bool, "Exemplars(…), or False for none"),
+    "workers": WORKERS,
+    "ended": ENDED,
 }
 _OF_LABELS = ("rename", "compute", "labels", "rules")
 
@@ -106,6 +109,11 @@ class ExportView:
             → the rule for its values. With ``Forbid()`` the attribute may be a pattern.
         max_series: the number of series that the family may have. Without it the reader's limit counts.
         exemplars: how exemplars are kept, or False for none. Without it the reader's option counts.
+        workers: what is shown of a gauge that several workers have: ``"each"`` with the label ``worker``,
+            their ``"sum"``, ``"max"`` or ``"min"``, or the one that changed last (``"newest"``). Without it
+            the reader's option ``gauges`` counts.
+        ended: ``"keep"`` keeps what a worker that ended said last: of an up-down counter in the sum, of a
+            gauge with ``workers="newest"`` until there is a newer value. With ``"drop"`` it leaves.
 
     Raises:
         ConfigurationError: the view cannot work. The message names the view and says why.
@@ -131,6 +139,8 @@ class ExportView:
     rules: Mapping[str, Rule | Callable[[str], str | None]] = field(default_factory=dict)
     max_series: int | None = None
     exemplars: Exemplars | bool = True
+    workers: Workers | None = None
+    ended: Ended = "drop"
 
     def __post_init__(self) -> None:
         if self.name is None:
@@ -139,6 +149,9 @@ class ExportView:
         self._check_selection()
         self._check_output()
         self._check_labels()
+        if self.ended == "keep" and self.workers not in (None, "newest"):
+            expected = f"'drop', or workers='newest', as with {self.workers!r} nothing is kept of a gauge"
+            self._refuse("ended", self.ended, expected)
 
     def __repr__(self) -> str:
         shown = (f"{item.name}={getattr(self, item.name)!r}" for item in fields(self) if self._is_given(item))
@@ -256,7 +269,7 @@ class ExportView:
             self._refuse("buckets", self.buckets, expected)
 
     def _check_nothing(self) -> None:
-        for key in (*_OF_LABELS, "where", "keep", "drop", "max_series", "scale", "unit"):
+        for key in (*_OF_LABELS, "where", "keep", "drop", "max_series", "scale", "unit", "workers"):
             if getattr(self, key):
                 expected = "none, as name=None exports nothing at all of what the view selects; 'where' with"
                 self._refuse(

@@ -30,6 +30,7 @@ from otel_prom_bridge.exposition.openmetrics import OpenMetricsWriter
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.points import Stream
 from otel_prom_bridge.store.series import NumberSeries
+from otel_prom_bridge.store.series.current import CurrentNumber
 from otel_prom_bridge.translate import Translation
 
 Make = Callable[..., Setup]
@@ -466,16 +467,16 @@ def test_a_point_that_cannot_be_taken_in_is_alone(
     counter, gauge = setup.meter.create_counter("c"), setup.meter.create_gauge("g")
 
     def unlucky(original: Callable[..., Any]) -> Callable[..., Any]:
-        def take_in(series: NumberSeries, given: Any) -> Any:
-            points = given if isinstance(given, list) else [given]
+        def take_in(series: NumberSeries, *given: Any) -> Any:
+            points = given[-1] if isinstance(given[-1], list) else given
             if any(point.value == 13 for point in points):
                 raise RuntimeError("unlucky")
-            return original(series, given)
+            return original(series, *given)
 
         return take_in
 
-    for name in ("add", "replace"):
-        monkeypatch.setattr(NumberSeries, name, unlucky(getattr(NumberSeries, name)))
+    for kind, name in ((NumberSeries, "add"), (CurrentNumber, "replace")):
+        monkeypatch.setattr(kind, name, unlucky(getattr(kind, name)))
     for _ in range(2):
         for value in (1, 13):
             counter.add(value, {"k": str(value)})

@@ -352,6 +352,11 @@ def test_by_default_a_flood_of_a_histogram_is_ten_thousand_lines() -> None:
     for number in range(1050):
         histogram.record(1, {"k": str(number)})
     assert len(labelled(more, "h_count")) == 1050
+    fewer = application(max_series_per_metric=100)  # who allows fewer series has as many of a histogram
+    histogram = fewer.meter.create_histogram("h")
+    for number in range(300):
+        histogram.record(1, {"k": str(number)})
+    assert len(labelled(fewer, "h_count")) == 101
     lifted = application(max_lines_per_metric=0)
     histogram = lifted.meter.create_histogram("h")
     for number in range(1000):

@@ -33,7 +33,7 @@ from otel_prom_bridge.families import (
     MetricFamily,
     NativeHistogramPoint,
 )
-from otel_prom_bridge.points import Meaning, Shape, Stream
+from otel_prom_bridge.points import Meaning, Shape, Source, Stream
 from otel_prom_bridge.rules import Forbid, Truncate
 from otel_prom_bridge.store.store import Store
 from otel_prom_bridge.testing import Clock
@@ -59,6 +59,7 @@ class Played:
             policy=Policy(exemplars=exemplars, **options),
             findings=Findings(),
         )
+        self.source = Source()
         self.collections = count()
 
     def histogram(
@@ -83,7 +84,7 @@ class Played:
             max=0,
             exemplars=_exemplars(recorded, filtered),
         )
-        self.store.apply([(HISTOGRAM, [point])])
+        self.store.take(self.source, [(HISTOGRAM, [point])])
         (family,) = self.store.families()
         (shown,) = family.points
         assert isinstance(shown, HistogramPoint)
@@ -98,7 +99,7 @@ class Played:
             value=1,
             exemplars=_exemplars(recorded, None),
         )
-        self.store.apply([(COUNTER, [point])])
+        self.store.take(self.source, [(COUNTER, [point])])
         (family,) = self.store.families()
         (shown,) = family.points
         assert isinstance(shown, CounterPoint)

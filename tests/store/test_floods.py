@@ -23,7 +23,7 @@ from setups import Setup
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.exposition import Exposer, WriterOptions
 from otel_prom_bridge.families import CounterPoint, Kind
-from otel_prom_bridge.points import Meaning, Stream
+from otel_prom_bridge.points import Meaning, Source, Stream
 from otel_prom_bridge.store.store import Store
 from otel_prom_bridge.testing import Clock
 from otel_prom_bridge.translate import Translation, TranslationStrategy
@@ -190,6 +190,7 @@ def test_a_million_attribute_sets(sets: int, scraped: bool) -> None:
     """With a limit and expiry memory stays flat under label churn, also if nobody ever scrapes."""
     seconds = 0.0
     store = _store(Policy(max_series_per_metric=2000, expire_after=60), lambda: seconds)
+    source = Source()
     exposer = Exposer(findings=Findings(), options=WriterOptions())
     meaning = Meaning(Kind.COUNTER, accumulates=True, additive=True)
     stream = Stream(InstrumentationScope("test"), "c", "", "", meaning)
@@ -198,7 +199,7 @@ def test_a_million_attribute_sets(sets: int, scraped: bool) -> None:
     # The real SDK's data classes, without the SDK, which takes a minute for as many measurements.
     for start in range(0, sets, BATCH):
         seconds += 25
-        store.apply([(stream, _batch(start, BATCH))])
+        store.take(source, [(stream, _batch(start, BATCH))])
         if scraped:
             (family,) = store.families()
             assert len(family.points) <= 2001

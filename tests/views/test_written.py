@@ -29,6 +29,7 @@ from otel_prom_bridge.rules import (
     Allow,
     Chain,
     ErrorType,
+    Extract,
     First,
     Forbid,
     ModelName,
@@ -71,6 +72,8 @@ SPELLINGS: list[tuple[str, str, str, object]] = [
     ("max_series", "7", "7", 7),
     ("exemplars", "false", "false", False),
     ("exemplars", '{ keep = "error" }', "{keep: error}", Exemplars(keep="error")),
+    ("workers", '"max"', "max", "max"),
+    ("ended", '"keep"', "keep", "keep"),
     ("compute", '{ a = "b" }', "{a: b}", {"a": "b"}),
     ("compute", '{ a = ["b", "c"] }', "{a: [b, c]}", {"a": ["b", "c"]}),
     ("compute", '{ a = { first_of = ["b"] } }', "{a: {first_of: [b]}}", {"a": FirstOf(("b",))}),
@@ -90,6 +93,7 @@ SPELLINGS: list[tuple[str, str, str, object]] = [
      {"a": Allow(["x"], other="y")}),
     ("rules", '{ a = { translate = { table = { "0" = "ok" }, other = "?" } } }',
      "{a: {translate: {table: {'0': ok}, other: '?'}}}", {"a": Translate({"0": "ok"}, other="?")}),
+    ("rules", '{ a = { extract = "(.*)/" } }', "{a: {extract: {pattern: '(.*)/'}}}", {"a": Extract("(.*)/")}),
     ("rules", "{ a = { truncate = 40 } }", "{a: {truncate: {length: 40}}}", {"a": Truncate(40)}),
     ("rules", '{ a = "model_name" }', "{a: {model_name: }}", {"a": ModelName()}),
     ("rules", '{ a = { model_name = { aliases = { b = "c" } } } }', "{a: {model_name: {aliases: {b: c}}}}",
@@ -182,7 +186,7 @@ def test_exemplars(written: object, expected: object) -> None:
 
 RULE_NAMES = r"one of the rules allow, first, .*, forbid"
 MEANT = r"one of the keys \(did you mean "
-KEYS = r"\?\): instrument_name, .*, exemplars"
+KEYS = r"\?\): instrument_name, .*, ended"
 QUOTES = "; in TOML, an attribute key with dots is written in quotes"
 # A view; the rest of the key, the value, and what is allowed.
 WRONG: list[tuple[object, str, object, str]] = [
@@ -190,7 +194,7 @@ WRONG: list[tuple[object, str, object, str]] = [
     ("a", "", "a", "a mapping of 'instrument_name', .*"),
     ({"tak": "sum"}, ".tak", "sum", rf"{MEANT}'take'{KEYS}"),
     ({"max-series": 5}, "['max-series']", 5, rf"{MEANT}'max_series'{KEYS}"),
-    ({1: 5}, "[1]", 5, "one of the keys instrument_name, .*, exemplars"),
+    ({1: 5}, "[1]", 5, "one of the keys instrument_name, .*, ended"),
     ({"name": None}, ".name", None, "the name of a family, or false to export nothing"),
     ({"name": True}, ".name", True, "the name of a family, or false to export nothing"),
     ({"instrument_name": ""}, ".instrument_name", "", "a string that is not empty"),
@@ -206,6 +210,9 @@ WRONG: list[tuple[object, str, object, str]] = [
     ({"max_series": 0}, ".max_series", 0, "a whole number of at least 1"),
     ({"exemplars": "slowest"}, ".exemplars", "slowest", "true, false, or a mapping of 'keep', .*"),
     ({"exemplars": {"keep": "oldest"}}, ".exemplars.keep", "oldest", "one of 'newest', .*"),
+    ({"workers": "mean"}, ".workers", "mean", "one of 'each', 'sum', 'max', 'min', 'newest'"),
+    ({"ended": True}, ".ended", True, "one of 'drop', 'keep'"),
+    ({"workers": "sum", "ended": "keep"}, ".ended", "keep", "'drop', or workers='newest', .*"),
     ({"exemplars": {"kep": "error"}}, ".exemplars.kep", "error", ".*did you mean 'keep'.*"),
     ({"rename": ["a"]}, ".rename", ["a"], "a mapping of attributes to labels"),
     ({"rename": {"http": {"route": "r"}}}, ".rename['http']", {"route": "r"}, f"a label{QUOTES}"),
@@ -336,7 +343,7 @@ def test_one_wrong_view_means_none_where_nothing_may_raise(caplog: pytest.LogCap
     assert message.startswith(
         "views[1].nam: 'x' is not allowed, expected one of the keys (did you mean 'name'?): "
     )
-    assert message.endswith(", exemplars; using none")
+    assert message.endswith(", ended; using none")
 
 
 def blocks(language: str) -> list[str]:

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 from otel_prom_bridge.arithmetic.histograms import total
 from otel_prom_bridge.arithmetic.scaling import Scale
 from otel_prom_bridge.families import Exemplar, Kind, Labels, Point
-from otel_prom_bridge.points import SourcePoint, Stream
+from otel_prom_bridge.points import Source, SourcePoint, Stream
 from otel_prom_bridge.store.budgets import Budget
 from otel_prom_bridge.store.intake import NO_TURN, ExemplarIntake, Turn
+from otel_prom_bridge.views.workers import Workers
 
 
 class Traits(NamedTuple):
@@ -25,13 +26,16 @@ class Traits(NamedTuple):
 
     ``bounds`` are the buckets that a histogram is shown with; None stands for those that were recorded.
     ``scale`` brings values into the unit of the view; None leaves them as they are. ``intake`` chooses the
-    exemplars that a series keeps; without one it keeps none.
+    exemplars that a series keeps; without one it keeps none. ``workers`` says what is shown of gauges of
+    several sources that became one series, and ``keeps_ended`` whether what ended sources said is kept.
     """
 
     stream: Stream
     bounds: tuple[float, ...] | None = None
     scale: Scale | None = None
     intake: ExemplarIntake | None = None
+    workers: Workers = "newest"
+    keeps_ended: bool = False
 
 
 class Slot:
@@ -73,9 +77,9 @@ class Target(ABC):
     def add(self, point: Any) -> None:
         """Add a delta."""
 
-    @abstractmethod
-    def replace(self, points: Sequence[Any]) -> bool:
-        """Take the current values of all attribute sets that became this one; say whether it changed."""
+    def replace(self, source: Source, points: Sequence[Any]) -> bool:
+        """Take a source's current values of all attribute sets that became this; say whether it changed."""
+        raise NotImplementedError  # of what adds up deltas
 
 
 class Folded(Target):
@@ -92,7 +96,7 @@ class Folded(Target):
         """Count a point."""
         self.points += 1
 
-    def replace(self, points: Sequence[Any]) -> bool:
+    def replace(self, source: Source, points: Sequence[Any]) -> bool:
         """Count the points."""
         self.points += len(points)
         return False

@@ -51,14 +51,6 @@ class HistogramSeries(Series):
         if point.exemplars:
             self._keep(self._taken(point))
 
-    def replace(self, points: Sequence[BucketPoint]) -> bool:
-        """Take the current values; say whether anything changed."""
-        before = (self.bounds, self.counts, self.sum, self.exemplars)
-        self._clear(points[0])
-        for point in points:
-            self.add(point)
-        return before != (self.bounds, self.counts, self.sum, self.exemplars)
-
     def freeze(self, labels: Labels, kind: Kind) -> Point:
         """The present state as a histogram."""
         counts = tuple(self.counts)
@@ -131,17 +123,17 @@ class ExponentialSeries(Series):
         if point.exemplars:
             self._keep(self._taken(point))
 
-    def replace(self, points: Sequence[ExponentialPoint]) -> bool:
-        """Take the current values; say whether anything changed."""
-        before = self.freeze((), Kind.HISTOGRAM)
-        self._clear()
-        for point in points:
-            self.add(point)
-        return before != self.freeze((), Kind.HISTOGRAM)
-
     def freeze(self, labels: Labels, kind: Kind) -> Point:
         """The present state as a native histogram, or as a classic one if its schema is too low."""
-        native = NativeHistogramPoint(
+        native = self.native(labels)
+        if self.traits.bounds is not None:
+            return to_classic(native, self.traits.bounds)
+        # "Scale < -4 MUST be dropped" as a native histogram; written with explicit buckets nothing is lost.
+        return native if self.schema >= self.MIN_SCHEMA else to_classic(native)
+
+    def native(self, labels: Labels) -> NativeHistogramPoint:
+        """The present state with exponential buckets, whatever its schema."""
+        return NativeHistogramPoint(
             labels=labels,
             schema=self.schema,
             zero_threshold=self.ZERO_THRESHOLD,
@@ -152,10 +144,6 @@ class ExponentialSeries(Series):
             exemplars=self.exemplars,
             created=self.created,
         )
-        if self.traits.bounds is not None:
-            return to_classic(native, self.traits.bounds)
-        # "Scale < -4 MUST be dropped" as a native histogram; written with explicit buckets nothing is lost.
-        return native if self.schema >= self.MIN_SCHEMA else to_classic(native)
 
     def _keep(self, new: Sequence[Exemplar]) -> None:
         items = [*self.exemplars, *new]

@@ -20,12 +20,18 @@ from typing import Self, TypeAlias
 
 from opentelemetry.context import Context, get_current
 
-from otel_prom_bridge.genai.reports import guarded, report
-from otel_prom_bridge.genai.streams import How
-from otel_prom_bridge.genai.vocabulary import CANCELLED, OTHER_ERROR
+from otel_prom_bridge.recording.reports import guarded, report
+from otel_prom_bridge.recording.streams import How
 
 Failure: TypeAlias = BaseException | type[BaseException] | str | None
 Duration: TypeAlias = float | timedelta
+
+# The attribute that says how something failed, and two of its values. The conventions say of the first: "A
+# fallback error value to be used when the instrumentation doesn't define a custom value."
+ERROR_TYPE = "error.type"
+OTHER_ERROR = "_OTHER"
+# Nobody waited for the end. That is no fault of what was called, and dashboards and alerts leave it out.
+CANCELLED = "cancelled"
 
 _dropped: deque[tuple[Operation, float, str | None]] = deque()
 
@@ -154,6 +160,19 @@ class Operation:
         if self._started and self._ending.acquire(blocking=False):
             with guarded("the end of an operation"):
                 self._on_end(max(at - self._began, 0.0), error)
+
+    def _can_end(self) -> bool:
+        """Whether it goes on, for those who say how it ends. What is wrong otherwise is logged.
+
+        What ends without a start began when the object was made, so that it is not lost.
+        """
+        kind = type(self).__name__
+        if not self._started:
+            report(("not started", kind), "a %s ends that was not started", kind)
+            self._begin(self._began)
+        if not self.running:
+            report(("ended", kind), "a %s ends a second time: that is not recorded", kind)
+        return self.running
 
     def _end_later(self, error: str | None) -> None:
         """End it with the time of now, from where nothing can be recorded."""

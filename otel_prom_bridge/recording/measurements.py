@@ -1,4 +1,4 @@
-"""Recording values of the conventions' metrics, and making attributes that a metric can have.
+"""Recording values of metrics, and making attributes that a metric can have.
 
 Nothing here raises, except for a meter provider that is none.
 """
@@ -6,27 +6,27 @@ Nothing here raises, except for a meter provider that is none.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
+from typing import TypeAlias
 
 from opentelemetry import metrics
 from opentelemetry.context import Context
-from opentelemetry.metrics import Meter, MeterProvider
+from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
 from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.genai.active import Active
-from otel_prom_bridge.genai.conventions import SCHEMA_URL
-from otel_prom_bridge.genai.operations import settle
-from otel_prom_bridge.genai.reports import report
-from otel_prom_bridge.genai.vocabulary import Metric
-from otel_prom_bridge.instruments import Attributes, Record, recording
-
-SCOPE = "otel_prom_bridge.genai"
+from otel_prom_bridge.instruments import Attributes, Metric, Record, recording
+from otel_prom_bridge.recording.active import Active
+from otel_prom_bridge.recording.operations import settle
+from otel_prom_bridge.recording.reports import guarded, report
 
 _SCALARS = (str, bool, int, float)
+
+Read: TypeAlias = Callable[[], Iterable[Observation] | None]
+"""Reads values when metrics are collected; None says that there will never be any more."""
 
 
 def mapping(attributes: object) -> dict[str, object]:
@@ -74,25 +74,26 @@ def _release() -> str:
 
 
 class Measurements:
-    """Records values of metrics. The instrument of each metric is made when it is first needed.
+    """Records values of metrics in one scope. The instrument of each metric is made when it is first needed.
 
     Without a ``provider`` the global one is used, also if that is set later. Raises ConfigurationError if
     ``provider`` is no meter provider.
     """
 
-    def __init__(self, provider: MeterProvider | None) -> None:
+    def __init__(self, provider: MeterProvider | None, *, scope: str, schema_url: str) -> None:
         if provider is not None and not callable(getattr(provider, "get_meter", None)):
             raise ConfigurationError("meter_provider", provider, "a MeterProvider or None")
         if provider is metrics.get_meter_provider():
             provider = None  # before there is an SDK it is only a proxy of the one that comes
         get_meter = metrics.get_meter if provider is None else provider.get_meter
         self._provider = provider
-        self._meter: Meter = get_meter(SCOPE, _release(), schema_url=SCHEMA_URL)
+        self._meter: Meter = get_meter(scope, _release(), schema_url=schema_url)
         self._records: dict[str, Record] = {}
+        self._reads: dict[str, list[Read]] = {}
         # This gauge never has a value, so it is in no export. It is there for its callback: when metrics are
         # collected, the operations that were dropped have to be recorded first. The SDK ignores the callback
         # of a second recorder, which does not matter because it would be the same function.
-        self._meter.create_observable_gauge(f"{SCOPE}.collected", callbacks=[settle])
+        self._meter.create_observable_gauge(f"{scope}.collected", callbacks=[settle])
 
     @property
     def provider(self) -> MeterProvider:
@@ -102,10 +103,32 @@ class Measurements:
     def active(self, metric: Metric) -> Active:
         """What counts the operations that go on. They are shown as ``metric``."""
         active = Active(metric, self._provider)
-        self._meter.create_observable_up_down_counter(
-            metric.name, [active.observe], metric.unit, metric.description
-        )
+        with guarded(f"the metric {metric.name!r}"):  # its name may be the application's
+            self._meter.create_observable_up_down_counter(
+                metric.name, [active.observe], metric.unit, metric.description
+            )
         return active
+
+    def observe(self, metric: Metric, read: Read) -> None:
+        """Observe what ``read`` gives whenever metrics are collected. What it raises is logged once."""
+        reads = self._reads.get(metric.name)
+        if reads is not None:  # the SDK would not call the callback of a second instrument of that name
+            reads.append(read)
+            return
+        self._reads[metric.name] = [read]
+        create = getattr(self._meter, f"create_observable_{metric.instrument}")
+        create(metric.name, [partial(self._observed, metric)], metric.unit, metric.description)
+
+    def _observed(self, metric: Metric, _options: CallbackOptions) -> list[Observation]:
+        found: list[Observation] = []
+        for read in tuple(self._reads[metric.name]):
+            with guarded(f"an observation of {metric.name}"):
+                values = read()
+                if values is None:
+                    self._reads[metric.name].remove(read)
+                else:
+                    found.extend(values)
+        return found
 
     def record(
         self, metric: Metric, value: float | None, attributes: Attributes, context: Context | None = None

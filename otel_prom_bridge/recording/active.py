@@ -9,10 +9,10 @@ forked begins with nothing.
 from __future__ import annotations
 
 import itertools
+import math
 import os
-import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -20,55 +20,84 @@ from opentelemetry import metrics
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from opentelemetry.util.types import AttributeValue
 
-from otel_prom_bridge.genai.operations import settle
-from otel_prom_bridge.genai.vocabulary import Metric
+from otel_prom_bridge.instruments import Metric
+from otel_prom_bridge.recording.operations import settle
+from otel_prom_bridge.recording.reports import report
 
 Key: TypeAlias = tuple[str, frozenset[tuple[str, AttributeValue]]]
-Begun: TypeAlias = tuple[Key, int]
-"""What an operation that goes on is counted as, and in which process it began."""
+"""What operations are counted as: the name of the metric and the attributes."""
 
 _MOST_ZEROS = 100
+_MOST_KNOWN = 1000
 _order = itertools.count()
-_process = 0  # the number of forks that lead from the first process to this one
+
+
+class Begun:
+    """An operation that goes on."""
+
+    __slots__ = ("key", "within")
+
+    def __init__(self, key: Key, within: Hashable) -> None:
+        self.key = key
+        self.within = within
 
 
 class _Numbers:
-    """The numbers of one provider, or of the global one."""
+    """What goes on for one provider, or for the global one.
+
+    There is no lock. What goes on is a set of objects, which begin and end with one step of the interpreter
+    each, and is counted when metrics are collected. So a signal handler may come in between, and a process
+    that was forked has no lock to wait for.
+    """
 
     def __init__(self) -> None:
         self.renew()
 
     def renew(self) -> None:
-        """Forget all numbers, and the lock, which another thread may hold in a process that was forked."""
-        self._lock = threading.RLock()  # reentrant, because a signal handler of the application may record
-        self._running: Counter[Key] = Counter()
+        """Forget everything, in a process that was forked. What began before it is unknown here."""
+        self._running: dict[Begun, None] = {}
         self._said: dict[Key, tuple[int, float]] = {}  # what was said last has the highest first number
-        self._zeros: dict[Key, None] = {}
+        self._known: dict[Key, None] = {}  # what is shown though it is 0; what became 0 last comes last
 
-    def add(self, key: Key, change: int) -> None:
-        with self._lock:
-            self._running[key] += change
-            self._tidy(key)
+    def begin(self, begun: Begun) -> None:
+        self._known[begun.key] = None
+        self._running[begun] = None
+
+    def end(self, begun: Begun) -> None:
+        if self._running.pop(begun, begun) is None:
+            self._known.pop(begun.key, None)
+            self._known[begun.key] = None
+            if len(self._known) > _MOST_KNOWN:  # nobody collects
+                self._tidy(self._counted())
 
     def say(self, key: Key, number: float) -> None:
-        with self._lock:
-            self._running[key] += 0
-            self._said[key] = next(_order), number
-            self._tidy(key)
-
-    def _tidy(self, key: Key) -> None:
-        self._zeros.pop(key, None)
-        if self._running[key] or self._said.get(key, (0, 0))[1]:
-            return
-        self._zeros[key] = None
-        if len(self._zeros) > _MOST_ZEROS:
-            oldest = next(iter(self._zeros))
-            del self._zeros[oldest], self._running[oldest]
-            self._said.pop(oldest, None)
+        self._said[key] = next(_order), number
+        self._known.pop(key, None)
+        self._known[key] = None
 
     def copies(self) -> tuple[Counter[Key], dict[Key, tuple[int, float]]]:
-        with self._lock:
-            return self._running.copy(), self._said.copy()
+        """How many go on, and what was said last."""
+        running = self._counted()
+        self._tidy(running)
+        for key in list(self._known):
+            running[key] += 0
+        return running, self._said.copy()
+
+    def _counted(self) -> Counter[Key]:
+        running: Counter[Key] = Counter()
+        seen: set[tuple[Key, Hashable]] = set()
+        for begun in list(self._running):
+            if begun.within is None or (begun.key, begun.within) not in seen:
+                running[begun.key] += 1
+                seen.add((begun.key, begun.within))
+        return running
+
+    def _tidy(self, running: Counter[Key]) -> None:
+        """Forget what became 0 before a hundred others did."""
+        zeros = [key for key in list(self._known) if not running[key] and not self._said.get(key, (0, 0))[1]]
+        for key in zeros[:-_MOST_ZEROS]:
+            self._known.pop(key, None)
+            self._said.pop(key, None)
 
 
 _of_global = _Numbers()
@@ -85,18 +114,28 @@ class Active:
 
     def begin(self, attributes: Mapping[str, AttributeValue]) -> Begun:
         """Count one more. Hand the result to :meth:`end`."""
-        key = self._key(attributes)
-        self._numbers.add(key, 1)
-        return key, _process
+        return self.begin_as(self.key(attributes))
+
+    def begin_as(self, key: Key, *, within: Hashable = None) -> Begun:
+        """The same with the :meth:`key` of the attributes, for whoever has few of them and begins often.
+
+        Several that go on ``within`` the same thing, requests on one connection for example, count as one.
+        """
+        begun = Begun(key, within)
+        self._numbers.begin(begun)
+        return begun
 
     def end(self, begun: Begun | None) -> None:
         """Count one less, if it began in this process."""
-        if begun is not None and begun[1] == _process:
-            self._numbers.add(begun[0], -1)
+        if begun is not None:
+            self._numbers.end(begun)
 
     def say(self, number: float, attributes: Mapping[str, AttributeValue]) -> None:
         """Say how many go on beside those that were begun here. What is said last counts."""
-        self._numbers.say(self._key(attributes), number)
+        if isinstance(number, int | float) and 0 <= number < math.inf:
+            self._numbers.say(self.key(attributes), number)
+        else:
+            report(("value", self._name), "%s: %r is not recorded", self._name, number)
 
     def observe(self, _options: CallbackOptions) -> list[Observation]:
         """The numbers of all recorders of the provider.
@@ -124,13 +163,12 @@ class Active:
             return [_of_global] if other is None else [_of_global, other]
         return [self._numbers, _of_global] if self._provider is current else [self._numbers]
 
-    def _key(self, attributes: Mapping[str, AttributeValue]) -> Key:
+    def key(self, attributes: Mapping[str, AttributeValue]) -> Key:
+        """What operations with these attributes are counted as."""
         return self._name, frozenset(attributes.items())
 
 
 def _begin_anew() -> None:
-    global _process
-    _process += 1
     for numbers in (_of_global, *_of_others.values()):
         numbers.renew()
 

@@ -16,9 +16,9 @@ from typing import Any, ParamSpec, Self, TypeVar, cast
 
 from opentelemetry.context import Context
 
-from otel_prom_bridge.genai.operations import Operation
-from otel_prom_bridge.genai.reports import guarded
-from otel_prom_bridge.genai.streams import AsyncStream, Stream, wrapped
+from otel_prom_bridge.recording.operations import Operation
+from otel_prom_bridge.recording.reports import guarded
+from otel_prom_bridge.recording.streams import AsyncStream, Stream, wrapped
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,7 +26,7 @@ R = TypeVar("R")
 _FUTURE = ("add_done_callback", "cancelled", "exception", "result")
 # The operations of the decorated functions that are being run here, the innermost last.
 _leading: ContextVar[tuple[DecoratingOperation, ...]] = ContextVar(
-    "otel_prom_bridge.genai.leading", default=()
+    "otel_prom_bridge.recording.leading", default=()
 )
 
 
