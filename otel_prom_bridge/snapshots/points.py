@@ -22,6 +22,8 @@ from otel_prom_bridge.families import (
     SummaryPoint,
     UnknownPoint,
     identity,
+    is_legacy_label,
+    is_legacy_name,
 )
 from otel_prom_bridge.snapshots.composite import composite
 from otel_prom_bridge.snapshots.findings import Faults
@@ -47,16 +49,26 @@ def family_of(group: Group, faults: Faults) -> MetricFamily:
     """The family of these samples."""
     _check_names(group, faults)
     _check_exemplars(group, faults)
-    points = list(_MAKERS[group.kind](group, faults))
+    name = _full_name(group)
+    points = tuple(_distinct(_MAKERS[group.kind](group, faults), group, faults))
     return MetricFamily(
-        _full_name(group),
+        name,
         group.kind,
         group.help,
         group.unit,
-        tuple(_distinct(points, group, faults)),
-        foreign=True,
+        points,
+        foreign=is_foreign(name, points),
         shows_created=True,
     )
+
+
+def is_foreign(name: str, points: Iterable[Point]) -> bool:
+    """Whether a name in a family has to be escaped for scrapers that read only legacy names.
+
+    What need not be escaped is passed on as it is, also what would collide with other families.
+    """
+    labels = {label for point in points for label, _ in point.labels}
+    return not is_legacy_name(name) or not all(map(is_legacy_label, labels))
 
 
 def _full_name(group: Group) -> str:

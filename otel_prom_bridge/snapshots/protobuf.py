@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
@@ -32,6 +33,7 @@ from otel_prom_bridge.families import (
     identity,
 )
 from otel_prom_bridge.snapshots.findings import Faults
+from otel_prom_bridge.snapshots.points import is_foreign
 
 _Fields: TypeAlias = dict[int, list[Any]]
 _KINDS = (
@@ -94,15 +96,7 @@ def _joined(first: MetricFamily | None, second: MetricFamily, faults: Faults) ->
     points = [item for item in second.points if (identity(item.labels), item.timestamp) not in known]
     if len(points) < len(second.points):
         faults.error("duplicate", first.name, "a series is there twice")
-    return MetricFamily(
-        first.name,
-        first.kind,
-        first.help,
-        first.unit,
-        (*first.points, *points),
-        foreign=True,
-        shows_created=True,
-    )
+    return replace(first, points=(*first.points, *points), foreign=first.foreign or second.foreign)
 
 
 def _family(fields: _Fields, faults: Faults) -> MetricFamily:
@@ -123,8 +117,15 @@ def _family(fields: _Fields, faults: Faults) -> MetricFamily:
     unit = _text(fields, 5)
     if unit and not name.removesuffix("_total").endswith(f"_{unit}"):
         faults.error("unit", name, f"the unit {unit} is not the end of its name")
+    shown = tuple(points.values())
     return MetricFamily(
-        name, kind, _text(fields, 2), unit, tuple(points.values()), foreign=True, shows_created=True
+        name,
+        kind,
+        _text(fields, 2),
+        unit,
+        shown,
+        foreign=is_foreign(name, shown),
+        shows_created=True,
     )
 
 

@@ -13,7 +13,7 @@ import math
 import os
 from bisect import bisect_right
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -71,14 +71,7 @@ class Recording:
                 for point in family.points:
                     series.setdefault(point.labels, []).append(_at(point, snapshot.time))
         return tuple(
-            MetricFamily(
-                family.name,
-                family.kind,
-                family.help,
-                family.unit,
-                tuple(point for series in points[name].values() for point in series),
-                foreign=True,
-            )
+            replace(family, points=tuple(point for series in points[name].values() for point in series))
             for name, family in last.items()
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -147,17 +147,8 @@ def _says_everything(content_type: str) -> bool:
 
 
 def _ordered(family: MetricFamily) -> MetricFamily:
-    points = tuple(sorted(family.points, key=lambda point: (point.labels, point.timestamp or 0)))
-    return MetricFamily(
-        family.name,
-        family.kind,
-        family.help,
-        family.unit,
-        points,
-        foreign=family.foreign,
-        additive=family.additive,
-        shows_created=family.shows_created,
-    )
+    points = sorted(family.points, key=lambda point: (point.labels, point.timestamp or 0))
+    return replace(family, points=tuple(points))
 
 
 def _named(source: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from otel_prom_bridge.families import (
     CounterPoint,
@@ -28,9 +29,7 @@ def _since(zero: MetricFamily | None, now: MetricFamily) -> MetricFamily:
     if zero is None:
         return now
     points = tuple(_changed(zero, now))
-    return MetricFamily(
-        now.name, now.kind, now.help, now.unit, points, now.foreign, now.additive, now.shows_created
-    )
+    return replace(now, points=points)
 
 
 def _changed(zero: MetricFamily, now: MetricFamily) -> Iterator[Point]:

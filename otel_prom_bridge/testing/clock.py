@@ -16,7 +16,8 @@ from unittest.mock import patch
 from otel_prom_bridge.endpoint.cache import Cache
 from otel_prom_bridge.endpoint.files.watching import Watched
 from otel_prom_bridge.endpoint.guards.gate import Guards
-from otel_prom_bridge.genai import calls, operations
+from otel_prom_bridge.genai import calls
+from otel_prom_bridge.recording import operations
 from otel_prom_bridge.store.intake import SetClock
 from otel_prom_bridge.store.store import Store
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.snapshots import Snapshot
 from otel_prom_bridge.snapshots.snapshot import Source
 from otel_prom_bridge.testing.probe import MetricsProbe
@@ -73,8 +73,7 @@ def _steady(snapshot: Snapshot, ignored: re.Pattern[str] | None) -> Snapshot:
     """The snapshot without what is another one in each run."""
     families = (item for item in snapshot.families if not (ignored and ignored.fullmatch(item.name)))
     return Snapshot.of_families(
-        MetricFamily(item.name, item.kind, item.help, item.unit, tuple(map(_steady_point, item.points)))
-        for item in families
+        replace(item, points=tuple(map(_steady_point, item.points)), shows_created=False) for item in families
     )
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.exposition import Exposer, Exposition, Format, WriterOptions
 from otel_prom_bridge.families import MetricFamily, claimed_names, identity
+from otel_prom_bridge.snapshots import Snapshot
 from otel_prom_bridge.snapshots.reading import read
 
 OPENMETRICS = Format.OPENMETRICS_1_0_0.value
@@ -161,3 +162,11 @@ def test_what_prometheus_refuses_is_an_error(body: bytes, content_type: str) -> 
 def test_what_prometheus_takes_is_none(body: bytes) -> None:
     """The same parser takes these."""
     assert read(body, OPENMETRICS).findings == ()
+
+
+def test_names_that_collide_are_all_there() -> None:
+    """Go has a gauge x beside a counter x_total, which OpenMetrics forbids; a replay keeps both."""
+    body = b"# TYPE x gauge\nx 1\n# TYPE x_total counter\nx_total 2\n"
+    snapshot = Snapshot.of(body)
+    assert snapshot.expose(TEXT).body == body
+    assert [family.name for family in Snapshot.of(snapshot.complete().body).families] == ["x", "x_total"]

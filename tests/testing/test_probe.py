@@ -7,6 +7,7 @@ from exported import in_span
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 
+from otel_prom_bridge.genai import LLMRecorder
 from otel_prom_bridge.testing import Clock, MetricsProbe, NoMetricError
 
 
@@ -153,3 +154,14 @@ def test_series_expire_when_the_clock_is_moved(metrics_clock: Clock) -> None:
         probe.families()
         metrics_clock.advance(61)
         assert probe.get_metric("c_total") is None
+
+
+def test_recorders_obey_the_clock(metrics: MetricsProbe, metrics_clock: Clock) -> None:
+    """A call of a model lasts as long as the clock says, and exemplars have its time of day."""
+    with in_span(trace_id=1), LLMRecorder(metrics.provider).call(model="m", provider="p"):
+        metrics_clock.advance(2.5)
+    name = "gen_ai_client_operation_duration_seconds"
+    assert metrics.value(f"{name}_sum") == 2.5
+    assert [item.timestamp for item in metrics.exemplars(name)] == [
+        pytest.approx(metrics_clock.time_ns() / 1e9, abs=0.001)
+    ]
