@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from otel_prom_bridge.exposition import Exposition
     from otel_prom_bridge.profiles import Profile, load_profile
+    from otel_prom_bridge.push.reader import PushReader
     from otel_prom_bridge.reader.reader import PrometheusMetricReader
     from otel_prom_bridge.translate import TranslationStrategy
     from otel_prom_bridge.views.computations import FirstOf, Outcome
@@ -50,6 +51,7 @@ __all__ = [
     "Bridge",
     "serve_inherited",
     "PrometheusMetricReader",
+    "PushReader",
     "TranslationStrategy",
     "ExportView",
     "FirstOf",
@@ -106,6 +108,7 @@ _NAMES = {
     "views.policy": ("Policy",),
     "profiles": ("Profile", "load_profile"),
     "reader.reader": ("PrometheusMetricReader",),
+    "push.reader": ("PushReader",),
     "translate": ("TranslationStrategy",),
     "views.view": ("ExportView",),
 }

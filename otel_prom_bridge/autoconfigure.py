@@ -12,24 +12,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from otel_prom_bridge.configuration.pushing import Pushing, has_hub, push_options
 from otel_prom_bridge.configuration.settings import Settings, from_environment, from_mapping, log_error
 from otel_prom_bridge.configuration.watch import Watch
 from otel_prom_bridge.endpoint.server.server import MetricsServer
+from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
+from otel_prom_bridge.sdk.reader import BridgeReader
 from otel_prom_bridge.sdk.versions import TELLS_PROVIDER
 
 
-class _ServingReader(PrometheusMetricReader):
-    """A reader with an endpoint. ``server`` is None, or its ``is_serving`` False, where there is none.
+class _Watched(BridgeReader):
+    """A reader of which the other doors know."""
 
-    The first process of an application gets the port. Another one, a worker for example, gets the next free
-    port when something is recorded in it for the first time.
-    """
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__(**settings.reader)
-        self._watch = Watch(self, settings, by_itself=True)
-        self._watch.serve_if_possible()
+    _watch: Watch | Pushing
 
     @property
     def server(self) -> MetricsServer | None:
@@ -46,16 +42,56 @@ class _ServingReader(PrometheusMetricReader):
             self._watch.begin(self)
 
 
+class _PushingReader(_Watched, PushReader):
+    """A reader that pushes to a hub, in each process of an application by itself."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(**push_options(settings))
+        self._watch = Pushing(self, settings)
+
+
+class _ServingReader(_Watched, PrometheusMetricReader):
+    """A reader with an endpoint. ``server`` is None, or its ``is_serving`` False, where there is none.
+
+    The first process of an application gets the port. Another one, a worker for example, gets the next free
+    port when something is recorded in it for the first time.
+    """
+
+    _settings: Settings
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(**settings.reader)
+        self._watch = watch = Watch(self, settings, by_itself=True)
+        watch.serve_if_possible()
+
+
 class AutoPrometheusMetricReader(_ServingReader):
-    """A reader with an endpoint, configured by environment variables."""
+    """A reader with an endpoint, configured by environment variables. With a hub it is one that pushes."""
+
+    def __new__(cls) -> Any:
+        """The reader that the variables describe."""
+        return _made(cls, from_environment(log_error))
 
     def __init__(self) -> None:
-        super().__init__(from_environment(log_error))
+        super().__init__(self._settings)
 
 
 class DeclarativePrometheusMetricReader(_ServingReader):
-    """A reader with an endpoint, configured by the mapping that stands under its name in a YAML file."""
+    """The same, configured by the mapping that stands under its name in a YAML file."""
 
     # Positional-only, so that no key of the mapping can be taken for `self`.
+    def __new__(cls, /, **options: object) -> Any:
+        """The reader that the mapping describes."""
+        return _made(cls, from_mapping(options, log_error))
+
     def __init__(self, /, **options: object) -> None:
-        super().__init__(from_mapping(options, log_error))
+        super().__init__(self._settings)
+
+
+def _made(kind: type[_ServingReader], settings: Settings) -> BridgeReader:
+    """A reader that serves, which is to be initialized, or one that pushes, which is no instance of it."""
+    if has_hub(settings):
+        return _PushingReader(settings)
+    reader = object.__new__(kind)
+    reader._settings = settings
+    return reader

@@ -17,10 +17,12 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.configuration.options import Options
-from otel_prom_bridge.configuration.settings import from_arguments
+from otel_prom_bridge.configuration.pushing import Pushing, has_hub, push_options
+from otel_prom_bridge.configuration.settings import Settings, from_arguments
 from otel_prom_bridge.configuration.watch import Watch, watch_of, watches
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
+from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
 from otel_prom_bridge.sdk.versions import RELEASE, TAKES_READERS_LATER
 from otel_prom_bridge.values.checks import BOOLEAN, instance_of, list_of
@@ -53,9 +55,13 @@ _FOREIGN = (
 
 @dataclass(frozen=True, slots=True)
 class Bridge:
-    """A running bridge; made by :func:`start`."""
+    """A running bridge; made by :func:`start`.
 
-    reader: PrometheusMetricReader
+    With a hub, ``reader`` is a :class:`PushReader`, and ``server.is_serving`` is False, since the hub has the
+    endpoint.
+    """
+
+    reader: PrometheusMetricReader | PushReader
     meter_provider: MeterProvider
     server: MetricsServer
 
@@ -69,6 +75,7 @@ class Bridge:
         if self.reader.is_shut_down:  # the application did it itself
             return
         if TAKES_READERS_LATER and self.meter_provider is metrics.get_meter_provider():
+            self.reader.shutdown()  # now, while it can still collect and push
             self.meter_provider.remove_metric_reader(self.reader)
             _free.add(self.meter_provider)
         else:
@@ -106,11 +113,11 @@ def start(
         set_global: make the provider the one that ``opentelemetry.metrics.get_meter`` uses. After the
             ``shutdown()`` of another bridge, and in a forked child, that one's provider is used again, with
             the instruments that it has.
-        options: the other options of the endpoint: ``metrics_path``, ``allow``, ``bearer_tokens_file``,
-            ``web_config`` and all others of docs/configuration.md; and, unless there is ``reader``, those of
-            the reader: ``views``, ``exemplars``, ``tenant``, ``max_series_per_metric`` …, as Python objects
-            or as a file would have them. For what is not given (or None) there are environment variables,
-            then the file.
+        options: ``hub``, where there is one to push to instead of serving; the other options of the endpoint:
+            ``metrics_path``, ``allow``, ``bearer_tokens_file``, ``web_config`` and all others of
+            docs/configuration.md; and, unless there is ``reader``, those of the reader: ``views``,
+            ``exemplars``, ``tenant``, ``max_series_per_metric`` …, as Python objects or as a file would have
+            them. For what is not given (or None) there are environment variables, then the file.
 
     Raises:
         ConfigurationError: an option, an environment variable or a file has a value that cannot work; or the
@@ -133,22 +140,34 @@ def start(
     given = {"addr": addr, "port": port, "config_file": config_file, **options}
     settings = from_arguments(given, own_reader=reader is not None)
     with ExitStack() as undo:
-        if reader is None:
-            reader = PrometheusMetricReader(**settings.reader)
-            undo.callback(reader.shutdown)
-        watch = Watch(reader, settings, is_main=set_global)
+        watch = _attached(reader, settings, undo, is_main=set_global)
         server = undo.enter_context(watch.serve())
         # After the server, which says better that there are no threads.
         if not isinstance(resource, Resource):
             resource = Resource.create(dict(resource or {}))
-        views = [*sdk_views, *reader.policy.sdk_views(beside=sdk_views)]
+        views = [*sdk_views, *watch.reader.policy.sdk_views(beside=sdk_views)]
         if set_global:
-            provider = _global(reader, resource, views)
+            provider = _global(watch.reader, resource, views)
         else:
-            provider = MeterProvider(metric_readers=[reader], resource=resource, views=views)
+            provider = MeterProvider(metric_readers=[watch.reader], resource=resource, views=views)
         undo.pop_all()
     watch.begin(provider)
-    return Bridge(reader, provider, server)
+    return Bridge(watch.reader, provider, server)
+
+
+def _attached(
+    reader: PrometheusMetricReader | None, settings: Settings, undo: ExitStack, *, is_main: bool
+) -> Watch | Pushing:
+    """The reader that the provider is to use; with a hub it has the policy of the application's own."""
+    if has_hub(settings):
+        policy = None if reader is None else reader.policy
+        pushing = PushReader(**push_options(settings, policy))
+        undo.callback(pushing.shutdown)
+        return Pushing(pushing, settings)
+    if reader is None:
+        reader = PrometheusMetricReader(**settings.reader)
+        undo.callback(reader.shutdown)
+    return Watch(reader, settings, is_main=is_main)
 
 
 def serve_inherited(
@@ -165,7 +184,7 @@ def serve_inherited(
         unix_socket: the path of a Unix socket, instead of a port.
 
     All other options are those of the parent's endpoint. If this process serves already, that endpoint is the
-    result.
+    result. With a hub nothing is served, since the child pushes as its parent does.
 
     Raises:
         ConfigurationError: an argument has a value that cannot work.
@@ -202,7 +221,9 @@ def _refused(reason: str) -> ConfigurationError:
     return ConfigurationError("set_global", True, f"False, because {reason}")
 
 
-def _global(reader: PrometheusMetricReader, resource: Resource, views: Sequence[View]) -> MeterProvider:
+def _global(
+    reader: PrometheusMetricReader | PushReader, resource: Resource, views: Sequence[View]
+) -> MeterProvider:
     """The global provider, which gets this reader. There can be only one for each process.
 
     Raises:

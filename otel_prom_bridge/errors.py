@@ -13,11 +13,13 @@
     │   └── CollectorError                       a collector of prometheus_client failed
     ├── SerializationError                       a metric could not be written and is left out
     │   └── CompressionError                     a body could not be compressed and is sent as it is
-    └── EndpointError (also an OSError)          the HTTP endpoint cannot be opened
+    ├── EndpointError (also an OSError)          the HTTP endpoint cannot be opened
+    └── ExpositionError                          somebody's exposition cannot be fetched or read
 
 Each says what to do next. Only :class:`ConfigurationError` and :class:`EndpointError` reach the application,
-and only from the calls that configure or start something. The others never leave the bridge: they are logged
-once, as text, and everything else is served.
+and only from the calls that configure or start something; :class:`ExpositionError` reaches whoever asked for
+an exposition. The others never leave the bridge: they are logged once, as text, and everything else is
+served.
 """
 
 from __future__ import annotations
@@ -143,3 +145,7 @@ class CompressionError(SerializationError):
 
 class EndpointError(BridgeError, OSError):
     """The endpoint's socket cannot be opened; the message names address and port."""
+
+
+class ExpositionError(BridgeError):
+    """An exposition cannot be fetched or read. The message is one line for whoever asked for it."""

@@ -76,6 +76,7 @@ else:
     SimpleQueue, Empty = _queue.SimpleQueue, _queue.Empty
     DefaultSelector = _selectors(_fresh("select")).DefaultSelector
     _Socket = importlib.import_module("_socket").socket
+_sockets = importlib.import_module("_socket")
 
 # Since Python 3.12. Before, an isolated sub-interpreter starts no thread at all.
 _daemons_allowed: Callable[[], bool] = getattr(_thread, "daemon_threads_allowed", lambda: True)
@@ -201,13 +202,10 @@ class Event:
         seconds = min(max(0.0, seconds), _TIMEOUT_MAX)
         if is_patched() and get_ident() not in _ours:
             return self._wait_for_others(seconds)
-        return self._wait_here(seconds)
+        return self.wait_here(seconds)
 
-    def wait_here(self) -> None:
-        """Wait until it happens, which must be soon, without letting the greenlets of this thread go on."""
-        self._wait_here(_TIMEOUT_MAX)
-
-    def _wait_here(self, seconds: float) -> bool:
+    def wait_here(self, seconds: float = _TIMEOUT_MAX) -> bool:
+        """Whether it happens within so many seconds; greenlets of this thread do not go on meanwhile."""
         if self._gate.acquire(timeout=seconds):
             self._open()
         return self.is_set
@@ -257,6 +255,16 @@ class Socket(_Socket):
         """
         descriptor, address = self._accept()  # type: ignore[attr-defined]
         return Socket(fileno=descriptor), address
+
+
+def addresses(host: str, port: int) -> list[tuple[int, Any]]:
+    """The families and addresses at which a TCP port of this host may be.
+
+    Raises:
+        OSError: nobody knows the host.
+    """
+    found = _sockets.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+    return [(int(family), address) for family, _, _, _, address in found]
 
 
 def socket_pair() -> tuple[Socket, Socket]:

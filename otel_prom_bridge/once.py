@@ -8,13 +8,14 @@ it is asked for. It is a daemon thread, so it does not keep the process from end
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
 from functools import partial
 
 from otel_prom_bridge.forks import renew_in_child
-from otel_prom_bridge.native import Event, Lock, Thread, get_ident
+from otel_prom_bridge.native import Event, Lock, RLock, Thread, get_ident
 from otel_prom_bridge.values.checks import LONGEST_WAIT
 
 # How long to wait for a run that somebody has waited for in vain.
@@ -72,11 +73,12 @@ class Coalesced:
         """See that a run is going on."""
         self._current()
 
-    def wait(self, seconds: float, *, fresh: bool = False) -> bool:
+    def wait(self, seconds: float, *, fresh: bool = False, here: bool = False) -> bool:
         """Run the work, or share the run that is going on; False if that failed or did not end in time.
 
         With ``fresh``, a run that began before this call is not shared. Whoever asks from within the work
-        itself gets False at once.
+        itself gets False at once. ``here`` stops all greenlets of this thread meanwhile: a signal handler may
+        be in the one that must not wait.
         """
         deadline = time.monotonic() + min(seconds, LONGEST_WAIT)
         while True:
@@ -85,7 +87,8 @@ class Coalesced:
                 return False
             remaining = max(0, deadline - time.monotonic())
             hopeless = not fresh and self._is_late(run)
-            if not run.done.wait(min(remaining, _LATE_SECONDS) if hopeless else remaining):
+            wait = run.done.wait_here if here else run.done.wait
+            if not wait(min(remaining, _LATE_SECONDS) if hopeless else remaining):
                 run.late = run.late or time.monotonic() - run.began >= self._patience
                 return False
             if not (shared and fresh):
@@ -130,3 +133,38 @@ class Coalesced:
         """Begin anew in a forked child, where the thread of a run is missing and the lock may stay taken."""
         self._lock = Lock()
         self._running = None
+
+
+class Shutdown:
+    """Happens once, and calls the hooks that were added before, in that order."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()  # re-entrant, as a signal handler may shut down what it interrupts
+        self._hooks: list[Callable[[], None]] = []
+        self.has_begun = False
+
+    def add(self, hook: Callable[[], None]) -> Callable[[], None]:
+        """Call ``hook`` at the shutdown, or now if it has begun. The result takes that back."""
+        with self._lock:
+            self._hooks.append(hook)
+        if self.has_begun:
+            self._call()
+        return partial(self._forget, hook)
+
+    def begin(self) -> None:
+        """Call all hooks. A second call does nothing."""
+        with self._lock:
+            if self.has_begun:
+                return
+            self.has_begun = True
+        self._call()
+
+    def _call(self) -> None:
+        with self._lock:
+            hooks, self._hooks = self._hooks, []
+        for hook in hooks:
+            hook()
+
+    def _forget(self, hook: Callable[[], None]) -> None:
+        with self._lock, contextlib.suppress(ValueError):
+            self._hooks.remove(hook)

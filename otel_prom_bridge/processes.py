@@ -17,6 +17,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+# What to do about several processes.
+ONE_FOR_ALL = "Run the program as `otel-prom-bridge run -- COMMAND`, which shows all processes at one port"
 _VARIABLE = "_OTEL_PROM_BRIDGE_PROCESS"
 _NAME = "otel-prom-bridge"
 # The bytes of a page.

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
-from otel_prom_bridge.configuration.options import CONFIG_FILE, OPTIONS, PREFIX, Option
+from otel_prom_bridge.configuration.options import ALL_OPTIONS, CONFIG_FILE, OPTIONS, PREFIX, Option
 from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.values.notation import nearest
@@ -22,8 +22,8 @@ Said: TypeAlias = tuple[str, Callable[[], Any]]
 """The name under which an option was given, and a function that gives its checked value or raises."""
 
 _ALIASES = {alias.variable for option in OPTIONS for alias in option.aliases}
-_BY_KEY = {option.key: option for option in (CONFIG_FILE, *OPTIONS)}
-_PROTECTING = {option.key: option for option in OPTIONS if option.protects}
+_BY_KEY = {option.key: option for option in (CONFIG_FILE, *ALL_OPTIONS)}
+_PROTECTING = {option.key: option for option in ALL_OPTIONS if option.protects}
 _SENSITIVE = re.compile(
     "acl|allow|auth|basic|ca_file|cert|cidr|client_ca|credential|deny|network|password|prox|secret|socket|ssl"
     "|tls|token|unix|user|whitelist"

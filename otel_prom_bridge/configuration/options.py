@@ -28,8 +28,10 @@ from otel_prom_bridge.endpoint.messages import METRICS_PATH, URL_PATH
 from otel_prom_bridge.endpoint.scrape import DEFAULT_CACHE_TTL, GZIP_THRESHOLD
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.server import DEFAULT_ADDRESS, DEFAULT_PORT
+from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT
 from otel_prom_bridge.profiles import GENERATION, PROFILES, Present
-from otel_prom_bridge.reader.reader import DEFAULT_COLLECT_INTERVAL, DEFAULT_SCRAPE_TIMEOUT
+from otel_prom_bridge.push.wire import DEFAULT_INTERVAL, HUB, TOKEN
+from otel_prom_bridge.reader.reader import DEFAULT_COLLECT_INTERVAL
 from otel_prom_bridge.translate import TranslationStrategy
 from otel_prom_bridge.translate.strategies import STRATEGY
 from otel_prom_bridge.values.checks import (
@@ -121,6 +123,11 @@ class Option:
         return tuple(filter(None, (own, self.standard)))
 
     @property
+    def flag(self) -> str:
+        """What it is called on a command line."""
+        return f"--{(self.argument or self.key).replace('_', '-')}"
+
+    @property
     def shown_default(self) -> str:
         """The default as one would write it."""
         if isinstance(self.default, TranslationStrategy):
@@ -145,6 +152,8 @@ TLS_VERSION = one_of("TLS12", "TLS13")
 CERTIFICATE_NAMES = list_of(
     TEXT, "a list of names, at least one", least=1, example="prometheus.internal,ops@example.com"
 )
+USERS = list_of(TEXT, "a list of users, by name or number", example="www-data,1000")
+DEFAULT_MAX_SOURCES, DEFAULT_MAX_PUSH_SIZE, DEFAULT_LINGER = 1024, 16 * 1024 * 1024, 20
 _LIMITS = ServerLimits()
 
 CONFIG_FILE = Option(
@@ -354,6 +363,24 @@ ACCESS = (
     ),
     Option("tls_min_version", TLS_VERSION, "the oldest version of TLS", without="`TLS12`", protects=True),
 )
+# How one process among several hands over what it records.
+WORKER = (
+    Option(
+        "hub",
+        HUB,
+        "push to the hub there, and serve nothing in this process; `otel-prom-bridge run` sets the variable;"
+        " see [workers.md](workers.md)",
+        without="none",
+    ),
+    Option("hub_token", TOKEN, "what that hub wants to be told, over TCP", without="none"),
+    Option("push_interval", SECONDS, "seconds between two pushes", default=DEFAULT_INTERVAL),
+    Option(
+        "flush_on_sigterm",
+        BOOLEAN,
+        "where nothing handles SIGTERM, push the rest before the process ends from it",
+        default=True,
+    ),
+)
 # What is shown, and what it is called.
 SHOWN = (
     PROFILE,
@@ -518,16 +545,73 @@ KEPT = (
         without="limits of their own buckets",
     ),
 )
+# Of a hub, which has all options of an endpoint and of a reader, too.
+HUB_OPTIONS = (
+    Option(
+        "otlp_socket",
+        SOCKET,
+        "the Unix socket to which the processes of this user push",
+        without="one in a folder of its own, in `$XDG_RUNTIME_DIR` or `/tmp`",
+        protects=True,
+    ),
+    Option(
+        "otlp_users",
+        USERS,
+        "other users whose processes may push to that socket, by name or number",
+        default=(),
+        without="none",
+        protects=True,
+    ),
+    Option(
+        "otlp_port",
+        PORT,
+        "a TCP port of this machine to push to, for exporters that know no Unix sockets; 0 takes a free one;"
+        " whoever pushes there needs the hub's token",
+        without="none",
+        protects=True,
+    ),
+    Option(
+        "otlp_token_file",
+        PATH,
+        "a file with the token; else it is in `OTEL_PROM_BRIDGE_HUB_TOKEN`, and `run` makes one",
+        without="none",
+        protects=True,
+    ),
+    Option(
+        "source_timeout",
+        SECONDS,
+        "how long a process may be silent before its gauges and levels go",
+        without="three of its intervals, and 10 at least",
+    ),
+    Option("max_sources", POSITIVE, "how many processes may push at a time", default=DEFAULT_MAX_SOURCES),
+    Option(
+        "max_push_size",
+        POSITIVE,
+        "bytes of a push; four times as many when it is unpacked",
+        default=DEFAULT_MAX_PUSH_SIZE,
+    ),
+    Option(
+        "linger",
+        INTERVAL,
+        "how long the hub of `run` serves after the program has ended, for a last scrape",
+        default=DEFAULT_LINGER,
+    ),
+)
 ENDPOINT_OPTIONS = ENDPOINT + ACCESS
 READER_OPTIONS = SHOWN + KEPT
-OPTIONS = ENDPOINT_OPTIONS + READER_OPTIONS
+# What `start()` takes.
+OPTIONS = ENDPOINT_OPTIONS + WORKER + READER_OPTIONS
+# What files and variables may say: one of them may be for a hub and for those that push to it.
+ALL_OPTIONS = OPTIONS + HUB_OPTIONS
 
 # The tables of docs/configuration.md.
 _TABLES = {
     "The file, and the endpoint": (CONFIG_FILE, *ENDPOINT),
     "Who may ask": ACCESS,
+    "One process of several": WORKER,
     "What is shown, and its names": SHOWN,
     "How much is kept, and for how long": KEPT,
+    "A hub, and who pushes to it": HUB_OPTIONS,
 }
 
 
@@ -562,6 +646,15 @@ class EndpointOptions(TypedDict, total=False):
     write_timeout: float | None
     idle_timeout: float | None
     max_connections: int | None
+
+
+class WorkerOptions(TypedDict, total=False):
+    """The options of a process that pushes, as keyword arguments; None and a missing one are the same."""
+
+    hub: str | None
+    hub_token: str | None
+    push_interval: float | None
+    flush_on_sigterm: bool | None
 
 
 class ReaderOptions(TypedDict, total=False):
@@ -599,8 +692,8 @@ class ReaderOptions(TypedDict, total=False):
     self_metric_names: Mapping[str, str] | None
 
 
-class Options(EndpointOptions, ReaderOptions, total=False):
-    """Both, which is what ``start()`` takes."""
+class Options(EndpointOptions, WorkerOptions, ReaderOptions, total=False):
+    """All of them, which is what ``start()`` takes."""
 
 
 def markdown_tables() -> str:

@@ -66,7 +66,11 @@ def serve(
         is_left_out = is_lenient and error.errno == errno.EADDRINUSE
         if (strict if endpoint["strict"] is None else endpoint["strict"]) and not is_left_out:
             raise
-        return _unserved(settings, error)
+        return unserved(settings, _advised(error) if is_left_out else error)
+
+
+def _advised(error: EndpointError) -> EndpointError:
+    return EndpointError(error.errno, f"{error.strerror}. {processes.ONE_FOR_ALL}")
 
 
 def serve_if_possible(
@@ -95,10 +99,11 @@ def serve_if_possible(
         if is_taken and not beside and processes.is_one_of_several():
             return None
         problem = error
-    return _unserved(settings, problem)
+    return unserved(settings, problem)
 
 
-def _unserved(settings: Settings, problem: Exception | None) -> MetricsServer:
+def unserved(settings: Settings, problem: Exception | None) -> MetricsServer:
+    """What there is instead of the endpoint of the settings. The log says why, if a problem is given."""
     endpoint = settings.endpoint
     place = {key: endpoint[key] for key in ("unix_socket", "metrics_path")}
     return not_serving(problem, endpoint["host"], endpoint["port"], **place)
@@ -147,10 +152,11 @@ def _say_where(server: MetricsServer, wanted: Mapping[str, Any]) -> None:
     logger.log(
         logging.WARNING if processes.is_first_to_say() else logging.INFO,
         "%s belongs to another process of this application; process %d serves what it records at %s: have "
-        "both of them scraped",
+        "both of them scraped. %s",
         wanted.get("unix_socket") or f"port {wanted['port']}",
         os.getpid(),
         server.url,
+        processes.ONE_FOR_ALL,
     )
 
 

@@ -23,11 +23,14 @@ from otel_prom_bridge.configuration.environment import (
     unknown_variables,
 )
 from otel_prom_bridge.configuration.options import (
+    ALL_OPTIONS,
     CONFIG_FILE,
     ENDPOINT_OPTIONS,
+    HUB_OPTIONS,
     OPTIONS,
     PROFILE,
     READER_OPTIONS,
+    WORKER,
     Option,
 )
 from otel_prom_bridge.diagnostics import logger
@@ -46,7 +49,7 @@ _NEEDS = (
     ("tls_client_allowed_sans", "tls_client_ca_file"),
     ("tls_min_version", "tls_cert_file"),
 )
-_KEYS = {key for option in OPTIONS for key in option.keys}
+_KEYS = {key for option in ALL_OPTIONS for key in option.keys}
 _OUTSIDE = "this option outside of every table, before the first one"
 _NOT_SERVED = "metrics are recorded but not served"
 
@@ -54,6 +57,10 @@ _NOT_SERVED = "metrics are recorded but not served"
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What was configured: the endpoint's options by their keys, and the arguments of the reader.
+
+    ``hub`` has the options of a hub by their keys, where one is to be started, and ``worker`` has those of a
+    process that pushes to one. ``here`` are the options of which a hub cannot know, since they were given in
+    code or in YAML.
 
     ``names`` says what the options of the endpoint are called where they were given; errors need it. If
     ``refused`` is not empty, something that was to protect the metrics is wrong, and nothing may be served.
@@ -63,6 +70,9 @@ class Settings:
     reader: Mapping[str, Any]
     names: Mapping[str, str] = field(default_factory=dict, compare=False)
     refused: tuple[ConfigurationError, ...] = ()
+    hub: Mapping[str, Any] = field(default_factory=dict)
+    worker: Mapping[str, Any] = field(default_factory=lambda: {item.key: item.default for item in WORKER})
+    here: tuple[Option, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +124,24 @@ def from_arguments(given: Mapping[str, object], *, own_reader: bool = False) -> 
             file.refuse(READER_OPTIONS)
     found.check_variables()
     sources: list[_Source] = [arguments, Variables(), Aliases(), file]
-    return found.settings(sources, ENDPOINT_OPTIONS if own_reader else OPTIONS)
+    return found.settings(sources, ENDPOINT_OPTIONS + WORKER if own_reader else OPTIONS)
+
+
+def from_flags(given: Mapping[str, str]) -> Settings:
+    """The settings of a hub by the flags of a command, then by the environment, a file, and the defaults.
+
+    Flags are texts by the keys of their options.
+
+    Raises:
+        ConfigurationError: one of them is wrong.
+    """
+    found = _Finding(raise_error)
+    flags = _Flags(given)
+    file = found.file(_find(flags, CONFIG_FILE))
+    found.check_variables()
+    return found.settings(
+        [flags, Variables(), Aliases(), file], ENDPOINT_OPTIONS + READER_OPTIONS + HUB_OPTIONS
+    )
 
 
 def from_environment(problem: Problem) -> Settings:
@@ -127,13 +154,34 @@ def from_environment(problem: Problem) -> Settings:
 def from_mapping(given: Mapping[str, object], problem: Problem) -> Settings:
     """The settings by the YAML of a declarative configuration, then the defaults.
 
-    Environment variables "MUST be ignored" then, unless the file refers to them.
+    Environment variables "MUST be ignored" then, unless the file refers to them. Where the hub is, the
+    launcher says and not the user, so these two variables count.
     https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/configuration/sdk-environment-variables.md#declarative-configuration
     """
     found = _Finding(problem)
     yaml = _Mapping(given)
     found.check_keys(yaml, OPTIONS)
-    return found.settings([yaml], OPTIONS)
+    return found.settings([yaml, _Launcher()], OPTIONS)
+
+
+class _Launcher:
+    """The source of what ``otel-prom-bridge run`` tells the processes of the command that it runs."""
+
+    def said(self, option: Option) -> Iterable[Said]:
+        """Where the hub is."""
+        return Variables().said(option) if option.key in ("hub", "hub_token") else ()
+
+
+class _Flags:
+    """The source of options on a command line."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        self._texts = texts
+
+    def said(self, option: Option) -> Iterator[Said]:
+        """What stands behind the option's flag."""
+        if (text := self._texts.get(option.key)) is not None:
+            yield option.flag, partial(option.check.text, option.flag, text)
 
 
 class _Mapping:
@@ -149,6 +197,11 @@ class _Mapping:
         self._values = values
         self._keys = keys
         self._where = where
+
+    @property
+    def is_here(self) -> bool:
+        """Whether only this process knows it, and it is no file that another one reads, too."""
+        return not self._where
 
     def said(self, option: Option) -> Iterator[Said]:
         """What stands at the option's names in this mapping."""
@@ -219,8 +272,12 @@ class _Finding:
             self._refuse(error)
         values = {key: given[key].value if key in given else default for key, default in _defaults(options)}
         endpoint = {option.key: values.pop(option.key) for option in ENDPOINT_OPTIONS}
-        names = {key: found.name for key, found in given.items() if key in endpoint}
-        return Settings(endpoint, _reader_arguments(values, profile), names, tuple(self._refused))
+        hub = {option.key: values.pop(option.key) for option in HUB_OPTIONS if option in options}
+        names = {key: found.name for key, found in given.items() if key in endpoint or key in hub}
+        worker = {option.key: values.pop(option.key, option.default) for option in WORKER}
+        arguments = _reader_arguments(values, profile)
+        here = _only_here(sources, given, options)
+        return Settings(endpoint, arguments, names, tuple(self._refused), hub, worker, here)
 
     def _profile(self, sources: Sequence[_Source]) -> Profile:
         found = self._first(sources, PROFILE)
@@ -242,7 +299,7 @@ class _Finding:
         except ConfigurationError as error:
             self._refuse(error)  # the file may have been about protection
             return _Mapping({})
-        self.check_keys(file, OPTIONS)
+        self.check_keys(file, ALL_OPTIONS)
         return file
 
     def check_keys(self, mapping: _Mapping, options: Iterable[Option]) -> None:
@@ -287,6 +344,14 @@ class _Finding:
 def _find(source: _Source, option: Option) -> tuple[str, Any] | None:
     """The name and the checked value of what a source says first about an option."""
     return next(((name, checked()) for name, checked in source.said(option)), None)
+
+
+def _only_here(
+    sources: Sequence[_Source], given: Mapping[str, _Given], options: Iterable[Option]
+) -> tuple[Option, ...]:
+    """The options that another process of the same environment would not find."""
+    near = {rank for rank, source in enumerate(sources) if isinstance(source, _Mapping) and source.is_here}
+    return tuple(option for option in options if option.key in given and given[option.key].rank in near)
 
 
 def _defaults(options: Iterable[Option]) -> Iterable[tuple[str, Any]]:

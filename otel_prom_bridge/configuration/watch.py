@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import weakref
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -21,14 +22,43 @@ from otel_prom_bridge.configuration.settings import Settings
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
 
 # The last one of each provider. Also one whose reader was shut down, since its provider may get another
 # reader.
-_watches: weakref.WeakKeyDictionary[object, Watch] = weakref.WeakKeyDictionary()
+_watches: weakref.WeakKeyDictionary[object, Attached] = weakref.WeakKeyDictionary()
 
 
-class Watch:
+class Attached:
+    """A reader that a provider uses: in the process that made it, and in those that were forked from it."""
+
+    server: MetricsServer | None = None
+
+    def __init__(self, reader: PrometheusMetricReader | PushReader) -> None:
+        self.reader = reader
+        self._process = os.getpid()
+
+    @property
+    def is_serving(self) -> bool:
+        """An endpoint of this process serves the reader."""
+        return self.server is not None and self.server.is_serving
+
+    @property
+    def is_inherited(self) -> bool:
+        """The reader is in use, and this process was forked from the one in which it began."""
+        return self.reader.is_ready and self._process != os.getpid()
+
+    def begin(self, provider: object) -> None:
+        """The provider uses the reader by now. If nobody tells which provider, the reader stands for it."""
+        _watches[provider] = self
+
+    @abstractmethod
+    def serve_at(self, *, port: object, host: object, unix_socket: object) -> MetricsServer:
+        """Serve the reader in this process, too, at this place."""
+
+
+class Watch(Attached):
     """Serves a reader, and notices in which processes there is something to show.
 
     With ``by_itself`` every process is served in which something is recorded, as soon as that happens.
@@ -44,23 +74,12 @@ class Watch:
         by_itself: bool = False,
         is_main: bool = True,
     ) -> None:
-        self.reader = reader
-        self.server: MetricsServer | None = None
+        super().__init__(reader)
+        self.reader: PrometheusMetricReader = reader
         self._settings = settings
         self._by_itself = by_itself
         self._is_main = is_main
         self._records = False
-        self._process = os.getpid()
-
-    @property
-    def is_serving(self) -> bool:
-        """An endpoint of this process serves the reader."""
-        return self.server is not None and self.server.is_serving
-
-    @property
-    def is_inherited(self) -> bool:
-        """The reader is in use, and this process was forked from the one in which the watch began."""
-        return self.reader.is_ready and self._process != os.getpid()
 
     def serve(self) -> MetricsServer:
         """Serve the reader; see :func:`~otel_prom_bridge.configuration.serving.serve`."""
@@ -84,11 +103,8 @@ class Watch:
         return self.server
 
     def begin(self, provider: object) -> None:
-        """Notice the next recording in this process. The provider uses the reader by now.
-
-        If nobody tells which provider that is, the reader stands for it.
-        """
-        _watches[provider] = self
+        """Notice the next recording in this process, too."""
+        super().begin(provider)
         if self.server is None or self.is_serving:  # else the log says already that nothing is served
             renew_in_child(self)
             self.renew()
@@ -116,10 +132,11 @@ class Watch:
         elif processes.is_first_to_say():
             logger.error(
                 "process %d records metrics that nobody serves: it was forked from the process that has the "
-                "endpoint, and that one shows only what it records itself. In each child, call "
+                "endpoint, and that one shows only what it records itself. %s. Or, in each child, call "
                 "otel_prom_bridge.serve_inherited() or start() (gunicorn: in post_fork, celery: in "
                 "worker_process_init)",
                 os.getpid(),
+                processes.ONE_FOR_ALL,
             )
 
     def _checks(self) -> dict[str, Callable[[], object]]:
@@ -131,11 +148,11 @@ class Watch:
         return "nothing is recorded in this process, but in others that it started: scrape those"
 
 
-def watch_of(provider: object) -> Watch | None:
+def watch_of(provider: object) -> Attached | None:
     """The last watch of a provider, if there is one."""
     return _watches.get(provider) if isinstance(provider, MeterProvider) else None
 
 
-def watches() -> list[Watch]:
+def watches() -> list[Attached]:
     """The watches of the readers that are in use in this process, whether they are served in it or not."""
     return [watch for watch in list(_watches.values()) if watch.reader.is_ready]

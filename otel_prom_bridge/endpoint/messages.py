@@ -34,9 +34,22 @@ URL_PATH = Check(
 )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Link:
+    """A connection, for those who have to know which requests came over the same one.
+
+    ``is_local`` means that it is a Unix socket. Then ``pid`` and ``uid`` are those of the process that
+    connected, where the system says so.
+    """
+
+    is_local: bool = False
+    pid: int | None = None
+    uid: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request without a body. Header names are in lower case.
+    """A request. Header names are in lower case. The body is empty unless the handler takes bodies.
 
     ``mount`` is the part of the URL's path that a framework took off before it called us, and ``path`` is the
     rest. ``peer`` is the IP address of the other end of the connection. It is None on a Unix socket, and
@@ -50,6 +63,8 @@ class Request:
     mount: str = ""
     peer: str | None = None
     authenticated: bool = False
+    body: bytes = b""
+    link: Link | None = None
 
     @property
     def is_health(self) -> bool:
@@ -79,6 +94,9 @@ class Response:
 class Handler(ABC):
     """Who makes the responses."""
 
+    # The size of the largest body that it takes; 0 means that it has no use for bodies.
+    max_body = 0
+
     @property
     def has_health(self) -> bool:
         """Whether something is at ``/health`` and ``/ready``, which guards may leave open to strangers."""
@@ -95,6 +113,21 @@ class Handler(ABC):
         all workers are stuck.
         """
         return None
+
+    def admit(self, request: Request) -> Response | None:
+        """Why a body is not worth reading, by the head before it. None means that it is.
+
+        This and the following two are called in the loop of a server, so they never wait.
+        """
+        return None
+
+    def refused(self, reason: str) -> None:
+        """Hear of what was no request."""
+        return
+
+    def left(self, link: Link) -> None:
+        """Hear of the end of a connection."""
+        return
 
 
 def text_response(status: int, text: str, *headers: tuple[str, str]) -> Response:

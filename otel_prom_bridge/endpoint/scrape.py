@@ -160,6 +160,8 @@ class Scrape(Handler):
         if self._source.is_shut_down:
             # Frozen values would look alive, while a failed scrape shows as `up == 0`.
             return text_response(503, "the metric reader has been shut down\n")
+        if (hub := getattr(self._source, "hub", None)) is not None:
+            return text_response(503, f"the metrics of this process are at the hub, {hub}: scrape that\n")
         try:
             question = _question(request)
         except ValueError:

@@ -3,20 +3,13 @@
 https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto
 
 This format has native histograms. One ``Metric`` stands for all samples of a series, and whoever reads it
-adds the suffixes to the names. The messages are few and fixed, so they are put together from bytes here,
-field by field, instead of by a library that would have to be a dependency.
-
-A field is a tag and a value. The tag is the number of the field times eight, plus 0 for a varint, 1 for eight
-bytes, or 2 for a length and as many bytes. Tags are written as constants below. Lengths and counts come from
-tables, since most of them are small.
-
-https://protobuf.dev/programming-guides/encoding/
+adds the suffixes to the names. Its messages are put together field by field (``protobuf.py``), with tags that
+are constants below. Lengths and counts come from tables, since most of them are small.
 """
 
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,6 +30,7 @@ from otel_prom_bridge.families import (
     SummaryPoint,
     UnknownPoint,
 )
+from otel_prom_bridge.protobuf import SMALL, VARINTS, double, encoded, field, int64, pack, varint, zigzag
 
 # The enumeration MetricType. It has neither info nor stateset. The specification has gauges stand for infos.
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/compatibility/prometheus_and_openmetrics.md#resource-attributes-1
@@ -62,76 +56,28 @@ _NEGATIVE, _POSITIVE = (b"\x4a", b"\x52"), (b"\x62", b"\x6a")  # Histogram: span
 _HISTOGRAM_START, _HISTOGRAM_EXEMPLAR = b"\x7a", b"\x82\x01"  # Histogram 15 and 16
 _SUMMARY_START = b"\x22"  # Summary 4
 
-_pack = struct.Struct("<d").pack
-
-
-def _encoded(number: int) -> bytes:
-    """A varint: seven bits in each byte, the lowest first. The eighth bit says that another byte follows."""
-    if 0x80 <= number < 0x4000:  # Most counts are of these two sizes, for which this is twice as fast.
-        return bytes((number & 0x7F | 0x80, number >> 7))
-    if 0x4000 <= number < 0x200000:
-        return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
-    result = bytearray()
-    while number > 0x7F:
-        result.append(number & 0x7F | 0x80)
-        number >>= 7
-    result.append(number)
-    return bytes(result)
-
-
-_SMALL = 1024  # Varints below this, and what begins with them, come from tables.
-_VARINTS = tuple(map(_encoded, range(_SMALL)))
-_METRICS = tuple(_METRIC + size for size in _VARINTS)
-
-
-def _varint(number: int) -> bytes:
-    if 0 <= number < _SMALL:
-        return _VARINTS[number]
-    if not 0 <= number < 1 << 64:
-        raise OverflowError(f"{number} does not fit into an unsigned integer of 64 bits")
-    return _encoded(number)
-
-
-def _zigzag(number: int) -> bytes:
-    return _varint(2 * number if number >= 0 else -2 * number - 1)
-
-
-def _int64(number: int) -> bytes:
-    # A negative number is written as if it were unsigned.
-    return _encoded(number if number >= 0 else number % (1 << 64))
-
-
-def _double(value: float) -> bytes:
-    try:
-        return _pack(value)
-    except struct.error:  # No float can hold this integer. The text formats write +Inf or -Inf for it, too.
-        return _pack(math.inf if value > 0 else -math.inf)
-
-
-def _field(tag: bytes, content: bytes) -> bytes:
-    size = len(content)
-    return tag + (_VARINTS[size] if size < _SMALL else _varint(size)) + content
+_METRICS = tuple(_METRIC + size for size in VARINTS)
 
 
 def _metric(content: bytes, timestamp: float | None) -> bytes:
     if timestamp is not None:
-        content += _TIMESTAMP + _int64(round(timestamp * 1000))
+        content += _TIMESTAMP + int64(round(timestamp * 1000))
     size = len(content)
-    return (_METRICS[size] if size < _SMALL else _METRIC + _varint(size)) + content
+    return (_METRICS[size] if size < SMALL else _METRIC + varint(size)) + content
 
 
 @lru_cache(maxsize=1024)  # There are few names and many series.
 def _label_name(name: str) -> bytes:
     """The name of a LabelPair and the tag of its value."""
-    return _field(_TEXT_1, name.encode()) + _MESSAGE_2
+    return field(_TEXT_1, name.encode()) + _MESSAGE_2
 
 
 def _label_pairs(labels: Labels) -> bytes:
     pairs: list[bytes] = []
     for name, value in labels:
         text = value.encode()
-        pair = _label_name(name) + _varint(len(text)) + text
-        pairs += (_TEXT_1, _varint(len(pair)), pair)
+        pair = _label_name(name) + varint(len(text)) + text
+        pairs += (_TEXT_1, varint(len(pair)), pair)
     return b"".join(pairs)
 
 
@@ -139,8 +85,8 @@ def _timestamp(tag: bytes, seconds: float) -> bytes:
     # Rounded to the nearest millisecond, as in text. Prometheus cuts at the millisecond, and an exemplar that
     # it gets in both formats should be the same one.
     whole, millis = divmod(round(seconds * 1000), 1000)
-    content = _VARINT_1 + _int64(whole)
-    return _field(tag, content + b"\x10" + _encoded(millis * 1_000_000))
+    content = _VARINT_1 + int64(whole)
+    return field(tag, content + b"\x10" + encoded(millis * 1_000_000))
 
 
 # Many series begin at the same time, and each of them keeps its start while its value changes.
@@ -150,10 +96,10 @@ def _start(tag: bytes, created: float | None) -> bytes:
 
 
 def _exemplar(tag: bytes, exemplar: Exemplar) -> bytes:
-    content = _label_pairs(exemplar.labels) + _DOUBLE_2 + _double(exemplar.value)
+    content = _label_pairs(exemplar.labels) + _DOUBLE_2 + double(exemplar.value)
     if exemplar.timestamp is not None:
         content += _timestamp(_MESSAGE_3, exemplar.timestamp)
-    return _field(tag, content)
+    return field(tag, content)
 
 
 class _Native(bytes):
@@ -168,15 +114,15 @@ class ProtobufWriter:
 
     def header(self, family: MetricFamily) -> bytes:
         """The fields of the family besides its metrics. The order of fields within a message is free."""
-        fields = [_field(_TEXT_1, family.name.encode()), _TYPE, _varint(_TYPES[family.kind])]
+        fields = [field(_TEXT_1, family.name.encode()), _TYPE, varint(_TYPES[family.kind])]
         if family.help:
-            fields.append(_field(_HELP, family.help.encode()))
+            fields.append(field(_HELP, family.help.encode()))
         # Prometheus 2.50 to 3.5 fail the scrape if the name does not end with `_` and the unit. The `_total`
         # of a counter does not count.
         # https://github.com/prometheus/prometheus/blob/v3.5.0/model/textparse/protobufparse.go
         base = family.name.removesuffix("_total") if family.kind is Kind.COUNTER else family.name
         if family.unit and base.endswith(f"_{family.unit}"):
-            fields.append(_field(_UNIT, family.unit.encode()))
+            fields.append(field(_UNIT, family.unit.encode()))
         return b"".join(fields)
 
     def labels(self, labels: Labels) -> bytes:
@@ -216,7 +162,7 @@ class ProtobufWriter:
 
 
 def _message(header: bytes, points: Sequence[bytes]) -> Iterable[bytes]:
-    size = _varint(len(header) + sum(map(len, points)))
+    size = varint(len(header) + sum(map(len, points)))
     return chain((size, header), points) if points else ()
 
 
@@ -224,12 +170,12 @@ def _single(tag: bytes) -> Callable[[GaugePoint | UnknownPoint, bytes], bytes]:
     head = tag + b"\x09" + _DOUBLE_1  # The message is nine bytes long: a tag and the value.
 
     def render(point: GaugePoint | UnknownPoint, labels: bytes) -> bytes:
-        return _metric(labels + head + _double(point.value), point.timestamp)
+        return _metric(labels + head + double(point.value), point.timestamp)
 
     return render
 
 
-_INFO = _field(_GAUGE, _DOUBLE_1 + _pack(1))
+_INFO = field(_GAUGE, _DOUBLE_1 + pack(1))
 
 
 def _info(point: InfoPoint, labels: bytes) -> bytes:
@@ -237,27 +183,27 @@ def _info(point: InfoPoint, labels: bytes) -> bytes:
 
 
 def _counter(point: CounterPoint, labels: bytes) -> bytes:
-    content = _DOUBLE_1 + _double(point.value) + _start(_MESSAGE_3, point.created)
+    content = _DOUBLE_1 + double(point.value) + _start(_MESSAGE_3, point.created)
     if point.exemplar is not None:
         content += _exemplar(_MESSAGE_2, point.exemplar)
-    return _metric(labels + _field(_COUNTER, content), point.timestamp)
+    return _metric(labels + field(_COUNTER, content), point.timestamp)
 
 
 def _summary(point: SummaryPoint, labels: bytes) -> bytes:
-    fields = [] if point.observations is None else [_VARINT_1, _varint(int(point.observations))]
+    fields = [] if point.observations is None else [_VARINT_1, varint(int(point.observations))]
     fields.append(_sum(point.sum))
     fields += [
-        _field(_MESSAGE_3, _DOUBLE_1 + _double(quantile) + _DOUBLE_2 + _double(value))
+        field(_MESSAGE_3, _DOUBLE_1 + double(quantile) + _DOUBLE_2 + double(value))
         for quantile, value in point.quantiles
     ]
     fields.append(_start(_SUMMARY_START, point.created))
-    return _metric(labels + _field(_SUMMARY, b"".join(fields)), point.timestamp)
+    return _metric(labels + field(_SUMMARY, b"".join(fields)), point.timestamp)
 
 
 def _sum(value: float | None) -> bytes:
     # Without the field, Prometheus would show a sum of 0. NaN says that the sum is not known, and no average
     # that is made of it can look right.
-    return _DOUBLE_2 + (_pack(math.nan) if value is None else _double(value))
+    return _DOUBLE_2 + (pack(math.nan) if value is None else double(value))
 
 
 def _histogram() -> Callable[[HistogramPoint | NativeHistogramPoint, bytes], bytes]:
@@ -266,38 +212,38 @@ def _histogram() -> Callable[[HistogramPoint | NativeHistogramPoint, bytes], byt
     def render(point: HistogramPoint | NativeHistogramPoint, labels: bytes) -> bytes:
         if isinstance(point, NativeHistogramPoint):
             content = _count_and_sum(point) + _native(point)
-            return _Native(_metric(labels + _field(_HISTOGRAM, content), point.timestamp))
+            return _Native(_metric(labels + field(_HISTOGRAM, content), point.timestamp))
         ends = limits.get(point.bounds)
         if ends is None:
-            ends = [_DOUBLE_2 + _double(bound) for bound in (*point.bounds, math.inf)]
+            ends = [_DOUBLE_2 + double(bound) for bound in (*point.bounds, math.inf)]
             limits[point.bounds] = ends
         counts = list(accumulate(point.counts))
         buckets = _explained_buckets(point, counts, ends) if point.exemplars else _buckets(counts, ends)
         start = _start(_HISTOGRAM_START, point.created)
-        content = b"".join((_VARINT_1, _varint(counts[-1]), _sum(point.sum), *buckets, start))
+        content = b"".join((_VARINT_1, varint(counts[-1]), _sum(point.sum), *buckets, start))
         if point.native is not None:
             content += _native(point.native._replace(created=None))
-            return _Native(_metric(labels + _field(_HISTOGRAM, content), point.timestamp))
-        return _metric(labels + _field(_HISTOGRAM, content), point.timestamp)
+            return _Native(_metric(labels + field(_HISTOGRAM, content), point.timestamp))
+        return _metric(labels + field(_HISTOGRAM, content), point.timestamp)
 
     return render
 
 
 # How a bucket begins, by the number of bytes of its count. Its bound takes nine bytes more.
-_BUCKET_HEADS = tuple(_MESSAGE_3 + _VARINTS[1 + size + 9] + _VARINT_1 for size in range(11))
+_BUCKET_HEADS = tuple(_MESSAGE_3 + VARINTS[1 + size + 9] + _VARINT_1 for size in range(11))
 
 
 def _bucket(count: int) -> bytes:
     """A bucket up to its bound."""
-    number = _encoded(count)
+    number = encoded(count)
     return _BUCKET_HEADS[len(number)] + number
 
 
-_BUCKETS = tuple(map(_bucket, range(_SMALL)))
+_BUCKETS = tuple(map(_bucket, range(SMALL)))
 
 
 def _buckets(counts: list[int], ends: list[bytes]) -> Iterator[bytes]:
-    heads = [_BUCKETS[count] if 0 <= count < _SMALL else _bucket(count) for count in counts]
+    heads = [_BUCKETS[count] if 0 <= count < SMALL else _bucket(count) for count in counts]
     return chain.from_iterable(zip(heads, ends, strict=True))
 
 
@@ -307,18 +253,18 @@ def _explained_buckets(point: HistogramPoint, counts: list[int], ends: list[byte
             yield _bucket(count) + end
         else:
             example = _exemplar(_MESSAGE_3, exemplar)
-            yield _field(_MESSAGE_3, _VARINT_1 + _varint(count) + end + example)
+            yield field(_MESSAGE_3, _VARINT_1 + varint(count) + end + example)
 
 
 def _count_and_sum(point: NativeHistogramPoint) -> bytes:
-    return _VARINT_1 + _varint(point.observations) + _DOUBLE_2 + _double(point.sum)
+    return _VARINT_1 + varint(point.observations) + _DOUBLE_2 + double(point.sum)
 
 
 def _native(point: NativeHistogramPoint) -> bytes:
     """https://github.com/prometheus/docs/blob/main/docs/specs/native_histograms.md"""
     fields = [
-        *(_SCHEMA, _zigzag(point.schema)),
-        *(_ZERO_THRESHOLD, _double(point.zero_threshold), _ZERO_COUNT, _varint(point.zero_count)),
+        *(_SCHEMA, zigzag(point.schema)),
+        *(_ZERO_THRESHOLD, double(point.zero_threshold), _ZERO_COUNT, varint(point.zero_count)),
         *_side(_NEGATIVE, point.negative),
         *_side(_POSITIVE, point.positive),
         _start(_HISTOGRAM_START, point.created),
@@ -327,7 +273,7 @@ def _native(point: NativeHistogramPoint) -> bytes:
     ]
     if not (point.negative or point.positive or point.zero_threshold > 0 or point.zero_count):
         # "A no-op span (offset 0, length 0)", without which nothing tells it from a classic histogram.
-        fields.append(_field(_POSITIVE[0], b""))
+        fields.append(field(_POSITIVE[0], b""))
     return b"".join(fields)
 
 
@@ -335,7 +281,7 @@ def _side(tags: tuple[bytes, bytes], buckets: Iterable[tuple[int, int]]) -> Iter
     span, delta = tags
     spans, deltas = layout(buckets)
     for offset, length in spans:
-        yield _field(span, _VARINT_1 + _zigzag(offset) + b"\x10" + _varint(length))
+        yield field(span, _VARINT_1 + zigzag(offset) + b"\x10" + varint(length))
     if deltas:
         # Packed; readers take both forms of a repeated number.
-        yield _field(delta, b"".join(map(_zigzag, deltas)))
+        yield field(delta, b"".join(map(zigzag, deltas)))

@@ -9,7 +9,7 @@ from otel_prom_bridge.genai.calls import Call
 from otel_prom_bridge.genai.cost import Price, PriceTable
 from otel_prom_bridge.genai.llm import LLMRecorder
 from otel_prom_bridge.genai.shorthands import Batch, Metrics, NamedBatch, timer
-from otel_prom_bridge.genai.streams import AsyncStream, Stream
+from otel_prom_bridge.recording.streams import AsyncStream, Stream
 
 __all__ = [
     "LLMRecorder",

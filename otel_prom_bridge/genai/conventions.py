@@ -10,8 +10,10 @@ A test compares this with ``opentelemetry-semantic-conventions`` and ``opentelem
 
 from __future__ import annotations
 
-from otel_prom_bridge.genai.vocabulary import AGENT_SECONDS, CALLS, SECONDS, TOKENS, WORKFLOW_SECONDS, Metric
+from otel_prom_bridge.genai.vocabulary import AGENT_SECONDS, CALLS, SECONDS, TOKENS, WORKFLOW_SECONDS
+from otel_prom_bridge.instruments import Metric
 
+SCOPE = "otel_prom_bridge.genai"
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.0"
 
 _FIRST_CHUNK = (

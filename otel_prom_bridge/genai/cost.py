@@ -19,8 +19,8 @@ from opentelemetry.context import Context
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.genai import conventions, vocabulary
 from otel_prom_bridge.genai.emission import LLMRequest, Usage
-from otel_prom_bridge.genai.measurements import Measurements, clean
 from otel_prom_bridge.model_names import spellings
+from otel_prom_bridge.recording.measurements import Measurements, clean
 from otel_prom_bridge.values.checks import TEXT, Check, check_fields, is_number
 from otel_prom_bridge.values.notation import unknown
 
@@ -268,6 +268,9 @@ class Costs:
 
     def add(self, request: LLMRequest, usage: Usage, error: str | None, context: Context | None) -> None:
         """Count a request that has ended."""
+        if usage.cost is not None:
+            self._record(conventions.COST, usage.cost, request.common(), context)
+            return
         table = self.table
         if table is None or not _charged(request.operation, usage, error):
             return

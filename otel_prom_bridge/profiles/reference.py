@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from otel_prom_bridge.profiles.profile import PRESENT, Family, Label, Profile, Source
+from otel_prom_bridge.profiles.profile import PRESENT, Family, Profile, Source
 
 _TAKES = {"value": "", "count": "number of points of ", "sum": "sum of "}
 # A condition that is longer stands below the table, if several families have it.
@@ -25,7 +25,7 @@ def reference(profile: Profile, *, given: str) -> str:
         [profile.description],
         _families(profile),
         _common_labels(profile.options.get("common_labels")),
-        _labels(profile.labels.values()),
+        _labels(profile),
         _buckets(profile),
         _instruments(profile),
         _options(profile.options),
@@ -112,7 +112,10 @@ def _common_labels(value: object) -> list[str]:
     ]
 
 
-def _labels(labels: Iterable[Label]) -> list[str]:
+def _labels(profile: Profile) -> list[str]:
+    """A table of the labels that a family has. Those of a part that no family has are left out."""
+    used = {id(label) for family in profile.families for label in family.labels or ()}
+    labels = [label for label in profile.labels.values() if id(label) in used]
     rows = [
         [
             f"`{label.name}`",

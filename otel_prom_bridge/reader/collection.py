@@ -16,53 +16,44 @@ from opentelemetry.sdk.metrics.export import MetricsData
 
 from otel_prom_bridge.diagnostics import Findings, endpoint_logger
 from otel_prom_bridge.errors import CollectionError, CollectionTimeoutError
-from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.forks import renew_in_child, whole
 from otel_prom_bridge.interrupts import postponed
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.once import Coalesced
+from otel_prom_bridge.pipeline.pipeline import Pipeline
 from otel_prom_bridge.points import Source
 from otel_prom_bridge.reader.background import background
-from otel_prom_bridge.reader.callbacks import CallbackFailures, CallbackGuards
-from otel_prom_bridge.report.self_metrics import SelfMetrics
 from otel_prom_bridge.sdk.batches import streams_of
-from otel_prom_bridge.store.store import Store
+from otel_prom_bridge.sdk.callbacks import CallbackFailures, CallbackGuards
 
 
 class Collections:
-    """Runs the collections of one reader, and shows what they brought to its ``store``.
+    """Runs the collections of one reader, and puts what they bring into its ``pipeline``.
 
     ``pull`` asks the SDK for what was recorded; it says whether there was a provider to ask. The SDK hands
-    over what it has by :meth:`take`, in the same thread. ``findings`` hears of metrics that cannot be read.
+    over what it has by :meth:`take`, in the same thread.
 
     After ``interval`` seconds without a collection one runs on its own; None stands for never. A collection
-    that somebody waited for in vain counts as one that hangs when it is older than ``patience`` seconds, and
-    when it is older than ``too_long`` seconds in any case.
+    that somebody waited for in vain counts as one that hangs when it has used up their patience, and when it
+    takes longer than a scrape would wait in any case.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        *,
-        pull: Callable[[], bool],
-        findings: Findings,
-        interval: float | None,
-        patience: float,
-        too_long: float,
-        self_metrics: SelfMetrics,
-    ) -> None:
-        self._store, self._source = store, Source()
+    def __init__(self, pipeline: Pipeline, *, pull: Callable[[], bool], interval: float | None) -> None:
+        self._pipeline = pipeline
+        self._source = Source()
         self._pull = pull
-        self._unread = findings
         self._findings = Findings(log=endpoint_logger)
-        self._self_metrics = self_metrics
-        self._failures = CallbackFailures(self_metrics.callback_failed)
+        self._self_metrics = pipeline.self_metrics
+        self._failures = CallbackFailures(pipeline.self_metrics.callback_failed)
         self.is_whole = True  # no callback failed in the last collection
-        self._taken = False  # the collection that is going on brought something
-        self._apply_seconds = 0.0
+        # What the collection that is going on brought, and how long the store took for it.
+        self._taken, self._take_seconds = False, 0.0
         self._succeeded: bool | None = None
         self._task = Coalesced(
-            self._run, name="otel-prom-bridge-collection", patience=patience, too_long=too_long
+            self._run,
+            name="otel-prom-bridge-collection",
+            patience=pipeline.patience,
+            too_long=pipeline.scrape_timeout,
         )
         self._notice = Coalesced(self._hangs, name="otel-prom-bridge-log")
         self._interval = interval
@@ -96,7 +87,7 @@ class Collections:
         With ``fresh``, a collection that began before this call is not shared. A callback that scrapes its
         own process gets False at once, as does code that runs under the lock of the store.
         """
-        if self._store.is_entered:
+        if self._pipeline.store.is_entered:
             return False
         done = self._task.wait(seconds, fresh=fresh)
         self._hangs()
@@ -113,19 +104,21 @@ class Collections:
     def _run(self) -> bool:
         self._started = time.monotonic()
         start, failure = time.perf_counter(), ""
-        self._taken, self._apply_seconds = False, 0.0
+        self._taken, self._take_seconds = False, 0.0
         try:
             with postponed(ours=True), whole(), self._failures:
                 if not self._pull():
                     return False
                 if not self._taken:  # the SDK stays silent when no instrument has a point
-                    self._store.take(self._source, (), number=self._here.number, failing=self._failures.names)
+                    self._pipeline.take(
+                        self._source, (), number=self._here.number, failing=self._failures.names
+                    )
                 self.is_whole = not self._failures.names
         except BaseException as error:  # this thread is ours: not even SystemExit is meant for it
             # Nothing is lost: the SDK hands its deltas over last, after whatever can fail.
             self._findings.report(("collect", type(error)), "%s", CollectionError(error))
             failure = type(error).__qualname__
-        seconds = time.perf_counter() - start - self._apply_seconds
+        seconds = time.perf_counter() - start - self._take_seconds
         self._self_metrics.observe("collect", seconds, error=failure)
         self._succeeded = not failure
         return not failure
@@ -161,9 +154,9 @@ class Collections:
         start = time.perf_counter()
         try:
             for resource in data.resource_metrics:
-                streams = streams_of(resource, self._unread)
+                streams = streams_of(resource, self._pipeline.findings)
                 attributes = resource.resource.attributes
-                self._store.take(
+                self._pipeline.take(
                     self._source,
                     streams,
                     number=self._here.number,
@@ -171,16 +164,7 @@ class Collections:
                     failing=self._failures.names,
                 )
         finally:
-            self._apply_seconds += time.perf_counter() - start
-
-    def families(self, seconds: float) -> tuple[MetricFamily, ...]:
-        """What the store has now; what it had last if it does not answer within so many seconds."""
-        start = time.perf_counter()
-        try:
-            with whole():
-                return self._store.families(seconds=seconds)
-        finally:
-            self._self_metrics.observe("apply", self._apply_seconds + time.perf_counter() - start)
+            self._take_seconds += time.perf_counter() - start
 
     def close(self) -> None:
         """Collect no more, and watch no callbacks."""

@@ -8,46 +8,25 @@ leaves nothing behind.
 
 from __future__ import annotations
 
-import contextlib
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
+from opentelemetry.sdk.metrics.export import MetricsData
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from otel_prom_bridge.client.others import OtherCollectors
-from otel_prom_bridge.client.ours import BridgeCollector, register
-from otel_prom_bridge.diagnostics import Conflict, Findings
-from otel_prom_bridge.exposition import Exposer, Exposition, WriterOptions
+from otel_prom_bridge.diagnostics import Conflict
+from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.families import MetricFamily
-from otel_prom_bridge.native import RLock
+from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT, Collected, Pipeline
 from otel_prom_bridge.reader.collection import Collections
-from otel_prom_bridge.report.cardinality import CardinalityReport, of_family
+from otel_prom_bridge.report.cardinality import CardinalityReport
 from otel_prom_bridge.report.self_metrics import SelfMetrics
 from otel_prom_bridge.sdk.batches import TEMPORALITY
-from otel_prom_bridge.sdk.locks import Locks
-from otel_prom_bridge.sdk.recordings import at_next_recording
-from otel_prom_bridge.sdk.versions import HAS_LIMITS, RELEASE, reader_options
-from otel_prom_bridge.store.store import Store
-from otel_prom_bridge.translate import Translation, TranslationStrategy
-from otel_prom_bridge.translate.strategies import STRATEGY
-from otel_prom_bridge.values.checks import (
-    BOOLEAN,
-    BOUND,
-    BOUNDS,
-    COMMON_LABELS,
-    FUNCTION,
-    INTERVAL,
-    NAMES,
-    POSITIVE,
-    SECONDS,
-    STRING,
-    instance_of,
-)
+from otel_prom_bridge.sdk.reader import BridgeReader
+from otel_prom_bridge.sdk.versions import HAS_LIMITS, PULLS, RELEASE, reader_options
+from otel_prom_bridge.translate import TranslationStrategy
+from otel_prom_bridge.values.checks import INTERVAL
 from otel_prom_bridge.views.bounds import (
     DEFAULT_CLIENT_VALUES,
     DEFAULT_HELP_LENGTH,
@@ -55,21 +34,12 @@ from otel_prom_bridge.views.bounds import (
     DEFAULT_VALUE_LENGTH,
 )
 from otel_prom_bridge.views.exemplars import Exemplars
-from otel_prom_bridge.views.instruments import LIMITS
 from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants, sdk_limits
 from otel_prom_bridge.views.view import ExportView
-from otel_prom_bridge.views.workers import WORKERS, Workers
-from otel_prom_bridge.views.written import EXEMPLARS, TENANTS, VIEWS
+from otel_prom_bridge.views.workers import Workers
 
-_REGISTRY = instance_of(CollectorRegistry, "a prometheus_client CollectorRegistry, or None")
-# How long a scrape waits for callbacks: half of what Prometheus waits for us by default.
-DEFAULT_SCRAPE_TIMEOUT = 5.0
 DEFAULT_COLLECT_INTERVAL = 10.0
-# For collectors, when callbacks have used up the time: those that answer at once are none the worse for it.
-_LEAST_WAIT = 0.1
-# How old a collection has to be to be one that hangs, however little time a scraper had.
-_PATIENCE = 1.0
 # When the SDK gives a collection up between two callbacks. No scrape waits that long, but the next one has
 # what was collected meanwhile.
 _CALLBACKS_MILLIS = 60_000
@@ -80,7 +50,7 @@ _NO_LIMITS = (
 )
 
 
-class PrometheusMetricReader(MetricReader):
+class PrometheusMetricReader(BridgeReader):
     """Exposes what a ``MeterProvider`` records in Prometheus' formats.
 
     It takes the arguments of the class of this name in ``opentelemetry-exporter-prometheus``, so changing
@@ -146,9 +116,6 @@ class PrometheusMetricReader(MetricReader):
         ConfigurationError: an option has a value that cannot work.
     """
 
-    _consumer: object = None  # what the SDK hands measurements to, of the provider that uses this reader
-    _locks: Locks | None = None
-
     def __init__(
         self,
         disable_target_info: bool = False,
@@ -184,98 +151,54 @@ class PrometheusMetricReader(MetricReader):
         openmetrics_2: bool = False,
         exponential_histogram_bounds: Sequence[float] | None = None,
     ) -> None:
-        limits = LIMITS.value("cardinality_limits", cardinality_limits or {})
-        self._policy = Policy(
-            views=VIEWS.value("views", views),
-            fallback_views=VIEWS.value("fallback_views", fallback_views),
-            max_series_per_metric=POSITIVE.value("max_series_per_metric", max_series_per_metric),
-            max_series_by_type=limits,
-            max_series=POSITIVE.optional("max_series", max_series),
-            max_label_value_length=BOUND.value("max_label_value_length", max_label_value_length),
-            max_labels=BOUND.value("max_labels", max_labels),
-            max_help_length=BOUND.value("max_help_length", max_help_length),
-            max_client_values=BOUND.value("max_client_values", max_client_values),
-            max_lines_per_metric=BOUND.optional("max_lines_per_metric", max_lines_per_metric),
-            tenant=TENANTS.optional("tenant", tenant),
-            id_labels=BOOLEAN.value("id_labels", id_labels),
-            gauges=WORKERS.value("gauges", gauges),
-            exemplars=EXEMPLARS.value("exemplars", exemplars),
-            expire_after=SECONDS.optional("expire_after", expire_after),
-            sdk_max_series=POSITIVE.optional("sdk_max_series", sdk_max_series),
+        self._pipeline = Pipeline(
+            disable_target_info=disable_target_info,
+            prefix=prefix,
+            scope_info_enabled=scope_info_enabled,
+            resource_attribute_filter=resource_attribute_filter,
+            common_labels=common_labels,
+            cardinality_limits=cardinality_limits,
+            translation_strategy=translation_strategy,
+            views=views,
+            fallback_views=fallback_views,
+            max_series_per_metric=max_series_per_metric,
+            max_series=max_series,
+            max_label_value_length=max_label_value_length,
+            max_labels=max_labels,
+            max_help_length=max_help_length,
+            max_client_values=max_client_values,
+            max_lines_per_metric=max_lines_per_metric,
+            tenant=tenant,
+            id_labels=id_labels,
+            gauges=gauges,
+            exemplars=exemplars,
+            expire_after=expire_after,
+            scrape_timeout=scrape_timeout,
+            self_metrics=self_metrics,
+            self_metric_names=self_metric_names,
+            sdk_max_series=sdk_max_series,
+            created_timestamps=created_timestamps,
+            openmetrics_2=openmetrics_2,
+            exponential_histogram_bounds=exponential_histogram_bounds,
         )
-        options = WriterOptions(
-            created=BOOLEAN.value("created_timestamps", created_timestamps),
-            openmetrics_2=BOOLEAN.value("openmetrics_2", openmetrics_2),
-            native_bounds=BOUNDS.optional("exponential_histogram_bounds", exponential_histogram_bounds),
-        )
-        translation = _translation(
-            translation_strategy, prefix, scope_info_enabled, resource_attribute_filter, common_labels
-        )
-        translation = replace(translation, value_length=self._policy.max_label_value_length)
-        target_info = not BOOLEAN.value("disable_target_info", disable_target_info)
-        self._scrape_timeout = SECONDS.value("scrape_timeout", scrape_timeout)
-        self._findings = Findings()
-        self._self_metrics = SelfMetrics(
-            findings=self._findings,
-            enabled=BOOLEAN.value("self_metrics", self_metrics),
-            names=NAMES.value("self_metric_names", self_metric_names or {}),
-        )
+        policy, findings = self._pipeline.policy, self._pipeline.findings
         super().__init__(
+            shutdown=self._pipeline.shutdown,
             preferred_temporality=TEMPORALITY,
-            preferred_aggregation={**self._policy.preferred_aggregations(self._findings)},
-            **reader_options(sdk_limits(limits, self._policy.sdk_limit)),
+            preferred_aggregation={**policy.preferred_aggregations(findings)},
+            **reader_options(sdk_limits(policy.max_series_by_type, policy.sdk_limit), PULLS),
         )
         if sdk_max_series is not None and not HAS_LIMITS:
-            self._findings.report("sdk_max_series", _NO_LIMITS, RELEASE)
-        self._store = Store(
-            translation=translation, policy=self._policy, findings=self._findings, target_info=target_info
-        )
-        self._exposer = Exposer(findings=self._findings, options=options)
-        self._shutdown = Shutdown()
-        self._collections = self._collecting(INTERVAL.value("collect_interval", collect_interval))
-        self._others = self._join(_REGISTRY.optional("registry", registry), options)
-
-    def _collecting(self, interval: float) -> Collections:
-        collections = Collections(
-            self._store,
-            pull=self._pull,
-            findings=self._findings,
-            interval=interval or None,
-            patience=min(_PATIENCE, self._scrape_timeout / 2),
-            too_long=self._scrape_timeout,
-            self_metrics=self._self_metrics,
-        )
-        self._shutdown.add(collections.close)
-        return collections
-
-    def _join(self, registry: CollectorRegistry | None, options: WriterOptions) -> OtherCollectors | None:
-        self._collector = BridgeCollector(
-            collect=self.families, describe=self._store.families, options=options
-        )
-        if registry is None:
-            return None
-        self._shutdown.add(register(registry, self._collector))
-        return OtherCollectors(
-            registry,
-            findings=self._findings,
-            failed=self._self_metrics.collector_failed,
-            patience=min(_PATIENCE, self._scrape_timeout / 2),
-        )
+            findings.report("sdk_max_series", _NO_LIMITS, RELEASE)
+        interval = INTERVAL.value("collect_interval", collect_interval)
+        self._collections = Collections(self._pipeline, pull=self._pull, interval=interval or None)
+        self._pipeline.shutdown.add(self._collections.close)
+        self._pipeline.join(registry, self.families)
 
     @property
     def policy(self) -> Policy:
         """What is exported; ``policy.sdk_views()`` is for a ``MeterProvider`` of one's own."""
-        return self._policy
-
-    @property
-    def is_ready(self) -> bool:
-        """A provider uses this reader, and it was not shut down."""
-        return self._collect is not None and not self.is_shut_down
-
-    @property
-    def is_shut_down(self) -> bool:
-        """:meth:`shutdown` was called."""
-        return self._shutdown.has_begun
+        return self._pipeline.policy
 
     def expose(
         self, accept: str | None = None, *, names: Iterable[str] = (), timeout: float | None = None
@@ -292,33 +215,22 @@ class PrometheusMetricReader(MetricReader):
         state is shown. Never raises because of a metric, a callback or a collector: what failed is logged
         once, and shows what it said last, as does what does not answer in time.
         """
-        deadline = time.monotonic() + min(self._scrape_timeout, math.inf if timeout is None else timeout)
-        collected = self._collections.run(deadline - time.monotonic()) if self.is_ready else None
-        others = None if self.is_shut_down else self._others
-        left = max(deadline - time.monotonic(), _LEAST_WAIT)
-        stuck = others.ask(left) if others is not None else None
-        shown = self._collections.families(max(deadline - time.monotonic(), _LEAST_WAIT))
-        state = replace(self._store.state(), collected=collected, stuck=stuck)
-        families = list(self._self_metrics.beside(shown, state))
-        if others is not None:
-            families += others.families(ours=families)
-        with self._self_metrics.phase("encode"):
-            result = self._exposer.expose(families, accept=accept, names=names)
-        self._self_metrics.size(result.content_type, len(result.body))
-        is_whole = collected and self._collections.is_whole
-        if others is not None:
-            is_whole = is_whole and not stuck and others.is_whole
-        return result if is_whole else replace(result, complete=False)
+        return self._pipeline.expose(accept, names=names, timeout=timeout, collect=self._collected)
+
+    def _collected(self, seconds: float) -> Collected:
+        if not self.is_ready:
+            return Collected(None, whole=False)
+        successful = self._collections.run(seconds)
+        return Collected(successful, whole=successful and self._collections.is_whole)
 
     def families(self) -> tuple[MetricFamily, ...]:
         """Collect, and return the families of this reader as they are now, without those about itself.
 
         This is also what the registry's collector gives: several readers may share a registry.
         """
-        deadline = time.monotonic() + self._scrape_timeout
-        if self.is_ready:
-            self._collections.run(self._scrape_timeout)
-        return self._collections.families(max(deadline - time.monotonic(), _LEAST_WAIT))
+        deadline = time.monotonic() + self._pipeline.scrape_timeout
+        self._collected(self._pipeline.scrape_timeout)
+        return self._pipeline.families(deadline - time.monotonic())
 
     def cardinality(self) -> CardinalityReport:
         """Collect, and say of each metric how many series it has, and which labels make them.
@@ -326,12 +238,7 @@ class PrometheusMetricReader(MetricReader):
         ``str()`` of it is a table, the biggest metric first. The maximum of a metric follows from the rules
         of its views and its limit.
         """
-        families, maxima = self.families(), self._store.maxima()
-        overflowed = self._store.state().overflowed
-        return CardinalityReport.of(
-            of_family(family, overflowed=overflowed.get(family.name, 0), maximum=maxima.get(family.name))
-            for family in families
-        )
+        return self._pipeline.cardinality(self.families())
 
     @property
     def is_healthy(self) -> bool:
@@ -341,14 +248,14 @@ class PrometheusMetricReader(MetricReader):
     @property
     def observer(self) -> SelfMetrics:
         """What an endpoint tells about the scrapes that it answers."""
-        return self._self_metrics
+        return self._pipeline.self_metrics
 
     def conflicts(self) -> list[Conflict]:
         """What scrapes so far left out or merged because of conflicting names: types, comments, escaping.
 
         Each was logged once, when it was found. Collects nothing.
         """
-        return self._findings.conflicts
+        return self._pipeline.findings.conflicts
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Collect now, so that nothing recorded so far waits in the SDK. Exposes nothing.
@@ -357,28 +264,8 @@ class PrometheusMetricReader(MetricReader):
         """
         return self.is_ready and self._collections.run(timeout_millis / 1000, fresh=True)
 
-    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Leave the registry and close what serves this reader. A second call does nothing."""
-        self._shutdown.begin()
-
-    def on_shutdown(self, hook: Callable[[], None]) -> Callable[[], None]:
-        """Call ``hook`` when this reader shuts down, at once if it has; the result takes that back."""
-        return self._shutdown.add(hook)
-
-    def _set_collect_callback(self, func: Callable[..., Any] | None) -> None:  # type: ignore[misc]
-        # Final in the SDK; but nothing else says that a provider took this reader in, or let it go.
-        super()._set_collect_callback(None if func is None else self._collections.ordered(func))
-        self._consumer = getattr(func, "__self__", None)
-        self._locks = Locks(self, self._consumer) if func is not None else None
-
-    def _set_meter_provider(self, meter_provider: Any) -> None:
-        super()._set_meter_provider(meter_provider)
-        if self._locks is not None:
-            self._locks.add(meter_provider)
-
-    def at_next_recording(self, call: Callable[[], object]) -> bool:
-        """Call ``call`` once, when something is recorded next. False if this SDK does not let us."""
-        return at_next_recording(self._consumer, self, call)
+    def _ordered(self, collect: Callable[..., Any]) -> Callable[..., Any]:
+        return self._collections.ordered(collect)
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
@@ -391,54 +278,3 @@ class PrometheusMetricReader(MetricReader):
             return False
         self.collect(timeout_millis=_CALLBACKS_MILLIS)
         return True
-
-
-class Shutdown:
-    """Happens once, and calls the hooks that were added before, in that order."""
-
-    def __init__(self) -> None:
-        self._lock = RLock()  # re-entrant, as a signal handler may shut down what it interrupts
-        self._hooks: list[Callable[[], None]] = []
-        self.has_begun = False
-
-    def add(self, hook: Callable[[], None]) -> Callable[[], None]:
-        """Call ``hook`` at the shutdown, or now if it has begun. The result takes that back."""
-        with self._lock:
-            self._hooks.append(hook)
-        if self.has_begun:
-            self._call()
-        return partial(self._forget, hook)
-
-    def begin(self) -> None:
-        """Call all hooks. A second call does nothing."""
-        with self._lock:
-            if self.has_begun:
-                return
-            self.has_begun = True
-        self._call()
-
-    def _call(self) -> None:
-        with self._lock:
-            hooks, self._hooks = self._hooks, []
-        for hook in hooks:
-            hook()
-
-    def _forget(self, hook: Callable[[], None]) -> None:
-        with self._lock, contextlib.suppress(ValueError):
-            self._hooks.remove(hook)
-
-
-def _translation(
-    strategy: TranslationStrategy | str,
-    prefix: str,
-    scope_info_enabled: bool,
-    resource_attribute_filter: Callable[[str], bool] | None,
-    common_labels: Mapping[str, str | Sequence[str]] | None,
-) -> Translation:
-    return Translation(
-        strategy=STRATEGY.value("translation_strategy", strategy),
-        prefix=STRING.value("prefix", prefix),
-        scope_info_enabled=BOOLEAN.value("scope_info_enabled", scope_info_enabled),
-        resource_attribute_filter=FUNCTION.optional("resource_attribute_filter", resource_attribute_filter),
-        common_labels=COMMON_LABELS.value("common_labels", common_labels or {}),
-    )

@@ -37,12 +37,14 @@ TELLS_PROVIDER = hasattr(MetricReader, "_set_meter_provider")
 HAS_LIMITS = "cardinality_limits" in _READER and "aggregation_cardinality_limit" in _VIEW
 
 
-def reader_options(limits: Mapping[type, int]) -> dict[str, Any]:
+# What a reader is called in the SDK's metrics of itself.
+PULLS = OtelComponentTypeValues.PROMETHEUS_HTTP_TEXT_METRIC_EXPORTER
+PUSHES = OtelComponentTypeValues.PERIODIC_METRIC_READER
+
+
+def reader_options(limits: Mapping[type, int], kind: OtelComponentTypeValues) -> dict[str, Any]:
     """What a ``MetricReader`` is told; ``limits``: of attribute sets, by the class of the instrument."""
-    options = {
-        "cardinality_limits": limits,
-        "otel_component_type": OtelComponentTypeValues.PROMETHEUS_HTTP_TEXT_METRIC_EXPORTER,
-    }
+    options = {"cardinality_limits": limits, "otel_component_type": kind}
     return {name: value for name, value in options.items() if name in _READER}
 
 

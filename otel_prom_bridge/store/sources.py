@@ -82,7 +82,7 @@ class Speaker:
         self.origin: Origin | None = None
         self.resource: Mapping[str, object] | None = None
         # What a worker pushed may have been under way for long, as its times say nothing of ours.
-        self.clock = SetClock(shift=shift) if source.worker is None else SetClock(None, shift=shift)
+        self.clock = SetClock(shift=shift) if source.worker is None else SetClock(clock=None, shift=shift)
 
     def is_whole(self, record: StreamRecord) -> bool:
         """Whether no callback of the stream failed, so that what was not said is gone."""

@@ -36,8 +36,10 @@ from otel_prom_bridge.configuration.options import (
     ENDPOINT_OPTIONS,
     OPTIONS,
     READER_OPTIONS,
+    WORKER,
     EndpointOptions,
     ReaderOptions,
+    WorkerOptions,
     markdown_tables,
 )
 from otel_prom_bridge.configuration.settings import (
@@ -49,6 +51,7 @@ from otel_prom_bridge.configuration.settings import (
     raise_error,
 )
 from otel_prom_bridge.profiles import load_profile
+from otel_prom_bridge.push.wire import Address
 from otel_prom_bridge.rules import Forbid
 from otel_prom_bridge.sdk.instruments import INSTRUMENTS
 from otel_prom_bridge.values.checks import PATTERNS
@@ -95,6 +98,11 @@ WAYS: list[tuple[str, str | None, object, str, object]] = [
     ("write_timeout", "1", 1, "write_timeout", 1.0),
     ("idle_timeout", "300", 300, "idle_timeout", 300.0),
     ("max_connections", "64", 64, "max_connections", 64),
+    ("hub", "unix:/run/hub.sock", "unix:/run/hub.sock", "hub", Address(path="/run/hub.sock")),
+    ("hub", "http://127.0.0.1:4318", "http://127.0.0.1:4318", "hub", Address(host="127.0.0.1", port=4318)),
+    ("hub_token", "s3cret", "s3cret", "hub_token", "s3cret"),
+    ("push_interval", "0.5", 0.5, "push_interval", 0.5),
+    ("flush_on_sigterm", "false", False, "flush_on_sigterm", False),
     ("prefix", "shop", "shop", "prefix", "shop"),
     ("scope_info_enabled", "False", False, "scope_info_enabled", False),
     ("target_info_enabled", "false", False, "disable_target_info", True),
@@ -151,7 +159,7 @@ BESIDE: dict[str, dict[str, object]] = {
 
 def made(found: Settings, argument: str) -> object:
     """What the settings say of an argument."""
-    return {**found.endpoint, **found.reader}[argument]
+    return {**found.endpoint, **found.worker, **found.reader}[argument]
 
 
 @pytest.mark.parametrize(("key", "text", "value", "argument", "expected"), WAYS)
@@ -181,6 +189,7 @@ def test_every_way_means_the_same(
 def test_the_ways_above_are_all_options() -> None:
     """No option is left out of the test above, or of what type checkers know of start()."""
     assert {key for key, *_ in WAYS} | ELSEWHERE == {option.key for option in OPTIONS}
+    assert WorkerOptions.__annotations__.keys() == {option.key for option in WORKER}
     assert ReaderOptions.__annotations__.keys() == {option.key for option in READER_OPTIONS}
     endpoint = {option.key for option in ENDPOINT_OPTIONS} - {"host", "port"}
     assert EndpointOptions.__annotations__.keys() == endpoint
@@ -262,7 +271,7 @@ def test_nothing_and_empty_and_null_are_the_default(monkeypatch: pytest.MonkeyPa
 
 
 def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable is not even read where there is an argument; YAML ignores all variables."""
+    """A variable is not even read where there is an argument; YAML ignores all but those of the launcher."""
     alone = ("host", "unix_socket", "web_config", "profile", "present")
     for key, name in VARIABLES.items():
         if key not in alone[1:]:
@@ -271,7 +280,11 @@ def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     arguments = {"addr": "::1", **{key: value for key, _, value, *_ in WAYS if key not in alone}}
     labels = {"included": ["x"]}
     assert from_arguments({**arguments, "resource_constant_labels": labels}).reader["prefix"] == "shop"
-    assert from_mapping({}, raise_error).reader["prefix"] == ""
+    monkeypatch.setenv(VARIABLES["hub"], "unix:/run/launched.sock")
+    found = from_mapping({}, raise_error)
+    assert (found.reader["prefix"], found.worker["hub"]) == ("", Address(path="/run/launched.sock"))
+    yaml = {"hub": "unix:/run/yaml.sock"}
+    assert from_mapping(yaml, raise_error).worker["hub"] == Address(path="/run/yaml.sock")
 
 
 WHOLE = "expected a whole number of at least 1"

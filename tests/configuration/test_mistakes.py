@@ -186,7 +186,7 @@ def test_a_missing_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path
     )
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     said = done.stderr.removeprefix("otel-prom-bridge: ")
     assert said.startswith(
         "dashboards: the package 'grafana_foundation_sdk' is needed for it and is not installed; "

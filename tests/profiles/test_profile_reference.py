@@ -35,7 +35,7 @@ def test_the_page_names_everything(name: str) -> None:
     text = reference(profile, given=name)
     names = [
         *(family.name for family in profile.families),
-        *(label.name for label in profile.labels.values()),
+        *(label.name for family in profile.families for label in family.labels or ()),
         *(spec.name for spec in profile.own_instruments),
         *(source.instrument for family in profile.families for source in family.sources),
         *profile.options,
@@ -91,5 +91,5 @@ def test_a_long_condition_stands_once(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_a_profile_that_does_not_exist(capsys: pytest.CaptureFixture[str]) -> None:
     """It is one line on stderr."""
-    assert main(["profile", "nope"]) == 1
+    assert main(["profile", "nope"]) == 2
     assert "one of the profiles" in capsys.readouterr().err

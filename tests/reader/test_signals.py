@@ -9,13 +9,13 @@ import os
 import subprocess
 import sys
 
-from otel_prom_bridge.reader.reader import Shutdown
+from otel_prom_bridge.once import Shutdown
 
 # `again` runs over and over in the main thread, and in a handler every 0.2 ms of that thread's time.
 INTERRUPTED = """
 import signal, time
 from otel_prom_bridge.reader.background import Background
-from otel_prom_bridge.reader.reader import Shutdown
+from otel_prom_bridge.once import Shutdown
 
 class Item:
     due = time.monotonic() + 3600

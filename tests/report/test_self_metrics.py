@@ -28,9 +28,9 @@ from otel_prom_bridge.families import (
     Point,
     claimed_names,
 )
-from otel_prom_bridge.reader.callbacks import CallbackFailures
 from otel_prom_bridge.report.self_metrics import COMPONENT_TYPE, SelfMetrics, State
 from otel_prom_bridge.report.self_metrics.tables import BOUNDS, MAX_SERIES
+from otel_prom_bridge.sdk.callbacks import CallbackFailures
 
 STATE = State(
     series={"jobs_total": 3, "queue": 2},

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from clocks import Clock
 from inside import check_places, places, remembered, waiting
 from opentelemetry.sdk.metrics import Exemplar
 from pushed import COUNTER, GAUGE, HISTOGRAM, LEVEL, TOTAL, WHOLE, Workers, histogram, number
@@ -22,6 +21,7 @@ from otel_prom_bridge.families import CounterPoint
 from otel_prom_bridge.points import WORKER, Source
 from otel_prom_bridge.rules import Forbid
 from otel_prom_bridge.store.intake import SetClock
+from otel_prom_bridge.testing import Clock
 from otel_prom_bridge.translate import Translation, TranslationStrategy
 
 PLAIN = Translation(scope_info_enabled=False)

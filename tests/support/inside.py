@@ -22,7 +22,7 @@ from otel_prom_bridge.store.store import Store
 
 def store_of(reader: PrometheusMetricReader) -> Store:
     """The store of a reader."""
-    return reader._store
+    return reader._pipeline.store
 
 
 def lock_of_self_metrics(reader: PrometheusMetricReader) -> AbstractContextManager[object]:
@@ -91,7 +91,7 @@ def check_places(store: Store) -> None:
 
 def rendered(reader: PrometheusMetricReader) -> list[str]:
     """What each writer of a reader keeps of what it has written."""
-    return [str(encoder._memory.pages) for encoder in reader._exposer._encoders.values()]
+    return [str(encoder._memory.pages) for encoder in reader._pipeline._exposer._encoders.values()]
 
 
 def most_pages(exposer: Exposer) -> int:

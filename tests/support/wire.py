@@ -158,10 +158,13 @@ def connect(server: MetricsServer | Port, data: bytes = b"", *, timeout: float =
 
 
 def received(client: socket.socket) -> bytes:
-    """All that comes until the other end closes."""
+    """All that comes until the other end closes.
+
+    In large pieces: each takes the lock of the interpreter, for which the server's threads wait, too.
+    """
     pieces = []
     with suppress(ConnectionResetError):
-        while piece := client.recv(65536):
+        while piece := client.recv(1 << 20):
             pieces.append(piece)
     return b"".join(pieces)
 

@@ -13,11 +13,18 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
+import sys
 from collections import deque
 from collections.abc import Iterable
 
+from otel_prom_bridge.endpoint.messages import Link
 from otel_prom_bridge.endpoint.server.connection import Connection
 from otel_prom_bridge.native import Socket
+
+if sys.platform == "linux":
+    from fcntl import ioctl
+    from termios import TIOCOUTQ
 
 _RECEIVED = 32 * 1024
 # What the kernel is given at once. Each call of send() wakes the reader, so a megabyte in four pieces takes
@@ -31,6 +38,7 @@ _SEALED = 64 * 1024
 _PIECE = 64 * 1024
 # After so many slices the other clients have their turn, however fast this one reads.
 _SLICES_PER_TURN = 8
+_CREDENTIALS = struct.Struct("3i")
 # A host that has set SIGPIPE to its default would die when a client goes away.
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 # The head of a large response waits in the kernel for its body, so that the client is not woken for it alone.
@@ -115,11 +123,12 @@ class Encrypted:
 class Client:
     """A connected client. ``peer`` is its IP address, or None on a Unix socket."""
 
-    __slots__ = ("_pieces", "_wire", "channel", "http", "peer", "sent", "sock")
+    __slots__ = ("_pieces", "_wire", "channel", "http", "link", "peer", "sent", "sock")
 
     def __init__(self, sock: Socket, peer: str | None, channel: Plain | Encrypted) -> None:
         self.sock = sock
         self.peer = peer
+        self.link = _link(sock)
         self.channel = channel
         self.http = Connection()
         self.sent = 0  # how many bytes it has taken so far
@@ -197,6 +206,17 @@ class Client:
         self._wire = self.channel.seal(piece[:size])
         return True
 
+    @property
+    def untaken(self) -> int | None:
+        """How many bytes of what was sent have not reached the client's machine; None where nobody knows.
+
+        https://man7.org/linux/man-pages/man7/tcp.7.html (SIOCOUTQ, which is TIOCOUTQ)
+        """
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError, ValueError):
+                return int.from_bytes(ioctl(self.sock.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
+        return None
+
     def say_goodbye(self) -> None:
         """Tell the client that nothing more comes, although it may still be sending."""
         self._send_farewell()
@@ -230,3 +250,16 @@ class Client:
         with contextlib.suppress(OSError, ssl.SSLError):
             if farewell := self.channel.farewell():
                 self.sock.send(farewell, _NO_SIGNAL)
+
+
+def _link(sock: Socket) -> Link:
+    """Who connected, as the system says it."""
+    if sock.family != getattr(socket, "AF_UNIX", None):
+        return Link()
+    try:
+        # Those of the process at the time when it connected: struct ucred of unix(7).
+        found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    except (AttributeError, OSError):  # not on Linux
+        return Link(is_local=True)
+    pid, uid, _ = _CREDENTIALS.unpack(found)
+    return Link(is_local=True, pid=pid or None, uid=uid)

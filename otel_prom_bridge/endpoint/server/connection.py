@@ -1,9 +1,9 @@
 """One HTTP connection without its socket. Bytes come in; requests and the bytes of responses go out.
 
 Requests come one at a time, and the next one is looked for when the last was answered. So pipelined requests
-are answered in order, and the buffer bounds what waits. Bodies are never read: a request with a small body is
-answered, and nothing after it is taken for a request. After a refusal the connection is over, so that one
-piece of input cannot get two responses.
+are answered in order, and the buffer bounds what waits. Bodies are only read for those who take them.
+Otherwise a request with a small body is answered, and nothing after it is taken for a request. After a
+refusal the connection is over, so that one piece of input cannot get two responses.
 
 The head of a response is written here, in a few lines. h11 would write it only as part of its state machine,
 which wants every byte of the body to pass through it.
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from email.utils import formatdate
 
 from otel_prom_bridge.endpoint.messages import Response
+from otel_prom_bridge.endpoint.server.bodies import Body
 from otel_prom_bridge.endpoint.server.heads import Head, HeadScanner, Refusal, parse
 
 # Two heads of the largest size. A client that sends more has to wait until they are answered.
@@ -40,9 +41,14 @@ def _now() -> str:
 
 
 class Connection:
-    """The state of one connection. Several threads must not use it at the same time."""
+    """The state of one connection. Several threads must not use it at the same time.
 
-    def __init__(self) -> None:
+    ``max_body`` is the size of the largest body that is read.
+    """
+
+    def __init__(self, *, max_body: int = 0) -> None:
+        self._max_body = max_body
+        self._body: Body | None = None
         self._buffer = bytearray()
         self._scanner = HeadScanner()
         self._asked: Head | None = None
@@ -79,7 +85,13 @@ class Connection:
     @property
     def leaves_input(self) -> bool:
         """The client may be sending what nobody will read: a body, or what follows a refusal."""
-        return self.was_refused or self.has_input or (self._asked is not None and self._asked.has_body)
+        return self.was_refused or self.has_input or self._is_unread
+
+    @property
+    def _is_unread(self) -> bool:
+        """A body belongs to the last request that was not read to its end."""
+        has_body = self._asked is not None and self._asked.has_body
+        return has_body and (self._body is None or not self._body.is_whole)
 
     def next(self) -> Head | Refusal | None:
         """The next request, once its head is complete. Each has to be answered before the next call."""
@@ -100,11 +112,37 @@ class Connection:
         del self._buffer[:end]
         self._scanner = HeadScanner()
         self._may_skip = True
-        found = parse(head)
+        found = parse(head, max_body=self._max_body)
         if isinstance(found, Head):
             self._asked = found
+            self._body = Body(head, most=self._max_body) if found.has_body and self._max_body else None
             self.requests += 1
         return found
+
+    @property
+    def body_size(self) -> int:
+        """How much of the body there is."""
+        return 0 if self._body is None else self._body.size
+
+    def body(self) -> bytes | Refusal | None:
+        """The body of the request that :meth:`next` gave, once it is complete."""
+        if self._body is None:
+            return b""
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        if (refusal := self._body.receive(data)) is not None:
+            return refusal
+        if not self._body.is_whole:
+            return None
+        self._buffer += self._body.rest
+        return self._body.data
+
+    def go_ahead(self) -> memoryview:
+        """The bytes that let the client send its body.
+
+        https://www.rfc-editor.org/rfc/rfc9110#name-100-continue
+        """
+        return memoryview(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def refuse(self, refusal: Refusal) -> list[memoryview]:
         """The bytes that answer what is no request. The connection is over after them."""
@@ -125,6 +163,7 @@ class Connection:
             raise ValueError("nothing was asked")
         # After the end of input whole requests may still be in the buffer.
         keeps = asked.keep_alive and (not self._ended or self.has_input)
+        keeps = keeps and not (self._max_body and self._is_unread)
         pieces = self._pieces(response, b"" if asked.method == "HEAD" else response.body, keeps=keeps)
         self.closes = not keeps
         return pieces

@@ -8,8 +8,11 @@ wait       what may come                   what follows                         
 =========  ==============================  ======================================  ==========================
 HANDSHAKE  a part of the TLS handshake     HEAD when it is done; CLOSED if the     CLOSED
                                            certificate is not one that may ask
-HEAD       a part of a request             ANSWER when the head is complete;       WRITE 408, or CLOSED if
-                                           WRITE a refusal if it makes no sense    nothing was said at all
+HEAD       a part of a request             ANSWER when the head is complete, or    WRITE 408, or CLOSED if
+                                           BODY if one follows that is read;       nothing was said at all
+                                           WRITE a refusal if it makes no sense
+BODY       a part of a body                ANSWER when it is complete; WRITE a     WRITE 408
+                                           refusal if there is no room for it
 IDLE       another request, or nothing     as in HEAD; HEAD when a part is there   CLOSED
 ANSWER     a worker gives the client back  as in WRITE                             it has no time: the maker
                                                                                    of the answer has one
@@ -41,6 +44,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from enum import Enum
 from functools import partial
 from operator import itemgetter
@@ -50,6 +54,7 @@ from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.files.tls import Certificates
 from otel_prom_bridge.endpoint.messages import FAILED, Handler, Request, Response, busy
 from otel_prom_bridge.endpoint.server.client import Client, Encrypted, Plain
+from otel_prom_bridge.endpoint.server.connection import Connection
 from otel_prom_bridge.endpoint.server.heads import TIMED_OUT, Head, Refusal
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.log import RateLimitedLog
@@ -62,6 +67,7 @@ class Wait(Enum):
 
     HANDSHAKE = "the TLS handshake"
     HEAD = "the head of a request"
+    BODY = "the body of a request"
     IDLE = "another request"
     ANSWER = "the response to be made"
     WRITE = "the response to be taken"
@@ -78,18 +84,26 @@ _IDLE_GRACE = 0.5
 _STALLED_SECONDS = 0.02
 # Requests for health that may be on their way beside all the scrapes. Each takes a second or two at most.
 HEALTH_ROOM = 8
+# How much of the bodies of requests may be in memory, those that are being answered among them. A single one
+# may be larger.
+MOST_HELD = 64 * 1024 * 1024
 _FULL = Refusal(503, "too many connections; try again")
 
 
 class Conversation(Client):
-    """A client, what it is waited for, and what the selector watches its socket for."""
+    """A client, what it is waited for, and what the selector watches its socket for.
 
-    __slots__ = ("interest", "wait")
+    ``request`` is one whose body is not complete yet, and ``held`` is how much of bodies it has in memory.
+    """
+
+    __slots__ = ("held", "interest", "request", "wait")
 
     def __init__(self, sock: Socket, peer: str | None, channel: Plain | Encrypted) -> None:
         super().__init__(sock, peer, channel)
         self.wait: Wait | None = None
         self.interest = 0
+        self.request: Request | None = None
+        self.held = 0
 
     def abandon(self) -> None:
         """Close the descriptor and do nothing else."""
@@ -143,21 +157,25 @@ def _late(queue: Mapping[Conversation, float], now: float) -> Iterator[Conversat
 
 
 class Readers:
-    """Those whose response did not fit into their buffers at once, and when each took a part of it."""
+    """Those whose response did not fit into their buffers at once, and when each took a part of it.
+
+    The kernel says that there is room again when a good part of its megabytes has been taken. Whoever reads
+    slowly may be at that for longer than a flood needs to come around, so the kernel is asked for the rest.
+    """
 
     def __init__(self) -> None:
-        # In each, who waits for longest comes first.
-        self._never: dict[Conversation, float] = {}
-        self._before: dict[Conversation, float] = {}
+        # In each, who waits for longest comes first: since when, and how much it had not taken then.
+        self._never: dict[Conversation, tuple[float, int | None]] = {}
+        self._before: dict[Conversation, tuple[float, int | None]] = {}
 
     def begin(self, client: Conversation) -> None:
         """There is no room for more of its response."""
-        self._never[client] = time.monotonic()
+        self._never[client] = (time.monotonic(), client.untaken)
 
     def took(self, client: Conversation) -> None:
         """There was room for a part of it."""
         self.end(client)
-        self._before[client] = time.monotonic()
+        self._before[client] = (time.monotonic(), client.untaken)
 
     def end(self, client: Conversation) -> None:
         """It has all of its response, or is gone."""
@@ -167,18 +185,21 @@ class Readers:
     @property
     def silent(self) -> _Since | None:
         """Who has taken nothing of its response for longest, and never did."""
-        return _stalled(self._never)
+        return self._stalled(self._never)
 
     @property
     def slowest(self) -> _Since | None:
         """Who has taken nothing of its response for longest, but did before."""
-        return _stalled(self._before)
+        return self._stalled(self._before)
 
-
-def _stalled(readers: Mapping[Conversation, float]) -> _Since | None:
-    for client, since in readers.items():
-        return (since, client) if time.monotonic() - since >= _STALLED_SECONDS else None
-    return None
+    def _stalled(self, readers: Mapping[Conversation, tuple[float, int | None]]) -> _Since | None:
+        for client, (since, before) in list(readers.items()):
+            now = client.untaken
+            # With nothing left it is us for whom it waits.
+            if now is None or before is None or now >= before > 0:
+                return (since, client) if time.monotonic() - since >= _STALLED_SECONDS else None
+            self.took(client)
+        return None
 
 
 class Conversations:
@@ -208,6 +229,7 @@ class Conversations:
             {
                 Wait.HANDSHAKE: limits.handshake_timeout,
                 Wait.HEAD: limits.head_timeout,
+                Wait.BODY: limits.head_timeout,
                 Wait.IDLE: limits.idle_timeout + _IDLE_GRACE,
                 Wait.WRITE: limits.write_timeout,
                 Wait.LINGER: limits.linger_timeout,
@@ -219,6 +241,7 @@ class Conversations:
         self._most = {False: limits.max_in_flight, True: HEALTH_ROOM}
         self._in_flight: dict[bool, set[Conversation]] = {False: set(), True: set()}
         self._answered: deque[Conversation] = deque()  # given back by workers
+        self._held = 0  # bytes of bodies
         self._again: deque[Conversation] = deque()  # who has sent more than the request that was answered
         self._has_ended = False
 
@@ -230,6 +253,8 @@ class Conversations:
     def begin(self, client: Conversation) -> None:
         """A new client is there. The selector does not hear of it yet."""
         self._clients.add(client)
+        if self._handler.max_body:
+            client.http = Connection(max_body=self._handler.max_body)
         wait = Wait.HEAD if self._tls is None else Wait.HANDSHAKE
         self._deadlines.start(client, wait, time.monotonic())
 
@@ -249,7 +274,8 @@ class Conversations:
         waits, readers = self._deadlines, self._readers
         # Of those who say nothing and those who read nothing, whoever does so for longest. A scraper does
         # neither for long, so however many of them come, they only push out each other.
-        silent = filter(None, (waits.oldest(Wait.HANDSHAKE), waits.oldest(Wait.HEAD), readers.silent))
+        unfinished = map(waits.oldest, (Wait.HANDSHAKE, Wait.HEAD, Wait.BODY))
+        silent = filter(None, (*unfinished, readers.silent))
         oldest = min(silent, key=itemgetter(0), default=None)
         # Before them go those who have their answer, and after them those who may ask again, and those who
         # read too slowly.
@@ -305,6 +331,9 @@ class Conversations:
                 if client.http.has_room:
                     client.read()
                 self._advance(client)
+            case Wait.BODY:
+                client.read()
+                self._gather(client)
             case Wait.WRITE:
                 self._flush(client)
             case Wait.HANDSHAKE:
@@ -316,7 +345,7 @@ class Conversations:
                     self._close(client)
 
     def _late(self, client: Conversation) -> None:
-        if client.wait is Wait.HEAD and client.http.has_input:
+        if client.wait is Wait.BODY or (client.wait is Wait.HEAD and client.http.has_input):
             self._refuse(client, TIMED_OUT)
         else:
             self._log.debug("no patience with %s: %s", client.origin, client.wait)
@@ -349,7 +378,7 @@ class Conversations:
             return  # its turn came twice
         asked = client.http.next()
         if isinstance(asked, Head):
-            self._dispatch(client, asked)
+            self._hear(client, asked)
         elif isinstance(asked, Refusal):
             self._refuse(client, asked)
         elif client.http.is_over:
@@ -360,21 +389,73 @@ class Conversations:
 
     def _refuse(self, client: Conversation, refusal: Refusal) -> None:
         """Answer what is no request, and hear no more."""
+        self._handler.refused(refusal.reason)
         client.queue(client.http.refuse(refusal))
         self._flush(client)
 
-    def _dispatch(self, client: Conversation, head: Head) -> None:
-        self._enter(client, Wait.ANSWER)
+    def _hear(self, client: Conversation, head: Head) -> None:
+        """Answer a request, after its body if there is one that matters."""
         request = Request(
-            method=head.method, path=head.path, query=head.query, headers=head.headers, peer=client.peer
+            method=head.method,
+            path=head.path,
+            query=head.query,
+            headers=head.headers,
+            peer=client.peer,
+            link=client.link,
         )
+        if not head.has_body or not self._handler.max_body:
+            self._dispatch(client, request)
+        elif (response := self._handler.admit(request)) is not None:
+            self._reply(client, response)
+        else:
+            client.request = request
+            if head.expects and not client.http.has_input:
+                client.queue([client.http.go_ahead()])
+                client.write()
+            self._gather(client)
+
+    def _gather(self, client: Conversation) -> None:
+        """Look for the end of a body."""
+        body = client.http.body()
+        if isinstance(body, Refusal):
+            self._refuse(client, body)
+        elif not self._hold(client):
+            self._log.warn("bodies", "more than %d bytes of requests wait; more get status 503", MOST_HELD)
+            self._reply(client, busy())
+        elif body is not None and client.request is not None:
+            request, client.request = client.request, None
+            self._dispatch(client, replace(request, body=body))
+        elif client.http.is_over:
+            self._close(client)
+        else:
+            self._enter(client, Wait.BODY)
+
+    def _hold(self, client: Conversation) -> bool:
+        """Whether there is room for what this client has sent."""
+        more = client.http.body_size - client.held
+        others = self._held - client.held
+        if others and others + client.http.body_size > MOST_HELD:
+            return False
+        client.held += more
+        self._held += more
+        return True
+
+    def _let_go(self, client: Conversation) -> None:
+        self._held -= client.held
+        client.held = 0
+
+    def _reply(self, client: Conversation, response: Response) -> None:
+        _prepare(client, response)
+        self._flush(client)
+
+    def _dispatch(self, client: Conversation, request: Request) -> None:
+        self._enter(client, Wait.ANSWER)
         response = self._handler.quick(request)
         if response is None:
             if self._hand_over(client, request):
                 return
             response = busy()
-        _prepare(client, response)
-        self._flush(client)
+        self._reply(client, response)
 
     def _hand_over(self, client: Conversation, request: Request) -> bool:
         in_flight = self._in_flight[request.is_health]
@@ -405,6 +486,7 @@ class Conversations:
                 self._wake()
 
     def _flush(self, client: Conversation) -> None:
+        self._let_go(client)
         sent = client.sent
         if not client.write():
             if client.wait is not Wait.WRITE:
@@ -466,7 +548,9 @@ class Conversations:
                 self._selector.unregister(client.sock)
         self._clients.discard(client)
         self._readers.end(client)
+        self._let_go(client)
         client.close()
+        self._handler.left(client.link)
 
     def _safely(self, action: Callable[[Conversation], None], client: Conversation) -> None:
         """Do something for a client that is still there. If that fails, its connection ends."""

@@ -3,8 +3,8 @@
 ``HeadScanner`` finds the end in bytes that come in pieces. It gives up as soon as they cannot become a head
 that we would answer: because it is too long, has too many fields, is of another version than 1.0 and 1.1, or
 has lines that end or begin in ways that another server on the way might read differently. ``parse`` leaves
-the reading to h11. It refuses what h11 allows but a scraper never sends: bodies, and lengths that can be read
-in two ways.
+the reading to h11. It refuses what h11 allows but nobody sends who means well: lengths that can be read in
+two ways, and bodies where nobody has a use for them.
 
 Scrapers send the same bytes every time, so the last heads are remembered. Those with credentials are not.
 """
@@ -40,9 +40,9 @@ _SECRETS = (b"authorization", b"cookie")  # the first is the end of Proxy-Author
 class Head:
     """What a request asks for. Header names are in lower case.
 
-    ``has_body`` means that bytes follow which belong to it, so nothing after it can be taken for a request.
-    ``says_keep_alive`` means that it is an HTTP/1.0 client, which wants to hear that the connection stays
-    open.
+    ``has_body`` means that bytes follow which belong to it. ``expects`` means that the client wants to hear
+    that they are welcome before it sends them. ``says_keep_alive`` means that it is an HTTP/1.0 client, which
+    wants to hear that the connection stays open.
     """
 
     method: str
@@ -52,6 +52,7 @@ class Head:
     keep_alive: bool
     has_body: bool
     says_keep_alive: bool
+    expects: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,13 @@ class Refusal:
 
 TOO_LARGE = Refusal(431, f"more than {MAX_HEAD} bytes or {MAX_FIELDS} fields in the head of the request")
 TOO_LONG = Refusal(414, f"more than {MAX_REQUEST_LINE} bytes in the request line")
-TIMED_OUT = Refusal(408, "the head of the request did not arrive in time")
+TIMED_OUT = Refusal(408, "the request did not arrive in time")
 _NOT_HTTP = Refusal(400, "this is not an HTTP request")
 _MALFORMED = Refusal(400, "the head of the request is malformed")
 _NO_HOST = Refusal(400, "this is not the name of a host")
-_VERSION = Refusal(505, "this speaks HTTP/1.1 and HTTP/1.0")
+_VERSION = Refusal(
+    505, "this speaks HTTP/1.1 and HTTP/1.0; of OTLP, set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"
+)
 _SMUGGLING = Refusal(400, "the length of the body is ambiguous")
 _BODY = Refusal(413, "requests have no use for a body here")
 _CODING = Refusal(501, "this transfer encoding is not known here")
@@ -119,15 +122,17 @@ def _wrong_first_line(line: bytes) -> Refusal | None:
     return _VERSION if is_version else _NOT_HTTP
 
 
-def parse(head: bytes) -> Head | Refusal:
-    """Read a complete head."""
+def parse(head: bytes, *, max_body: int = 0) -> Head | Refusal:
+    """Read a complete head. ``max_body`` is the size of the largest body that will be read."""
+    if max_body:
+        return _parse(head, max_body)
     lowered = head.lower()
     if any(secret in lowered for secret in _SECRETS):
         return _parse(head)
     return _remembered(head)
 
 
-def _parse(head: bytes) -> Head | Refusal:
+def _parse(head: bytes, max_body: int = 0) -> Head | Refusal:
     parser = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
     parser.receive_data(head)
     try:
@@ -140,34 +145,44 @@ def _parse(head: bytes) -> Head | Refusal:
     headers = joined_headers((name.decode(), value.decode("latin-1")) for name, value in event.headers)
     if not _HOST.fullmatch(headers.get("host", "")):
         return _NO_HOST
-    return _refused_body(headers, event.http_version) or _head(event, headers)
+    return _refused_body(headers, event.http_version, max_body) or _head(event, headers, max_body)
 
 
 _remembered = functools.lru_cache(_REMEMBERED)(_parse)
 
 
-def _refused_body(headers: Mapping[str, str], version: bytes) -> Refusal | None:
+def _refused_body(headers: Mapping[str, str], version: bytes, max_body: int) -> Refusal | None:
     if "transfer-encoding" in headers:
-        is_odd = "content-length" in headers or version == b"1.0"
-        return _SMUGGLING if is_odd else _BODY
+        if "content-length" in headers or version == b"1.0":
+            return _SMUGGLING
+        return None if max_body else _BODY
     # h11 made sure that it is a number of at most 20 digits, once.
-    return _BODY if int(headers.get("content-length", "0")) > MAX_BODY else None
+    if int(headers.get("content-length", "0")) <= (max_body or MAX_BODY):
+        return None
+    return larger_than(max_body) if max_body else _BODY
 
 
-def _head(event: h11.Request, headers: dict[str, str]) -> Head:
+def larger_than(max_body: int) -> Refusal:
+    """The refusal of a body that is larger than this."""
+    return Refusal(413, f"a body may have {max_body} bytes here")
+
+
+def _head(event: h11.Request, headers: dict[str, str], max_body: int) -> Head:
     path, query = target(event.target.decode("ascii"))
     tokens = {token.strip().lower() for token in headers.get("connection", "").split(",")}
     is_old = event.http_version == b"1.0"
-    has_body = headers.get("content-length", "0").strip("0") != ""
+    has_body = "transfer-encoding" in headers or headers.get("content-length", "0").strip("0") != ""
     keep_alive = "close" not in tokens and (not is_old or "keep-alive" in tokens)
     return Head(
         method=event.method.decode("ascii"),
         path=path,
         query=query,
         headers=MappingProxyType(headers),
-        keep_alive=keep_alive and not has_body,
+        # Where nobody reads the body, nothing after it can be taken for a request.
+        keep_alive=keep_alive and not (has_body and not max_body),
         has_body=has_body,
         says_keep_alive=is_old,
+        expects=headers.get("expect", "").lower() == "100-continue" and not is_old,
     )
 
 

@@ -121,8 +121,10 @@ def _listening(sock: Socket) -> Socket:
     return sock
 
 
-def open_unix(path: str) -> Listener:
-    """Listen on a path. The owner and the group may connect. A stale file of a crashed process is replaced.
+def open_unix(path: str, *, mode: int = _UNIX_MODE) -> Listener:
+    """Listen on a path. The owner and the group may connect, unless the ``mode`` of the file says otherwise.
+
+    A stale file of a crashed process is replaced.
 
     Raises:
         EndpointError: somebody listens there, the path is no socket, or it cannot be made.
@@ -135,7 +137,7 @@ def open_unix(path: str) -> Listener:
         try:
             sock.bind(path)
             # Until listen() nobody can connect, so there is no moment with another mode.
-            os.chmod(path, _UNIX_MODE)
+            os.chmod(path, mode)
             _listening(sock)
             removal = _Removal(path)
         except BaseException:

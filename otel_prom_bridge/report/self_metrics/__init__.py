@@ -69,6 +69,8 @@ class State:
     - ``limit`` is the number of series that all metrics together may have. None stands for no limit.
     - ``collected`` says whether the last collection succeeded in time. It is None if there was no collection.
     - ``stuck`` is the number of collectors that have not answered. It is None if there are none to ask.
+    - ``sources`` is the number of processes that push to this one. It is None where nobody does that.
+    - ``push_age`` is how many seconds ago the last push came of the one that has been silent for longest.
     """
 
     series: Mapping[str, int] = field(default_factory=dict)
@@ -80,6 +82,8 @@ class State:
     limit: int | None = None
     collected: bool | None = None
     stuck: int | None = None
+    sources: int | None = None
+    push_age: float | None = None
 
 
 class SelfMetrics:
@@ -150,6 +154,13 @@ class SelfMetrics:
         self._collected = Gauges(metadata.COLLECTED, created=created)
         self._stuck = Gauges(metadata.STUCK, created=created)
         self._reloaded = Gauges(metadata.RELOADED, created=created)
+        self._sources = Gauges(metadata.SOURCES, created=created)
+        self._ended = Counters(metadata.SOURCES_ENDED, "how", created=created, limit=few)
+        self._pushes = Counters(metadata.PUSHES, "status", created=created, limit=few)
+        self._push_age = Gauges(metadata.PUSH_AGE, created=created)
+        self._duplicates = Counters(metadata.DUPLICATES, created=created)
+        self._rejected = Counters(metadata.REJECTED, created=created)
+        self._worker_dropped = Counters(metadata.WORKER_DROPPED, created=created)
         self._tables = tuple(value for value in vars(self).values() if isinstance(value, Table))
 
     @contextmanager
@@ -210,6 +221,24 @@ class SelfMetrics:
             with self._lock:
                 self._reloaded.set((), int(successful))
 
+    def pushed(self, status: int, *, rejected: int = 0, dropped: int = 0, duplicate: bool = False) -> None:
+        """Count a push that was answered with this status.
+
+        So many of its points were ``rejected``, and so many were ``dropped`` by the worker before.
+        """
+        if self.enabled:
+            with self._lock:
+                self._pushes.add(str(status))
+                self._rejected.add((), rejected)
+                self._worker_dropped.add((), dropped)
+                self._duplicates.add((), int(duplicate))
+
+    def source_ended(self, how: Literal["goodbye", "connection", "timeout"]) -> None:
+        """Count a process that pushed and has ended."""
+        if self.enabled:
+            with self._lock:
+                self._ended.add(how)
+
     def families(self, state: State) -> tuple[MetricFamily, ...]:
         """All families that have a point, as they are now.
 
@@ -231,6 +260,9 @@ class SelfMetrics:
                 self._collected.set((), int(state.collected))
             if state.stuck is not None:
                 self._stuck.set((), state.stuck)
+            if state.sources is not None:
+                self._sources.set((), state.sources)
+                self._push_age.set((), state.push_age or 0.0)
             families = [table.family() for table in self._tables]
         return tuple(family for family in families if family.points)
 

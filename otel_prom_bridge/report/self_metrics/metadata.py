@@ -142,3 +142,51 @@ RELOADED = _family(
     "Whether tokens, certificates and web-config.yml are in use as they are now in their files. If it is 0, "
     "those from before stay in use: the log and, for those with credentials, /ready say what is wrong.",
 )
+
+SOURCES = _family(
+    "otel_prom_bridge_sources",
+    Kind.GAUGE,
+    "Processes that push to this hub and have not ended. If it is lower than the number of workers, some of "
+    "them do not reach the hub: their logs say why.",
+)
+
+SOURCES_ENDED = _family(
+    "otel_prom_bridge_sources_ended_total",
+    Kind.COUNTER,
+    "Processes that pushed to this hub and have ended, by how that was known: they said goodbye, their "
+    "connection closed, or they were silent for too long. If connection or timeout grows, workers are killed "
+    "or hang.",
+)
+
+PUSHES = _family(
+    "otel_prom_bridge_pushes_total",
+    Kind.COUNTER,
+    "Pushes by HTTP status. If others than 200 grow, the hub's log says why.",
+)
+
+PUSH_AGE = _family(
+    "otel_prom_bridge_push_age_seconds",
+    Kind.GAUGE,
+    "How long ago the last push came of the process that has been silent for longest. If it grows, a worker "
+    "hangs.",
+    "seconds",
+)
+
+DUPLICATES = _family(
+    "otel_prom_bridge_duplicate_pushes_total",
+    Kind.COUNTER,
+    "Pushes that came again and were not counted twice. If it grows, answers do not reach the workers.",
+)
+
+REJECTED = _family(
+    "otel_prom_bridge_rejected_points_total",
+    Kind.COUNTER,
+    "Points of pushes that could not be taken in. If it grows, the log says which metric and why.",
+)
+
+WORKER_DROPPED = _family(
+    "otel_prom_bridge_worker_dropped_points_total",
+    Kind.COUNTER,
+    "Points that workers dropped because the hub did not take them for too long. If it grows, look at what "
+    "keeps the hub from answering.",
+)

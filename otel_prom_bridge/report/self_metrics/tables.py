@@ -70,11 +70,12 @@ class Table:
 class Counters(Table):
     """Sums that never go down."""
 
-    def add(self, key: Key) -> None:
-        """Count one more."""
+    def add(self, key: Key, more: int = 1) -> None:
+        """Count one more, or so many."""
         key = self._room(key)
         point = self._points.get(key)
-        self._put(key, 1 if point is None else point.value + 1)
+        if point is None or more:
+            self._put(key, more if point is None else point.value + more)
 
     def raise_all(self, totals: Mapping[Any, int]) -> None:
         """Take over these totals, except those that are lower than before.
@@ -100,7 +101,7 @@ class Counters(Table):
 class Gauges(Table):
     """Current values."""
 
-    def set(self, key: Key, value: int) -> None:
+    def set(self, key: Key, value: float) -> None:
         """Set one value."""
         self._put(self._room(key), value)
 
@@ -119,7 +120,7 @@ class Gauges(Table):
             same = known_rest is not None and known_rest.value == rest
             points[_REST] = known_rest if same else GaugePoint(_OVERFLOW, rest)
 
-    def _put(self, key: Key, value: int) -> None:
+    def _put(self, key: Key, value: float) -> None:
         point = self._points.get(key)
         if point is None or point.value != value:
             self._points[key] = GaugePoint(self._labels(key) if point is None else point.labels, value)

@@ -1,0 +1,1 @@
+"""From points to an exposition, whoever brings the points."""

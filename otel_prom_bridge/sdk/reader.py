@@ -1,0 +1,61 @@
+"""What our metric readers have in common: the provider that uses them, its locks, and their end."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry.sdk.metrics.export import MetricReader
+
+from otel_prom_bridge.once import Shutdown
+from otel_prom_bridge.sdk.locks import Locks
+from otel_prom_bridge.sdk.recordings import at_next_recording
+
+
+class BridgeReader(MetricReader):
+    """A reader of ours. ``options`` are those of a ``MetricReader``, and ``shutdown`` is its end."""
+
+    _consumer: object = None  # what the SDK hands measurements to, of the provider that uses this reader
+    _locks: Locks | None = None
+
+    def __init__(self, *, shutdown: Shutdown | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._shutdown = shutdown or Shutdown()
+
+    @property
+    def is_ready(self) -> bool:
+        """A provider uses this reader, and it was not shut down."""
+        return self._collect is not None and not self.is_shut_down
+
+    @property
+    def is_shut_down(self) -> bool:
+        """:meth:`shutdown` was called."""
+        return self._shutdown.has_begun
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
+        """End everything that there is for this reader. A second call does nothing."""
+        self._shutdown.begin()
+
+    def on_shutdown(self, hook: Callable[[], None]) -> Callable[[], None]:
+        """Call ``hook`` when this reader shuts down, at once if it has; the result takes that back."""
+        return self._shutdown.add(hook)
+
+    def at_next_recording(self, call: Callable[[], object]) -> bool:
+        """Call ``call`` once, when something is recorded next. False if this SDK does not let us."""
+        return at_next_recording(self._consumer, self, call)
+
+    @abstractmethod
+    def _ordered(self, collect: Callable[..., Any]) -> Callable[..., Any]:
+        """The SDK's function that collects, in one that keeps collections apart and guards callbacks."""
+
+    def _set_collect_callback(self, func: Callable[..., Any] | None) -> None:  # type: ignore[misc]
+        # Final in the SDK; but nothing else says that a provider took this reader in, or let it go.
+        super()._set_collect_callback(None if func is None else self._ordered(func))
+        self._consumer = getattr(func, "__self__", None)
+        self._locks = Locks(self, self._consumer) if func is not None else None
+
+    def _set_meter_provider(self, meter_provider: Any) -> None:
+        super()._set_meter_provider(meter_provider)
+        if self._locks is not None:
+            self._locks.add(meter_provider)

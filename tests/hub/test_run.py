@@ -1,0 +1,362 @@
+"""``otel-prom-bridge run``: the program is itself in every respect, and its hub outlives it by one scrape."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from servers import free_port, get, wait_for
+
+RUN = [sys.executable, "-m", "otel_prom_bridge", "run"]
+PROGRAM = """
+import os, signal, sys, time
+from opentelemetry.sdk.metrics import MeterProvider
+from otel_prom_bridge.push.reader import PushReader
+provider = MeterProvider(metric_readers=[PushReader(os.environ["OTEL_PROM_BRIDGE_HUB"], interval=0.2)])
+meter = provider.get_meter("shop")
+jobs = meter.create_counter("jobs")
+meter.create_gauge("temperature").set(20)
+jobs.add(1)
+print("ready", os.getpid(), flush=True)
+for line in sys.stdin:
+    if line.startswith("exit"):
+        sys.exit(int(line.split()[1]))
+    jobs.add(int(line))
+"""
+
+
+@pytest.fixture
+def port() -> int:
+    """Where the hub serves."""
+    return free_port()
+
+
+@pytest.fixture
+def environment(tmp_path: Path, port: int) -> dict[str, str]:
+    """The environment of a program, whose hub has a folder of its own and does not linger for long."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL")}
+    return {
+        **kept,
+        "XDG_RUNTIME_DIR": str(tmp_path),
+        "OTEL_PROM_BRIDGE_PORT": str(port),
+        "OTEL_PROM_BRIDGE_LINGER": "1",
+        "OTEL_PROM_BRIDGE_CACHE_TTL": "0",
+    }
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(tmp_path: Path) -> Iterator[None]:
+    """Nothing outlives a program: no process of the hub, no file."""
+    yield
+    wait_for(lambda: not processes(tmp_path), seconds=20, what="the end of hubs and guardians")
+    wait_for(lambda: not list(tmp_path.glob("otel-prom-bridge*")), seconds=5, what="the end of the folder")
+
+
+def processes(folder: Path) -> list[int]:
+    """The processes of hubs and guardians whose sockets are in this folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(folder).encode() in path.read_bytes() and b"--otlp-socket" in path.read_bytes():
+                found.append(int(path.parent.name))
+    return sorted(found)
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str], environment: Mapping[str, str], *flags: str
+) -> Iterator[subprocess.Popen[str]]:
+    """A program with a hub, once it says that it is there."""
+    with subprocess.Popen(
+        [*RUN, *flags, "--", *command],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        try:
+            yield program
+        finally:
+            program.kill()
+
+
+def ready(program: subprocess.Popen[str]) -> int:
+    """The process id that a program says."""
+    assert program.stdout is not None
+    word, process = program.stdout.readline().split()
+    assert word == "ready"
+    return int(process)
+
+
+def tell(program: subprocess.Popen[str], line: str) -> None:
+    """Write a line to the program."""
+    assert program.stdin is not None
+    program.stdin.write(f"{line}\n")
+    program.stdin.flush()
+
+
+def jobs(port: int) -> float:
+    """What the hub says; -1 if it says nothing."""
+    with contextlib.suppress(OSError):
+        text = get(f"http://127.0.0.1:{port}/metrics")[1].decode()
+        if found := re.search(r"^jobs_total\{.*\} (\S+)$", text, re.MULTILINE):
+            return float(found[1])
+    return -1
+
+
+def test_the_program_is_itself(environment: dict[str, str], port: int) -> None:
+    """It has the launcher's process, its stdin and its exit code, and the last scrape shows everything."""
+    with running([sys.executable, "-c", PROGRAM], environment) as program:
+        assert ready(program) == program.pid
+        tell(program, "41")
+        wait_for(lambda: jobs(port) == 42, seconds=10, what="what was recorded")
+        tell(program, "8")
+        tell(program, "exit 3")
+        assert program.wait(10) == 3
+        assert jobs(port) == 50
+        assert program.stderr is not None
+        assert program.stderr.read() == ""  # which ends at once: the hub lets go of it
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP])
+def test_signals_are_the_programs_own(environment: dict[str, str], port: int, number: signal.Signals) -> None:
+    """It ends as it would without a hub."""
+    with running([sys.executable, "-c", PROGRAM], environment) as program:
+        ready(program)
+        wait_for(lambda: jobs(port) == 1, seconds=10, what="what was recorded")
+        program.send_signal(number)
+        assert program.wait(10) == -number
+        assert jobs(port) == 1
+
+
+def test_ctrl_c_in_a_terminal(environment: dict[str, str], port: int) -> None:
+    """The terminal tells it to the program, which is in front, and not to the hub."""
+    program, terminal = pty.fork()
+    if program == 0:
+        os.execve(sys.executable, [*RUN, "--", sys.executable, "-c", PROGRAM], environment)
+    try:
+        said = b""
+        while b"ready" not in said:
+            said += os.read(terminal, 1000)
+        wait_for(lambda: jobs(port) == 1, seconds=10, what="what was recorded")
+        os.write(terminal, b"\x03")
+        with contextlib.suppress(OSError):  # its other end is closed
+            while os.read(terminal, 1000):
+                pass
+        _, status = os.waitpid(program, 0)
+        assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 1, status
+        assert jobs(port) == 1
+    finally:
+        os.close(terminal)
+
+
+def test_a_pipe_that_closes_ends_the_program(environment: dict[str, str]) -> None:
+    """Python ignores SIGPIPE, and whoever is executed by Python would, too."""
+    command = f"{' '.join(RUN)} -- yes | head -1; echo ${{PIPESTATUS[0]}}"
+    result = subprocess.run(
+        ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert result.stdout == "y\n141\n"  # 128 and SIGPIPE
+
+
+def test_a_killed_hub_comes_back(environment: dict[str, str], port: int, tmp_path: Path) -> None:
+    """Its guardian starts another one, to which the program pushes; levels are there, totals begin anew."""
+    with running([sys.executable, "-c", PROGRAM], environment) as program:
+        ready(program)
+        wait_for(lambda: jobs(port) == 1, seconds=10, what="what was recorded")
+        first = processes(tmp_path)
+        [hub] = [
+            found for found in first if b"guardian.py" not in Path(f"/proc/{found}/cmdline").read_bytes()
+        ]
+        os.kill(hub, signal.SIGKILL)
+        wait_for(lambda: jobs(port) == -1, seconds=10, what="the end of the hub")
+        tell(program, "5")
+        wait_for(lambda: jobs(port) == 5, seconds=20, what="another hub")
+        assert "temperature{" in get(f"http://127.0.0.1:{port}/metrics")[1].decode()
+        tell(program, "exit 0")
+        assert program.wait(10) == 0
+
+
+def test_what_cannot_be_run(environment: dict[str, str], tmp_path: Path) -> None:
+    """One line says so, with the exit codes of shells, and no hub is started."""
+    plain = tmp_path / "plain.txt"
+    plain.write_text("no program")
+    for command, code, says in (
+        (["no-such-command-anywhere"], 127, "there is no such command"),
+        ([str(tmp_path / "nothing")], 127, "there is no such command"),
+        ([str(plain)], 126, "cannot be executed"),
+        ([], 2, "there is no COMMAND"),
+    ):
+        result = subprocess.run(
+            [*RUN, "--", *command], env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert result.returncode == code, result
+        assert says in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "variables", "says"),
+    [
+        (["--port", "70000"], {}, "--port: '70000' is not allowed, expected a whole number"),
+        (["--prot", "9000"], {}, "--prot (did you mean --port?)"),
+        (["--max-sources", "0"], {}, "--max-sources: '0' is not allowed"),
+        ([], {"OTEL_PROM_BRIDGE_LINGER": "long"}, "OTEL_PROM_BRIDGE_LINGER: 'long' is not allowed"),
+        ([], {"OTEL_PROM_BRIDGE_PORT": "x"}, "OTEL_PROM_BRIDGE_PORT: 'x' is not allowed"),
+        (["--config", "/nothing.toml"], {}, "/nothing.toml"),
+        (["--otlp-users", "nobody-at-all"], {}, "nobody-at-all"),
+    ],
+)
+def test_wrong_options(
+    environment: dict[str, str], flags: list[str], variables: dict[str, str], says: str
+) -> None:
+    """The key, the value and what is allowed are said before the program starts."""
+    command = [*RUN, *flags, "--", "echo", "started"]
+    result = subprocess.run(
+        command, env={**environment, **variables}, capture_output=True, text=True, timeout=60
+    )
+    assert says in result.stderr, result
+    assert result.returncode == 2
+    assert result.stdout == ""
+
+
+def test_a_taken_port_is_said_before_the_program_starts(environment: dict[str, str], port: int) -> None:
+    """Nobody would look for its metrics elsewhere."""
+    with socket.create_server(("127.0.0.1", port)):
+        result = subprocess.run(
+            [*RUN, "--", "echo", "started"], env=environment, capture_output=True, text=True, timeout=60
+        )
+    assert result.returncode == 2
+    assert f"port {port}" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_program_that_is_started_again_has_its_port(environment: dict[str, str], port: int) -> None:
+    """A hub that only waits for a last scrape makes way for the next one; one that is in use does not."""
+    environment = {**environment, "OTEL_PROM_BRIDGE_LINGER": "100"}
+    for _ in range(2):
+        with running([sys.executable, "-c", PROGRAM], environment) as program:
+            ready(program)
+            wait_for(lambda: jobs(port) == 1, seconds=10, what="what was recorded")
+            other = subprocess.run(
+                [*RUN, "--", "true"], env=environment, capture_output=True, text=True, timeout=60
+            )
+            assert other.returncode == 2
+            tell(program, "exit 0")
+            assert program.wait(10) == 0
+    result = subprocess.run([*RUN, "--linger", "0", "--", "true"], env=environment, timeout=60)
+    assert result.returncode == 0
+
+
+def test_exporters_of_opentelemetry_are_led_to_the_hub(environment: dict[str, str]) -> None:
+    """With ``--otlp``, by the variables that nobody has set."""
+    script = "import json, os; print(json.dumps(dict(os.environ)))"
+    environment = {**environment, "OTEL_METRIC_EXPORT_INTERVAL": "5000"}
+    result = subprocess.run(
+        [*RUN, "--otlp", "--", sys.executable, "-c", script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    found = json.loads(result.stdout)
+    assert re.fullmatch(r"http://127.0.0.1:\d+/v1/metrics", found["OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"])
+    assert found["OTEL_EXPORTER_OTLP_METRICS_HEADERS"].startswith("authorization=Bearer%20")
+    assert found["OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"] == "http/protobuf"
+    assert found["OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"] == "delta"
+    assert found["OTEL_METRIC_EXPORT_INTERVAL"] == "5000"
+
+
+def test_as_the_first_process_of_a_container(environment: dict[str, str]) -> None:
+    """It has the number 1 there, and its exit code is the container's."""
+    unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+    if subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        pytest.skip("no namespaces for this user")
+    result = subprocess.run(
+        [*unshare, *RUN, "--", sys.executable, "-c", PROGRAM],
+        env=environment,
+        input="2\nexit 4\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.stdout == "ready 1\n"
+    assert result.returncode == 4
+    # It is gone with its namespace, before it could tidy up.
+    for left in Path(environment["XDG_RUNTIME_DIR"]).glob("*/*.sock"):
+        left.unlink()
+        left.parent.rmdir()
+
+
+def test_a_hub_on_its_own(environment: dict[str, str], tmp_path: Path, port: int) -> None:
+    """It says where it is, and a signal ends it."""
+    path = tmp_path / "own.sock"
+    with subprocess.Popen(
+        [*RUN[:-1], "hub", "--otlp-socket", str(path)], env=environment, stderr=subprocess.PIPE, text=True
+    ) as hub:
+        assert hub.stderr is not None
+        said = hub.stderr.readline() + hub.stderr.readline()
+        assert f":{port}/metrics" in said
+        assert f"unix:{path}" in said
+        environment = {**environment, "OTEL_PROM_BRIDGE_HUB": f"unix:{path}"}
+        subprocess.run([sys.executable, "-c", PROGRAM], env=environment, input="6\n", text=True, timeout=30)
+        assert jobs(port) == 7
+        hub.send_signal(signal.SIGTERM)
+        assert hub.wait(10) == 0
+    assert not path.exists()
+
+
+def test_a_port_for_pushes_needs_a_token(environment: dict[str, str]) -> None:
+    """Anybody on the machine could push otherwise."""
+    result = subprocess.run(
+        [*RUN[:-1], "hub", "--otlp-port", "0"], env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 2
+    assert "otlp_token_file" in result.stderr
+
+
+def test_closed_descriptors(environment: dict[str, str]) -> None:
+    """What is started without stdin and the rest stays without, and finds nothing of the hub there."""
+    script = "ls /proc/self/fd > " + environment["XDG_RUNTIME_DIR"] + "/found; exit 6"
+    command = f"exec {' '.join(RUN)} -- sh -c '{script}' <&- >&- 2>&-"
+    assert subprocess.run(["bash", "-c", command], env=environment, timeout=60).returncode == 6
+    found = Path(environment["XDG_RUNTIME_DIR"], "found").read_text().split()
+    assert len(found) <= 4  # its output, what ls reads, and nothing else
+
+
+DAEMON = """
+import os, sys, time
+if os.fork():
+    sys.exit(0)
+os.setsid()
+nothing = os.open(os.devnull, os.O_RDWR)
+for number in (0, 1, 2):
+    os.dup2(nothing, number)
+from opentelemetry.sdk.metrics import MeterProvider
+from otel_prom_bridge.push.reader import PushReader
+provider = MeterProvider(metric_readers=[PushReader(os.environ["OTEL_PROM_BRIDGE_HUB"], interval=0.2)])
+provider.get_meter("shop").create_counter("jobs").add(2)
+time.sleep(8)
+"""
+
+
+@pytest.mark.slow
+def test_a_program_that_goes_into_the_background(environment: dict[str, str], port: int) -> None:
+    """The process that was started ends at once; the hub stays for those that push."""
+    environment = {**environment, "OTEL_PROM_BRIDGE_LINGER": "4"}
+    subprocess.run([*RUN, "--", sys.executable, "-c", DAEMON], env=environment, timeout=60, check=True)
+    wait_for(lambda: jobs(port) == 2, seconds=10, what="what was recorded")
+    time.sleep(5)
+    assert jobs(port) == 2

@@ -1,0 +1,82 @@
+"""The children of celery, which end in a way of their own; the truth is what the tasks wrote down."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from fake_hub import fake_hub
+from pushing import Program
+from servers import wait_for
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="celery's pool forks"),
+    pytest.mark.skipif(importlib.util.find_spec("celery") is None, reason="no celery"),
+]
+
+TASKS = 40
+CODE = """
+import os
+from celery import Celery
+from celery.signals import worker_process_init, worker_ready
+from opentelemetry import metrics
+from otel_prom_bridge import start
+
+app = Celery(broker="memory://")
+jobs = metrics.get_meter("shop").create_counter("jobs")
+level = metrics.get_meter("shop").create_up_down_counter("level")
+
+def measure(**_):
+    start()
+
+if os.environ["WHERE"] == "import":
+    measure()
+    jobs.add(1)
+    level.add(3)
+else:
+    worker_process_init.connect(measure)
+
+@app.task
+def job():
+    jobs.add(1)
+    with open("done", "ab", buffering=0) as file:
+        file.write(b".")
+
+@worker_ready.connect
+def send(**_):
+    for _ in range(40):
+        job.delay()
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "recycled"),
+    [
+        ("import", True),
+        pytest.param("import", False, marks=pytest.mark.slow),
+        pytest.param("worker_process_init", True, marks=pytest.mark.slow),
+        pytest.param("worker_process_init", False, marks=pytest.mark.slow),
+    ],
+)
+def test_celery(tmp_path: Path, where: str, recycled: bool) -> None:
+    """Processes of the pool that stay and that are recycled, with a provider of the parent or their own."""
+    done = tmp_path / "done"
+    done.touch()
+    command = [sys.executable, "-m", "celery", "-A", "program", "worker", "-c", "2", "--without-mingle"]
+    command += ["--without-gossip", "--max-tasks-per-child", "5"] if recycled else []
+    with fake_hub(tmp_path) as hub:
+        program = Program(CODE, tmp_path, hub, *command, head="", WHERE=where)
+        wait_for(lambda: done.stat().st_size >= TASKS, seconds=60, what="all tasks")
+        program.signal(signal.SIGTERM)
+        code, _, log = program.end()
+        assert code == 0, log
+        assert done.stat().st_size == TASKS
+        assert hub.total("jobs") == TASKS + (where == "import")
+        assert hub.ended == hub.sources()
+        levels = [value for levels in hub.levels.values() for value in levels.values()]
+        assert levels == ([3] if where == "import" else [])
+        assert len(hub.sources()) >= (TASKS // 5 if recycled else 2)
