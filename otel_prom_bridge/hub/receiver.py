@@ -17,6 +17,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from urllib.parse import unquote
 
+from otel_prom_bridge.configuration.options import DEFAULT_MAX_PUSH_SIZE, DEFAULT_MAX_SOURCES
 from otel_prom_bridge.diagnostics import Findings, endpoint_logger
 from otel_prom_bridge.endpoint.messages import Handler, Link, Request, Response, refusal, text_response
 from otel_prom_bridge.endpoint.server.log import log_without_waiting
@@ -28,7 +29,6 @@ from otel_prom_bridge.pipeline.pipeline import Pipeline
 from otel_prom_bridge.points import WORKER, SourcePoint, Stream
 from otel_prom_bridge.push import wire
 
-DEFAULT_MAX_PUSH_SIZE = 16 * 1024 * 1024
 # How many times as large it may be when it is unpacked.
 _UNPACKED = 4
 _HASHES = 4096
@@ -59,7 +59,7 @@ class Receiver(Handler):
         *,
         token: str | None = None,
         users: Sequence[int] = (),
-        max_sources: int = 1024,
+        max_sources: int = DEFAULT_MAX_SOURCES,
         source_timeout: float | None = None,
         max_push_size: int = DEFAULT_MAX_PUSH_SIZE,
     ) -> None:

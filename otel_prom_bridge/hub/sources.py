@@ -25,6 +25,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, TypeVar
 
+from otel_prom_bridge.configuration.options import DEFAULT_MAX_SOURCES
 from otel_prom_bridge.endpoint.messages import Link
 from otel_prom_bridge.hub.baselines import Baselines
 from otel_prom_bridge.native import DefaultSelector, Empty, RLock, SimpleQueue, Thread, socket_pair
@@ -34,7 +35,6 @@ End: TypeAlias = Literal["goodbye", "connection", "timeout"]
 
 _Value = TypeVar("_Value")
 
-DEFAULT_MAX_SOURCES = 1024
 LEAST_TIMEOUT = 10.0
 _MISSED = 3
 # Of clients that do not say how often they push: what exporters of OpenTelemetry do unless they are told.
