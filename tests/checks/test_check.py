@@ -196,7 +196,7 @@ def test_our_own_dashboard_finds_what_it_asks_for(tmp_path: Path, capsys: Captur
     found = json.loads(capsys.readouterr().out)
     names = {item["metric"] for item in found if item["rule"] == "missing-metric" and item["metric"]}
     assert names
-    assert {name for name in names if not name.startswith(("llm", "agent"))} <= {"target_info"}
+    assert {name for name in names if not name.startswith(("llm", "agent", "process_"))} <= {"target_info"}
 
 
 @pytest.mark.real_server
