@@ -283,7 +283,7 @@ def openlit(provider: MeterProvider) -> None:
 
 _OPERATION = ("gen_ai_operation_name", "gen_ai_provider_name")
 _REQUEST = (*_OPERATION, "gen_ai_request_model")
-_RESPONSE = (*_OPERATION, "gen_ai_response_model", "server_address")
+_RESPONSE = (*_REQUEST, "gen_ai_response_model", "server_address")  # what answered is what was asked, too
 _VENDORS: dict[Callable[[MeterProvider], None], dict[str, tuple[set[str], float]]] = {
     openllmetry: {
         "operation_duration_seconds": ({*_RESPONSE, "error_type"}, 5),
