@@ -460,6 +460,13 @@ KEPT = (
         without="five for each series of `max_series_per_metric`",
     ),
     Option(
+        "seconds_buckets",
+        BOOLEAN,
+        "buckets for seconds (0.005 to 300) of histograms in seconds of which nobody says the buckets; the SDK's"
+        " own begin with 5",
+        default=True,
+    ),
+    Option(
         "tenant",
         TENANTS,
         "the attribute that names a tenant, and how many series each tenant may have",
@@ -576,6 +583,7 @@ class ReaderOptions(TypedDict, total=False):
     max_help_length: int | None
     max_client_values: int | None
     max_lines_per_metric: int | None
+    seconds_buckets: bool | None
     tenant: Tenants | Mapping[str, Any] | None
     id_labels: bool | None
     exemplars: Exemplars | Mapping[str, Any] | bool | None

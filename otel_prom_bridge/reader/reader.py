@@ -117,6 +117,8 @@ class PrometheusMetricReader(MetricReader):
         max_lines_per_metric: the number of lines that the series of one histogram may have together; 0 for
             any, None for five times ``max_series_per_metric``. A series has one for each bucket, one for
             ``+Inf``, a sum and a count. Further attribute sets go to the overflow series.
+        seconds_buckets: histograms in seconds have buckets for seconds (0.005 to 300) where neither their
+            author, nor a view, nor a View of the SDK says which. The SDK's own begin with 5.
         tenant: the attribute that names a tenant, and how many series each may have (:class:`Tenants`).
         id_labels: make labels also of the ids of users, sessions, conversations, requests, responses, traces,
             spans and calls. Otherwise they are labels of exemplars only, or of views that ask for them by
@@ -167,6 +169,7 @@ class PrometheusMetricReader(MetricReader):
         max_help_length: int = DEFAULT_HELP_LENGTH,
         max_client_values: int = DEFAULT_CLIENT_VALUES,
         max_lines_per_metric: int | None = None,
+        seconds_buckets: bool = True,
         tenant: Tenants | None = None,
         id_labels: bool = False,
         exemplars: Exemplars | bool = True,
@@ -192,6 +195,7 @@ class PrometheusMetricReader(MetricReader):
             max_help_length=BOUND.value("max_help_length", max_help_length),
             max_client_values=BOUND.value("max_client_values", max_client_values),
             max_lines_per_metric=BOUND.optional("max_lines_per_metric", max_lines_per_metric),
+            seconds_buckets=BOOLEAN.value("seconds_buckets", seconds_buckets),
             tenant=TENANTS.optional("tenant", tenant),
             id_labels=BOOLEAN.value("id_labels", id_labels),
             exemplars=EXEMPLARS.value("exemplars", exemplars),

@@ -67,15 +67,18 @@ _KINDS = {
 # The kinds of HTTP statuses that are not among these, by their first digit.
 _CLASSES = {"4": "invalid_request", "5": "server_error"}
 _TABLE = {name: kind for kind, names in _KINDS.items() for name in names.split()}
-# These words say what kind it is, also at the end of a longer name: ModelThrottledException. Others of one word do
-# not, as what stands before them may be anything: ChatClientModelError.
+# These words say what kind it is, also at the end of a longer name: ModelThrottledException. Other single
+# words do not, as what stands before them may be anything: ChatClientModelError.
 _TELLING = frozenset(
-    "throttling throttled timeout connection authentication unauthorized unauthenticated permission forbidden"
-    " overloaded unavailable server api cancelled canceled".split()
+    {
+        *("throttling", "throttled", "timeout", "connection", "authentication", "unauthorized"),
+        *("unauthenticated", "permission", "forbidden", "overloaded", "unavailable", "server", "api"),
+        *("cancelled", "canceled"),
+    }
 )
 # What Python itself raises is of a kind only if the table has its whole name: a file is no model.
 _OF_PYTHON = frozenset(name for name in dir(builtins) if isinstance(getattr(builtins, name), type))
-# A name that several libraries have. Google's says that the status was 4xx. Those of these two may be anything.
+# A name that several libraries have. Google's says that the status was 4xx. Those of these two say nothing.
 _CLIENT_ERROR = re.compile(r"(?!(?:.*\.)?(?:botocore|aiohttp)\.)(.*[.:/])?ClientError")
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NOISE = re.compile(r"_?(error|exception|err)$")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from otel_prom_bridge.rules.rule import TABLE
 
-# The names of the conventions, and those that libraries have for the same providers, in lower case and with "_"
-# for whatever stands between words.
+# The names of the conventions, and those that libraries have for the same providers, in lower case and with
+# "_" for whatever stands between words.
 # https://opentelemetry.io/docs/specs/semconv/registry/attributes/gen-ai/#gen-ai-provider-name
 _SPELLINGS: Mapping[str, str] = {
     "anthropic": "anthropic_api claude",

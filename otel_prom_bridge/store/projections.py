@@ -147,7 +147,9 @@ class Projection:
         self.rejected = False
         self.series: dict[str, Series] = {}
         label_of = label_name if shared.translation.strategy.escapes else str
-        self._attributes = shared.policy.attribute_map(view, shared.findings, label_of, metric=key.name)
+        self._attributes = shared.policy.attribute_map(
+            view, shared.findings, label_of, metric=key.name, additive=key.meaning.additive
+        )
         self.traits = self._common_traits()
         self._new = self._series_class()
         self._has_buckets = issubclass(self._new, HistogramSeries | ExponentialSeries)

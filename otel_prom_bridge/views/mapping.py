@@ -26,6 +26,7 @@ from otel_prom_bridge.views.bounds import (
     comes_from_clients,
 )
 from otel_prom_bridge.views.computations import attributes_of
+from otel_prom_bridge.views.ids import VALUES_LIKE_IDS, Ids
 from otel_prom_bridge.views.tenants import Tenants
 from otel_prom_bridge.views.view import ExportView
 
@@ -74,8 +75,11 @@ class AttributeMap:
         label_of: Callable[[str], str] = label_name,
         bounds: LabelBounds | None = None,
         metric: str = "",
+        additive: bool = False,
     ) -> None:
         self._view = view
+        # Of what adds up nothing is lost without a label. Of current values only the newest would be left.
+        self._ids = Ids() if additive and not id_labels else None
         self._bounds = bounds or LabelBounds()
         self._metric = metric  # what the points are of; empty where one map is for several
         self._client_values = ClientValues(self._bounds.client_values)
@@ -103,11 +107,16 @@ class AttributeMap:
         self._kept: dict[str, bool] = {}
         asked = [key for key in view.keep or () if not is_pattern(key)]
         self._first = frozenset(filter(None, (*asked, *self._own.values(), self.tenant_label)))
+        tenant = () if tenants is None else (tenants.attribute,)
+        # Whoever names an attribute, or has a rule for its values, knows what these are.
+        self._asked = frozenset((*asked, *rename, *rules, *tenant))
 
     def keeps(self, key: str) -> bool:
         """Whether an attribute becomes a label, under whatever name."""
         kept = self._kept.get(key)
         if kept is None:
+            if self._ids is not None and self._ids.knows(key):
+                return False
             if len(self._kept) >= _KEYS_REMEMBERED:
                 self._kept.clear()
             kept = self._kept[key] = self._decide(key)
@@ -213,6 +222,8 @@ class AttributeMap:
         if self._tenants is not None and self._tenants.attribute in attributes:
             tenant, attributes = self._listed(self._tenants, attributes, folds)
         result = {key: value for key, value in attributes.items() if self.keeps(key)}
+        if self._ids is not None:
+            self._leave_out_ids(self._ids, attributes, result, folds)
         made: dict[str, object] = {}
         if self._view.rename or self._computations:
             made = self._made(result, attributes, folds)
@@ -226,6 +237,29 @@ class AttributeMap:
         if tenant is None or label not in result:  # it belongs to no tenant, or the view shows none
             return Mapped(result, tuple(folds), tenant)
         return Mapped(result, tuple(folds), tenant, {**OVERFLOW_ATTRIBUTES, label: result[label]})
+
+    def _leave_out_ids(
+        self, ids: Ids, attributes: Mapping[str, object], result: dict[str, object], folds: list[Fold]
+    ) -> None:
+        """Leave out attributes whose values turned out to be ids, in place."""
+        for key, value in attributes.items():
+            known = ids.knows(key)
+            if not known and (key not in result or key in self._asked or not ids.is_id(key, value)):
+                continue
+            result.pop(key, None)
+            folds.append(Fold(key, VALUES_LIKE_IDS))
+            if not known:
+                self._becomes_id(key)
+
+    def _becomes_id(self, key: str) -> None:
+        self._kept[key] = False  # a label of exemplars from now on
+        self.left_out_ids = True
+        self._findings.report(
+            ("id", self._metric, key),
+            "%sthe values of the attribute %r look like ids, so it is a label of exemplars and of no series from"
+            " now on; a view that names it in 'keep', or id_labels=True, makes it one",
+            *(f"metric {self._metric!r}: " if self._metric else "", key),
+        )
 
     def _bound(self, result: dict[str, object], folds: list[Fold]) -> None:
         """Cut and fold what is too large, in place."""

@@ -58,6 +58,7 @@ class Policy:
     max_help_length: int = DEFAULT_HELP_LENGTH
     max_client_values: int = DEFAULT_CLIENT_VALUES
     max_lines_per_metric: int | None = None
+    seconds_buckets: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "views", tuple(self.views))
@@ -109,8 +110,12 @@ class Policy:
         label_of: Callable[[str], str] = label_name,
         *,
         metric: str = "",
+        additive: bool = False,
     ) -> AttributeMap:
-        """What a view makes of the attributes of a metric. ``label_of`` gives the label of an attribute."""
+        """What a view makes of the attributes of a metric. ``label_of`` gives the label of an attribute.
+
+        Where equal series are ``additive``, attributes whose values look like ids are left out.
+        """
         bounds = LabelBounds(
             value_length=self.max_label_value_length,
             labels=self.max_labels,
@@ -124,6 +129,7 @@ class Policy:
             label_of=label_of,
             bounds=bounds,
             metric=metric,
+            additive=additive,
         )
 
     @property
@@ -153,7 +159,8 @@ class Policy:
 
     def preferred_aggregations(self, findings: Findings) -> Mapping[type, Aggregation]:
         """How a reader wants the SDK to record, by the class of instruments, where no SDK View says it."""
-        return preferred_aggregations((self.views, self.fallback_views), findings)
+        tiers = (self.views, self.fallback_views)
+        return preferred_aggregations(tiers, findings, seconds=self.seconds_buckets)
 
     @property
     def _all_views(self) -> tuple[ExportView, ...]:

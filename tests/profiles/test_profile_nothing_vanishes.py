@@ -105,7 +105,7 @@ def test_operations_add_up() -> None:
 
 
 def test_tokens_add_up() -> None:
-    """Tokens of every type and operation are in one family each, and those that are said twice are not added."""
+    """Tokens of every type and operation are in one family each, and what is said twice is not added."""
     types = ("input", "prompt", "output", "completion", "", "reasoning", "total")
     with running(profile="llmdevops") as bridge:
         usage = bridge.meter_provider.get_meter("app").create_histogram(
@@ -167,7 +167,7 @@ def test_other_names_of_calls_and_tools() -> None:
 
 
 def test_the_model_that_answered_stands_for_the_one_that_was_asked() -> None:
-    """OpenLLMetry says no more, and its models are told apart all the same; two spellings of a provider are one."""
+    """OpenLLMetry says no more, and its models are told apart; two spellings of a provider are one."""
     with running() as bridge:
         meter = bridge.meter_provider.get_meter("opentelemetry.instrumentation.openai.v1")
         durations = meter.create_histogram("gen_ai.client.operation.duration", unit="s")
