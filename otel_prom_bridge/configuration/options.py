@@ -462,8 +462,8 @@ KEPT = (
     Option(
         "seconds_buckets",
         BOOLEAN,
-        "buckets for seconds (0.005 to 300) of histograms in seconds of which nobody says the buckets; the SDK's"
-        " own begin with 5",
+        "buckets for seconds (0.005 to 300) of histograms in seconds of which nobody says the buckets; the"
+        " SDK's own begin with 5",
         default=True,
     ),
     Option(

@@ -1,11 +1,11 @@
 """Attributes that nobody meant as labels: those whose values are ids, whatever their keys are.
 
-An id of a run or a cycle makes a series of its own each time, and a list of keys never has all of them. So the
-first different values of an attribute are looked at. If they look like ids, the attribute is one: it becomes no
-label from then on, as if its key said so. A value is looked at once for each new attribute set.
+An id of a run or a cycle makes a series of its own each time, and a list of keys never has all of them. So
+the first different values of an attribute are looked at. If they look like ids, the attribute is one: it
+becomes no label from then on, as if its key said so. A value is looked at once for each new attribute set.
 
-Some ids are what labels are for, because there are few of them: of hosts, pods, tenants, builds. Their keys say
-so. The attributes of the semantic conventions are left alone, too: :func:`is_identifier` knows their ids.
+Some ids are what labels are for, because there are few of them: of hosts, pods, tenants, builds. Their keys
+say so. The attributes of the semantic conventions are left alone, too: ``is_identifier`` knows their ids.
 """
 
 from __future__ import annotations
@@ -75,13 +75,18 @@ _FEW = frozenset(
 # The first words of the conventions' attributes.
 # https://opentelemetry.io/docs/specs/semconv/registry/attributes/
 _NAMESPACES = frozenset(
-    "android app artifact aspnetcore aws az azure browser cassandra cicd client cloud cloudevents cloudfoundry"
-    " code container cpu cpython db deployment destination device disk dns dotnet elasticsearch enduser error"
-    " event exception faas feature_flag file gcp gen_ai geo go graphql hardware heroku host http hw ios"
-    " jsonrpc jvm k8s linux log mainframe mcp message messaging net network nfs nodejs oci onc_rpc openai"
-    " openshift opentracing oracle oracle_cloud os otel peer pprof process profile rpc security_rule server"
-    " service session signalr source state system telemetry test thread tls url user user_agent v8js vcs"
-    " webengine zos".split()  # noqa: SIM905
+    {
+        *("android", "app", "artifact", "aspnetcore", "aws", "az", "azure", "browser", "cassandra"),
+        *("cicd", "client", "cloud", "cloudevents", "cloudfoundry", "code", "container", "cpu"),
+        *("cpython", "db", "deployment", "destination", "device", "disk", "dns", "dotnet"),
+        *("elasticsearch", "enduser", "error", "event", "exception", "faas", "feature_flag", "file"),
+        *("gcp", "gen_ai", "geo", "go", "graphql", "hardware", "heroku", "host", "http", "hw", "ios"),
+        *("jsonrpc", "jvm", "k8s", "linux", "log", "mainframe", "mcp", "message", "messaging", "net"),
+        *("network", "nfs", "nodejs", "oci", "onc_rpc", "openai", "openshift", "opentracing", "oracle"),
+        *("oracle_cloud", "os", "otel", "peer", "pprof", "process", "profile", "rpc", "security_rule"),
+        *("server", "service", "session", "signalr", "source", "state", "system", "telemetry", "test"),
+        *("thread", "tls", "url", "user", "user_agent", "v8js", "vcs", "webengine", "zos"),
+    }
 )
 _WORDS = re.compile(r"[^A-Za-z0-9]+|(?<=[a-z0-9])(?=[A-Z])")
 

@@ -256,8 +256,8 @@ class AttributeMap:
         self.left_out_ids = True
         self._findings.report(
             ("id", self._metric, key),
-            "%sthe values of the attribute %r look like ids, so it is a label of exemplars and of no series from"
-            " now on; a view that names it in 'keep', or id_labels=True, makes it one",
+            "%sthe values of the attribute %r look like ids, so it is a label of exemplars and of no series"
+            " from now on; a view that names it in 'keep', or id_labels=True, makes it one",
             *(f"metric {self._metric!r}: " if self._metric else "", key),
         )
 

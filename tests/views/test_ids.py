@@ -47,7 +47,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_ids_are_found(kind: str) -> None:
-    """Of a thousand attributes with ids, whatever they are called, at least 97 of 100 are known by their values."""
+    """Whatever attributes are called, at least 97 of 100 are known by their values."""
     found = 0
     for _ in range(300):
         ids, key = Ids(), "x" + _of(string.ascii_lowercase, 9)
@@ -139,7 +139,7 @@ def test_keys_without_end_take_no_room() -> None:
 
 
 def test_runs_of_agents_make_no_series(caplog: pytest.LogCaptureFixture) -> None:
-    """Of a hundred runs there are a few series, the sum is right, one line says so, and points are counted."""
+    """Of a hundred runs there are few series, the sum is right, one line says so, points are counted."""
     with caplog.at_level(logging.WARNING), running(self_metrics=True) as bridge:
         counter = bridge.meter_provider.get_meter("app").create_counter("loops")
         for number in range(100):
