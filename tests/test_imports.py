@@ -87,5 +87,7 @@ def test_recorders_load_no_sdk() -> None:
         "instruments",
         "interrupts",
         "model_names",
+        "native",
+        "prices",
         "values",
     }

@@ -11,12 +11,12 @@ from opentelemetry.metrics import MeterProvider
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.genai import conventions, vocabulary
 from otel_prom_bridge.genai.calls import AsyncSource, Call, Observe, Requests, SyncSource
-from otel_prom_bridge.genai.cost import PriceTable
 from otel_prom_bridge.genai.emission import Emit, LLMRequest, Usage
 from otel_prom_bridge.genai.measurements import Measurements, mapping
 from otel_prom_bridge.genai.operations import Duration, Failure, failure_of, seconds, settle
 from otel_prom_bridge.genai.reports import guarded
 from otel_prom_bridge.genai.streams import AsyncStream, Stream
+from otel_prom_bridge.prices import PriceTable
 
 T = TypeVar("T")
 

@@ -42,6 +42,7 @@ CANCELLED = "cancelled"
 SECONDS = tuple(0.01 * 2**step for step in range(14))
 AGENT_SECONDS = tuple(0.1 * 2**step for step in range(13))
 WORKFLOW_SECONDS = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
+MCP_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 TOKENS = tuple(4**step for step in range(14))
 CALLS = tuple(2**step for step in range(8))
 

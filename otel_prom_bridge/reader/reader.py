@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -25,6 +26,7 @@ from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.exposition import Exposer, Exposition, WriterOptions
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.native import RLock
+from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.reader.collection import Collections
 from otel_prom_bridge.report.cardinality import CardinalityReport, of_family
 from otel_prom_bridge.report.self_metrics import SelfMetrics
@@ -59,7 +61,7 @@ from otel_prom_bridge.views.instruments import LIMITS
 from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants, sdk_limits
 from otel_prom_bridge.views.view import ExportView
-from otel_prom_bridge.views.written import EXEMPLARS, TENANTS, VIEWS
+from otel_prom_bridge.views.written import EXEMPLARS, PRICES, TENANTS, VIEWS
 
 _REGISTRY = instance_of(CollectorRegistry, "a prometheus_client CollectorRegistry, or None")
 # How long a scrape waits for callbacks: half of what Prometheus waits for us by default.
@@ -117,6 +119,9 @@ class PrometheusMetricReader(MetricReader):
         max_lines_per_metric: the number of lines that the series of one histogram may have together; 0 for
             any, None for five times ``max_series_per_metric``. A series has one for each bucket, one for
             ``+Inf``, a sum and a count. Further attribute sets go to the overflow series.
+        prices: what tokens cost, where a view shows them as costs: ``"default"`` for the table that comes
+            along, ``"genai-prices"`` for that of the package of this name, the path of a file, a
+            :class:`~otel_prom_bridge.genai.PriceTable`, or False for no costs.
         seconds_buckets: histograms in seconds have buckets for seconds (0.005 to 300) where neither their
             author, nor a view, nor a View of the SDK says which. The SDK's own begin with 5.
         tenant: the attribute that names a tenant, and how many series each may have (:class:`Tenants`).
@@ -170,6 +175,7 @@ class PrometheusMetricReader(MetricReader):
         max_client_values: int = DEFAULT_CLIENT_VALUES,
         max_lines_per_metric: int | None = None,
         seconds_buckets: bool = True,
+        prices: PriceTable | str | os.PathLike[str] | Literal[False] = "default",
         tenant: Tenants | None = None,
         id_labels: bool = False,
         exemplars: Exemplars | bool = True,
@@ -196,6 +202,7 @@ class PrometheusMetricReader(MetricReader):
             max_client_values=BOUND.value("max_client_values", max_client_values),
             max_lines_per_metric=BOUND.optional("max_lines_per_metric", max_lines_per_metric),
             seconds_buckets=BOOLEAN.value("seconds_buckets", seconds_buckets),
+            prices=PRICES.value("prices", prices) or None,
             tenant=TENANTS.optional("tenant", tenant),
             id_labels=BOOLEAN.value("id_labels", id_labels),
             exemplars=EXEMPLARS.value("exemplars", exemplars),
@@ -265,6 +272,18 @@ class PrometheusMetricReader(MetricReader):
     def policy(self) -> Policy:
         """What is exported; ``policy.sdk_views()`` is for a ``MeterProvider`` of one's own."""
         return self._policy
+
+    @property
+    def prices(self) -> PriceTable | None:
+        """The table by which tokens are shown as costs; None for no costs.
+
+        Another one counts from then on. What was shown before stays, so that no counter falls.
+        """
+        return self._policy.pricing.table
+
+    @prices.setter
+    def prices(self, table: PriceTable | str | os.PathLike[str] | Literal[False]) -> None:
+        self._policy.pricing.table = PRICES.value("prices", table) or None
 
     @property
     def is_ready(self) -> bool:

@@ -20,6 +20,7 @@ from otel_prom_bridge.store.budgets import Budget, Budgets
 from otel_prom_bridge.store.growing import GrowingFamily
 from otel_prom_bridge.store.intake import ExemplarIntake, SetClock
 from otel_prom_bridge.store.series import (
+    PRICED,
     SCALED,
     CountSeries,
     ExponentialSeries,
@@ -44,6 +45,7 @@ from otel_prom_bridge.translate.units import unit_words
 from otel_prom_bridge.views.bounds import CLIENT_VALUES, LABELS, VALUE_LENGTH
 from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES, Fold, Mapped
 from otel_prom_bridge.views.policy import Policy
+from otel_prom_bridge.views.pricing import PRICE_KEY
 from otel_prom_bridge.views.view import ExportView
 
 _VALUES: Mapping[Shape, type[Series]] = {
@@ -148,7 +150,12 @@ class Projection:
         self.series: dict[str, Series] = {}
         label_of = label_name if shared.translation.strategy.escapes else str
         self._attributes = shared.policy.attribute_map(
-            view, shared.findings, label_of, metric=key.name, additive=key.meaning.additive
+            view,
+            shared.findings,
+            label_of,
+            metric=key.name,
+            scope=key.scope.name,
+            additive=key.meaning.additive,
         )
         self.traits = self._common_traits()
         self._new = self._series_class()
@@ -185,6 +192,11 @@ class Projection:
         if plain is NumberSeries and not self.additive:
             plain = GaugeSeries
         return plain if self.traits.scale is None else SCALED[plain]
+
+    @property
+    def takes_away(self) -> bool:
+        """Whether it takes what another projection of the stream shows out of a third one."""
+        return self.view.price is not None and self.view.price.startswith("-")
 
     @property
     def additive(self) -> bool:
@@ -274,6 +286,8 @@ class Projection:
 
     def labels(self, attributes: Mapping[str, object]) -> Labels:
         """The labels of a series; the view's own stand where nothing else gives them a value."""
+        if PRICE_KEY in attributes:
+            attributes = {key: value for key, value in attributes.items() if key != PRICE_KEY}
         labels = self._shared.translation.labels(self.kind, attributes, *self._beside(attributes))
         if not self._defaults:
             return labels
@@ -361,7 +375,8 @@ class Projection:
         values: dict[str, set[str]] = {}
         for series in self.series.values():
             for key, value in series.attributes.items():
-                values.setdefault(key, set()).add(label_value(value))
+                if key != PRICE_KEY:
+                    values.setdefault(key, set()).add(label_value(value))
         if not values:
             return ""
         label = max(values, key=lambda key: len(values[key]))
@@ -390,7 +405,8 @@ class Projection:
         return self.folds.setdefault(fold, Folded())
 
     def _new_series(self, attributes: Mapping[str, object], point: SourcePoint) -> Series:
-        series = self._new(self.traits, dict(attributes))
+        new = PRICED.get(self._new, self._new) if PRICE_KEY in attributes else self._new
+        series = new(self.traits, dict(attributes))
         if point.start_time_unix_nano is not None:
             series.created = point.start_time_unix_nano / 1_000_000_000
         if self._has_buckets:

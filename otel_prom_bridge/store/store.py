@@ -86,6 +86,7 @@ class Store:
         self._failing: _Failing = ()
         self._keeping = Expiry(_KEPT_SECONDS, clock)
         self._silence = Expiry(_SILENT_SECONDS, clock)
+        self._reporting: dict[Stream, bool] = {}  # streams, and whether they are costs that producers report
         self._changed: list[Target] = []  # series that wait to be shown anew
         self._number = 0  # of the latest collection, in the order in which they were made
         self._deferred: list[tuple[_Batch, int | None, _Resource, _Failing]] = []
@@ -150,12 +151,13 @@ class Store:
             except Exception as error:
                 self._findings.report("target", "the resource could not be taken in: %r", error)
         is_first = not straggles
-        for key, points in batch:
+        for key, points in self._costs_first(batch):
             if is_first and points:
                 is_first = False
                 self._clock.look(points[0].time_unix_nano)
             try:
                 record = self._streams.get(key) or self._open(key)
+                record.follow(self._policy.pricing.version)
                 if key.meaning.accumulates:
                     self._accumulate(record, points)
                 elif not straggles:
@@ -166,6 +168,19 @@ class Store:
                 )
                 keep(error)
         self._forget_gone(straggles)
+
+    def _costs_first(self, batch: _Batch) -> _Batch:
+        """The batch with the costs that producers report before the tokens, which cost nothing then."""
+        if not self._policy.has_prices:
+            return batch
+        return sorted(batch, key=self._tokens_or_other)
+
+    def _tokens_or_other(self, item: tuple[Stream, Sequence[SourcePoint]]) -> bool:
+        found = self._reporting.get(item[0])
+        if found is None:
+            views = self._policy.views_of(item[0])
+            found = self._reporting[item[0]] = any(map(self._policy.reports_cost, views))
+        return not found
 
     def _forget_gone(self, straggles: bool) -> None:
         expired = self._expiry.expired(self._collection) if self._expiry is not None else 0
@@ -242,6 +257,7 @@ class Store:
             dropped=sum(projection.rejected for projection in projections),
             conflicting=len(self._findings.conflicts),
             exemplars=sum(projection.exemplars_held for projection in projections),
+            prices=self._policy.pricing.in_use,
             limit=self._policy.max_series,
         )
 

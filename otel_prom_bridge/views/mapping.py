@@ -8,6 +8,7 @@ application. When one of them fails, its label is left out, and the point is cou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
@@ -27,6 +28,7 @@ from otel_prom_bridge.views.bounds import (
 )
 from otel_prom_bridge.views.computations import attributes_of
 from otel_prom_bridge.views.ids import VALUES_LIKE_IDS, Ids
+from otel_prom_bridge.views.pricing import ATTRIBUTES, PRICE_KEY, Pricing
 from otel_prom_bridge.views.tenants import Tenants
 from otel_prom_bridge.views.view import ExportView
 
@@ -62,6 +64,19 @@ class Mapped(NamedTuple):
     overflow: Mapping[str, object] = OVERFLOW_ATTRIBUTES
 
 
+class Priced(NamedTuple):
+    """What a view has to do with costs: it shows tokens of this kind as costs, or it ``reports`` costs."""
+
+    pricing: Pricing
+    scope: str
+    kind: str | None
+    reports: bool = False
+
+    def price(self, attributes: Mapping[str, object]) -> Fraction | None:
+        """What one token costs; None if the view does not want the point."""
+        return None if self.kind is None else self.pricing.price(self.kind, self.scope, attributes)
+
+
 class AttributeMap:
     """What one view makes of attributes."""
 
@@ -76,8 +91,10 @@ class AttributeMap:
         bounds: LabelBounds | None = None,
         metric: str = "",
         additive: bool = False,
+        price: Priced | None = None,
     ) -> None:
         self._view = view
+        self._price = price if price is not None and (price.kind or price.reports) else None
         # Of what adds up nothing is lost without a label. Of current values only the newest would be left.
         self._ids = Ids() if additive and not id_labels else None
         self._bounds = bounds or LabelBounds()
@@ -144,6 +161,8 @@ class AttributeMap:
     def needs(self, key: str) -> bool:
         """Whether anything but exemplars would change if this attribute had not been recorded."""
         if self._tenants is not None and key == self._tenants.attribute:
+            return True
+        if self._price is not None and key in ATTRIBUTES:
             return True
         sources = [attributes_of(compute) for compute in self._computations.values()]
         if key in self._where or any(source is None or key in source for source in sources):
@@ -213,10 +232,25 @@ class AttributeMap:
         """The attributes of the series for this attribute set, or None if the view does not want it."""
         if OVERFLOW_KEY in attributes and len(attributes) == 1:
             # This is the SDK's own overflow point. Nothing is known of it, not even if `where` selects it.
-            return Mapped(attributes)
+            return Mapped(attributes) if self._view.price in (None, "missing") else None
         for key, chosen in self._where.items():
             if not chosen(label_value(attributes.get(key))):
                 return None
+        return self._labelled(attributes) if self._price is None else self._priced(self._price, attributes)
+
+    def _priced(self, price: Priced, attributes: Mapping[str, object]) -> Mapped | None:
+        """The same with the price of a token, which is no label but tells series apart."""
+        if price.reports:
+            price.pricing.report(price.scope, attributes)
+            return self._labelled(attributes)
+        found = price.price(attributes)
+        if found is None or price.kind == "missing":
+            return None if found is None else self._labelled(attributes)
+        mapped, key = self._labelled(attributes), {PRICE_KEY: str(found)}
+        return mapped._replace(attributes={**mapped.attributes, **key}, overflow={**mapped.overflow, **key})
+
+    def _labelled(self, attributes: Mapping[str, object]) -> Mapped:
+        """The labels of a point that the view wants, and what was folded on the way."""
         folds: list[Fold] = []
         tenant = None
         if self._tenants is not None and self._tenants.attribute in attributes:

@@ -104,19 +104,17 @@ def test_with_another_exporter() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", sorted(Path(genai.__file__).parent.glob("*.py")), ids=lambda path: path.stem
+    "module", sorted(Path(genai.__file__).parent.rglob("*.py")), ids=lambda path: path.stem
 )
 def test_imports(module: Path) -> None:
     """A recorder imports the OpenTelemetry API, the standard library, its siblings and what knows no SDK."""
     imported = [
-        node.module or ""
-        for node in ast.walk(ast.parse(module.read_text()))
-        if isinstance(node, ast.ImportFrom)
+        node.module or "" for node in ast.parse(module.read_text()).body if isinstance(node, ast.ImportFrom)
     ]
     ours = [name for name in imported if name.startswith("otel_prom_bridge")]
     assert all(
         re.match(
-            r"otel_prom_bridge\.((diagnostics|errors|instruments|model_names|values\.(checks|notation))$|genai)",
+            r"otel_prom_bridge\.((diagnostics|errors|instruments|native|prices|values\.(checks|notation))$|genai)",
             name,
         )
         for name in ours

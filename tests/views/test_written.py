@@ -69,6 +69,7 @@ SPELLINGS: list[tuple[str, str, str, object]] = [
     ("where", '{ a = "x*" }', "{a: x*}", {"a": "x*"}),
     ("where", '{ a = ["x", "y"] }', "{a: [x, y]}", {"a": ["x", "y"]}),
     ("where", '{ a = { excluded = ["x"] } }', "{a: {excluded: [x]}}", {"a": {"excluded": ["x"]}}),
+    ("price", '"input"', "input", "input"),
     ("max_series", "7", "7", 7),
     ("exemplars", "false", "false", False),
     ("exemplars", '{ keep = "error" }', "{keep: error}", Exemplars(keep="error")),

@@ -7,9 +7,17 @@ from collections.abc import Mapping
 from otel_prom_bridge.families import Kind, Labels, Point
 from otel_prom_bridge.store.series.base import Folded, Series, Slot, Target, Traits
 from otel_prom_bridge.store.series.histograms import ExponentialSeries, HistogramSeries
-from otel_prom_bridge.store.series.numbers import CountSeries, GaugeSeries, NumberSeries, SumSeries
+from otel_prom_bridge.store.series.numbers import (
+    CountSeries,
+    GaugeSeries,
+    NumberSeries,
+    PricedNumberSeries,
+    PricedSumSeries,
+    SumSeries,
+)
 
 __all__ = [
+    "PRICED",
     "SCALED",
     "CountSeries",
     "ExponentialSeries",
@@ -42,3 +50,6 @@ SCALED: Mapping[type[Series], type[Series]] = {
     plain: type(f"Scaled{plain.__name__}", (_Scaled, plain), {"__slots__": ()})
     for plain in (NumberSeries, GaugeSeries, SumSeries, HistogramSeries, ExponentialSeries)
 }
+
+# What shows tokens as costs, by what shows them as they are.
+PRICED: Mapping[type[Series], type[Series]] = {NumberSeries: PricedNumberSeries, SumSeries: PricedSumSeries}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 
 from otel_prom_bridge.arithmetic.histograms import total
+from otel_prom_bridge.arithmetic.scaling import Scale
 from otel_prom_bridge.families import CounterPoint, Exemplar, GaugePoint, Kind, Labels, Point
 from otel_prom_bridge.points import CountedPoint, NumberPoint, SourcePoint
 from otel_prom_bridge.store.series.base import Series, Traits, added, plain
 from otel_prom_bridge.translate.labels import attribute_identity
+from otel_prom_bridge.views.pricing import PRICE_KEY
 
 
 class NumberSeries(Series):
@@ -142,3 +145,28 @@ class SumSeries(NumberSeries):
         """Take the current values; say whether anything changed."""
         before, self.value = self.value, total(plain(point.sum) for point in points)
         return self._keep_exemplars(points) or before != self.value
+
+
+class PricedNumberSeries(NumberSeries):
+    """Tokens that are shown as what they cost. They add up as tokens, so that nothing is rounded before."""
+
+    __slots__ = ("_price",)
+
+    def __init__(self, traits: Traits, attributes: Mapping[str, object]) -> None:
+        super().__init__(traits, attributes)
+        self._price = Scale(Fraction(str(attributes[PRICE_KEY])))
+
+    def freeze(self, labels: Labels, kind: Kind) -> Point:
+        """The present state, multiplied by the price of a token."""
+        return self._price.point(super().freeze(labels, kind))
+
+    @property
+    def takes_away(self) -> bool:
+        """Whether it takes tokens out of another price again."""
+        return str(self.attributes[PRICE_KEY]).startswith("-")
+
+
+class PricedSumSeries(SumSeries, PricedNumberSeries):
+    """Tokens of a histogram."""
+
+    __slots__ = ()

@@ -1,0 +1,62 @@
+"""The spans that have not ended, so that one that ends knows what it is part of.
+
+A framework and the client library below it may both have a span of one call. The outer one counts, and it
+leaves alone what the inner one's library recorded. Spans that never end leave when there are too many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from otel_prom_bridge.native import Lock
+
+_MOST = 10_000
+_DEEPEST = 64
+
+
+class Node:
+    """A span that goes on."""
+
+    __slots__ = ("covered", "inference_calls", "parent", "span", "tool_calls")
+
+    def __init__(self, span: Any, parent: int | None) -> None:
+        self.span = span
+        self.parent = parent
+        self.covered: set[str] = set()  # what was recorded of it by libraries inside
+        self.inference_calls = 0
+        self.tool_calls = 0
+
+
+class OpenSpans:
+    """Spans by their ids. Ids of two traces may be equal in theory; the trace is part of the key."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[tuple[int, int], Node] = {}
+        self._lock = Lock()
+
+    def begin(self, span: Any) -> None:
+        """A span begins."""
+        context, parent = span.get_span_context(), span.parent
+        with self._lock:
+            while len(self._nodes) >= _MOST:
+                del self._nodes[next(iter(self._nodes))]
+            self._nodes[context.trace_id, context.span_id] = Node(span, parent and parent.span_id)
+
+    def end(self, span: Any) -> Node:
+        """A span has ended."""
+        context, parent = span.get_span_context(), span.parent
+        with self._lock:
+            found = self._nodes.pop((context.trace_id, context.span_id), None)
+        return found or Node(span, parent and parent.span_id)
+
+    def ancestors(self, node: Node) -> Iterator[Node]:
+        """The spans around it that go on, the nearest first."""
+        trace = node.span.get_span_context().trace_id
+        parent = node.parent
+        for _ in range(_DEEPEST):
+            found = None if parent is None else self._nodes.get((trace, parent))
+            if found is None:
+                return
+            yield found
+            parent = found.parent
