@@ -322,12 +322,12 @@ def first_chunk(attributes: Attributes, events: Any, start: int) -> float | None
     if isinstance(text, str):
         try:
             when = datetime.datetime.fromisoformat(text.strip('"'))
-            return max(0.0, when.timestamp() - start / 1e9)
+            return max(0.0, float(when.timestamp()) - start / 1e9)
         except (ValueError, OverflowError):
             return None
     for event in events or ():
         if event.name in _FIRST_EVENTS:
-            return max(0.0, (event.timestamp - start) / 1e9)
+            return max(0.0, float(event.timestamp - start) / 1e9)
     return None
 
 

@@ -13,8 +13,21 @@ from functools import lru_cache
 
 from otel_prom_bridge.errors import ConfigurationError
 
-# What can be recorded of a span. "successes" are calls that did not fail.
-ASPECTS = ("calls", "successes", "tokens", "chunks", "cost", "tools", "agents", "workflows", "steps", "mcp")
+# What can be recorded of a span. "successes" are calls that did not fail, "nameless_tokens" those of which
+# the library does not say the model, so that they have no price.
+ASPECTS = (
+    "calls",
+    "successes",
+    "tokens",
+    "nameless_tokens",
+    "chunks",
+    "cost",
+    "tools",
+    "agents",
+    "workflows",
+    "steps",
+    "mcp",
+)
 
 _CALLS = ("calls", "tokens", "chunks")
 # The first pattern that matches a scope counts.
@@ -40,7 +53,7 @@ MEASURED: Mapping[str, tuple[str, ...]] = {
     "gcp.vertex.agent": (*_CALLS, "tools", "agents", "workflows"),
     "agent_framework*": ("calls", "tokens", "tools"),
     "semantic_kernel.functions*": ("tools",),
-    "strands*": ("calls", "tokens", "chunks", "tools", "steps"),
+    "strands*": ("calls", "nameless_tokens", "chunks", "tools", "steps"),
 }
 
 

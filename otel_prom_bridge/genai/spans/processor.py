@@ -12,6 +12,7 @@ from typing import Any, Literal
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
+from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.genai import conventions, vocabulary
@@ -19,10 +20,9 @@ from otel_prom_bridge.genai.cost import Costs
 from otel_prom_bridge.genai.emission import CURRENT, LLMRequest
 from otel_prom_bridge.genai.measurements import Measurements, clean
 from otel_prom_bridge.genai.reports import guarded
-from otel_prom_bridge.genai.spans.attributes import Seen, error_of, first_chunk, seen
+from otel_prom_bridge.genai.spans.attributes import Attributes, Seen, error_of, first_chunk, seen
 from otel_prom_bridge.genai.spans.measured import Measured
 from otel_prom_bridge.genai.spans.open import Node, OpenSpans
-from otel_prom_bridge.genai.vocabulary import Metric
 from otel_prom_bridge.prices import PriceTable
 
 _ASPECT = {"agent": "agents", "tool": "tools", "workflow": "workflows", "step": "steps", "mcp": "mcp"}
@@ -38,6 +38,23 @@ _NAME = {
     "workflow": vocabulary.WORKFLOW_NAME,
     "step": vocabulary.STEP_TYPE,
 }
+
+
+class Ended:
+    """A span that has ended, and what is recorded of it."""
+
+    __slots__ = ("attributes", "context", "error", "found", "left_alone", "span", "took")
+
+    def __init__(self, span: Any, attributes: Attributes, found: Seen) -> None:
+        self.span = span
+        self.attributes = attributes
+        self.found = found
+        self.left_alone: frozenset[str] = frozenset()  # what its library records itself
+        self.took = (span.end_time - span.start_time) / 1e9
+        self.error = error_of(attributes, span.status, span.events)
+        # Exemplars are of this very span.
+        itself = trace.NonRecordingSpan(span.get_span_context())
+        self.context = trace.set_span_in_context(itself, Context())
 
 
 class SpanMetrics:
@@ -80,9 +97,10 @@ class SpanMetrics:
             node = self._open.end(span)
             if self._is_shut_down:
                 return
-            found = seen(span.name or "", span.attributes or {})
+            attributes = dict(span.attributes or {})  # the SDK's own mapping is slow to ask
+            found = seen(span.name or "", attributes)
             if found is not None:
-                self._take(span, found, node)
+                self._take(Ended(span, attributes, found), node)
 
     def _on_ending(self, span: Any) -> None:
         """Called by newer SDKs while the span can still be changed."""
@@ -95,56 +113,34 @@ class SpanMetrics:
         """Everything is recorded already."""
         return True
 
-    def _take(self, span: Any, found: Seen, node: Node) -> None:
-        own = self._measured.by(_scope(span))
+    def _take(self, ended: Ended, node: Node) -> None:
+        found, scope = ended.found, _scope(ended.span)
+        own = self._measured.by(scope)
         around = self._around(node)
         if found.kind in ("call", "tool"):
-            self._count_in_agent(found, node, around)
-        nearest = around[0] if around else None
-        if nearest is not None and _is_same(found, nearest[1], _scope(span), _scope(nearest[0].span)):
-            nearest[0].covered |= own  # the outer one says the same, and counts
+            _count_in_agent(found, around)
+        if around and _is_same(found, around[0][1], scope, _scope(around[0][0].span)):
+            around[0][0].covered |= own  # the outer one says the same, and counts
             return
-        left_alone = own | node.covered
-        took = (span.end_time - span.start_time) / 1e9
-        error = error_of(span.attributes or {}, span.status, span.events)
-        context = trace.set_span_in_context(trace.NonRecordingSpan(span.get_span_context()), Context())
-        if found.agent is None and around:
-            found.agent = next((seen.name for _, seen in around if seen.kind == "agent"), None)
+        ended.left_alone = own | node.covered
+        if found.agent is None:
+            found.agent = next((outer.name for _, outer in around if outer.kind == "agent"), None)
         if found.kind in ("call", "other"):
-            self._call(span, found, took, error, left_alone, context)
-        elif _ASPECT[found.kind] not in left_alone:
-            self._other(span, found, node, took, error, context)
+            self._call(ended)
+        elif _ASPECT[found.kind] not in ended.left_alone:
+            self._other(ended, node)
 
     def _around(self, node: Node) -> list[tuple[Node, Seen]]:
         """The spans of generative AI around this one, the nearest first."""
         result = []
         for ancestor in self._open.ancestors(node):
-            found = seen(ancestor.span.name or "", ancestor.span.attributes or {})
+            found = seen(ancestor.span.name or "", dict(ancestor.span.attributes or {}))
             if found is not None:
                 result.append((ancestor, found))
         return result
 
-    def _count_in_agent(self, found: Seen, node: Node, around: list[tuple[Node, Seen]]) -> None:
-        if around and around[0][1].kind == found.kind:
-            return  # the outer one counts
-        for ancestor, what in around:
-            if what.kind == "agent":
-                if found.kind == "call":
-                    ancestor.inference_calls += 1
-                else:
-                    ancestor.tool_calls += 1
-                return
-
-    def _call(
-        self,
-        span: Any,
-        found: Seen,
-        took: float,
-        error: str | None,
-        left_alone: frozenset[str] | set[str],
-        context: Context,
-    ) -> None:
-        attributes = span.attributes or {}
+    def _call(self, ended: Ended) -> None:
+        found, attributes, left_alone = ended.found, ended.attributes, ended.left_alone
         request = LLMRequest(
             found.model,
             found.provider,
@@ -154,70 +150,75 @@ class SpanMetrics:
             server_port=_of_type(attributes.get("server.port"), int),
         )
         common, record = request.common(), self._measurements.record
-        failed = common if error is None else {**common, vocabulary.ERROR_TYPE: error}
-        if "calls" not in left_alone and not ("successes" in left_alone and error is None):
-            record(CURRENT.duration, took, failed, context)
+        failed = common if ended.error is None else {**common, vocabulary.ERROR_TYPE: ended.error}
+        if "calls" not in left_alone and not ("successes" in left_alone and ended.error is None):
+            record(CURRENT.duration, ended.took, failed, ended.context)
         if found.kind == "other":
             return
         if "chunks" not in left_alone:
-            first = first_chunk(attributes, span.events, span.start_time)
-            record(CURRENT.first_chunk, first, common, context)
-        self._tokens(found, request, error, left_alone, context)
+            first = first_chunk(attributes, ended.span.events, ended.span.start_time)
+            record(CURRENT.first_chunk, first, common, ended.context)
+        self._tokens(ended, common)
+        if left_alone.isdisjoint(("tokens", "cost")):  # else its library says it, or its tokens have a price
+            if found.cost is not None:
+                record(conventions.COST, found.cost, common, ended.context)
+            else:
+                self._costs.add(request, found.usage, ended.error, ended.context)
 
-    def _tokens(
-        self, found: Seen, request: LLMRequest, error: str | None, left_alone: Iterable[str], context: Context
-    ) -> None:
-        usage, common, record = found.usage, request.common(), self._measurements.record
-        if "tokens" not in left_alone:
+    def _tokens(self, ended: Ended, common: dict[str, AttributeValue]) -> None:
+        if "nameless_tokens" in ended.left_alone:
+            return
+        usage, record = ended.found.usage, self._measurements.record
+        if "tokens" not in ended.left_alone:
             for kind, count in zip(vocabulary.TOKEN_TYPES, (usage.input, usage.output), strict=True):
-                record(conventions.TOKEN_USAGE, count, {**common, vocabulary.TOKEN_TYPE: kind}, context)
-        # No library has metrics of these.
+                if count is not None:
+                    record(
+                        conventions.TOKEN_USAGE, count, {**common, vocabulary.TOKEN_TYPE: kind}, ended.context
+                    )
+        # Of these no other library has metrics.
         counted = {**common, vocabulary.TOKEN_MODALITY: "unknown"}
-        record(conventions.CACHE_READ_TOKENS, usage.cached, counted, context)
-        record(conventions.CACHE_WRITE_TOKENS, usage.cache_write, counted, context)
-        record(conventions.REASONING_TOKENS, usage.reasoning, counted, context)
-        if "tokens" in left_alone or "cost" in left_alone:
-            return  # their costs are reported, or are those of the tokens that the library recorded
-        if found.cost is not None:
-            record(conventions.COST, found.cost, common, context)
-        else:
-            self._costs.add(request, usage, error, context)
+        record(conventions.CACHE_READ_TOKENS, usage.cached, counted, ended.context)
+        record(conventions.CACHE_WRITE_TOKENS, usage.cache_write, counted, ended.context)
+        record(conventions.REASONING_TOKENS, usage.reasoning, counted, ended.context)
 
-    def _other(
-        self, span: Any, found: Seen, node: Node, took: float, error: str | None, context: Context
-    ) -> None:
-        record, name = self._measurements.record, found.name
+    def _other(self, ended: Ended, node: Node) -> None:
+        record, found, name = self._measurements.record, ended.found, ended.found.name
         if found.kind == "mcp":
-            record(*self._mcp(span, found, took, error), context)
+            is_server = getattr(ended.span.kind, "name", "") == "SERVER"
+            metric = conventions.MCP_SERVER_DURATION if is_server else conventions.MCP_CLIENT_DURATION
+            method = ended.attributes.get("mcp.method.name")
+            labels = {
+                "mcp.method.name": method,
+                vocabulary.TOOL_NAME: name,
+                vocabulary.ERROR_TYPE: ended.error,
+            }
+            record(metric, ended.took, clean(labels), ended.context)
             return
         if found.kind == "step":
             name = name or found.operation
-        agent = found.agent if found.kind in ("tool", "step") else None
         labels = {
-            vocabulary.AGENT_NAME: agent,
+            vocabulary.AGENT_NAME: found.agent if found.kind in ("tool", "step") else None,
             _NAME[found.kind]: name or ("unknown" if found.kind == "tool" else None),
             vocabulary.TOOL_TYPE: found.tool_type,
             vocabulary.REQUEST_MODEL: found.model if found.kind == "agent" else None,
-            vocabulary.ERROR_TYPE: error,
+            vocabulary.ERROR_TYPE: ended.error,
         }
-        record(_DURATION[found.kind], took, clean(labels), context)
+        record(_DURATION[found.kind], ended.took, clean(labels), ended.context)
         if found.kind == "agent" and (node.inference_calls or node.tool_calls):
             by_name = clean({vocabulary.AGENT_NAME: name})
-            record(conventions.INFERENCE_CALLS, node.inference_calls, by_name, context)
-            record(conventions.TOOL_CALLS, node.tool_calls, by_name, context)
+            record(conventions.INFERENCE_CALLS, node.inference_calls, by_name, ended.context)
+            record(conventions.TOOL_CALLS, node.tool_calls, by_name, ended.context)
 
-    def _mcp(
-        self, span: Any, found: Seen, took: float, error: str | None
-    ) -> tuple[Metric, float, dict[str, Any]]:
-        attributes = span.attributes or {}
-        is_server = getattr(span.kind, "name", "") == "SERVER"
-        labels = {
-            "mcp.method.name": attributes.get("mcp.method.name"),
-            vocabulary.TOOL_NAME: found.name,
-            vocabulary.ERROR_TYPE: error,
-        }
-        metric = conventions.MCP_SERVER_DURATION if is_server else conventions.MCP_CLIENT_DURATION
-        return metric, took, clean(labels)
+
+def _count_in_agent(found: Seen, around: list[tuple[Node, Seen]]) -> None:
+    """Count a call of a model or a tool in the agent that it is a part of."""
+    if around and around[0][1].kind == found.kind:
+        return  # the outer one counts
+    for ancestor, outer in around:
+        if outer.kind == "agent":
+            ancestor.inference_calls += found.kind == "call"
+            ancestor.tool_calls += found.kind == "tool"
+            return
 
 
 def _scope(span: Any) -> str:
