@@ -35,6 +35,7 @@ class Seen:
     kind: Kind
     operation: str = ""
     name: str | None = None  # of the agent, tool, workflow or step
+    is_named: bool = True  # the name is that of an attribute, and not made of the span's
     provider: str | None = None
     model: str | None = None
     response_model: str | None = None
@@ -175,6 +176,7 @@ _COST: tuple[str, ...] = (
 )
 _FIRST_SECONDS: tuple[str, ...] = (
     "gen_ai.response.time_to_first_chunk",
+    "gen_ai.client.operation.time_to_first_chunk",
     "gen_ai.server.time_to_first_token",
 )
 _FIRST_MILLISECONDS: tuple[str, ...] = (
@@ -212,8 +214,26 @@ def seen(name: str, attributes: Attributes) -> Seen | None:
             kind
         ]
         found.name = _text(attributes, names)
+        if found.name is None and kind in ("agent", "workflow"):
+            found.name, found.is_named = _of_span(name), False
         found.tool_type = _text(attributes, ("gen_ai.tool.type",)) if kind == "tool" else None
     return found
+
+
+def outermost(name: str, attributes: Attributes, found: Seen) -> Seen:
+    """A chain that is part of nothing is a workflow, or an agent of LangChain: its metadata has the name."""
+    if (found.kind, found.operation) != ("step", "chain"):
+        return found
+    agent = _table(attributes, "metadata").get("lc_agent_name")
+    if isinstance(agent, str) and agent:
+        return Seen("agent", "invoke_agent", agent)
+    return Seen("workflow", "invoke_workflow", _of_span(name), is_named=False)
+
+
+def _of_span(name: str) -> str | None:
+    """The name of an agent in that of its span: `meteo.run`, `invoke_agent meteo`, `meteo run`."""
+    found = name.removeprefix("invoke_agent ").removesuffix(".run").removesuffix(" run").strip()
+    return found if found and found not in ("agent", "invoke_agent", "invoke_workflow") else None
 
 
 def _kind(name: str, attributes: Attributes) -> tuple[Kind | None, str]:

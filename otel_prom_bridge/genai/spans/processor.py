@@ -20,7 +20,7 @@ from otel_prom_bridge.genai.cost import Costs
 from otel_prom_bridge.genai.emission import CURRENT, LLMRequest
 from otel_prom_bridge.genai.measurements import Measurements, clean
 from otel_prom_bridge.genai.reports import guarded
-from otel_prom_bridge.genai.spans.attributes import Attributes, Seen, error_of, first_chunk, seen
+from otel_prom_bridge.genai.spans.attributes import Attributes, Seen, error_of, first_chunk, outermost, seen
 from otel_prom_bridge.genai.spans.measured import Measured
 from otel_prom_bridge.genai.spans.open import Node, OpenSpans
 from otel_prom_bridge.prices import PriceTable
@@ -117,12 +117,19 @@ class SpanMetrics:
         found, scope = ended.found, _scope(ended.span)
         own = self._measured.by(scope)
         around = self._around(node)
+        if not around:
+            found = ended.found = outermost(ended.span.name or "", ended.attributes, found)
         if found.kind in ("call", "tool"):
             _count_in_agent(found, around)
         if around and _is_same(found, around[0][1], scope, _scope(around[0][0].span)):
             around[0][0].covered |= own  # the outer one says the same, and counts
             return
         ended.left_alone = own | node.covered
+        if found.kind == "agent":
+            for outer, what in around:
+                outer.has_agent |= what.kind == "agent"
+            if node.has_agent and not found.is_named:
+                found.kind = "workflow"  # openai-agents has a span around all agents of a run
         if found.agent is None:
             found.agent = next((outer.name for _, outer in around if outer.kind == "agent"), None)
         if found.kind in ("call", "other"):
@@ -137,6 +144,9 @@ class SpanMetrics:
             found = seen(ancestor.span.name or "", dict(ancestor.span.attributes or {}))
             if found is not None:
                 result.append((ancestor, found))
+        if result:
+            last, found = result[-1]
+            result[-1] = (last, outermost(last.span.name or "", last.span.attributes or {}, found))
         return result
 
     def _call(self, ended: Ended) -> None:
