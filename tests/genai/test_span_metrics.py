@@ -295,6 +295,24 @@ def test_nothing_is_counted_twice(outer: str, inner: str, calls: int, tokens: in
         assert it.totals("llm_tokens", "type").get(("input",), 0) == tokens
 
 
+def test_who_says_late_what_a_span_is() -> None:
+    """OpenInference's LangChain says it at the end: then the inner span of a call has counted already."""
+    with spans() as it:
+        tracer = it.tracer("langchain")
+        with tracer.start_as_current_span("meteo") as agent:
+            with tracer.start_as_current_span("model") as step:
+                with tracer.start_as_current_span("ChatOpenAI") as call:
+                    with it.tracer("client").start_as_current_span("chat", attributes=CHAT):
+                        pass
+                    call.set_attributes(CALLS["OpenInference"])
+                step.set_attribute("openinference.span.kind", "CHAIN")
+            agent.set_attribute("openinference.span.kind", "CHAIN")
+            agent.set_attribute("metadata", json.dumps({"lc_agent_name": "meteo"}))
+        assert it.totals("llm_requests") == {(): 1}
+        assert it.totals("agent_steps", "step_type") == {("chain",): 1}
+        assert it.totals("agent_executions", "agent_type") == {("meteo",): 1}
+
+
 def test_who_measures_what_is_a_switch() -> None:
     """The application knows better, for its release of a library."""
     scope = "opentelemetry.instrumentation.genai.openai"

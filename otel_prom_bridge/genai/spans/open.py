@@ -18,13 +18,14 @@ _DEEPEST = 64
 class Node:
     """A span that goes on."""
 
-    __slots__ = ("covered", "has_agent", "inference_calls", "parent", "span", "tool_calls")
+    __slots__ = ("covered", "has_agent", "has_call", "inference_calls", "parent", "span", "tool_calls")
 
     def __init__(self, span: Any, parent: int | None) -> None:
         self.span = span
         self.parent = parent
         self.covered: set[str] = set()  # what was recorded of it by libraries inside
         self.has_agent = False  # an agent ran inside
+        self.has_call = False  # a call of a model was recorded inside
         self.inference_calls = 0
         self.tool_calls = 0
 

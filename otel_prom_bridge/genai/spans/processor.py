@@ -114,28 +114,40 @@ class SpanMetrics:
         return True
 
     def _take(self, ended: Ended, node: Node) -> None:
-        found, scope = ended.found, _scope(ended.span)
+        scope, around = _scope(ended.span), self._around(node)
         own = self._measured.by(scope)
-        around = self._around(node)
-        if not around:
-            found = ended.found = outermost(ended.span.name or "", ended.attributes, found)
-        if found.kind in ("call", "tool"):
-            _count_in_agent(found, around)
-        if around and _is_same(found, around[0][1], scope, _scope(around[0][0].span)):
+        if not around and not self._is_inside(node, scope):
+            ended.found = outermost(ended.span.name or "", ended.attributes, ended.found)
+        if ended.found.kind in ("call", "tool"):
+            _count_in_agent(ended.found, around)
+        if around and _is_same(ended.found, around[0][1], scope, _scope(around[0][0].span)):
             around[0][0].covered |= own  # the outer one says the same, and counts
             return
+        if ended.found.kind == "call" and node.has_call:
+            return  # the inner one ended before anybody knew what this one is
         ended.left_alone = own | node.covered
+        self._place(ended.found, node, around)
+        if ended.found.kind in ("call", "other"):
+            self._call(ended)
+        elif _ASPECT[ended.found.kind] not in ended.left_alone:
+            self._other(ended, node)
+
+    def _place(self, found: Seen, node: Node, around: list[tuple[Node, Seen]]) -> None:
+        """Say whose a span is, and tell the spans around it what is inside of them."""
+        if found.agent is None:
+            found.agent = next((outer.name for _, outer in around if outer.kind == "agent"), None)
+        if found.kind == "call":
+            for ancestor in self._open.ancestors(node):
+                ancestor.has_call = True
         if found.kind == "agent":
             for outer, what in around:
                 outer.has_agent |= what.kind == "agent"
             if node.has_agent and not found.is_named:
                 found.kind = "workflow"  # openai-agents has a span around all agents of a run
-        if found.agent is None:
-            found.agent = next((outer.name for _, outer in around if outer.kind == "agent"), None)
-        if found.kind in ("call", "other"):
-            self._call(ended)
-        elif _ASPECT[found.kind] not in ended.left_alone:
-            self._other(ended, node)
+
+    def _is_inside(self, node: Node, scope: str) -> bool:
+        """Whether a span of the same library goes on around it. Some say at the end what a span is about."""
+        return any(_scope(ancestor.span) == scope for ancestor in self._open.ancestors(node))
 
     def _around(self, node: Node) -> list[tuple[Node, Seen]]:
         """The spans of generative AI around this one, the nearest first."""
@@ -144,7 +156,7 @@ class SpanMetrics:
             found = seen(ancestor.span.name or "", dict(ancestor.span.attributes or {}))
             if found is not None:
                 result.append((ancestor, found))
-        if result:
+        if result and not self._is_inside(result[-1][0], _scope(result[-1][0].span)):
             last, found = result[-1]
             result[-1] = (last, outermost(last.span.name or "", last.span.attributes or {}, found))
         return result
