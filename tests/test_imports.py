@@ -87,7 +87,6 @@ def test_recorders_load_no_sdk() -> None:
         "instruments",
         "interrupts",
         "model_names",
-        "native",
         "prices",
         "values",
     }

@@ -10,10 +10,10 @@ be wrong. So the tokens of a producer (its scope) cost nothing here for models o
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from fractions import Fraction
 
-from otel_prom_bridge.native import Lock
 from otel_prom_bridge.prices import KINDS, PriceTable
 from otel_prom_bridge.values.checks import one_of
 from otel_prom_bridge.views.computations import FirstOf
@@ -41,11 +41,12 @@ class Pricing:
 
     def __init__(self, table: PriceTable | None) -> None:
         self._table = table
-        self._lock = Lock()
         # The scope, and what its attributes say of the model.
         self._reported: set[tuple[str, tuple[str, ...]]] = set()
         self._is_used = False
-        self.version = 0  # grows when an answer may be another one than before
+        # Another number when answers may be others. There is no lock, for which a forked child would wait.
+        self._versions = itertools.count(1)
+        self.version = 0
 
     @property
     def table(self) -> PriceTable | None:
@@ -54,9 +55,8 @@ class Pricing:
 
     @table.setter
     def table(self, table: PriceTable | None) -> None:
-        with self._lock:
-            self._table = table
-            self.version += 1
+        self._table = table
+        self.version = next(self._versions)
 
     @property
     def in_use(self) -> dict[tuple[str, str], int]:
@@ -68,9 +68,8 @@ class Pricing:
         """Remember that a producer says itself what this model costs."""
         found = (scope, _models(attributes))
         if found not in self._reported and len(self._reported) < _REMEMBERED:
-            with self._lock:
-                self._reported.add(found)
-                self.version += 1
+            self._reported.add(found)
+            self.version = next(self._versions)
 
     def price(self, kind: str, scope: str, attributes: Mapping[str, object]) -> Fraction | None:
         """What one token of this kind costs in USD, or None if it costs nothing here.

@@ -114,7 +114,7 @@ def test_imports(module: Path) -> None:
     ours = [name for name in imported if name.startswith("otel_prom_bridge")]
     assert all(
         re.match(
-            r"otel_prom_bridge\.((diagnostics|errors|instruments|native|prices|values\.(checks|notation))$|genai)",
+            r"otel_prom_bridge\.((diagnostics|errors|instruments|prices|values\.(checks|notation))$|genai)",
             name,
         )
         for name in ours

@@ -6,10 +6,9 @@ leaves alone what the inner one's library recorded. Spans that never end leave w
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
-
-from otel_prom_bridge.native import Lock
 
 _MOST = 10_000
 _DEEPEST = 64
@@ -31,25 +30,27 @@ class Node:
 
 
 class OpenSpans:
-    """Spans by their ids. Ids of two traces may be equal in theory; the trace is part of the key."""
+    """Spans by the ids of trace and span.
+
+    There is no lock, for which a forked child or a signal handler might wait. Each step is a single one of
+    the dictionary.
+    """
 
     def __init__(self) -> None:
         self._nodes: dict[tuple[int, int], Node] = {}
-        self._lock = Lock()
 
     def begin(self, span: Any) -> None:
         """A span begins."""
         context, parent = span.get_span_context(), span.parent
-        with self._lock:
-            while len(self._nodes) >= _MOST:
-                del self._nodes[next(iter(self._nodes))]
-            self._nodes[context.trace_id, context.span_id] = Node(span, parent and parent.span_id)
+        while len(self._nodes) >= _MOST:
+            with contextlib.suppress(RuntimeError, StopIteration):  # another thread begins or ends a span
+                self._nodes.pop(next(iter(self._nodes)), None)
+        self._nodes[context.trace_id, context.span_id] = Node(span, parent and parent.span_id)
 
     def end(self, span: Any) -> Node:
         """A span has ended."""
         context, parent = span.get_span_context(), span.parent
-        with self._lock:
-            found = self._nodes.pop((context.trace_id, context.span_id), None)
+        found = self._nodes.pop((context.trace_id, context.span_id), None)
         return found or Node(span, parent and parent.span_id)
 
     def ancestors(self, node: Node) -> Iterator[Node]:
