@@ -98,6 +98,7 @@ def test_recorders_load_no_sdk(module: str, more: set[str]) -> None:
         "instruments",
         "interrupts",
         "model_names",
+        "prices",
         "recording",
         "values",
         *more,

@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from opentelemetry.sdk.environment_variables import (
     OTEL_EXPORTER_PROMETHEUS_HOST,
@@ -29,6 +29,7 @@ from otel_prom_bridge.endpoint.scrape import DEFAULT_CACHE_TTL, GZIP_THRESHOLD
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.server import DEFAULT_ADDRESS, DEFAULT_PORT
 from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT
+from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.profiles import GENERATION, PROFILES, Present
 from otel_prom_bridge.push.wire import DEFAULT_INTERVAL, HUB, TOKEN
 from otel_prom_bridge.reader.reader import DEFAULT_COLLECT_INTERVAL
@@ -66,7 +67,7 @@ from otel_prom_bridge.views.instruments import LIMITS
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants
 from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.workers import WORKERS, Workers
-from otel_prom_bridge.views.written import EXEMPLARS, TENANTS, VIEWS
+from otel_prom_bridge.views.written import EXEMPLARS, PRICES, TENANTS, VIEWS
 
 PREFIX = "OTEL_PROM_BRIDGE_"
 DEFAULT_PROCESS_PORTS = 32
@@ -214,6 +215,12 @@ ENDPOINT = (
         "how many ports, from `port` on, the processes of one application may take, one each; 1 is for the"
         " first process only; see [workers.md](workers.md#what-happens-by-itself)",
         default=DEFAULT_PROCESS_PORTS,
+    ),
+    Option(
+        "span_metrics",
+        BOOLEAN,
+        "metrics of calls, agents and tools from the spans of the process, where their libraries record none",
+        default=False,
     ),
     Option(
         "metrics_path",
@@ -495,6 +502,20 @@ KEPT = (
         without="five for each series of `max_series_per_metric`, at least 10000",
     ),
     Option(
+        "seconds_buckets",
+        BOOLEAN,
+        "buckets for seconds (0.005 to 300) of histograms in seconds of which nobody says the buckets; the"
+        " SDK's own begin with 5",
+        default=True,
+    ),
+    Option(
+        "prices",
+        PRICES,
+        "what tokens cost, where nobody says what calls cost: the package's table, that of the package"
+        " `genai-prices`, or one of your own",
+        default="default",
+    ),
+    Option(
         "tenant",
         TENANTS,
         "the attribute that names a tenant, and how many series each tenant may have",
@@ -622,6 +643,7 @@ class EndpointOptions(TypedDict, total=False):
     unix_socket: str | os.PathLike[str] | None
     strict: bool | None
     process_ports: int | None
+    span_metrics: bool | None
     metrics_path: str | None
     cache_ttl: float | None
     compression_threshold: int | bool | None
@@ -677,6 +699,8 @@ class ReaderOptions(TypedDict, total=False):
     max_help_length: int | None
     max_client_values: int | None
     max_lines_per_metric: int | None
+    seconds_buckets: bool | None
+    prices: PriceTable | str | os.PathLike[str] | Literal[False] | None
     tenant: Tenants | Mapping[str, Any] | None
     gauges: Workers | None
     id_labels: bool | None

@@ -19,6 +19,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from otel_prom_bridge import native, processes
 from otel_prom_bridge.configuration.serving import serve, serve_if_possible
 from otel_prom_bridge.configuration.settings import Settings
+from otel_prom_bridge.configuration.spans import measure_spans, measure_spans_later
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.forks import renew_in_child
@@ -105,11 +106,19 @@ class Watch(Attached):
     def begin(self, provider: object) -> None:
         """Notice the next recording in this process, too."""
         super().begin(provider)
+        if self._settings.endpoint["span_metrics"]:
+            self._measure_spans(provider)
         if self.server is None or self.is_serving:  # else the log says already that nothing is served
             renew_in_child(self)
             self.renew()
         if self._is_main and self.is_serving:
             self.reader.on_shutdown(processes.announce())
+
+    def _measure_spans(self, provider: object) -> None:
+        if self._by_itself or not isinstance(provider, MeterProvider):
+            measure_spans_later(self.reader.prices)
+        else:
+            measure_spans(provider, self.reader.prices)
 
     def renew(self) -> None:
         """Begin anew, in this process or in a forked child."""

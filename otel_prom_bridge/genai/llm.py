@@ -11,8 +11,8 @@ from opentelemetry.metrics import MeterProvider
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.genai import conventions
 from otel_prom_bridge.genai.calls import AsyncSource, Call, Observe, Requests, SyncSource
-from otel_prom_bridge.genai.cost import PriceTable
 from otel_prom_bridge.genai.emission import Emit, LLMRequest, Usage
+from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.recording.measurements import Measurements, mapping
 from otel_prom_bridge.recording.operations import (
     ERROR_TYPE,

@@ -181,6 +181,8 @@ class _Reading:
             view["unit"] = table.unit
         if source.scale is not None and take != "count":  # a number of points has no unit to convert
             view["scale"] = source.scale
+        if source.price is not None:
+            view["price"] = source.price
         if table.labels is None:
             view["labels"] = source.attributes
         else:

@@ -9,6 +9,8 @@ from typing import Any
 
 from otel_prom_bridge.profiles.profile import PRESENT, Family, Profile, Source
 
+_PRICED = {None: "", "missing": "without a price, ", "-input": "less the cost as input of the "}
+_PRICED["-output"] = "less the cost as output of the "
 _TAKES = {"value": "", "count": "number of points of ", "sum": "sum of "}
 # A condition that is longer stands below the table, if several families have it.
 _LONG = 60
@@ -76,7 +78,8 @@ def _conditions(source: Source) -> list[str]:
 def _source(source: Source, notes: Mapping[str, str]) -> str:
     conditions = [notes.get(condition, condition) for condition in _conditions(source)]
     take = source.take or "value"
-    return _TAKES.get(take, f"{take} of ") + f"`{source.instrument}`" + _where(conditions)
+    priced = _PRICED.get(source.price, "cost of the ")
+    return priced + _TAKES.get(take, f"{take} of ") + f"`{source.instrument}`" + _where(conditions)
 
 
 def _where(conditions: Sequence[str]) -> str:

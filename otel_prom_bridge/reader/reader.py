@@ -8,9 +8,10 @@ leaves nothing behind.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from opentelemetry.sdk.metrics.export import MetricsData
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -19,6 +20,7 @@ from otel_prom_bridge.diagnostics import Conflict
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT, Collected, Pipeline
+from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.reader.collection import Collections
 from otel_prom_bridge.report.cardinality import CardinalityReport
 from otel_prom_bridge.report.self_metrics import SelfMetrics
@@ -38,6 +40,7 @@ from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants, sdk_limits
 from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.workers import Workers
+from otel_prom_bridge.views.written import PRICES
 
 DEFAULT_COLLECT_INTERVAL = 10.0
 # When the SDK gives a collection up between two callbacks. No scrape waits that long, but the next one has
@@ -88,6 +91,11 @@ class PrometheusMetricReader(BridgeReader):
         max_lines_per_metric: the number of lines that the series of one histogram may have together; 0 for
             any, None for five times ``max_series_per_metric``, at least 10,000. A series has one for each
             bucket, one for ``+Inf``, a sum and a count. Further attribute sets go to the overflow series.
+        prices: what tokens cost, where a view shows them as costs: ``"default"`` for the table that comes
+            along, ``"genai-prices"`` for that of the package of this name, the path of a file, a
+            :class:`~otel_prom_bridge.genai.PriceTable`, or False for no costs.
+        seconds_buckets: histograms in seconds have buckets for seconds (0.005 to 300) where neither their
+            author, nor a view, nor a View of the SDK says which. The SDK's own begin with 5.
         tenant: the attribute that names a tenant, and how many series each may have (:class:`Tenants`).
         id_labels: make labels also of the ids of users, sessions, conversations, requests, responses, traces,
             spans and calls. Otherwise they are labels of exemplars only, or of views that ask for them by
@@ -137,6 +145,8 @@ class PrometheusMetricReader(BridgeReader):
         max_help_length: int = DEFAULT_HELP_LENGTH,
         max_client_values: int = DEFAULT_CLIENT_VALUES,
         max_lines_per_metric: int | None = None,
+        seconds_buckets: bool = True,
+        prices: PriceTable | str | os.PathLike[str] | Literal[False] = "default",
         tenant: Tenants | None = None,
         id_labels: bool = False,
         gauges: Workers = "each",
@@ -168,6 +178,8 @@ class PrometheusMetricReader(BridgeReader):
             max_help_length=max_help_length,
             max_client_values=max_client_values,
             max_lines_per_metric=max_lines_per_metric,
+            seconds_buckets=seconds_buckets,
+            prices=prices,
             tenant=tenant,
             id_labels=id_labels,
             gauges=gauges,
@@ -199,6 +211,18 @@ class PrometheusMetricReader(BridgeReader):
     def policy(self) -> Policy:
         """What is exported; ``policy.sdk_views()`` is for a ``MeterProvider`` of one's own."""
         return self._pipeline.policy
+
+    @property
+    def prices(self) -> PriceTable | None:
+        """The table by which tokens are shown as costs; None for no costs.
+
+        Another one counts from then on. What was shown before stays, so that no counter falls.
+        """
+        return self.policy.pricing.table
+
+    @prices.setter
+    def prices(self, table: PriceTable | str | os.PathLike[str] | Literal[False]) -> None:
+        self.policy.pricing.table = PRICES.value("prices", table) or None
 
     def expose(
         self, accept: str | None = None, *, names: Iterable[str] = (), timeout: float | None = None

@@ -90,6 +90,7 @@ class Store:
         self._collection = 0
         self._keeping = Expiry(_KEPT_SECONDS, clock)
         self._silence = Expiry(_SILENT_SECONDS, clock)
+        self._reporting: dict[Stream, bool] = {}  # streams, and whether they are costs that producers report
         self._changed: list[Target] = []  # series that wait to be shown anew
         self._deferred: list[Callable[[], None]] = []
         self._shown: tuple[MetricFamily, ...] = ()
@@ -173,13 +174,14 @@ class Store:
             speaker.failing = failing
         origin = self._origin(speaker, resource)
         is_first = not straggles
-        for key, points in batch:
+        for key, points in self._costs_first(batch):
             if is_first and points:
                 is_first = False
                 speaker.clock.look(points[0].time_unix_nano)
             self._shift.seconds = speaker.clock.shift
             try:
                 record = origin.streams.get(key) or self._open(origin, key)
+                record.follow(self._policy.pricing.version)
                 if key.meaning.accumulates:
                     self._accumulate(record, points)
                 elif not straggles:
@@ -192,6 +194,19 @@ class Store:
         if not straggles:
             self._forget_unsaid(speaker)
         self._forget_expired()
+
+    def _costs_first(self, batch: _Batch) -> _Batch:
+        """The batch with the costs that producers report before the tokens, which cost nothing then."""
+        if not self._policy.has_prices:
+            return batch
+        return sorted(batch, key=self._tokens_or_other)
+
+    def _tokens_or_other(self, item: tuple[Stream, Sequence[SourcePoint]]) -> bool:
+        found = self._reporting.get(item[0])
+        if found is None:
+            views = self._policy.views_of(item[0])
+            found = self._reporting[item[0]] = any(map(self._policy.reports_cost, views))
+        return not found
 
     def _origin(self, speaker: Speaker, resource: _Resource) -> Origin:
         """The origin of the points of a source that has this resource."""
@@ -323,6 +338,7 @@ class Store:
             dropped=sum(projection.rejected for projection in projections),
             conflicting=len(self._findings.conflicts),
             exemplars=sum(projection.exemplars_held for projection in projections),
+            prices=self._policy.pricing.in_use,
             limit=self._policy.max_series,
         )
 

@@ -8,6 +8,12 @@ from alerts import SCRAPED, Case, quantile, shares
 CALL = {"service": "s", "provider": "p", "model": "m"}
 
 
+def _ended(name: str, label: str, errors: int) -> dict[str, str]:
+    """So many of a hundred agents or tools per minute that failed."""
+    count = f'gen_ai_{name}_duration_seconds_count{{job="app", {label}="n"'
+    return {f"{count}}}": f"0+{100 - errors}x120", f'{count}, error_type="timeout"}}': f"0+{errors}x120"}
+
+
 def calls(errors: int, successes: int, *, model: str = "m", kind: str = "server_error") -> dict[str, str]:
     """So many calls per minute, of which those that failed are in the families of requests and of errors."""
     labels = f'service="s", provider="p", model="{model}"'
@@ -249,6 +255,51 @@ CASES = [
             summary="app: 1 of 20 calls of m takes more than 39.94s",
         )
         for generation in ("operation", "inference")
+    ),
+    *(
+        Case(
+            profile="semconv",
+            alert="GenAIRateLimited",
+            series=gen_ai("operation", 10, kind=kind),
+            quiet=gen_ai("operation", 10, kind="InternalServerError"),
+            labels={"job": "app", "gen_ai_request_model": "m", "severity": "warning"},
+            summary="app: 166.7m calls of m per second are refused",
+        )
+        for kind in ("openai.RateLimitError", "ThrottlingException", "429", "insufficient_quota")
+    ),
+    *(
+        Case(
+            profile="semconv",
+            alert="GenAIFirstTokenSlow",
+            series=quantile(f"gen_ai_client_{generation}_time_to_first_chunk_seconds", MODEL, "10.24"),
+            quiet=quantile(f"gen_ai_client_{generation}_time_to_first_chunk_seconds", MODEL, "2.56"),
+            labels={"job": "app", "gen_ai_request_model": "m", "severity": "warning"},
+            summary="app: users wait 9.984s for the first token of m",
+        )
+        for generation in ("operation", "inference")
+    ),
+    Case(
+        profile="semconv",
+        alert="GenAICostHigh",
+        series={'gen_ai_usage_cost_USD_total{job="app"}': "0+2x120"},
+        quiet={f"gen_ai_usage_cost_USD_total{{{MODEL}}}": "0+1x120"},
+        labels={"job": "app", "severity": "warning"},
+        summary="app spent 120 USD in an hour",
+        fires="119m",
+    ),
+    *(
+        Case(
+            profile="semconv",
+            alert=alert,
+            series=_ended(name, label, 30),
+            quiet=_ended(name, label, 5),
+            labels={"job": "app", label: "n", "severity": severity},
+            summary=f"app: 30% of the {what} of n fail",
+        )
+        for alert, name, label, severity, what in (
+            ("GenAIAgentsFailing", "invoke_agent", "gen_ai_agent_name", "critical", "executions"),
+            ("GenAIToolCallsFailing", "execute_tool", "gen_ai_tool_name", "warning", "calls"),
+        )
     ),
     *(
         Case(

@@ -66,6 +66,7 @@ class State:
     - ``dropped`` is the number of metrics that are not shown at all.
     - ``conflicting`` is the number of conflicts found so far.
     - ``exemplars`` is the number of exemplars that the next scrape could show.
+    - ``prices`` has the version and the date of the table of prices, if something was looked up in it.
     - ``limit`` is the number of series that all metrics together may have. None stands for no limit.
     - ``collected`` says whether the last collection succeeded in time. It is None if there was no collection.
     - ``stuck`` is the number of collectors that have not answered. It is None if there are none to ask.
@@ -79,6 +80,7 @@ class State:
     dropped: int = 0
     conflicting: int = 0
     exemplars: int = 0
+    prices: Mapping[tuple[str, str], int] = field(default_factory=dict)
     limit: int | None = None
     collected: bool | None = None
     stuck: int | None = None
@@ -151,6 +153,7 @@ class SelfMetrics:
         self._dropped = Gauges(metadata.DROPPED, created=created)
         self._conflicting = Gauges(metadata.CONFLICTING, created=created)
         self._exemplars = Gauges(metadata.EXEMPLARS, created=created)
+        self._prices = Gauges(metadata.PRICES, "version", "date", created=created)
         self._collected = Gauges(metadata.COLLECTED, created=created)
         self._stuck = Gauges(metadata.STUCK, created=created)
         self._reloaded = Gauges(metadata.RELOADED, created=created)
@@ -254,6 +257,7 @@ class SelfMetrics:
             self._dropped.set((), state.dropped)
             self._conflicting.set((), state.conflicting)
             self._exemplars.set((), state.exemplars)
+            self._prices.set_all(state.prices)
             if state.limit is not None:
                 self._limit.set((), state.limit)
             if state.collected is not None:

@@ -81,6 +81,13 @@ SERIES_LIMIT = _family(
     "How many series all metrics together may have (max_series). What is more is counted in overflow series.",
 )
 
+PRICES = _family(
+    "otel_prom_bridge_price_table_info",
+    Kind.GAUGE,
+    "The table by which tokens are shown as costs, and the day for which its prices are. Old prices are wrong"
+    " ones.",
+)
+
 METRIC_SERIES = _family(
     "otel_prom_bridge_metric_series",
     Kind.GAUGE,

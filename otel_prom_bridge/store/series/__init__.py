@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
+from functools import lru_cache
 
+from otel_prom_bridge.arithmetic.scaling import Scale
 from otel_prom_bridge.families import Kind, Labels, Point
 from otel_prom_bridge.points import Meaning, Shape
 from otel_prom_bridge.store.series.base import Folded, Series, Slot, Target, Traits
@@ -16,6 +19,7 @@ from otel_prom_bridge.store.series.current import (
 )
 from otel_prom_bridge.store.series.histograms import ExponentialSeries, HistogramSeries
 from otel_prom_bridge.store.series.numbers import CountSeries, NumberSeries, SumSeries
+from otel_prom_bridge.views.pricing import PRICE_KEY
 from otel_prom_bridge.views.view import Take
 
 __all__ = [
@@ -28,6 +32,7 @@ __all__ = [
     "Slot",
     "Target",
     "Traits",
+    "priced",
     "series_class",
 ]
 
@@ -42,6 +47,26 @@ class _Scaled(Series):
         point = super().freeze(labels, kind)  # type: ignore[safe-super]
         scale = self.traits.scale
         return point if scale is None else scale.point(point)
+
+
+class _Priced(NumberSeries):
+    """Tokens that are shown as what they cost. They add up as tokens, so that nothing is rounded before."""
+
+    __slots__ = ()
+
+    def freeze(self, labels: Labels, kind: Kind) -> Point:
+        """The present state, multiplied by the price of a token."""
+        return _price(str(self.attributes[PRICE_KEY])).point(super().freeze(labels, kind))
+
+    @property
+    def takes_away(self) -> bool:
+        """Whether it takes tokens out of another price again."""
+        return str(self.attributes[PRICE_KEY]).startswith("-")
+
+
+@lru_cache(1024)
+def _price(text: str) -> Scale:
+    return Scale(Fraction(text))
 
 
 # Of what adds up deltas, and of what has current values, by the shape of the points.
@@ -63,6 +88,16 @@ _PLAIN: tuple[type[Series], ...] = (*_ADDING.values(), *_CURRENT.values(), *_TAK
 _SCALED: Mapping[type[Series], type[Series]] = {
     plain: type(f"Scaled{plain.__name__}", (_Scaled, plain), {"__slots__": ()}) for plain in _PLAIN
 }
+# What shows tokens as costs, by what shows them as they are.
+_PRICED: Mapping[type[Series], type[Series]] = {
+    plain: type(f"Priced{plain.__name__}", (_Priced, plain), {"__slots__": ()})
+    for plain in (NumberSeries, CurrentNumber, SumSeries)
+}
+
+
+def priced(plain: type[Series]) -> type[Series]:
+    """The class of series that are shown as costs, given that of those that are not."""
+    return _PRICED.get(plain, plain)
 
 
 def series_class(meaning: Meaning, take: Take, *, scaled: bool) -> type[Series]:
