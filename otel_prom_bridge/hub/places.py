@@ -8,6 +8,7 @@ hubs in that folder to make way: one whose program has ended does.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import socket
@@ -17,12 +18,13 @@ import time
 from pathlib import Path
 
 from otel_prom_bridge.endpoint.server.listeners import Listener, open_unix
-from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.errors import ConfigurationError, EndpointError
 
 _NAME = "otel-prom-bridge"
 _PRIVATE, _SHARED = 0o700, 0o711
 _PRIVATE_SOCKET, _SHARED_SOCKET = 0o600, 0o666
-_LONGEST = 60  # of 103 characters that the path of a socket may have everywhere
+_LONGEST = 68  # of the 103 characters that the path of a socket may have everywhere
+_ATTEMPTS = 20
 MAKE_WAY_PATH = "/make-way"
 _ANSWER_SECONDS, _END_SECONDS = 1.0, 3.0
 
@@ -48,8 +50,14 @@ def open_socket(path: str, *, shared: bool) -> Listener:
         EndpointError: the path cannot be had.
     """
     place = Path(path).absolute().parent
-    _make(place, mode=_SHARED if shared else _PRIVATE)
-    return open_unix(path, mode=_SHARED_SOCKET if shared else _PRIVATE_SOCKET)
+    for attempt in range(_ATTEMPTS):
+        try:
+            _make(place, mode=_SHARED if shared else _PRIVATE)
+            return open_unix(path, mode=_SHARED_SOCKET if shared else _PRIVATE_SOCKET)
+        except (EndpointError, FileNotFoundError) as error:  # a hub that ended has just removed the folder
+            if error.errno != errno.ENOENT or place != folder() or attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
 
 
 def _make(place: Path, *, mode: int) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,3 +28,11 @@ def make() -> Iterator[Callable[..., Hub]]:
 def hub(make: Callable[..., Hub]) -> Hub:
     """A hub with the defaults."""
     return make()
+
+
+@pytest.fixture
+def runtime(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for the sockets of hubs. Those of tests have paths that are too long for sockets."""
+    with tempfile.TemporaryDirectory(prefix="hub-", dir="/tmp") as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield Path(folder)

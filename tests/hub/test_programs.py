@@ -59,13 +59,13 @@ async def asgi(scope, receive, send):
 class Program:
     """A server under a hub, and how many of a client's requests it has answered."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, runtime: Path) -> None:
         self.port, self.metrics_port = free_port(), free_port()
         (folder / "shop.py").write_text(WSGI)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL")}
         self.environment = {
             **kept,
-            "XDG_RUNTIME_DIR": str(folder),
+            "XDG_RUNTIME_DIR": str(runtime),
             "PYTHONPATH": os.pathsep.join((str(folder), *sys.path)),
             "OTEL_PROM_BRIDGE_PORT": str(self.metrics_port),
             "OTEL_PROM_BRIDGE_LINGER": "2",
@@ -128,9 +128,9 @@ class Program:
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Program:
+def program(tmp_path: Path, runtime: Path) -> Program:
     """The program of these tests."""
-    return Program(tmp_path)
+    return Program(tmp_path, runtime)
 
 
 def gunicorn(program: Program, *flags: str) -> list[str]:

@@ -38,10 +38,10 @@ HEAD = (
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[Hub, str, int]]:
+def served(runtime: Path) -> Iterator[tuple[Hub, str, int]]:
     """A hub that listens on a socket and on a port, with short deadlines and small bodies."""
     hub = Hub({}, token="secret", max_push_size=200_000)
-    path = str(tmp_path / "hub.sock")
+    path = str(runtime / "hub.sock")
     listeners = [places.open_socket(path, shared=False), open_tcp("127.0.0.1", 0)]
     loop = Loop(listeners, hub.receiver, limits=ServerLimits(head_timeout=0.5))
     loop.start()
@@ -204,15 +204,15 @@ def test_scrapes_do_not_wait_for_pushes(served: tuple[Hub, str, int]) -> None:
     assert slowest < 2
 
 
-def test_the_socket_is_for_its_user_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_socket_is_for_its_user_alone(runtime: Path) -> None:
     """The folder is made for it, and a folder of somebody else's is not used."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     path = places.new_socket()
     with contextlib.closing(places.open_socket(path, shared=False)):
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
         assert stat.S_IMODE(places.folder().stat().st_mode) == 0o700
     places.tidy(path)
-    assert list(tmp_path.iterdir()) == []
+    assert list(runtime.iterdir()) == []
+    assert places.folder().parent == runtime
     places.folder().symlink_to("/tmp")
     with pytest.raises(ConfigurationError, match="somebody else"):
         places.open_socket(path, shared=False)
@@ -251,7 +251,7 @@ def test_another_user_is_refused(shared: bool) -> None:
 
 
 @pytest.mark.parametrize("is_ours", [True, False], ids=["ours", "the standard exporter"])
-def test_lost_answers_lose_and_double_nothing(is_ours: bool, tmp_path: Path) -> None:
+def test_lost_answers_lose_and_double_nothing(is_ours: bool, runtime: Path) -> None:
     """A push that was taken in comes again when its answer is lost, and is known then."""
     hub, chance = Hub({}, token="secret"), random.Random(4)
     respond = hub.receiver.respond
@@ -261,7 +261,7 @@ def test_lost_answers_lose_and_double_nothing(is_ours: bool, tmp_path: Path) -> 
         return busy("lost") if chance.random() < 0.3 else response
 
     hub.receiver.respond = losing  # type: ignore[method-assign]
-    path = str(tmp_path / "hub.sock")
+    path = str(runtime / "hub.sock")
     listeners = [places.open_socket(path, shared=False), open_tcp("127.0.0.1", 0)]
     loop = Loop(listeners, hub.receiver)
     loop.start()
@@ -287,3 +287,25 @@ def test_lost_answers_lose_and_double_nothing(is_ours: bool, tmp_path: Path) -> 
     finally:
         loop.stop()
         hub.shutdown()
+
+
+def test_hubs_begin_and_end_at_the_same_time(runtime: Path) -> None:
+    """The last one removes the folder, in which the next one is just about to listen."""
+    failed: list[BaseException] = []
+
+    def go() -> None:
+        try:
+            for _ in range(100):
+                path = places.new_socket()
+                places.open_socket(path, shared=False).close()
+                places.tidy(path)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=go) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert list(runtime.iterdir()) == []

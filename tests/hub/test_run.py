@@ -43,12 +43,12 @@ def port() -> int:
 
 
 @pytest.fixture
-def environment(tmp_path: Path, port: int) -> dict[str, str]:
+def environment(runtime: Path, port: int) -> dict[str, str]:
     """The environment of a program, whose hub has a folder of its own and does not linger for long."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL")}
     return {
         **kept,
-        "XDG_RUNTIME_DIR": str(tmp_path),
+        "XDG_RUNTIME_DIR": str(runtime),
         "OTEL_PROM_BRIDGE_PORT": str(port),
         "OTEL_PROM_BRIDGE_LINGER": "1",
         "OTEL_PROM_BRIDGE_CACHE_TTL": "0",
@@ -56,11 +56,11 @@ def environment(tmp_path: Path, port: int) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(tmp_path: Path) -> Iterator[None]:
+def nothing_is_left(runtime: Path) -> Iterator[None]:
     """Nothing outlives a program: no process of the hub, no file."""
     yield
-    wait_for(lambda: not processes(tmp_path), seconds=20, what="the end of hubs and guardians")
-    wait_for(lambda: not list(tmp_path.glob("otel-prom-bridge*")), seconds=5, what="the end of the folder")
+    wait_for(lambda: not processes(runtime), seconds=20, what="the end of hubs and guardians")
+    wait_for(lambda: not list(runtime.glob("otel-prom-bridge*")), seconds=5, what="the end of the folder")
 
 
 def processes(folder: Path) -> list[int]:
@@ -171,12 +171,12 @@ def test_a_pipe_that_closes_ends_the_program(environment: dict[str, str]) -> Non
     assert result.stdout == "y\n141\n"  # 128 and SIGPIPE
 
 
-def test_a_killed_hub_comes_back(environment: dict[str, str], port: int, tmp_path: Path) -> None:
+def test_a_killed_hub_comes_back(environment: dict[str, str], port: int, runtime: Path) -> None:
     """Its guardian starts another one, to which the program pushes; levels are there, totals begin anew."""
     with running([sys.executable, "-c", PROGRAM], environment) as program:
         ready(program)
         wait_for(lambda: jobs(port) == 1, seconds=10, what="what was recorded")
-        first = processes(tmp_path)
+        first = processes(runtime)
         [hub] = [
             found for found in first if b"guardian.py" not in Path(f"/proc/{found}/cmdline").read_bytes()
         ]
@@ -300,9 +300,9 @@ def test_as_the_first_process_of_a_container(environment: dict[str, str]) -> Non
         left.parent.rmdir()
 
 
-def test_a_hub_on_its_own(environment: dict[str, str], tmp_path: Path, port: int) -> None:
+def test_a_hub_on_its_own(environment: dict[str, str], runtime: Path, port: int) -> None:
     """It says where it is, and a signal ends it."""
-    path = tmp_path / "own.sock"
+    path = runtime / "own.sock"
     with subprocess.Popen(
         [*RUN[:-1], "hub", "--otlp-socket", str(path)], env=environment, stderr=subprocess.PIPE, text=True
     ) as hub:
