@@ -650,7 +650,7 @@ def test_a_resource_that_cannot_be_read_costs_nothing_else(caplog: pytest.LogCap
 def test_a_batch_that_was_under_way_is_no_clock_that_was_set_back() -> None:
     """Of a worker only a time before the last one is; of the reader, what the clock says, too."""
     now = 0.0
-    inside, pushed = SetClock(lambda: now), SetClock(None, shift=2.0)
+    inside, pushed = SetClock(clock=lambda: now), SetClock(clock=None, shift=2.0)
     for passed, said in ((0, 0), (15, 1), (0, 1), (0, 13)):
         now += passed
         for clock in (inside, pushed):
