@@ -28,10 +28,10 @@ from otel_prom_bridge.endpoint.messages import METRICS_PATH, URL_PATH
 from otel_prom_bridge.endpoint.scrape import DEFAULT_CACHE_TTL, GZIP_THRESHOLD
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.server import DEFAULT_ADDRESS, DEFAULT_PORT
+from otel_prom_bridge.pipeline.collection import DEFAULT_COLLECT_INTERVAL
 from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT
 from otel_prom_bridge.profiles import GENERATION, PROFILES, Present
 from otel_prom_bridge.push.wire import DEFAULT_INTERVAL, HUB, TOKEN
-from otel_prom_bridge.reader.reader import DEFAULT_COLLECT_INTERVAL
 from otel_prom_bridge.translate import TranslationStrategy
 from otel_prom_bridge.translate.strategies import STRATEGY
 from otel_prom_bridge.values.checks import (
