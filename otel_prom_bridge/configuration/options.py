@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from opentelemetry.sdk.environment_variables import (
     OTEL_EXPORTER_PROMETHEUS_HOST,
@@ -381,6 +381,13 @@ WORKER = (
         default=True,
     ),
 )
+RECORDING = Option(
+    "recording",
+    one_of("sdk", "direct"),
+    "who takes what is recorded: `sdk`, or `direct`, which costs the application less; see"
+    " [direct.md](direct.md)",
+    default="sdk",
+)
 # What is shown, and what it is called.
 SHOWN = (
     PROFILE,
@@ -600,13 +607,13 @@ HUB_OPTIONS = (
 ENDPOINT_OPTIONS = ENDPOINT + ACCESS
 READER_OPTIONS = SHOWN + KEPT
 # What `start()` takes.
-OPTIONS = ENDPOINT_OPTIONS + WORKER + READER_OPTIONS
+OPTIONS = (RECORDING, *ENDPOINT_OPTIONS, *WORKER, *READER_OPTIONS)
 # What files and variables may say: one of them may be for a hub and for those that push to it.
 ALL_OPTIONS = OPTIONS + HUB_OPTIONS
 
 # The tables of docs/configuration.md.
 _TABLES = {
-    "The file, and the endpoint": (CONFIG_FILE, *ENDPOINT),
+    "The file, and the endpoint": (CONFIG_FILE, RECORDING, *ENDPOINT),
     "Who may ask": ACCESS,
     "One process of several": WORKER,
     "What is shown, and its names": SHOWN,
@@ -694,6 +701,8 @@ class ReaderOptions(TypedDict, total=False):
 
 class Options(EndpointOptions, WorkerOptions, ReaderOptions, total=False):
     """All of them, which is what ``start()`` takes."""
+
+    recording: Literal["sdk", "direct"] | None
 
 
 def markdown_tables() -> str:

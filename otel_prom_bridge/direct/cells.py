@@ -1,12 +1,12 @@
 """Where an instrument adds up what it records of one attribute set, until a scrape takes it away.
 
-A cell knows no series: what a view makes of its attributes is decided by the store, when a scrape hands over
-what the cell has. So a recorder does no more than to find its cell and to add. A cell is emptied and stays, so
-recording after a scrape costs what it did before.
+A cell knows no series: what a view makes of its attributes is decided by the store, when a scrape hands
+over what the cell has. So a recorder does no more than to find its cell and to add. A cell is emptied and
+stays, so recording after a scrape costs what it did before.
 
-Nothing here takes a lock, because the owner of a cell does. What is taken away is taken in steps between which
-nothing can come but a recording in the same thread, and that is counted now or the next time: a cell says first
-that it has nothing, and then its values are taken.
+Nothing here takes a lock, because the owner of a cell does. What is taken away is taken in steps between
+which nothing can come but a recording in the same thread, and that is counted now or the next time: a cell
+says first that it has nothing, and then its values are taken.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ class DirectCollections(Collections):
         about = (stream.name, stream.scope.name)
         if answer.is_late:
             message = (
-                "a callback of instrument %r of scope %r has not returned in time. Its series show what it said"
-                " last, and it is not called again before it returns"
+                "a callback of instrument %r of scope %r has not returned in time. Its series show what it"
+                " said last, and it is not called again before it returns"
             )
             self._findings.report(("late", stream), message, *about)
             self._self_metrics.callback_failed(stream.name)

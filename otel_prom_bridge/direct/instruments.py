@@ -1,8 +1,8 @@
 """Synchronous instruments: what it takes to record, and no more.
 
 To record is to find the cell of an attribute set and to add to it under a lock. The cell is found by the
-attributes as they are given: names and values in their order and, where some value is no text, its types. That
-is decided for each instrument. The first time, and where something is odd, it is found in a slower way
+attributes as they are given: names and values in their order and, where some value is no text, its types.
+That is decided for each instrument. The first time, and where something is odd, it is found in a slower way
 (:meth:`Synchronous.find`).
 
 While the lock is held, no code runs but ours, and no allocation that the garbage collector counts. So what
