@@ -125,9 +125,9 @@ def start(
             has no ``reader`` and no ``sdk_views``; ``hub``, where there is one to push to instead of serving;
             the other options of the endpoint: ``metrics_path``, ``allow``, ``bearer_tokens_file``,
             ``web_config`` and all others of docs/configuration.md; and, unless there is ``reader``, those of
-            the reader: ``views``, ``exemplars``, ``tenant``, ``max_series_per_metric`` …, as Python objects or
-            as a file would have them. For what is not given (or None) there are environment variables, then
-            the file.
+            the reader: ``views``, ``exemplars``, ``tenant``, ``max_series_per_metric`` …, as Python objects
+            or as a file would have them. For what is not given (or None) there are environment variables,
+            then the file.
 
     Raises:
         ConfigurationError: an option, an environment variable or a file has a value that cannot work; or the
