@@ -33,7 +33,7 @@ from otel_prom_bridge.direct.recording import Recording
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.forks import renew_lock
 from otel_prom_bridge.native import RLock
-from otel_prom_bridge.points import Meaning, Stream
+from otel_prom_bridge.points import Meaning, Shape, Stream
 from otel_prom_bridge.store.lookup import items_key
 from otel_prom_bridge.store.series.base import added
 from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES
@@ -362,7 +362,7 @@ class Gauge(Synchronous[GaugeCell], metrics._Gauge):
 class Histogram(Synchronous[HistogramCell], metrics.Histogram):
     """A histogram with explicit bounds."""
 
-    MEANING = Meaning(Kind.HISTOGRAM, accumulates=True, additive=True)
+    MEANING = Meaning(Kind.HISTOGRAM, accumulates=True, additive=True, shape=Shape.BUCKETS)
     METHOD = "record"
 
     def begin(self, recording: Recording) -> None:

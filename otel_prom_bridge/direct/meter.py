@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from opentelemetry import metrics
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -18,14 +18,11 @@ from otel_prom_bridge.direct.observed import (
     ObservableCounter,
     ObservableGauge,
     ObservableUpDownCounter,
-    Observed,
 )
 from otel_prom_bridge.direct.recording import Recording
 from otel_prom_bridge.forks import renew_lock
 from otel_prom_bridge.native import RLock
-from otel_prom_bridge.points import Shape, Stream
-
-T = TypeVar("T")
+from otel_prom_bridge.points import Stream
 
 
 class Owner(Protocol):
@@ -162,7 +159,7 @@ class Meter(metrics.Meter):
             checked["name"].lower(),
             checked["unit"] or "",
             checked["description"] or "",
-            kind.MEANING if kind is not Histogram else kind.MEANING._replace(shape=Shape.BUCKETS),
+            kind.MEANING,
         )
 
     def _checked(self, name: str, advised: Any) -> tuple[float, ...] | None:
@@ -177,6 +174,3 @@ class Meter(metrics.Meter):
         message = "histogram %r: explicit_bucket_boundaries_advisory must be a sequence of numbers, not %r"
         self._owner.findings.report(("advisory", name), message, name, advised)
         return None
-
-
-__all__ = ["Meter", "Observed", "Owner"]

@@ -52,7 +52,10 @@ VIEWS = st.sampled_from(
         [ExportView(instrument_name="histogram*", buckets="exponential")],
         [ExportView(instrument_name="counter*", where={"k": ["a"]}), ExportView(instrument_type="gauge")],
         [ExportView(instrument_name="*", rules={"k": Allow(["a", "b"], other="other")})],
-        [ExportView(instrument_name="up_down*", name=None), ExportView(instrument_name="counter1", unit="ms")],
+        [
+            ExportView(instrument_name="up_down*", name=None),
+            ExportView(instrument_name="counter1", unit="ms"),
+        ],
     ]
 )
 OPTIONS = st.sampled_from([{}, {"max_series_per_metric": 2}, {"max_series": 3}, {"id_labels": True}])
@@ -114,8 +117,10 @@ def test_equal_recordings_give_equal_expositions(
             else:
                 for door in both:
                     number, value, attributes, in_span = step
-                    with trace.use_span(trace.NonRecordingSpan(SPAN)) if in_span else trace.use_span(
-                        trace.INVALID_SPAN
+                    with (
+                        trace.use_span(trace.NonRecordingSpan(SPAN))
+                        if in_span
+                        else trace.use_span(trace.INVALID_SPAN)
                     ):
                         door.record[number](value, attributes)
     finally:
