@@ -26,6 +26,7 @@ from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
 from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
+from otel_prom_bridge.sdk.reader import BridgeReader
 from otel_prom_bridge.sdk.versions import RELEASE, TAKES_READERS_LATER
 from otel_prom_bridge.values.checks import BOOLEAN, instance_of, list_of
 
@@ -78,11 +79,12 @@ class Bridge:
         """
         if self.reader.is_shut_down:  # the application did it itself
             return
-        provider, is_global = self.meter_provider, self.meter_provider is metrics.get_meter_provider()
+        provider: Any = self.meter_provider
+        is_global = provider is metrics.get_meter_provider()
         if isinstance(provider, DirectMeterProvider) and is_global:
             self.reader.shutdown()
             _free.add(provider)
-        elif isinstance(provider, MeterProvider) and TAKES_READERS_LATER and is_global:
+        elif isinstance(self.reader, BridgeReader) and TAKES_READERS_LATER and is_global:
             self.reader.shutdown()  # now, while it can still collect and push
             provider.remove_metric_reader(self.reader)
             _free.add(provider)

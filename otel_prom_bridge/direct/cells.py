@@ -37,7 +37,7 @@ class Bucketed(NamedTuple):
     """A histogram with explicit bounds."""
 
     attributes: Mapping[str, object]
-    count: int
+    count: int  # type: ignore[assignment]  # the name that tuples have for something else
     sum: float
     explicit_bounds: Sequence[float]
     bucket_counts: Sequence[int]
@@ -57,7 +57,7 @@ class Exponential(NamedTuple):
     """A histogram with exponential buckets."""
 
     attributes: Mapping[str, object]
-    count: int
+    count: int  # type: ignore[assignment]  # the name that tuples have for something else
     sum: float
     scale: int
     zero_count: int

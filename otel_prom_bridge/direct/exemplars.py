@@ -37,7 +37,7 @@ class Sampled(NamedTuple):
 
 
 def sampled(
-    value: float, context: Context, *, always: bool, left_out: Mapping[str, object] | None
+    value: float, context: Context | None, *, always: bool, left_out: Mapping[str, object] | None
 ) -> Sampled | None:
     """The exemplar of a measurement in this context, if it is to be one: if its span is sampled."""
     span = get_current_span(context)

@@ -188,7 +188,7 @@ class Synchronous(Generic[C]):
                 self._overflow = self._new(OVERFLOW_ATTRIBUTES)
             return self._overflow
 
-    def _sampled(self, value: float, attributes: Any, context: Context) -> Sampled | None:
+    def _sampled(self, value: float, attributes: Any, context: Context | None) -> Sampled | None:
         try:
             left_out = None
             if self._reduces and attributes:

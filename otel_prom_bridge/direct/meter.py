@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from opentelemetry import metrics
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -18,11 +18,15 @@ from otel_prom_bridge.direct.observed import (
     ObservableCounter,
     ObservableGauge,
     ObservableUpDownCounter,
+    Observed,
 )
 from otel_prom_bridge.direct.recording import Recording
 from otel_prom_bridge.forks import renew_lock
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import Stream
+
+R = TypeVar("R", bound=Synchronous[Any])
+A = TypeVar("A", bound=Observed)
 
 
 class Owner(Protocol):
@@ -110,11 +114,11 @@ class Meter(metrics.Meter):
         return self._observed(ObservableGauge, name, callbacks, unit, description)
 
     def _recorded(
-        self, kind: Any, name: str, unit: str, description: str, advised: Sequence[float] | None = None
-    ) -> Any:
+        self, kind: type[R], name: str, unit: str, description: str, advised: Sequence[float] | None = None
+    ) -> R:
         stream = self._stream(kind, name, unit, description)
         with self._lock:
-            found = self._instruments.get((kind, *stream))
+            found: Any = self._instruments.get((kind, *stream))
             if found is None:
                 recording = self._owner.recording_of(stream, advised)
                 owner = self._owner
@@ -125,17 +129,19 @@ class Meter(metrics.Meter):
             message = "histogram %r of scope %r is there already with other buckets (%r), which count"
             before = self._advised[id(found)]
             self._owner.findings.report(("advised", stream), message, name, self._scope.name, before)
-        return found
+        made: R = found
+        return made
 
-    def _observed(self, kind: Any, name: str, callbacks: Any, unit: str, description: str) -> Any:
+    def _observed(self, kind: type[A], name: str, callbacks: Any, unit: str, description: str) -> A:
         stream = self._stream(kind, name, unit, description)
         with self._lock:
-            found = self._instruments.get((kind, *stream))
+            found: Any = self._instruments.get((kind, *stream))
             if found is None:
                 recording = self._owner.recording_of(stream, None)
                 found = kind(stream, recording, callbacks=callbacks, findings=self._owner.findings)
                 self._instruments[(kind, *stream)] = found
-        return found
+        made: A = found
+        return made
 
     def _recording_of(self, instrument: Any) -> Recording:
         meaning = instrument.MEANING

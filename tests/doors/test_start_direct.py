@@ -125,3 +125,47 @@ def test_the_api_finds_the_provider(tmp_path: Path) -> None:
     )
     assert text.startswith("DirectMeterProvider\n")
     assert "jobs_total{" in text
+
+
+# It asks from outside and from inside, as any application could.
+INSTRUMENTED = """
+import sys
+from urllib.request import ProxyHandler, build_opener
+from opentelemetry import metrics
+jobs = metrics.get_meter("app").create_counter("jobs")
+jobs.add(5)
+print(type(metrics.get_meter_provider()).__name__)
+print(build_opener(ProxyHandler({})).open(sys.argv[1], timeout=5).read().decode())
+"""
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"OTEL_PROM_BRIDGE_RECORDING": "direct"}, {"OTEL_PYTHON_METER_PROVIDER": "prometheus_bridge"}],
+    ids=["recording", "provider"],
+)
+def test_an_instrumented_application_records_directly(tmp_path: Path, how: dict[str, str]) -> None:
+    """Nothing is logged, and the resource is that of auto-instrumentation."""
+    port = str(free_port())
+    where = {"OTEL_EXPORTER_PROMETHEUS_PORT": port}
+    url = f"http://localhost:{port}/metrics"
+    result = instrumented(tmp_path, INSTRUMENTED, url, **EXPORTERS, **where, **how)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("DirectMeterProvider\n")
+    assert "jobs_total{" in result.stdout
+    assert 'telemetry_auto_version="' in result.stdout
+
+
+def test_beside_other_exporters_the_sdk_records(tmp_path: Path) -> None:
+    """They must not stay empty; one line says why."""
+    port = str(free_port())
+    variables = {
+        **EXPORTERS,
+        "OTEL_METRICS_EXPORTER": "prometheus_bridge,console",
+        "OTEL_EXPORTER_PROMETHEUS_PORT": port,
+        "OTEL_PROM_BRIDGE_RECORDING": "direct",
+    }
+    result = instrumented(tmp_path, INSTRUMENTED, f"http://localhost:{port}/metrics", **variables)
+    assert result.returncode == 0
+    assert result.stdout.startswith("MeterProvider\n")
+    assert "OTEL_METRICS_EXPORTER names console: recording with the SDK" in result.stderr
