@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from opentelemetry import metrics
+from opentelemetry.sdk import resources
 from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -159,6 +160,10 @@ class DirectMeterProvider(metrics.MeterProvider):
         renew_lock(self)
         for meter in list(self._meters.values()):
             meter.renew()
+        # The number of the process, say. The SDK's provider does the same, and has no public way to it.
+        about_process = getattr(resources, "_get_process_dependent_resource", None)
+        if about_process is not None:
+            self.resource = self.resource.merge(about_process())
 
 
 def _shut_down_at_exit(provider: DirectMeterProvider) -> None:
