@@ -18,6 +18,9 @@ from otel_prom_bridge.points import Source, SourcePoint, Stream
 if TYPE_CHECKING:
     from otel_prom_bridge.direct.provider import DirectMeterProvider
 
+# What has failed where a callback does not return.
+_TIMEOUT = "timeout"
+
 
 class DirectCollections(Collections):
     """Runs the collections of one :class:`DirectReader`. ``provider`` is what records for it, if anything."""
@@ -102,11 +105,11 @@ class DirectCollections(Collections):
                 " said last, and it is not called again before it returns"
             )
             self._findings.report(("late", stream), message, *about)
-            self._self_metrics.callback_failed(stream.name)
+            self._self_metrics.callback_failed(stream.name, _TIMEOUT)
         elif error is not None:
             message = "a callback of instrument %r of scope %r failed, its series show what it said last: %s"
             self._findings.report(("raised", stream, type(error)), message, *about, _reason(error))
-            self._self_metrics.callback_failed(stream.name)
+            self._self_metrics.callback_failed(stream.name, type(error).__qualname__)
         return answer.is_late or error is not None
 
 

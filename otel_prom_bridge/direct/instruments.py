@@ -146,11 +146,13 @@ class Synchronous(Generic[C]):
         cell = None if key is None else self._cells.get(key)
         if cell is not None:
             return cell
+        if len(self._cells) + self._loose >= self.recording.limit:
+            return self._past_limit()
         kept = {name: _lasting(value) for name, value in attributes.items()}
         same = None if key is None else self._key(_in_order(kept))
         size = sum(len(value) for value in kept.values() if isinstance(value, str | bytes))
         with self._lock:
-            if len(self._cells) + self._loose >= self.recording.limit or self._characters > _MOST_CHARACTERS:
+            if self._characters > _MOST_CHARACTERS:
                 return self._past_limit()
             if key is None or same is None or size > _LONGEST:
                 self._loose += 1

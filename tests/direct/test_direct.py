@@ -225,7 +225,7 @@ def test_a_callback_that_raises_costs_its_own_series(caplog: pytest.LogCaptureFi
     gauges = {name: value for name, value in shown.items() if name.startswith("g,")}
     assert list(gauges.values()) == [1]
     assert "otel_scope_name=test" in next(iter(gauges))
-    assert shown["otel_prom_bridge_callback_failures_total,instrument=g"] == 1
+    assert shown["otel_prom_bridge_callback_failures_total,error_type=SystemExit,instrument=g"] == 1
 
 
 def test_a_callback_that_hangs_costs_time_once() -> None:
