@@ -148,25 +148,24 @@ class Synchronous(Generic[C]):
             return cell
         if len(self._cells) + self._loose >= self.recording.limit:
             return self._past_limit()
+        # The same set in another order gets a cell of its own: what both have ends in one series.
         kept = {name: _lasting(value) for name, value in attributes.items()}
-        same = None if key is None else self._key(_in_order(kept))
         size = sum(len(value) for value in kept.values() if isinstance(value, str | bytes))
         with self._lock:
             if self._characters > _MOST_CHARACTERS:
                 return self._past_limit()
-            if key is None or same is None or size > _LONGEST:
+            if key is None or size > _LONGEST:
                 self._loose += 1
                 self._characters += size
                 return self._new(kept)
-            found = self._cells.get(same)
-            if found is None:
-                found = self._cells.setdefault(same, self._new(kept))
-            return self._cells.setdefault(key, found)
+            return self._cells.setdefault(key, self._new(kept))
 
     def _needed(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
         """The attributes without those that no view needs."""
-        needs = self.recording.needs
-        unneeded = [name for name in attributes if not needs(name)]
+        recording = self.recording
+        if all(map(recording.needed.get, attributes)):  # as nearly always
+            return attributes
+        unneeded = [name for name in attributes if not recording.needs(name)]
         if not unneeded:
             return attributes
         self._reduces = True
@@ -232,13 +231,6 @@ class Synchronous(Generic[C]):
 def _lasting(value: object) -> object:
     """The value as it is now, which the application may change."""
     return tuple(value) if type(value) is list else bytes(value) if type(value) is bytearray else value
-
-
-def _in_order(attributes: Mapping[str, object]) -> Mapping[str, object]:
-    try:
-        return dict(sorted(attributes.items(), key=lambda item: item[0]))
-    except TypeError:  # keys that are no texts
-        return attributes
 
 
 class Counter(Synchronous[SumCell], metrics.Counter):

@@ -42,7 +42,7 @@ class Recording:
         views = [view for view in policy.views_of(stream) if view.name is not None]
         quiet = Findings()
         self._maps: list[AttributeMap] = [policy.attribute_map(view, quiet) for view in views]
-        self._needed: dict[str, bool] = {}
+        self.needed: dict[str, bool] = {}  # of keys that were asked for
         self.is_shown = bool(views)
         self.limit = max([policy.sdk_limit, *(10 * (view.max_series or 0) for view in views)])
         wanted = stream.meaning.kind is not Kind.GAUGE and any(map(policy.exemplars_of, views))
@@ -57,12 +57,12 @@ class Recording:
 
     def needs(self, key: str) -> bool:
         """Whether anything but exemplars would change if this attribute had not been recorded."""
-        found = self._needed.get(key)
+        found = self.needed.get(key)
         if found is None:
             try:
                 found = any(each.needs(key) for each in self._maps)
             except Exception:  # a fault of ours, or a key that is no text
                 found = True
-            if len(self._needed) < _MOST_KEYS:
-                self._needed[key] = found
+            if len(self.needed) < _MOST_KEYS:
+                self.needed[key] = found
         return found
