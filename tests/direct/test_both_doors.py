@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import pytest
 from exported import QUIET
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from opentelemetry.metrics import MeterProvider as AnyProvider
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
-from oracles import samples
+from oracles import OPENMETRICS, samples
 
 from otel_prom_bridge import ExportView, PrometheusMetricReader
 from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
@@ -129,3 +131,30 @@ def test_equal_recordings_give_equal_expositions(
 
 
 SPAN = trace.SpanContext(1, 2, is_remote=False, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
+
+
+@pytest.mark.parametrize(
+    "views",
+    [
+        [],
+        [ExportView(instrument_name="*", keep=["k"])],
+        [ExportView(instrument_name="histogram*", buckets="exponential")],
+        [ExportView(instrument_name="histogram*", name="derived_total", take="count", keep=["l"])],
+    ],
+    ids=["as it is", "without labels", "exponential", "derived"],
+)
+def test_equal_recordings_give_equal_exemplars(views: list[ExportView]) -> None:
+    """With the attributes that are no labels, whichever format is asked for."""
+    both, found = doors(views, {}), []
+    for door in both:
+        with trace.use_span(trace.NonRecordingSpan(SPAN)):
+            door.record[0](3, {"k": "a", "user.id": "u"})
+            door.record[3](7, {"k": "a", "l": "b"})
+            door.record[3](70, {"k": "a", "l": "c", "user.id": "z"})
+            door.record[4](1, None)
+            door.record[2](5, {"k": "b"})  # a gauge has none
+        body = door.reader.expose(OPENMETRICS).body.decode()
+        found.append(sorted(re.sub(r"(# \{.*\} \S+) \S+$", r"\1", line) for line in body.splitlines()))
+        door.reader.shutdown()
+    assert found[0] == found[1]
+    assert sum(" # {" in line for line in found[0]) >= 3
