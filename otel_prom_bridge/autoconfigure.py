@@ -170,7 +170,13 @@ def _made(kind: type[_ServingReader], settings: Settings) -> BridgeReader:
     """A reader that serves, which is to be initialized, or another one, which is no instance of it."""
     if has_hub(settings):
         return _PushingReader(settings)
-    if _is_direct(settings):
+    if kind is DeclarativePrometheusMetricReader:
+        if settings.recording == "direct":
+            logger.error(
+                "recording: 'direct' does nothing in a declarative configuration, where other readers may be"
+                " beside it: recording with the SDK"
+            )
+    elif _is_direct(settings):
         provider = _direct(settings)
         logging.getLogger(metrics._internal.__name__).addFilter(_NO_FALSE_ALARM)
         metrics.set_meter_provider(provider)
