@@ -73,11 +73,12 @@ class Callbacks:
         while True:
             began = run.began
             patience = max((deadline - began) / 2, _LEAST_WAIT)
-            if run.done.wait(began + patience - time.monotonic()):
-                answers += run.answers
-                return []
+            is_done = run.done.wait(began + patience - time.monotonic())
             with self._lock:
-                if run.began != began or run.done.is_set:
+                if is_done or len(run.answers) == len(run.callbacks):
+                    answers += run.answers
+                    return []
+                if run.began != began:
                     continue
                 run.is_given_up = True
                 late = run.callbacks[len(run.answers)]

@@ -109,10 +109,11 @@ class Synchronous(Generic[C]):
             changed, self._changed = self._changed, []
             if 2 * len(self._cells) > self.recording.limit or self._loose:
                 self.forget()
-        points = []
+        points, lock = [], self._lock
         for cell in self._arranged(changed):
-            with self._lock:
-                points.append(cell.take(now))
+            with lock:  # for each cell by itself, as somebody may wait to record
+                point = cell.take(now)
+            points.append(point)
         return points
 
     def _arranged(self, cells: list[C]) -> list[C]:

@@ -101,7 +101,7 @@ def doors(views: Sequence[ExportView], options: Mapping[str, Any]) -> tuple[Door
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(steps=st.lists(STEP, max_size=25), views=VIEWS, options=OPTIONS)
 def test_equal_recordings_give_equal_expositions(
     steps: list[Any], views: list[ExportView], options: dict[str, Any]
