@@ -16,6 +16,7 @@ from otel_prom_bridge.points import Shape, Stream
 from otel_prom_bridge.views.buckets import recorded_buckets
 from otel_prom_bridge.views.mapping import AttributeMap
 from otel_prom_bridge.views.policy import Policy
+from otel_prom_bridge.views.tenants import recorded_limit
 
 # Keys of which it is remembered whether somebody needs them. Of more, the views are asked again.
 _MOST_KEYS = 1000
@@ -44,7 +45,7 @@ class Recording:
         self._maps: list[AttributeMap] = [policy.attribute_map(view, quiet) for view in views]
         self.needed: dict[str, bool] = {}  # of keys that were asked for
         self.is_shown = bool(views)
-        self.limit = max([policy.sdk_limit, *(10 * (view.max_series or 0) for view in views)])
+        self.limit = recorded_limit(stream, policy.max_series_by_type, policy.sdk_limit)
         wanted = stream.meaning.kind is not Kind.GAUGE and any(map(policy.exemplars_of, views))
         self.samples = wanted and exemplar_filter != "always_off"
         self.samples_all = self.samples and exemplar_filter == "always_on"

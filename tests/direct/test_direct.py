@@ -171,6 +171,17 @@ def test_a_flood_is_bounded() -> None:
     assert sum(direct.shown().values()) == 6002
 
 
+def test_a_limit_of_a_kind_of_instruments_is_no_flood() -> None:
+    """Whoever allows so many series of counters may record them between two collections."""
+    direct = Direct(cardinality_limits={"counter": 30_000})
+    counter = direct.meter.create_counter("c")
+    for number in range(25_000):
+        counter.add(1, {"number": str(number)})
+    shown = direct.shown()
+    assert len(shown) == 25_000
+    assert set(shown.values()) == {1}
+
+
 def test_threads_lose_nothing() -> None:
     """Thirty-two of them record on the same series and on new ones, while others scrape."""
     direct = Direct(max_series_per_metric=100_000)
