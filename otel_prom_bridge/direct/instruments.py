@@ -107,7 +107,8 @@ class Synchronous(Generic[C]):
         """What was recorded since the last time, as points."""
         with self._lock:
             changed, self._changed = self._changed, []
-            if 2 * len(self._cells) > self.recording.limit or self._loose:
+            self._loose = self._characters = 0
+            if 2 * len(self._cells) > self.recording.limit:
                 self.forget()
         points, lock = [], self._lock
         for cell in self._arranged(changed):
