@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from abc import abstractmethod
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from otel_prom_bridge.diagnostics import Conflict
 from otel_prom_bridge.exposition import Exposition
@@ -22,10 +22,12 @@ class Exposed:
     _pipeline: Pipeline
     _collections: Collections
 
-    @property
-    @abstractmethod
-    def is_ready(self) -> bool:
-        """There is something to collect from."""
+    if TYPE_CHECKING:  # it stands before what has this already
+
+        @property
+        def is_ready(self) -> bool:
+            """There is something to collect from."""
+            ...
 
     @property
     def policy(self) -> Policy:

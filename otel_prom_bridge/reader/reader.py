@@ -44,7 +44,7 @@ _NO_LIMITS = (
 )
 
 
-class PrometheusMetricReader(BridgeReader, Exposed):
+class PrometheusMetricReader(Exposed, BridgeReader):
     """Exposes what a ``MeterProvider`` records in Prometheus' formats.
 
     It takes the arguments of the class of this name in ``opentelemetry-exporter-prometheus``, so changing
