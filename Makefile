@@ -40,6 +40,7 @@ slow: .venv/dev
 	$(BIN)/python -m benchmarks.endpoint --quick
 	$(BIN)/python -m benchmarks.latency --quick
 	$(BIN)/python -m benchmarks.requests --quick
+	$(BIN)/python -m benchmarks.recording --quick
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -53,6 +54,7 @@ benchmark: .venv/dev
 	$(BIN)/python -m benchmarks.endpoint
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.requests
+	$(BIN)/python -m benchmarks.recording
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

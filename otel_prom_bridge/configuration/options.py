@@ -28,11 +28,11 @@ from otel_prom_bridge.endpoint.messages import METRICS_PATH, URL_PATH
 from otel_prom_bridge.endpoint.scrape import DEFAULT_CACHE_TTL, GZIP_THRESHOLD
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.server import DEFAULT_ADDRESS, DEFAULT_PORT
+from otel_prom_bridge.pipeline.collection import DEFAULT_COLLECT_INTERVAL
 from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT
 from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.profiles import GENERATION, PROFILES, Present
 from otel_prom_bridge.push.wire import DEFAULT_INTERVAL, HUB, TOKEN
-from otel_prom_bridge.reader.reader import DEFAULT_COLLECT_INTERVAL
 from otel_prom_bridge.translate import TranslationStrategy
 from otel_prom_bridge.translate.strategies import STRATEGY
 from otel_prom_bridge.values.checks import (
@@ -388,6 +388,13 @@ WORKER = (
         default=True,
     ),
 )
+RECORDING = Option(
+    "recording",
+    one_of("sdk", "direct"),
+    "who takes what is recorded: `sdk`, or `direct`, which costs the application less; see"
+    " [direct.md](direct.md)",
+    default="sdk",
+)
 # What is shown, and what it is called.
 SHOWN = (
     PROFILE,
@@ -621,13 +628,13 @@ HUB_OPTIONS = (
 ENDPOINT_OPTIONS = ENDPOINT + ACCESS
 READER_OPTIONS = SHOWN + KEPT
 # What `start()` takes.
-OPTIONS = ENDPOINT_OPTIONS + WORKER + READER_OPTIONS
+OPTIONS = (RECORDING, *ENDPOINT_OPTIONS, *WORKER, *READER_OPTIONS)
 # What files and variables may say: one of them may be for a hub and for those that push to it.
 ALL_OPTIONS = OPTIONS + HUB_OPTIONS
 
 # The tables of docs/configuration.md.
 _TABLES = {
-    "The file, and the endpoint": (CONFIG_FILE, *ENDPOINT),
+    "The file, and the endpoint": (CONFIG_FILE, RECORDING, *ENDPOINT),
     "Who may ask": ACCESS,
     "One process of several": WORKER,
     "What is shown, and its names": SHOWN,
@@ -718,6 +725,8 @@ class ReaderOptions(TypedDict, total=False):
 
 class Options(EndpointOptions, WorkerOptions, ReaderOptions, total=False):
     """All of them, which is what ``start()`` takes."""
+
+    recording: Literal["sdk", "direct"] | None
 
 
 def markdown_tables() -> str:

@@ -190,7 +190,7 @@ class Pipeline:
         *,
         number: int | None = None,
         resource: Mapping[str, object] | None = None,
-        failing: Collection[str] | None = (),
+        failing: Collection[str | Stream] | None = (),
     ) -> None:
         """Put points into the store; see there."""
         start = time.perf_counter()

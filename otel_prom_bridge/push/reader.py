@@ -29,6 +29,7 @@ from otel_prom_bridge.forks import whole
 from otel_prom_bridge.interrupts import postponed
 from otel_prom_bridge.native import Event, RLock, sleep
 from otel_prom_bridge.once import Coalesced
+from otel_prom_bridge.pipeline.background import background
 from otel_prom_bridge.push import ends, sigterm
 from otel_prom_bridge.push.connection import Answer, Connection
 from otel_prom_bridge.push.elsewhere import Elsewhere
@@ -48,7 +49,6 @@ from otel_prom_bridge.push.wire import (
     SourceName,
     failing_text,
 )
-from otel_prom_bridge.reader.background import background
 from otel_prom_bridge.sdk.callbacks import CallbackFailures, CallbackGuards
 from otel_prom_bridge.sdk.inherited import forget, has_callbacks
 from otel_prom_bridge.sdk.instruments import INSTRUMENTS

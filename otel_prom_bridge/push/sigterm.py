@@ -35,7 +35,7 @@ _BUSY = (
     "otel_prom_bridge.native",
     "otel_prom_bridge.once",
     "otel_prom_bridge.push",
-    "otel_prom_bridge.reader.background",
+    "otel_prom_bridge.pipeline.background",
     "otel_prom_bridge.sdk",
 )
 

@@ -9,21 +9,17 @@ leaves nothing behind.
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 from opentelemetry.sdk.metrics.export import MetricsData
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from otel_prom_bridge.diagnostics import Conflict
-from otel_prom_bridge.exposition import Exposition
-from otel_prom_bridge.families import MetricFamily
-from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT, Collected, Pipeline
+from otel_prom_bridge.pipeline.collection import DEFAULT_COLLECT_INTERVAL
+from otel_prom_bridge.pipeline.exposed import Exposed
+from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT, Pipeline
 from otel_prom_bridge.prices import PriceTable
-from otel_prom_bridge.reader.collection import Collections
-from otel_prom_bridge.report.cardinality import CardinalityReport
-from otel_prom_bridge.report.self_metrics import SelfMetrics
+from otel_prom_bridge.reader.collection import SdkCollections
 from otel_prom_bridge.sdk.batches import TEMPORALITY
 from otel_prom_bridge.sdk.reader import BridgeReader
 from otel_prom_bridge.sdk.versions import HAS_LIMITS, PULLS, RELEASE, reader_options
@@ -36,13 +32,10 @@ from otel_prom_bridge.views.bounds import (
     DEFAULT_VALUE_LENGTH,
 )
 from otel_prom_bridge.views.exemplars import Exemplars
-from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants, sdk_limits
 from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.workers import Workers
-from otel_prom_bridge.views.written import PRICES
 
-DEFAULT_COLLECT_INTERVAL = 10.0
 # When the SDK gives a collection up between two callbacks. No scrape waits that long, but the next one has
 # what was collected meanwhile.
 _CALLBACKS_MILLIS = 60_000
@@ -53,7 +46,7 @@ _NO_LIMITS = (
 )
 
 
-class PrometheusMetricReader(BridgeReader):
+class PrometheusMetricReader(Exposed, BridgeReader):
     """Exposes what a ``MeterProvider`` records in Prometheus' formats.
 
     It takes the arguments of the class of this name in ``opentelemetry-exporter-prometheus``, so changing
@@ -123,6 +116,8 @@ class PrometheusMetricReader(BridgeReader):
     Raises:
         ConfigurationError: an option has a value that cannot work.
     """
+
+    _collections: SdkCollections
 
     def __init__(
         self,
@@ -203,90 +198,9 @@ class PrometheusMetricReader(BridgeReader):
         if sdk_max_series is not None and not HAS_LIMITS:
             findings.report("sdk_max_series", _NO_LIMITS, RELEASE)
         interval = INTERVAL.value("collect_interval", collect_interval)
-        self._collections = Collections(self._pipeline, pull=self._pull, interval=interval or None)
+        self._collections = SdkCollections(self._pipeline, pull=self._pull, interval=interval or None)
         self._pipeline.shutdown.add(self._collections.close)
         self._pipeline.join(registry, self.families)
-
-    @property
-    def policy(self) -> Policy:
-        """What is exported; ``policy.sdk_views()`` is for a ``MeterProvider`` of one's own."""
-        return self._pipeline.policy
-
-    @property
-    def prices(self) -> PriceTable | None:
-        """The table by which tokens are shown as costs; None for no costs.
-
-        Another one counts from then on. What was shown before stays, so that no counter falls.
-        """
-        return self.policy.pricing.table
-
-    @prices.setter
-    def prices(self, table: PriceTable | str | os.PathLike[str] | Literal[False]) -> None:
-        self.policy.pricing.table = PRICES.value("prices", table) or None
-
-    def expose(
-        self, accept: str | None = None, *, names: Iterable[str] = (), timeout: float | None = None
-    ) -> Exposition:
-        """Collect, and return what a scrape with this Accept header is answered with.
-
-        Args:
-            accept: an Accept header; without one the answer is Prometheus text 0.0.4.
-            names: only the families that these names mention (as a family or as one of its samples).
-            timeout: how many seconds to wait for callbacks and collectors, if less than ``scrape_timeout``.
-
-        Beside the metrics of the provider there are those of the registry's other collectors. After
-        :meth:`shutdown` and before a provider uses this reader, nothing is collected and the last known
-        state is shown. Never raises because of a metric, a callback or a collector: what failed is logged
-        once, and shows what it said last, as does what does not answer in time.
-        """
-        return self._pipeline.expose(accept, names=names, timeout=timeout, collect=self._collected)
-
-    def _collected(self, seconds: float) -> Collected:
-        if not self.is_ready:
-            return Collected(None, whole=False)
-        successful = self._collections.run(seconds)
-        return Collected(successful, whole=successful and self._collections.is_whole)
-
-    def families(self) -> tuple[MetricFamily, ...]:
-        """Collect, and return the families of this reader as they are now, without those about itself.
-
-        This is also what the registry's collector gives: several readers may share a registry.
-        """
-        deadline = time.monotonic() + self._pipeline.scrape_timeout
-        self._collected(self._pipeline.scrape_timeout)
-        return self._pipeline.families(deadline - time.monotonic())
-
-    def cardinality(self) -> CardinalityReport:
-        """Collect, and say of each metric how many series it has, and which labels make them.
-
-        ``str()`` of it is a table, the biggest metric first. The maximum of a metric follows from the rules
-        of its views and its limit.
-        """
-        return self._pipeline.cardinality(self.families())
-
-    @property
-    def is_healthy(self) -> bool:
-        """The last collection succeeded, and none takes longer than a scrape waited, or would wait."""
-        return self._collections.is_healthy
-
-    @property
-    def observer(self) -> SelfMetrics:
-        """What an endpoint tells about the scrapes that it answers."""
-        return self._pipeline.self_metrics
-
-    def conflicts(self) -> list[Conflict]:
-        """What scrapes so far left out or merged because of conflicting names: types, comments, escaping.
-
-        Each was logged once, when it was found. Collects nothing.
-        """
-        return self._pipeline.findings.conflicts
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Collect now, so that nothing recorded so far waits in the SDK. Exposes nothing.
-
-        ``timeout_millis`` bounds the wait; the collection goes on. False if it did not succeed in time.
-        """
-        return self.is_ready and self._collections.run(timeout_millis / 1000, fresh=True)
 
     def _ordered(self, collect: Callable[..., Any]) -> Callable[..., Any]:
         return self._collections.ordered(collect)

@@ -57,7 +57,7 @@ class StreamRecord:
             targets = self.by_texts.get((*attributes, *values))
             if targets is None:
                 targets = self.by_items.get((*attributes, *values, *map(type, values)))
-        except TypeError:  # not hashable as it is
+        except Exception:  # not hashable as it is; a hash of the application's may raise anything
             targets = None
         if targets is None and (key := items_key(attributes)) is not None:
             targets = self.by_items.get(key)

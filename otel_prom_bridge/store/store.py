@@ -403,7 +403,7 @@ class Store:
             attributes = point.attributes
             try:
                 targets = by_texts[(*attributes, *attributes.values())]  # type: ignore[union-attr,misc]
-            except (KeyError, TypeError, AttributeError):
+            except Exception:  # it is new, or some value of it cannot be hashed
                 targets = record.find(point)
             for series in targets:
                 try:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from opentelemetry.sdk.metrics import Histogram
 from opentelemetry.sdk.metrics.view import (
@@ -109,6 +109,29 @@ def _first_selecting(tiers: Sequence[Sequence[ExportView]], instrument: Any) -> 
 
 def _aggregation(views: Sequence[ExportView], unit: str, findings: Findings) -> Aggregation | None:
     """How the SDK records a histogram for these views, or None if it need not change anything."""
+    asked = _asked(views, unit, findings)
+    if asked is None:
+        return None
+    if asked == "exponential":
+        return ExponentialBucketHistogramAggregation()
+    return (_MoreBounds if _shows_own(views) else ExplicitBucketHistogramAggregation)(boundaries=asked)
+
+
+def recorded_buckets(
+    views: Sequence[ExportView], own: Sequence[float] | None, unit: str, findings: Findings
+) -> tuple[float, ...] | Literal["exponential"]:
+    """The bounds with which a histogram is recorded for these views. ``own`` are those that it advises."""
+    default = _DEFAULT_BOUNDS if own is None else _together(tuple(own))
+    asked = _asked(views, unit, findings)
+    if asked is None or asked == "exponential":
+        return asked or default
+    return _together(default, asked) if _shows_own(views) else asked
+
+
+def _asked(
+    views: Sequence[ExportView], unit: str, findings: Findings
+) -> tuple[float, ...] | Literal["exponential"] | None:
+    """The bounds that views ask for; None if none of them asks for any."""
     asked = [view for view in views if view.buckets is not None]
     if not asked:
         return None
@@ -116,10 +139,13 @@ def _aggregation(views: Sequence[ExportView], unit: str, findings: Findings) -> 
     if exponential:
         _report_others(exponential, views, findings)
     if exponential == asked:
-        return ExponentialBucketHistogramAggregation()
-    bounds = _together(*(view.recorded_bounds(unit) or () for view in asked))
-    as_it_is = any(view.take == "value" and not isinstance(view.buckets, tuple) for view in views)
-    return (_MoreBounds if as_it_is else ExplicitBucketHistogramAggregation)(boundaries=bounds)
+        return "exponential"
+    return _together(*(view.recorded_bounds(unit) or () for view in asked))
+
+
+def _shows_own(views: Sequence[ExportView]) -> bool:
+    """Whether one of the views shows the bounds that the histogram has anyway."""
+    return any(view.take == "value" and not isinstance(view.buckets, tuple) for view in views)
 
 
 def _report_others(

@@ -99,6 +99,7 @@ WAYS: list[tuple[str, str | None, object, str, object]] = [
     ("write_timeout", "1", 1, "write_timeout", 1.0),
     ("idle_timeout", "300", 300, "idle_timeout", 300.0),
     ("max_connections", "64", 64, "max_connections", 64),
+    ("recording", "direct", "direct", "recording", "direct"),
     ("hub", "unix:/run/hub.sock", "unix:/run/hub.sock", "hub", Address(path="/run/hub.sock")),
     ("hub", "http://127.0.0.1:4318", "http://127.0.0.1:4318", "hub", Address(host="127.0.0.1", port=4318)),
     ("hub_token", "s3cret", "s3cret", "hub_token", "s3cret"),
@@ -162,7 +163,7 @@ BESIDE: dict[str, dict[str, object]] = {
 
 def made(found: Settings, argument: str) -> object:
     """What the settings say of an argument."""
-    return {**found.endpoint, **found.worker, **found.reader}[argument]
+    return {"recording": found.recording, **found.endpoint, **found.worker, **found.reader}[argument]
 
 
 @pytest.mark.parametrize(("key", "text", "value", "argument", "expected"), WAYS)

@@ -143,7 +143,7 @@ class SelfMetrics:
         self._phases = Durations(metadata.PHASE, "phase", created=created, limit=few)
         self._scrapes = Counters(metadata.SCRAPES, "status", created=created, limit=few)
         self._sizes = Gauges(metadata.SIZE, "encoding", "format", created=created, limit=few)
-        self._callbacks = Counters(metadata.CALLBACK_FAILURES, "instrument", created=created)
+        self._callbacks = Counters(metadata.CALLBACK_FAILURES, "instrument", "error_type", created=created)
         self._collectors = Counters(metadata.COLLECTOR_FAILURES, "collector", created=created)
         self._total = Gauges(metadata.SERIES, created=created)
         self._limit = Gauges(metadata.SERIES_LIMIT, created=created)
@@ -206,11 +206,11 @@ class SelfMetrics:
         with self._lock:
             self._sizes.set((encoding, _FORMATS.get(media_type, media_type)), size)
 
-    def callback_failed(self, instrument: str) -> None:
-        """Count a callback of this asynchronous instrument that raised."""
+    def callback_failed(self, instrument: str, error: str = "") -> None:
+        """Count a callback of this asynchronous instrument that raised, and what if that is known."""
         if self.enabled:
             with self._lock:
-                self._callbacks.add(instrument)
+                self._callbacks.add((instrument, error))
 
     def collector_failed(self, collector: str) -> None:
         """Count a collector of the ``prometheus_client`` registry that raised, by the name of its class."""

@@ -59,7 +59,7 @@ CALLBACK_FAILURES = _family(
     "otel_prom_bridge_callback_failures_total",
     Kind.COUNTER,
     "Callbacks of asynchronous instruments that raised while this reader collected; their series are "
-    "missing. If it grows, correct the callback: the SDK logs the traceback.",
+    "missing. If it grows, correct the callback: the log says what it raised.",
 )
 
 COLLECTOR_FAILURES = _family(

@@ -18,7 +18,7 @@ from otel_prom_bridge.store.series.current import (
     GaugeSeries,
 )
 from otel_prom_bridge.store.series.histograms import ExponentialSeries, HistogramSeries
-from otel_prom_bridge.store.series.numbers import CountSeries, NumberSeries, SumSeries
+from otel_prom_bridge.store.series.numbers import CountSeries, NumberSeries, SetSeries, SumSeries
 from otel_prom_bridge.views.pricing import PRICE_KEY
 from otel_prom_bridge.views.view import Take
 
@@ -82,7 +82,8 @@ _CURRENT: Mapping[Shape, type[Series]] = {
 }
 # Of a part of histograms that add up; views select no others for that.
 _TAKEN: Mapping[Take, type[Series]] = {"count": CountSeries, "sum": SumSeries}
-_PLAIN: tuple[type[Series], ...] = (*_ADDING.values(), *_CURRENT.values(), *_TAKEN.values(), GaugeSeries)
+_GAUGES: tuple[type[Series], ...] = (GaugeSeries, SetSeries)
+_PLAIN: tuple[type[Series], ...] = (*_ADDING.values(), *_CURRENT.values(), *_TAKEN.values(), *_GAUGES)
 
 # Classes of their own, so that a series without a scale does not look for one whenever it is shown.
 _SCALED: Mapping[type[Series], type[Series]] = {
@@ -102,8 +103,8 @@ def priced(plain: type[Series]) -> type[Series]:
 
 def series_class(meaning: Meaning, take: Take, *, scaled: bool) -> type[Series]:
     """The class of the series of a stream of this meaning, of which a view takes this."""
-    if not meaning.accumulates and not meaning.additive:
-        plain: type[Series] = GaugeSeries
+    if not meaning.additive:
+        plain: type[Series] = SetSeries if meaning.accumulates else GaugeSeries
     else:
         plain = _TAKEN.get(take) or (_ADDING if meaning.accumulates else _CURRENT)[meaning.shape]
     return _SCALED[plain] if scaled else plain
