@@ -19,6 +19,7 @@ from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.views.policy import Policy
+from otel_prom_bridge.views.written import PRICES
 
 _findings = Findings()
 _NOT_HERE = (
@@ -71,7 +72,11 @@ def push_options(settings: Settings, policy: Policy | None = None) -> dict[str, 
 
 
 def _policy(settings: Settings) -> Policy:
-    given = {**settings.reader, "max_series_by_type": settings.reader["cardinality_limits"] or {}}
+    given = {
+        **settings.reader,
+        "max_series_by_type": settings.reader["cardinality_limits"] or {},
+        "prices": PRICES.value("prices", settings.reader["prices"]) or None,
+    }
     return Policy(**{item.name: given[item.name] for item in fields(Policy) if item.name in given})
 
 
