@@ -51,7 +51,9 @@ class Recording:
         self.samples_all = self.samples and exemplar_filter == "always_on"
         self.buckets: tuple[float, ...] | Literal["exponential"] = ()
         if stream.meaning.kind is Kind.HISTOGRAM:
-            self.buckets = recorded_buckets(views, own_buckets, stream.unit, findings)
+            self.buckets = recorded_buckets(
+                views, own_buckets, stream.unit, findings, seconds=policy.seconds_buckets
+            )
         if self.buckets == "exponential":
             stream = stream._replace(meaning=stream.meaning._replace(shape=Shape.EXPONENTIAL))
         self.stream = stream

@@ -118,13 +118,23 @@ def _aggregation(views: Sequence[ExportView], unit: str, findings: Findings) -> 
 
 
 def recorded_buckets(
-    views: Sequence[ExportView], own: Sequence[float] | None, unit: str, findings: Findings
+    views: Sequence[ExportView],
+    own: Sequence[float] | None,
+    unit: str,
+    findings: Findings,
+    *,
+    seconds: bool = True,
 ) -> tuple[float, ...] | Literal["exponential"]:
-    """The bounds with which a histogram is recorded for these views. ``own`` are those that it advises."""
+    """The bounds with which a histogram is recorded for these views. ``own`` are those that it advises.
+
+    With ``seconds``, a histogram in seconds of which nobody says them gets :data:`SECONDS`.
+    """
     default = _DEFAULT_BOUNDS if own is None else _together(tuple(own))
     asked = _asked(views, unit, findings)
-    if asked is None or asked == "exponential":
-        return asked or default
+    if asked is None:
+        return SECONDS if seconds and own is None and unit == "s" else default
+    if asked == "exponential":
+        return asked
     return _together(default, asked) if _shows_own(views) else asked
 
 

@@ -30,6 +30,7 @@ from otel_prom_bridge import EndpointError, PrometheusMetricReader, start, start
 from otel_prom_bridge.configuration.options import OPTIONS
 from otel_prom_bridge.endpoint.guards import Guards
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
+from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.report.self_metrics import metadata
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -42,7 +43,7 @@ YAML = [
 ]
 TROUBLES = (DOCS / "troubleshooting.md").read_text()
 SPANS = re.findall(r"`([^`]+)`", TROUBLES)
-OWN = {value.name for value in vars(metadata).values() if hasattr(value, "help")}
+OWN = {value.name for value in vars(metadata).values() if isinstance(value, MetricFamily)}
 
 
 def document(kind: str) -> dict[str, Any]:
