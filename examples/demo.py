@@ -60,6 +60,12 @@ agents = AgentRecorder()
 # What instrumentation of a web framework records.
 http_duration = meter.create_histogram("http.server.request.duration", unit="s")
 http_active = meter.create_up_down_counter("http.server.active_requests", unit="{request}")
+# What instrumentation of a library for embeddings and search records: tokens, and no costs.
+operations = meter.create_histogram("gen_ai.client.operation.duration", unit="s")
+tokens = meter.create_histogram("gen_ai.client.token.usage", unit="{token}")
+# The second one is of the server of the tools, which is in this process, too.
+mcp_client = meter.create_histogram("mcp.client.operation.duration", unit="s")
+mcp_server = meter.create_histogram("mcp.server.operation.duration", unit="s")
 
 # What nothing in here really does is made up by a description: the sizes of what callers send and get.
 _SIZE = {"kind": "histogram", "unit": "By", "rate": 8, "spread": 0.8}
@@ -138,6 +144,7 @@ class Service:
         with tracer.start_as_current_span(f"invoke_agent {agent}"), agents.execution(agent=agent) as run:
             with run.memory("search_memory"):
                 self._pause(0.01)
+            self._search(agent)
             with run.step("plan"):
                 self._call_model(run)
             for _ in range(random.randint(0, 2)):
@@ -148,11 +155,33 @@ class Service:
             with run.memory("create_memory"):
                 self._pause(0.02)
 
+    def _search(self, agent: str) -> None:
+        """Look something up, with embeddings of a model that has a price, and of one that has none."""
+        with tracer.start_as_current_span("retrieval"):
+            for model in ("text-embedding-3-small", "house-embeddings"):
+                asked = {"gen_ai.request.model": model, "gen_ai.operation.name": "embeddings"}
+                asked |= {"gen_ai.provider.name": "openai"}
+                tokens.record(random.randint(10, 200), {**asked, "gen_ai.token.type": "input"})
+            found: dict[str, str] = {"gen_ai.operation.name": "retrieval", "gen_ai.provider.name": "house"}
+            failed = {"error.type": "TimeoutError"} if random.random() < 0.2 else {}
+            operations.record(random.random(), {**found, **failed})
+            # An agent sums up what its calls used. That is in a family of its own, so nothing is added twice.
+            whole = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": agent}
+            whole |= {"gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o-mini"}
+            tokens.record(random.randint(100, 900), {**whole, "gen_ai.token.type": "input"})
+
     def _use_tool(self, run: Execution) -> None:
-        with run.tool(random.choice(TOOLS), type="function"):
-            self._pause(0.05)
-            if random.random() < 0.1:
-                raise ValueError("no result")
+        tool, started = random.choice(TOOLS), time.perf_counter()
+        call, failed = {"mcp.method.name": "tools/call", "gen_ai.tool.name": tool}, {}
+        try:
+            with run.tool(tool, type="function"):
+                self._pause(0.05)
+                if random.random() < 0.1:
+                    failed = {"error.type": "tool_error"}
+                    raise ValueError("no result")
+        finally:
+            for duration in (mcp_client, mcp_server):
+                duration.record(time.perf_counter() - started, {**call, **failed})
 
     def _call_model(self, run: Execution) -> None:
         run.inference_call()

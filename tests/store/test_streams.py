@@ -19,6 +19,7 @@ from opentelemetry.metrics import Observation
 from oracles import OPENMETRICS, samples
 from setups import Setup
 
+from otel_prom_bridge import ExportView
 from otel_prom_bridge.store.lookup import _REMEMBERED_AT_LEAST, StreamRecord
 from otel_prom_bridge.store.series import Folded
 from otel_prom_bridge.testing import Clock
@@ -44,6 +45,8 @@ class Asked:
     """A projection that counts what it is asked, and has a target for each attribute set."""
 
     name = "c_total"
+    takes_away = False
+    view = ExportView()
 
     def __init__(self) -> None:
         self.times = 0
