@@ -523,6 +523,7 @@ def test_a_flood_of_names_stays_within_the_table_of_cardinality() -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_flood_of_series_ends_at_ten_thousand(caplog: pytest.LogCaptureFixture) -> None:
     """However many metrics have however many series, there are no more than 10,000 in all, 1000 of each."""
     caplog.set_level(logging.ERROR, "otel_prom_bridge")

@@ -182,6 +182,7 @@ def test_labels_that_a_view_names_go_last() -> None:
     assert list(labelled(setup, "c_total")) == [(("a", "1"), ("z", "3"))]
 
 
+@pytest.mark.slow
 def test_keys_that_hold_data_are_bounded_too() -> None:
     """A thousand labels of a series by default, and every point another set of them."""
     setup = application()

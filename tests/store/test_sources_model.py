@@ -184,6 +184,7 @@ def test_kept_levels_equal_the_model(script: list[tuple[Any, ...]]) -> None:
     play(script, list("sss"), "newest", "keep")
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(st.lists(steps, max_size=30), st.sampled_from(MODES))
 def test_nothing_of_a_source_stays_when_it_ends(script: list[tuple[Any, ...]], workers: str) -> None:

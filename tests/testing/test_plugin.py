@@ -93,6 +93,7 @@ def test_orders(metrics, metrics_snapshot):
 """
 
 
+@pytest.mark.slow
 def test_snapshots_are_kept_beside_the_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A difference is shown; an update keeps what there is now."""
     monkeypatch.setenv("ORDERS", "1")

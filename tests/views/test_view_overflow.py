@@ -185,6 +185,7 @@ scripts = st.lists(recordings | recordings | st.none(), min_size=4, max_size=30)
 MANY = [("c", "test", {"k": str(number)}) for number in range(9)]
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @example({"sdk_max_series": 1}, [ExportView(keep=[])], MANY)
 @example({"max_series": 2}, [ExportView(name="x_total", keep=[])], [("d", "s", {}), None, *MANY])
