@@ -14,6 +14,7 @@ import re
 from functools import lru_cache
 
 from otel_prom_bridge.rules.words import are_words, is_mixed_up
+from otel_prom_bridge.translate.labels import label_value
 
 VALUES_LIKE_IDS = "values_like_ids"  # the rule by which points are counted that lose a label here
 
@@ -141,7 +142,7 @@ class Ids:
             self._known[key] = False
             return False
         ids, others = self._watched.setdefault(key, (set(), set()))
-        text = str(value)
+        text = label_value(value)[: _LONGEST + 1]
         (ids if looks_like_id(text) else others).add(text)
         # A random word of digits and letters looks like a number or a word once in a while.
         if len(ids) >= FIRST_VALUES and len(ids) >= FIRST_VALUES * len(others):
