@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -391,7 +392,8 @@ def test_without_more_threads_a_job_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 def clients(count: int) -> list[Conversation]:
     """Clients that are nowhere."""
-    return [Conversation(None, None, Plain()) for _ in range(count)]  # type: ignore[arg-type]
+    nowhere = SimpleNamespace(family=socket.AF_INET)
+    return [Conversation(nowhere, None, Plain()) for _ in range(count)]  # type: ignore[arg-type]
 
 
 def test_deadlines_pass_in_order() -> None:
