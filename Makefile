@@ -39,6 +39,8 @@ slow: .venv/dev
 	$(BIN)/python -m benchmarks.views --quick
 	$(BIN)/python -m benchmarks.endpoint --quick
 	$(BIN)/python -m benchmarks.latency --quick
+	$(BIN)/python -m benchmarks.requests --quick
+	$(BIN)/python -m benchmarks.recording --quick
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -51,6 +53,8 @@ benchmark: .venv/dev
 	$(BIN)/python -m benchmarks.views
 	$(BIN)/python -m benchmarks.endpoint
 	$(BIN)/python -m benchmarks.latency
+	$(BIN)/python -m benchmarks.requests
+	$(BIN)/python -m benchmarks.recording
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -28,6 +28,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from otel_prom_bridge import Bridge, ConfigurationError, EndpointError, start
 from otel_prom_bridge.genai import AgentRecorder, Execution, LLMRecorder
 from otel_prom_bridge.profiles import load_profile
+from otel_prom_bridge.testing import Synthetic
 
 PROFILE = "llmdevops"
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
@@ -58,9 +59,19 @@ llm = LLMRecorder()
 agents = AgentRecorder()
 # What instrumentation of a web framework records.
 http_duration = meter.create_histogram("http.server.request.duration", unit="s")
-http_received = meter.create_histogram("http.server.request.body.size", unit="By")
-http_sent = meter.create_histogram("http.server.response.body.size", unit="By")
 http_active = meter.create_up_down_counter("http.server.active_requests", unit="{request}")
+
+# What nothing in here really does is made up by a description: the sizes of what callers send and get.
+_SIZE = {"kind": "histogram", "unit": "By", "rate": 8, "spread": 0.8}
+_ROUTE = {"http.request.method": ["POST"], "http.route": ["/tasks/{task_id}"]}
+callers = Synthetic(
+    {
+        "metrics": [
+            {"name": "http.server.request.body.size", "median": 1500, "labels": _ROUTE, **_SIZE},
+            {"name": "http.server.response.body.size", "median": 12000, "labels": _ROUTE, **_SIZE},
+        ]
+    }
+)
 
 LOOK_AT = """\
 Look at:
@@ -121,8 +132,6 @@ class Service:
             route = {**method, "http.route": "/tasks/{task_id}"}
             seconds = time.perf_counter() - started
             http_duration.record(seconds, {**route, "http.response.status_code": status})
-            http_received.record(random.randint(100, 5_000), route)
-            http_sent.record(random.randint(100, 50_000), route)
         http_active.add(-1, method)
 
     def _task(self, agent: str) -> None:
@@ -193,6 +202,7 @@ def run(seconds: float | None) -> None:
         print(f"  {exemplar(bridge)}\n\nCtrl-C ends it.", flush=True)
         while end is None or time.monotonic() < end:
             time.sleep(0.1)
+            callers.step(meter, 0.1)
 
 
 def main() -> None:

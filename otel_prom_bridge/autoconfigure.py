@@ -9,17 +9,28 @@ without them.
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
+from opentelemetry import metrics
+from opentelemetry.environment_variables import OTEL_METRICS_EXPORTER, OTEL_PYTHON_METER_PROVIDER
+from opentelemetry.sdk.metrics import MeterProvider
+
 from otel_prom_bridge.configuration.pushing import Pushing, has_hub, push_options
 from otel_prom_bridge.configuration.settings import Settings, from_environment, from_mapping, log_error
-from otel_prom_bridge.configuration.watch import Watch
+from otel_prom_bridge.configuration.watch import Watch, watch_of
+from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
 from otel_prom_bridge.sdk.reader import BridgeReader
 from otel_prom_bridge.sdk.versions import TELLS_PROVIDER
+
+# The name of the bridge's entry points.
+_NAME = "prometheus_bridge"
 
 
 class _Watched(BridgeReader):
@@ -88,10 +99,88 @@ class DeclarativePrometheusMetricReader(_ServingReader):
         super().__init__(self._settings)
 
 
+class _Elsewhere(BridgeReader):
+    """The reader of a provider of the SDK's that nobody uses, as one of ours is the global one."""
+
+    def __init__(self, provider: DirectMeterProvider) -> None:
+        super().__init__()
+        self._provider = provider
+
+    @property
+    def server(self) -> MetricsServer | None:
+        """The endpoint of this process."""
+        watch = watch_of(self._provider)
+        return None if watch is None else watch.server
+
+    def _ordered(self, collect: Callable[..., Any]) -> Callable[..., Any]:
+        return collect
+
+    def _receive_metrics(self, metrics_data: object, timeout_millis: float = 10_000, **kwargs: Any) -> None:
+        pass
+
+    def _set_collect_callback(self, func: Callable[..., Any] | None) -> None:  # type: ignore[misc]
+        super()._set_collect_callback(func)
+        # What auto-instrumentation adds to the resource stands only in that of the SDK's provider.
+        resource = getattr(getattr(self._consumer, "_sdk_config", None), "resource", None)
+        if resource is not None:
+            self._provider.resource = resource
+
+
+class _NoFalseAlarm(logging.Filter):
+    """Leaves out the API's warning that the SDK's provider does not become the global one."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return str(record.msg) != "Overriding of current MeterProvider is not allowed"
+
+
+_NO_FALSE_ALARM = _NoFalseAlarm()
+
+
+def meter_provider() -> metrics.MeterProvider:
+    """The provider that ``OTEL_PYTHON_METER_PROVIDER=prometheus_bridge`` asks for, with an endpoint."""
+    settings = from_environment(log_error)
+    if has_hub(settings):
+        return MeterProvider(metric_readers=[_PushingReader(settings)])
+    return _direct(settings)
+
+
+def _direct(settings: Settings) -> DirectMeterProvider:
+    reader = DirectReader(**settings.reader)
+    watch = Watch(reader, settings, by_itself=True)
+    watch.serve_if_possible()
+    provider = DirectMeterProvider(reader)
+    watch.begin(provider)
+    return provider
+
+
+def _is_direct(settings: Settings) -> bool:
+    """Whether to record without the SDK; the log says why not if that was asked for."""
+    wanted = settings.recording == "direct" or os.environ.get(OTEL_PYTHON_METER_PROVIDER) == _NAME
+    others = {name.strip() for name in os.environ.get(OTEL_METRICS_EXPORTER, "").split(",")} - {_NAME, ""}
+    if wanted and others:
+        logger.error(
+            "recording='direct' has no other exporters of metrics beside it, and %s names %s: recording with"
+            " the SDK",
+            *(OTEL_METRICS_EXPORTER, ", ".join(sorted(others))),
+        )
+    return wanted and not others
+
+
 def _made(kind: type[_ServingReader], settings: Settings) -> BridgeReader:
-    """A reader that serves, which is to be initialized, or one that pushes, which is no instance of it."""
+    """A reader that serves, which is to be initialized, or another one, which is no instance of it."""
     if has_hub(settings):
         return _PushingReader(settings)
+    if kind is DeclarativePrometheusMetricReader:
+        if settings.recording == "direct":
+            logger.error(
+                "recording: 'direct' does nothing in a declarative configuration, where other readers may be"
+                " beside it: recording with the SDK"
+            )
+    elif _is_direct(settings):
+        provider = _direct(settings)
+        logging.getLogger(metrics._internal.__name__).addFilter(_NO_FALSE_ALARM)
+        metrics.set_meter_provider(provider)
+        return _Elsewhere(provider)
     reader = object.__new__(kind)
     reader._settings = settings
     return reader

@@ -20,10 +20,13 @@ from otel_prom_bridge.configuration.options import Options
 from otel_prom_bridge.configuration.pushing import Pushing, has_hub, push_options
 from otel_prom_bridge.configuration.settings import Settings, from_arguments
 from otel_prom_bridge.configuration.watch import Watch, watch_of, watches
+from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
 from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
+from otel_prom_bridge.sdk.reader import BridgeReader
 from otel_prom_bridge.sdk.versions import RELEASE, TAKES_READERS_LATER
 from otel_prom_bridge.values.checks import BOOLEAN, instance_of, list_of
 
@@ -42,6 +45,7 @@ _free: WeakSet[object] = WeakSet()
 _RUNNING = "one bridge is running already; use that one, or call its shutdown() before"
 _AUTOMATIC = "opentelemetry-instrument has started a bridge already; leave start() out"
 _ENDED = "the global meter provider was shut down; call shutdown() of the Bridge instead"
+_OTHERWISE = "the global meter provider records otherwise; keep the `recording` that the first start() had"
 _ONLY_ONCE = (
     f"opentelemetry-sdk {RELEASE} cannot give the global meter provider another reader, which 1.43 and newer "
     "can; in a forked child, serve_inherited() works with this one, too"
@@ -57,12 +61,13 @@ _FOREIGN = (
 class Bridge:
     """A running bridge; made by :func:`start`.
 
-    With a hub, ``reader`` is a :class:`PushReader`, and ``server.is_serving`` is False, since the hub has the
-    endpoint.
+    With ``recording="direct"``, ``reader`` is a ``DirectReader``, which has the same methods, and
+    ``meter_provider`` is one of ours. With a hub, ``reader`` is a :class:`PushReader`, and
+    ``server.is_serving`` is False, since the hub has the endpoint.
     """
 
-    reader: PrometheusMetricReader | PushReader
-    meter_provider: MeterProvider
+    reader: PrometheusMetricReader | DirectReader | PushReader
+    meter_provider: MeterProvider | DirectMeterProvider
     server: MetricsServer
 
     def shutdown(self) -> None:
@@ -74,12 +79,17 @@ class Bridge:
         """
         if self.reader.is_shut_down:  # the application did it itself
             return
-        if TAKES_READERS_LATER and self.meter_provider is metrics.get_meter_provider():
+        provider: Any = self.meter_provider
+        is_global = provider is metrics.get_meter_provider()
+        if isinstance(provider, DirectMeterProvider) and is_global:
+            self.reader.shutdown()
+            _free.add(provider)
+        elif isinstance(self.reader, BridgeReader) and TAKES_READERS_LATER and is_global:
             self.reader.shutdown()  # now, while it can still collect and push
-            self.meter_provider.remove_metric_reader(self.reader)
-            _free.add(self.meter_provider)
+            provider.remove_metric_reader(self.reader)
+            _free.add(provider)
         else:
-            self.meter_provider.shutdown()
+            provider.shutdown()
 
     def __enter__(self) -> Bridge:
         return self
@@ -113,11 +123,13 @@ def start(
         set_global: make the provider the one that ``opentelemetry.metrics.get_meter`` uses. After the
             ``shutdown()`` of another bridge, and in a forked child, that one's provider is used again, with
             the instruments that it has.
-        options: ``hub``, where there is one to push to instead of serving; the other options of the endpoint:
-            ``metrics_path``, ``allow``, ``bearer_tokens_file``, ``web_config`` and all others of
-            docs/configuration.md; and, unless there is ``reader``, those of the reader: ``views``,
-            ``exemplars``, ``tenant``, ``max_series_per_metric`` …, as Python objects or as a file would have
-            them. For what is not given (or None) there are environment variables, then the file.
+        options: ``recording``: ``"sdk"``, or ``"direct"`` to record without the SDK, which costs less and
+            has no ``reader`` and no ``sdk_views``; ``hub``, where there is one to push to instead of serving;
+            the other options of the endpoint: ``metrics_path``, ``allow``, ``bearer_tokens_file``,
+            ``web_config`` and all others of docs/configuration.md; and, unless there is ``reader``, those of
+            the reader: ``views``, ``exemplars``, ``tenant``, ``max_series_per_metric`` …, as Python objects
+            or as a file would have them. For what is not given (or None) there are environment variables,
+            then the file.
 
     Raises:
         ConfigurationError: an option, an environment variable or a file has a value that cannot work; or the
@@ -139,24 +151,51 @@ def start(
         _check_global()
     given = {"addr": addr, "port": port, "config_file": config_file, **options}
     settings = from_arguments(given, own_reader=reader is not None)
+    is_direct = _is_direct(settings, reader, sdk_views)
     with ExitStack() as undo:
-        watch = _attached(reader, settings, undo, is_main=set_global)
+        watch = _attached(reader, settings, undo, is_main=set_global, is_direct=is_direct)
         server = undo.enter_context(watch.serve())
         # After the server, which says better that there are no threads.
         if not isinstance(resource, Resource):
             resource = Resource.create(dict(resource or {}))
-        views = [*sdk_views, *watch.reader.policy.sdk_views(beside=sdk_views)]
-        if set_global:
-            provider = _global(watch.reader, resource, views)
+        provider: MeterProvider | DirectMeterProvider
+        if isinstance(watch.reader, DirectReader):
+            provider = _direct(watch.reader, resource, is_global=set_global)
         else:
-            provider = MeterProvider(metric_readers=[watch.reader], resource=resource, views=views)
+            views = [*sdk_views, *watch.reader.policy.sdk_views(beside=sdk_views)]
+            if set_global:
+                provider = _global(watch.reader, resource, views)
+            else:
+                provider = MeterProvider(metric_readers=[watch.reader], resource=resource, views=views)
         undo.pop_all()
     watch.begin(provider)
     return Bridge(watch.reader, provider, server)
 
 
+def _is_direct(settings: Settings, reader: PrometheusMetricReader | None, sdk_views: Sequence[View]) -> bool:
+    """Whether to record without the SDK.
+
+    Raises:
+        ConfigurationError: something is given that only the SDK's provider has.
+    """
+    if settings.recording != "direct":
+        return False
+    if has_hub(settings):
+        logger.warning("recording='direct' does nothing with a hub: what is pushed is recorded by the SDK")
+        return False
+    if reader is not None or sdk_views:
+        given = "`reader`" if reader is not None else "`sdk_views`"
+        raise ConfigurationError("recording", "direct", f"'sdk', or no {given} beside it")
+    return True
+
+
 def _attached(
-    reader: PrometheusMetricReader | None, settings: Settings, undo: ExitStack, *, is_main: bool
+    reader: PrometheusMetricReader | None,
+    settings: Settings,
+    undo: ExitStack,
+    *,
+    is_main: bool,
+    is_direct: bool,
 ) -> Watch | Pushing:
     """The reader that the provider is to use; with a hub it has the policy of the application's own."""
     if has_hub(settings):
@@ -164,6 +203,10 @@ def _attached(
         pushing = PushReader(**push_options(settings, policy))
         undo.callback(pushing.shutdown)
         return Pushing(pushing, settings)
+    if is_direct:
+        direct = DirectReader(**settings.reader)
+        undo.callback(direct.shutdown)
+        return Watch(direct, settings, is_main=is_main)
     if reader is None:
         reader = PrometheusMetricReader(**settings.reader)
         undo.callback(reader.shutdown)
@@ -205,7 +248,8 @@ def _check_global() -> None:
     current = metrics.get_meter_provider()
     watch = watch_of(current)
     is_inherited = watch is not None and watch.is_inherited
-    if TAKES_READERS_LATER and (current in _free or is_inherited):
+    takes_readers = TAKES_READERS_LATER or isinstance(current, DirectMeterProvider)
+    if takes_readers and (current in _free or is_inherited):
         return
     if watch is not None and watch.reader.is_ready and not is_inherited:
         raise _refused(_RUNNING if current in _ours else _AUTOMATIC)
@@ -213,12 +257,36 @@ def _check_global() -> None:
         raise _refused(_ONLY_ONCE)
     if current in _ours:
         raise _refused(_ENDED)
-    if isinstance(current, MeterProvider):
+    if isinstance(current, MeterProvider | DirectMeterProvider):
         raise _refused(_FOREIGN)
 
 
 def _refused(reason: str) -> ConfigurationError:
     return ConfigurationError("set_global", True, f"False, because {reason}")
+
+
+def _direct(reader: DirectReader, resource: Resource, *, is_global: bool) -> DirectMeterProvider:
+    """A provider of ours that records for this reader. The global one goes on with it, if it is one.
+
+    Raises:
+        ConfigurationError: the global one is another one.
+    """
+    current = metrics.get_meter_provider() if is_global else None
+    if isinstance(current, DirectMeterProvider):
+        current.reader.shutdown()  # it may be that of the process that this one was forked from
+        current.attach(reader, resource)
+        _free.discard(current)
+        _ours.add(current)
+        return current
+    if watch_of(current) is not None:
+        raise _refused(_OTHERWISE)
+    provider = DirectMeterProvider(reader, resource=resource)
+    if is_global:
+        metrics.set_meter_provider(provider)
+        if metrics.get_meter_provider() is not provider:
+            raise _refused(_FOREIGN)
+        _ours.add(provider)
+    return provider
 
 
 def _global(
@@ -231,6 +299,8 @@ def _global(
     """
     current: Any = metrics.get_meter_provider()
     watch = watch_of(current)
+    if isinstance(current, DirectMeterProvider):
+        raise _refused(_OTHERWISE)
     if watch is None:
         provider = MeterProvider(metric_readers=[reader], resource=resource, views=views)
         metrics.set_meter_provider(provider)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from opentelemetry.context import Context
@@ -12,6 +13,18 @@ from opentelemetry.util.types import AttributeValue
 InstrumentKind: TypeAlias = Literal["counter", "up_down_counter", "gauge", "histogram"]
 Attributes: TypeAlias = Mapping[str, AttributeValue]
 Record: TypeAlias = Callable[[float, Attributes | None, Context | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric, as its instrument is created; ``buckets`` are those of a histogram."""
+
+    name: str
+    instrument: InstrumentKind
+    unit: str
+    description: str
+    buckets: tuple[float, ...] = ()
+
 
 # For each kind, the meter's method that makes an instrument, and the instrument's method that records.
 METHODS: Mapping[InstrumentKind, tuple[str, str]] = {

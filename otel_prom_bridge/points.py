@@ -133,10 +133,10 @@ class Meaning(NamedTuple):
     """What the points of a stream say about its series.
 
     ``kind`` is the type of the family that they become, and ``shape`` is what the points look like. If the
-    stream ``accumulates``, its points are deltas to add up, and a series without a point is unchanged.
-    Otherwise its points are current values, and a series without one is gone. If it is ``additive``, equal
-    series of several streams add up, as sums and histograms do. Otherwise the newest one stands, as with
-    gauges.
+    stream ``accumulates``, its points say what is new, and a series without a point is unchanged. Otherwise
+    its points are current values, and a series without one is gone. If it is ``additive``, equal series of
+    several streams add up, as sums and histograms do, and what is new is a delta. Otherwise the newest one
+    stands, as with gauges, and points come in the order in which they were set.
     """
 
     kind: Kind

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from clocks import Clock, standing_still
 from genai_points import Recorded
 from metrics_messages import decode
 from opentelemetry.sdk.metrics import ExemplarFilter, MeterProvider
@@ -21,10 +20,14 @@ from servers import missing
 from setups import Setup
 
 from otel_prom_bridge import PrometheusMetricReader
+from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.endpoint import scrape
 from otel_prom_bridge.exposition import Exposer, Exposition
 from otel_prom_bridge.genai import LLMRecorder
+from otel_prom_bridge.recording import reports
+from otel_prom_bridge.testing import Clock
 
+pytest_plugins = ["otel_prom_bridge.pytest_plugin"]
 PROMTOOL_RUNS_PER_TEST = 5  # it takes 40 ms each, and property tests produce thousands of expositions
 
 
@@ -93,10 +96,16 @@ def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scrape, "DEFAULT_CACHE_TTL", 0.0)
 
 
+@pytest.fixture(autouse=True)
+def unreported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What recorders reported in other tests is reported again."""
+    monkeypatch.setattr(reports, "_findings", Findings(log=reports.logger))
+
+
 @pytest.fixture
 def clock() -> Iterator[Clock]:
     """The clock by which readers of this test let series go: it stands still until it is moved."""
-    with standing_still() as clock:
+    with Clock().standing() as clock:
         yield clock
 
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import otel_prom_bridge
 
 ROOT = Path(otel_prom_bridge.__file__).parent
@@ -72,9 +74,18 @@ def test_the_package_has_all_of_its_names() -> None:
     assert not hasattr(otel_prom_bridge, "nothing")
 
 
-def test_recorders_load_no_sdk() -> None:
+@pytest.mark.parametrize(
+    ("module", "more"),
+    [
+        ("otel_prom_bridge.genai", set()),
+        ("otel_prom_bridge.instrument", {"instrument", "native", "rules"}),
+        ("otel_prom_bridge.instrument.grpc", {"instrument", "native", "rules"}),
+        ("otel_prom_bridge.instrument.sqlalchemy", {"instrument", "native", "rules"}),
+    ],
+)
+def test_recorders_load_no_sdk(module: str, more: set[str]) -> None:
     """They are for any exporter: who imports them gets neither the SDK nor this bridge."""
-    code = "import sys, otel_prom_bridge.genai; print(*sys.modules)"
+    code = f"import sys, {module}; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = result.stdout.split()
     assert "opentelemetry.metrics" in loaded
@@ -87,5 +98,8 @@ def test_recorders_load_no_sdk() -> None:
         "instruments",
         "interrupts",
         "model_names",
+        "prices",
+        "recording",
         "values",
+        *more,
     }

@@ -103,7 +103,9 @@ def test_names_that_are_reached_are_found() -> None:
 def test_entry_points_and_the_command() -> None:
     """The section names every entry point and command that the package installs."""
     section = DESIGN.partition("## What is public\n")[2].partition("\n## ")[0]
-    groups = PROJECT["entry-points"]
+    groups = dict(PROJECT["entry-points"])
+    assert list(groups.pop("pytest11")) == ["otel_prom_bridge.pytest_plugin"]
+    assert "`pytest11`" in section
     assert {name for group in groups.values() for name in group} == {"prometheus_bridge"}
     for name in (*groups, "prometheus_bridge", *PROJECT["scripts"]):
         assert f"`{name}`" in section

@@ -7,11 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.profiles import BUILT_IN
-from otel_prom_bridge.values.checks import SECONDS, Check, whole
+from otel_prom_bridge.values.checks import PORT, SECONDS, Check, whole
 
-PROFILE = f"one of {', '.join(BUILT_IN)}, or the path of a TOML file"
 _TIMEOUT = 10.0
+
+
+def profile_help() -> str:
+    """What may stand for a profile. Only who needs profiles loads them, and the SDK with them."""
+    from otel_prom_bridge.profiles import BUILT_IN
+
+    return f"one of {', '.join(BUILT_IN)}, or the path of a TOML file"
 
 
 def checked(check: Check) -> Callable[[str], Any]:
@@ -63,3 +68,15 @@ def add_access(command: argparse.ArgumentParser) -> None:
         metavar="'NAME: VALUE'",
         help="send this to the URL, such as 'Authorization: Bearer …'; may be repeated",
     )
+
+
+def add_endpoint(command: argparse.ArgumentParser) -> None:
+    """Add the options of every command that serves something."""
+    command.add_argument(
+        "--port",
+        type=checked(PORT),
+        default=9464,
+        metavar="PORT",
+        help="0 is a free one (default: %(default)s)",
+    )
+    command.add_argument("--addr", default="localhost", help="address to listen on (%(default)s)")

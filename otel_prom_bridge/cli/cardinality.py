@@ -12,9 +12,9 @@ from otel_prom_bridge.report.cardinality import (
     DEFAULT_VALUES,
     CardinalityReport,
     MetricCardinality,
-    of_labels,
+    of_family,
 )
-from otel_prom_bridge.report.remote import load
+from otel_prom_bridge.snapshots import Snapshot
 from otel_prom_bridge.values.patterns import glob
 
 _TOP = 20
@@ -58,11 +58,11 @@ def _add_choices(command: argparse.ArgumentParser) -> None:
 
 def _cardinality(options: argparse.Namespace) -> int:
     names = glob(options.match or ["*"])
-    metrics = load(options.where, timeout=options.timeout, headers=dict(options.header))
+    snapshot = Snapshot.of(options.where, timeout=options.timeout, headers=dict(options.header))
     report = CardinalityReport.of(
-        of_labels(metric.name, metric.kind, metric.series, samples=metric.samples, values=options.values)
-        for metric in metrics
-        if names.fullmatch(metric.name)
+        of_family(family, values=options.values)
+        for family in snapshot.families
+        if family.points and names.fullmatch(family.name)
     )
     if options.json:
         return write(json.dumps(_as_json(report, options.top or None), indent=2))

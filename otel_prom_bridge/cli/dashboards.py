@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from otel_prom_bridge.cli.arguments import PROFILE
+from otel_prom_bridge.cli.arguments import profile_help
 from otel_prom_bridge.cli.output import CommandError, write
 from otel_prom_bridge.dashboards import files_of
 from otel_prom_bridge.profiles import load_profile
@@ -18,7 +18,7 @@ def add(command: argparse.ArgumentParser) -> None:
         "alert rules for Prometheus. What was written before is overwritten."
     )
     command.epilog = "example:\n  otel-prom-bridge dashboards --profile llmdevops --out grafana/"
-    command.add_argument("--profile", required=True, metavar="NAME|FILE", help=PROFILE)
+    command.add_argument("--profile", required=True, metavar="NAME|FILE", help=profile_help())
     command.add_argument(
         "--out", type=Path, default=Path(), metavar="DIR", help="where to, made if need be (default: here)"
     )

@@ -6,6 +6,8 @@ import os
 import sys
 
 PROGRAM = "otel-prom-bridge"
+# The exit code of a command that did its work and found something.
+FOUND = 1
 
 
 class CommandError(Exception):
@@ -23,3 +25,25 @@ def write(text: str) -> int:
         # The reader (`| head`) has seen enough. Python flushes once more at exit, which must find no pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+class Progress:
+    """A line on stderr that is written over, if that is a terminal. Scripts and logs get none."""
+
+    def __init__(self) -> None:
+        self._is_shown = sys.stderr.isatty()
+        self._width = 0
+
+    def show(self, text: str) -> None:
+        """Write this in the place of what was there."""
+        if self._is_shown:
+            sys.stderr.write(f"\r{text.ljust(self._width)}")
+            sys.stderr.flush()
+            self._width = len(text)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._width:
+            sys.stderr.write("\n")

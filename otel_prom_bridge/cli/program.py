@@ -17,16 +17,25 @@ from collections.abc import Callable, Iterable, Sequence
 
 import otel_prom_bridge
 from otel_prom_bridge.cli.output import PROGRAM, CommandError, write
-from otel_prom_bridge.errors import ConfigurationError, ExpositionError
+from otel_prom_bridge.errors import ConfigurationError, EndpointError, ExpositionError
 from otel_prom_bridge.report.cardinality import visible
 from otel_prom_bridge.values.notation import nearest
 
 COMMANDS = {
+    "check": "is an exposition right, and does it have what dashboards and rules ask for?",
+    "diff": "what is different between two expositions",
+    "snapshot": "write an exposition of any format, sorted and complete",
+    "doctor": "why there is nothing to see: packages, environment, provider, endpoint",
+    "top": "a live view of an endpoint: what grows fastest, rates, quantiles",
     "cardinality": "how many series each metric of an exposition has, and which labels make them",
+    "record": "write a recording of what a URL exposes, at an interval",
+    "replay": "serve a recording again, as if the application were there",
+    "synth": "make up load by a description: serve it, or write it as a recording",
     "dashboards": "write a Grafana dashboard and Prometheus rules for the metrics of a profile",
     "hub": "serve the sum of what several processes push",
     "profile": "print the reference page of a profile",
     "run": "run a program of several processes, with a hub for them",
+    "completion": "print what bash or zsh needs to complete commands and options",
 }
 WRONG = 2
 INTERRUPTED = 130  # as shells say it: 128 and the number of SIGINT
@@ -50,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
-    except (CommandError, ConfigurationError, ExpositionError) as error:
+    except (CommandError, ConfigurationError, EndpointError, ExpositionError) as error:
         sys.stderr.write(f"{PROGRAM}: {visible(str(error))}\n")
         return WRONG
     except KeyboardInterrupt:

@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from opentelemetry.sdk.environment_variables import (
     OTEL_EXPORTER_PROMETHEUS_HOST,
@@ -28,10 +28,11 @@ from otel_prom_bridge.endpoint.messages import METRICS_PATH, URL_PATH
 from otel_prom_bridge.endpoint.scrape import DEFAULT_CACHE_TTL, GZIP_THRESHOLD
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.server import DEFAULT_ADDRESS, DEFAULT_PORT
+from otel_prom_bridge.pipeline.collection import DEFAULT_COLLECT_INTERVAL
 from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT
+from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.profiles import GENERATION, PROFILES, Present
 from otel_prom_bridge.push.wire import DEFAULT_INTERVAL, HUB, TOKEN
-from otel_prom_bridge.reader.reader import DEFAULT_COLLECT_INTERVAL
 from otel_prom_bridge.translate import TranslationStrategy
 from otel_prom_bridge.translate.strategies import STRATEGY
 from otel_prom_bridge.values.checks import (
@@ -66,7 +67,7 @@ from otel_prom_bridge.views.instruments import LIMITS
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants
 from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.workers import WORKERS, Workers
-from otel_prom_bridge.views.written import EXEMPLARS, TENANTS, VIEWS
+from otel_prom_bridge.views.written import EXEMPLARS, PRICES, TENANTS, VIEWS
 
 PREFIX = "OTEL_PROM_BRIDGE_"
 DEFAULT_PROCESS_PORTS = 32
@@ -214,6 +215,12 @@ ENDPOINT = (
         "how many ports, from `port` on, the processes of one application may take, one each; 1 is for the"
         " first process only; see [workers.md](workers.md#what-happens-by-itself)",
         default=DEFAULT_PROCESS_PORTS,
+    ),
+    Option(
+        "span_metrics",
+        BOOLEAN,
+        "metrics of calls, agents and tools from the spans of the process, where their libraries record none",
+        default=False,
     ),
     Option(
         "metrics_path",
@@ -381,6 +388,13 @@ WORKER = (
         default=True,
     ),
 )
+RECORDING = Option(
+    "recording",
+    one_of("sdk", "direct"),
+    "who takes what is recorded: `sdk`, or `direct`, which costs the application less; see"
+    " [direct.md](direct.md)",
+    default="sdk",
+)
 # What is shown, and what it is called.
 SHOWN = (
     PROFILE,
@@ -495,6 +509,20 @@ KEPT = (
         without="five for each series of `max_series_per_metric`, at least 10000",
     ),
     Option(
+        "seconds_buckets",
+        BOOLEAN,
+        "buckets for seconds (0.005 to 300) of histograms in seconds of which nobody says the buckets; the"
+        " SDK's own begin with 5",
+        default=True,
+    ),
+    Option(
+        "prices",
+        PRICES,
+        "what tokens cost, where nobody says what calls cost: the package's table, that of the package"
+        " `genai-prices`, or one of your own",
+        default="default",
+    ),
+    Option(
         "tenant",
         TENANTS,
         "the attribute that names a tenant, and how many series each tenant may have",
@@ -600,13 +628,13 @@ HUB_OPTIONS = (
 ENDPOINT_OPTIONS = ENDPOINT + ACCESS
 READER_OPTIONS = SHOWN + KEPT
 # What `start()` takes.
-OPTIONS = ENDPOINT_OPTIONS + WORKER + READER_OPTIONS
+OPTIONS = (RECORDING, *ENDPOINT_OPTIONS, *WORKER, *READER_OPTIONS)
 # What files and variables may say: one of them may be for a hub and for those that push to it.
 ALL_OPTIONS = OPTIONS + HUB_OPTIONS
 
 # The tables of docs/configuration.md.
 _TABLES = {
-    "The file, and the endpoint": (CONFIG_FILE, *ENDPOINT),
+    "The file, and the endpoint": (CONFIG_FILE, RECORDING, *ENDPOINT),
     "Who may ask": ACCESS,
     "One process of several": WORKER,
     "What is shown, and its names": SHOWN,
@@ -622,6 +650,7 @@ class EndpointOptions(TypedDict, total=False):
     unix_socket: str | os.PathLike[str] | None
     strict: bool | None
     process_ports: int | None
+    span_metrics: bool | None
     metrics_path: str | None
     cache_ttl: float | None
     compression_threshold: int | bool | None
@@ -677,6 +706,8 @@ class ReaderOptions(TypedDict, total=False):
     max_help_length: int | None
     max_client_values: int | None
     max_lines_per_metric: int | None
+    seconds_buckets: bool | None
+    prices: PriceTable | str | os.PathLike[str] | Literal[False] | None
     tenant: Tenants | Mapping[str, Any] | None
     gauges: Workers | None
     id_labels: bool | None
@@ -694,6 +725,8 @@ class ReaderOptions(TypedDict, total=False):
 
 class Options(EndpointOptions, WorkerOptions, ReaderOptions, total=False):
     """All of them, which is what ``start()`` takes."""
+
+    recording: Literal["sdk", "direct"] | None
 
 
 def markdown_tables() -> str:

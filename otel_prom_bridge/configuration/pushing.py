@@ -13,11 +13,13 @@ from typing import Any
 
 from otel_prom_bridge.configuration.serving import unserved
 from otel_prom_bridge.configuration.settings import Settings
+from otel_prom_bridge.configuration.spans import measure_spans_later
 from otel_prom_bridge.configuration.watch import Attached
 from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.views.policy import Policy
+from otel_prom_bridge.views.written import PRICES
 
 _findings = Findings()
 _NOT_HERE = (
@@ -33,8 +35,15 @@ class Pushing(Attached):
 
     def __init__(self, reader: PushReader, settings: Settings) -> None:
         super().__init__(reader)
+        self._settings = settings
         self.server = unserved(settings, None)
         _say_what_does_nothing(settings)
+
+    def begin(self, provider: object) -> None:
+        """Measure the spans of this process, too, where that is asked for."""
+        super().begin(provider)
+        if self._settings.endpoint["span_metrics"]:
+            measure_spans_later(self.reader.policy.pricing.table)
 
     def serve(self) -> MetricsServer:
         """The endpoint that this process would have. It is not serving."""
@@ -63,7 +72,11 @@ def push_options(settings: Settings, policy: Policy | None = None) -> dict[str, 
 
 
 def _policy(settings: Settings) -> Policy:
-    given = {**settings.reader, "max_series_by_type": settings.reader["cardinality_limits"] or {}}
+    given = {
+        **settings.reader,
+        "max_series_by_type": settings.reader["cardinality_limits"] or {},
+        "prices": PRICES.value("prices", settings.reader["prices"]) or None,
+    }
     return Policy(**{item.name: given[item.name] for item in fields(Policy) if item.name in given})
 
 

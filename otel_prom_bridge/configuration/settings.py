@@ -30,6 +30,7 @@ from otel_prom_bridge.configuration.options import (
     OPTIONS,
     PROFILE,
     READER_OPTIONS,
+    RECORDING,
     WORKER,
     Option,
 )
@@ -62,6 +63,8 @@ class Settings:
     process that pushes to one. ``here`` are the options of which a hub cannot know, since they were given in
     code or in YAML.
 
+    ``recording`` says who takes what is recorded.
+
     ``names`` says what the options of the endpoint are called where they were given; errors need it. If
     ``refused`` is not empty, something that was to protect the metrics is wrong, and nothing may be served.
     """
@@ -73,6 +76,7 @@ class Settings:
     hub: Mapping[str, Any] = field(default_factory=dict)
     worker: Mapping[str, Any] = field(default_factory=lambda: {item.key: item.default for item in WORKER})
     here: tuple[Option, ...] = field(default=(), compare=False)
+    recording: str = "sdk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ def from_arguments(given: Mapping[str, object], *, own_reader: bool = False) -> 
             file.refuse(READER_OPTIONS)
     found.check_variables()
     sources: list[_Source] = [arguments, Variables(), Aliases(), file]
-    return found.settings(sources, ENDPOINT_OPTIONS + WORKER if own_reader else OPTIONS)
+    return found.settings(sources, (RECORDING, *ENDPOINT_OPTIONS, *WORKER) if own_reader else OPTIONS)
 
 
 def from_flags(given: Mapping[str, str]) -> Settings:
@@ -274,10 +278,11 @@ class _Finding:
         endpoint = {option.key: values.pop(option.key) for option in ENDPOINT_OPTIONS}
         hub = {option.key: values.pop(option.key) for option in HUB_OPTIONS if option in options}
         names = {key: found.name for key, found in given.items() if key in endpoint or key in hub}
+        recording = values.pop(RECORDING.key, RECORDING.default)
         worker = {option.key: values.pop(option.key, option.default) for option in WORKER}
         arguments = _reader_arguments(values, profile)
         here = _only_here(sources, given, options)
-        return Settings(endpoint, arguments, names, tuple(self._refused), hub, worker, here)
+        return Settings(endpoint, arguments, names, tuple(self._refused), hub, worker, here, recording)
 
     def _profile(self, sources: Sequence[_Source]) -> Profile:
         found = self._first(sources, PROFILE)

@@ -14,12 +14,15 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 
 from otel_prom_bridge import native, processes
 from otel_prom_bridge.configuration.serving import serve, serve_if_possible
 from otel_prom_bridge.configuration.settings import Settings
+from otel_prom_bridge.configuration.spans import measure_spans, measure_spans_later
 from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.direct.reader import DirectReader
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.forks import renew_in_child
 from otel_prom_bridge.push.reader import PushReader
@@ -35,7 +38,7 @@ class Attached:
 
     server: MetricsServer | None = None
 
-    def __init__(self, reader: PrometheusMetricReader | PushReader) -> None:
+    def __init__(self, reader: PrometheusMetricReader | DirectReader | PushReader) -> None:
         self.reader = reader
         self._process = os.getpid()
 
@@ -68,14 +71,14 @@ class Watch(Attached):
 
     def __init__(
         self,
-        reader: PrometheusMetricReader,
+        reader: PrometheusMetricReader | DirectReader,
         settings: Settings,
         *,
         by_itself: bool = False,
         is_main: bool = True,
     ) -> None:
         super().__init__(reader)
-        self.reader: PrometheusMetricReader = reader
+        self.reader: PrometheusMetricReader | DirectReader = reader
         self._settings = settings
         self._by_itself = by_itself
         self._is_main = is_main
@@ -105,11 +108,19 @@ class Watch(Attached):
     def begin(self, provider: object) -> None:
         """Notice the next recording in this process, too."""
         super().begin(provider)
+        if self._settings.endpoint["span_metrics"]:
+            self._measure_spans(provider)
         if self.server is None or self.is_serving:  # else the log says already that nothing is served
             renew_in_child(self)
             self.renew()
         if self._is_main and self.is_serving:
             self.reader.on_shutdown(processes.announce())
+
+    def _measure_spans(self, provider: object) -> None:
+        if self._by_itself or not isinstance(provider, SdkMeterProvider):
+            measure_spans_later(self.reader.prices)
+        else:
+            measure_spans(provider, self.reader.prices)
 
     def renew(self) -> None:
         """Begin anew, in this process or in a forked child."""

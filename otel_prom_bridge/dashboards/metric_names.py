@@ -33,30 +33,34 @@ def with_names_of(profile: Profile, dashboard: Dashboard) -> Dashboard:
         ConfigurationError: an expression has a name that begins like the profile's names and is none of them.
     """
     exposed = _exposed(profile)
-    old = f"{dashboard.namespace}_" if dashboard.namespace else ""
-    new = f"{profile.namespace}_" if profile.namespace else ""
+    new = _prefix(profile.namespace)
 
-    def renamed(found: re.Match[str]) -> str:
-        if found[1]:
-            return _matching(found[1], old, new, exposed)
-        return found[2] or _renamed(found[3], old, new, exposed)
+    def rename(expression: str, namespace: str) -> str:
+        old = _prefix(namespace)
 
-    def rename(expression: str) -> str:
-        return _PART.sub(renamed, expression)
+        def renamed(found: re.Match[str]) -> str:
+            if found[1]:
+                return _matching(found[1], old, new, exposed)
+            return found[2] or _renamed(found[3], old, new, exposed)
 
-    if old and old != new:
-        dashboard = dashboard.renamed(rename)
+        return _PART.sub(renamed, expression) if old not in ("", new) else expression
+
+    dashboard = dashboard.renamed(rename)
     known = exposed | {rule.record for rule in dashboard.recording_rules}
-    for key, expression in dashboard.expressions():
+    for key, expression, namespace in dashboard.expressions():
+        prefixes = [prefix for prefix in (_prefix(namespace), new) if prefix]
         for pattern in patterns_in(expression):
-            ours = any(prefix and pattern.startswith(prefix) for prefix in (old, new))
-            if ours and not _matched(pattern, known):
+            if any(map(pattern.startswith, prefixes)) and not _matched(pattern, known):
                 raise ConfigurationError(key, pattern, "names of metrics of the profile")
         for name in names_in(expression):
-            ours = ":" in name or any(prefix and name.startswith(prefix) for prefix in (old, new))
+            ours = ":" in name or any(map(name.startswith, prefixes))
             if ours and name not in known:
                 raise unknown(name, name, sorted(known), "metrics of the profile", at=key)
     return dashboard
+
+
+def _prefix(namespace: str) -> str:
+    return f"{namespace}_" if namespace else ""
 
 
 def is_balanced(expression: str) -> bool:

@@ -28,7 +28,8 @@ class Panel:
     ``unit`` is one of Grafana's (``s``, ``bytes``, ``reqps``, ``percentunit``, ``currencyUSD``). ``width``
     is in 24ths of the screen. ``max`` is the end of a gauge's scale. The colour changes at each of the
     ``thresholds``, up to red; in a time series they are drawn as lines. With ``exemplars`` Grafana asks for
-    exemplars, too.
+    exemplars, too. ``namespace``, here and below, is that of the names of metrics in it, if it is another one
+    than the dashboard's.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Panel:
     height: int = 8
     max: float | None = None
     thresholds: Sequence[float] = ()
+    namespace: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Variable:
     name: str
     query: str
     label: str = ""
+    namespace: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +63,7 @@ class RecordingRule:
     record: str
     expr: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    namespace: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,7 @@ class Alert:
     summary: str
     description: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    namespace: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,33 +100,41 @@ class Dashboard:
     recording_rules: Sequence[RecordingRule] = ()
     alerts: Sequence[Alert] = ()
 
-    def expressions(self) -> Iterator[tuple[str, str]]:
-        """All expressions that have names of metrics in them, each with the key where it stands."""
+    def expressions(self) -> Iterator[tuple[str, str, str]]:
+        """All expressions with names of metrics: the key where each stands, it, and the names' namespace."""
         for variable in self.variables:
-            yield f".variables[{variable.name!r}].query", variable.query
+            yield f".variables[{variable.name!r}].query", variable.query, self.namespace_of(variable)
         for panel in self.panels:
             for number, query in enumerate(panel.queries):
-                yield f".panels[{panel.title!r}].queries[{number}].expr", query.expr
+                key = f".panels[{panel.title!r}].queries[{number}].expr"
+                yield key, query.expr, self.namespace_of(panel)
         for rule in self.recording_rules:
-            yield f".recording_rules[{rule.record!r}].expr", rule.expr
+            yield f".recording_rules[{rule.record!r}].expr", rule.expr, self.namespace_of(rule)
         for alert in self.alerts:
-            yield f".alerts[{alert.alert!r}].expr", alert.expr
+            yield f".alerts[{alert.alert!r}].expr", alert.expr, self.namespace_of(alert)
 
-    def renamed(self, rename: Callable[[str], str]) -> Dashboard:
-        """The same dashboard with other names of metrics. ``rename`` changes one expression."""
+    def namespace_of(self, item: Panel | Variable | RecordingRule | Alert) -> str:
+        """With what the names of metrics in a part of the dashboard begin."""
+        return self.namespace if item.namespace is None else item.namespace
+
+    def renamed(self, rename: Callable[[str, str], str]) -> Dashboard:
+        """The same dashboard with other names. ``rename`` changes one expression, of names of a namespace."""
+        own = self.namespace_of
         return replace(
             self,
-            variables=tuple(replace(item, query=rename(item.query)) for item in self.variables),
+            variables=tuple(replace(item, query=rename(item.query, own(item))) for item in self.variables),
             panels=tuple(
                 replace(
                     panel,
-                    queries=tuple(replace(query, expr=rename(query.expr)) for query in panel.queries),
+                    queries=tuple(
+                        replace(query, expr=rename(query.expr, own(panel))) for query in panel.queries
+                    ),
                 )
                 for panel in self.panels
             ),
             recording_rules=tuple(
-                replace(rule, record=rename(rule.record), expr=rename(rule.expr))
+                replace(rule, record=rename(rule.record, own(rule)), expr=rename(rule.expr, own(rule)))
                 for rule in self.recording_rules
             ),
-            alerts=tuple(replace(alert, expr=rename(alert.expr)) for alert in self.alerts),
+            alerts=tuple(replace(alert, expr=rename(alert.expr, own(alert))) for alert in self.alerts),
         )

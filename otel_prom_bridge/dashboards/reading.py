@@ -122,16 +122,21 @@ _PANEL = {
         height=whole(1, 100),
         max=FACTOR,
         thresholds=BOUNDS,
+        namespace=STRING,
     ),
     "queries": tables(_table(Query, _QUERY), name="legend", required=True),
 }
 _VARIABLE = _checked(
-    name=_text_like(is_legacy_label, "the name of a variable"), query=_EXPRESSION, label=STRING
+    name=_text_like(is_legacy_label, "the name of a variable"),
+    query=_EXPRESSION,
+    label=STRING,
+    namespace=STRING,
 )
 _RECORDING_RULE = _checked(
     record=_text_like(is_legacy_name, "a name such as 'service:requests:rate5m'"),
     expr=_EXPRESSION,
     labels=_LABELS,
+    namespace=STRING,
 )
 _ALERT = _checked(
     alert=TEXT,
@@ -140,6 +145,7 @@ _ALERT = _checked(
     summary=TEXT,
     description=TEXT,
     labels=_LABELS,
+    namespace=STRING,
 )
 _DASHBOARD = {
     **_checked(

@@ -6,10 +6,12 @@ that they do raises into the application.
 
 from otel_prom_bridge.genai.agents import AgentRecorder, Execution, Timed
 from otel_prom_bridge.genai.calls import Call
-from otel_prom_bridge.genai.cost import Price, PriceTable
 from otel_prom_bridge.genai.llm import LLMRecorder
 from otel_prom_bridge.genai.shorthands import Batch, Metrics, NamedBatch, timer
-from otel_prom_bridge.genai.streams import AsyncStream, Stream
+from otel_prom_bridge.genai.spans.processor import SpanMetrics
+from otel_prom_bridge.genai.spans.sampling import record_all
+from otel_prom_bridge.prices import Price, PriceTable
+from otel_prom_bridge.recording.streams import AsyncStream, Stream
 
 __all__ = [
     "LLMRecorder",
@@ -21,6 +23,8 @@ __all__ = [
     "Timed",
     "PriceTable",
     "Price",
+    "SpanMetrics",
+    "record_all",
     "timer",
     "Batch",
     "NamedBatch",

@@ -10,12 +10,12 @@ from opentelemetry.metrics import MeterProvider
 from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.genai import conventions, vocabulary
-from otel_prom_bridge.genai.active import Begun
-from otel_prom_bridge.genai.decorators import DecoratingOperation
-from otel_prom_bridge.genai.measurements import Measurements, clean, mapping
-from otel_prom_bridge.genai.operations import Duration, Failure, failure_of, seconds, settle
-from otel_prom_bridge.genai.reports import guarded, report
-from otel_prom_bridge.genai.vocabulary import Metric
+from otel_prom_bridge.instruments import Metric
+from otel_prom_bridge.recording.active import Begun
+from otel_prom_bridge.recording.decorators import DecoratingOperation
+from otel_prom_bridge.recording.measurements import Measurements, clean, mapping
+from otel_prom_bridge.recording.operations import ERROR_TYPE, Duration, Failure, failure_of, seconds, settle
+from otel_prom_bridge.recording.reports import guarded, report
 
 Extra = Mapping[str, object] | None
 
@@ -119,7 +119,9 @@ class AgentRecorder:
     """
 
     def __init__(self, meter_provider: MeterProvider | None = None) -> None:
-        self._measurements = Measurements(meter_provider)
+        self._measurements = Measurements(
+            meter_provider, scope=conventions.SCOPE, schema_url=conventions.SCHEMA_URL
+        )
         self._active = self._measurements.active(conventions.ACTIVE_AGENTS)
 
     def execution(
@@ -333,4 +335,4 @@ def _of_memory(operation: object) -> str:
 
 
 def _failed(attributes: dict[str, AttributeValue], error: str | None) -> dict[str, AttributeValue]:
-    return attributes if error is None else {**attributes, vocabulary.ERROR_TYPE: error}
+    return attributes if error is None else {**attributes, ERROR_TYPE: error}

@@ -20,14 +20,14 @@ from typing import Any, TypeAlias, TypeVar, overload
 from opentelemetry.context import Context
 
 from otel_prom_bridge.genai import conventions
-from otel_prom_bridge.genai.active import Begun
 from otel_prom_bridge.genai.cost import Costs
-from otel_prom_bridge.genai.decorators import DecoratingOperation
 from otel_prom_bridge.genai.emission import Emission, Emit, LLMRequest, Usage
-from otel_prom_bridge.genai.measurements import Measurements
-from otel_prom_bridge.genai.operations import settle
-from otel_prom_bridge.genai.reports import guarded, report
-from otel_prom_bridge.genai.streams import AsyncStream, How, Stream
+from otel_prom_bridge.recording.active import Begun
+from otel_prom_bridge.recording.decorators import DecoratingOperation
+from otel_prom_bridge.recording.measurements import Measurements
+from otel_prom_bridge.recording.operations import settle
+from otel_prom_bridge.recording.reports import guarded, report
+from otel_prom_bridge.recording.streams import AsyncStream, How, Stream
 
 T = TypeVar("T")
 Observe = Callable[["Call", Any], object]
@@ -134,6 +134,11 @@ class Call(DecoratingOperation):
                 raise TypeError(f"tokens() got an unexpected keyword argument {name!r}")
             said[kind] = said[kind] if count is None else count
         call._usage = replace(call._usage, **{key: n for key, n in said.items() if n is not None})
+
+    def costs(self, usd: float) -> None:
+        """Say what the call cost, in USD, if its provider says so. Then no table of prices is asked."""
+        call = self._current()
+        call._usage = replace(call._usage, cost=usd)
 
     def chunk(self) -> None:
         """Say that a chunk of the answer has come now. :meth:`stream` does this for whole iterators."""

@@ -10,8 +10,17 @@ A test compares this with ``opentelemetry-semantic-conventions`` and ``opentelem
 
 from __future__ import annotations
 
-from otel_prom_bridge.genai.vocabulary import AGENT_SECONDS, CALLS, SECONDS, TOKENS, WORKFLOW_SECONDS, Metric
+from otel_prom_bridge.genai.vocabulary import (
+    AGENT_SECONDS,
+    CALLS,
+    MCP_SECONDS,
+    SECONDS,
+    TOKENS,
+    WORKFLOW_SECONDS,
+)
+from otel_prom_bridge.instruments import Metric
 
+SCOPE = "otel_prom_bridge.genai"
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.0"
 
 _FIRST_CHUNK = (
@@ -89,6 +98,19 @@ WORKFLOW_DURATION = _seconds(
     "gen_ai.invoke_workflow.duration", "The duration of a workflow execution.", WORKFLOW_SECONDS
 )
 TOOL_DURATION = _seconds("gen_ai.execute_tool.duration", "The duration of a single tool execution.")
+
+MCP_CLIENT_DURATION = _seconds(
+    "mcp.client.operation.duration",
+    "The duration of the MCP request or notification as observed on the sender from the time it was sent"
+    " until the response or ack is received.",
+    MCP_SECONDS,
+)
+MCP_SERVER_DURATION = _seconds(
+    "mcp.server.operation.duration",
+    "MCP request or notification duration as observed on the receiver from the time it was received until the"
+    " result or ack is sent.",
+    MCP_SECONDS,
+)
 
 # What the conventions have no metric for, in their style.
 ACTIVE_REQUESTS = Metric(

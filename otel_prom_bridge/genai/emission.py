@@ -14,8 +14,9 @@ from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.genai import conventions, vocabulary
-from otel_prom_bridge.genai.measurements import Measurements, clean
-from otel_prom_bridge.genai.vocabulary import Metric
+from otel_prom_bridge.instruments import Metric
+from otel_prom_bridge.recording.measurements import Measurements, clean
+from otel_prom_bridge.recording.operations import ERROR_TYPE
 
 Emit = Literal["current", "latest"]
 
@@ -92,6 +93,7 @@ class Usage:
     cached: int | None = None
     reasoning: int | None = None
     cache_write: int | None = None
+    cost: float | None = None  # in USD, if the provider says it
 
     @property
     def reported(self) -> bool:
@@ -124,7 +126,7 @@ class Emission:
     ) -> None:
         """Record a request that has ended, with its duration and its tokens."""
         attributes = request.common()
-        failed = attributes if error is None else {**attributes, vocabulary.ERROR_TYPE: error}
+        failed = attributes if error is None else {**attributes, ERROR_TYPE: error}
         names = self._names_of(request)
         self._record(names.duration, seconds, failed, context)
         if names is LATEST:

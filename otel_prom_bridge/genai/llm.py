@@ -9,14 +9,22 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.genai import conventions, vocabulary
+from otel_prom_bridge.genai import conventions
 from otel_prom_bridge.genai.calls import AsyncSource, Call, Observe, Requests, SyncSource
-from otel_prom_bridge.genai.cost import PriceTable
 from otel_prom_bridge.genai.emission import Emit, LLMRequest, Usage
-from otel_prom_bridge.genai.measurements import Measurements, mapping
-from otel_prom_bridge.genai.operations import Duration, Failure, failure_of, seconds, settle
-from otel_prom_bridge.genai.reports import guarded
-from otel_prom_bridge.genai.streams import AsyncStream, Stream
+from otel_prom_bridge.prices import PriceTable
+from otel_prom_bridge.recording.measurements import Measurements, mapping
+from otel_prom_bridge.recording.operations import (
+    ERROR_TYPE,
+    OTHER_ERROR,
+    Duration,
+    Failure,
+    failure_of,
+    seconds,
+    settle,
+)
+from otel_prom_bridge.recording.reports import guarded
+from otel_prom_bridge.recording.streams import AsyncStream, Stream
 
 T = TypeVar("T")
 
@@ -39,7 +47,9 @@ class LLMRecorder:
         emit: Emit = "current",
         prices: PriceTable | Literal["default"] | None = "default",
     ) -> None:
-        self._measurements = Measurements(meter_provider)
+        self._measurements = Measurements(
+            meter_provider, scope=conventions.SCOPE, schema_url=conventions.SCHEMA_URL
+        )
         self._requests = Requests(self._measurements, emit)
         self.prices = PriceTable.default() if prices == "default" else prices
 
@@ -116,6 +126,7 @@ class LLMRecorder:
         cached_tokens: int | None = None,
         reasoning_tokens: int | None = None,
         cache_write_tokens: int | None = None,
+        cost: float | None = None,
         error_type: Failure = None,
         status: str | None = None,
         response_model: str | None = None,
@@ -128,15 +139,18 @@ class LLMRecorder:
 
         ``duration`` is in seconds, or a timedelta. Tokens that are None were not reported, which is not 0.
         Tokens that were read from a cache or written to one are part of the input, and reasoning tokens are
-        part of the output. ``error_type`` is None if the request succeeded; an exception stands for its fully
-        qualified name. If nothing is known but that it failed, say ``status="error"``.
+        part of the output. ``cost`` is what it cost in USD, if the provider says so; otherwise that is
+        computed with the table of prices. ``error_type`` is None if the request succeeded; an exception
+        stands for its fully qualified name. If nothing is known but that it failed, say ``status="error"``.
         """
         settle()
         with guarded("a request"):
             request = LLMRequest(
                 model, provider, operation, response_model, server_address, server_port, mapping(attributes)
             )
-            usage = Usage(input_tokens, output_tokens, cached_tokens, reasoning_tokens, cache_write_tokens)
+            usage = Usage(
+                input_tokens, output_tokens, cached_tokens, reasoning_tokens, cache_write_tokens, cost
+            )
             self._requests.record(request, usage, seconds(duration), failure_of(error_type, status), context)
 
     def record_streaming_chunk(
@@ -183,9 +197,9 @@ class LLMRecorder:
         settle()
         with guarded("an error"):
             request = LLMRequest(model, provider, operation, attributes=mapping(attributes))
-            said = failure_of(error_type) or vocabulary.OTHER_ERROR
+            said = failure_of(error_type) or OTHER_ERROR
             if duration is None:
-                labels = {**request.common(), vocabulary.ERROR_TYPE: said}
+                labels = {**request.common(), ERROR_TYPE: said}
                 self._measurements.record(conventions.UNTIMED_ERRORS, 1, labels, context)
             else:
                 self._requests.record(request, Usage(), seconds(duration), said, context)

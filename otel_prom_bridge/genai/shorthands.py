@@ -16,12 +16,12 @@ from opentelemetry.metrics import Counter, Histogram, Meter, UpDownCounter
 from opentelemetry.metrics import _Gauge as Gauge
 
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.genai.decorators import DecoratingOperation
-from otel_prom_bridge.genai.measurements import clean
-from otel_prom_bridge.genai.operations import Duration, seconds, settle
-from otel_prom_bridge.genai.reports import guarded, report
 from otel_prom_bridge.genai.vocabulary import SECONDS
 from otel_prom_bridge.instruments import InstrumentKind, Record, recording
+from otel_prom_bridge.recording.decorators import DecoratingOperation
+from otel_prom_bridge.recording.measurements import clean
+from otel_prom_bridge.recording.operations import Duration, seconds, settle
+from otel_prom_bridge.recording.reports import guarded, report
 
 Instrument = Counter | UpDownCounter | Histogram | Gauge
 # How many of a unit make a second.

@@ -1,10 +1,6 @@
-"""The words of the semantic conventions: attribute keys, their values, bucket boundaries, and a metric."""
+"""The words of the semantic conventions: attribute keys, their values, and bucket boundaries."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-
-from otel_prom_bridge.instruments import InstrumentKind
 
 # Attribute keys.
 OPERATION = "gen_ai.operation.name"
@@ -19,7 +15,6 @@ TOOL_TYPE = "gen_ai.tool.type"
 WORKFLOW_NAME = "gen_ai.workflow.name"
 SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
-ERROR_TYPE = "error.type"
 # The conventions have no keys for these three, so the names are ours.
 STEP_TYPE = "gen_ai.agent.step.type"
 PRICE_TABLE_VERSION = "price_table.version"
@@ -33,25 +28,11 @@ TOOL = frozenset({"execute_tool"})
 WORKFLOW = frozenset({"invoke_workflow"})
 
 TOKEN_TYPES = ("input", "output")
-# "A fallback error value to be used when the instrumentation doesn't define a custom value."
-OTHER_ERROR = "_OTHER"
-# Nobody waited for the answer. That is no fault of the model, and dashboards and alerts leave it out.
-CANCELLED = "cancelled"
 
 # Bucket boundaries: of times in seconds, of numbers of tokens, and of numbers of calls.
 SECONDS = tuple(0.01 * 2**step for step in range(14))
 AGENT_SECONDS = tuple(0.1 * 2**step for step in range(13))
 WORKFLOW_SECONDS = (1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200)
+MCP_SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 TOKENS = tuple(4**step for step in range(14))
 CALLS = tuple(2**step for step in range(8))
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric, as its instrument is created; ``buckets`` are those of a histogram."""
-
-    name: str
-    instrument: InstrumentKind
-    unit: str
-    description: str
-    buckets: tuple[float, ...] = ()

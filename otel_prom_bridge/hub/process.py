@@ -42,6 +42,8 @@ _REQUEST_SECONDS = 15.0
 # A worker that is idle keeps its connection, whatever its interval is.
 _IDLE_SECONDS = 600.0
 _POLL_SECONDS = 0.1
+# For a hub that has promised to end.
+_WAY_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +101,17 @@ def _served(hub: Hub, settings: Settings) -> MetricsServer:
     try:
         return serve(hub, settings)
     except EndpointError as error:
-        port = settings.endpoint["port"]
-        if error.errno != errno.EADDRINUSE or not places.make_way(port):
+        if error.errno != errno.EADDRINUSE or not places.make_way(settings.endpoint["port"]):
             raise
-        return serve(hub, settings)
+    # The socket of a hub that makes way goes before its port does.
+    deadline = time.monotonic() + _WAY_SECONDS
+    while True:
+        try:
+            return serve(hub, settings)
+        except EndpointError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL_SECONDS)
 
 
 def _limits(sources: int) -> ServerLimits:

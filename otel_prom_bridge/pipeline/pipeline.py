@@ -8,10 +8,11 @@ them before. So the owner hands over a function that collects, and says of each 
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry
 
@@ -23,6 +24,7 @@ from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.forks import whole
 from otel_prom_bridge.once import Shutdown
 from otel_prom_bridge.points import Source, SourcePoint, Stream
+from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.report.cardinality import CardinalityReport, of_family
 from otel_prom_bridge.report.self_metrics import SelfMetrics, State
 from otel_prom_bridge.store.store import Store
@@ -52,7 +54,7 @@ from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants
 from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.workers import WORKERS, Workers
-from otel_prom_bridge.views.written import EXEMPLARS, TENANTS, VIEWS
+from otel_prom_bridge.views.written import EXEMPLARS, PRICES, TENANTS, VIEWS
 
 _REGISTRY = instance_of(CollectorRegistry, "a prometheus_client CollectorRegistry, or None")
 # How long a scrape waits for callbacks: half of what Prometheus waits for us by default.
@@ -100,6 +102,8 @@ class Pipeline:
         max_help_length: int = DEFAULT_HELP_LENGTH,
         max_client_values: int = DEFAULT_CLIENT_VALUES,
         max_lines_per_metric: int | None = None,
+        seconds_buckets: bool = True,
+        prices: PriceTable | str | os.PathLike[str] | Literal[False] = "default",
         tenant: Tenants | None = None,
         id_labels: bool = False,
         gauges: Workers = "each",
@@ -124,6 +128,8 @@ class Pipeline:
             max_help_length=BOUND.value("max_help_length", max_help_length),
             max_client_values=BOUND.value("max_client_values", max_client_values),
             max_lines_per_metric=BOUND.optional("max_lines_per_metric", max_lines_per_metric),
+            seconds_buckets=BOOLEAN.value("seconds_buckets", seconds_buckets),
+            prices=PRICES.value("prices", prices) or None,
             tenant=TENANTS.optional("tenant", tenant),
             id_labels=BOOLEAN.value("id_labels", id_labels),
             gauges=WORKERS.value("gauges", gauges),
@@ -184,7 +190,7 @@ class Pipeline:
         *,
         number: int | None = None,
         resource: Mapping[str, object] | None = None,
-        failing: Collection[str] | None = (),
+        failing: Collection[str | Stream] | None = (),
     ) -> None:
         """Put points into the store; see there."""
         start = time.perf_counter()

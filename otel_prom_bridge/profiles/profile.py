@@ -50,8 +50,8 @@ class Source:
     """The streams that feed a family: those of one instrument, and which of their points.
 
     It is written as ``[[sources.calls]]``. ``type``, ``unit`` and ``meter`` choose among instruments of one
-    name. ``take``, ``scale`` and ``where`` are those of an export view. ``labels`` is what labels of the
-    schema say of all these points.
+    name. ``take``, ``scale``, ``where`` and ``price`` are those of an export view. ``attributes`` is what is
+    known of all these points where they do not say it themselves.
     """
 
     instrument: str
@@ -60,8 +60,9 @@ class Source:
     meter: str | None = None
     take: str | None = None
     scale: float | None = None
+    price: str | None = None
     where: Mapping[str, Any] = field(default_factory=dict)
-    labels: Mapping[str, str] = field(default_factory=dict)
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,16 +11,19 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.families import Kind, claimed_names
 from otel_prom_bridge.instruments import METHODS
 from otel_prom_bridge.profiles.instruments import InstrumentSpec
+from otel_prom_bridge.profiles.merging import beside, listed
 from otel_prom_bridge.profiles.profile import PRESENT, Family, Label, Profile, Source
 from otel_prom_bridge.translate.names import metric_name
 from otel_prom_bridge.values.checks import BOOLEAN, BOUNDS, STRING, TEXT, one_of
 from otel_prom_bridge.values.notation import Read, as_table, called, is_list, part, read_at, tables, unknown
-from otel_prom_bridge.views.computations import FirstOf
+from otel_prom_bridge.views.computations import Completed, FirstOf
 from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.written import VIEWS
 
@@ -35,7 +38,7 @@ _VIEW_KEYS = ("keep", "drop", "rename", "compute", "rules", "max_series", "exemp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfileTable:
-    """The whole file, without ``extends``."""
+    """The whole file, without ``extends`` and ``parts``."""
 
     name: str
     description: str = ""
@@ -55,10 +58,12 @@ class ProfileTable:
 class LabelTable:
     """``[labels.model]``: where the value of a label comes from, and the rules for what it may say.
 
-    ``label`` is the name of the label if that is not the name of the table.
+    ``label`` is the name of the label if that is not the name of the table. ``like`` is the name of another
+    table, which says what this one does not say.
     """
 
     label: str = ""
+    like: str = ""
     description: str = ""
     attributes: Sequence[str] | None = None
     default: str = ""
@@ -109,7 +114,7 @@ class _Reading:
         self._table = table
         self._namespace = STRING.value(".namespace", table.namespace)
         self._buckets = _each(".buckets", table.buckets, lambda _, value: BOUNDS.value("", value))
-        self._labels = _each(".labels", table.labels, _label)
+        self._labels = _each(".labels", table.labels, self._label)
         self._sources = _each(".sources", table.sources, lambda _, value: _selections(value))
         own = read_at(".instruments", tables(self._instrument), table.instruments)
         self._own: Sequence[InstrumentSpec] = _instruments(own)
@@ -132,9 +137,9 @@ class _Reading:
         )
 
     def _family(self, value: object) -> Family:
-        table: FamilyTable = called(FamilyTable, _beside(self._table.defaults, as_table(value)))
+        table: FamilyTable = called(FamilyTable, beside(self._table.defaults, as_table(value)))
         one_of(*_TYPES).value(".type", table.type)
-        present = [one_of(*PRESENT).value(".present", item) for item in _listed(table.present)]
+        present = [one_of(*PRESENT).value(".present", item) for item in listed(table.present)]
         selections = self._selected(table.source)
         buckets = read_at(".buckets", self._bounds, table.buckets)
         views = tuple(self._view(table, item, buckets) for item in selections)
@@ -148,7 +153,7 @@ class _Reading:
             type=table.type,
             help=TEXT.value(".help", table.help),
             unit=_UNITS.get(table.unit, table.unit),
-            labels=None if table.labels is None else tuple(map(self._schema, _listed(table.labels))),
+            labels=None if table.labels is None else tuple(map(self._schema, listed(table.labels))),
             buckets=buckets,
             present=tuple(present),
             sources=tuple(
@@ -176,8 +181,10 @@ class _Reading:
             view["unit"] = table.unit
         if source.scale is not None and take != "count":  # a number of points has no unit to convert
             view["scale"] = source.scale
+        if source.price is not None:
+            view["price"] = source.price
         if table.labels is None:
-            view["labels"] = source.labels
+            view["labels"] = source.attributes
         else:
             view |= self._labelled(table, source)
         return _made(view)
@@ -186,24 +193,39 @@ class _Reading:
         found: Label = self._known(name, "labels", self._labels, at=".labels")
         return found
 
+    def _label(self, name: str, value: object) -> Label:
+        return _label(name, self._likened(value, (name,)))
+
+    def _likened(self, value: object, below: tuple[str, ...]) -> dict[str, Any]:
+        """The table of a label, with what those say that it is like. The name of a label is its own."""
+        given = as_table(value)
+        like = given.pop("like", "")
+        if like == "":
+            return given
+        others = {name: other for name, other in self._table.labels.items() if name not in below}
+        other = self._known(like, "labels", others, at=".like")
+        inherited = self._likened(other, (*below, like))
+        left_out = {"label", *({"attributes", "compute"} if given.keys() & {"attributes", "compute"} else ())}
+        return {**{key: item for key, item in inherited.items() if key not in left_out}, **given}
+
     def _labelled(self, table: FamilyTable, source: Source) -> dict[str, object]:
-        """The labels of the schema, and no others. Each is computed, or the source says what it is."""
-        labels = {label.name: label for label in map(self._schema, _listed(table.labels))}
-        given = {name: value for name, value in source.labels.items() if name in labels}
-        computed = [label for name, label in labels.items() if name not in given]
+        """The labels of the schema, and no others. Each is computed."""
+        labels = {label.name: label for label in map(self._schema, listed(table.labels))}
+        known = source.attributes
+        compute = {
+            name: Completed(label.compute, known) if known.keys() & {*label.attributes} else label.compute
+            for name, label in labels.items()
+        }
+        rules = {name: label.rule for name, label in labels.items() if label.rule is not None}
         return {
             "keep": table.keep or (),
-            "compute": {**{label.name: label.compute for label in computed}, **table.compute},
-            "rules": {
-                **{label.name: label.rule for label in computed if label.rule is not None},
-                **table.rules,
-            },
-            "labels": given,
+            "compute": {**compute, **table.compute},
+            "rules": {**rules, **table.rules},
         }
 
     def _selected(self, value: object) -> list[Source]:
         found: list[Source] = []
-        for item in _listed(value):
+        for item in listed(value):
             found += _selections([item]) if isinstance(item, Mapping) else self._of_name(item)
         if not found:
             raise ConfigurationError(".source", value, "a source, or several")
@@ -237,7 +259,7 @@ class _Reading:
             "type": partial(one_of(*METHODS).value, ""),
             "unit": partial(STRING.value, ""),
             "description": partial(STRING.value, ""),
-            "attributes": lambda keys: tuple(TEXT.value("", key) for key in _listed(keys)),
+            "attributes": lambda keys: tuple(TEXT.value("", key) for key in listed(keys)),
             "buckets": self._explicit_bounds,
         }
         given = as_table(value)
@@ -267,12 +289,22 @@ def _translated(table: FamilyTable) -> str:
 
 
 def _check_types(families: Sequence[Family]) -> None:
+    """Refuse two types of one family, and a family that has the name of a sample of another one."""
     types: dict[str, str] = {}
+    claims: dict[tuple[str, str], Family] = {}
     for family in families:
+        at = f".families[{family.name!r}]"
         known = types.setdefault(family.name, family.type)
         if known != family.type:
-            at = f".families[{family.name!r}].type"
-            raise ConfigurationError(at, family.type, f"{known!r}, as the other family of this name")
+            raise ConfigurationError(
+                f"{at}.type", family.type, f"{known!r}, as the other family of this name"
+            )
+        names = sorted(claimed_names(family.name, Kind(family.type)))
+        for name, present in product(names, family.present):
+            owner = claims.setdefault((name, present), family)
+            if owner.name != family.name:
+                expected = f"another name: {name!r} is of the {owner.type} {owner.name!r}"
+                raise ConfigurationError(f"{at}.name", f"{family.name} ({family.type})", expected)
 
 
 def _instruments(specs: Sequence[InstrumentSpec]) -> Sequence[InstrumentSpec]:
@@ -297,7 +329,7 @@ def _label(name: str, value: object) -> Label:
         raise ConfigurationError("", value, "either 'attributes' or 'compute'")
     compute = table.compute
     if table.attributes is not None:
-        keys = [TEXT.value(".attributes", key) for key in _listed(table.attributes)]
+        keys = [TEXT.value(".attributes", key) for key in listed(table.attributes)]
         compute = FirstOf(keys, STRING.value(".default", table.default))
     label = STRING.value(".label", table.label) or name
     rules = {} if table.rules is None else {label: table.rules}
@@ -315,7 +347,18 @@ def _label(name: str, value: object) -> Label:
 def _selections(value: object) -> list[Source]:
     if not is_list(value) or not value:
         raise ConfigurationError("", value, "a list of tables, each with 'instrument'")
-    return [called(Source, as_table(item)) for item in value]
+    return [called(Source, as_table(item), read=_SOURCE) for item in value]
+
+
+def _known(value: object) -> dict[str, str]:
+    given = as_table(value)
+    for key, text in given.items():
+        if not isinstance(text, str):
+            raise ConfigurationError(part(key), text, "a string; a key with dots is written in quotes")
+    return given
+
+
+_SOURCE: dict[str, Read] = {"attributes": _known}
 
 
 def _where(table: FamilyTable, source: Source) -> dict[str, object]:
@@ -334,23 +377,8 @@ def _made(view: Mapping[str, object]) -> ExportView:
     return found
 
 
-def _beside(defaults: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """What a family says, together with what all families say. Lists are joined, and so are tables."""
-    result = {**defaults, **given}
-    for key in defaults.keys() & given.keys():
-        if isinstance(defaults[key], Mapping) and isinstance(given[key], Mapping):
-            result[key] = {**defaults[key], **given[key]}
-        elif is_list(defaults[key]) and is_list(given[key]):
-            result[key] = [*defaults[key], *given[key]]
-    return result
-
-
 def _each(key: str, values: object, read: Callable[[str, object], Any]) -> dict[str, Any]:
     found = {}
     for name, item in read_at(key, as_table, values).items():
         found[name] = read_at(f"{key}{part(name)}", partial(read, name), item)
     return found
-
-
-def _listed(value: object) -> Sequence[Any]:
-    return value if is_list(value) else [value]

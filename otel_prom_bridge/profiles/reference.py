@@ -7,8 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from otel_prom_bridge.profiles.profile import PRESENT, Family, Label, Profile, Source
+from otel_prom_bridge.profiles.profile import PRESENT, Family, Profile, Source
 
+_PRICED = {None: "", "missing": "without a price, ", "-input": "less the cost as input of the "}
+_PRICED["-output"] = "less the cost as output of the "
 _TAKES = {"value": "", "count": "number of points of ", "sum": "sum of "}
 # A condition that is longer stands below the table, if several families have it.
 _LONG = 60
@@ -25,7 +27,7 @@ def reference(profile: Profile, *, given: str) -> str:
         [profile.description],
         _families(profile),
         _common_labels(profile.options.get("common_labels")),
-        _labels(profile.labels.values()),
+        _labels(profile),
         _buckets(profile),
         _instruments(profile),
         _options(profile.options),
@@ -76,7 +78,8 @@ def _conditions(source: Source) -> list[str]:
 def _source(source: Source, notes: Mapping[str, str]) -> str:
     conditions = [notes.get(condition, condition) for condition in _conditions(source)]
     take = source.take or "value"
-    return _TAKES.get(take, f"{take} of ") + f"`{source.instrument}`" + _where(conditions)
+    priced = _PRICED.get(source.price, "cost of the ")
+    return priced + _TAKES.get(take, f"{take} of ") + f"`{source.instrument}`" + _where(conditions)
 
 
 def _where(conditions: Sequence[str]) -> str:
@@ -112,7 +115,10 @@ def _common_labels(value: object) -> list[str]:
     ]
 
 
-def _labels(labels: Iterable[Label]) -> list[str]:
+def _labels(profile: Profile) -> list[str]:
+    """A table of the labels that a family has. Those of a part that no family has are left out."""
+    used = {id(label) for family in profile.families for label in family.labels or ()}
+    labels = [label for label in profile.labels.values() if id(label) in used]
     rows = [
         [
             f"`{label.name}`",

@@ -54,6 +54,7 @@ class Encoder:
         self._findings = findings
         self._said: dict[tuple[object, ...], dict[bytes, float]] = {}  # by asynchronous counters
         self._begins_anew = False
+        self.has_news = False  # the last batch had something to add up
 
     def begin_anew(self) -> None:
         """In a forked child: what asynchronous counters say next is what the parent has counted."""
@@ -63,7 +64,7 @@ class Encoder:
     def request(self, data: MetricsData, renewed: Mapping[str, Any]) -> tuple[bytes, int]:
         """The request, and the number of its points. ``renewed``: attributes that resources have anew."""
         parts: list[bytes] = []
-        count = 0
+        count, self.has_news = 0, False
         for resource_metrics in data.resource_metrics:
             attributes = dict(resource_metrics.resource.attributes)
             attributes |= {key: value for key, value in renewed.items() if key in attributes}
@@ -115,6 +116,8 @@ class Encoder:
         else:
             raise TypeError(f"OTLP has no {type(data).__name__}")
         points = self._points(metric.name, encode, data.data_points)
+        is_delta = getattr(data, "aggregation_temporality", None) is _DELTA
+        self.has_news = self.has_news or (is_delta and bool(points))
         head = _text(_TEXT_1, metric.name) + _text(_TEXT_2, metric.description) + _text(_TEXT_3, metric.unit)
         return head + field(tag, b"".join(points) + end), len(points)
 
@@ -151,6 +154,7 @@ class Encoder:
             # "resets": less than before means that what it counts began anew.
             added = value - before if value >= before else value
             said[attributes] = value
+            self.has_news = self.has_news or added != 0
             content = attributes + _times(b"\x11", point.start_time_unix_nano, b"\x19", point.time_unix_nano)
             return content + _value(added, b"\x21") + self._exemplars(_NUMBER_EXEMPLAR, point)
 

@@ -20,6 +20,7 @@ from weakref import WeakKeyDictionary
 _LIBRARIES = ("multiprocessing", "billiard")
 # After all others: queues wait for their threads at -5, and what the application has may record.
 _PRIORITY = -100
+_is_forked = False
 
 
 class Ending(Protocol):
@@ -50,13 +51,24 @@ def watch(ending: Ending) -> None:
 
 
 def _in_child(library: str, ending: Ending) -> None:
-    if _is_new(ending, (library, os.getpid())):
+    # A spawned child is a program of its own, which runs what is registered with `atexit`.
+    is_program = "--multiprocessing-fork" in sys.orig_argv and not _is_forked
+    if not is_program and _is_new(ending, (library, os.getpid())):
         sys.modules[f"{library}.util"].Finalize(None, ending.end, exitpriority=_PRIORITY)
 
 
 def _is_child(library: str) -> bool:
     process: Any = sys.modules.get(f"{library}.process")
     return process is not None and process.current_process()._parent_pid is not None
+
+
+def _after_fork() -> None:
+    global _is_forked
+    _is_forked = True
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _is_new(ending: Ending, what: object) -> bool:

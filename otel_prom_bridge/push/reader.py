@@ -29,6 +29,7 @@ from otel_prom_bridge.forks import whole
 from otel_prom_bridge.interrupts import postponed
 from otel_prom_bridge.native import Event, RLock, sleep
 from otel_prom_bridge.once import Coalesced
+from otel_prom_bridge.pipeline.background import background
 from otel_prom_bridge.push import ends, sigterm
 from otel_prom_bridge.push.connection import Answer, Connection
 from otel_prom_bridge.push.elsewhere import Elsewhere
@@ -48,7 +49,6 @@ from otel_prom_bridge.push.wire import (
     SourceName,
     failing_text,
 )
-from otel_prom_bridge.reader.background import background
 from otel_prom_bridge.sdk.callbacks import CallbackFailures, CallbackGuards
 from otel_prom_bridge.sdk.inherited import forget, has_callbacks
 from otel_prom_bridge.sdk.instruments import INSTRUMENTS
@@ -108,7 +108,7 @@ class PushReader(Elsewhere, BridgeReader):
         self._token = TOKEN.optional("token", token)
         self._policy: Policy = _POLICY.optional("policy", policy, Policy())
         self._interval: float = SECONDS.value("interval", interval)
-        BOOLEAN.value("flush_on_sigterm", flush_on_sigterm)
+        self._flush_on_sigterm: bool = BOOLEAN.value("flush_on_sigterm", flush_on_sigterm)
         self._findings = Findings()
         super().__init__(
             preferred_temporality=TEMPORALITY,
@@ -126,7 +126,7 @@ class PushReader(Elsewhere, BridgeReader):
         self._shutdown.add(self._close)
         _readers.add(self)
         ends.watch(self)
-        if flush_on_sigterm:
+        if self._flush_on_sigterm:
             sigterm.watch(self)
 
     def _begin(self) -> None:
@@ -140,6 +140,7 @@ class PushReader(Elsewhere, BridgeReader):
         self._collected = Event()
         self._until: float | None = None  # when the end of the process waits no longer
         self._goodbye: Batch | None = None
+        self._has_said_goodbye = False
         self._is_out = False  # the hub does not answer
         self._hurry_until = self._not_before = -math.inf
         self._ended = self._started = time.monotonic()
@@ -225,15 +226,23 @@ class PushReader(Elsewhere, BridgeReader):
             self._findings.report(("push", type(error)), "%s", CollectionError(error))
         finally:
             self._collected.set()
+            self._see_to_sigterm()
             self._cost = time.thread_time() - began
             self._ended = time.monotonic()
             self._succeeded = done
         return done
 
+    def _see_to_sigterm(self) -> None:
+        # A server may have replaced our handler, as uvicorn does in a worker of gunicorn. Only the main
+        # thread can put it back, and often it is the one that records.
+        if self._flush_on_sigterm and self.is_ready and not sigterm.is_in_place():
+            self.at_next_recording(sigterm.install)
+
     def _collect_now(self) -> None:
         with whole():
             if self._collect is None:  # the provider has let go of it; there is still the goodbye to say
-                self._unsent.append(b"", 0)
+                if not self._has_said_goodbye:
+                    self._unsent.append(b"", 0)
             else:
                 self.collect(timeout_millis=_CALLBACKS_MILLIS)
         self._collected.set()
@@ -252,7 +261,9 @@ class PushReader(Elsewhere, BridgeReader):
                 body, points = b"", 0
                 if data is not None:
                     body, points = self._encoder.request(data, {"process.pid": self._process})
-                self._unsent.append(body, points, failing)
+                # A second end of a process has no more to say than what was recorded since the first.
+                if not self._has_said_goodbye or (data is not None and self._encoder.has_news):
+                    self._unsent.append(body, points, failing)
 
         return collect_in_order
 
@@ -299,6 +310,7 @@ class PushReader(Elsewhere, BridgeReader):
         status = answer.status
         if status in _OK:
             self._unsent.remove(batch)
+            self._has_said_goodbye = self._has_said_goodbye or batch is self._goodbye
             self._tell(None)
             return True
         if status in _AGAIN:

@@ -15,6 +15,7 @@ the log. Then the handler comes back when that function returns.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -34,7 +35,7 @@ _BUSY = (
     "otel_prom_bridge.native",
     "otel_prom_bridge.once",
     "otel_prom_bridge.push",
-    "otel_prom_bridge.reader.background",
+    "otel_prom_bridge.pipeline.background",
     "otel_prom_bridge.sdk",
 )
 
@@ -52,35 +53,47 @@ class Pushing(Protocol):
 
 
 _everyone: weakref.WeakSet[Pushing] = weakref.WeakSet()
-_before: Any = signal.SIG_DFL  # what handled it before us
 _ending_since: float | None = None
 
 
 def watch(pushing: Pushing) -> None:
     """Push this before the process ends from SIGTERM."""
-    global _before
     _everyone.add(pushing)
-    if threading.current_thread() is not threading.main_thread():
-        return
+    install()
+
+
+def is_in_place() -> bool:
+    """Whether there is nothing to install: a handler of ours is called, or none that Python has a say in."""
     found = signal.getsignal(signal.SIGTERM)
-    if found is not None and found not in (signal.SIG_IGN, _on_sigterm):
-        try:
-            signal.signal(signal.SIGTERM, _on_sigterm)
-        except ValueError:  # a sub-interpreter
-            return
-        _before = found
+    return found is None or found is signal.SIG_IGN or isinstance(found, _Handler)
 
 
-def _on_sigterm(number: int, frame: FrameType | None) -> None:
-    if _before is not signal.SIG_DFL or signal.getsignal(signal.SIGTERM) is not _on_sigterm:
-        # The application decides; also where its handler came after ours, and calls ours.
-        _hurry()
-        if callable(_before):
-            _before(number, frame)
-    elif os.getpid() == 1:  # the system sends no signal to the first process that it does not handle
-        _hurry()
-    else:
-        _end(frame)
+def install() -> None:
+    """Have a handler of ours called before the present one. It does nothing but in the main thread.
+
+    Servers replace handlers after a fork, so it may be called again at any time.
+    """
+    if threading.current_thread() is threading.main_thread() and not is_in_place():
+        with contextlib.suppress(ValueError):  # a sub-interpreter
+            signal.signal(signal.SIGTERM, _Handler(signal.getsignal(signal.SIGTERM)))
+
+
+class _Handler:
+    """Handles SIGTERM before what did so until now. There may be several in a process, for different ones."""
+
+    def __init__(self, before: Any) -> None:
+        self._before = before
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self._before is not signal.SIG_DFL or signal.getsignal(signal.SIGTERM) is not self:
+            # The application decides; also where its handler came after ours, and calls ours.
+            _hurry()
+            if callable(self._before):
+                self._before(number, frame)
+        elif os.getpid() == 1:  # the system sends no signal to the first process that it does not handle
+            _hurry()
+        else:
+            _end(frame)
 
 
 def _hurry() -> None:

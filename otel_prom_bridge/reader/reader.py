@@ -8,20 +8,18 @@ leaves nothing behind.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 from opentelemetry.sdk.metrics.export import MetricsData
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from otel_prom_bridge.diagnostics import Conflict
-from otel_prom_bridge.exposition import Exposition
-from otel_prom_bridge.families import MetricFamily
-from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT, Collected, Pipeline
-from otel_prom_bridge.reader.collection import Collections
-from otel_prom_bridge.report.cardinality import CardinalityReport
-from otel_prom_bridge.report.self_metrics import SelfMetrics
+from otel_prom_bridge.pipeline.collection import DEFAULT_COLLECT_INTERVAL
+from otel_prom_bridge.pipeline.exposed import Exposed
+from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT, Pipeline
+from otel_prom_bridge.prices import PriceTable
+from otel_prom_bridge.reader.collection import SdkCollections
 from otel_prom_bridge.sdk.batches import TEMPORALITY
 from otel_prom_bridge.sdk.reader import BridgeReader
 from otel_prom_bridge.sdk.versions import HAS_LIMITS, PULLS, RELEASE, reader_options
@@ -34,12 +32,10 @@ from otel_prom_bridge.views.bounds import (
     DEFAULT_VALUE_LENGTH,
 )
 from otel_prom_bridge.views.exemplars import Exemplars
-from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants, sdk_limits
 from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.workers import Workers
 
-DEFAULT_COLLECT_INTERVAL = 10.0
 # When the SDK gives a collection up between two callbacks. No scrape waits that long, but the next one has
 # what was collected meanwhile.
 _CALLBACKS_MILLIS = 60_000
@@ -50,7 +46,7 @@ _NO_LIMITS = (
 )
 
 
-class PrometheusMetricReader(BridgeReader):
+class PrometheusMetricReader(Exposed, BridgeReader):
     """Exposes what a ``MeterProvider`` records in Prometheus' formats.
 
     It takes the arguments of the class of this name in ``opentelemetry-exporter-prometheus``, so changing
@@ -88,6 +84,11 @@ class PrometheusMetricReader(BridgeReader):
         max_lines_per_metric: the number of lines that the series of one histogram may have together; 0 for
             any, None for five times ``max_series_per_metric``, at least 10,000. A series has one for each
             bucket, one for ``+Inf``, a sum and a count. Further attribute sets go to the overflow series.
+        prices: what tokens cost, where a view shows them as costs: ``"default"`` for the table that comes
+            along, ``"genai-prices"`` for that of the package of this name, the path of a file, a
+            :class:`~otel_prom_bridge.genai.PriceTable`, or False for no costs.
+        seconds_buckets: histograms in seconds have buckets for seconds (0.005 to 300) where neither their
+            author, nor a view, nor a View of the SDK says which. The SDK's own begin with 5.
         tenant: the attribute that names a tenant, and how many series each may have (:class:`Tenants`).
         id_labels: make labels also of the ids of users, sessions, conversations, requests, responses, traces,
             spans and calls. Otherwise they are labels of exemplars only, or of views that ask for them by
@@ -116,6 +117,8 @@ class PrometheusMetricReader(BridgeReader):
         ConfigurationError: an option has a value that cannot work.
     """
 
+    _collections: SdkCollections
+
     def __init__(
         self,
         disable_target_info: bool = False,
@@ -137,6 +140,8 @@ class PrometheusMetricReader(BridgeReader):
         max_help_length: int = DEFAULT_HELP_LENGTH,
         max_client_values: int = DEFAULT_CLIENT_VALUES,
         max_lines_per_metric: int | None = None,
+        seconds_buckets: bool = True,
+        prices: PriceTable | str | os.PathLike[str] | Literal[False] = "default",
         tenant: Tenants | None = None,
         id_labels: bool = False,
         gauges: Workers = "each",
@@ -168,6 +173,8 @@ class PrometheusMetricReader(BridgeReader):
             max_help_length=max_help_length,
             max_client_values=max_client_values,
             max_lines_per_metric=max_lines_per_metric,
+            seconds_buckets=seconds_buckets,
+            prices=prices,
             tenant=tenant,
             id_labels=id_labels,
             gauges=gauges,
@@ -191,78 +198,9 @@ class PrometheusMetricReader(BridgeReader):
         if sdk_max_series is not None and not HAS_LIMITS:
             findings.report("sdk_max_series", _NO_LIMITS, RELEASE)
         interval = INTERVAL.value("collect_interval", collect_interval)
-        self._collections = Collections(self._pipeline, pull=self._pull, interval=interval or None)
+        self._collections = SdkCollections(self._pipeline, pull=self._pull, interval=interval or None)
         self._pipeline.shutdown.add(self._collections.close)
         self._pipeline.join(registry, self.families)
-
-    @property
-    def policy(self) -> Policy:
-        """What is exported; ``policy.sdk_views()`` is for a ``MeterProvider`` of one's own."""
-        return self._pipeline.policy
-
-    def expose(
-        self, accept: str | None = None, *, names: Iterable[str] = (), timeout: float | None = None
-    ) -> Exposition:
-        """Collect, and return what a scrape with this Accept header is answered with.
-
-        Args:
-            accept: an Accept header; without one the answer is Prometheus text 0.0.4.
-            names: only the families that these names mention (as a family or as one of its samples).
-            timeout: how many seconds to wait for callbacks and collectors, if less than ``scrape_timeout``.
-
-        Beside the metrics of the provider there are those of the registry's other collectors. After
-        :meth:`shutdown` and before a provider uses this reader, nothing is collected and the last known
-        state is shown. Never raises because of a metric, a callback or a collector: what failed is logged
-        once, and shows what it said last, as does what does not answer in time.
-        """
-        return self._pipeline.expose(accept, names=names, timeout=timeout, collect=self._collected)
-
-    def _collected(self, seconds: float) -> Collected:
-        if not self.is_ready:
-            return Collected(None, whole=False)
-        successful = self._collections.run(seconds)
-        return Collected(successful, whole=successful and self._collections.is_whole)
-
-    def families(self) -> tuple[MetricFamily, ...]:
-        """Collect, and return the families of this reader as they are now, without those about itself.
-
-        This is also what the registry's collector gives: several readers may share a registry.
-        """
-        deadline = time.monotonic() + self._pipeline.scrape_timeout
-        self._collected(self._pipeline.scrape_timeout)
-        return self._pipeline.families(deadline - time.monotonic())
-
-    def cardinality(self) -> CardinalityReport:
-        """Collect, and say of each metric how many series it has, and which labels make them.
-
-        ``str()`` of it is a table, the biggest metric first. The maximum of a metric follows from the rules
-        of its views and its limit.
-        """
-        return self._pipeline.cardinality(self.families())
-
-    @property
-    def is_healthy(self) -> bool:
-        """The last collection succeeded, and none takes longer than a scrape waited, or would wait."""
-        return self._collections.is_healthy
-
-    @property
-    def observer(self) -> SelfMetrics:
-        """What an endpoint tells about the scrapes that it answers."""
-        return self._pipeline.self_metrics
-
-    def conflicts(self) -> list[Conflict]:
-        """What scrapes so far left out or merged because of conflicting names: types, comments, escaping.
-
-        Each was logged once, when it was found. Collects nothing.
-        """
-        return self._pipeline.findings.conflicts
-
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Collect now, so that nothing recorded so far waits in the SDK. Exposes nothing.
-
-        ``timeout_millis`` bounds the wait; the collection goes on. False if it did not succeed in time.
-        """
-        return self.is_ready and self._collections.run(timeout_millis / 1000, fresh=True)
 
     def _ordered(self, collect: Callable[..., Any]) -> Callable[..., Any]:
         return self._collections.ordered(collect)

@@ -13,7 +13,15 @@ from heapq import nsmallest
 from itertools import chain
 from typing import TypeAlias
 
-from otel_prom_bridge.families import HistogramPoint, MetricFamily, Point, SummaryPoint
+from otel_prom_bridge.families import (
+    HistogramPoint,
+    Kind,
+    Labels,
+    MetricFamily,
+    Point,
+    SummaryPoint,
+    identity,
+)
 
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#overflow-attribute
 OVERFLOW_LABEL = "otel_metric_overflow"
@@ -141,9 +149,13 @@ def of_labels(
 
 
 def of_family(
-    family: MetricFamily, *, overflowed: int | None = None, maximum: int | None = None
+    family: MetricFamily,
+    *,
+    values: int = DEFAULT_VALUES,
+    overflowed: int | None = None,
+    maximum: int | None = None,
 ) -> MetricCardinality:
-    """Count a family of ours, with the samples that the text format writes.
+    """Count a family, with the samples that the text format writes.
 
     A native histogram counts as one sample, which is what it is if it is scraped as such. As text it has as
     many samples as the writer chooses bounds.
@@ -151,11 +163,27 @@ def of_family(
     return of_labels(
         family.name,
         family.kind.value,
-        [point.labels for point in family.points],
-        samples=sum(map(_samples, family.points)),
+        _label_sets(family),
+        samples=sum(map(_samples, family.points)) + _start_times(family),
+        values=values,
         overflowed=overflowed,
         maximum=maximum,
     )
+
+
+def _label_sets(family: MetricFamily) -> Iterable[Labels]:
+    # Identity is what a database tells apart. The states of a state set are samples of one series.
+    states = family.name if family.kind is Kind.STATESET else ""
+    return dict.fromkeys(
+        tuple(pair for pair in labels if pair[0] != states) if states else labels
+        for labels in (identity(point.labels) for point in family.points)
+    )
+
+
+def _start_times(family: MetricFamily) -> int:
+    if not family.shows_created:
+        return 0
+    return sum(getattr(point, "created", None) is not None for point in family.points)
 
 
 def _samples(point: Point) -> int:

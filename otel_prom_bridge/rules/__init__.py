@@ -11,18 +11,21 @@ from otel_prom_bridge.rules.error_type import ErrorType
 from otel_prom_bridge.rules.identifiers import is_identifier
 from otel_prom_bridge.rules.model_name import ModelName
 from otel_prom_bridge.rules.paths import PathTemplate
+from otel_prom_bridge.rules.provider_name import ProviderName
 from otel_prom_bridge.rules.redaction import Redact
 from otel_prom_bridge.rules.rule import Rule
-from otel_prom_bridge.rules.values import Allow, First, Forbid, StatusClass, Translate, Truncate
+from otel_prom_bridge.rules.values import Allow, Extract, First, Forbid, StatusClass, Translate, Truncate
 
 __all__ = [
     "Rule",
     "Allow",
     "First",
     "Translate",
+    "Extract",
     "StatusClass",
     "PathTemplate",
     "ModelName",
+    "ProviderName",
     "ErrorType",
     "Truncate",
     "Redact",

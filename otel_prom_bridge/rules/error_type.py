@@ -8,6 +8,7 @@ https://opentelemetry.io/docs/specs/semconv/registry/attributes/error/#error-typ
 
 from __future__ import annotations
 
+import builtins
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -46,14 +47,19 @@ _KINDS = {
     " param_validation http_validation json_schema_validation unprocessable_entity unsupported_params"
     " unsupported_protocol out_of_range request_range_not_satisfiable failed_precondition precondition_failed"
     " already_exists conflict length_required method_not_allowed rejected_request invalid_url",
-    "too_large": "context_length_exceeded context_window_exceeded request_too_large payload_too_large"
-    " request_entity_too_large length_finish_reason max_tokens 413 414 431",
+    "context": "context_length_exceeded context_window_exceeded context_window_overflow context_overflow"
+    " prompt_too_long",
+    "too_large": "request_too_large payload_too_large request_entity_too_large length_finish_reason"
+    " max_tokens max_tokens_reached 413 414 431",
     "content_filter": "content_filter content_filter_finish_reason content_policy_violation safety"
-    " guardrail_intervened guardrail_raised content_moderation blocked_prompt blocked_pii_entity"
-    " stop_candidate",
+    " content_moderation blocked_prompt blocked_pii_entity stop_candidate",
+    "guardrail": "guardrail_intervened guardrail_raised guardrail_tripwire_triggered guardrail_triggered"
+    " guardrail_violation guardrail_failed tripwire_triggered",
+    "turns": "max_turns_exceeded max_turns max_steps max_steps_exceeded max_iterations"
+    " max_iterations_exceeded graph_recursion recursion_limit_exceeded",
     "overloaded": "overloaded service_unavailable unavailable server_overloaded model_not_ready 503 529",
     "server_error": "server internal internal_server internal_failure api api_status bad_gateway unknown"
-    " data_loss api_response_validation service_failure model model_api model_error"
+    " data_loss api_response_validation service_failure model model_api model_error mcp"
     " model_stream_error unimplemented not_implemented method_not_implemented",
     "cancelled": "cancelled canceled aborted generator_exit keyboard_interrupt client_disconnect"
     " client_closed_request 499",
@@ -61,6 +67,19 @@ _KINDS = {
 # The kinds of HTTP statuses that are not among these, by their first digit.
 _CLASSES = {"4": "invalid_request", "5": "server_error"}
 _TABLE = {name: kind for kind, names in _KINDS.items() for name in names.split()}
+# These words say what kind it is, also at the end of a longer name: ModelThrottledException. Other single
+# words do not, as what stands before them may be anything: ChatClientModelError.
+_TELLING = frozenset(
+    {
+        *("throttling", "throttled", "timeout", "connection", "authentication", "unauthorized"),
+        *("unauthenticated", "permission", "forbidden", "overloaded", "unavailable", "server", "api"),
+        *("cancelled", "canceled"),
+    }
+)
+# What Python itself raises is of a kind only if the table has its whole name: a file is no model.
+_OF_PYTHON = frozenset(name for name in dir(builtins) if isinstance(getattr(builtins, name), type))
+# A name that several libraries have. Google's says that the status was 4xx. Those of these two say nothing.
+_CLIENT_ERROR = re.compile(r"(?!(?:.*\.)?(?:botocore|aiohttp)\.)(.*[.:/])?ClientError")
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NOISE = re.compile(r"_?(error|exception|err)$")
 # No name of an exception is longer than this, and the value may be anything.
@@ -69,9 +88,10 @@ _LONGEST = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorType:
-    """One of 13 kinds of errors, such as ``rate_limit`` or ``timeout``. Anything else is ``other``.
+    """One of 16 kinds of errors, such as ``rate_limit`` or ``timeout``. Anything else is ``other``.
 
-    ``kinds`` is a mapping of further names to kinds. Case does not matter, nor does the module of a name.
+    ``kinds`` is a mapping of further names to kinds. Case does not matter, nor does the module of a name. Nor
+    does what a vendor puts before a name: ``OpenAIRateLimitError`` ends with the name of a kind.
 
     >>> ErrorType()("openai.RateLimitError"), ErrorType()("504"), ErrorType()("KeyError")
     ('rate_limit', 'timeout', 'other')
@@ -92,7 +112,22 @@ class ErrorType:
     def __call__(self, value: str) -> str:
         """The kind of an error."""
         key = _key(value)
-        return self.kinds.get(key) or _TABLE.get(key) or _of_status(key) or self.other
+        found = self.kinds.get(key) or _TABLE.get(key) or _of_status(key)
+        return found or _of_tail(key, value) or self.other
+
+
+def _of_tail(key: str, name: str) -> str | None:
+    """The kind that the last words of a name say: ``chat_client_content_filter``."""
+    if _CLIENT_ERROR.fullmatch(name[-_LONGEST:].strip()):
+        return "invalid_request"
+    if _last(name) in _OF_PYTHON:
+        return None
+    words = key.split("_")
+    for first in range(1, len(words)):
+        tail = "_".join(words[first:])
+        if tail in _TABLE and (first < len(words) - 1 or tail in _TELLING):
+            return _TABLE[tail]
+    return None
 
 
 def _of_status(key: str) -> str | None:
@@ -100,7 +135,11 @@ def _of_status(key: str) -> str | None:
     return _CLASSES.get(key[0]) if is_status else None
 
 
+def _last(name: str) -> str:
+    return re.split(r"[.:/]", name[-_LONGEST:].strip())[-1]
+
+
 def _key(name: str) -> str:
-    last = re.split(r"[.:/]", name[-_LONGEST:].strip())[-1]
+    last = _last(name).replace("OpenAI", "Openai")  # or OpenAIAPIError would be of an "AIAPI"
     words = _WORDS.sub("_", last).replace("-", "_").replace(" ", "_").lower()
     return _NOISE.sub("", words) or words

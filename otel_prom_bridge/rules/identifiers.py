@@ -16,13 +16,15 @@ SUBJECTS = frozenset(
     {
         *("user", "enduser", "session", "conversation", "thread"),
         *("request", "response", "trace", "span", "call"),
+        # What agents and their frameworks count through: strands' tool_use_id, LangGraph's checkpoint_id.
+        *("run", "cycle", "checkpoint", "message", "batch", "file", "invocation", "use"),
     }
 )
 _IDS = frozenset({"id", "uid", "uuid", "guid"})
 # Words that may stand between subject and id: session.previous_id, enduser.pseudo.id.
 _QUALIFIERS = frozenset({"previous", "pseudo"})
-# Subject and id in one word: sessionid, toolcallid.
-_FUSED = frozenset(f"{subject}{word}" for subject in (*SUBJECTS, "toolcall") for word in _IDS)
+# Subject and id in one word: sessionid, toolcallid. Nobody writes useid for another id than a tool's.
+_FUSED = frozenset(f"{subject}{word}" for subject in (*SUBJECTS, "toolcall", "tooluse") for word in _IDS)
 
 # The boundaries between words in userId, sessionID and HTTPRequestId. There is none in ID itself.
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")

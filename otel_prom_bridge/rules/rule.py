@@ -83,7 +83,21 @@ def _compiled(pair: object) -> tuple[re.Pattern[str], str]:
         raise ConfigurationError("", pair, PATTERNS.allowed) from None
 
 
+def _one_group(value: object) -> re.Pattern[str]:
+    if not is_text(getattr(value, "pattern", value)):  # one over bytes raises for every value
+        raise TypeError
+    try:
+        pattern = re.compile(value)  # type: ignore[call-overload]
+    except (re.error, RecursionError, OverflowError):
+        raise ValueError from None
+    if pattern.groups != 1:
+        raise ValueError
+    found: re.Pattern[str] = pattern
+    return found
+
+
 TEXTS = Check(allowed="a list with at least one string", check=_texts)
 TABLE = Check(allowed="a mapping of strings to strings that are not empty", check=_table)
 SOME_TABLE = replace(TABLE, check=_some_table)
 PATTERNS = Check(allowed="a list of pairs of a regular expression and a placeholder", check=_patterns)
+ONE_GROUP = Check(allowed="a regular expression with one group", check=_one_group)

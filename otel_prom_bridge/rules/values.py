@@ -1,4 +1,4 @@
-"""Rules that look at a value as a whole: by a list, a table, the first values that come, or a length."""
+"""Rules that look at a value as a whole: by a list, a table, an expression, the first values, or a length."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from otel_prom_bridge.native import Lock
-from otel_prom_bridge.rules.rule import OTHER, SOME_TABLE, TEXTS
+from otel_prom_bridge.rules.rule import ONE_GROUP, OTHER, SOME_TABLE, TEXTS
 from otel_prom_bridge.values.checks import POSITIVE, TEXT, check_fields
 
 _STATUS = re.compile(r"([1-5])(?:[0-9]{2}|xx)", re.IGNORECASE)
@@ -102,6 +102,32 @@ class Translate:
     def __call__(self, value: str) -> str:
         """What the value becomes by the table, else ``other``."""
         return self.table.get(value, self.other)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Extract:
+    """The part of a value that the group of a regular expression matches, if the value matches as a whole.
+
+    Other values stay as they are. There is no bound on the number of values.
+
+    >>> Extract("(.*)/[^/]*")("shop.Orders/Place"), Extract("(.*)/[^/]*")("shop.Orders")
+    ('shop.Orders', 'shop.Orders')
+    """
+
+    pattern: re.Pattern[str]
+
+    def __init__(self, pattern: str | re.Pattern[str]) -> None:
+        object.__setattr__(self, "pattern", ONE_GROUP.value("Extract.pattern", pattern))
+
+    @property
+    def max_values(self) -> None:
+        """None: the rule has no bound of its own."""
+        return None
+
+    def __call__(self, value: str) -> str:
+        """The part that the group matches, unless that is empty."""
+        found = self.pattern.fullmatch(value)
+        return (found[1] if found else None) or value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,9 @@ _INSTRUMENTS_OF: Mapping[Meaning, tuple[type, ...]] = {
     Meaning(Kind.GAUGE, accumulates=True, additive=True): (UpDownCounter,),
     Meaning(Kind.GAUGE, accumulates=False, additive=True): (ObservableUpDownCounter,),
     Meaning(Kind.GAUGE, accumulates=False, additive=False): (Gauge, ObservableGauge),
+    # Of those who say what was set since the last time. A view for one kind of gauges is for the other, too,
+    # as it is where nobody can tell them apart.
+    Meaning(Kind.GAUGE, accumulates=True, additive=False): (Gauge, ObservableGauge),
     Meaning(Kind.HISTOGRAM, True, True, Shape.BUCKETS): (Histogram,),
     Meaning(Kind.HISTOGRAM, True, True, Shape.EXPONENTIAL): (Histogram,),
 }

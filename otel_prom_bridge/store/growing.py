@@ -8,14 +8,14 @@ before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
 from otel_prom_bridge.arithmetic.merging import merged
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
-from otel_prom_bridge.families import Kind, Labels, MetricFamily, Point, claimed_names, identity
+from otel_prom_bridge.families import CounterPoint, Kind, Labels, MetricFamily, Point, claimed_names, identity
 from otel_prom_bridge.interrupts import sheltered
 from otel_prom_bridge.store.series import Series, Slot
 
@@ -90,6 +90,8 @@ class GrowingFamily:
 
     def _point(self, slot: Slot, findings: Findings) -> Point:
         """What a slot shows: its series, their sum, or the newest of them if they do not add up."""
+        if any(series.takes_away for series in slot.series):
+            return self._not_below(slot, [item.freeze(slot.labels, self.kind) for item in slot.series])
         if len(slot.series) == 1:
             return slot.series[0].freeze(slot.labels, self.kind)
         group = [series for series in slot.series if series.traits.stream.meaning.additive]
@@ -100,6 +102,17 @@ class GrowingFamily:
                     findings.conflict(_gauge_beside_sum(self.empty.name, series))
         points = [series.freeze(slot.labels, self.kind) for series in group or slot.series]
         return merged(points, additive=bool(group))
+
+    def _not_below(self, slot: Slot, points: Sequence[Point]) -> Point:
+        """The sum of the points, or the value from before where that was larger.
+
+        What is taken away again may come a collection later, and a counter that falls has begun anew.
+        """
+        point, before = merged(points), self._points[slot.index]
+        least = before.value if isinstance(before, CounterPoint) else 0
+        if isinstance(point, CounterPoint) and not point.value >= least:
+            return point._replace(value=least)
+        return point
 
 
 def _gauge_beside_sum(name: str, series: Series) -> Conflict:

@@ -34,7 +34,7 @@ class SetClock:
 
     _NOTICED = 1.0  # seconds; less may be the time that a batch takes from the SDK to us
 
-    def __init__(self, clock: Callable[[], float] | None = time.monotonic, *, shift: float = 0.0) -> None:
+    def __init__(self, *, clock: Callable[[], float] | None = time.monotonic, shift: float = 0.0) -> None:
         self._clock = clock
         self._last: tuple[float, float] | None = None
         self.shift = shift

@@ -32,11 +32,13 @@ _REMEMBERED_AT_LEAST = 2 * SDK_LIMIT_AT_LEAST
 class StreamRecord:
     """The projections of one stream, and what its attribute sets became in them."""
 
-    __slots__ = ("_most", "by_items", "by_texts", "key", "projections")
+    __slots__ = ("_most", "_prices", "by_items", "by_texts", "key", "projections")
 
     def __init__(self, key: Stream, projections: Sequence[Projection], limit: int) -> None:
         self.key = key
         self.projections = projections
+        # The version of the prices that were asked for; None if nothing here has a price.
+        self._prices = 0 if any(item.view.price for item in projections) else None
         self._most = max(_REMEMBERED_AT_LEAST, _REMEMBERED * limit)
         # The fast way: keys, values and their types in the order in which they come. It only holds what
         # `resolve` found in the slow way.
@@ -55,7 +57,7 @@ class StreamRecord:
             targets = self.by_texts.get((*attributes, *values))
             if targets is None:
                 targets = self.by_items.get((*attributes, *values, *map(type, values)))
-        except TypeError:  # not hashable as it is
+        except Exception:  # not hashable as it is; a hash of the application's may raise anything
             targets = None
         if targets is None and (key := items_key(attributes)) is not None:
             targets = self.by_items.get(key)
@@ -78,16 +80,24 @@ class StreamRecord:
             self.by_items[key] = targets
         return targets
 
+    def follow(self, version: int) -> None:
+        """Ask for prices anew, if they may be others than before."""
+        if self._prices is not None and self._prices != version:
+            self._prices = version
+            self.by_items.clear()
+            self.by_texts.clear()
+
     def _targets(self, point: SourcePoint) -> Sequence[Target]:
         # Several views may send one stream to one family, each with a `where` of its own. The first one that
         # wants a point takes it, so that nothing is counted twice.
         taken: set[str] = set()
         targets: list[Target] = []
         for projection in self.projections:
-            if projection.name not in taken:
+            if projection.takes_away or projection.name not in taken:
                 found = projection.targets(point)
                 if found is not None:
-                    taken.add(projection.name)
+                    if not projection.takes_away:
+                        taken.add(projection.name)
                     targets += found
         return tuple(targets)
 
@@ -95,6 +105,8 @@ class StreamRecord:
         """The projections that get no points, because an earlier one without a ``where`` takes them all."""
         takers: dict[str, Projection] = {}
         for projection in self.projections:
+            if projection.view.price is not None:  # it may have no price, or be taken away again
+                continue
             taker = takers.get(projection.name)
             if taker is not None:
                 what = f"{self.key.name!r} as {projection.view.title} wants it"

@@ -27,6 +27,7 @@ from otel_prom_bridge.store.series import (
     Series,
     Target,
     Traits,
+    priced,
     series_class,
 )
 from otel_prom_bridge.translate import Attributes, Translation
@@ -41,6 +42,7 @@ from otel_prom_bridge.translate.units import unit_words
 from otel_prom_bridge.views.bounds import CLIENT_VALUES, LABELS, VALUE_LENGTH
 from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES, Fold, Mapped
 from otel_prom_bridge.views.policy import Policy
+from otel_prom_bridge.views.pricing import PRICE_KEY
 from otel_prom_bridge.views.view import ExportView
 
 OVERFLOW = Fold("", "max_series")  # the fold that is not a rule's
@@ -137,7 +139,14 @@ class Projection:
         self.rejected = False
         self.series: dict[str, Series] = {}
         label_of = label_name if shared.translation.strategy.escapes else str
-        self._attributes = shared.policy.attribute_map(view, shared.findings, label_of, metric=key.name)
+        self._attributes = shared.policy.attribute_map(
+            view,
+            shared.findings,
+            label_of,
+            metric=key.name,
+            scope=key.scope.name,
+            additive=key.meaning.additive,
+        )
         self.traits = self._common_traits()
         self._new = series_class(key.meaning, view.take, scaled=self.traits.scale is not None)
         self._has_buckets = issubclass(self._new, HistogramSeries | ExponentialSeries)
@@ -169,6 +178,11 @@ class Projection:
             workers=policy.workers_of(view),
             keeps_ended=view.ended == "keep",
         )
+
+    @property
+    def takes_away(self) -> bool:
+        """Whether it takes what another projection of the stream shows out of a third one."""
+        return self.view.price is not None and self.view.price.startswith("-")
 
     @property
     def additive(self) -> bool:
@@ -258,6 +272,8 @@ class Projection:
 
     def labels(self, attributes: Mapping[str, object]) -> Labels:
         """The labels of a series; the view's own stand where nothing else gives them a value."""
+        if PRICE_KEY in attributes:
+            attributes = {key: value for key, value in attributes.items() if key != PRICE_KEY}
         labels = self._shared.translation.labels(self.kind, attributes, *self._beside(attributes))
         if not self._defaults:
             return labels
@@ -346,7 +362,8 @@ class Projection:
         values: dict[str, set[str]] = {}
         for series in self.series.values():
             for key, value in series.attributes.items():
-                values.setdefault(key, set()).add(label_value(value))
+                if key != PRICE_KEY:
+                    values.setdefault(key, set()).add(label_value(value))
         if not values:
             return ""
         label = max(values, key=lambda key: len(values[key]))
@@ -375,7 +392,8 @@ class Projection:
         return self.folds.setdefault(fold, Folded())
 
     def _new_series(self, attributes: Mapping[str, object], point: SourcePoint) -> Series:
-        series = self._new(self.traits, dict(attributes))
+        new = priced(self._new) if PRICE_KEY in attributes else self._new
+        series = new(self.traits, dict(attributes))
         if point.start_time_unix_nano is not None:
             series.created = point.start_time_unix_nano / 1_000_000_000
         if self._has_buckets:

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
-from otel_prom_bridge.points import Source, SourcePoint
+from otel_prom_bridge.points import Source, SourcePoint, Stream
 from otel_prom_bridge.store.intake import SetClock
 from otel_prom_bridge.store.lookup import StreamRecord, items_key
 from otel_prom_bridge.store.origins import Origin
 from otel_prom_bridge.store.series import Current, Series, Target
 
-# The names of the instruments of which a callback failed; None where nobody knows.
-Failing: TypeAlias = Collection[str] | None
+# The streams of which a callback failed, or where only those are known the names of their instruments. None
+# where nobody knows anything.
+Failing: TypeAlias = Collection[str | Stream] | None
 
 
 class Said:
@@ -82,11 +83,12 @@ class Speaker:
         self.origin: Origin | None = None
         self.resource: Mapping[str, object] | None = None
         # What a worker pushed may have been under way for long, as its times say nothing of ours.
-        self.clock = SetClock(shift=shift) if source.worker is None else SetClock(None, shift=shift)
+        self.clock = SetClock(shift=shift) if source.worker is None else SetClock(clock=None, shift=shift)
 
     def is_whole(self, record: StreamRecord) -> bool:
         """Whether no callback of the stream failed, so that what was not said is gone."""
-        return self.failing is not None and record.key.name not in self.failing
+        failing, key = self.failing, record.key
+        return failing is not None and key.name not in failing and key not in failing
 
 
 def _keys(sets: Sequence[Mapping[str, object]]) -> set[tuple[object, ...] | None]:

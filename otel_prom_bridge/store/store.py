@@ -90,6 +90,7 @@ class Store:
         self._collection = 0
         self._keeping = Expiry(_KEPT_SECONDS, clock)
         self._silence = Expiry(_SILENT_SECONDS, clock)
+        self._reporting: dict[Stream, bool] = {}  # streams, and whether they are costs that producers report
         self._changed: list[Target] = []  # series that wait to be shown anew
         self._deferred: list[Callable[[], None]] = []
         self._shown: tuple[MetricFamily, ...] = ()
@@ -173,13 +174,14 @@ class Store:
             speaker.failing = failing
         origin = self._origin(speaker, resource)
         is_first = not straggles
-        for key, points in batch:
+        for key, points in self._costs_first(batch):
             if is_first and points:
                 is_first = False
                 speaker.clock.look(points[0].time_unix_nano)
             self._shift.seconds = speaker.clock.shift
             try:
                 record = origin.streams.get(key) or self._open(origin, key)
+                record.follow(self._policy.pricing.version)
                 if key.meaning.accumulates:
                     self._accumulate(record, points)
                 elif not straggles:
@@ -192,6 +194,19 @@ class Store:
         if not straggles:
             self._forget_unsaid(speaker)
         self._forget_expired()
+
+    def _costs_first(self, batch: _Batch) -> _Batch:
+        """The batch with the costs that producers report before the tokens, which cost nothing then."""
+        if not self._policy.has_prices:
+            return batch
+        return sorted(batch, key=self._tokens_or_other)
+
+    def _tokens_or_other(self, item: tuple[Stream, Sequence[SourcePoint]]) -> bool:
+        found = self._reporting.get(item[0])
+        if found is None:
+            views = self._policy.views_of(item[0])
+            found = self._reporting[item[0]] = any(map(self._policy.reports_cost, views))
+        return not found
 
     def _origin(self, speaker: Speaker, resource: _Resource) -> Origin:
         """The origin of the points of a source that has this resource."""
@@ -240,13 +255,18 @@ class Store:
         self, speaker: Speaker, record: StreamRecord, unsaid: Iterable[Series], *, ended: bool = False
     ) -> None:
         """A source says nothing of these series any more."""
-        gone = []
+        gone: list[Series] = []
         for series in speaker.said[record].taken_back(unsaid):
-            if not series.leave(speaker.source, collection=self._collection, ended=ended):
+            try:
+                stays = series.leave(speaker.source, collection=self._collection, ended=ended)
+            except BaseException as error:  # the others leave nevertheless
+                self._report_point(record.key, error)
+                stays = bool(series.parts)
+            if stays:
+                series.updated = self._collection
+                self._touch(series)
+            else:
                 gone.append(series)
-                continue
-            series.updated = self._collection
-            self._touch(series)
         if gone:
             record.drop(gone)
             self._forget_waiting(gone)
@@ -318,6 +338,7 @@ class Store:
             dropped=sum(projection.rejected for projection in projections),
             conflicting=len(self._findings.conflicts),
             exemplars=sum(projection.exemplars_held for projection in projections),
+            prices=self._policy.pricing.in_use,
             limit=self._policy.max_series,
         )
 
@@ -382,7 +403,7 @@ class Store:
             attributes = point.attributes
             try:
                 targets = by_texts[(*attributes, *attributes.values())]  # type: ignore[union-attr,misc]
-            except (KeyError, TypeError, AttributeError):
+            except Exception:  # it is new, or some value of it cannot be hashed
                 targets = record.find(point)
             for series in targets:
                 try:

@@ -4,13 +4,16 @@ The SDK asks an aggregation for each series: the one of the SDK View that matche
 that says nothing, the one that the reader prefers. Ours prefers one that decides by the instrument. So views
 have their buckets also where nobody can give Views to the provider, as under ``opentelemetry-instrument``,
 and other readers of the provider have theirs.
+
+The SDK's own buckets are made for milliseconds: of times in seconds nearly all are in the first one. So a
+histogram in seconds gets others, unless somebody said which ones it should have.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from opentelemetry.sdk.metrics import Histogram
 from opentelemetry.sdk.metrics.view import (
@@ -26,6 +29,8 @@ from otel_prom_bridge.views.view import ExportView
 
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#explicit-bucket-histogram-aggregation
 _DEFAULT_BOUNDS: tuple[float, ...] = (0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000)
+# For times in seconds of which nobody said how long they are: from quick queries to long answers of models.
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 # Histograms whose aggregation is remembered. Of more, the SDK asks the views again.
 _REMEMBERED = 10_000
 
@@ -57,15 +62,17 @@ class _ByViews(DefaultAggregation):
     SDK does not call it, this is the default aggregation.
     """
 
-    def __init__(self, tiers: Sequence[Sequence[ExportView]], findings: Findings) -> None:
+    def __init__(self, tiers: Sequence[Sequence[ExportView]], findings: Findings, *, seconds: bool) -> None:
         def chosen(instrument: Any) -> Aggregation:
             try:
                 shown = _first_selecting(tiers, instrument)
-                return _aggregation(shown, instrument.unit or "", findings) or default
+                found = _aggregation(shown, instrument.unit or "", findings)
+                return found or (in_seconds if seconds and _is_in_seconds(instrument) else default)
             except Exception:  # an instrument that is made otherwise; its recording must go on
                 return default
 
         default = DefaultAggregation()
+        in_seconds = ExplicitBucketHistogramAggregation(boundaries=SECONDS)
         self._chosen = lru_cache(maxsize=_REMEMBERED)(chosen)  # called for every series of every collection
 
     def _create_aggregation(self, instrument: Any, *args: Any, **options: Any) -> Any:
@@ -73,15 +80,22 @@ class _ByViews(DefaultAggregation):
 
 
 def preferred_aggregations(
-    tiers: Sequence[Sequence[ExportView]], findings: Findings
+    tiers: Sequence[Sequence[ExportView]], findings: Findings, *, seconds: bool = True
 ) -> Mapping[type, Aggregation]:
     """What a reader prefers, by the SDK's class of instruments. Only histograms have buckets.
 
-    The first one of the ``tiers`` counts in which a view selects the instrument.
+    The first one of the ``tiers`` counts in which a view selects the instrument. With ``seconds``, histograms
+    in seconds of which nobody says the buckets get :data:`SECONDS`.
     """
-    if all(view.buckets is None for views in tiers for view in views):
+    if not seconds and all(view.buckets is None for views in tiers for view in views):
         return {}
-    return {Histogram: _ByViews(tiers, findings)}
+    return {Histogram: _ByViews(tiers, findings, seconds=seconds)}
+
+
+def _is_in_seconds(instrument: Any) -> bool:
+    """Whether a histogram is in seconds, and its author advises no buckets."""
+    advisory = getattr(instrument, "_advisory", None)
+    return instrument.unit == "s" and getattr(advisory, "explicit_bucket_boundaries", None) is None
 
 
 def _first_selecting(tiers: Sequence[Sequence[ExportView]], instrument: Any) -> list[ExportView]:
@@ -95,6 +109,39 @@ def _first_selecting(tiers: Sequence[Sequence[ExportView]], instrument: Any) -> 
 
 def _aggregation(views: Sequence[ExportView], unit: str, findings: Findings) -> Aggregation | None:
     """How the SDK records a histogram for these views, or None if it need not change anything."""
+    asked = _asked(views, unit, findings)
+    if asked is None:
+        return None
+    if asked == "exponential":
+        return ExponentialBucketHistogramAggregation()
+    return (_MoreBounds if _shows_own(views) else ExplicitBucketHistogramAggregation)(boundaries=asked)
+
+
+def recorded_buckets(
+    views: Sequence[ExportView],
+    own: Sequence[float] | None,
+    unit: str,
+    findings: Findings,
+    *,
+    seconds: bool = True,
+) -> tuple[float, ...] | Literal["exponential"]:
+    """The bounds with which a histogram is recorded for these views. ``own`` are those that it advises.
+
+    With ``seconds``, a histogram in seconds of which nobody says them gets :data:`SECONDS`.
+    """
+    default = _DEFAULT_BOUNDS if own is None else _together(tuple(own))
+    asked = _asked(views, unit, findings)
+    if asked is None:
+        return SECONDS if seconds and own is None and unit == "s" else default
+    if asked == "exponential":
+        return asked
+    return _together(default, asked) if _shows_own(views) else asked
+
+
+def _asked(
+    views: Sequence[ExportView], unit: str, findings: Findings
+) -> tuple[float, ...] | Literal["exponential"] | None:
+    """The bounds that views ask for; None if none of them asks for any."""
     asked = [view for view in views if view.buckets is not None]
     if not asked:
         return None
@@ -102,10 +149,13 @@ def _aggregation(views: Sequence[ExportView], unit: str, findings: Findings) -> 
     if exponential:
         _report_others(exponential, views, findings)
     if exponential == asked:
-        return ExponentialBucketHistogramAggregation()
-    bounds = _together(*(view.recorded_bounds(unit) or () for view in asked))
-    as_it_is = any(view.take == "value" and not isinstance(view.buckets, tuple) for view in views)
-    return (_MoreBounds if as_it_is else ExplicitBucketHistogramAggregation)(boundaries=bounds)
+        return "exponential"
+    return _together(*(view.recorded_bounds(unit) or () for view in asked))
+
+
+def _shows_own(views: Sequence[ExportView]) -> bool:
+    """Whether one of the views shows the bounds that the histogram has anyway."""
+    return any(view.take == "value" and not isinstance(view.buckets, tuple) for view in views)
 
 
 def _report_others(

@@ -84,6 +84,27 @@ class FirstOf:
         return self.default
 
 
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Another computation, where some attributes are ``known`` although they were not recorded.
+
+    >>> Completed(FirstOf("gen_ai.token.type"), {"gen_ai.token.type": "input"})({})
+    'input'
+    """
+
+    compute: Computation
+    known: Mapping[str, str]
+
+    @property
+    def attributes(self) -> tuple[str, ...] | None:
+        """The attributes that the other one reads."""
+        return attributes_of(self.compute)
+
+    def __call__(self, attributes: Mapping[str, object]) -> object:
+        """The value for an attribute set."""
+        return self.compute({**self.known, **attributes})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """``error`` if there is an error type or the status of an error, else ``success``.

@@ -8,6 +8,7 @@ application. When one of them fails, its label is left out, and the point is cou
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
@@ -27,6 +28,8 @@ from otel_prom_bridge.views.bounds import (
     comes_from_clients,
 )
 from otel_prom_bridge.views.computations import attributes_of
+from otel_prom_bridge.views.ids import VALUES_LIKE_IDS, Ids
+from otel_prom_bridge.views.pricing import ATTRIBUTES, PRICE_KEY, Pricing
 from otel_prom_bridge.views.tenants import Tenants
 from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.workers import Workers
@@ -63,6 +66,19 @@ class Mapped(NamedTuple):
     overflow: Mapping[str, object] = OVERFLOW_ATTRIBUTES
 
 
+class Priced(NamedTuple):
+    """What a view has to do with costs: it shows tokens of this kind as costs, or it ``reports`` costs."""
+
+    pricing: Pricing
+    scope: str
+    kind: str | None
+    reports: bool = False
+
+    def price(self, attributes: Mapping[str, object]) -> Fraction | None:
+        """What one token costs; None if the view does not want the point."""
+        return None if self.kind is None else self.pricing.price(self.kind, self.scope, attributes)
+
+
 class AttributeMap:
     """What one view makes of attributes."""
 
@@ -77,10 +93,15 @@ class AttributeMap:
         bounds: LabelBounds | None = None,
         metric: str = "",
         workers: Workers = "each",
+        additive: bool = False,
+        price: Priced | None = None,
     ) -> None:
         self._view = view
         self._shows_each = workers == "each"
         self._has_workers = False  # somebody said which worker a gauge is of
+        self._price = price if price is not None and (price.kind or price.reports) else None
+        # Of what adds up nothing is lost without a label. Of current values only the newest would be left.
+        self._ids = Ids() if additive and not id_labels else None
         self._bounds = bounds or LabelBounds()
         self._metric = metric  # what the points are of; empty where one map is for several
         self._client_values = ClientValues(self._bounds.client_values)
@@ -108,11 +129,16 @@ class AttributeMap:
         self._kept: dict[str, bool] = {}
         asked = [key for key in view.keep or () if not is_pattern(key)]
         self._first = frozenset(filter(None, (*asked, *self._own.values(), self.tenant_label)))
+        tenant = () if tenants is None else (tenants.attribute,)
+        # Whoever names an attribute, or has a rule for its values, knows what these are.
+        self._asked = frozenset((*asked, *rename, *rules, *tenant))
 
     def keeps(self, key: str) -> bool:
         """Whether an attribute becomes a label, under whatever name."""
         kept = self._kept.get(key)
         if kept is None:
+            if self._ids is not None and self._ids.knows(key):
+                return False
             if len(self._kept) >= _KEYS_REMEMBERED:
                 self._kept.clear()
             kept = self._kept[key] = self._decide(key)
@@ -140,6 +166,8 @@ class AttributeMap:
     def needs(self, key: str) -> bool:
         """Whether anything but exemplars would change if this attribute had not been recorded."""
         if self._tenants is not None and key == self._tenants.attribute:
+            return True
+        if self._price is not None and key in ATTRIBUTES:
             return True
         sources = [attributes_of(compute) for compute in self._computations.values()]
         if key in self._where or any(source is None or key in source for source in sources):
@@ -221,15 +249,32 @@ class AttributeMap:
     def _mapped(self, attributes: Mapping[str, object]) -> Mapped | None:
         if OVERFLOW_KEY in attributes and len(attributes) == 1:
             # This is the SDK's own overflow point. Nothing is known of it, not even if `where` selects it.
-            return Mapped(attributes)
+            return Mapped(attributes) if self._view.price in (None, "missing") else None
         for key, chosen in self._where.items():
             if not chosen(label_value(attributes.get(key))):
                 return None
+        return self._labelled(attributes) if self._price is None else self._priced(self._price, attributes)
+
+    def _priced(self, price: Priced, attributes: Mapping[str, object]) -> Mapped | None:
+        """The same with the price of a token, which is no label but tells series apart."""
+        if price.reports:
+            price.pricing.report(price.scope, attributes)
+            return self._labelled(attributes)
+        found = price.price(attributes)
+        if found is None or price.kind == "missing":
+            return None if found is None else self._labelled(attributes)
+        mapped, key = self._labelled(attributes), {PRICE_KEY: str(found)}
+        return mapped._replace(attributes={**mapped.attributes, **key}, overflow={**mapped.overflow, **key})
+
+    def _labelled(self, attributes: Mapping[str, object]) -> Mapped:
+        """The labels of a point that the view wants, and what was folded on the way."""
         folds: list[Fold] = []
         tenant = None
         if self._tenants is not None and self._tenants.attribute in attributes:
             tenant, attributes = self._listed(self._tenants, attributes, folds)
         result = {key: value for key, value in attributes.items() if self.keeps(key)}
+        if self._ids is not None:
+            self._leave_out_ids(self._ids, attributes, result, folds)
         made: dict[str, object] = {}
         if self._view.rename or self._computations:
             made = self._made(result, attributes, folds)
@@ -243,6 +288,29 @@ class AttributeMap:
         if tenant is None or label not in result:  # it belongs to no tenant, or the view shows none
             return Mapped(result, tuple(folds), tenant)
         return Mapped(result, tuple(folds), tenant, {**OVERFLOW_ATTRIBUTES, label: result[label]})
+
+    def _leave_out_ids(
+        self, ids: Ids, attributes: Mapping[str, object], result: dict[str, object], folds: list[Fold]
+    ) -> None:
+        """Leave out attributes whose values turned out to be ids, in place."""
+        for key, value in attributes.items():
+            known = ids.knows(key)
+            if not known and (key not in result or key in self._asked or not ids.is_id(key, value)):
+                continue
+            result.pop(key, None)
+            folds.append(Fold(key, VALUES_LIKE_IDS))
+            if not known:
+                self._becomes_id(key)
+
+    def _becomes_id(self, key: str) -> None:
+        self._kept[key] = False  # a label of exemplars from now on
+        self.left_out_ids = True
+        self._findings.report(
+            ("id", self._metric, key),
+            "%sthe values of the attribute %r look like ids, so it is a label of exemplars and of no series"
+            " from now on; a view that names it in 'keep', or id_labels=True, makes it one",
+            *(f"metric {self._metric!r}: " if self._metric else "", key),
+        )
 
     def _bound(self, result: dict[str, object], folds: list[Fold]) -> None:
         """Cut and fold what is too large, in place."""

@@ -15,6 +15,7 @@ from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import claimed_names
 from otel_prom_bridge.points import Stream
+from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.translate.labels import label_name
 from otel_prom_bridge.views.bounds import (
     DEFAULT_CLIENT_VALUES,
@@ -26,7 +27,8 @@ from otel_prom_bridge.views.bounds import (
 )
 from otel_prom_bridge.views.buckets import preferred_aggregations
 from otel_prom_bridge.views.exemplars import Exemplars
-from otel_prom_bridge.views.mapping import AttributeMap
+from otel_prom_bridge.views.mapping import AttributeMap, Priced
+from otel_prom_bridge.views.pricing import Pricing
 from otel_prom_bridge.views.sdk_views import sdk_views
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants, sdk_limit, sdk_limits, stream_limit
 from otel_prom_bridge.views.view import ExportView
@@ -60,6 +62,9 @@ class Policy:
     max_client_values: int = DEFAULT_CLIENT_VALUES
     max_lines_per_metric: int | None = None
     gauges: Workers = "each"
+    seconds_buckets: bool = True
+    prices: PriceTable | None = None
+    pricing: Pricing = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "views", tuple(self.views))
@@ -67,6 +72,7 @@ class Policy:
         named = [view for view in (*self.views, *self.fallback_views) if view.name]
         _check_kinds(named)
         _check_takes(named)
+        object.__setattr__(self, "pricing", Pricing(self.prices))
 
     def views_of(self, stream: Stream) -> tuple[ExportView, ...]:
         """The views that make families of a stream, in their order."""
@@ -109,6 +115,21 @@ class Policy:
         """What a view shows of gauges that several workers have."""
         return view.workers or self.gauges
 
+    @property
+    def has_prices(self) -> bool:
+        """Whether some view shows tokens as costs."""
+        return any(view.price is not None for view in (*self.views, *self.fallback_views))
+
+    def reports_cost(self, view: ExportView) -> bool:
+        """Whether a view shows what producers say of costs, in a family where others show tokens as costs."""
+        if view.price is not None:
+            return False
+        name = view.name or view.stream_name
+        return bool(name) and any(
+            other.price not in (None, "missing") and name == (other.name or other.stream_name)
+            for other in self._all_views
+        )
+
     def attribute_map(
         self,
         view: ExportView,
@@ -116,8 +137,13 @@ class Policy:
         label_of: Callable[[str], str] = label_name,
         *,
         metric: str = "",
+        scope: str = "",
+        additive: bool = False,
     ) -> AttributeMap:
-        """What a view makes of the attributes of a metric. ``label_of`` gives the label of an attribute."""
+        """What a view makes of the attributes of a metric. ``label_of`` gives the label of an attribute.
+
+        Where equal series are ``additive``, attributes whose values look like ids are left out.
+        """
         bounds = LabelBounds(
             value_length=self.max_label_value_length,
             labels=self.max_labels,
@@ -132,6 +158,8 @@ class Policy:
             bounds=bounds,
             metric=metric,
             workers=self.workers_of(view),
+            additive=additive,
+            price=Priced(self.pricing, scope, view.price, reports=self.reports_cost(view)),
         )
 
     @property
@@ -161,7 +189,8 @@ class Policy:
 
     def preferred_aggregations(self, findings: Findings) -> Mapping[type, Aggregation]:
         """How a reader wants the SDK to record, by the class of instruments, where no SDK View says it."""
-        return preferred_aggregations((self.views, self.fallback_views), findings)
+        tiers = (self.views, self.fallback_views)
+        return preferred_aggregations(tiers, findings, seconds=self.seconds_buckets)
 
     @property
     def _all_views(self) -> tuple[ExportView, ...]:

@@ -38,6 +38,11 @@ def sdk_limits(given: Mapping[type, int], default: int) -> dict[type, int]:
     return {kind: max(default, _TIMES * given.get(kind, 0)) for kind in INSTRUMENTS}
 
 
+def recorded_limit(stream: Stream, given: Mapping[type, int], default: int) -> int:
+    """The same for one stream, where it is not the SDK that records it."""
+    return max(default, _TIMES * stream_limit(stream, given, 0))
+
+
 def stream_limit(stream: Stream, given: Mapping[type, int], max_series: int) -> int:
     """Our limit for a stream: what was given for its instrument class, or ``max_series``."""
     classes = instruments_of(stream.meaning)

@@ -39,6 +39,7 @@ from otel_prom_bridge.values.patterns import Filter, condition, glob, is_pattern
 from otel_prom_bridge.views.computations import Computation, computation
 from otel_prom_bridge.views.exemplars import Exemplars
 from otel_prom_bridge.views.instruments import INSTRUMENT, INSTRUMENTS_BY_NAME
+from otel_prom_bridge.views.pricing import PRICE
 from otel_prom_bridge.views.workers import ENDED, WORKERS, Ended, Workers
 
 # The SDK's data does not tell these two apart.
@@ -56,6 +57,7 @@ _CHECKS = {
     "keep": KEY_PATTERNS,
     "drop": KEY_PATTERNS,
     "max_series": POSITIVE,
+    "price": PRICE,
     "exemplars": instance_of(Exemplars | bool, "Exemplars(…), or False for none"),
     "workers": WORKERS,
     "ended": ENDED,
@@ -89,6 +91,11 @@ class ExportView:
         description: the help text. Without it there is the stream's.
         take: ``value`` shows the stream as it is. ``count`` and ``sum`` make a counter of a part of a
             histogram. (The sum of negative observations goes down, which Prometheus takes for a restart.)
+        price: the kind of tokens that the points count: ``"input"``, ``"output"``, ``"cached"``,
+            ``"cache_write"`` or ``"reasoning"``. They are shown as USD, by the table of the reader's option
+            ``prices``. ``"-input"`` and ``"-output"`` take tokens out again that another view shows as cached
+            or reasoning. ``"missing"`` shows the tokens of models without a price, as tokens. The tokens of
+            producers that report costs themselves, in the same family, are left out.
         buckets: the bounds of the histogram, or ``"exponential"`` for an exponential histogram. If a View of
             the SDK says how the histogram is recorded, those of these bounds are kept that it records.
         scale: the number by which values, sums, bounds and exemplars are multiplied. It needs a ``unit``. An
@@ -127,6 +134,7 @@ class ExportView:
     stream_name: str = ""
     description: str = ""
     take: Take = "value"
+    price: str | None = None
     buckets: Sequence[float] | Literal["exponential"] | None = None
     scale: float | None = None
     unit: str | None = None
@@ -259,6 +267,8 @@ class ExportView:
                     self._refuse("name", self.name, expected)
 
     def _check_unit(self) -> None:
+        if self.price is not None and (self.take == "count" or self.scale is not None):
+            self._refuse("price", self.price, "none with take='count' or a 'scale': it multiplies tokens")
         for key in ("scale", "unit"):
             if self.take == "count" and getattr(self, key) is not None:
                 self._refuse(key, getattr(self, key), "none, as a count has no unit")

@@ -7,16 +7,19 @@ what somebody forgot to write. Objects have names: ``status_class``, ``outcome``
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from opentelemetry.sdk.metrics.view import View
 
 from otel_prom_bridge import rules
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.values.checks import BOOLEAN, STRING, TEXT, Check
 from otel_prom_bridge.values.notation import (
     Read,
@@ -218,6 +221,28 @@ def _exemplars(value: object) -> Exemplars | bool:
     return exemplars
 
 
+def _prices(value: object) -> PriceTable | Literal[False]:
+    if isinstance(value, PriceTable):
+        return value
+    if value is False or value == "false":
+        return False
+    try:
+        if value == "default":
+            return PriceTable.default()
+        if value == "genai-prices":
+            return PriceTable.from_genai_prices()
+        if isinstance(value, str | os.PathLike) and str(value).endswith(".toml"):
+            return PriceTable.load(Path(value))
+    except ConfigurationError as error:
+        raise error.renamed("" if error.key == "prices" else f": {error.key}") from None
+    raise TypeError
+
+
+PRICES = Check(
+    allowed='"default", "genai-prices", the path of a .toml file with prices, or false for no costs',
+    example="genai-prices",
+    check=_prices,
+)
 VIEWS = Check(
     allowed=f"a list of views, each a mapping of {listed(arguments_of(ExportView))}",
     check=_views,

@@ -71,6 +71,7 @@ WAYS: list[tuple[str, str | None, object, str, object]] = [
     ("unix_socket", "/run/x", "/run/x", "unix_socket", "/run/x"),
     ("strict", "false", False, "strict", False),
     ("process_ports", "4", 4, "process_ports", 4),
+    ("span_metrics", "true", True, "span_metrics", True),
     ("metrics_path", "/a/b.c", "/a/b.c", "metrics_path", "/a/b.c"),
     ("metrics_path", "/", "/", "metrics_path", "/"),
     ("cache_ttl", "0", 0, "cache_ttl", 0.0),
@@ -98,6 +99,7 @@ WAYS: list[tuple[str, str | None, object, str, object]] = [
     ("write_timeout", "1", 1, "write_timeout", 1.0),
     ("idle_timeout", "300", 300, "idle_timeout", 300.0),
     ("max_connections", "64", 64, "max_connections", 64),
+    ("recording", "direct", "direct", "recording", "direct"),
     ("hub", "unix:/run/hub.sock", "unix:/run/hub.sock", "hub", Address(path="/run/hub.sock")),
     ("hub", "http://127.0.0.1:4318", "http://127.0.0.1:4318", "hub", Address(host="127.0.0.1", port=4318)),
     ("hub_token", "s3cret", "s3cret", "hub_token", "s3cret"),
@@ -125,6 +127,8 @@ WAYS: list[tuple[str, str | None, object, str, object]] = [
     ("max_help_length", "80", 80, "max_help_length", 80),
     ("max_client_values", "10", 10, "max_client_values", 10),
     ("max_lines_per_metric", "500", 500, "max_lines_per_metric", 500),
+    ("prices", "false", False, "prices", False),
+    ("seconds_buckets", "false", False, "seconds_buckets", False),
     ("tenant", None, {"attribute": "t", "limits": {"acme": 5}}, "tenant", Tenants("t", {"acme": 5})),
     ("gauges", "newest", "newest", "gauges", "newest"),
     ("id_labels", "TRUE", True, "id_labels", True),
@@ -159,7 +163,7 @@ BESIDE: dict[str, dict[str, object]] = {
 
 def made(found: Settings, argument: str) -> object:
     """What the settings say of an argument."""
-    return {**found.endpoint, **found.worker, **found.reader}[argument]
+    return {"recording": found.recording, **found.endpoint, **found.worker, **found.reader}[argument]
 
 
 @pytest.mark.parametrize(("key", "text", "value", "argument", "expected"), WAYS)
@@ -206,6 +210,7 @@ def test_nothing_and_empty_and_null_are_the_default(monkeypatch: pytest.MonkeyPa
             "unix_socket": None,
             "strict": None,
             "process_ports": 32,
+            "span_metrics": False,
             "metrics_path": "/metrics",
             "cache_ttl": None,
             "compression_threshold": 1024,
@@ -243,6 +248,8 @@ def test_nothing_and_empty_and_null_are_the_default(monkeypatch: pytest.MonkeyPa
             "max_help_length": 1024,
             "max_client_values": 50,
             "max_lines_per_metric": None,
+            "seconds_buckets": True,
+            "prices": "default",
             "tenant": None,
             "gauges": "each",
             "id_labels": False,

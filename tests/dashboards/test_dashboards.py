@@ -125,13 +125,14 @@ def test_tables_ask_once_and_gauges_have_an_end() -> None:
     assert [step["color"] for step in defaults["thresholds"]["steps"]] == ["green", "orange", "red"]
 
 
-def test_every_family_is_to_be_seen() -> None:
-    """Each family of llmdevops, and each self-metric that has a name there, is in some panel."""
-    llmdevops = load_profile("llmdevops")
-    dashboard = read_dashboard(llmdevops)
-    names = {name for _, expression in dashboard.expressions() for name in names_in(expression)}
-    own: Any = llmdevops.options["self_metric_names"]
-    for family in [*(family.name for family in llmdevops.families), *own.values()]:
+@pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "semconv"])
+def test_every_family_is_to_be_seen(name: str) -> None:
+    """Each family of a dialect, and each self-metric that has a name there, is in some panel."""
+    dialect = load_profile(name)
+    dashboard = read_dashboard(dialect)
+    names = {word for _, expression, _ in dashboard.expressions() for word in names_in(expression)}
+    own: Any = dialect.options.get("self_metric_names", {})
+    for family in [*(family.name for family in dialect.families), *own.values()]:
         assert {family, f"{family}_bucket", f"{family}_sum"} & names, family
 
 
@@ -156,7 +157,7 @@ def test_a_profile_with_another_namespace_gets_its_names(tmp_path: Path) -> None
     file.write_text('extends = "llmdevops"\nnamespace = "acme"\n[dashboard]\ntitle = "Acme"\n')
     files = files_of(load_profile(file))
     assert list(files) == ["acme.json", "acme.rules.yml"]
-    expressions = [expression for _, expression in read_dashboard(load_profile(file)).expressions()]
+    expressions = [expression for _, expression, _ in read_dashboard(load_profile(file)).expressions()]
     assert any("acme_llm_requests_total" in expression for expression in expressions)
     assert "service_model:acme_llm_requests:rate5m" in files["acme.rules.yml"]
     # The self-metrics' names are an option, which does not follow the namespace.
@@ -248,6 +249,7 @@ def test_matchers_of_names_get_the_names_of_another_namespace(tmp_path: Path) ->
     )
     dashboard = read_dashboard(load_profile(file))
     assert [variable.query for variable in dashboard.variables] == [
+        "label_values(otel_prom_bridge_series, job)",
         'label_values({__name__=~"acme_(llm_requests|llm_errors|llm_tokens|agent_executions|http_requests)_total"},'
         " service)",
         'label_values({__name__=~"acme_llm_(requests|errors|tokens)_total", service=~"$service"}, model)',
@@ -425,7 +427,7 @@ def test_the_command_writes_two_files(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_the_commands_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A profile that does not exist, and a folder that cannot be written to."""
     assert main(["dashboards", "--profile", "nope"]) == 2
-    assert "one of the profiles 'llmdevops', 'semconv'" in capsys.readouterr().err
+    assert "one of the profiles 'incident_manager', 'llmdevops', " in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert main(["dashboards", "--profile", "semconv", "--out", str(tmp_path / "file")]) == 2
     (line,) = capsys.readouterr().err.splitlines()

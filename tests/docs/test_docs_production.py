@@ -11,6 +11,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,6 +31,7 @@ from otel_prom_bridge import EndpointError, PrometheusMetricReader, start, start
 from otel_prom_bridge.configuration.options import OPTIONS
 from otel_prom_bridge.endpoint.guards import Guards
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
+from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.report.self_metrics import metadata
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -42,7 +44,7 @@ YAML = [
 ]
 TROUBLES = (DOCS / "troubleshooting.md").read_text()
 SPANS = re.findall(r"`([^`]+)`", TROUBLES)
-OWN = {value.name for value in vars(metadata).values() if hasattr(value, "help")}
+OWN = {value.name for value in vars(metadata).values() if isinstance(value, MetricFamily)}
 
 
 def document(kind: str) -> dict[str, Any]:
@@ -454,6 +456,15 @@ def bounded(later: Later) -> None:
     assert "x…" in body
 
 
+def like_ids(later: Later) -> None:
+    """An attribute with another UUID in each point."""
+    reader, found = provider(later)
+    counter = found.get_meter("shop").create_counter("c")
+    for _ in range(20):
+        counter.add(1, {"cycle": str(uuid.uuid4())})
+    reader.expose()
+
+
 CAUSES = [
     not_served,
     not_allowed,
@@ -467,6 +478,7 @@ CAUSES = [
     sdk_overflow,
     conflicting,
     bounded,
+    like_ids,
 ]
 
 
@@ -474,7 +486,7 @@ def test_every_line_of_the_log_is_one(later: Later, caplog: pytest.LogCaptureFix
     """What causes them is done here, and each quoted line is logged then."""
     for cause in CAUSES:
         cause(later)
-    assert len(MESSAGES) == 14
+    assert len(MESSAGES) == 15
     for message in MESSAGES:
         pattern = re.escape(message).replace("…", "(?s:.+)")
         assert any(re.fullmatch(pattern, line) for line in caplog.messages), (message, caplog.messages)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import importlib.metadata
-import io
 import json
 import subprocess
 import sys
@@ -29,8 +28,9 @@ import otel_prom_bridge
 from otel_prom_bridge import start_http_server
 from otel_prom_bridge.cli import main
 from otel_prom_bridge.errors import ExpositionError
-from otel_prom_bridge.report import remote as expositions
-from otel_prom_bridge.report.remote import as_url, read_exposition
+from otel_prom_bridge.report.cardinality import MetricCardinality, of_family
+from otel_prom_bridge.snapshots import Snapshot, fetching
+from otel_prom_bridge.snapshots.fetching import as_url
 
 Make = Callable[..., Setup]
 Capture = pytest.CaptureFixture[str]
@@ -67,6 +67,11 @@ class Answers:
         self.bodies = dict(bodies)
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.url = ""
+
+
+def counted(body: bytes) -> list[MetricCardinality]:
+    """The metrics of an exposition that have series, counted."""
+    return [of_family(family) for family in Snapshot.of(body).families if family.points]
 
 
 @contextmanager
@@ -164,7 +169,7 @@ def test_choosing_what_is_shown(tmp_path: Path, capsys: Capture) -> None:
 
 def test_our_own_endpoint(bridge: Make, capsys: Capture) -> None:
     """host:port is enough for an endpoint of ours, gzip and all."""
-    setup = bridge(max_series_per_metric=100)
+    setup = bridge(max_series_per_metric=100, max_lines_per_metric=5000)
     histogram = setup.meter.create_histogram("h", unit="s")
     for number in range(150):
         histogram.record(1, {"user": str(number)})
@@ -202,10 +207,9 @@ def test_a_prometheus_client_endpoint(registry: prometheus_client.CollectorRegis
 
 def test_text_and_openmetrics_have_the_same_counts(registry: prometheus_client.CollectorRegistry) -> None:
     """As text prometheus_client writes start times as gauges of their own; they count for their metric."""
-    as_text = read_exposition(generate_latest(registry).decode().splitlines())
-    as_openmetrics = read_exposition(generate_openmetrics(registry).decode().splitlines())
-    assert {(metric.name, metric.samples) for metric in as_text} == {
-        (metric.name, metric.samples) for metric in as_openmetrics
+    as_text, as_openmetrics = counted(generate_latest(registry)), counted(generate_openmetrics(registry))
+    assert {(item.metric, item.samples) for item in as_text} == {
+        (item.metric, item.samples) for item in as_openmetrics
     }
 
 
@@ -282,8 +286,8 @@ def test_what_a_real_prometheus_federates(real_prometheus: str, tmp_path: Path, 
 )
 def test_odd_expositions(text: str, expected: dict[str, tuple[str, int, int]], tmp_path: Path) -> None:
     """What other exporters write, with the names and types that queries know."""
-    found = read_exposition(io.StringIO(text, newline="\n"))
-    assert {metric.name: (metric.kind, len(metric.series), metric.samples) for metric in found} == expected
+    found = counted(text.encode())
+    assert {item.metric: (item.kind, item.series, item.samples) for item in found} == expected
 
 
 @given(
@@ -306,15 +310,18 @@ def test_reading_gives_what_was_registered(spec: dict[str, tuple[str, set[str]]]
         for value in values:
             metric.labels(value)
     body = (generate_openmetrics if openmetrics else generate_latest)(registry).decode()
-    found = read_exposition(io.StringIO(body, newline="\n"))
+    found = [family for family in Snapshot.of(body.encode()).families if family.points]
     expected = {
         f"m_{name}_total" if kind == "counter" else f"m_{name}": (kind, values)
         for name, (kind, values) in spec.items()
         if values
     }
-    assert {m.name: (m.kind, {dict(labels).get("k", "") for labels in m.series}) for m in found} == expected
+    assert {
+        family.name: (family.kind.value, {dict(point.labels).get("k", "") for point in family.points})
+        for family in found
+    } == expected
     lines = [line for line in body.split("\n") if line and not line.startswith("#")]
-    assert sum(metric.samples for metric in found) == len(lines)
+    assert sum(of_family(family).samples for family in found) == len(lines)
 
 
 @given(st.text(st.sampled_from('ab1{}=",\\# \n\t_é+-.') | st.characters(), max_size=80))
@@ -323,7 +330,7 @@ def test_garbage_is_an_error_with_its_line(text: str) -> None:
     """Text is either read or refused with a line number; nothing else comes out."""
     complaint = "line "
     try:
-        read_exposition(io.StringIO(text, newline="\n"))
+        Snapshot.of(text.encode())
     except ExpositionError as error:
         complaint = str(error)
     assert complaint.startswith("line ")
@@ -373,8 +380,8 @@ def test_requests(capsys: Capture) -> None:
         ((401, {}, b""), "answers 401 Unauthorized; pass what it asks for with --header 'Authorization: …'"),
         ((503, {}, b""), "answers 503 Service Unavailable; its log may say why"),
         ((302, {"Location": "file:///etc/passwd"}, b""), "answers 302 Found - Redirection to url"),
-        ((200, {"Content-Type": "text/html; charset=x"}, b"<p>"), "answers with text/html, which is no text"),
-        ((200, {"Content-Type": "application/vnd.google.protobuf"}, b""), "answers with application/vnd.goo"),
+        ((200, {"Content-Type": "text/html; charset=x"}, b"<p>"), "answers with text/html, which is no expo"),
+        ((200, {"Content-Type": "application/vnd.google.protobuf"}, b"\x03a"), "at byte 0: a message of 3 b"),
         ((200, {"Content-Length": "9999"}, TEXT.encode()), "broke off 9,923 bytes before the end"),
         ((200, {}, gzip.compress(TEXT.encode())[:-9]), "broken gzip: "),
         ((200, {}, b"\x1f\x8b garbage"), "broken gzip: "),
@@ -385,9 +392,9 @@ def test_requests(capsys: Capture) -> None:
         ),
         (
             (200, {}, b"ok 1\n\nno \xff\x1b[0m sample\n"),
-            "line 3 is not a sample: 'no \\\\xff\\x1b[0m sample'",
+            "line 3: 'no \\\\xff\\x1b[0m sample' is no UTF-8",
         ),
-        ((200, {}, b'{k="v"} 1' + b"0" * 200), 'line 1 is not a sample: \'{k="v"} 1000000000'),
+        ((200, {}, b'{k="v"} 1' + b"0" * 200), 'line 1: \'{k="v"} 1000000000'),
     ],
 )
 def test_answers_that_are_no_exposition(
@@ -397,7 +404,7 @@ def test_answers_that_are_no_exposition(
     capsys: Capture,
 ) -> None:
     """One line that names the URL and what is wrong, and exit code 2."""
-    monkeypatch.setattr(expositions, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(fetching, "MAX_BYTES", 2**20)
     with serving({"/metrics": answer}) as server:
         assert main(["cardinality", server.url]) == 2
     out, err = capsys.readouterr()
@@ -500,7 +507,7 @@ def test_as_a_process_from_stdin() -> None:
     )
     code, out, err = run("cardinality", "-", stdin=b"\x7fELF")
     assert (code, out) == (2, b"")
-    assert err == b"otel-prom-bridge: -: line 1 is not a sample: '\\x7fELF'\n"
+    assert err == b"otel-prom-bridge: -: line 1: '\\x7fELF' is not a sample\n"
 
 
 def test_a_terminal_that_knows_few_characters() -> None:

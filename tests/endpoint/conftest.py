@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from clocks import standing_still
 from setups import Setup
 
-from otel_prom_bridge.endpoint.files.watching import Watched
+from otel_prom_bridge.testing import Clock
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def setup(bridge: Callable[..., Setup]) -> Setup:
 @pytest.fixture
 def later() -> Iterator[Callable[[Any], Any]]:
     """Let a second pass, after which files are looked at again, and return what was given."""
-    with standing_still(Watched) as clock:
+    with Clock().standing() as clock:
 
         def later(watching: Any) -> Any:
             clock.now += 1

@@ -16,7 +16,6 @@ from typing import Any
 
 import bcrypt
 import pytest
-from clocks import Clock
 from hypothesis import given
 from hypothesis import strategies as st
 from setups import Setup
@@ -26,6 +25,7 @@ from otel_prom_bridge.endpoint.guards import Guards, RateLimit, credentials
 from otel_prom_bridge.endpoint.messages import Request, Response
 from otel_prom_bridge.endpoint.scrape import Scrape
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.testing import Clock
 
 SECRET, TOKEN = "correct horse battery staple", "first-token-0123456789"
 HASH = bcrypt.hashpw(SECRET.encode(), bcrypt.gensalt(4)).decode()

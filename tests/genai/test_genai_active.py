@@ -9,7 +9,8 @@ from pathlib import Path
 
 from genai_points import ACTIVE, Recorded
 
-from otel_prom_bridge.genai import AgentRecorder, LLMRecorder, active
+from otel_prom_bridge.genai import AgentRecorder, LLMRecorder
+from otel_prom_bridge.recording import active
 
 AGENTS = "gen_ai.agent.active"
 

@@ -16,8 +16,8 @@ from opentelemetry.metrics import NoOpMeterProvider
 
 from otel_prom_bridge import ConfigurationError
 from otel_prom_bridge.genai import AgentRecorder, LLMRecorder, Metrics, timer
-from otel_prom_bridge.genai.operations import Operation
 from otel_prom_bridge.profiles.reading import read_profile
+from otel_prom_bridge.recording.operations import Operation
 
 HERE = Path(__file__).parents[1] / "support"
 CALL: dict[str, Any] = {"model": "gpt-4o", "provider": "openai"}

@@ -14,7 +14,8 @@ from opentelemetry.semconv.schemas import Schemas
 from opentelemetry.util.genai._instruments import _Instruments
 
 from otel_prom_bridge.genai import conventions, vocabulary
-from otel_prom_bridge.genai.vocabulary import Metric
+from otel_prom_bridge.instruments import Metric
+from otel_prom_bridge.recording.operations import OTHER_ERROR
 
 METRICS = {metric.name: metric for metric in vars(conventions).values() if isinstance(metric, Metric)}
 OURS = {
@@ -89,7 +90,7 @@ def test_attributes_are_spelled_as_installed() -> None:
     keys = {value for name, value in vars(vocabulary).items() if name.isupper() and "." in value}
     assert keys - {vocabulary.STEP_TYPE, vocabulary.PRICE_TABLE_VERSION} <= spelled
     assert vocabulary.REQUEST_MODEL in keys
-    assert error_attributes.ErrorTypeValues.OTHER.value == vocabulary.OTHER_ERROR
+    assert error_attributes.ErrorTypeValues.OTHER.value == OTHER_ERROR
 
 
 def test_operations_that_are_installed_are_known() -> None:

@@ -282,7 +282,7 @@ def test_the_default_table() -> None:
     table = PriceTable.default()
     assert table is PriceTable.default()
     assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", table.date)
-    data = tomllib.loads(resources.files("otel_prom_bridge.genai").joinpath("prices.toml").read_text())
+    data = tomllib.loads(resources.files("otel_prom_bridge.prices").joinpath("prices.toml").read_text())
     assert set(data["models"]) == set(table.models)
     for model, price in table.models.items():
         assert table.price(f"{model}-2025-01-01") == price

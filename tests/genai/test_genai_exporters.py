@@ -15,8 +15,12 @@ from opentelemetry.sdk.trace import TracerProvider
 from oracles import OPENMETRICS
 from prometheus_client import REGISTRY, generate_latest
 
-from otel_prom_bridge import genai
+from otel_prom_bridge import genai, instrument, recording
 from otel_prom_bridge.genai import AgentRecorder, LLMRecorder
+
+MODULES = sorted(
+    path for part in (genai, instrument, recording) for path in Path(part.__path__[0]).rglob("*.py")
+)
 
 FAMILIES = {
     "gen_ai_client_operation_duration_seconds": "histogram",
@@ -103,20 +107,16 @@ def test_with_another_exporter() -> None:
         provider.shutdown()
 
 
-@pytest.mark.parametrize(
-    "module", sorted(Path(genai.__file__).parent.glob("*.py")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_imports(module: Path) -> None:
     """A recorder imports the OpenTelemetry API, the standard library, its siblings and what knows no SDK."""
     imported = [
-        node.module or ""
-        for node in ast.walk(ast.parse(module.read_text()))
-        if isinstance(node, ast.ImportFrom)
+        node.module or "" for node in ast.parse(module.read_text()).body if isinstance(node, ast.ImportFrom)
     ]
     ours = [name for name in imported if name.startswith("otel_prom_bridge")]
     assert all(
         re.match(
-            r"otel_prom_bridge\.((diagnostics|errors|instruments|model_names|values\.(checks|notation))$|genai)",
+            r"otel_prom_bridge\.((diagnostics|errors|instruments|model_names|prices|rules|values\.(checks|notation))$|genai|instrument|recording)",
             name,
         )
         for name in ours

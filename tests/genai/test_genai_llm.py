@@ -13,7 +13,8 @@ from genai_points import ACTIVE, DURATION, FIRST, PER_CHUNK, TOKENS, Recorded
 from opentelemetry.sdk.trace import TracerProvider
 
 from otel_prom_bridge import ConfigurationError
-from otel_prom_bridge.genai import Call, LLMRecorder, reports, vocabulary
+from otel_prom_bridge.genai import Call, LLMRecorder, vocabulary
+from otel_prom_bridge.recording import reports
 
 COMMON = {
     "gen_ai.operation.name": "chat",

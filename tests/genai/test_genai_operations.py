@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_prom_bridge.genai import AgentRecorder, LLMRecorder
-from otel_prom_bridge.genai.decorators import DecoratingOperation
-from otel_prom_bridge.genai.operations import error_type
+from otel_prom_bridge.recording.decorators import DecoratingOperation
+from otel_prom_bridge.recording.operations import error_type
 
 ACTIVE_AGENTS = "gen_ai.agent.active"
 ENDS = ("exit", "raise", "end", "end twice", "cancel", "drop", "cycle", "generator", "exhaust", "break")

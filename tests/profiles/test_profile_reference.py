@@ -35,7 +35,7 @@ def test_the_page_names_everything(name: str) -> None:
     text = reference(profile, given=name)
     names = [
         *(family.name for family in profile.families),
-        *(label.name for label in profile.labels.values()),
+        *(label.name for family in profile.families for label in family.labels or ()),
         *(spec.name for spec in profile.own_instruments),
         *(source.instrument for family in profile.families for source in family.sources),
         *profile.options,

@@ -25,6 +25,7 @@ def is_exact(hub: FakeHub, total: int) -> None:
     """Both instruments have what the program counted, and every source said goodbye."""
     assert (hub.total("jobs"), hub.observations("sizes")) == (total, total)
     assert hub.ended == hub.sources()
+    assert sum(push.is_goodbye for push in hub.pushes) == len(hub.ended)
 
 
 MANY = """
@@ -57,7 +58,13 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+METHODS = [
+    pytest.param(method, marks=[pytest.mark.slow] if method == "spawn" else [])
+    for method in multiprocessing.get_all_start_methods()
+]
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_multiprocessing(tmp_path: Path, method: str) -> None:
     """Processes, a pool that is closed and one that is terminated; what was recorded before counts once."""
     with fake_hub(tmp_path) as hub:

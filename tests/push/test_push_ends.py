@@ -45,7 +45,7 @@ def terminated(code: str, folder: Path, **variables: str) -> tuple[int, int, int
         return code_, int(hub.total("jobs")), counted(folder), hub.sources() - hub.ended
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2))])
 def test_sigterm_that_nobody_handles(tmp_path: Path, number: int) -> None:
     """It interrupts a recording, and yet the process ends from it, and has pushed all that it recorded."""
     code, total, count, left = terminated("record()", tmp_path)
@@ -117,6 +117,7 @@ signal.raise_signal(signal.SIGTERM)
         assert hub.total("jobs") == 20
 
 
+@pytest.mark.slow
 def test_a_handler_that_calls_ours(tmp_path: Path) -> None:
     """Who calls what was there before decides alone when the process ends."""
     program = """
@@ -138,6 +139,7 @@ signal.pause()
         assert hub.total("jobs") == 3
 
 
+@pytest.mark.slow
 def test_without_a_handler_of_ours(tmp_path: Path) -> None:
     """`flush_on_sigterm=False` leaves the signal alone."""
     program = "say(is_default=signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)"
@@ -147,6 +149,7 @@ def test_without_a_handler_of_ours(tmp_path: Path) -> None:
             assert found == {"is_default": value == "false"}
 
 
+@pytest.mark.slow
 def test_sigterm_when_the_hub_is_stuck(tmp_path: Path) -> None:
     """The end takes two seconds and a bit, and not for ever; so it does where a callback hangs."""
     program = """
@@ -199,16 +202,14 @@ def test_how_a_program_ends(tmp_path: Path, program: str, code: int, total: int)
         assert sum(push.is_goodbye for push in hub.pushes) == 1
 
 
-def test_a_signal_handler_that_records_and_flushes(tmp_path: Path) -> None:
-    """It may interrupt anything, also a push that it then waits for."""
+def test_a_signal_handler_that_records(tmp_path: Path) -> None:
+    """It may interrupt anything, also whoever waits for a push."""
     program = """
 total = 0
 def handle(*_):
     global total
     jobs.add(1); level.add(1); sizes.record(1)
     total += 1
-    if total % 10 == 0:
-        bridge.reader.force_flush(2000)
 signal.signal(signal.SIGALRM, handle)
 signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
 until = time.monotonic() + 1.5
@@ -264,3 +265,33 @@ while True:
         code, _, log = running.end()
         assert (code, log) == (-signal.SIGTERM, "")
         assert hub.total("jobs") == 511
+
+
+def test_handlers_that_are_replaced_in_a_child(tmp_path: Path) -> None:
+    """As uvicorn does in a worker of gunicorn. The next recording of the main thread puts ours in front."""
+    program = """
+pid = os.fork()
+if pid == 0:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    is_told = []
+    before = signal.signal(signal.SIGTERM, lambda *_: is_told.append(1))
+    time.sleep(0.2)
+    work(5)
+    say(ready=1)
+    while not is_told:
+        time.sleep(0.01)
+    work(20)
+    time.sleep(0.5)
+    signal.signal(signal.SIGTERM, before)
+    signal.raise_signal(signal.SIGTERM)
+ended = os.waitpid(pid, 0)[1]
+say(code=os.waitstatus_to_exitcode(ended))
+"""
+    with fake_hub(tmp_path) as hub:
+        running = Program(program, tmp_path, hub, OTEL_PROM_BRIDGE_PUSH_INTERVAL="0.05")
+        assert running.line() == {"ready": 1}
+        (child,) = {push.pid for push in hub.pushes} - {running.pid}
+        os.kill(child, signal.SIGTERM)
+        _, said, _ = running.end()
+        assert said == {"code": -signal.SIGTERM}
+        assert hub.total("jobs") == 25

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import pytest
-from clocks import Clock
 from exported import Application
 from opentelemetry.metrics import CallbackOptions, Observation
 from setups import Setup, values
 
 from otel_prom_bridge import ExportView
+from otel_prom_bridge.testing import Clock
 
 Make = Callable[..., Setup]
 

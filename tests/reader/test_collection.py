@@ -27,7 +27,7 @@ from setups import Setup
 from otel_prom_bridge import ExportView, PrometheusMetricReader, native
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.once import Coalesced
-from otel_prom_bridge.reader.background import Background
+from otel_prom_bridge.pipeline.background import Background
 
 pytestmark = pytest.mark.clocked
 

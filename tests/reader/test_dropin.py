@@ -364,6 +364,10 @@ CASES = {
         counts({"k": "1"}, {"k": "2"}), options={"cardinality_limits": {Counter: 1}}
     ),
     "the id of a session, request, user, …": Case(counts({"session.id": "1"}, {"session.id": "2"})),
+    "the id of a run, known by its values": Case(counts(*({"loop.token": f"run_{n:08d}"} for n in range(5)))),
+    "a histogram in seconds whose author advises no buckets": Case(
+        lambda provider: provider.get_meter("m").create_histogram("h", unit="s").record(0.2)
+    ),
     "`force_flush()` twice before a scrape": Case(flushed_twice),
 }  # fmt: skip
 

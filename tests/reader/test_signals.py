@@ -14,7 +14,7 @@ from otel_prom_bridge.once import Shutdown
 # `again` runs over and over in the main thread, and in a handler every 0.2 ms of that thread's time.
 INTERRUPTED = """
 import signal, time
-from otel_prom_bridge.reader.background import Background
+from otel_prom_bridge.pipeline.background import Background
 from otel_prom_bridge.once import Shutdown
 
 class Item:

@@ -1,4 +1,4 @@
-"""The demo, a real Prometheus that scrapes it, and every query of every panel: all of them have data."""
+"""The demo and the examples of profiles, a real Prometheus, and every query of every panel: all have data."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from otel_prom_bridge.profiles import load_profile
 
 pytestmark = [pytest.mark.real_server, pytest.mark.timeout(120)]
 
-DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
-# The demo with another profile: its own code, but for one constant.
+EXAMPLES = Path(__file__).parents[2] / "examples"
+# An example with another profile: its own code, but for one constant.
 WITH_PROFILE = (
-    f"import sys; sys.path.insert(0, {str(DEMO.parent)!r}); import demo; demo.PROFILE = {{profile!r}};"
-    " demo.main()"
+    f"import sys; sys.path.insert(0, {str(EXAMPLES)!r}); import {{example}} as app;"
+    " app.PROFILE = {profile!r}; app.main()"
 )
 # The profile's common labels, as far as the demo has values for them. Prometheus has its own `instance`.
 COMMON = {"service", "exported_instance"}
@@ -30,27 +30,52 @@ COMMON = {"service", "exported_instance"}
 GRAFANA = {"$__rate_interval": "60s", "$__range": "60s"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
-    """A process with the demo, and how Prometheus calls it."""
+    """A process with an example, and how Prometheus calls it.
+
+    ``rows`` are those of the dashboard for which the example records something, or none for all.
+    """
 
     name: str
     profile: str
-    present: str
+    example: str = "demo"
+    port_variable: str = ""  # of what it serves beside its metrics
+    present: str = "current"
+    rows: tuple[str, ...] = ()
 
 
+MODELS = ("Calls of models", "Agents and tools", "Cardinality")
+SERVICES = ("HTTP server", "HTTP clients", "Databases", "Processes", "Cardinality")
 JOBS = (
-    Job("llmdevops", "llmdevops", "current"),
-    Job("semconv", "semconv", "current"),
-    Job("latest", "semconv", "latest"),
+    Job(name="llmdevops", profile="llmdevops"),
+    Job(name="semconv", profile="semconv", rows=MODELS),
+    Job(name="latest", profile="semconv", present="latest", rows=MODELS),
+    Job(
+        name="services",
+        profile="semconv",
+        example="tachikoma",
+        port_variable="AGENT_PORT",
+        rows=SERVICES,
+    ),
+    Job(name="tachikoma", profile="tachikoma", example="tachikoma", port_variable="AGENT_PORT"),
+    Job(
+        name="incidents",
+        profile="incident_manager",
+        example="incident_manager",
+        port_variable="INCIDENTS_PORT",
+    ),
+    Job(name="research", profile="research_api", example="research_api", port_variable="API_PORT"),
 )
 # Jobs with the panels and variables of their dashboards.
 DASHBOARDS: dict[str, Dashboard] = {job.name: read_dashboard(load_profile(job.profile)) for job in JOBS}
-PANELS = [
-    pytest.param(name, panel, id=f"{name}-{panel.title}")
-    for name, dashboard in DASHBOARDS.items()
-    for panel in dashboard.panels
+SHOWN = [
+    (job.name, panel)
+    for job in JOBS
+    for panel in DASHBOARDS[job.name].panels
+    if not job.rows or panel.row in job.rows
 ]
+PANELS = [pytest.param(name, panel, id=f"{name}-{panel.title}") for name, panel in SHOWN]
 VARIABLES = [
     pytest.param(name, variable, id=f"{name}-{variable.name}")
     for name, dashboard in DASHBOARDS.items()
@@ -60,23 +85,27 @@ VARIABLES = [
 
 @pytest.fixture(scope="module")
 def server(real_prometheus: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes a demo with each profile."""
+    """A Prometheus that scrapes all of these processes."""
     folder = tmp_path_factory.mktemp("dashboards")
     targets = {}
     with ExitStack() as stack:
         for job in JOBS:
             port = free_port()
-            code = ["-c", WITH_PROFILE.format(profile=job.profile)]
-            command = [sys.executable, "-W", "error", *([DEMO] if job.profile == "llmdevops" else code)]
+            file = EXAMPLES / f"{job.example}.py"
+            is_its_own = re.search(f'^PROFILE = "{job.profile}"$', file.read_text(), re.MULTILINE)
+            code = ["-c", WITH_PROFILE.format(example=job.example, profile=job.profile)]
+            visitors = ["--visitors"] if job.port_variable else []
+            command = [sys.executable, "-W", "error", *([file] if is_its_own else code), *visitors]
             environment = {
                 "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1",
                 "OTEL_EXPORTER_PROMETHEUS_PORT": str(port),
                 "OTEL_PROM_BRIDGE_PRESENT": job.present,
+                **({job.port_variable: str(free_port())} if job.port_variable else {}),
             }
             stack.enter_context(running(command, log=folder / f"{job.name}.log", env=environment))
             targets[job.name] = f"127.0.0.1:{port}"
         api = stack.enter_context(prometheus(real_prometheus, folder, targets))
-        wait_for(lambda: len(api.query("up == 1")) == len(JOBS), seconds=40, what="scrapes of all three")
+        wait_for(lambda: len(api.query("up == 1")) == len(JOBS), seconds=60, what="scrapes of all of them")
         yield api
 
 
@@ -110,10 +139,7 @@ def test_every_panel_has_data(server: Prometheus, job: str, panel: Panel) -> Non
 
 
 EXEMPLARS = [
-    pytest.param(job, panel, id=f"{job}-{panel.title}")
-    for job, dashboard in DASHBOARDS.items()
-    for panel in dashboard.panels
-    if panel.exemplars
+    pytest.param(name, panel, id=f"{name}-{panel.title}") for name, panel in SHOWN if panel.exemplars
 ]
 
 
@@ -135,8 +161,10 @@ def test_variables_have_values(server: Prometheus, job: str, variable: Variable)
     selector, label = found.groups()
     expression = f"count by ({label}) ({selector})"
     values = wait_for(lambda: server.values(expression, label), seconds=45, what=expression)
-    expected = {"service": {("demo-agents",)}, "job": {("semconv",), ("latest",)}}
-    assert values.keys() >= expected.get(variable.name, {("gpt-4o-mini",)})
+    jobs = {(each.name,) for each in JOBS if each.profile != "llmdevops"}
+    models = {("gpt-4o",)} if job == "services" else {("gpt-4o-mini",)}
+    expected = {"service": {("demo-agents",)}, "job": jobs | {("llmdevops",)} & {*values}}
+    assert values.keys() >= expected.get(variable.name, models)
 
 
 def test_the_demo_has_every_family(server: Prometheus) -> None:

@@ -39,6 +39,7 @@ STATE = State(
     dropped=1,
     conflicting=2,
     exemplars=4,
+    prices={("2026-11", "2026-11-29"): 1},
 )
 COMPONENT = (("otel_component_name", f"{COMPONENT_TYPE}/7"), ("otel_component_type", COMPONENT_TYPE))
 COLLECTION = "otel_sdk_metric_reader_collection_duration_seconds"

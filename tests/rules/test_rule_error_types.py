@@ -28,6 +28,7 @@ KINDS = {
         *("openai.RateLimitError", "RateLimitError", "anthropic.RateLimitError", "rate_limit_error"),
         *("litellm.exceptions.RateLimitError", "rate_limit_exceeded", "429", "RESOURCE_EXHAUSTED"),
         *("ThrottlingException", "TooManyRequestsException", "ProvisionedThroughputExceededException"),
+        *("langchain_openai.chat_models.base.OpenAIRateLimitError", "ModelThrottledException"),
         *("RequestThrottledException", "EC2ThrottledException", "SlowDown", "PriorRequestNotComplete"),
         *("google.api_core.exceptions.ResourceExhausted", "google.api_core.exceptions.TooManyRequests"),
         "cohere.errors.too_many_requests_error.TooManyRequestsError",
@@ -79,17 +80,32 @@ KINDS = {
         *("openai.BadRequestError", "anthropic.BadRequestError", "openai.UnprocessableEntityError"),
         *("openai.ConflictError", "invalid_request_error", "ValidationException", "ConflictException"),
         *("botocore.exceptions.ParamValidationError", "google.api_core.exceptions.InvalidArgument"),
+        *("google.genai.errors.ClientError", "ClientError"),
         *("INVALID_ARGUMENT", "ALREADY_EXISTS", "FAILED_PRECONDITION", "OUT_OF_RANGE"),
         *("400", "405", "409", "422", "418"),
     ],
     "too_large": [
-        *("openai.LengthFinishReasonError", "context_length_exceeded", "anthropic.RequestTooLargeError"),
-        *("litellm.exceptions.ContextWindowExceededError", "RequestEntityTooLargeException", "413", "431"),
+        *("openai.LengthFinishReasonError", "anthropic.RequestTooLargeError", "413", "431"),
+        *("RequestEntityTooLargeException", "strands.types.exceptions.MaxTokensReachedException"),
+    ],
+    "context": [
+        *("context_length_exceeded", "litellm.exceptions.ContextWindowExceededError"),
+        "strands.types.exceptions.ContextWindowOverflowException",
     ],
     "content_filter": [
         *("openai.ContentFilterFinishReasonError", "content_filter", "content_policy_violation"),
-        *("litellm.exceptions.ContentPolicyViolationError", "GuardrailRaisedException"),
+        "litellm.exceptions.ContentPolicyViolationError",
         *("BlockedPromptException", "pydantic_ai.exceptions.ContentFilterError"),
+        "agent_framework.exceptions.ChatClientContentFilterException",
+    ],
+    "guardrail": [
+        *("GuardrailRaisedException", "guardrail_intervened", "agents.InputGuardrailTripwireTriggered"),
+        *("OutputGuardrailTripwireTriggered", "ToolInputGuardrailTripwireTriggered"),
+    ],
+    "turns": [
+        "agents.exceptions.MaxTurnsExceeded",
+        "langgraph.errors.GraphRecursionError",
+        "AgentMaxStepsError",
     ],
     "overloaded": [
         *("anthropic.OverloadedError", "overloaded_error", "529", "503", "UNAVAILABLE"),
@@ -99,6 +115,7 @@ KINDS = {
     "server_error": [
         *("openai.InternalServerError", "InternalServerError", "anthropic.InternalServerError", "api_error"),
         *("openai.APIError", "openai.APIStatusError", "InternalServerException", "InternalFailure"),
+        *("langchain_openai.chat_models.base.OpenAIAPIError", "mcp.shared.exceptions.McpError"),
         *("ModelErrorException", "ModelStreamErrorException", "google.genai.errors.ServerError"),
         *("google.api_core.exceptions.Unknown", "INTERNAL", "UNKNOWN", "DATA_LOSS", "UNIMPLEMENTED"),
         *("500", "501", "502", "520", "599"),
@@ -110,6 +127,8 @@ KINDS = {
     ],
     "other": [
         *("_OTHER", "", "ValueError", "json.decoder.JSONDecodeError", "app.OutOfCheese", "200", "60", "4٢9"),
+        *("FileNotFoundError", "builtins.ModuleNotFoundError"),
+        *("ToolError", "agent_framework.exceptions.ChatClientException", "app.CartModelError"),
         *("botocore.exceptions.ClientError", "aiohttp.ClientError", "grpc.aio.AioRpcError"),
     ],
 }

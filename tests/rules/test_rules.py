@@ -21,6 +21,7 @@ from otel_prom_bridge.rules import (
     Allow,
     Chain,
     ErrorType,
+    Extract,
     First,
     Forbid,
     ModelName,
@@ -37,6 +38,7 @@ MAKERS: list[Callable[[], Rule]] = [
     lambda: Allow(["chat", "embeddings"]),
     lambda: First(3),
     lambda: Translate({"0": "ok", "1": "failed"}),
+    lambda: Extract(r"(.*)/[^/]*"),
     StatusClass,
     lambda: PathTemplate([(r"t-\w+", "{tenant}")]),
     lambda: ModelName({"prod": "gpt-4o"}),
@@ -172,6 +174,18 @@ def test_status_class() -> None:
     assert StatusClass().max_values == 6
 
 
+def test_extract() -> None:
+    """What the group matches, if the value matches as a whole and the group is not empty."""
+    service, method = Extract("(.*)/[^/]*"), Extract(re.compile(".*/([^/]*)"))
+    for value, expected in {
+        "shop.Orders/Place": ("shop.Orders", "Place"),
+        "Place": ("Place", "Place"),
+        "/Place": ("/Place", "Place"),
+        "shop.Orders/": ("shop.Orders", "shop.Orders/"),
+    }.items():
+        assert (service(value), method(value)) == expected
+
+
 def test_truncate() -> None:
     """The ellipsis counts."""
     assert [Truncate(4)(value) for value in ("", "four", "fives")] == ["", "four", "fiv…"]
@@ -219,6 +233,11 @@ WRONG: list[tuple[str, Callable[[], object]]] = [
     ("Translate.table", lambda: Translate([("a", "b")])),  # type: ignore[arg-type]
     ("Translate.other", lambda: Translate({"a": "b"}, other="\ud800")),
     ("StatusClass.other", lambda: StatusClass(other="")),
+    ("Extract.pattern", lambda: Extract("x")),
+    ("Extract.pattern", lambda: Extract("(x")),
+    ("Extract.pattern", lambda: Extract("(x)(y)")),
+    ("Extract.pattern", lambda: Extract(re.compile(b"(x)"))),  # type: ignore[arg-type]
+    ("Extract.pattern", lambda: Extract(3)),  # type: ignore[arg-type]
     ("Truncate.length", lambda: Truncate(0)),
     ("Truncate.length", lambda: Truncate(1.5)),  # type: ignore[arg-type]
     ("PathTemplate.patterns", lambda: PathTemplate([("(", "{x}")])),

@@ -32,28 +32,33 @@ def printed(program: str, *arguments: object, seconds: float) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.parametrize("door", ["sdk", "direct"])
 @pytest.mark.parametrize("children", [pytest.param(40), pytest.param(200, marks=pytest.mark.slow)])
-def test_no_child_of_a_fork_hangs(children: int) -> None:
+def test_no_child_of_a_fork_hangs(children: int, door: str) -> None:
     """Threads record all the time while children are forked that record and collect; no total is wrong."""
-    hung, failed, recorded, counted, observed = printed("forking.py", children, 15, seconds=200)
+    hung, failed, recorded, counted, observed = printed("forking.py", children, 15, door, seconds=200)
     assert (hung, failed) == (0, 0)
     assert recorded == counted == observed > 0
 
 
+@pytest.mark.parametrize("door", ["sdk", "direct"])
 @pytest.mark.parametrize("signals", [pytest.param(1000), pytest.param(15_000, marks=pytest.mark.slow)])
-def test_a_signal_handler_records(signals: int) -> None:
+def test_a_signal_handler_records(signals: int, door: str) -> None:
     """It interrupts recordings on the same instruments, again and again: nothing hangs, all are counted."""
-    recorded, handled, counted, observed, exponential = printed("interrupted.py", signals, seconds=200)
+    recorded, handled, counted, observed, exponential = printed("interrupted.py", signals, door, seconds=200)
     assert counted == recorded + 2 * handled
     assert observed == exponential == recorded + handled
 
 
+@pytest.mark.parametrize("door", ["sdk", "direct"])
 @pytest.mark.parametrize(
     ("seconds", "every"), [pytest.param(4, 0.1), pytest.param(60, 1, marks=pytest.mark.slow)]
 )
-def test_what_the_garbage_collector_finds_records(seconds: float, every: float) -> None:
+def test_what_the_garbage_collector_finds_records(seconds: float, every: float, door: str) -> None:
     """Finalizers record wherever the garbage collector runs them: nothing hangs, all are counted."""
-    recorded, finalized, counted, observed = printed("collected.py", seconds, every, seconds=seconds + 60)
+    recorded, finalized, counted, observed = printed(
+        "collected.py", seconds, every, door, seconds=seconds + 60
+    )
     assert finalized > 0
     assert counted == observed == recorded + 2 * finalized
 

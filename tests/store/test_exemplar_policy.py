@@ -7,7 +7,6 @@ from itertools import count
 from typing import Any
 
 import pytest
-from clocks import standing_still
 from exported import Application, in_span
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,6 +36,7 @@ from otel_prom_bridge.families import (
 from otel_prom_bridge.points import Meaning, Shape, Source, Stream
 from otel_prom_bridge.rules import Forbid, Truncate
 from otel_prom_bridge.store.store import Store
+from otel_prom_bridge.testing import Clock
 from otel_prom_bridge.translate import Translation, TranslationStrategy
 from otel_prom_bridge.views.policy import Policy
 
@@ -443,7 +443,7 @@ def test_the_number_held_is_the_number_shown(
 ) -> None:
     """However series come, go and change, the counter of exemplars is what a scrape would show."""
     view = ExportView(instrument_name="histogram", buckets=buckets)
-    with standing_still() as clock:
+    with Clock().standing() as clock:
         application = Application(
             view,
             beside=[View(instrument_name="exponential", aggregation=ExponentialBucketHistogramAggregation())],

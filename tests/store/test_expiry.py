@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from clocks import Clock
 from exported import in_span
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +19,7 @@ from setups import Setup, values
 from otel_prom_bridge import ConfigurationError, ExportView, Tenants
 from otel_prom_bridge.store.series import Series, Slot
 from otel_prom_bridge.store.store import Expiry
+from otel_prom_bridge.testing import Clock
 
 Make = Callable[..., Setup]
 AFTER = 100.0

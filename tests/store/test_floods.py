@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
-from clocks import Clock
 from inside import remembered, state_of, waiting
 from opentelemetry.sdk.metrics import Counter, MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
@@ -26,6 +25,7 @@ from otel_prom_bridge.exposition import Exposer, WriterOptions
 from otel_prom_bridge.families import CounterPoint, Kind
 from otel_prom_bridge.points import Meaning, Source, Stream
 from otel_prom_bridge.store.store import Store
+from otel_prom_bridge.testing import Clock
 from otel_prom_bridge.translate import Translation, TranslationStrategy
 from otel_prom_bridge.views.policy import Policy
 

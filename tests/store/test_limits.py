@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pytest
-from clocks import standing_still
 from exported import Application
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +24,7 @@ from otel_prom_bridge import ExportView, PrometheusMetricReader, Tenants
 from otel_prom_bridge.families import CounterPoint, GaugePoint, HistogramPoint, NativeHistogramPoint
 from otel_prom_bridge.rules import Allow, Chain, First, Forbid, Truncate
 from otel_prom_bridge.sdk.instruments import INSTRUMENTS
+from otel_prom_bridge.testing import Clock
 from otel_prom_bridge.views.tenants import sdk_limit, sdk_limits
 
 Make = Callable[..., Setup]
@@ -237,7 +237,7 @@ def test_sums_are_exact_whatever_limits_and_rules(chosen: dict[str, Any], script
 @given(options(), st.lists(steps, max_size=30))
 def test_after_everything_is_gone_no_place_is_taken(chosen: dict[str, Any], script: list[Any]) -> None:
     """Asynchronous series that vanish and series that expire leave every budget as it was at first."""
-    with standing_still() as clock:
+    with Clock().standing() as clock:
         recorded = Recorded(**chosen, expire_after=10)
     try:
         for step in script:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from clocks import Clock
 from inside import check_places, places, remembered, waiting
 from opentelemetry.sdk.metrics import Exemplar
 from pushed import COUNTER, GAUGE, HISTOGRAM, LEVEL, TOTAL, WHOLE, Workers, histogram, number
@@ -22,6 +21,7 @@ from otel_prom_bridge.families import CounterPoint
 from otel_prom_bridge.points import WORKER, Source
 from otel_prom_bridge.rules import Forbid
 from otel_prom_bridge.store.intake import SetClock
+from otel_prom_bridge.testing import Clock
 from otel_prom_bridge.translate import Translation, TranslationStrategy
 
 PLAIN = Translation(scope_info_enabled=False)
@@ -650,7 +650,7 @@ def test_a_resource_that_cannot_be_read_costs_nothing_else(caplog: pytest.LogCap
 def test_a_batch_that_was_under_way_is_no_clock_that_was_set_back() -> None:
     """Of a worker only a time before the last one is; of the reader, what the clock says, too."""
     now = 0.0
-    inside, pushed = SetClock(lambda: now), SetClock(None, shift=2.0)
+    inside, pushed = SetClock(clock=lambda: now), SetClock(clock=None, shift=2.0)
     for passed, said in ((0, 0), (15, 1), (0, 1), (0, 13)):
         now += passed
         for clock in (inside, pushed):

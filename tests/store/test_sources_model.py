@@ -28,14 +28,18 @@ class Model:
         self.changed: dict[tuple[int, Any], int] = {}  # when each gauge of each source changed
         self.left: dict[tuple[str, Any], float] = defaultdict(float)  # levels of ended sources
         self.newest_left: dict[tuple[str, Any], float] = {}
-        self.seen: set[str] = set()
+        self.seen: set[str] = set()  # services that are there, or of which something is left
+        self.is_told_apart = False
+        self.live: set[int] = set()
         self.step = 0
 
     def push(self, source: int, said: dict[Stream, Values], failing: set[str], straggles: bool) -> None:
         self.step += 1
         service = self.services[source]
+        self.live.add(source)
         if said:
             self.seen.add(service)
+        self.is_told_apart = self.is_told_apart or len(self.seen) > 1
         for key, value in said.get(COUNTER, {}).items():
             self.counted[service, key] += value
         if straggles:
@@ -58,6 +62,10 @@ class Model:
             if self.ended == "keep" and self.workers == "newest" and self._newest(service, key) == source:
                 self.newest_left[service, key] = value
         self.present.pop((GAUGE, source), None)
+        self.live.discard(source)
+        left = {each for each, _ in (*self.counted, *self.newest_left)}
+        left |= {each for (each, _), value in self.left.items() if value}
+        self.seen &= left | {self.services[each] for each in self.live}
 
     def _having(self, stream: Stream, service: str, key: Any) -> dict[int, float]:
         return {
@@ -103,7 +111,7 @@ class Model:
 
     def _labels(self, service: str, key: Any) -> frozenset[tuple[str, str]]:
         labels = {("k", key)} if key else set()
-        return frozenset(labels | ({("service_name", service)} if len(self.seen) > 1 else set()))
+        return frozenset(labels | ({("service_name", service)} if self.is_told_apart else set()))
 
 
 keys = st.sampled_from(["a", "b", None])

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from clocks import Clock
 from exported import Application, selecting
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +21,7 @@ from setups import Setup
 
 from otel_prom_bridge.store.lookup import _REMEMBERED_AT_LEAST, StreamRecord
 from otel_prom_bridge.store.series import Folded
+from otel_prom_bridge.testing import Clock
 from otel_prom_bridge.translate.labels import attribute_identity, label_value
 
 Make = Callable[..., Setup]

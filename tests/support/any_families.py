@@ -56,7 +56,7 @@ native_points = st.builds(
     times,
     times,
 )
-quantiles = st.lists(st.tuples(st.floats(0, 1), st.floats()), max_size=3).map(tuple)
+quantiles = st.dictionaries(st.floats(0, 1), st.floats(), max_size=3).map(lambda d: tuple(sorted(d.items())))
 POINTS: dict[Kind, st.SearchStrategy[Any]] = {
     Kind.COUNTER: st.builds(CounterPoint, label_sets, numbers, st.none() | exemplars, times, times),
     Kind.GAUGE: st.builds(GaugePoint, label_sets, numbers, timestamp=times),

@@ -2,7 +2,8 @@
 
 Chat completions (plain and streamed) and embeddings. The request's model decides what happens: a name with
 `429` or `500` in it gets that error, everything else an answer from a dated version of the model, as from
-the real API. Token counts follow from the number of words, so a test can tell requests apart.
+the real API. Whoever offers tools is asked to call the first of them, once. Token counts follow from the
+number of words, so a test can tell requests apart.
 """
 
 from __future__ import annotations
@@ -71,8 +72,17 @@ class _Handler(BaseHTTPRequestHandler):
         if request.get("stream"):
             self._events(_chunks(request))
             return
-        message = {"role": "assistant", "content": " ".join(REPLY), "refusal": None, "annotations": []}
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
+        message: dict[str, Any] = {"role": "assistant", "content": " ".join(REPLY), "refusal": None}
+        calls = _tool_calls(request)
+        if calls:
+            message |= {"content": None, "tool_calls": calls}
+        reason = "tool_calls" if calls else "stop"
+        choice = {
+            "index": 0,
+            "message": {**message, "annotations": []},
+            "logprobs": None,
+            "finish_reason": reason,
+        }
         self._json(200, {**_head(request, "chat.completion"), "choices": [choice], "usage": _usage(request)})
 
     def _embeddings(self, request: dict[str, Any]) -> None:
@@ -123,8 +133,25 @@ def _head(request: dict[str, Any], kind: str) -> dict[str, Any]:
     }
 
 
+def _tool_calls(request: dict[str, Any]) -> list[dict[str, Any]]:
+    """A call of the first tool, unless one was called already."""
+    tools = request.get("tools") or []
+    if not tools or any(message["role"] == "tool" for message in request["messages"]):
+        return []
+    function = tools[0]["function"]
+    arguments = dict.fromkeys(function.get("parameters", {}).get("required", ()), "Rome")
+    call = {"name": function["name"], "arguments": json.dumps(arguments)}
+    return [{"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": call}]
+
+
+def _words(message: dict[str, Any]) -> int:
+    content = message.get("content")
+    text = content if isinstance(content, str) else json.dumps(content or "")
+    return len(text.split())
+
+
 def _usage(request: dict[str, Any]) -> dict[str, Any]:
-    prompt = sum(_MESSAGE_OVERHEAD + len(message["content"].split()) for message in request["messages"])
+    prompt = sum(_MESSAGE_OVERHEAD + _words(message) for message in request["messages"])
     return {
         "prompt_tokens": prompt,
         "completion_tokens": len(REPLY),
@@ -138,10 +165,16 @@ def _chunks(request: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The role, one chunk per word, the finish reason; the usage comes last, and only if it was asked for."""
     head = _head(request, "chat.completion.chunk")
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
-    deltas += [{"content": f"{word} "} for word in REPLY]
+    calls = _tool_calls(request)
+    deltas += (
+        [{"tool_calls": [{"index": 0, **call}]} for call in calls]
+        if calls
+        else [{"content": f"{word} "} for word in REPLY]
+    )
     for delta in deltas:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
         yield {**head, "choices": [choice], "usage": None}
-    yield {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": None}
+    reason = "tool_calls" if calls else "stop"
+    yield {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}], "usage": None}
     if (request.get("stream_options") or {}).get("include_usage"):
         yield {**head, "choices": [], "usage": _usage(request)}

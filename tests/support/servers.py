@@ -124,9 +124,12 @@ class Prometheus:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def query(self, expr: str) -> list[dict[str, Any]]:
-        """The instant vector of an expression, now: ``metric`` and ``value`` of every series."""
-        return self._api("query", query=expr)["result"]
+    def query(self, expr: str, **options: object) -> list[dict[str, Any]]:
+        """The instant vector of an expression: ``metric`` and ``value`` of every series.
+
+        It is of now, or of the ``time`` among the options.
+        """
+        return self._api("query", query=expr, **options)["result"]
 
     def values(self, expr: str, *labels: str) -> dict[tuple[str, ...], float]:
         """The values of an expression by the values of these labels; "" for a label that is not there."""
@@ -184,6 +187,7 @@ def prometheus(
     features: Sequence[str] = (),
     interval: float = 1.0,
     settings: Mapping[str, Mapping[str, object]] | None = None,
+    arguments: Sequence[str] = (),
 ) -> Iterator[Prometheus]:
     """Run a Prometheus that scrapes ``targets`` (``host:port`` by job name) every ``interval`` seconds.
 
@@ -201,6 +205,7 @@ def prometheus(
         f"--web.listen-address={address}",
         f"--enable-feature={','.join(('exemplar-storage', *features))}",
         "--log.level=warn",
+        *arguments,
     ]
     with _serving(command, folder, address) as api:
         yield api

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bridges import families_of, running
 from exported import PROTOBUF, Application, selecting
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from opentelemetry.sdk.metrics.view import (
     ExponentialBucketHistogramAggregation,
     View,
 )
+from prometheus_client import Metric
 
 from otel_prom_bridge import ExportView
 from otel_prom_bridge.autoconfigure import AutoPrometheusMetricReader
@@ -168,3 +170,30 @@ def test_views_of_a_file_under_auto_instrumentation(
     assert 'le="2.0"} 1\n' in text
     assert "few" not in " ".join(caplog.messages)
     assert "native" not in " ".join(caplog.messages)
+
+
+def bounds_of(family: Metric) -> list[float]:
+    """The limits of its buckets, without +Inf."""
+    return sorted({float(s.labels["le"]) for s in family.samples if s.name.endswith("_bucket")})[:-1]
+
+
+def test_times_in_seconds_have_buckets_of_seconds() -> None:
+    """Of whoever says no buckets, calls of half a second and of half a minute are told apart."""
+    with running() as bridge:
+        meter = bridge.meter_provider.get_meter("strands.telemetry.metrics")
+        meter.create_histogram("cycle", unit="s").record(0.5)
+        meter.create_histogram("advised", unit="s", explicit_bucket_boundaries_advisory=[1, 2]).record(0.5)
+        meter.create_histogram("size", unit="By").record(5)
+        families = families_of(bridge)
+    assert bounds_of(families["cycle_seconds"])[:3] == [0.005, 0.01, 0.025]
+    assert bounds_of(families["cycle_seconds"])[-1] == 300
+    assert bounds_of(families["advised_seconds"]) == [1, 2]
+    assert bounds_of(families["size_bytes"])[:3] == [0, 5, 10]
+
+
+def test_the_sdk_s_buckets_are_an_option() -> None:
+    """Who wants what the specification has by default gets it."""
+    with running(seconds_buckets=False) as bridge:
+        bridge.meter_provider.get_meter("app").create_histogram("cycle", unit="s").record(0.5)
+        families = families_of(bridge)
+    assert bounds_of(families["cycle_seconds"])[:3] == [0, 5, 10]

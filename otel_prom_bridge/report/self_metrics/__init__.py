@@ -66,6 +66,7 @@ class State:
     - ``dropped`` is the number of metrics that are not shown at all.
     - ``conflicting`` is the number of conflicts found so far.
     - ``exemplars`` is the number of exemplars that the next scrape could show.
+    - ``prices`` has the version and the date of the table of prices, if something was looked up in it.
     - ``limit`` is the number of series that all metrics together may have. None stands for no limit.
     - ``collected`` says whether the last collection succeeded in time. It is None if there was no collection.
     - ``stuck`` is the number of collectors that have not answered. It is None if there are none to ask.
@@ -79,6 +80,7 @@ class State:
     dropped: int = 0
     conflicting: int = 0
     exemplars: int = 0
+    prices: Mapping[tuple[str, str], int] = field(default_factory=dict)
     limit: int | None = None
     collected: bool | None = None
     stuck: int | None = None
@@ -141,7 +143,7 @@ class SelfMetrics:
         self._phases = Durations(metadata.PHASE, "phase", created=created, limit=few)
         self._scrapes = Counters(metadata.SCRAPES, "status", created=created, limit=few)
         self._sizes = Gauges(metadata.SIZE, "encoding", "format", created=created, limit=few)
-        self._callbacks = Counters(metadata.CALLBACK_FAILURES, "instrument", created=created)
+        self._callbacks = Counters(metadata.CALLBACK_FAILURES, "instrument", "error_type", created=created)
         self._collectors = Counters(metadata.COLLECTOR_FAILURES, "collector", created=created)
         self._total = Gauges(metadata.SERIES, created=created)
         self._limit = Gauges(metadata.SERIES_LIMIT, created=created)
@@ -151,6 +153,7 @@ class SelfMetrics:
         self._dropped = Gauges(metadata.DROPPED, created=created)
         self._conflicting = Gauges(metadata.CONFLICTING, created=created)
         self._exemplars = Gauges(metadata.EXEMPLARS, created=created)
+        self._prices = Gauges(metadata.PRICES, "version", "date", created=created)
         self._collected = Gauges(metadata.COLLECTED, created=created)
         self._stuck = Gauges(metadata.STUCK, created=created)
         self._reloaded = Gauges(metadata.RELOADED, created=created)
@@ -203,11 +206,11 @@ class SelfMetrics:
         with self._lock:
             self._sizes.set((encoding, _FORMATS.get(media_type, media_type)), size)
 
-    def callback_failed(self, instrument: str) -> None:
-        """Count a callback of this asynchronous instrument that raised."""
+    def callback_failed(self, instrument: str, error: str = "") -> None:
+        """Count a callback of this asynchronous instrument that raised, and what if that is known."""
         if self.enabled:
             with self._lock:
-                self._callbacks.add(instrument)
+                self._callbacks.add((instrument, error))
 
     def collector_failed(self, collector: str) -> None:
         """Count a collector of the ``prometheus_client`` registry that raised, by the name of its class."""
@@ -254,6 +257,7 @@ class SelfMetrics:
             self._dropped.set((), state.dropped)
             self._conflicting.set((), state.conflicting)
             self._exemplars.set((), state.exemplars)
+            self._prices.set_all(state.prices)
             if state.limit is not None:
                 self._limit.set((), state.limit)
             if state.collected is not None:

@@ -59,7 +59,7 @@ CALLBACK_FAILURES = _family(
     "otel_prom_bridge_callback_failures_total",
     Kind.COUNTER,
     "Callbacks of asynchronous instruments that raised while this reader collected; their series are "
-    "missing. If it grows, correct the callback: the SDK logs the traceback.",
+    "missing. If it grows, correct the callback: the log says what it raised.",
 )
 
 COLLECTOR_FAILURES = _family(
@@ -79,6 +79,13 @@ SERIES_LIMIT = _family(
     "otel_prom_bridge_series_limit",
     Kind.GAUGE,
     "How many series all metrics together may have (max_series). What is more is counted in overflow series.",
+)
+
+PRICES = _family(
+    "otel_prom_bridge_price_table_info",
+    Kind.GAUGE,
+    "The table by which tokens are shown as costs, and the day for which its prices are. Old prices are wrong"
+    " ones.",
 )
 
 METRIC_SERIES = _family(

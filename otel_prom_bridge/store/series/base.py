@@ -123,6 +123,11 @@ class Series(Target):
         """The number of exemplars that it keeps."""
 
     @property
+    def takes_away(self) -> bool:
+        """Whether it takes something out of what other series with its labels say."""
+        return False
+
+    @property
     def is_level(self) -> bool:
         """Whether it says how much of something there is.
 

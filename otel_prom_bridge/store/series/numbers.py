@@ -58,6 +58,25 @@ class NumberSeries(Series):
             self.exemplar = max(reversed(items), key=intake.order(items))  # of equal ones the last
 
 
+class SetSeries(NumberSeries):
+    """A gauge of which only that is said which was set since the last time."""
+
+    __slots__ = ()
+
+    @property
+    def is_level(self) -> bool:
+        """It says how much there is until it is set again."""
+        return True
+
+    def add(self, point: NumberPoint) -> None:
+        """Take what was set; of several points the last one stands."""
+        self.value = plain(point.value)
+
+    def freeze(self, labels: Labels, kind: Kind) -> Point:
+        """The present state, which is as new as its last point."""
+        return GaugePoint(labels, self.value, self.seen)
+
+
 class CountSeries(NumberSeries):
     """The number of observations of histograms."""
 

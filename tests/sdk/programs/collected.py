@@ -11,15 +11,11 @@ import threading
 import time
 from collections import deque
 
-from opentelemetry.sdk.metrics import MeterProvider
-from shown import everything, total
-
-from otel_prom_bridge.reader.reader import PrometheusMetricReader
+from shown import everything, recording, total
 
 SECONDS, EVERY = float(sys.argv[1]), float(sys.argv[2])
 
-reader = PrometheusMetricReader(registry=None)
-meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("t")
+reader, meter = recording()
 counter, histogram, gauge = meter.create_counter("c"), meter.create_histogram("h"), meter.create_gauge("g")
 stop = threading.Event()
 finalized: deque[int] = deque()  # its append is atomic

@@ -9,15 +9,11 @@ import sys
 import threading
 import time
 
-from opentelemetry.sdk.metrics import MeterProvider
-from shown import everything, total
-
-from otel_prom_bridge.reader.reader import PrometheusMetricReader
+from shown import everything, recording, total
 
 CHILDREN, PATIENCE = int(sys.argv[1]), float(sys.argv[2])
 
-reader = PrometheusMetricReader(registry=None)
-meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("t")
+reader, meter = recording()
 counter, histogram = meter.create_counter("c"), meter.create_histogram("h")
 stop = threading.Event()
 recorded = [0] * 4

@@ -8,17 +8,11 @@ import signal
 import sys
 import threading
 
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
-from shown import everything, total
-
-from otel_prom_bridge.reader.reader import PrometheusMetricReader
+from shown import everything, recording, total
 
 SIGNALS = int(sys.argv[1])
 
-reader = PrometheusMetricReader(registry=None)
-views = [View(instrument_name="e", aggregation=ExponentialBucketHistogramAggregation())]
-meter = MeterProvider([reader], shutdown_on_exit=False, views=views).get_meter("t")
+reader, meter = recording()
 counter = meter.create_counter("c")
 histograms = [meter.create_histogram("h"), meter.create_histogram("e")]
 handled = 0

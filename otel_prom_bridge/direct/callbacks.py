@@ -1,0 +1,125 @@
+"""Running callbacks one by one, in a thread that may be lost to one that hangs.
+
+Whoever collects waits for that thread. If one callback takes too long, the thread is left to it, and another
+one goes on with the next callback. A callback that has not returned is not called again, and what it says in
+the end is taken by the next collection. So it costs its own series, and a scrape waits for it once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from opentelemetry.metrics import CallbackOptions
+
+from otel_prom_bridge.direct.cells import Number
+from otel_prom_bridge.direct.observed import Callback, Observed
+from otel_prom_bridge.native import Event, Lock, Thread, get_ident
+
+# A callback may take half of the time that is left, and never less than this.
+_LEAST_WAIT = 0.1
+
+
+class Answer(NamedTuple):
+    """What a callback said. ``error`` is what it raised then, and ``is_late`` that it has not answered."""
+
+    callback: Callback
+    points: Sequence[Number]
+    error: BaseException | None = None
+    is_late: bool = False
+
+
+class Callbacks:
+    """Asks the callbacks of instruments."""
+
+    def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin anew, as in a forked child, where no thread is left that waits for a callback."""
+        self._lock = Lock()
+        self._late: dict[Callback, Answer | None] = {}  # with what they said in the end
+        self._threads: set[int] = set()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this thread is in a callback."""
+        return get_ident() in self._threads
+
+    def ask(self, instruments: Iterable[Observed], seconds: float) -> list[Answer]:
+        """The answers of all callbacks of the instruments, within about so many seconds."""
+        deadline = time.monotonic() + seconds
+        answers: list[Answer] = []
+        waiting: list[Callback] = []
+        for callback in [each for instrument in instruments for each in instrument.callbacks]:
+            with self._lock:
+                answer = self._late.get(callback)
+                is_late = callback in self._late
+                if answer is not None:
+                    del self._late[callback]
+            if is_late:
+                answers.append(answer or Answer(callback, (), is_late=True))
+            else:
+                waiting.append(callback)
+        while waiting:
+            run = _Run(waiting, self, max(deadline - time.monotonic(), _LEAST_WAIT))
+            run.start()
+            waiting = self._answered(run, deadline, answers)
+        return answers
+
+    def _answered(self, run: _Run, deadline: float, answers: list[Answer]) -> list[Callback]:
+        """Take the answers of a run, and return the callbacks to which it did not come."""
+        while True:
+            began = run.began
+            patience = max((deadline - began) / 2, _LEAST_WAIT)
+            is_done = run.done.wait(began + patience - time.monotonic())
+            with self._lock:
+                if is_done or len(run.answers) == len(run.callbacks):
+                    answers += run.answers
+                    return []
+                if run.began != began:
+                    continue
+                run.is_given_up = True
+                late = run.callbacks[len(run.answers)]
+                self._late[late] = None
+                answers += run.answers
+                answers.append(Answer(late, (), is_late=True))
+                return run.callbacks[len(run.answers) + 1 :]
+
+    def _perform(self, run: _Run) -> None:
+        thread = get_ident()
+        self._threads.add(thread)
+        try:
+            for callback in run.callbacks:
+                options = CallbackOptions(timeout_millis=1000 * run.seconds)
+                answer = Answer(callback, *callback(options))
+                with self._lock:
+                    if run.is_given_up:
+                        self._late[callback] = answer
+                        return
+                    run.answers.append(answer)
+                    run.began = time.monotonic()
+        finally:
+            self._threads.discard(thread)
+            run.done.set()
+
+
+class _Run:
+    """A thread that calls callbacks one after the other, until it is given up."""
+
+    def __init__(self, callbacks: list[Callback], owner: Callbacks, seconds: float) -> None:
+        self.callbacks = callbacks
+        self.seconds = seconds
+        self.answers: list[Answer] = []
+        self.began = time.monotonic()  # when the callback was called for which it waits
+        self.is_given_up = False
+        self.done = Event()
+        self._perform: Callable[[_Run], None] = owner._perform
+
+    def start(self) -> None:
+        """Call them; here, if there can be no more threads."""
+        try:
+            Thread(lambda: self._perform(self), name="otel-prom-bridge-callbacks").start()
+        except RuntimeError:
+            self._perform(self)

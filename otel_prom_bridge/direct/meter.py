@@ -1,0 +1,182 @@
+"""Makes instruments, each once.
+
+What is valid, and which of two equal instruments counts, is decided as the SDK does it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+from opentelemetry import metrics
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+
+from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.direct.instruments import Counter, Gauge, Histogram, Synchronous, UpDownCounter
+from otel_prom_bridge.direct.observed import (
+    ObservableCounter,
+    ObservableGauge,
+    ObservableUpDownCounter,
+    Observed,
+)
+from otel_prom_bridge.direct.recording import Recording
+from otel_prom_bridge.forks import renew_lock
+from otel_prom_bridge.native import RLock
+from otel_prom_bridge.points import Stream
+
+R = TypeVar("R", bound=Synchronous[Any])
+A = TypeVar("A", bound=Observed)
+
+
+class Owner(Protocol):
+    """What a meter asks of its provider."""
+
+    findings: Findings
+
+    def recording_of(self, stream: Stream, own_buckets: Sequence[float] | None) -> Recording:
+        """How an instrument is recorded that makes this stream, and advises these buckets."""
+        ...
+
+    def recorded(self) -> None:
+        """Something new is recorded."""
+        ...
+
+
+class Meter(metrics.Meter):
+    """The instruments of one scope."""
+
+    def __init__(self, scope: InstrumentationScope, owner: Owner) -> None:
+        super().__init__(scope.name, scope.version, scope.schema_url)
+        self._scope = scope
+        self._owner = owner
+        self._lock = RLock()  # a signal handler may make instruments, too
+        self._instruments: dict[tuple[object, ...], Any] = {}
+        self._advised: dict[int, Sequence[float] | None] = {}
+
+    @property
+    def instruments(self) -> list[Any]:
+        """All instruments that were made so far."""
+        return list(self._instruments.values())
+
+    def begin(self) -> None:
+        """Record for another reader."""
+        for instrument in self.instruments:
+            instrument.begin(self._recording_of(instrument))
+
+    def renew(self) -> None:
+        """In a forked child: wait for no thread of the parent."""
+        renew_lock(self)
+        for instrument in self.instruments:
+            if isinstance(instrument, Synchronous):
+                instrument.renew()
+
+    def create_counter(self, name: str, unit: str = "", description: str = "") -> Counter:
+        """A counter. The same arguments give the same instrument."""
+        return self._recorded(Counter, name, unit, description)
+
+    def create_up_down_counter(self, name: str, unit: str = "", description: str = "") -> UpDownCounter:
+        """An up-down counter."""
+        return self._recorded(UpDownCounter, name, unit, description)
+
+    def create_gauge(self, name: str, unit: str = "", description: str = "") -> Gauge:
+        """A gauge that is set."""
+        return self._recorded(Gauge, name, unit, description)
+
+    def create_histogram(
+        self,
+        name: str,
+        unit: str = "",
+        description: str = "",
+        *,
+        explicit_bucket_boundaries_advisory: Sequence[float] | None = None,
+    ) -> Histogram:
+        """A histogram, with the buckets that it advises unless views want others."""
+        advised = self._checked(name, explicit_bucket_boundaries_advisory)
+        return self._recorded(Histogram, name, unit, description, advised)
+
+    def create_observable_counter(
+        self, name: str, callbacks: Any = None, unit: str = "", description: str = ""
+    ) -> ObservableCounter:
+        """A counter that callbacks observe. Those of an equal instrument that was made before count."""
+        return self._observed(ObservableCounter, name, callbacks, unit, description)
+
+    def create_observable_up_down_counter(
+        self, name: str, callbacks: Any = None, unit: str = "", description: str = ""
+    ) -> ObservableUpDownCounter:
+        """An up-down counter that callbacks observe."""
+        return self._observed(ObservableUpDownCounter, name, callbacks, unit, description)
+
+    def create_observable_gauge(
+        self, name: str, callbacks: Any = None, unit: str = "", description: str = ""
+    ) -> ObservableGauge:
+        """A gauge that callbacks observe."""
+        return self._observed(ObservableGauge, name, callbacks, unit, description)
+
+    def _recorded(
+        self, kind: type[R], name: str, unit: str, description: str, advised: Sequence[float] | None = None
+    ) -> R:
+        stream = self._stream(kind, name, unit, description)
+        with self._lock:
+            found: Any = self._instruments.get((kind, *stream))
+            if found is None:
+                recording = self._owner.recording_of(stream, advised)
+                owner = self._owner
+                found = kind(stream, recording, recorded=owner.recorded, findings=owner.findings)
+                self._advised[id(found)] = advised
+                self._instruments[(kind, *stream)] = found
+        if self._advised[id(found)] != advised:
+            message = "histogram %r of scope %r is there already with other buckets (%r), which count"
+            before = self._advised[id(found)]
+            self._owner.findings.report(("advised", stream), message, name, self._scope.name, before)
+        made: R = found
+        return made
+
+    def _observed(self, kind: type[A], name: str, callbacks: Any, unit: str, description: str) -> A:
+        stream = self._stream(kind, name, unit, description)
+        with self._lock:
+            found: Any = self._instruments.get((kind, *stream))
+            if found is None:
+                recording = self._owner.recording_of(stream, None)
+                found = kind(stream, recording, callbacks=callbacks, findings=self._owner.findings)
+                self._instruments[(kind, *stream)] = found
+        made: A = found
+        return made
+
+    def _recording_of(self, instrument: Any) -> Recording:
+        meaning = instrument.MEANING
+        stream = instrument.stream._replace(meaning=meaning)
+        return self._owner.recording_of(stream, self._advised.get(id(instrument)))
+
+    def _stream(self, kind: Any, name: str, unit: str, description: str) -> Stream:
+        """The stream of an instrument.
+
+        Raises:
+            ValueError: the name or the unit is not one that OpenTelemetry allows. The SDK raises there, too.
+        """
+        checked = metrics.Instrument._check_name_unit_description(name.strip(), unit, description)
+        if checked["name"] is None:
+            raise ValueError(f"expected ASCII string of maximum length 255 characters but got {name}")
+        if checked["unit"] is None:
+            raise ValueError(f"expected ASCII string of maximum length 63 characters but got {unit}")
+        # "Instrument names are case-insensitive": the first one counts, and the SDK shows it in lower case.
+        return Stream(
+            self._scope,
+            checked["name"].lower(),
+            checked["unit"] or "",
+            checked["description"] or "",
+            kind.MEANING,
+        )
+
+    def _checked(self, name: str, advised: Any) -> tuple[float, ...] | None:
+        if advised is None:
+            return None
+        try:
+            bounds = tuple(advised)
+            if all(isinstance(each, int | float) for each in bounds):
+                return tuple(each for each in bounds if math.isfinite(each))
+        except Exception:
+            bounds = ()
+        message = "histogram %r: explicit_bucket_boundaries_advisory must be a sequence of numbers, not %r"
+        self._owner.findings.report(("advisory", name), message, name, advised)
+        return None

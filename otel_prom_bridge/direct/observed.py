@@ -1,0 +1,126 @@
+"""Asynchronous instruments, whose callbacks say what there is when somebody collects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from time import time_ns
+from typing import Any
+
+from opentelemetry import metrics
+from opentelemetry.context import get_current
+from opentelemetry.metrics import CallbackOptions, Observation
+
+from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.direct.cells import Number
+from otel_prom_bridge.direct.exemplars import sampled
+from otel_prom_bridge.direct.recording import Recording
+from otel_prom_bridge.families import Kind
+from otel_prom_bridge.points import Meaning, Stream
+from otel_prom_bridge.store.lookup import items_key
+
+_INFINITY = float("inf")
+
+
+class Observed:
+    """What all asynchronous instruments have in common: callbacks, and what their observations are."""
+
+    MEANING: Meaning
+
+    def __init__(
+        self, stream: Stream, recording: Recording, *, callbacks: Sequence[Any] | None, findings: Findings
+    ) -> None:
+        self.name, self.unit, self.description = stream.name, stream.unit, stream.description
+        self.instrumentation_scope = stream.scope
+        self._findings = findings
+        self.begin(recording)
+        self.callbacks = [Callback(self, function) for function in _functions(callbacks or ())]
+
+    def begin(self, recording: Recording) -> None:
+        """Observe for another reader."""
+        self.recording = recording
+        self.stream = recording.stream
+
+    def points(self, observations: Iterable[Observation]) -> Iterator[Number]:
+        """The observations as points, without those that are no numbers."""
+        now = time_ns()
+        for observation in observations:
+            value = self._number(observation.value)
+            if value is None:
+                continue
+            exemplars: Sequence[Any] = ()
+            recording = self.recording
+            if recording.samples:
+                found = observation.context or get_current()
+                taken = sampled(value, found, always=recording.samples_all, left_out=None)
+                exemplars = () if taken is None else (taken,)
+            yield Number(dict(observation.attributes or {}), value, exemplars, now, now)
+
+    def together(self, points: Sequence[Number]) -> Sequence[Number]:
+        """The points of all callbacks, each attribute set once where only the last one stands."""
+        if self.MEANING.additive or len(points) < 2:
+            return points
+        return list({items_key(point.attributes) or id(point): point for point in points}.values())
+
+    def _number(self, value: Any) -> float | None:
+        try:
+            if -_INFINITY < value < _INFINITY:
+                return value if isinstance(value, int | float) else float(value)
+            why = "not finite"
+        except Exception:
+            why = "no number"
+        message = "instrument %r: an observation that is %s is passed over, the first one is %r"
+        self._findings.report(("value", self.stream, why), message, self.name, why, value)
+        return None
+
+
+class ObservableCounter(Observed, metrics.ObservableCounter):
+    """A counter that is observed."""
+
+    MEANING = Meaning(Kind.COUNTER, accumulates=False, additive=True)
+
+
+class ObservableUpDownCounter(Observed, metrics.ObservableUpDownCounter):
+    """An up-down counter that is observed."""
+
+    MEANING = Meaning(Kind.GAUGE, accumulates=False, additive=True)
+
+
+class ObservableGauge(Observed, metrics.ObservableGauge):
+    """A gauge that is observed."""
+
+    MEANING = Meaning(Kind.GAUGE, accumulates=False, additive=False)
+
+
+class Callback:
+    """One callback of an instrument, and what it said last."""
+
+    def __init__(self, instrument: Observed, function: Callable[[CallbackOptions], Any]) -> None:
+        self.instrument = instrument
+        self._function = function
+
+    def __call__(self, options: CallbackOptions) -> tuple[list[Number], BaseException | None]:
+        """What it observes, and what it raised after that. Nothing comes out of it."""
+        points: list[Number] = []
+        try:
+            points.extend(self.instrument.points(self._function(options)))
+        except BaseException as error:  # the thread is ours: not even SystemExit is meant for it
+            return points, error
+        return points, None
+
+
+def _functions(callbacks: Sequence[Any]) -> Iterator[Callable[[CallbackOptions], Any]]:
+    for callback in callbacks:
+        yield _of_generator(callback) if isinstance(callback, Generator) else callback
+
+
+def _of_generator(generator: Generator[Any, Any, Any]) -> Callable[[CallbackOptions], Any]:
+    """A generator as a function: it gets the options by ``yield``, and ends when it likes."""
+    next(generator)
+
+    def send(options: CallbackOptions) -> Any:
+        try:
+            return generator.send(options)
+        except StopIteration:
+            return ()
+
+    return send

@@ -1,0 +1,178 @@
+"""A ``MeterProvider`` of the OpenTelemetry API whose instruments record for one reader of ours."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from opentelemetry import metrics
+from opentelemetry.sdk import resources
+from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.util.types import AttributeValue
+
+from otel_prom_bridge.diagnostics import Findings, logger
+from otel_prom_bridge.direct.exemplars import FILTER, Filter, filter_of_environment
+from otel_prom_bridge.direct.instruments import Synchronous
+from otel_prom_bridge.direct.meter import Meter
+from otel_prom_bridge.direct.observed import Observed
+from otel_prom_bridge.direct.reader import DirectReader
+from otel_prom_bridge.direct.recording import Recording
+from otel_prom_bridge.forks import renew_in_child, renew_lock
+from otel_prom_bridge.native import RLock
+from otel_prom_bridge.points import Stream
+from otel_prom_bridge.values.checks import instance_of
+
+_READER = instance_of(DirectReader, "a DirectReader")
+_RESOURCE = instance_of(Resource | Mapping, "a Resource, or a mapping of attributes")
+
+
+class DirectMeterProvider(metrics.MeterProvider):
+    """Gives meters whose instruments record straight for ``reader``, without the SDK.
+
+    Args:
+        reader: what exposes the metrics. It belongs to this provider alone.
+        resource: what ``target_info`` says: a ``Resource``, or attributes to add to the SDK's own.
+        exemplar_filter: which measurements become exemplars: ``trace_based``, ``always_on`` or
+            ``always_off``; without it ``OTEL_METRICS_EXEMPLAR_FILTER``, else those of sampled spans.
+        shutdown_on_exit: shut down when the interpreter ends.
+
+    Raises:
+        ConfigurationError: an argument has a value that cannot work.
+    """
+
+    def __init__(
+        self,
+        reader: DirectReader,
+        *,
+        resource: Resource | Mapping[str, AttributeValue] | None = None,
+        exemplar_filter: Filter | None = None,
+        shutdown_on_exit: bool = True,
+    ) -> None:
+        _READER.value("reader", reader)
+        given = FILTER.optional("exemplar_filter", exemplar_filter)
+        self._filter: Filter = given or filter_of_environment()
+        self._is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
+        self._is_shut_down = False
+        self._lock = RLock()
+        self._meters: dict[InstrumentationScope, Meter] = {}
+        self._at_next: list[Callable[[], object]] = []
+        self.findings = Findings()
+        self.attach(reader, resource)
+        renew_in_child(self)
+        if shutdown_on_exit:
+            _shut_down_at_exit(self)
+
+    def attach(
+        self, reader: DirectReader, resource: Resource | Mapping[str, AttributeValue] | None = None
+    ) -> None:
+        """Record for this reader from now on, from nothing. All instruments go on.
+
+        Raises:
+            ConfigurationError: the resource is none.
+        """
+        _RESOURCE.optional("resource", resource)
+        if not isinstance(resource, Resource):
+            resource = Resource.create(dict(resource or {}))
+        self.resource = resource
+        self.reader = reader
+        self._is_shut_down = False
+        with self._lock:
+            for meter in list(self._meters.values()):
+                meter.begin()
+        reader.attached(self)
+
+    def get_meter(
+        self,
+        name: str,
+        version: str | None = None,
+        schema_url: str | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
+    ) -> metrics.Meter:
+        """The meter of a scope. Equal arguments give the same one."""
+        if self._is_disabled or self._is_shut_down or not name:
+            if not self._is_disabled:
+                logger.warning(
+                    "a meter records nothing: %s",
+                    "its provider was shut down" if name else "its name is empty",
+                )
+            return metrics.NoOpMeter(name, version=version, schema_url=schema_url)
+        scope = InstrumentationScope(name, version, schema_url, attributes)
+        with self._lock:
+            meter = self._meters.get(scope)
+            if meter is None:
+                meter = self._meters.setdefault(scope, Meter(scope, self))
+            return meter
+
+    def recording_of(self, stream: Stream, own_buckets: Sequence[float] | None) -> Recording:
+        """How an instrument is recorded that makes this stream, and advises these buckets."""
+        return Recording(
+            stream,
+            self.reader.policy,
+            self.findings,
+            exemplar_filter=self._filter,
+            own_buckets=own_buckets,
+        )
+
+    @property
+    def instruments(self) -> list[Any]:
+        """All instruments that were made so far."""
+        return [each for meter in list(self._meters.values()) for each in meter.instruments]
+
+    @property
+    def synchronous(self) -> list[Synchronous[Any]]:
+        """Those of them that record."""
+        return [each for each in self.instruments if isinstance(each, Synchronous)]
+
+    @property
+    def observed(self) -> list[Observed]:
+        """Those of them that views show and callbacks observe."""
+        return [each for each in self.instruments if isinstance(each, Observed) and each.recording.is_shown]
+
+    def at_next_recording(self, call: Callable[[], object]) -> None:
+        """Call ``call`` once, when something is recorded next, in the thread that records."""
+        self._at_next.append(call)
+        for instrument in self.synchronous:
+            instrument.forget()
+
+    def recorded(self) -> None:
+        """Something is recorded that was not found in the fast way."""
+        while self._at_next:
+            with contextlib.suppress(IndexError):  # another thread took it
+                self._at_next.pop()()
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Have the reader take what was recorded so far. False if that did not succeed in time."""
+        return self.reader.force_flush(timeout_millis)
+
+    def shutdown(self, timeout_millis: float = 30_000) -> None:
+        """Shut the reader down. A second call does nothing."""
+        self._is_shut_down = True
+        self.reader.shutdown()
+
+    def renew(self) -> None:
+        """In a forked child: wait for no thread of the parent."""
+        renew_lock(self)
+        for meter in list(self._meters.values()):
+            meter.renew()
+        # The number of the process, say. The SDK's provider does the same, and has no public way to it.
+        about_process = getattr(resources, "_get_process_dependent_resource", None)
+        if about_process is not None:
+            self.resource = self.resource.merge(about_process())
+
+
+def _shut_down_at_exit(provider: DirectMeterProvider) -> None:
+    known = weakref.ref(provider)
+
+    def shut_down() -> None:
+        found = known()
+        if found is not None:
+            found.shutdown()
+
+    atexit.register(shut_down)
+    weakref.finalize(provider, atexit.unregister, shut_down).atexit = False

@@ -1,0 +1,1 @@
+"""Metrics from the spans that are there."""

@@ -1,0 +1,87 @@
+"""What libraries record as metrics already, by the scopes of their spans.
+
+A span of such a library is not recorded a second time, as far as its metrics say the same. This was observed
+with the releases of November 2026; what a library does today, it says best itself:
+``SpanMetrics(measured={"its.scope": ["calls", "tokens"]})``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from functools import lru_cache
+
+from otel_prom_bridge.errors import ConfigurationError
+
+# What can be recorded of a span. "successes" are calls that did not fail, "nameless_tokens" those of which
+# the library does not say the model, so that they have no price.
+ASPECTS = (
+    "calls",
+    "successes",
+    "tokens",
+    "nameless_tokens",
+    "chunks",
+    "cost",
+    "tools",
+    "agents",
+    "workflows",
+    "steps",
+    "mcp",
+)
+
+_CALLS = ("calls", "tokens", "chunks")
+# The first pattern that matches a scope counts.
+MEASURED: Mapping[str, tuple[str, ...]] = {
+    # OpenTelemetry's own, and the handlers of opentelemetry-util-genai
+    "opentelemetry.instrumentation.genai.langchain": (*_CALLS, "tools", "agents", "workflows"),
+    "opentelemetry.instrumentation.genai.openai_agents": ("tools", "agents", "workflows"),
+    "opentelemetry.instrumentation.genai.smolagents": ("agents",),
+    "opentelemetry.instrumentation.genai.*": _CALLS,
+    "opentelemetry.util.genai*": (*_CALLS, "tools", "agents", "workflows"),
+    "opentelemetry.instrumentation.google_genai": (*_CALLS, "tools"),
+    "opentelemetry.instrumentation.openai_v2": ("calls", "tokens"),
+    # OpenLLMetry
+    "opentelemetry.instrumentation.langchain": ("successes", "tokens"),
+    "opentelemetry.instrumentation.openai.v1": _CALLS,
+    "opentelemetry.instrumentation.openai.v0": _CALLS,
+    "opentelemetry.instrumentation.anthropic": _CALLS,
+    # others
+    "openlit*": (*_CALLS, "cost", "tools", "workflows", "mcp"),
+    "litellm": (*_CALLS, "cost"),
+    "litellm.*": ("successes", "tokens", "chunks", "cost"),
+    "pydantic-ai": ("tokens", "chunks", "cost"),
+    "gcp.vertex.agent": (*_CALLS, "tools", "agents", "workflows"),
+    "agent_framework*": ("calls", "tokens", "tools"),
+    "semantic_kernel.functions*": ("tools",),
+    "strands*": ("calls", "nameless_tokens", "chunks", "tools", "steps"),
+}
+
+
+class Measured:
+    """Which aspects of its spans a scope records as metrics itself; what is ``given`` comes first."""
+
+    def __init__(self, given: Mapping[str, Iterable[str]] | None = None) -> None:
+        own = {} if given is None else given
+        if not isinstance(own, Mapping):
+            raise ConfigurationError("measured", given, "a mapping of scopes to what they record")
+        self._table = {**{scope: _aspects(scope, aspects) for scope, aspects in own.items()}}
+        self._table |= {scope: aspects for scope, aspects in MEASURED.items() if scope not in self._table}
+        self.by = lru_cache(maxsize=1000)(self._by)
+
+    def _by(self, scope: str) -> frozenset[str]:
+        """What this scope records itself."""
+        for pattern, aspects in self._table.items():
+            if fnmatchcase(scope, pattern):
+                return frozenset(aspects)
+        return frozenset()
+
+
+def _aspects(scope: object, aspects: object) -> tuple[str, ...]:
+    key = f"measured[{scope!r}]"
+    if not isinstance(scope, str) or isinstance(aspects, str) or not isinstance(aspects, Iterable):
+        raise ConfigurationError(key, aspects, f"some of {', '.join(ASPECTS)}")
+    found = tuple(aspects)
+    for aspect in found:
+        if aspect not in ASPECTS:
+            raise ConfigurationError(key, aspect, f"one of {', '.join(ASPECTS)}")
+    return found

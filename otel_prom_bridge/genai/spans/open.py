@@ -1,0 +1,65 @@
+"""The spans that have not ended, so that one that ends knows what it is part of.
+
+A framework and the client library below it may both have a span of one call. The outer one counts, and it
+leaves alone what the inner one's library recorded. Spans that never end leave when there are too many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+_MOST = 10_000
+_DEEPEST = 64
+
+
+class Node:
+    """A span that goes on."""
+
+    __slots__ = ("covered", "has_agent", "has_call", "inference_calls", "parent", "span", "tool_calls")
+
+    def __init__(self, span: Any, parent: int | None) -> None:
+        self.span = span
+        self.parent = parent
+        self.covered: set[str] = set()  # what was recorded of it by libraries inside
+        self.has_agent = False  # an agent ran inside
+        self.has_call = False  # a call of a model was recorded inside
+        self.inference_calls = 0
+        self.tool_calls = 0
+
+
+class OpenSpans:
+    """Spans by the ids of trace and span.
+
+    There is no lock, for which a forked child or a signal handler might wait. Each step is a single one of
+    the dictionary.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: dict[tuple[int, int], Node] = {}
+
+    def begin(self, span: Any) -> None:
+        """A span begins."""
+        context, parent = span.get_span_context(), span.parent
+        while len(self._nodes) >= _MOST:
+            with contextlib.suppress(RuntimeError, StopIteration):  # another thread begins or ends a span
+                self._nodes.pop(next(iter(self._nodes)), None)
+        self._nodes[context.trace_id, context.span_id] = Node(span, parent and parent.span_id)
+
+    def end(self, span: Any) -> Node:
+        """A span has ended."""
+        context, parent = span.get_span_context(), span.parent
+        found = self._nodes.pop((context.trace_id, context.span_id), None)
+        return found or Node(span, parent and parent.span_id)
+
+    def ancestors(self, node: Node) -> Iterator[Node]:
+        """The spans around it that go on, the nearest first."""
+        trace = node.span.get_span_context().trace_id
+        parent = node.parent
+        for _ in range(_DEEPEST):
+            found = None if parent is None else self._nodes.get((trace, parent))
+            if found is None:
+                return
+            yield found
+            parent = found.parent

@@ -1,0 +1,1 @@
+"""Databases: their queries, connections and errors."""

@@ -1,0 +1,1 @@
+"""HTTP servers: ASGI and WSGI applications, and what both share."""

@@ -1,0 +1,75 @@
+"""A clock that stands still until it is moved, for everything of the bridge that goes by time.
+
+What is made while it stands goes by it: stores (series that expire), exemplars, guards (rates of requests),
+files that are read again, and kept answers. The timers of recorders and the times that the SDK gives to
+measurements go by it as long as it stands. Sockets and deadlines go by the real time, because whoever waits
+for them is real.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from unittest.mock import patch
+
+from otel_prom_bridge.endpoint.cache import Cache
+from otel_prom_bridge.endpoint.files.watching import Watched
+from otel_prom_bridge.endpoint.guards.gate import Guards
+from otel_prom_bridge.genai import calls
+from otel_prom_bridge.recording import operations
+from otel_prom_bridge.store.intake import SetClock
+from otel_prom_bridge.store.store import Store
+
+# Everything that takes a clock, which no option of a reader or an endpoint says.
+_TAKE_A_CLOCK = (Store, SetClock, Guards, Watched, Cache)
+_TIMERS = (calls, operations)
+EPOCH = 1_700_000_000.0
+
+
+class Clock:
+    """A clock that stands still: ``clock()`` is its time in seconds, ``advance()`` and ``set()`` move it.
+
+    >>> clock = Clock(10)
+    >>> clock.advance(2.5)
+    >>> clock()
+    12.5
+
+    ``epoch`` is what the time of day is at the clock's zero, in seconds since 1970.
+    """
+
+    def __init__(self, now: float = 1000.0, *, epoch: float = EPOCH) -> None:
+        self.now = now
+        self.epoch = epoch
+
+    def __call__(self) -> float:
+        """The time in seconds."""
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        if not seconds >= 0:
+            raise ValueError(f"time passes forwards, not by {seconds} seconds; set() can set it back")
+        self.now += seconds
+
+    def set(self, now: float) -> None:
+        """Set the clock, forwards or back."""
+        self.now = now
+
+    def time_ns(self) -> int:
+        """The time of day, as ``time.time_ns`` has it."""
+        return round((self.epoch + self.now) * 1e9)
+
+    @contextmanager
+    def standing(self) -> Iterator[Clock]:
+        """In this block time passes only when this clock is moved. It is for the whole process."""
+        with ExitStack() as stack:
+            for kind in _TAKE_A_CLOCK:
+                defaults = kind.__init__.__kwdefaults__ or {}
+                stack.enter_context(patch.dict(defaults, clock=self))
+            for module in _TIMERS:
+                stack.enter_context(patch.object(module, "perf_counter", self))
+            for name, module in list(sys.modules.items()):
+                if name.startswith("opentelemetry.sdk.metrics") and hasattr(module, "time_ns"):
+                    stack.enter_context(patch.object(module, "time_ns", self.time_ns))
+            yield self

@@ -1,0 +1,160 @@
+"""What is recorded through the SDK and what is recorded directly are shown alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+from exported import QUIET
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.metrics import MeterProvider as AnyProvider
+from opentelemetry.metrics import Observation
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.resources import Resource
+from oracles import OPENMETRICS, samples
+
+from otel_prom_bridge import ExportView, PrometheusMetricReader
+from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
+from otel_prom_bridge.rules import Allow
+
+Attributes = Mapping[str, Any]
+
+VALUES = st.one_of(
+    st.sampled_from(["a", "b", "", "1", "é", "\udc80"]),
+    st.sampled_from([0, 1, True, False, 0.0, -0.0, 1.0, 200, 1e300]),
+    st.sampled_from([None, b"x", ["a", "b"], ("a", "b"), [1, True], [0.0], {"x": "y"}]),
+)
+SETS = st.one_of(st.none(), st.dictionaries(st.sampled_from(["k", "l", "other.key", "user.id"]), VALUES))
+NUMBERS = st.one_of(
+    st.integers(-3, 3),
+    st.sampled_from([0.5, 1.5, -2.25, 7, 12.0, 1e-9, 300.0, 1e6, 10**30]),
+    st.sampled_from([float("nan"), float("inf"), -float("inf")]),
+)
+INSTRUMENTS = (
+    ("counter", "add"),
+    ("up_down_counter", "add"),
+    ("gauge", "set"),
+    ("histogram", "record"),
+)
+STEP = st.one_of(
+    st.tuples(st.sampled_from(range(8)), NUMBERS, SETS, st.booleans()),
+    st.just("scrape"),
+    st.tuples(st.just("observe"), st.integers(0, 2), st.lists(st.tuples(NUMBERS, SETS), max_size=3)),
+)
+VIEWS = st.sampled_from(
+    [
+        [],
+        [ExportView(instrument_name="*", keep=["k"])],
+        [ExportView(instrument_name="histogram*", name="derived_total", take="count", keep=["l"])],
+        [ExportView(instrument_name="histogram*", buckets=[1, 10, 100])],
+        [ExportView(instrument_name="histogram*", buckets="exponential")],
+        [ExportView(instrument_name="counter*", where={"k": ["a"]}), ExportView(instrument_type="gauge")],
+        [ExportView(instrument_name="*", rules={"k": Allow(["a", "b"], other="other")})],
+        [
+            ExportView(instrument_name="up_down*", name=None),
+            ExportView(instrument_name="counter1", unit="ms"),
+        ],
+    ]
+)
+OPTIONS = st.sampled_from([{}, {"max_series_per_metric": 2}, {"max_series": 3}, {"id_labels": True}])
+
+
+class Door:
+    """An application whose instruments record through one door."""
+
+    def __init__(self, reader: Any, provider: AnyProvider) -> None:
+        self.reader = reader
+        self.said: list[Sequence[tuple[float, Attributes | None]]] = [(), (), ()]
+        meters = [provider.get_meter("one", "1"), provider.get_meter("two", attributes={"x": "y"})]
+        self.record: list[Callable[..., None]] = [
+            getattr(getattr(meter, f"create_{kind}")(f"{kind}{number}", "s"), method)
+            for number, meter in enumerate(meters)
+            for kind, method in INSTRUMENTS
+        ]
+        for number, kind in enumerate(("counter", "up_down_counter", "gauge")):
+            create = getattr(meters[0], f"create_observable_{kind}")
+            create(f"observed_{kind}", [lambda options, number=number: self._observed(number)])
+
+    def _observed(self, number: int) -> list[Observation]:
+        return [Observation(value, attributes) for value, attributes in self.said[number]]
+
+    def shown(self) -> dict[Any, float]:
+        """The samples of a scrape."""
+        exposition = self.reader.expose()
+        assert exposition.complete
+        return samples(exposition.content_type, exposition.body)
+
+
+def doors(views: Sequence[ExportView], options: Mapping[str, Any]) -> tuple[Door, Door]:
+    """An application twice: with the SDK's provider, and with ours."""
+    given = {**QUIET, "views": views, **options}
+    reader, direct = PrometheusMetricReader(**given), DirectReader(**given)
+    resource = Resource({})
+    sdk = MeterProvider([reader], resource=resource, views=reader.policy.sdk_views(), shutdown_on_exit=False)
+    return (
+        Door(reader, sdk),
+        Door(direct, DirectMeterProvider(direct, resource=resource, shutdown_on_exit=False)),
+    )
+
+
+@settings(max_examples=80, deadline=None)
+@given(steps=st.lists(STEP, max_size=25), views=VIEWS, options=OPTIONS)
+def test_equal_recordings_give_equal_expositions(
+    steps: list[Any], views: list[ExportView], options: dict[str, Any]
+) -> None:
+    """Whatever is recorded and observed, with whichever views and limits, and scrapes in between."""
+    both = doors(views, options)
+    try:
+        for step in (*steps, "scrape"):
+            if step == "scrape":
+                one, other = (door.shown() for door in both)
+                assert one == other
+            elif step[0] == "observe":
+                for door in both:
+                    door.said[step[1]] = step[2]
+            else:
+                for door in both:
+                    number, value, attributes, in_span = step
+                    with (
+                        trace.use_span(trace.NonRecordingSpan(SPAN))
+                        if in_span
+                        else trace.use_span(trace.INVALID_SPAN)
+                    ):
+                        door.record[number](value, attributes)
+    finally:
+        for door in both:
+            door.reader.shutdown()
+
+
+SPAN = trace.SpanContext(1, 2, is_remote=False, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
+
+
+@pytest.mark.parametrize(
+    "views",
+    [
+        [],
+        [ExportView(instrument_name="*", keep=["k"])],
+        [ExportView(instrument_name="histogram*", buckets="exponential")],
+        [ExportView(instrument_name="histogram*", name="derived_total", take="count", keep=["l"])],
+    ],
+    ids=["as it is", "without labels", "exponential", "derived"],
+)
+def test_equal_recordings_give_equal_exemplars(views: list[ExportView]) -> None:
+    """With the attributes that are no labels, whichever format is asked for."""
+    both, found = doors(views, {}), []
+    for door in both:
+        with trace.use_span(trace.NonRecordingSpan(SPAN)):
+            door.record[0](3, {"k": "a", "user.id": "u"})
+            door.record[3](7, {"k": "a", "l": "b"})
+            door.record[3](70, {"k": "a", "l": "c", "user.id": "z"})
+            door.record[4](1, None)
+            door.record[2](5, {"k": "b"})  # a gauge has none
+        body = door.reader.expose(OPENMETRICS).body.decode()
+        found.append(sorted(re.sub(r"(# \{.*\} \S+) \S+$", r"\1", line) for line in body.splitlines()))
+        door.reader.shutdown()
+    assert found[0] == found[1]
+    assert sum(" # {" in line for line in found[0]) >= 3

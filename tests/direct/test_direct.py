@@ -1,0 +1,373 @@
+"""A provider of ours: what it takes, what it costs whoever records, and what callbacks may do to it."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from exported import QUIET
+from opentelemetry import metrics, trace
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.resources import Resource
+from oracles import OPENMETRICS, samples
+
+from otel_prom_bridge import ConfigurationError, ExportView
+from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
+
+SPAN = trace.SpanContext(1, 2, is_remote=False, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
+
+
+class Direct:
+    """A provider, its reader and a meter."""
+
+    def __init__(self, *views: ExportView, exemplar_filter: Any = None, **options: Any) -> None:
+        self.reader = DirectReader(**{**QUIET, "views": views, **options})
+        self.provider = DirectMeterProvider(
+            self.reader,
+            resource=Resource({}),
+            exemplar_filter=exemplar_filter,
+            shutdown_on_exit=False,
+        )
+        self.meter = self.provider.get_meter("test")
+
+    def shown(self) -> dict[str, float]:
+        """The samples by name and labels."""
+        exposition = self.reader.expose()
+        found = samples(exposition.content_type, exposition.body)
+        return {
+            name + "".join(f",{key}={value}" for key, value in sorted(labels)): number
+            for (name, labels), number in found.items()
+        }
+
+
+@pytest.mark.parametrize("value", ["1", None, object(), float("nan"), float("inf"), -1, 1j, [1]])
+def test_a_value_that_is_none_is_passed_over(value: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """It never raises, and the log says it once."""
+    direct = Direct()
+    counter, histogram = direct.meter.create_counter("c"), direct.meter.create_histogram("h")
+    for _ in range(3):
+        if value != "1":  # a text that is a number is one
+            counter.add(value)
+            histogram.record(value)
+    counter.add(1)
+    assert direct.shown() == {"c_total": 1}
+    assert len(caplog.records) == (0 if value == "1" else 2)
+
+
+@pytest.mark.parametrize("value", [Decimal("1.5"), 1.5, True, 10**20])
+def test_numbers_of_other_types_count(value: Any) -> None:
+    """As what they are worth."""
+    direct = Direct()
+    direct.meter.create_counter("c").add(value)
+    direct.meter.create_gauge("g").set(value)
+    assert direct.shown() == {"c_total": float(value), "g": float(value)}
+
+
+class Odd:
+    """Something that cannot be hashed, compared or shown."""
+
+    def __hash__(self) -> int:
+        raise RuntimeError
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError
+
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"k": Odd()}, {1: "a", "b": 2}, [("k", "v")], "text", 7, {"k": {"l": Odd()}}, {"k": "x" * 5000}],
+)
+def test_no_attributes_raise(attributes: Any) -> None:
+    """Whatever they are, the measurement counts."""
+    direct = Direct()
+    counter, gauge = direct.meter.create_counter("c"), direct.meter.create_gauge("g")
+    for _ in range(2):
+        counter.add(1, attributes)
+        gauge.set(1, attributes)
+    assert sum(value for name, value in direct.shown().items() if name.startswith("c_total")) == 2
+
+
+def test_equal_instruments_are_one() -> None:
+    """Names are compared without case; another kind, unit or description is another instrument."""
+    meter = Direct().meter
+    assert meter.create_counter("c") is meter.create_counter("C")
+    assert meter.create_counter("c") is not meter.create_counter("c", "s")
+    assert meter.create_observable_gauge("g") is meter.create_observable_gauge("g")
+    for name in ("", "1x", "ä", "x" * 256):
+        with pytest.raises(ValueError, match="ASCII"):
+            meter.create_counter(name)
+    with pytest.raises(ValueError, match="63"):
+        meter.create_counter("c", "x" * 64)
+
+
+def test_attributes_are_copied() -> None:
+    """What the application does to its mapping later is its own affair."""
+    direct = Direct()
+    attributes: dict[str, Any] = {"k": ["a"]}
+    direct.meter.create_counter("c").add(1, attributes)
+    attributes["k"].append("b")
+    attributes["l"] = 1
+    assert direct.shown() == {'c_total,k=["a"]': 1}
+
+
+def test_a_gauge_stays_until_it_is_set_again() -> None:
+    """A scrape does not need it to be set, and of several that are one the last that was set is shown."""
+    direct = Direct(ExportView(instrument_name="g", keep=["k"]))
+    gauge = direct.meter.create_gauge("g")
+    gauge.set(1, {"k": "a", "l": "1"})
+    gauge.set(2, {"k": "a", "l": "2"})
+    assert direct.shown() == direct.shown() == {"g,k=a": 2}
+    gauge.set(1, {"k": "a", "l": "1"})  # to what it was
+    assert direct.shown() == {"g,k=a": 1}
+
+
+@pytest.mark.parametrize(("name", "count"), [("trace_based", 1), ("always_on", 2), ("always_off", 0)])
+def test_the_filter_chooses_exemplars(name: str, count: int) -> None:
+    """Only measurements in a sampled span, all, or none."""
+    direct = Direct(exemplar_filter=name)
+    histogram = direct.meter.create_histogram("h")
+    with trace.use_span(trace.NonRecordingSpan(SPAN)):
+        histogram.record(3)
+    histogram.record(30)
+    body = direct.reader.expose(OPENMETRICS).body.decode()
+    assert body.count(" # {") == count
+    assert ('trace_id="00000000000000000000000000000001"' in body) == bool(count)
+
+
+def test_an_attribute_that_no_view_needs_comes_with_exemplars() -> None:
+    """It makes no cell, so a flood of them costs nothing, and its value is still known."""
+    direct = Direct(ExportView(instrument_name="c", keep=["k"]))
+    counter: Any = direct.meter.create_counter("c")
+    for number in range(5000):
+        counter.add(1, {"k": "a", "request": str(number)})
+    assert len(counter._cells) == 1
+    with trace.use_span(trace.NonRecordingSpan(SPAN)):
+        counter.add(1, {"k": "a", "request": "last"})
+    body = direct.reader.expose(OPENMETRICS).body.decode()
+    assert 'c_total{k="a"} 5001' in body
+    assert 'request="last"' in body
+
+
+def test_a_flood_is_bounded() -> None:
+    """Past the limit there is one cell for everything; the next collection makes room; totals are exact."""
+    direct = Direct(sdk_max_series=1000)
+    counter: Any = direct.meter.create_counter("c")
+    for _ in range(2):
+        for number in range(3000):
+            counter.add(1, {"number": str(number)})
+        assert len(counter._cells) <= 1000
+        counter.add(1, {"other": "known"})
+        direct.reader.force_flush()
+        assert len(counter._cells) == 0
+    assert sum(direct.shown().values()) == 6002
+
+
+def test_an_odd_attribute_costs_the_others_nothing() -> None:
+    """A collection leaves the cells where they are, so recording goes on as fast as before."""
+    direct = Direct()
+    counter: Any = direct.meter.create_counter("c")
+    counter.add(1, {"k": "v"})
+    cells = dict(counter._cells)
+    for _ in range(2):
+        counter.add(1, {"k": "x" * 5000})
+        direct.reader.force_flush()
+    assert counter._cells == cells
+    assert counter._loose == 0
+
+
+def test_a_limit_of_a_kind_of_instruments_is_no_flood() -> None:
+    """Whoever allows so many series of counters may record them between two collections."""
+    direct = Direct(cardinality_limits={"counter": 30_000})
+    counter: Any = direct.meter.create_counter("c")
+    for number in range(25_000):
+        counter.add(1, {"number": str(number)})
+    assert len(counter._cells) == 25_000
+    assert counter._overflow is None
+
+
+def test_threads_lose_nothing() -> None:
+    """Thirty-two of them record on the same series and on new ones, while others scrape."""
+    direct = Direct(max_series_per_metric=100_000)
+    counter, histogram = direct.meter.create_counter("c"), direct.meter.create_histogram("h")
+    levels = direct.meter.create_up_down_counter("u")
+    done = threading.Event()
+
+    def record(number: int) -> None:
+        for turn in range(500):
+            counter.add(1, {"k": "v"})
+            counter.add(1, {"thread": number, "turn": turn % 50})
+            histogram.record(turn, {"k": "v"})
+            levels.add(1 if turn % 2 else -1)
+
+    def scrape() -> None:
+        while not done.is_set():
+            direct.reader.expose()
+
+    threads = [threading.Thread(target=record, args=(number,)) for number in range(32)]
+    scraper = threading.Thread(target=scrape)
+    for thread in (*threads, scraper):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done.set()
+    scraper.join()
+    direct.reader.force_flush()
+    shown = direct.shown()
+    assert sum(value for name, value in shown.items() if name.startswith("c_total")) == 32 * 1000
+    assert shown["h_count,k=v"] == 32 * 500
+    assert shown["u"] == 0
+
+
+def test_a_callback_that_raises_costs_its_own_series(caplog: pytest.LogCaptureFixture) -> None:
+    """They keep what it said last; another scope's instrument of that name is not taken for it."""
+    direct = Direct(scope_info_enabled=True, self_metrics=True)
+    said = {"mine": True}
+
+    def mine(options: CallbackOptions) -> Iterator[Observation]:
+        if not said["mine"]:
+            raise SystemExit(3)
+        yield Observation(1)
+
+    def other(options: CallbackOptions) -> list[Observation]:
+        return [Observation(2)] if said["mine"] else []
+
+    direct.meter.create_observable_gauge("g", [mine])
+    direct.provider.get_meter("other").create_observable_gauge("g", [other])
+    direct.reader.expose()
+    said["mine"] = False
+    shown = direct.shown()
+    gauges = {name: value for name, value in shown.items() if name.startswith("g,")}
+    assert list(gauges.values()) == [1]
+    assert "otel_scope_name=test" in next(iter(gauges))
+    assert shown["otel_prom_bridge_callback_failures_total,error_type=SystemExit,instrument=g"] == 1
+
+
+def test_a_callback_that_hangs_costs_time_once() -> None:
+    """Its series show what it said last, others are fresh, and what it says in the end is shown then."""
+    direct = Direct(scrape_timeout=0.6)
+    gate, calls = threading.Event(), []
+
+    def hanging(options: CallbackOptions) -> list[Observation]:
+        calls.append(1)
+        if len(calls) == 2:
+            gate.wait(20)
+        return [Observation(len(calls))]
+
+    direct.meter.create_observable_gauge("hangs", [hanging])
+    direct.meter.create_observable_gauge("works", [lambda options: [Observation(len(calls))]])
+    counter = direct.meter.create_counter("c")
+    assert direct.shown() == {"hangs": 1, "works": 1}
+    counter.add(1)
+    direct.shown()
+    counter.add(1)
+    began = time.monotonic()
+    assert direct.shown() == {"hangs": 1, "works": 2, "c_total": 2}
+    assert time.monotonic() - began < 0.3
+    assert not direct.reader.expose().complete
+    gate.set()
+    deadline = time.monotonic() + 10
+    while direct.shown()["hangs"] == 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert direct.shown()["hangs"] in (2, 3)
+    assert direct.reader.expose().complete
+
+
+def test_a_callback_may_scrape_its_own_process() -> None:
+    """It gets the last state at once, instead of waiting for itself."""
+    direct = Direct()
+    took: list[float] = []
+
+    def scraping(options: CallbackOptions) -> list[Observation]:
+        began = time.monotonic()
+        direct.reader.expose()
+        took.append(time.monotonic() - began)
+        return [Observation(1)]
+
+    direct.meter.create_observable_gauge("g", [scraping])
+    assert direct.shown() == {"g": 1}
+    assert max(took) < 1
+
+
+def test_a_generator_is_a_callback() -> None:
+    """It gets the options by ``yield``."""
+
+    def observing() -> Iterator[Any]:
+        number = 0
+        options = yield
+        while True:
+            assert options.timeout_millis > 0
+            number += 1
+            options = yield [Observation(number)]
+
+    direct = Direct()
+    direct.meter.create_observable_counter("c", [observing()])
+    direct.shown()
+    assert direct.shown() == {"c_total": 2}
+
+
+def test_another_reader_begins_with_nothing() -> None:
+    """The instruments go on, with the buckets that the new reader wants."""
+    direct = Direct()
+    histogram = direct.meter.create_histogram("h", explicit_bucket_boundaries_advisory=[1])
+    histogram.record(5)
+    direct.reader.shutdown()
+    reader = DirectReader(**QUIET, views=[ExportView(instrument_name="h", buckets=[7])])
+    direct.provider.attach(reader, Resource({}))
+    histogram.record(5)
+    direct.reader = reader
+    assert direct.shown() == {"h_bucket,le=7.0": 1, "h_bucket,le=+Inf": 1, "h_count": 1, "h_sum": 5}
+
+
+def test_after_shutdown_meters_record_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """As those of the SDK do not, and the log says so."""
+    direct = Direct()
+    direct.provider.shutdown()
+    direct.provider.shutdown()
+    assert isinstance(direct.provider.get_meter("late"), metrics.NoOpMeter)
+    assert isinstance(Direct().provider.get_meter(""), metrics.NoOpMeter)
+    assert [record.levelno for record in caplog.records] == [logging.WARNING] * 2
+
+
+def test_nothing_keeps_a_provider_alive() -> None:
+    """Neither the background thread nor the hook at exit."""
+    import weakref
+
+    reader = DirectReader(registry=None)
+    provider = DirectMeterProvider(reader)
+    known = weakref.ref(provider)
+    provider.get_meter("m").create_counter("c").add(1)
+    del provider, reader
+    gc.collect()
+    assert known() is None
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    """With the key, the value, and what is allowed."""
+    reader = DirectReader(**QUIET)
+    with pytest.raises(ConfigurationError, match="exemplar_filter"):
+        DirectMeterProvider(reader, exemplar_filter="on")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="reader"):
+        DirectMeterProvider(object())  # type: ignore[arg-type]
+
+
+def test_the_next_recording_is_noticed_once() -> None:
+    """Of instruments that have recorded already, too."""
+    direct = Direct()
+    counter = direct.meter.create_counter("c")
+    counter.add(1)
+    calls: list[int] = []
+    assert direct.reader.at_next_recording(lambda: calls.append(1))
+    assert calls == []
+    counter.add(1)
+    counter.add(1)
+    assert calls == [1]
+    assert direct.shown() == {"c_total": 3}

@@ -1,0 +1,171 @@
+"""``start(recording="direct")``, and the same without code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from instrumented import EXPORTERS, instrumented
+from opentelemetry.sdk.metrics.view import View
+from servers import free_port
+
+from otel_prom_bridge import ConfigurationError, PrometheusMetricReader, start
+from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
+
+# Instruments of the API that were made before there was a provider, and one bridge after the other.
+STARTED = """
+import json
+from opentelemetry import metrics
+early = metrics.get_meter("early").create_counter("early")
+import otel_prom_bridge
+
+def shown(bridge):
+    lines = bridge.reader.expose().body.decode().splitlines()
+    return [line.rsplit(" ", 1)[1] for line in lines if line.startswith("early_total{")]
+
+bridge = otel_prom_bridge.start(recording="direct", port=0)
+early.add(3)
+first = shown(bridge)
+try:
+    otel_prom_bridge.start(recording="direct", port=0)
+except otel_prom_bridge.ConfigurationError as error:
+    twice = str(error)
+bridge.shutdown()
+bridge.shutdown()
+early.add(5)
+bridge = otel_prom_bridge.start(recording="direct", port=0)
+early.add(7)
+second = shown(bridge)
+bridge.shutdown()
+try:
+    otel_prom_bridge.start(port=0)
+except otel_prom_bridge.ConfigurationError as error:
+    otherwise = str(error)
+print(json.dumps([first, twice, second, otherwise]))
+"""
+# An application that asks the API, which looks for a provider by its entry point.
+APP = """
+import sys
+from urllib.request import ProxyHandler, build_opener
+from opentelemetry import metrics
+jobs = metrics.get_meter("app").create_counter("jobs")
+jobs.add(5)
+print(type(metrics.get_meter_provider()).__name__)
+print(build_opener(ProxyHandler({})).open(sys.argv[1], timeout=5).read().decode())
+"""
+
+
+def printed(code: str, *arguments: str, **environment: str) -> str:
+    """What a program prints."""
+    command = [sys.executable, "-W", "error", "-c", code, *arguments]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment}
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_one_bridge_after_the_other() -> None:
+    """Instruments go on with the next one, from nothing; two at a time and two ways are refused."""
+    first, twice, second, otherwise = json.loads(printed(STARTED))
+    assert (first, second) == (["3"], ["7"])
+    assert "one bridge is running already" in twice
+    assert "keep the `recording`" in otherwise
+
+
+def test_it_serves_what_its_provider_records() -> None:
+    """Also if that is not the global one."""
+    with start(recording="direct", port=0, set_global=False, resource={"service.name": "x"}) as bridge:
+        assert isinstance(bridge.meter_provider, DirectMeterProvider)
+        assert isinstance(bridge.reader, DirectReader)
+        bridge.meter_provider.get_meter("m").create_counter("c").add(1)
+        assert bridge.server.is_serving
+        assert b"c_total" in bridge.reader.expose().body
+    assert bridge.reader.is_shut_down
+
+
+@pytest.mark.parametrize(
+    "given", [{"reader": PrometheusMetricReader(registry=None)}, {"sdk_views": [View(instrument_name="x")]}]
+)
+def test_what_only_the_sdk_has_is_refused(given: dict[str, Any]) -> None:
+    """A reader or Views of the SDK's."""
+    with pytest.raises(
+        ConfigurationError, match=r"recording: 'direct' is not allowed, expected 'sdk', or no"
+    ):
+        start(recording="direct", port=0, set_global=False, **given)
+
+
+def test_the_name_that_was_meant_is_in_the_message() -> None:
+    """As for all options."""
+    with pytest.raises(ConfigurationError, match="recording"):
+        start(recording="drect", port=0, set_global=False)  # type: ignore[arg-type]
+
+
+def test_the_api_finds_the_provider(tmp_path: Path) -> None:
+    """By its entry point, in an application that nobody instruments."""
+    metadata = tmp_path / "ours-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: ours\nVersion: 1\n")
+    entry = "prometheus_bridge = otel_prom_bridge.autoconfigure:meter_provider"
+    (metadata / "entry_points.txt").write_text(f"[opentelemetry_meter_provider]\n{entry}\n")
+    port = str(free_port())
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    text = printed(
+        APP,
+        f"http://localhost:{port}/metrics",
+        PYTHONPATH=path,
+        OTEL_PYTHON_METER_PROVIDER="prometheus_bridge",
+        OTEL_EXPORTER_PROMETHEUS_PORT=port,
+    )
+    assert text.startswith("DirectMeterProvider\n")
+    assert "jobs_total{" in text
+
+
+# It asks from outside and from inside, as any application could.
+INSTRUMENTED = """
+import sys
+from urllib.request import ProxyHandler, build_opener
+from opentelemetry import metrics
+jobs = metrics.get_meter("app").create_counter("jobs")
+jobs.add(5)
+print(type(metrics.get_meter_provider()).__name__)
+print(build_opener(ProxyHandler({})).open(sys.argv[1], timeout=5).read().decode())
+"""
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"OTEL_PROM_BRIDGE_RECORDING": "direct"}, {"OTEL_PYTHON_METER_PROVIDER": "prometheus_bridge"}],
+    ids=["recording", "provider"],
+)
+def test_an_instrumented_application_records_directly(tmp_path: Path, how: dict[str, str]) -> None:
+    """Nothing is logged, and the resource is that of auto-instrumentation."""
+    port = str(free_port())
+    where = {"OTEL_EXPORTER_PROMETHEUS_PORT": port}
+    url = f"http://localhost:{port}/metrics"
+    result = instrumented(tmp_path, INSTRUMENTED, url, **EXPORTERS, **where, **how)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("DirectMeterProvider\n")
+    assert "jobs_total{" in result.stdout
+    assert 'telemetry_auto_version="' in result.stdout
+
+
+def test_beside_other_exporters_the_sdk_records(tmp_path: Path) -> None:
+    """They must not stay empty; one line says why."""
+    port = str(free_port())
+    variables = {
+        **EXPORTERS,
+        "OTEL_METRICS_EXPORTER": "prometheus_bridge,console",
+        "OTEL_EXPORTER_PROMETHEUS_PORT": port,
+        "OTEL_PROM_BRIDGE_RECORDING": "direct",
+    }
+    result = instrumented(tmp_path, INSTRUMENTED, f"http://localhost:{port}/metrics", **variables)
+    assert result.returncode == 0
+    assert result.stdout.startswith("MeterProvider\n")
+    assert "OTEL_METRICS_EXPORTER names console: recording with the SDK" in result.stderr

@@ -1,0 +1,536 @@
+"""Metrics from spans: in every dialect, with the span as the exemplar, and nothing twice."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from bridges import families_of, running
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
+from opentelemetry.trace import SpanKind, Status, StatusCode
+from oracles import OPENMETRICS
+from prometheus_client import Metric
+
+from otel_prom_bridge.bridge import Bridge
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.genai import LLMRecorder, Price, PriceTable, SpanMetrics, record_all
+
+TABLE = PriceTable("test", {"gpt-4o": Price(2.5, 10, cached=1.25)})
+
+# One call of gpt-4o with 1000 tokens in, 100 out, 400 of the input from a cache; in each dialect.
+CALLS: dict[str, dict[str, Any]] = {
+    "gen_ai of today": {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-4o",
+        "gen_ai.usage.input_tokens": 1000,
+        "gen_ai.usage.output_tokens": 100,
+        "gen_ai.usage.cache_read.input_tokens": 400,
+    },
+    "gen_ai before": {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.system": "openai",
+        "gen_ai.request.model": "gpt-4o",
+        "gen_ai.usage.prompt_tokens": 1000,
+        "gen_ai.usage.completion_tokens": 100,
+        "gen_ai.usage.cache_read_input_tokens": 400,
+    },
+    "OpenInference": {
+        "openinference.span.kind": "LLM",
+        "llm.model_name": "gpt-4o",
+        "llm.provider": "openai",
+        "llm.token_count.prompt": 1000,
+        "llm.token_count.completion": 100,
+        "llm.token_count.prompt_details.cache_read": 400,
+    },
+    "OpenLLMetry": {
+        "llm.request.type": "chat",
+        "gen_ai.system": "openai",
+        "gen_ai.request.model": "gpt-4o",
+        "gen_ai.usage.input_tokens": 1000,
+        "gen_ai.usage.output_tokens": 100,
+        "gen_ai.usage.cache_read_input_tokens": 400,
+    },
+    "Langfuse": {
+        "langfuse.observation.type": "generation",
+        "gen_ai.system": "openai",
+        "langfuse.observation.model.name": "gpt-4o",
+        "langfuse.observation.usage_details": json.dumps(
+            {"input": 1000, "output": 100, "input_cached_tokens": 400}
+        ),
+    },
+    "Vercel": {
+        "ai.operationId": "ai.generateText.doGenerate",
+        "ai.model.id": "gpt-4o",
+        "ai.model.provider": "openai",
+        "ai.usage.inputTokens": 1000,
+        "ai.usage.outputTokens": 100,
+        "ai.usage.cachedInputTokens": 400,
+    },
+}
+CHAT = CALLS["gen_ai of today"]
+
+
+class Setup:
+    """A bridge whose metrics come from spans."""
+
+    def __init__(self, bridge: Bridge, tracers: TracerProvider) -> None:
+        self.bridge = bridge
+        self.tracers = tracers
+
+    def tracer(self, scope: str = "a.framework") -> trace.Tracer:
+        """A tracer of this scope."""
+        return self.tracers.get_tracer(scope)
+
+    def families(self) -> dict[str, Metric]:
+        """What a scrape shows."""
+        return families_of(self.bridge)
+
+    def totals(self, family: str, *labels: str, end: str = "_total") -> dict[tuple[str, ...], float]:
+        """Sums of the samples of a family by these labels."""
+        found: dict[tuple[str, ...], float] = {}
+        metric = self.families().get(f"llmdevops_{family}")
+        for sample in () if metric is None else metric.samples:
+            if sample.name.endswith(end):
+                key = tuple(sample.labels[label] for label in labels)
+                found[key] = found.get(key, 0) + sample.value
+        return found
+
+
+@contextmanager
+def spans(sampler: Any = None, **options: Any) -> Iterator[Setup]:
+    """Spans that become metrics under the profile llmdevops."""
+    with running(profile="llmdevops", prices=TABLE) as bridge:
+        tracers = TracerProvider(shutdown_on_exit=False, sampler=sampler)
+        tracers.add_span_processor(SpanMetrics(bridge.meter_provider, **{"prices": TABLE, **options}))
+        yield Setup(bridge, tracers)
+
+
+@pytest.mark.parametrize("dialect", CALLS)
+def test_a_call_in_every_dialect(dialect: str) -> None:
+    """Calls, tokens of each kind and cost are the same, whoever wrote the span."""
+    with spans() as it:
+        with it.tracer().start_as_current_span("call", attributes=CALLS[dialect]):
+            pass
+        one = ("gpt-4o", "openai")
+        assert it.totals("llm_requests", "model", "provider", "operation", "status") == {
+            (*one, "chat", "success"): 1
+        }
+        assert it.totals("llm_tokens", "model", "provider", "type") == {
+            (*one, "input"): 1000,
+            (*one, "output"): 100,
+        }
+        assert it.totals("llm_cached_tokens", "model", "provider") == {one: 400}
+        assert it.totals("llm_cost_usd", "model", "provider") == {one: pytest.approx(0.003)}
+
+
+def test_the_exemplar_is_the_span_itself() -> None:
+    """Not the one around it, and what was not sampled has none."""
+    with spans() as it:
+        with (
+            it.tracer().start_as_current_span("request"),
+            it.tracer().start_as_current_span("chat", attributes=CHAT) as span,
+        ):
+            identity = span.get_span_context()
+        body = it.bridge.reader.expose(OPENMETRICS).body.decode()
+    lines = [line for line in body.splitlines() if "# {" in line]
+    assert {name for line in lines for name in [line.partition("{")[0]]} >= {
+        "llmdevops_llm_requests_total",
+        "llmdevops_llm_tokens_total",
+        "llmdevops_llm_cost_usd_total",
+        "llmdevops_llm_request_duration_seconds_bucket",
+    }
+    for line in lines:
+        assert f'span_id="{identity.span_id:016x}"' in line
+        assert f'trace_id="{identity.trace_id:032x}"' in line
+
+
+@pytest.mark.parametrize(
+    ("agent", "tool", "step"),
+    [
+        (
+            {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "meteo"},
+            {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "weather"},
+            {"gen_ai.operation.name": "plan"},
+        ),
+        (
+            {"openinference.span.kind": "AGENT", "agent.name": "meteo"},
+            {"openinference.span.kind": "TOOL", "tool.name": "weather"},
+            {"openinference.span.kind": "CHAIN"},
+        ),
+        (
+            {"traceloop.span.kind": "agent", "traceloop.entity.name": "meteo"},
+            {"traceloop.span.kind": "tool", "traceloop.entity.name": "weather"},
+            {"traceloop.span.kind": "task", "traceloop.entity.name": "think"},
+        ),
+        (
+            {"agent_name": "meteo", "gen_ai.agent.name": "meteo"},
+            {"gen_ai.tool.name": "weather", "logfire.msg": "running tool"},
+            {"gen_ai.operation.name": "plan"},
+        ),
+        (
+            {"langfuse.observation.type": "agent", "gen_ai.agent.name": "meteo"},
+            {"langfuse.observation.type": "tool", "tool.name": "weather"},
+            {"langfuse.observation.type": "chain"},
+        ),
+    ],
+    ids=["gen_ai", "OpenInference", "OpenLLMetry", "pydantic-ai", "Langfuse"],
+)
+def test_agents_tools_and_steps(agent: Any, tool: Any, step: Any) -> None:
+    """An agent that asks a model twice and a tool once, which fails."""
+    with spans() as it:
+        tracer = it.tracer()
+        with tracer.start_as_current_span("agent run", attributes=agent):
+            with tracer.start_as_current_span("step", attributes=step):
+                for _ in range(2):
+                    with tracer.start_as_current_span("chat", attributes=CHAT):
+                        pass
+            with pytest.raises(ValueError, match="rain"), tracer.start_as_current_span("t", attributes=tool):
+                raise ValueError("rain")
+        assert it.totals("agent_executions", "agent_type", "status") == {("meteo", "success"): 1}
+        assert it.totals("agent_tool_calls", "agent_type", "tool_name", "status") == {
+            ("meteo", "weather", "error"): 1
+        }
+        assert sum(it.totals("agent_steps", "agent_type").values()) == 1
+        assert sum(it.totals("llm_requests").values()) == 2
+        families = it.families()
+    calls = {s.name: s.value for s in families["gen_ai_invoke_agent_inference_calls"].samples}
+    assert calls["gen_ai_invoke_agent_inference_calls_sum"] == 2
+
+
+def test_workflows_memory_and_mcp() -> None:
+    """Each in its family; MCP of clients and of servers."""
+    with spans() as it:
+        tracer = it.tracer()
+        for attributes, kind in (
+            (
+                {"gen_ai.operation.name": "invoke_workflow", "gen_ai.workflow.name": "answer"},
+                SpanKind.INTERNAL,
+            ),
+            ({"gen_ai.operation.name": "search_memory"}, SpanKind.CLIENT),
+            ({"mcp.method.name": "tools/call", "gen_ai.tool.name": "add"}, SpanKind.CLIENT),
+            ({"mcp.method.name": "tools/call", "gen_ai.tool.name": "add"}, SpanKind.SERVER),
+            ({"openinference.span.kind": "RETRIEVER"}, SpanKind.INTERNAL),
+        ):
+            with tracer.start_as_current_span("x", attributes=attributes, kind=kind):
+                pass
+        assert it.totals("agent_workflows", "workflow", "status") == {("answer", "success"): 1}
+        assert it.totals("agent_memory_operations", "operation") == {("search_memory",): 1}
+        assert it.totals("llm_other_operations", "operation") == {("retrieval",): 1}
+        shown = it.families()
+    assert {"mcp_client_operation_duration_seconds", "mcp_server_operation_duration_seconds"} <= shown.keys()
+
+
+@pytest.mark.parametrize(
+    ("say", "kind"),
+    [
+        (lambda span: span.set_attribute("error.type", "openai.RateLimitError"), "rate_limit"),
+        (lambda span: span.record_exception(TimeoutError("late")), "timeout"),
+        (lambda span: None, "other"),
+    ],
+)
+def test_errors(say: Any, kind: str) -> None:
+    """By the attribute, by the exception that was recorded, or just by the status."""
+    with spans() as it:
+        with it.tracer().start_as_current_span("chat", attributes=CHAT) as span:
+            say(span)
+            span.set_status(Status(StatusCode.ERROR))
+        assert it.totals("llm_errors", "error_type") == {(kind,): 1}
+        assert it.totals("llm_requests", "status") == {("error",): 1}
+
+
+@pytest.mark.parametrize("how", ["event", "milliseconds", "seconds", "langfuse"])
+def test_the_time_to_the_first_chunk(how: str) -> None:
+    """Where events or attributes say it."""
+    start = time.time_ns()
+    with spans() as it:
+        span = it.tracer().start_span("chat", attributes=CHAT, start_time=start)
+        if how == "event":
+            span.add_event("First Token Stream Event", timestamp=start + 250_000_000)
+        elif how == "milliseconds":
+            span.set_attribute("ai.response.msToFirstChunk", 250)
+        elif how == "seconds":
+            span.set_attribute("gen_ai.response.time_to_first_chunk", 0.25)
+        else:
+            when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(start // 10**9 + 1)) + "+00:00"
+            span.set_attribute("langfuse.observation.completion_start_time", json.dumps(when))
+        span.end(start + 2 * 10**9)
+        (value,) = it.totals("llm_time_to_first_chunk_seconds", end="_sum").values()
+    assert value == pytest.approx(0.25) if how != "langfuse" else 0 <= value <= 1
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "calls", "tokens"),
+    [
+        ("framework", "client", 1, 1000),  # the framework's span counts
+        ("framework", "opentelemetry.instrumentation.genai.openai", 0, 0),  # the client's metrics say it
+        ("opentelemetry.instrumentation.genai.langchain", "framework", 0, 0),
+        ("pydantic-ai", "client", 1, 0),  # it records its tokens, and no calls
+        ("pydantic-ai", "opentelemetry.instrumentation.genai.openai", 0, 0),
+    ],
+)
+def test_nothing_is_counted_twice(outer: str, inner: str, calls: int, tokens: int) -> None:
+    """Two spans of one call are one call, and what a library measures itself is left alone."""
+    with spans() as it:
+        with (
+            it.tracer(outer).start_as_current_span("chat", attributes=CHAT),
+            it.tracer(inner).start_as_current_span("chat", attributes=CHAT),
+        ):
+            pass
+        assert sum(it.totals("llm_requests").values()) == calls
+        assert it.totals("llm_tokens", "type").get(("input",), 0) == tokens
+
+
+def test_who_says_late_what_a_span_is() -> None:
+    """OpenInference's LangChain says it at the end: then the inner span of a call has counted already."""
+    with spans() as it:
+        tracer = it.tracer("langchain")
+        with tracer.start_as_current_span("meteo") as agent:
+            with tracer.start_as_current_span("model") as step:
+                with tracer.start_as_current_span("ChatOpenAI") as call:
+                    with it.tracer("client").start_as_current_span("chat", attributes=CHAT):
+                        pass
+                    call.set_attributes(CALLS["OpenInference"])
+                step.set_attribute("openinference.span.kind", "CHAIN")
+            agent.set_attribute("openinference.span.kind", "CHAIN")
+            agent.set_attribute("metadata", json.dumps({"lc_agent_name": "meteo"}))
+        assert it.totals("llm_requests") == {(): 1}
+        assert it.totals("agent_steps", "step_type") == {("chain",): 1}
+        assert it.totals("agent_executions", "agent_type") == {("meteo",): 1}
+
+
+def test_who_measures_what_is_a_switch() -> None:
+    """The application knows better, for its release of a library."""
+    scope = "opentelemetry.instrumentation.genai.openai"
+    with spans(measured={scope: ["tokens"]}) as it:
+        with it.tracer(scope).start_as_current_span("chat", attributes=CHAT):
+            pass
+        assert sum(it.totals("llm_requests").values()) == 1
+        assert it.totals("llm_tokens") == {}
+    for wrong in ({"a": ["toolz"]}, {"a": "tokens"}, ["a"], {1: ["tokens"]}):
+        with pytest.raises(ConfigurationError, match="measured"):
+            SpanMetrics(measured=wrong)  # type: ignore[arg-type]
+
+
+def test_failures_of_who_records_successes() -> None:
+    """OpenLLMetry's LangChain has metrics of successes; the spans that failed are counted here."""
+    with spans() as it:
+        tracer = it.tracer("opentelemetry.instrumentation.langchain")
+        for failed in (False, True):
+            with tracer.start_as_current_span("chat", attributes=CHAT) as span:
+                if failed:
+                    span.set_status(Status(StatusCode.ERROR))
+        assert it.totals("llm_requests", "status") == {("error",): 1}
+
+
+def test_reported_costs_are_used() -> None:
+    """A span that says what the call cost is believed."""
+    with spans() as it:
+        with it.tracer().start_as_current_span("chat", attributes={**CHAT, "llm.cost.total": 0.5}):
+            pass
+        assert it.totals("llm_cost_usd") == {(): 0.5}
+
+
+def test_spans_that_are_dropped_can_be_counted() -> None:
+    """With the sampler all calls are counted and none is exported; without it, none is counted."""
+    exported = InMemorySpanExporter()
+    for sampler, calls in ((ParentBased(ALWAYS_OFF), {}), (record_all(ParentBased(ALWAYS_OFF)), {(): 3.0})):
+        with spans(sampler) as it:
+            it.tracers.add_span_processor(SimpleSpanProcessor(exported))
+            for _ in range(3):
+                with it.tracer().start_as_current_span("chat", attributes=CHAT):
+                    pass
+            assert it.totals("llm_requests") == calls
+            assert "trace_id" not in it.bridge.reader.expose(OPENMETRICS).body.decode()
+    assert exported.get_finished_spans() == ()
+    assert "RecordAll" in record_all(ALWAYS_OFF).get_description()
+    with pytest.raises(ConfigurationError):
+        record_all("off")
+
+
+def test_other_spans_are_none_of_our_business() -> None:
+    """HTTP, databases and what has no attributes become no metric."""
+    with spans() as it:
+        for attributes in (
+            {},
+            {"http.request.method": "GET"},
+            {"gen_ai.custom": 1},
+            {"ai.operationId": "ai.generateText"},
+        ):
+            with it.tracer().start_as_current_span("x", attributes=attributes):
+                pass
+        assert not [name for name in it.families() if "llm" in name or "agent" in name]
+
+
+KEYS = sorted(
+    {key for attributes in CALLS.values() for key in attributes}
+    | {"error.type", "mcp.method.name", "gen_ai.tool.name"}
+)
+VALUES = st.one_of(
+    st.text(max_size=20),
+    st.integers(-(10**20), 10**20),
+    st.floats(),
+    st.booleans(),
+    st.lists(st.text(), max_size=2),
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_whatever_a_span_says_nothing_raises(attributes: dict[str, Any]) -> None:
+    """Negative tokens, wrong types, odd names: scrapes work, and counters never have a negative part."""
+    with spans() as it:
+        with it.tracer().start_as_current_span("chat", attributes=attributes) as span:
+            span.add_event("exception", {"exception.type": "X"})
+        families = it.families()
+    for family in families.values():
+        for sample in family.samples:
+            if sample.name.endswith(("_total", "_count", "_sum")):
+                assert sample.value >= 0
+
+
+def test_wrong_attributes_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Of tokens below zero and of a wrong type there is one line each; the call is counted as unpriced."""
+    bad = {**CHAT, "gen_ai.usage.input_tokens": -5, "gen_ai.usage.output_tokens": "many"}
+    with caplog.at_level(logging.WARNING), spans() as it:
+        for _ in range(3):
+            with it.tracer().start_as_current_span("chat", attributes=bad):
+                pass
+        assert it.totals("llm_requests") == {(): 3}
+        assert it.totals("llm_unpriced_requests") == {(): 3}
+    lines = [record.getMessage() for record in caplog.records if "of a span" in record.getMessage()]
+    assert len(lines) == len(set(lines)) <= 2
+
+
+def test_spans_without_end_take_bounded_room() -> None:
+    """A hundred thousand spans that never end are forgotten, the oldest first."""
+    with spans() as it:
+        (processor,) = it.tracers._active_span_processor._span_processors
+        kept = [it.tracer().start_span("chat", attributes=CHAT) for _ in range(12_000)]
+        assert len(processor._open._nodes) <= 10_000  # type: ignore[attr-defined]
+        for span in kept:
+            span.end()
+        assert it.totals("llm_requests") == {(): 12_000}
+        assert not processor._open._nodes  # type: ignore[attr-defined]
+
+
+@pytest.mark.clocked
+def test_the_processor_is_quick() -> None:
+    """It adds to a call what a recorder would, more or less, and to other spans nearly nothing."""
+    other = {"http.request.method": "GET"}
+    with spans() as it:
+        plain = TracerProvider(shutdown_on_exit=False).get_tracer("a")
+        recorder = LLMRecorder(it.bridge.meter_provider)
+        recorded = _seconds(
+            lambda: recorder.record_request(
+                model="gpt-4o",
+                provider="openai",
+                duration=1,
+                input_tokens=9,
+                output_tokens=9,
+                cached_tokens=1,
+            )
+        )
+        added = _of_spans(it.tracer(), CHAT) - _of_spans(plain, CHAT)
+        beside = _of_spans(it.tracer(), other) - _of_spans(plain, other)
+    assert added < 2.5 * recorded
+    assert beside < 0.3 * recorded
+
+
+def _of_spans(tracer: trace.Tracer, attributes: Mapping[str, Any]) -> float:
+    return _seconds(lambda: tracer.start_span("chat", attributes=attributes).end())
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    """Of CPU for one call, at best."""
+    best = float("inf")
+    for _ in range(7):
+        start = time.process_time()
+        for _ in range(300):
+            call()
+        best = min(best, time.process_time() - start)
+    return best / 300
+
+
+PROGRAM = """
+import otel_prom_bridge, sys
+from opentelemetry import trace
+bridge = otel_prom_bridge.start(port=0, addr="127.0.0.1", {options})
+call = {{"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 7}}
+with trace.get_tracer("framework").start_as_current_span("chat", attributes=call):
+    pass
+print(bridge.reader.expose().body.decode())
+bridge.shutdown()
+if {again}:
+    bridge = otel_prom_bridge.start(port=0, addr="127.0.0.1", {options})
+    with trace.get_tracer("framework").start_as_current_span("chat", attributes=call):
+        pass
+    print(bridge.reader.expose().body.decode())
+"""
+
+
+@pytest.mark.parametrize("how", ["argument", "variable", "again"])
+def test_start_has_it(how: str) -> None:
+    """One argument, or one variable; after a second start each span is counted once."""
+    options = 'profile="llmdevops"' + (", span_metrics=True" if how != "variable" else "")
+    code = PROGRAM.format(options=options, again=how == "again")
+    environment = {"OTEL_PROM_BRIDGE_SPAN_METRICS": "true"} if how == "variable" else {}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=_environment(environment),
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    shown = [line for line in done.stdout.splitlines() if line.startswith("llmdevops_llm_requests_total{")]
+    assert [line.rsplit(" ", 1)[1] for line in shown] == (["1", "1"] if how == "again" else ["1"])
+
+
+def test_without_a_change_to_the_code() -> None:
+    """Under auto-instrumentation the variable is enough, with no exporter of traces."""
+    code = """
+from opentelemetry import metrics, trace
+call = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 7}
+with trace.get_tracer("framework").start_as_current_span("chat", attributes=call):
+    pass
+(reader,) = metrics.get_meter_provider()._metric_readers
+print(reader.expose().body.decode())
+"""
+    environment = {
+        "OTEL_PROM_BRIDGE_SPAN_METRICS": "true",
+        "OTEL_PROM_BRIDGE_PROFILE": "llmdevops",
+        "OTEL_METRICS_EXPORTER": "prometheus_bridge",
+        "OTEL_TRACES_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_EXPORTER_PROMETHEUS_PORT": "0",
+        "OTEL_PYTHON_CONFIGURATOR": "",
+    }
+    start = "from opentelemetry.sdk._configuration import _OTelSDKConfigurator as C; C().configure()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", start + code],
+        capture_output=True,
+        text=True,
+        env=_environment(environment),
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "llmdevops_llm_requests_total{" in done.stdout, done.stderr
+
+
+def _environment(given: Mapping[str, str]) -> dict[str, str]:
+    return {**os.environ, **given}

@@ -1,0 +1,186 @@
+"""Attributes whose values are ids are no labels, whatever their keys are; words, versions and dates are."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pkgutil
+import random
+import string
+import uuid
+
+import opentelemetry.semconv._incubating.attributes as incubating
+import opentelemetry.semconv.attributes as stable
+import pytest
+from bridges import families_of, running
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otel_prom_bridge import ExportView
+from otel_prom_bridge.rules import is_identifier
+from otel_prom_bridge.views.ids import Ids, looks_like_id, may_be_id
+
+RANDOM = random.Random(17)
+
+
+def _of(alphabet: str, length: int) -> str:
+    return "".join(RANDOM.choice(alphabet) for _ in range(length))
+
+
+KINDS = {
+    "uuid": lambda: str(uuid.UUID(int=RANDOM.getrandbits(128), version=4)),
+    "uuid without dashes": lambda: uuid.UUID(int=RANDOM.getrandbits(128), version=4).hex,
+    "uuid in braces": lambda: f"{{{uuid.UUID(int=RANDOM.getrandbits(128))}}}".upper(),
+    "uuid behind a word": lambda: f"worker-{uuid.UUID(int=RANDOM.getrandbits(128))}",
+    "ulid": lambda: "01" + _of("0123456789ABCDEFGHJKMNPQRSTVWXYZ", 24),
+    "hex": lambda: _of("0123456789abcdef", 16),
+    "sha256": lambda: _of("0123456789ABCDEF", 64),
+    "snowflake": lambda: _of("123456789", 18),
+    "call": lambda: "call_" + _of(string.ascii_letters + string.digits, 24),
+    "msg": lambda: "msg_" + _of(string.ascii_letters + string.digits, 24),
+    "run": lambda: "run-" + _of(string.ascii_lowercase + string.digits, 20),
+    "resp": lambda: "resp_" + _of("0123456789abcdef", 48),
+    "nanoid": lambda: _of(string.ascii_letters + string.digits + "_-", 21),
+    "word": lambda: _of(string.ascii_lowercase + string.digits, 22),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ids_are_found(kind: str) -> None:
+    """Whatever attributes are called, at least 97 of 100 are known by their values."""
+    found = 0
+    for _ in range(300):
+        ids, key = Ids(), "x" + _of(string.ascii_lowercase, 9)
+        found += any(ids.is_id(key, KINDS[kind]()) for _ in range(12))
+    assert found >= 291
+
+
+WORDS = [
+    *("gpt-4o-2024-08-06", "claude-sonnet-4-5-20250929", "meta-llama/Llama-3.1-8B-Instruct", "llama3.1:8b"),
+    *("us.anthropic.claude-3-5-sonnet-20240620-v1:0", "text-embedding-3-small", "Qwen2.5-Coder-32B-Instruct"),
+    *("/users/{id}/orders", "GET /v1/chat/completions", "checkout", "search_documents", "getUserById"),
+    *("web-7f9c6d5b8-x2x4z", "ip-10-0-3-17.eu-west-1.compute.internal", "db01.example.org", "10.1.2.3"),
+    *("1.45.2", "2.0.0-rc.1+build.5", "v20.11.1", "3.11.7", "2026-11-29", "2026-11-29T06:14:44Z", "20261129"),
+    *("20261129T061444Z", "20261129061444", "eu-central-1", "RateLimitError", "openai.InternalServerError"),
+    *("application/json; charset=utf-8", "Mozilla/5.0 (X11; Linux x86_64)", "run_tests", "call_center"),
+    *("batch_small", "message_received", "file_upload_completed", "step_1", "event_loop", "tool_use", "POST"),
+    *("responsibilities", "internationalization", "ElasticLoadBalancing", "OAuth2AuthorizationCodeGrant"),
+]
+
+
+@pytest.mark.parametrize("text", WORDS)
+def test_no_false_alarm(text: str) -> None:
+    """Models, routes, hosts, versions, dates, errors and names of functions are no ids."""
+    assert not looks_like_id(text)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.from_regex(r"[a-z]{1,14}([-_.][a-z]{1,14}){0,4}", fullmatch=True),
+            st.from_regex(r"v?[0-9]{1,3}(\.[0-9]{1,4}){1,3}(-(rc|beta)\.?[0-9]{1,2})?", fullmatch=True),
+            st.datetimes().map(str),
+            st.dates().map(str),
+            st.ip_addresses().map(str),
+            st.integers(-(10**9), 10**9).map(str),
+            st.from_regex(r"(/[a-z]{2,9}|/\{[a-z]{2,9}\}){1,5}", fullmatch=True),
+            st.sampled_from(WORDS),
+        ),
+        max_size=30,
+    )
+)
+def test_ordinary_values_are_no_ids(values: list[str]) -> None:
+    """However many values there are, an attribute of ordinary ones stays a label."""
+    ids = Ids()
+    assert not any(ids.is_id("x", value) for value in values)
+
+
+def _semconv() -> list[str]:
+    found = []
+    for package in (incubating, stable):
+        for module in pkgutil.iter_modules(package.__path__):
+            names = vars(importlib.import_module(f"{package.__name__}.{module.name}"))
+            found += [value for name, value in names.items() if name.isupper() and isinstance(value, str)]
+    return found
+
+
+def test_attributes_of_the_conventions_are_left_alone() -> None:
+    """Their ids are known by their keys; no other one is watched."""
+    keys = _semconv()
+    assert len(keys) > 500
+    assert [key for key in keys if may_be_id(key) and not is_identifier(key)] == []
+
+
+@pytest.mark.parametrize(
+    "key", ["tenant_uuid", "k8s.pod.uid", "gpu_uuid", "gitCommit", "customer.key", "host"]
+)
+def test_ids_that_labels_are_for(key: str) -> None:
+    """Of these there are few, or each is a version."""
+    ids = Ids()
+    assert not any(ids.is_id(key, str(uuid.uuid4())) for _ in range(100))
+
+
+@given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=300)), max_size=40))
+@settings(max_examples=200)
+def test_whatever_is_said_is_no_error(points: list[tuple[str, str]]) -> None:
+    """Hostile keys and values are looked at as any other."""
+    ids = Ids()
+    for key, value in points:
+        ids.is_id(key, value)
+        assert ids.knows(key) in (True, False)
+
+
+def test_keys_without_end_take_no_room() -> None:
+    """Whoever puts data into keys makes no more than a bounded number of them watched."""
+    ids = Ids()
+    for number in range(5000):
+        ids.is_id(f"key{number}", str(uuid.uuid4()))
+    assert len(ids._watched) + len(ids._known) <= 1000
+
+
+def test_runs_of_agents_make_no_series(caplog: pytest.LogCaptureFixture) -> None:
+    """Of a hundred runs there are few series, the sum is right, one line says so, points are counted."""
+    with caplog.at_level(logging.WARNING), running(self_metrics=True) as bridge:
+        counter = bridge.meter_provider.get_meter("app").create_counter("loops")
+        for number in range(100):
+            counter.add(1, {"loop.token": str(uuid.uuid4()), "kind": "plan"})
+            if number % 10 == 0:
+                families_of(bridge)
+        families = families_of(bridge)
+    samples = [sample for sample in families["loops"].samples if sample.name == "loops_total"]
+    assert sum(sample.value for sample in samples) == 100
+    assert len(samples) <= 4
+    assert {sample.labels["kind"] for sample in samples} == {"plan"}
+    assert [record.message.count("look like ids") for record in caplog.records].count(1) == 1
+    folded = {
+        (s.labels["metric"], s.labels["label"], s.labels["rule"]): s.value
+        for s in families["otel_prom_bridge_folded_points"].samples
+        if s.name.endswith("_total")
+    }
+    assert folded[("loops_total", "loop.token", "values_like_ids")] >= 90
+
+
+@pytest.mark.parametrize("how", ["keep", "id_labels", "rule"])
+def test_who_wants_them_gets_them(how: str) -> None:
+    """A view that names the attribute, a rule for its values, or the option: each keeps all series."""
+    options = {
+        "keep": {"views": [ExportView(instrument_name="loops", keep=["loop.token"])]},
+        "rule": {"views": [ExportView(instrument_name="loops", rules={"loop.token": str.lower})]},
+        "id_labels": {"id_labels": True},
+    }[how]
+    with running(**options) as bridge:
+        counter = bridge.meter_provider.get_meter("app").create_counter("loops")
+        for _ in range(20):
+            counter.add(1, {"loop.token": str(uuid.uuid4())})
+        family = families_of(bridge)["loops"]
+    assert len([sample for sample in family.samples if sample.name == "loops_total"]) == 20
+
+
+def test_current_values_stay_apart() -> None:
+    """A gauge by ids shows each, since one series would show the newest of them only."""
+    with running() as bridge:
+        gauge = bridge.meter_provider.get_meter("app").create_gauge("load")
+        for number in range(20):
+            gauge.set(number, {"loop.token": str(uuid.uuid4())})
+        family = families_of(bridge)["load"]
+    assert len(family.samples) == 20

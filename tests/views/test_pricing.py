@@ -1,0 +1,276 @@
+"""Tokens as costs: by the table of the reader, exactly, and never beside what producers report themselves."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from bridges import families_of, running
+from exported import in_span
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry.metrics import MeterProvider
+from oracles import OPENMETRICS
+from prometheus_client import Metric
+
+from otel_prom_bridge import ExportView
+from otel_prom_bridge.bridge import Bridge
+from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.genai import LLMRecorder, Price, PriceTable
+from otel_prom_bridge.prices import KINDS
+
+CALL = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai"}
+TABLE = PriceTable(
+    "test",
+    {"gpt-4o": Price(2.5, 10, cached=1.25), "gpt-4o-2024-05-13": Price(5, 15), "o3": Price(2, 8, 0.5, 3, 9)},
+)
+
+
+def usage(provider: MeterProvider, model: str, kind: str, count: float, *, scope: str = "app") -> None:
+    """Tokens as instrumentations of today record them, and as the newest conventions do."""
+    meter, attributes = provider.get_meter(scope), {**CALL, "gen_ai.request.model": model}
+    if kind in ("input", "output"):
+        histogram = meter.create_histogram("gen_ai.client.token.usage", unit="{token}")
+        histogram.record(count, {**attributes, "gen_ai.token.type": kind})
+        return
+    ending = {
+        "cached": "cache_read.input",
+        "cache_write": "cache_write.input",
+        "reasoning": "reasoning.output",
+    }
+    meter.create_counter(f"gen_ai.client.inference.usage.{ending[kind]}_tokens").add(count, attributes)
+
+
+def costs(bridge: Bridge, *labels: str, name: str = "llmdevops_llm_cost_usd") -> dict[tuple[str, ...], float]:
+    """Costs by the values of these labels."""
+    family = families_of(bridge).get(name)
+    return _values(family, labels)
+
+
+def _values(family: Metric | None, labels: tuple[str, ...]) -> dict[tuple[str, ...], float]:
+    found: dict[tuple[str, ...], float] = {}
+    for sample in () if family is None else family.samples:
+        if sample.name.endswith("_total"):
+            key = tuple(sample.labels.get(label, "") for label in labels)
+            found[key] = found.get(key, 0) + sample.value
+    return found
+
+
+def test_by_model_provider_and_kind() -> None:
+    """Cached tokens are no input, reasoning is no output, and dated models have prices of their own."""
+    with running(profile="llmdevops", prices=TABLE) as bridge:
+        for model in ("gpt-4o", "gpt-4o-2024-05-13"):
+            usage(bridge.meter_provider, model, "input", 1000)
+        for kind, count in (
+            ("input", 1000),
+            ("output", 500),
+            ("cached", 400),
+            ("cache_write", 100),
+            ("reasoning", 50),
+        ):
+            usage(bridge.meter_provider, "o3", kind, count)
+        found = costs(bridge, "model", "provider", "type")
+    assert found == {
+        ("gpt-4o", "openai", "input"): 0.0075,
+        ("o3", "openai", "input"): 0.001,
+        ("o3", "openai", "cached"): 0.0002,
+        ("o3", "openai", "cache_write"): 0.0003,
+        ("o3", "openai", "output"): 0.0036,
+        ("o3", "openai", "reasoning"): 0.00045,
+    }
+
+
+def test_what_has_no_price_is_counted() -> None:
+    """Tokens of unknown models are in a family of their own, in both profiles, and cost nothing."""
+    with running(profile="llmdevops", prices=TABLE) as bridge:
+        usage(bridge.meter_provider, "house-model", "input", 70)
+        usage(bridge.meter_provider, "gpt-4o", "input", 70)
+        assert set(costs(bridge, "model")) == {("gpt-4o",)}
+        assert costs(bridge, "model", name="llmdevops_llm_unpriced_tokens") == {("house-model",): 70}
+    with running(prices=TABLE) as bridge:
+        usage(bridge.meter_provider, "house-model", "input", 70)
+        assert costs(bridge, name="gen_ai_client_unpriced_tokens") == {(): 70}
+
+
+@pytest.mark.parametrize("name", ["gen_ai.usage.cost", "operation.cost", "gen_ai.client.token.cost"])
+@pytest.mark.parametrize("first", ["tokens", "cost"])
+def test_reported_costs_are_used_instead(name: str, first: str) -> None:
+    """For models of which a producer reports costs, its tokens cost nothing; those of others do."""
+    with running(profile="llmdevops", prices=TABLE) as bridge:
+        meter = bridge.meter_provider.get_meter("pydantic-ai")
+        record = meter.create_histogram(name, unit="USD").record
+        for _ in range(3):
+            if first == "cost":
+                record(0.5, {**CALL, "gen_ai.request.model": "gpt-4o"})
+            for model in ("gpt-4o", "o3"):
+                usage(bridge.meter_provider, model, "input", 1000, scope="pydantic-ai")
+            if first == "tokens":
+                record(0.5, {**CALL, "gen_ai.request.model": "gpt-4o"})
+            found = costs(bridge, "model")
+        usage(bridge.meter_provider, "gpt-4o", "input", 1000, scope="another")
+        later = costs(bridge, "model")
+    assert found == pytest.approx({("gpt-4o",): 1.5, ("o3",): 0.006})
+    assert later == pytest.approx({("gpt-4o",): 1.5025, ("o3",): 0.006})
+
+
+def test_our_recorders_count_themselves() -> None:
+    """What they record has its cost already, or is counted as unpriced; nothing is added to it."""
+    with running(profile="llmdevops", prices=TABLE) as bridge:
+        recorder = LLMRecorder(bridge.meter_provider, prices=TABLE)
+        for model in ("gpt-4o", "house-model"):
+            recorder.record_request(
+                model=model, provider="openai", duration=1, input_tokens=1000, output_tokens=0
+            )
+        assert costs(bridge, "model") == {("gpt-4o",): 0.0025}
+        assert "llmdevops_llm_unpriced_tokens" not in families_of(bridge)
+
+
+def test_what_agents_say_is_not_paid_twice() -> None:
+    """The tokens of an agent are those of its calls."""
+    with running(prices=TABLE) as bridge:
+        histogram = bridge.meter_provider.get_meter("app").create_histogram("gen_ai.client.token.usage")
+        for operation in ("chat", "invoke_agent", "execute_tool"):
+            attributes = {"gen_ai.operation.name": operation, "gen_ai.token.type": "input"}
+            histogram.record(1000, {**attributes, "gen_ai.request.model": "gpt-4o"})
+        assert costs(bridge, name="gen_ai_usage_cost_USD") == {(): 0.0025}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["gpt-4o", "o3", "gpt-4o-2024-05-13", "house"]),
+            st.sampled_from(KINDS),
+            st.integers(0, 10**7),
+            st.sampled_from([None, None, None, "scrape", "cheap", "dear"]),
+        ),
+        max_size=25,
+    )
+)
+@settings(max_examples=25, deadline=None)
+def test_a_new_table_never_makes_a_counter_fall(steps: list[tuple[str, str, int, str | None]]) -> None:
+    """Whatever comes in whatever order, with whichever table: no sample of costs is below the one before."""
+    tables = {"cheap": PriceTable("c", {"gpt-4o": Price(0.1, 0.1)}), "dear": TABLE}
+    with running(prices=TABLE) as bridge:
+        last: dict[tuple[str, ...], float] = {}
+        for model, kind, count, then in steps:
+            usage(bridge.meter_provider, model, kind, count)
+            if then in tables:
+                bridge.reader.prices = tables[then]
+            if then is not None:
+                shown = costs(
+                    bridge, "gen_ai_request_model", "gen_ai_token_type", name="gen_ai_usage_cost_USD"
+                )
+                assert all(shown[key] >= value for key, value in last.items())
+                last = shown
+
+
+def test_it_is_exact() -> None:
+    """A million small calls cost what their tokens cost together, to the last digit."""
+    with running(prices=TABLE) as bridge:
+        for _ in range(1000):
+            usage(bridge.meter_provider, "gpt-4o", "output", 7)
+        found = costs(bridge, name="gen_ai_usage_cost_USD")
+    assert found == {(): float(Fraction(7000 * 10, 10**6))}
+
+
+def test_a_new_table_counts_from_then_on() -> None:
+    """What was shown stays, and the table in use is named."""
+    with running(prices=TABLE, self_metrics=True) as bridge:
+        usage(bridge.meter_provider, "gpt-4o", "output", 1000)
+        before = costs(bridge, name="gen_ai_usage_cost_USD")
+        bridge.reader.prices = PriceTable("new", {"gpt-4o": Price(1, 1)}, date="2026-11-29")
+        assert costs(bridge, name="gen_ai_usage_cost_USD") == before
+        usage(bridge.meter_provider, "gpt-4o", "output", 1000)
+        assert costs(bridge, name="gen_ai_usage_cost_USD") == {(): 0.011}
+        (info,) = families_of(bridge)["otel_prom_bridge_price_table_info"].samples
+        assert (info.labels, info.value) == ({"version": "new", "date": "2026-11-29"}, 1)
+        bridge.reader.prices = False
+        usage(bridge.meter_provider, "gpt-4o", "output", 1000)
+        assert costs(bridge, name="gen_ai_usage_cost_USD") == {(): 0.011}
+
+
+def test_exemplars_are_costs_of_calls() -> None:
+    """An exemplar leads to the call, and says what it cost."""
+    with running(prices=TABLE) as bridge, in_span(0xABC):
+        usage(bridge.meter_provider, "gpt-4o", "output", 1000)
+        body = bridge.reader.expose(OPENMETRICS).body.decode()
+    (line,) = (line for line in body.splitlines() if line.startswith("gen_ai_usage_cost_USD_total"))
+    assert f'trace_id="{0xABC:032x}"' in line
+    assert line.split("#")[1].split("}")[1].split()[0] == "0.01"
+
+
+def test_past_a_limit_costs_are_costs() -> None:
+    """Models past the limit of series share one, in which each token has its own price."""
+    with running(profile="llmdevops", prices=TABLE, max_series_per_metric=2) as bridge:
+        models = ["gpt-4o", "o3", "gpt-4o-2024-05-13"]
+        for model in models:
+            for kind in ("input", "output"):
+                usage(bridge.meter_provider, model, kind, 1000)
+        found = costs(bridge, name="llmdevops_llm_cost_usd")
+    assert sum(found.values()) == pytest.approx(0.0125 + 0.01 + 0.02)
+
+
+@pytest.mark.parametrize("prices", ["nonsense", 17, True, "missing.toml", {"gpt-4o": 1}])
+def test_what_is_no_table_is_refused(prices: object) -> None:
+    """The error names the option."""
+    with pytest.raises(ConfigurationError, match="prices"), running(prices=prices):
+        pass
+
+
+def test_a_table_of_a_file(tmp_path: Path) -> None:
+    """A path is that of a file with prices."""
+    file = tmp_path / "mine.toml"
+    file.write_text('date = 2026-01-31\n[models]\n"gpt-4o" = { input = 1000 }\n')
+    with running(prices=str(file)) as bridge:
+        usage(bridge.meter_provider, "gpt-4o", "input", 1000)
+        assert costs(bridge, name="gen_ai_usage_cost_USD") == {(): 1}
+
+
+def test_a_view_of_ones_own() -> None:
+    """Anybody's counter of tokens can be shown as costs."""
+    view = ExportView(
+        instrument_name="tokens", name="spent_usd_total", price="output", keep=["gen_ai.request.model"]
+    )
+    with running(views=[view], prices=TABLE) as bridge:
+        counter = bridge.meter_provider.get_meter("app").create_counter("tokens")
+        counter.add(1000, {"gen_ai.request.model": "gpt-4o", "session.id": "1"})
+        assert costs(bridge, name="spent_usd") == {(): 0.01}
+    with pytest.raises(ConfigurationError, match="price"):
+        ExportView(instrument_name="tokens", price="gold")
+    with pytest.raises(ConfigurationError, match="price"):
+        ExportView(instrument_name="tokens", name="x", take="count", price="input")
+
+
+@pytest.mark.parametrize("count", [float("nan"), float("inf"), 10**300, -5])
+def test_odd_numbers_of_tokens_do_no_harm(count: float) -> None:
+    """What an instrument lets through is shown somehow, and the next scrape works."""
+    with running(prices=TABLE) as bridge:
+        usage(bridge.meter_provider, "gpt-4o", "cached", count)
+        families_of(bridge)
+        usage(bridge.meter_provider, "o3", "input", 1000)
+        assert costs(bridge, "gen_ai_request_model", name="gen_ai_usage_cost_USD")[("o3",)] == 0.002
+
+
+def test_the_models_of_the_table_cost_what_the_package_says() -> None:
+    """Our table agrees with `genai-prices`, which is kept up to date; what differs is listed."""
+    package = PriceTable.from_genai_prices()
+    different = {
+        model: (price, found)
+        for model, price in PriceTable.default().models.items()
+        if (found := package.price(model, _maker(model))) is not None
+        and any(abs(price.of(kind) - found.of(kind)) > 1e-9 for kind in ("input", "output", "cached"))
+    }
+    assert different == {}
+    assert sum(package.price(m, _maker(m)) is not None for m in PriceTable.default().models) > 20
+    assert package.price("no-such-model") is None
+
+
+def _maker(model: str) -> str:
+    return (
+        "anthropic"
+        if model.startswith("claude")
+        else "gcp.gemini"
+        if model.startswith("gemini")
+        else "openai"
+    )
