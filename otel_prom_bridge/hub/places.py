@@ -80,21 +80,16 @@ def tidy(path: str) -> None:
 
 
 def make_way(port: int) -> bool:
-    """Have a hub of this user that lingers at this port end; whether one did.
+    """Ask the hubs of this user that one of them leaves this port; whether one is about to.
 
-    One whose program is about to end is asked again for a moment.
+    One whose program is just ending does not know that yet, so it is asked again for a moment.
     """
     deadline = time.monotonic() + _END_SECONDS
-    while True:
-        answers = {path: _answer(str(path), port) for path in folder().glob("*.sock")}
-        leaving = [path for path, answer in answers.items() if answer == b"200"]
-        if leaving or not any(answers.values()) or time.monotonic() > deadline:
-            break
+    while answers := set(filter(None, (_answer(str(path), port) for path in folder().glob("*.sock")))):
+        if b"200" in answers or time.monotonic() > deadline:
+            return b"200" in answers
         time.sleep(_PAUSE_SECONDS)
-    deadline = time.monotonic() + _END_SECONDS
-    while any(path.exists() for path in leaving) and time.monotonic() < deadline:
-        time.sleep(_PAUSE_SECONDS)
-    return bool(leaving)
+    return False
 
 
 def _answer(path: str, port: int) -> bytes:
