@@ -26,7 +26,7 @@ _PRIVATE_SOCKET, _SHARED_SOCKET = 0o600, 0o666
 _LONGEST = 68  # of the 103 characters that the path of a socket may have everywhere
 _ATTEMPTS = 20
 MAKE_WAY_PATH = "/make-way"
-_ANSWER_SECONDS, _END_SECONDS = 1.0, 3.0
+_ANSWER_SECONDS, _END_SECONDS, _PAUSE_SECONDS = 1.0, 3.0, 0.05
 
 
 def folder() -> Path:
@@ -80,19 +80,24 @@ def tidy(path: str) -> None:
 
 
 def make_way(port: int) -> bool:
-    """Have a hub of this user that lingers at this port end; whether one did."""
-    asked = [path for path in folder().glob("*.sock") if _asks(str(path), port)]
+    """Ask the hubs of this user that one of them leaves this port; whether one is about to.
+
+    One whose program is just ending does not know that yet, so it is asked again for a moment.
+    """
     deadline = time.monotonic() + _END_SECONDS
-    while any(path.exists() for path in asked) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return bool(asked)
+    while answers := set(filter(None, (_answer(str(path), port) for path in folder().glob("*.sock")))):
+        if b"200" in answers or time.monotonic() > deadline:
+            return b"200" in answers
+        time.sleep(_PAUSE_SECONDS)
+    return False
 
 
-def _asks(path: str, port: int) -> bool:
+def _answer(path: str, port: int) -> bytes:
+    """The status with which a hub answers whether it makes way; nothing if there is none."""
     request = f"GET {MAKE_WAY_PATH}?{port} HTTP/1.1\r\nHost: hub\r\nConnection: close\r\n\r\n"
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
         client.settimeout(_ANSWER_SECONDS)
         client.connect(path)
         client.sendall(request.encode())
-        return client.recv(64).split(b" ")[1:2] == [b"200"]
-    return False
+        return client.recv(64).partition(b" ")[2][:3]
+    return b""
