@@ -177,9 +177,10 @@ def test_workers_that_are_killed_or_told_to_end(program: Program) -> None:
         os.kill(program.a_worker(), signal.SIGTERM)
         program.load(40)
         program.check()
+        worker = program.a_worker()
         time.sleep(1.5)  # an interval, so that everything is pushed
         before = program.shown("limit")
-        os.kill(program.a_worker(), signal.SIGKILL)
+        os.kill(worker, signal.SIGKILL)
         program.load(40)
         program.check(missing=0)
         assert len(program.shown("limit")) <= len(before) + 1
