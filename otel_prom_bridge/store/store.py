@@ -90,6 +90,7 @@ class Store:
         self._collection = 0
         self._keeping = Expiry(_KEPT_SECONDS, clock)
         self._silence = Expiry(_SILENT_SECONDS, clock)
+        self._has_prices = policy.has_prices  # not at every scrape: it asks all views
         self._reporting: dict[Stream, bool] = {}  # streams, and whether they are costs that producers report
         self._changed: list[Target] = []  # series that wait to be shown anew
         self._deferred: list[Callable[[], None]] = []
@@ -197,7 +198,7 @@ class Store:
 
     def _costs_first(self, batch: _Batch) -> _Batch:
         """The batch with the costs that producers report before the tokens, which cost nothing then."""
-        if not self._policy.has_prices:
+        if not self._has_prices:
             return batch
         return sorted(batch, key=self._tokens_or_other)
 
