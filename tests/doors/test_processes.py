@@ -98,7 +98,7 @@ end()
     assert (before, child, parent) == (200, 3, None)
     assert (ready, reason) == (503, "not ready\n")
     (line,) = (line for line in log if "another process" in line)
-    assert "belongs to another process of this application; process" in line
+    assert "is taken, as it looks by another process of this application; process" in line
     assert "have both of them scraped" in line
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import re
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from urllib.error import HTTPError, URLError
 
 import pytest
 from instrumented import EXPORTERS, NO_OTHERS
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from servers import Running, free_port, free_ports, get, running, wait_for
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="these servers fork")
@@ -347,9 +351,125 @@ def test_streamlit(tmp_path: Path) -> None:
         assert page.output.rstrip().endswith("} 3")
 
 
+# What Amazon runs in a function: its runtime client, which asks the runtime's HTTP interface for events.
+FUNCTION = """
+from opentelemetry import metrics
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+provider = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter())])
+metrics.set_meter_provider(provider)
+hits = metrics.get_meter("shop").create_counter("hits")
+
+def answer(event, context):
+    hits.add(event["count"])
+    provider.force_flush()  # Nothing of the function runs between two events.
+    return "sent"
+"""
+FUNCTION_THAT_STARTS = """
+from opentelemetry import metrics
+from otel_prom_bridge import start
+
+bridge = start(port=0)
+hits = metrics.get_meter("shop").create_counter("hits")
+
+def answer(event, context):
+    hits.add(event["count"])
+    lines = bridge.reader.expose().body.decode().splitlines()
+    return [line for line in lines if line.startswith("hits_total")][0]
+"""
+
+
+class Lambda(ThreadingHTTPServer):
+    """The HTTP interface that a function asks for its events, and a collector that takes OTLP."""
+
+    def __init__(self, events: list[dict[str, int]]) -> None:
+        super().__init__(("127.0.0.1", 0), _LambdaHandler)
+        self.events, self.answers, self.collected = iter(enumerate(events)), list[str](), list[bytes]()
+
+
+class _LambdaHandler(BaseHTTPRequestHandler):
+    server: Lambda
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        number, event = next(self.server.events, (None, None))
+        while number is None:  # No event comes any more; the function waits until it is stopped.
+            time.sleep(60)
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Lambda-Runtime-Aws-Request-Id", f"event-{number}")
+        self.send_header("Lambda-Runtime-Trace-Id", "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Sampled=0")
+        self.send_header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:eu-central-1:1:function:shop")
+        self.send_header("Lambda-Runtime-Deadline-Ms", str(int((time.time() + 30) * 1000)))
+        self._end(json.dumps(event).encode())
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/v1/metrics":
+            self.server.collected.append(body)
+            self.send_response(200)
+        else:
+            self.server.answers.append(f"{self.path.rpartition('/')[2]} {body.decode()}")
+            self.send_response(202)
+        self._end(b"")
+
+    def _end(self, body: bytes) -> None:
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def function(program: str, folder: Path, events: list[dict[str, int]]) -> Iterator[Lambda]:
+    """A function that is given these events."""
+    (folder / "shop.py").write_text(program)
+    with Lambda(events) as service:
+        Thread(target=service.serve_forever, daemon=True).start()
+        host = f"127.0.0.1:{service.server_port}"
+        environment = {
+            "AWS_LAMBDA_RUNTIME_API": host,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{host}",
+            "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
+            "PYTHONPATH": os.pathsep.join((str(folder), *filter(None, [os.environ.get("PYTHONPATH")]))),
+        }
+        command = [sys.executable, "-m", "awslambdaric", "shop.answer"]
+        with running(command, log=folder / "log", env=environment):
+            wait_for(lambda: len(service.answers) == len(events), seconds=60, what="its answers")
+            yield service
+        service.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("program", ["otlp", "started"])
+def test_a_function_of_aws_lambda(program: str, tmp_path: Path) -> None:
+    """What it records leaves it with OTLP; ``start()`` does a function no harm, and nobody can scrape it."""
+    pytest.importorskip("awslambdaric")
+    source = FUNCTION if program == "otlp" else FUNCTION_THAT_STARTS
+    with function(source, tmp_path, [{"count": 1}, {"count": 2}]) as service:
+        if program == "otlp":
+            assert service.answers == ['response "sent"'] * 2
+            sums = [
+                point.as_int
+                for body in service.collected
+                for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics
+                for scope in resource.scope_metrics
+                for metric in scope.metrics
+                if metric.name == "hits"
+                for point in metric.sum.data_points
+            ]
+            assert sums == [1, 3]
+        else:
+            assert [line.rpartition(" ")[2] for line in service.answers] == ['1"', '3"']
+
+
 def test_each_row_of_the_page_is_run() -> None:
-    """The servers of the table are those that are run here, and AWS Lambda, which nobody can run here."""
+    """The servers of the table are those that are run here."""
     text = (ROOT / "docs" / "servers.md").read_text()
     named = set(re.findall(r"^\| `([^`]+)`", text, re.MULTILINE))
-    run = {row.name for row in ROWS} | {"celery worker", "Jupyter", "Streamlit", "multiprocessing"}
-    assert named == run | {"AWS Lambda"}
+    by_hand = {"celery worker", "Jupyter", "Streamlit", "multiprocessing", "AWS Lambda"}
+    assert named == {row.name for row in ROWS} | by_hand
