@@ -18,7 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 .PHONY: demo test slow coverage lint benchmark clean
 
 demo: .venv/demo
-	$(BIN)/python examples/demo.py
+	$(BIN)/otel-prom-bridge demo
 
 test: .venv/dev lint
 	sh scripts/install-servers

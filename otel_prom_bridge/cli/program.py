@@ -31,6 +31,7 @@ COMMANDS = {
     "record": "write a recording of what a URL exposes, at an interval",
     "replay": "serve a recording again, as if the application were there",
     "synth": "make up load by a description: serve it, or write it as a recording",
+    "demo": "a simulated LLM agent service and its metrics, to look at",
     "dashboards": "write a Grafana dashboard and Prometheus rules for the metrics of a profile",
     "hub": "serve the sum of what several processes push",
     "profile": "print the reference page of a profile",

@@ -1,4 +1,4 @@
-"""`make demo`: what a newcomer sees first."""
+"""`otel-prom-bridge demo`, which `make demo` runs: what a newcomer sees first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from otel_prom_bridge import PrometheusMetricReader, start_http_server
 from otel_prom_bridge.dashboards.metric_names import names_in
 from otel_prom_bridge.profiles import load_profile
 
-DEMO = Path(__file__).parents[2] / "examples" / "demo.py"
 LAST_LINE = "Ctrl-C ends it."
 START_SECONDS = 15  # on a busy machine; it takes one
 
@@ -25,7 +24,7 @@ START_SECONDS = 15  # on a busy machine; it takes one
 def demo(folder: Path, port: int, *arguments: str) -> AbstractContextManager[Running]:
     """Run the demo at a port of 127.0.0.1."""
     return running(
-        [sys.executable, "-W", "error", DEMO, *arguments],
+        [sys.executable, "-W", "error", "-m", "otel_prom_bridge", "demo", *arguments],
         log=folder / "demo.log",
         env={"OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1", "OTEL_EXPORTER_PROMETHEUS_PORT": str(port)},
     )
@@ -108,8 +107,8 @@ def _check_command(command: str, url: str, *, sample: str) -> None:
 
 
 def test_demo_stops_by_itself(tmp_path: Path) -> None:
-    """With --seconds it ends after that time, without an error."""
-    with demo(tmp_path, free_port(), "--seconds", "0.5") as process:
+    """With --for it ends after that time, without an error."""
+    with demo(tmp_path, free_port(), "--for", "0.5") as process:
         assert process.wait(START_SECONDS) == 0
         assert process.output.endswith(f"{LAST_LINE}\n")
 
@@ -121,6 +120,7 @@ def test_demo_says_that_the_port_is_in_use(tmp_path: Path) -> None:
         start_http_server(reader, port=0, addr="127.0.0.1") as taken,
         demo(tmp_path, taken.port) as process,
     ):
-        assert process.wait(START_SECONDS) == 1
+        assert process.wait(START_SECONDS) == 2
     (line,) = process.output.splitlines()
+    assert line.startswith("otel-prom-bridge: ")
     assert f"cannot serve metrics on address '127.0.0.1', port {taken.port}" in line

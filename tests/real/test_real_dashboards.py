@@ -91,11 +91,7 @@ def server(real_prometheus: str, tmp_path_factory: pytest.TempPathFactory) -> It
     with ExitStack() as stack:
         for job in JOBS:
             port = free_port()
-            file = EXAMPLES / f"{job.example}.py"
-            is_its_own = re.search(f'^PROFILE = "{job.profile}"$', file.read_text(), re.MULTILINE)
-            code = ["-c", WITH_PROFILE.format(example=job.example, profile=job.profile)]
-            visitors = ["--visitors"] if job.port_variable else []
-            command = [sys.executable, "-W", "error", *([file] if is_its_own else code), *visitors]
+            command = [sys.executable, "-W", "error", *_program(job)]
             environment = {
                 "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1",
                 "OTEL_EXPORTER_PROMETHEUS_PORT": str(port),
@@ -107,6 +103,15 @@ def server(real_prometheus: str, tmp_path_factory: pytest.TempPathFactory) -> It
         api = stack.enter_context(prometheus(real_prometheus, folder, targets))
         wait_for(lambda: len(api.query("up == 1")) == len(JOBS), seconds=60, what="scrapes of all of them")
         yield api
+
+
+def _program(job: Job) -> list[str]:
+    if job.example == "demo":
+        return ["-m", "otel_prom_bridge", "demo", "--profile", job.profile]
+    file = EXAMPLES / f"{job.example}.py"
+    if re.search(f'^PROFILE = "{job.profile}"$', file.read_text(), re.MULTILINE):
+        return [str(file), "--visitors"]
+    return ["-c", WITH_PROFILE.format(example=job.example, profile=job.profile), "--visitors"]
 
 
 def filled(expression: str, job: str) -> str:
