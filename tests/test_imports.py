@@ -15,7 +15,7 @@ import otel_prom_bridge
 ROOT = Path(otel_prom_bridge.__file__).parent
 DESIGN = Path(__file__).parents[1] / "docs" / "design.md"
 # What every part may use; the picture leaves these arrows out.
-WORDS = {"families", "errors", "diagnostics", "forks", "interrupts", "native"}
+WORDS = {"families", "errors", "diagnostics", "forks", "interrupts", "native", "clocks"}
 
 
 def arrows() -> dict[str, set[str]]:

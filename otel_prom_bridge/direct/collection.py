@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from time import time_ns
 from typing import TYPE_CHECKING
 
 from otel_prom_bridge.direct.callbacks import Answer, Callbacks
@@ -79,7 +80,7 @@ class DirectCollections(Collections):
             self._take_seconds += time.perf_counter() - start
 
     def _recorded(self, provider: DirectMeterProvider) -> Iterator[tuple[Stream, Sequence[SourcePoint]]]:
-        now = time.time_ns()
+        now = time_ns()
         for instrument in provider.synchronous:
             points = instrument.drain(now)
             if points:

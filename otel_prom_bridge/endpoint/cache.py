@@ -8,11 +8,11 @@ compressing it ten times.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
+from otel_prom_bridge.clocks import monotonic
 from otel_prom_bridge.forks import renew_in_child
 from otel_prom_bridge.native import Event
 
@@ -43,7 +43,7 @@ class Cache(Generic[Kept]):
         seconds: float,
         *,
         size: Callable[[Kept], int] = lambda _: 0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._seconds = seconds
         self._size = size

@@ -25,6 +25,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, TypeVar
 
+from otel_prom_bridge.clocks import monotonic
 from otel_prom_bridge.configuration.options import DEFAULT_MAX_SOURCES
 from otel_prom_bridge.endpoint.messages import Link
 from otel_prom_bridge.hub.baselines import Baselines
@@ -83,7 +84,7 @@ class Sources:
         lock: RLock,
         most: int = DEFAULT_MAX_SOURCES,
         timeout: float | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._ended = ended
         self.lock = lock

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from otel_prom_bridge.arithmetic.histograms import by_time
+from otel_prom_bridge.clocks import monotonic
 from otel_prom_bridge.families import Exemplar
 from otel_prom_bridge.points import SourcePoint
 from otel_prom_bridge.translate.exemplars import exemplar
@@ -34,7 +34,7 @@ class SetClock:
 
     _NOTICED = 1.0  # seconds; less may be the time that a batch takes from the SDK to us
 
-    def __init__(self, *, clock: Callable[[], float] | None = time.monotonic, shift: float = 0.0) -> None:
+    def __init__(self, *, clock: Callable[[], float] | None = monotonic, shift: float = 0.0) -> None:
         self._clock = clock
         self._last: tuple[float, float] | None = None
         self.shift = shift

@@ -19,12 +19,12 @@ state at once instead of waiting for itself.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TypeAlias
 
+from otel_prom_bridge.clocks import monotonic
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
 from otel_prom_bridge.families import Kind, MetricFamily
@@ -68,7 +68,7 @@ class Store:
         policy: Policy,
         findings: Findings,
         target_info: bool = True,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._policy = policy
         self._budgets = Budgets(

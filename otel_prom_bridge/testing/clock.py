@@ -1,9 +1,9 @@
 """A clock that stands still until it is moved, for everything of the bridge that goes by time.
 
-What is made while it stands goes by it: stores (series that expire), exemplars, guards (rates of requests),
-files that are read again, and kept answers. The timers of recorders and the times that the SDK gives to
-measurements go by it as long as it stands. Sockets and deadlines go by the real time, because whoever waits
-for them is real.
+Stores (series that expire), exemplars, guards (rates of requests), files that are read again, kept answers,
+the timers of recorders, and the times that the SDK and direct recording give to measurements and spans go by
+it as long as it stands, whenever they were made. Sockets and deadlines go by the real time, because whoever
+waits for them is real.
 """
 
 from __future__ import annotations
@@ -13,17 +13,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from otel_prom_bridge.endpoint.cache import Cache
-from otel_prom_bridge.endpoint.files.watching import Watched
-from otel_prom_bridge.endpoint.guards.gate import Guards
+from otel_prom_bridge import clocks
 from otel_prom_bridge.genai import calls
 from otel_prom_bridge.recording import operations
-from otel_prom_bridge.store.intake import SetClock
-from otel_prom_bridge.store.store import Store
 
-# Everything that takes a clock, which no option of a reader or an endpoint says.
-_TAKE_A_CLOCK = (Store, SetClock, Guards, Watched, Cache)
 _TIMERS = (calls, operations)
+# Whose modules look at the time of day when something is measured.
+_MEASURING = ("opentelemetry.sdk.metrics", "opentelemetry.sdk.trace", "otel_prom_bridge.direct")
 EPOCH = 1_700_000_000.0
 
 
@@ -64,12 +60,10 @@ class Clock:
     def standing(self) -> Iterator[Clock]:
         """In this block time passes only when this clock is moved. It is for the whole process."""
         with ExitStack() as stack:
-            for kind in _TAKE_A_CLOCK:
-                defaults = kind.__init__.__kwdefaults__ or {}
-                stack.enter_context(patch.dict(defaults, clock=self))
+            stack.enter_context(clocks.standing(self))
             for module in _TIMERS:
                 stack.enter_context(patch.object(module, "perf_counter", self))
             for name, module in list(sys.modules.items()):
-                if name.startswith("opentelemetry.sdk.metrics") and hasattr(module, "time_ns"):
+                if name.startswith(_MEASURING) and hasattr(module, "time_ns"):
                     stack.enter_context(patch.object(module, "time_ns", self.time_ns))
             yield self

@@ -7,8 +7,7 @@ from exported import in_span
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 
-from otel_prom_bridge.genai import LLMRecorder
-from otel_prom_bridge.testing import Clock, MetricsProbe, NoMetricError
+from otel_prom_bridge.testing import MetricsProbe, NoMetricError
 
 
 def test_counters_add_up(metrics: MetricsProbe) -> None:
@@ -143,25 +142,3 @@ def test_after_a_reset_everything_begins_anew(metrics: MetricsProbe) -> None:
     assert metrics.value("g") == 3
     assert {name for name, _ in metrics.get_all_metrics()} >= {"c_total", "g", "h_count"}
     assert "o_total" not in {name for name, _ in metrics.get_all_metrics()}
-
-
-def test_series_expire_when_the_clock_is_moved(metrics_clock: Clock) -> None:
-    """The store obeys the clock."""
-    with MetricsProbe(expire_after=60) as probe:
-        probe.meter().create_counter("c").add(1)
-        assert probe.value("c_total") == 1
-        metrics_clock.advance(61)
-        probe.families()
-        metrics_clock.advance(61)
-        assert probe.get_metric("c_total") is None
-
-
-def test_recorders_obey_the_clock(metrics: MetricsProbe, metrics_clock: Clock) -> None:
-    """A call of a model lasts as long as the clock says, and exemplars have its time of day."""
-    with in_span(trace_id=1), LLMRecorder(metrics.provider).call(model="m", provider="p"):
-        metrics_clock.advance(2.5)
-    name = "gen_ai_client_operation_duration_seconds"
-    assert metrics.value(f"{name}_sum") == 2.5
-    assert [item.timestamp for item in metrics.exemplars(name)] == [
-        pytest.approx(metrics_clock.time_ns() / 1e9, abs=0.001)
-    ]

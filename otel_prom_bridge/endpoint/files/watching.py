@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
+from otel_prom_bridge.clocks import monotonic
 from otel_prom_bridge.endpoint.server.log import log_without_waiting
 from otel_prom_bridge.once import Coalesced
 
@@ -43,7 +43,7 @@ class Watched(Generic[T]):
         load: Callable[[], T],
         *,
         interval: float = INTERVAL,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
         doubt: Callable[[T], str | None] = lambda _: None,
     ) -> None:
         self._doubt = doubt

@@ -14,13 +14,13 @@ from __future__ import annotations
 import logging
 import math
 import re
-import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from os import PathLike
 
+from otel_prom_bridge.clocks import monotonic
 from otel_prom_bridge.endpoint.guards.credentials import (
     Authentication,
     BearerTokens,
@@ -84,7 +84,7 @@ class Guards:
         basic_users: Mapping[str, str] | Callable[[], Users] | None = None,
         health_open: bool = True,
         headers: Headers | Callable[[], Headers] = (),
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._allowed = Networks("allow", NETWORKS.optional("allow", allow, ()))
         self._origins = Origins(Networks("trusted_proxies", trusted_proxies))
