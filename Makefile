@@ -41,6 +41,7 @@ slow: .venv/dev
 	$(BIN)/python -m benchmarks.latency --quick
 	$(BIN)/python -m benchmarks.requests --quick
 	$(BIN)/python -m benchmarks.recording --quick
+	$(BIN)/python -m benchmarks.capacity --quick
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -55,6 +56,7 @@ benchmark: .venv/dev
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.requests
 	$(BIN)/python -m benchmarks.recording
+	$(BIN)/python -m benchmarks.capacity
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -171,5 +171,13 @@ def real_victoria_metrics() -> str:
     return _installed("victoria-metrics")
 
 
+@pytest.fixture(scope="session")
+def real_alertmanager() -> str:
+    """The path of a real Alertmanager, which has amtool beside it; missing on CI is a failure."""
+    if shutil.which("amtool") is None:
+        missing("amtool", package="prometheus-alertmanager")
+    return _installed("prometheus-alertmanager")
+
+
 def _installed(server: str) -> str:
     return shutil.which(server) or missing(server, package=server)

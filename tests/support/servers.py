@@ -207,7 +207,7 @@ def prometheus(
         "--log.level=warn",
         *arguments,
     ]
-    with _serving(command, folder, address) as api:
+    with serving(command, folder, address) as api:
         yield api
 
 
@@ -237,7 +237,7 @@ def victoria_metrics(
         "-search.latencyOffset=0s",  # otherwise it answers with nothing that is younger than 30 seconds
         "-loggerLevel=WARN",
     ]
-    with _serving(command, folder, address) as api:
+    with serving(command, folder, address) as api:
         wait_for(api.has_scraped, seconds=10, what="the first scrapes")
         get(f"{api.url}/internal/force_flush")  # within a second, what was stored can be found
 
@@ -271,8 +271,11 @@ def scrape_config(
 
 
 @contextmanager
-def _serving(command: Sequence[str], folder: Path, address: str) -> Iterator[Prometheus]:
-    with running(command, log=folder / "server.log") as server:
+def serving(
+    command: Sequence[str], folder: Path, address: str, *, env: Mapping[str, str] | None = None
+) -> Iterator[Prometheus]:
+    """Run what has Prometheus' HTTP API at this address, from the time when it is ready."""
+    with running(command, log=folder / "server.log", env=env) as server:
         api = Prometheus(f"http://{address}")
 
         def ready() -> bool:
@@ -281,6 +284,21 @@ def _serving(command: Sequence[str], folder: Path, address: str) -> Iterator[Pro
 
         wait_for(ready, seconds=10, what=f"a ready {command[0]}")
         yield api
+
+
+@contextmanager
+def alertmanager(executable: str, config: Path, folder: Path) -> Iterator[str]:
+    """Run an Alertmanager by itself; gives its address."""
+    address = f"127.0.0.1:{free_port()}"
+    command = [
+        executable,
+        f"--config.file={config}",
+        f"--storage.path={folder / 'alerts'}",
+        f"--web.listen-address={address}",
+        "--cluster.listen-address=",
+    ]
+    with running(command, log=folder / "alertmanager.log"):
+        yield address
 
 
 def newer(suite: str, program: str, *, required: bool = False) -> str:
