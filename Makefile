@@ -42,6 +42,7 @@ slow: .venv/dev
 	$(BIN)/python -m benchmarks.requests --quick
 	$(BIN)/python -m benchmarks.recording --quick
 	$(BIN)/python -m benchmarks.capacity --quick
+	$(BIN)/python -m benchmarks.workers --quick
 
 lint: .venv/dev
 	$(BIN)/ruff check .
@@ -57,6 +58,7 @@ benchmark: .venv/dev
 	$(BIN)/python -m benchmarks.requests
 	$(BIN)/python -m benchmarks.recording
 	$(BIN)/python -m benchmarks.capacity
+	$(BIN)/python -m benchmarks.workers
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
