@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +21,8 @@ from otel_prom_bridge.values.checks import LONGEST_WAIT
 
 # How long to wait for a run that somebody has waited for in vain.
 _LATE_SECONDS = 0.1
+# How often a thread may wait within its own wait.
+_DEEPEST = 4
 
 
 class _Run:
@@ -77,10 +80,13 @@ class Coalesced:
         """Run the work, or share the run that is going on; False if that failed or did not end in time.
 
         With ``fresh``, a run that began before this call is not shared. Whoever asks from within the work
-        itself gets False at once. ``here`` stops all greenlets of this thread meanwhile: a signal handler may
+        itself gets False at once, and so does a signal handler that has interrupted a handler that waits, and
+        so on: signals may come faster than runs end. ``here`` stops all greenlets of this thread meanwhile: a signal handler may
         be in the one that must not wait.
         """
         deadline = time.monotonic() + min(seconds, LONGEST_WAIT)
+        if _is_too_deep():
+            return False
         while True:
             run, shared = self._current()
             if run.thread == get_ident():
@@ -133,6 +139,15 @@ class Coalesced:
         """Begin anew in a forked child, where the thread of a run is missing and the lock may stay taken."""
         self._lock = Lock()
         self._running = None
+
+
+def _is_too_deep() -> bool:
+    """Whether this call of ``wait`` interrupts others. Each greenlet has frames of its own."""
+    frame, depth = sys._getframe(1), 0
+    while frame is not None and depth <= _DEEPEST:
+        depth += frame.f_code is Coalesced.wait.__code__
+        frame = frame.f_back  # type: ignore[assignment]
+    return depth > _DEEPEST
 
 
 class Shutdown:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from time import time_ns
 from typing import TYPE_CHECKING
 
-from otel_prom_bridge.direct.callbacks import Answer, Callbacks
+from otel_prom_bridge.callbacks import Answer, Callbacks
+from otel_prom_bridge.direct.observed import Callback
 from otel_prom_bridge.forks import renew_in_child, whole
 from otel_prom_bridge.pipeline.collection import Collections
 from otel_prom_bridge.pipeline.pipeline import Pipeline
@@ -35,7 +36,7 @@ class DirectCollections(Collections):
     ) -> None:
         self._source = Source()
         self._provider = provider
-        self._callbacks = Callbacks()
+        self._callbacks = Callbacks[Callback]()
         super().__init__(pipeline, interval=interval)
         renew_in_child(self)
 
@@ -56,7 +57,8 @@ class DirectCollections(Collections):
             # Until callbacks have answered, nobody knows what is gone.
             self._take(provider, self._recorded(provider), failing=None if observed else ())
         if observed:
-            answers = self._callbacks.ask(observed, self._pipeline.scrape_timeout)
+            callbacks = [each for instrument in observed for each in instrument.callbacks]
+            answers = self._callbacks.ask(callbacks, self._pipeline.scrape_timeout)
             failing = {answer.callback.instrument.stream for answer in answers if self._failed(answer)}
             with whole():
                 self._take(provider, self._observed(answers), failing=failing)
@@ -86,8 +88,10 @@ class DirectCollections(Collections):
             if points:
                 yield instrument.stream, points
 
-    def _observed(self, answers: Sequence[Answer]) -> Iterator[tuple[Stream, Sequence[SourcePoint]]]:
-        by_instrument: dict[object, list[Answer]] = {}
+    def _observed(
+        self, answers: Sequence[Answer[Callback]]
+    ) -> Iterator[tuple[Stream, Sequence[SourcePoint]]]:
+        by_instrument: dict[object, list[Answer[Callback]]] = {}
         for answer in answers:
             by_instrument.setdefault(answer.callback.instrument, []).append(answer)
         for found in by_instrument.values():
@@ -96,7 +100,7 @@ class DirectCollections(Collections):
             if points:
                 yield instrument.stream, instrument.together(points)
 
-    def _failed(self, answer: Answer) -> bool:
+    def _failed(self, answer: Answer[Callback]) -> bool:
         """Whether the callback has not said everything. Says so once, and counts each time."""
         stream, error = answer.callback.instrument.stream, answer.error
         about = (stream.name, stream.scope.name)

@@ -98,7 +98,7 @@ class Callback:
         self.instrument = instrument
         self._function = function
 
-    def __call__(self, options: CallbackOptions) -> tuple[list[Number], BaseException | None]:
+    def observe(self, options: CallbackOptions) -> tuple[list[Number], BaseException | None]:
         """What it observes, and what it raised after that. Nothing comes out of it."""
         points: list[Number] = []
         try:

@@ -53,19 +53,27 @@ class Encoder:
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
         self._said: dict[tuple[object, ...], dict[bytes, float]] = {}  # by asynchronous counters
-        self._begins_anew = False
+        # In a forked child: the counters of which only the next total says what the parent has counted. None
+        # stands for all of them.
+        self._inherited: frozenset[str] | None = frozenset()
         self.has_news = False  # the last batch had something to add up
 
     def begin_anew(self) -> None:
         """In a forked child: what asynchronous counters say next is what the parent has counted."""
         self._said.clear()
-        self._begins_anew = True
+        self._inherited = None
 
-    def request(self, data: MetricsData, renewed: Mapping[str, Any]) -> tuple[bytes, int]:
-        """The request, and the number of its points. ``renewed``: attributes that resources have anew."""
+    def request(
+        self, data: MetricsData | None, renewed: Mapping[str, Any], failing: frozenset[str] = frozenset()
+    ) -> tuple[bytes, int]:
+        """The request, and the number of its points; no bytes if there is nothing to say.
+
+        ``renewed`` are attributes that resources have anew, and ``failing`` the instruments of which
+        something is missing.
+        """
         parts: list[bytes] = []
         count, self.has_news = 0, False
-        for resource_metrics in data.resource_metrics:
+        for resource_metrics in data.resource_metrics if data is not None else ():
             attributes = dict(resource_metrics.resource.attributes)
             attributes |= {key: value for key, value in renewed.items() if key in attributes}
             content = [field(_MESSAGE_1, self._attributes(_RESOURCE_ATTRIBUTE, attributes))]
@@ -75,7 +83,7 @@ class Encoder:
                 count += points
             content.append(_text(_SCHEMA_URL, resource_metrics.schema_url))
             parts.append(field(_MESSAGE_1, b"".join(content)))
-        self._begins_anew = False
+        self._inherited = failing if self._inherited is None else self._inherited & failing
         return b"".join(parts), count
 
     def _scope(self, data: sdk.ScopeMetrics) -> tuple[bytes, int]:
@@ -104,7 +112,7 @@ class Encoder:
             tag = _SUM
             is_total = data.is_monotonic and data.aggregation_temporality is _CUMULATIVE
             if is_total:
-                encode = self._difference((scope, metric.name, metric.unit, metric.description))
+                encode = self._difference(scope, metric)
             end = _temporality(_DELTA if is_total else data.aggregation_temporality)
             end += _MONOTONIC if data.is_monotonic else b""
         elif isinstance(data, sdk.Gauge):
@@ -144,13 +152,14 @@ class Encoder:
         content += struct.pack("<cQ", b"\x19", point.time_unix_nano) + _value(point.value, b"\x21")
         return content + self._exemplars(_NUMBER_EXEMPLAR, point)
 
-    def _difference(self, counter: tuple[object, ...]) -> Callable[[Any], bytes]:
+    def _difference(self, scope: InstrumentationScope, metric: sdk.Metric) -> Callable[[Any], bytes]:
         """Encodes points of an asynchronous counter as what was added since it was last asked."""
-        said = self._said.setdefault(counter, {})
+        said = self._said.setdefault((scope, metric.name, metric.unit, metric.description), {})
+        is_inherited = self._inherited is None or metric.name in self._inherited
 
         def encode(point: Any) -> bytes:
             attributes, value = self._attributes(_NUMBER_ATTRIBUTE, point.attributes), point.value
-            before = value if self._begins_anew else said.get(attributes, 0)
+            before = said.get(attributes, value if is_inherited else 0)
             # "resets": less than before means that what it counts began anew.
             added = value - before if value >= before else value
             said[attributes] = value

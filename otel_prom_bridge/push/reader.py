@@ -23,6 +23,7 @@ from typing import Any
 from opentelemetry.sdk.metrics import Counter, Histogram
 from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
 
+from otel_prom_bridge.callbacks import Callbacks
 from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.errors import CollectionError, CollectionTimeoutError
 from otel_prom_bridge.forks import whole
@@ -49,7 +50,7 @@ from otel_prom_bridge.push.wire import (
     SourceName,
     failing_text,
 )
-from otel_prom_bridge.sdk.callbacks import CallbackFailures, CallbackGuards
+from otel_prom_bridge.sdk.callbacks import CallbackFailures, CallbackGuards, Guarded
 from otel_prom_bridge.sdk.inherited import forget, has_callbacks
 from otel_prom_bridge.sdk.instruments import INSTRUMENTS
 from otel_prom_bridge.sdk.reader import BridgeReader
@@ -74,8 +75,10 @@ _HURRY_PAUSE, _HURRY_SECONDS = 0.02, 30.0
 _AGAIN_SECONDS, _REFUSED_SECONDS = 0.02, 10.0
 # In a forked child: how long to wait for callbacks to say what the parent has counted.
 _CALLBACK_SECONDS = 0.1
-# A collection is given up between two callbacks after so long, and is late after so long.
-_CALLBACKS_MILLIS, _LATE_SECONDS = 60_000, 30.0
+# How long all callbacks may take. What does not answer in time is pushed later, and the rest without it.
+_CALLBACKS_SECONDS = 2.0
+# A push that has been going on for so long is late.
+_LATE_SECONDS = 30.0
 _TOLD_SECONDS = 60.0  # between two lines of the log about a hub that does not answer
 _OK, _REFUSED, _AGAIN = range(200, 300), {401, 403}, {408, 429, *range(500, 600)}
 
@@ -117,6 +120,7 @@ class PushReader(Elsewhere, BridgeReader):
         )
         self._encoder = Encoder(self._findings)
         self._failures = CallbackFailures(lambda _: None)  # the SDK logs it
+        self._callbacks = Callbacks[Guarded]()
         self._pushes = Coalesced(self._push, name="otel-prom-bridge-push", too_long=_LATE_SECONDS)
         self._notice = Coalesced(self._say_late, name="otel-prom-bridge-log")
         self._cost = 0.0
@@ -182,7 +186,9 @@ class PushReader(Elsewhere, BridgeReader):
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Push what was recorded so far. False if the hub did not take it in time; then it is kept."""
-        return self.is_ready and self._pushes.wait(timeout_millis / 1000, fresh=True)
+        # A callback must not wait for the push that waits for it.
+        is_possible = self.is_ready and not self._callbacks.is_here
+        return is_possible and self._pushes.wait(timeout_millis / 1000, fresh=True)
 
     def end(self, seconds: float = LAST_SECONDS, *, here: bool = False) -> None:
         """Push what is left, and say goodbye. ``here``: in a signal handler."""
@@ -213,7 +219,7 @@ class PushReader(Elsewhere, BridgeReader):
     def _push(self) -> bool:
         if self._process != os.getpid():
             return False
-        self._started, began = time.monotonic(), time.thread_time()
+        self._started, spent = time.monotonic(), self._spent()
         done, is_last = False, self._until is not None
         try:
             with postponed(ours=True):
@@ -227,10 +233,14 @@ class PushReader(Elsewhere, BridgeReader):
         finally:
             self._collected.set()
             self._see_to_sigterm()
-            self._cost = time.thread_time() - began
+            self._cost = self._spent() - spent
             self._ended = time.monotonic()
             self._succeeded = done
         return done
+
+    def _spent(self) -> float:
+        """Seconds of the processor that this thread and callbacks took so far."""
+        return time.thread_time() + self._callbacks.spent
 
     def _see_to_sigterm(self) -> None:
         # A server may have replaced our handler, as uvicorn does in a worker of gunicorn. Only the main
@@ -244,7 +254,7 @@ class PushReader(Elsewhere, BridgeReader):
                 if not self._has_said_goodbye:
                     self._unsent.append(b"", 0)
             else:
-                self.collect(timeout_millis=_CALLBACKS_MILLIS)
+                self.collect()
         self._collected.set()
 
     def _ordered(self, collect: Callable[..., Any]) -> Callable[..., Any]:
@@ -255,17 +265,25 @@ class PushReader(Elsewhere, BridgeReader):
             # So the SDK finds nothing left to hand over.
             with self._order:
                 guards.renew()
-                with self._failures:
+                with guards.asked(self._callbacks, self._patience()) as late, self._failures:
                     data: MetricsData | None = collect(*args, **kwargs)
-                    failing = self._failures.names or frozenset()
-                body, points = b"", 0
-                if data is not None:
-                    body, points = self._encoder.request(data, {"process.pid": self._process})
+                    failing = (self._failures.names or frozenset()) | late
+                self._say_which_hang(late)
+                body, points = self._encoder.request(data, {"process.pid": self._process}, failing)
                 # A second end of a process has no more to say than what was recorded since the first.
                 if not self._has_said_goodbye or (data is not None and self._encoder.has_news):
                     self._unsent.append(body, points, failing)
 
         return collect_in_order
+
+    def _patience(self) -> float:
+        """How many seconds callbacks may take: less than all that is left at the end of the process."""
+        until = self._until
+        return _CALLBACKS_SECONDS if until is None else max(0.0, (until - time.monotonic()) / 2)
+
+    def _say_which_hang(self, late: frozenset[str]) -> None:
+        for name in sorted(late):
+            self._findings.report(("hangs", name), _HANGS, name)
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any
@@ -356,6 +374,7 @@ class PushReader(Elsewhere, BridgeReader):
         if self.is_shut_down:
             return
         self._begin()
+        self._callbacks.renew()
         self._encoder.begin_anew()
         forget(self._consumer, self)
         ends.watch(self)
@@ -370,6 +389,10 @@ _NO_HUB = "the hub at %s does not take metrics (%s); they are kept, and sent whe
 _NOT_LET_IN = (
     "the hub at %s does not let this process in (%d); metrics are kept. Set OTEL_PROM_BRIDGE_HUB_TOKEN to "
     "what the hub expects"
+)
+_HANGS = (
+    "a callback of instrument %r has not returned in time. Its series show what it said last, and it is not "
+    "called again before it returns"
 )
 _NOT_TAKEN = "the hub at %s will never take a batch of %d points (%d); it is dropped"
 

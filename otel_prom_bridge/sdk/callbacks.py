@@ -15,6 +15,10 @@ What is no ``Exception``, such as ``SystemExit`` or ``CancelledError``, the SDK 
 that raises it would end every collection before anything is handed over, and freeze all metrics of the
 provider. So before a collection, callbacks that are new are put into a guard, out of which only Exceptions
 come.
+
+The SDK calls callbacks in the middle of a collection, so one that never returns would end all collections.
+Who must not wait for it asks all of them before, with a bound (``callbacks.py``). The SDK then gets what they
+have said.
 """
 
 from __future__ import annotations
@@ -23,12 +27,14 @@ import contextlib
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Observation
 
+from otel_prom_bridge.callbacks import Answer, Callbacks
 from otel_prom_bridge.interrupts import keep
 
 _LOGGER = "opentelemetry.sdk.metrics._internal.instrument"
@@ -85,31 +91,71 @@ class CallbackGuards:
         for instrument in self._instruments[self._guarded :]:
             callbacks = getattr(instrument, "_callbacks", None)
             if isinstance(callbacks, list):
-                callbacks[:] = [item if isinstance(item, _Guarded) else _Guarded(item) for item in callbacks]
+                callbacks[:] = [
+                    item if isinstance(item, Guarded) else Guarded(item, str(getattr(instrument, "name", "")))
+                    for item in callbacks
+                ]
             self._guarded += 1
 
+    @contextmanager
+    def asked(self, callbacks: Callbacks[Guarded], seconds: float) -> Iterator[frozenset[str]]:
+        """Ask all of them now, in about so many seconds, and let a collection within have their answers.
 
-class _Guarded:
-    """A callback out of which only Exceptions come, after what it observed before."""
+        What comes out names the instruments of which a callback has not answered.
+        """
+        answers = {answer.callback: answer for answer in callbacks.ask(self._enabled(), seconds)}
+        _asked.answers = answers
+        try:
+            yield frozenset(guard.name for guard, answer in answers.items() if answer.is_late)
+        finally:
+            _asked.answers = {}
 
-    __slots__ = ("_callback",)
+    def _enabled(self) -> Iterator[Guarded]:
+        for instrument in self._instruments[: self._guarded]:
+            if getattr(instrument, "_is_enabled", lambda: True)():
+                yield from (item for item in instrument._callbacks if isinstance(item, Guarded))
 
-    def __init__(self, callback: Callable[[CallbackOptions], Iterable[Observation]]) -> None:
+
+class Guarded:
+    """A callback out of which only Exceptions come, after what it observed before.
+
+    ``name`` is that of its instrument.
+    """
+
+    __slots__ = ("_callback", "name")
+
+    def __init__(self, callback: Callable[[CallbackOptions], Iterable[Observation]], name: str) -> None:
         self._callback = callback
+        self.name = name
 
-    def __call__(self, options: CallbackOptions) -> Iterator[Observation]:
+    def observe(self, options: CallbackOptions) -> tuple[Sequence[Observation], BaseException | None]:
+        """What it observes, and what it raised after that."""
         observed: list[Observation] = []
-        failure: BaseException | None = None
         try:
             observed.extend(self._callback(options))
         except BaseException as error:
-            failure = error
+            return observed, error
+        return observed, None
+
+    def __call__(self, options: CallbackOptions) -> Iterator[Observation]:
+        """What the SDK gets: what it observes now, or has answered already."""
+        answer = _asked.answers.get(self)
+        observed, failure = self.observe(options) if answer is None else (answer.points, answer.error)
         yield from observed
         if isinstance(failure, Exception):
             raise failure
         if failure is not None:
             keep(failure)  # in a thread of the application's it is not for us to hold it back
             raise RuntimeError(f"the callback raised {failure!r}") from failure
+
+
+class _Asked(threading.local):
+    """What callbacks have answered, in a thread that has asked them."""
+
+    answers: Mapping[Guarded, Answer[Guarded]] = {}
+
+
+_asked = _Asked()
 
 
 class _Here(threading.local):

@@ -230,6 +230,34 @@ say(total=work(3))
         assert is_exact_total
 
 
+def test_a_callback_that_is_late_in_a_child(tmp_path: Path) -> None:
+    """What the parent had counted is the parent's, whenever the child's callback says it first."""
+    code = """
+from opentelemetry.metrics import Observation
+done, slow = 100, 0
+def observe(_):
+    time.sleep(slow)
+    return [Observation(done)]
+meter.create_observable_counter("done", [observe])
+meter.create_observable_counter("none", [lambda _: []])
+bridge.reader.force_flush()
+slow = 1.5
+pid = os.fork()
+if pid == 0:
+    bridge.reader.force_flush()  # too early
+    time.sleep(1)
+    done, slow = 107, 0
+    bridge.reader.force_flush()
+    bridge.reader.force_flush()
+    os._exit(0)
+os.waitpid(pid, 0)
+say()
+"""
+    with fake_hub(tmp_path) as hub:
+        run(code, tmp_path, hub, OTEL_PROM_BRIDGE_PUSH_INTERVAL="60")
+        assert hub.total("done") == 107
+
+
 def test_each_child_is_a_source_of_its_own(tmp_path: Path) -> None:
     """It has a name of its own, its number begins with 1, and the resource has its process."""
     code = """

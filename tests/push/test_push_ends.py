@@ -202,6 +202,33 @@ def test_how_a_program_ends(tmp_path: Path, program: str, code: int, total: int)
         assert sum(push.is_goodbye for push in hub.pushes) == 1
 
 
+def test_a_signal_handler_that_flushes(tmp_path: Path) -> None:
+    """Signals may come faster than the hub answers. What is recorded counts, and handlers do not pile up."""
+    program = """
+total = deepest = depth = 0
+def handle(*_):
+    global total, deepest, depth
+    depth += 1
+    deepest = max(deepest, depth)
+    jobs.add(1)
+    total += 1
+    bridge.meter_provider.force_flush(2000)
+    depth -= 1
+signal.signal(signal.SIGALRM, handle)
+signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+until = time.monotonic() + 2
+while time.monotonic() < until:
+    total += work(5)
+    bridge.meter_provider.force_flush(2000)
+signal.setitimer(signal.ITIMER_REAL, 0)
+say(total=total, deepest=deepest)
+"""
+    with fake_hub(tmp_path, delay=0.2) as hub:
+        found, log = run(program, tmp_path, hub)
+        assert hub.total("jobs") == found["total"], log
+        assert found["deepest"] < 40
+
+
 def test_a_signal_handler_that_records(tmp_path: Path) -> None:
     """It may interrupt anything, also whoever waits for a push."""
     program = """

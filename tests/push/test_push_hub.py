@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from fake_hub import FakeHub, fake_hub, listening
+from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from servers import wait_for
@@ -227,6 +228,53 @@ def test_callbacks_that_fail(tmp_path: Path) -> None:
         assert reader.force_flush()
         assert hub.total("jobs") == 1
         assert hub.pushes[-1].failing == "a.b%2Fc-d,other"
+
+
+def test_a_callback_that_hangs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It costs its own series, which the hub keeps. The others come; what it says in the end does later."""
+    answer = threading.Event()
+    asked: list[int] = []
+
+    def hang(_: object) -> list[Observation]:
+        asked.append(1)
+        answer.wait(30)
+        return [Observation(5)]
+
+    with fake_hub(tmp_path) as hub, pushing(hub, interval=0.02) as (reader, meter):
+        meter.create_observable_counter("hanging", [hang])
+        meter.create_observable_counter("other", [lambda _: [Observation(3)]])
+        jobs = meter.create_counter("jobs")
+        jobs.add(1)
+        counted(hub, "jobs", 1)
+        counted(hub, "other", 3)
+        assert hub.pushes[-1].failing == "hanging"
+        jobs.add(1)
+        began = time.monotonic()
+        assert reader.force_flush()
+        assert time.monotonic() - began < 0.5  # nobody waits for it any more
+        assert (hub.total("jobs"), len(asked)) == (2, 1)
+        (line,) = (record.message for record in caplog.records)
+        assert "'hanging' has not returned" in line
+        answer.set()
+        counted(hub, "hanging", 5)
+        wait_for(lambda: hub.pushes[-1].failing == "", seconds=5, what="a push with everything")
+
+
+def test_a_callback_that_flushes(tmp_path: Path) -> None:
+    """It does not wait for the push that waits for it."""
+    flushed: list[bool] = []
+
+    def flush(_: object) -> list[Observation]:
+        flushed.append(reader.force_flush())
+        return [Observation(1)]
+
+    with fake_hub(tmp_path) as hub, pushing(hub, interval=60) as (reader, meter):
+        meter.create_observable_counter("flushing", [flush])
+        began = time.monotonic()
+        assert reader.force_flush()
+        assert time.monotonic() - began < 0.5
+        assert hub.total("flushing") == 1
+    assert not any(flushed)
 
 
 def test_flushes_from_many_threads(tmp_path: Path) -> None:

@@ -9,37 +9,49 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
 
 from opentelemetry.metrics import CallbackOptions
 
-from otel_prom_bridge.direct.cells import Number
-from otel_prom_bridge.direct.observed import Callback, Observed
 from otel_prom_bridge.native import Event, Lock, Thread, get_ident
 
 # A callback may take half of the time that is left, and never less than this.
 _LEAST_WAIT = 0.1
 
 
-class Answer(NamedTuple):
+class Callback(Protocol):
+    """Something to ask."""
+
+    def observe(self, options: CallbackOptions, /) -> tuple[Sequence[Any], BaseException | None]:
+        """What it observes, and what it raised after that. Nothing comes out of it."""
+        ...
+
+
+_Callback = TypeVar("_Callback", bound=Callback)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[_Callback]):
     """What a callback said. ``error`` is what it raised then, and ``is_late`` that it has not answered."""
 
-    callback: Callback
-    points: Sequence[Number]
+    callback: _Callback
+    points: Sequence[Any]
     error: BaseException | None = None
     is_late: bool = False
 
 
-class Callbacks:
-    """Asks the callbacks of instruments."""
+class Callbacks(Generic[_Callback]):
+    """Asks callbacks. ``spent`` is how many seconds of the processor they took so far."""
 
     def __init__(self) -> None:
+        self.spent = 0.0
         self.renew()
 
     def renew(self) -> None:
         """Begin anew, as in a forked child, where no thread is left that waits for a callback."""
         self._lock = Lock()
-        self._late: dict[Callback, Answer | None] = {}  # with what they said in the end
+        self._late: dict[_Callback, Answer[_Callback] | None] = {}  # with what they said in the end
         self._threads: set[int] = set()
 
     @property
@@ -47,12 +59,12 @@ class Callbacks:
         """Whether this thread is in a callback."""
         return get_ident() in self._threads
 
-    def ask(self, instruments: Iterable[Observed], seconds: float) -> list[Answer]:
-        """The answers of all callbacks of the instruments, within about so many seconds."""
+    def ask(self, callbacks: Iterable[_Callback], seconds: float) -> list[Answer[_Callback]]:
+        """The answers of all of these, within about so many seconds."""
         deadline = time.monotonic() + seconds
-        answers: list[Answer] = []
-        waiting: list[Callback] = []
-        for callback in [each for instrument in instruments for each in instrument.callbacks]:
+        answers: list[Answer[_Callback]] = []
+        waiting: list[_Callback] = []
+        for callback in callbacks:
             with self._lock:
                 answer = self._late.get(callback)
                 is_late = callback in self._late
@@ -68,7 +80,9 @@ class Callbacks:
             waiting = self._answered(run, deadline, answers)
         return answers
 
-    def _answered(self, run: _Run, deadline: float, answers: list[Answer]) -> list[Callback]:
+    def _answered(
+        self, run: _Run[_Callback], deadline: float, answers: list[Answer[_Callback]]
+    ) -> list[_Callback]:
         """Take the answers of a run, and return the callbacks to which it did not come."""
         while True:
             began = run.began
@@ -87,13 +101,13 @@ class Callbacks:
                 answers.append(Answer(late, (), is_late=True))
                 return run.callbacks[len(run.answers) + 1 :]
 
-    def _perform(self, run: _Run) -> None:
-        thread = get_ident()
+    def _perform(self, run: _Run[_Callback]) -> None:
+        thread, spent = get_ident(), time.thread_time()
         self._threads.add(thread)
         try:
             for callback in run.callbacks:
                 options = CallbackOptions(timeout_millis=1000 * run.seconds)
-                answer = Answer(callback, *callback(options))
+                answer = Answer(callback, *callback.observe(options))
                 with self._lock:
                     if run.is_given_up:
                         self._late[callback] = answer
@@ -102,20 +116,21 @@ class Callbacks:
                     run.began = time.monotonic()
         finally:
             self._threads.discard(thread)
+            self.spent += time.thread_time() - spent
             run.done.set()
 
 
-class _Run:
+class _Run(Generic[_Callback]):
     """A thread that calls callbacks one after the other, until it is given up."""
 
-    def __init__(self, callbacks: list[Callback], owner: Callbacks, seconds: float) -> None:
+    def __init__(self, callbacks: list[_Callback], owner: Callbacks[_Callback], seconds: float) -> None:
         self.callbacks = callbacks
         self.seconds = seconds
-        self.answers: list[Answer] = []
+        self.answers: list[Answer[_Callback]] = []
         self.began = time.monotonic()  # when the callback was called for which it waits
         self.is_given_up = False
         self.done = Event()
-        self._perform: Callable[[_Run], None] = owner._perform
+        self._perform: Callable[[_Run[_Callback]], None] = owner._perform
 
     def start(self) -> None:
         """Call them; here, if there can be no more threads."""
