@@ -58,7 +58,7 @@ class _PushingReader(_Watched, PushReader):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(**push_options(settings))
-        self._watch = Pushing(self, settings)
+        self._watch = Pushing(self, settings, by_itself=True)
 
 
 class _ServingReader(_Watched, PrometheusMetricReader):

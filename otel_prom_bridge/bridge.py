@@ -151,6 +151,8 @@ def start(
         _check_global()
     given = {"addr": addr, "port": port, "config_file": config_file, **options}
     settings = from_arguments(given, own_reader=reader is not None)
+    if set_global and (inherited := _inherited_push()) is not None:
+        return inherited
     is_direct = _is_direct(settings, reader, sdk_views)
     with ExitStack() as undo:
         watch = _attached(reader, settings, undo, is_main=set_global, is_direct=is_direct)
@@ -253,12 +255,27 @@ def _check_global() -> None:
         return
     if watch is not None and watch.reader.is_ready and not is_inherited:
         raise _refused(_RUNNING if current in _ours else _AUTOMATIC)
+    if is_inherited and isinstance(watch, Pushing):
+        return
     if not TAKES_READERS_LATER and (current in _ours or is_inherited):
         raise _refused(_ONLY_ONCE)
     if current in _ours:
         raise _refused(_ENDED)
     if isinstance(current, MeterProvider | DirectMeterProvider):
         raise _refused(_FOREIGN)
+
+
+def _inherited_push() -> Bridge | None:
+    """What a forked child pushes with already, where the SDK cannot give its provider another reader.
+
+    Such a reader begins with nothing in a child, as one of its own would.
+    """
+    current: Any = metrics.get_meter_provider()
+    watch = watch_of(current)
+    if TAKES_READERS_LATER or not isinstance(watch, Pushing) or not watch.is_inherited:
+        return None
+    watch.adopt()
+    return Bridge(watch.reader, current, watch.server)
 
 
 def _refused(reason: str) -> ConfigurationError:

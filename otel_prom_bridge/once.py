@@ -79,10 +79,11 @@ class Coalesced:
     def wait(self, seconds: float, *, fresh: bool = False, here: bool = False) -> bool:
         """Run the work, or share the run that is going on; False if that failed or did not end in time.
 
-        With ``fresh``, a run that began before this call is not shared. Whoever asks from within the work
-        itself gets False at once, and so does a signal handler that has interrupted a handler that waits, and
-        so on: signals may come faster than runs end. ``here`` stops all greenlets of this thread meanwhile: a signal handler may
-        be in the one that must not wait.
+        With ``fresh``, a run that began before this call is not shared. ``here`` stops all greenlets of this
+        thread meanwhile: a signal handler may be in the one that must not wait.
+
+        Whoever asks from within the work itself gets False at once. So does a signal handler that interrupts
+        a handler that waits, and so on, since signals may come faster than runs end.
         """
         deadline = time.monotonic() + min(seconds, LONGEST_WAIT)
         if _is_too_deep():

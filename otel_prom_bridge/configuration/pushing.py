@@ -13,7 +13,6 @@ from typing import Any
 
 from otel_prom_bridge.configuration.serving import unserved
 from otel_prom_bridge.configuration.settings import Settings
-from otel_prom_bridge.configuration.spans import measure_spans_later
 from otel_prom_bridge.configuration.watch import Attached
 from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.endpoint.server.server import MetricsServer
@@ -29,13 +28,17 @@ _NOT_HERE = (
 
 
 class Pushing(Attached):
-    """A reader that pushes to the hub of the settings. Its policy is that of the settings unless given."""
+    """A reader that pushes to the hub of the settings. Its policy is that of the settings unless given.
+
+    ``by_itself``: nobody has called for it, and the providers are somebody else's.
+    """
 
     server: MetricsServer
 
-    def __init__(self, reader: PushReader, settings: Settings) -> None:
+    def __init__(self, reader: PushReader, settings: Settings, *, by_itself: bool = False) -> None:
         super().__init__(reader)
         self._settings = settings
+        self._by_itself = by_itself
         self.server = unserved(settings, None)
         _say_what_does_nothing(settings)
 
@@ -43,7 +46,7 @@ class Pushing(Attached):
         """Measure the spans of this process, too, where that is asked for."""
         super().begin(provider)
         if self._settings.endpoint["span_metrics"]:
-            measure_spans_later(self.reader.policy.pricing.table)
+            self._measure_spans(provider, self.reader.policy.pricing.table, by_itself=self._by_itself)
 
     def serve(self) -> MetricsServer:
         """The endpoint that this process would have. It is not serving."""

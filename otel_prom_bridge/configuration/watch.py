@@ -25,6 +25,7 @@ from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.direct.reader import DirectReader
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.forks import renew_in_child
+from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
 
@@ -52,9 +53,20 @@ class Attached:
         """The reader is in use, and this process was forked from the one in which it began."""
         return self.reader.is_ready and self._process != os.getpid()
 
+    def adopt(self) -> None:
+        """Let it be this process' own, as if it had begun here."""
+        self._process = os.getpid()
+
     def begin(self, provider: object) -> None:
         """The provider uses the reader by now. If nobody tells which provider, the reader stands for it."""
         _watches[provider] = self
+
+    def _measure_spans(self, provider: object, prices: PriceTable | None, *, by_itself: bool) -> None:
+        """Record metrics of spans for this provider. ``by_itself``: somebody else makes the providers."""
+        if by_itself or not isinstance(provider, SdkMeterProvider):
+            measure_spans_later(prices)
+        else:
+            measure_spans(provider, prices)
 
     @abstractmethod
     def serve_at(self, *, port: object, host: object, unix_socket: object) -> MetricsServer:
@@ -109,18 +121,12 @@ class Watch(Attached):
         """Notice the next recording in this process, too."""
         super().begin(provider)
         if self._settings.endpoint["span_metrics"]:
-            self._measure_spans(provider)
+            self._measure_spans(provider, self.reader.prices, by_itself=self._by_itself)
         if self.server is None or self.is_serving:  # else the log says already that nothing is served
             renew_in_child(self)
             self.renew()
         if self._is_main and self.is_serving:
             self.reader.on_shutdown(processes.announce())
-
-    def _measure_spans(self, provider: object) -> None:
-        if self._by_itself or not isinstance(provider, SdkMeterProvider):
-            measure_spans_later(self.reader.prices)
-        else:
-            measure_spans(provider, self.reader.prices)
 
     def renew(self) -> None:
         """Begin anew, in this process or in a forked child."""

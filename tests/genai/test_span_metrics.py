@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from oracles import OPENMETRICS
 from prometheus_client import Metric
+from servers import free_port, get
 
 from otel_prom_bridge.bridge import Bridge
 from otel_prom_bridge.errors import ConfigurationError
@@ -499,6 +501,56 @@ def test_start_has_it(how: str) -> None:
     assert done.returncode == 0, done.stderr
     shown = [line for line in done.stdout.splitlines() if line.startswith("llmdevops_llm_requests_total{")]
     assert [line.rsplit(" ", 1)[1] for line in shown] == (["1", "1"] if how == "again" else ["1"])
+
+
+WORKERS = """
+import os, sys
+import otel_prom_bridge
+from opentelemetry import trace
+bridge = otel_prom_bridge.start()
+call = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 7}
+def work(count):
+    for _ in range(count):
+        with trace.get_tracer("framework").start_as_current_span("chat", attributes=call):
+            pass
+work(1)
+for _ in range(2):
+    pid = os.fork()
+    if pid == 0:
+        work(3)
+        bridge.reader.force_flush()
+        os._exit(0)
+    os.waitpid(pid, 0)
+"""
+
+
+@pytest.mark.parametrize("way", ["start", "without code"])
+def test_processes_with_a_hub(tmp_path: Path, way: str) -> None:
+    """The spans of all processes count, as in one that is scraped itself; each of them once."""
+    port = free_port()
+    environment = {
+        "OTEL_PROM_BRIDGE_SPAN_METRICS": "true",
+        "OTEL_PROM_BRIDGE_PROFILE": "llmdevops",
+        "OTEL_PROM_BRIDGE_PORT": str(port),
+        "OTEL_PROM_BRIDGE_LINGER": "2",
+        "OTEL_PROM_BRIDGE_CACHE_TTL": "0",
+        "OTEL_METRICS_EXPORTER": "prometheus_bridge",
+        "OTEL_TRACES_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_PYTHON_CONFIGURATOR": "",
+    }
+    code = WORKERS
+    if way == "without code":
+        begin = "from opentelemetry.sdk._configuration import _OTelSDKConfigurator as C; C().configure()"
+        reader = "from opentelemetry import metrics; bridge = type('', (), {})\n"
+        reader += "(bridge.reader,) = metrics.get_meter_provider()._metric_readers"
+        code = WORKERS.replace("bridge = otel_prom_bridge.start()", f"{begin}\n{reader}")
+    run = [sys.executable, "-m", "otel_prom_bridge", "run", "--", sys.executable, "-c", code]
+    done = subprocess.run(run, capture_output=True, text=True, env=_environment(environment), timeout=60)
+    assert done.returncode == 0, done.stderr
+    text = get(f"http://127.0.0.1:{port}/metrics")[1].decode()
+    shown = [line for line in text.splitlines() if line.startswith("llmdevops_llm_requests_total{")]
+    assert [line.rsplit(" ", 1)[1] for line in shown] == ["7"], text
 
 
 def test_without_a_change_to_the_code() -> None:

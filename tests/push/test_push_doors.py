@@ -12,7 +12,7 @@ import pytest
 from fake_hub import fake_hub
 from instrumented import EXPORTERS, NO_OTHERS
 from opentelemetry.sdk.metrics import Counter, MeterProvider
-from pushing import Program
+from pushing import HEAD, Program
 
 from otel_prom_bridge import (
     ConfigurationError,
@@ -207,3 +207,34 @@ say(text=text)
         assert "one bridge is running already" in said["text"]
         assert hub.total("jobs") == 7
         assert len(hub.ended) == 2
+
+
+@pytest.mark.parametrize(
+    "older", ["", "del MeterProvider.add_metric_reader, MeterProvider.remove_metric_reader"]
+)
+def test_start_in_a_forked_child(tmp_path: Path, older: str) -> None:
+    """It works with every SDK, also before 1.43; a second one in the same child is refused as everywhere."""
+    code = """
+from otel_prom_bridge import ConfigurationError
+jobs.add(1)
+pid = os.fork()
+if pid == 0:
+    bridge = start()
+    work(10)
+    try:
+        start()
+    except ConfigurationError as error:
+        assert "one bridge is running already" in str(error)
+        work(5)
+    assert bridge.meter_provider.force_flush()
+    os._exit(0)
+say(code=os.waitpid(pid, 0)[1], total=16)
+"""
+    if not hasattr(MeterProvider, "add_metric_reader"):
+        older = ""
+    head = f"from opentelemetry.sdk.metrics import MeterProvider\n{older}\n{HEAD}"
+    with fake_hub(tmp_path) as hub:
+        found, said, log = Program(code, tmp_path, hub, head=head).end()
+        assert (found, log, said["code"]) == (0, "", 0)
+        assert hub.total("jobs") == said["total"]
+        assert len(hub.sources()) == 2
