@@ -155,6 +155,7 @@ CERTIFICATE_NAMES = list_of(
 )
 USERS = list_of(TEXT, "a list of users, by name or number", example="www-data,1000")
 DEFAULT_MAX_SOURCES, DEFAULT_MAX_PUSH_SIZE, DEFAULT_LINGER = 1024, 16 * 1024 * 1024, 20
+DEFAULT_MAX_SERVICES = 256
 _LIMITS = ServerLimits()
 
 CONFIG_FILE = Option(
@@ -612,6 +613,13 @@ HUB_OPTIONS = (
         without="three of its intervals, and 10 at least",
     ),
     Option("max_sources", POSITIVE, "how many processes may push at a time", default=DEFAULT_MAX_SOURCES),
+    Option(
+        "max_services",
+        POSITIVE,
+        "how many services may push; what further ones record is shown together, with"
+        ' `otel_metric_overflow="true"`',
+        default=DEFAULT_MAX_SERVICES,
+    ),
     Option(
         "max_push_size",
         POSITIVE,

@@ -151,8 +151,8 @@ def _served(
 def _say_where(server: MetricsServer, wanted: Mapping[str, Any]) -> None:
     logger.log(
         logging.WARNING if processes.is_first_to_say() else logging.INFO,
-        "%s is taken, as it looks by another process of this application; process %d serves what it records at "
-        "%s: have both of them scraped. %s",
+        "%s is taken, as it looks by another process of this application; process %d serves what it records "
+        "at %s: have both of them scraped. %s",
         wanted.get("unix_socket") or f"port {wanted['port']}",
         os.getpid(),
         server.url,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from otel_prom_bridge.configuration.options import DEFAULT_MAX_SERVICES
 from otel_prom_bridge.diagnostics import Conflict
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.hub.receiver import Receiver
@@ -20,13 +21,17 @@ _OF_READERS = ("collect_interval",)
 class Hub:
     """Shows what others push. ``options`` are those of a reader, and ``receiving`` those of the receiver.
 
+    Past ``max_services``, services are shown together.
+
     Raises:
         ConfigurationError: an option has a value that cannot work.
     """
 
-    def __init__(self, options: Mapping[str, Any], **receiving: Any) -> None:
+    def __init__(
+        self, options: Mapping[str, Any], *, max_services: int = DEFAULT_MAX_SERVICES, **receiving: Any
+    ) -> None:
         shown = {key: value for key, value in options.items() if key not in _OF_READERS}
-        self._pipeline = Pipeline(**shown)
+        self._pipeline = Pipeline(**shown, max_services=max_services)
         # Not the collectors of this process: its memory and its processor time are not the application's.
         self._pipeline.join(None, lambda: self._pipeline.families(self._pipeline.scrape_timeout))
         self.receiver = Receiver(self._pipeline, **receiving)

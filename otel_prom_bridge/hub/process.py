@@ -76,6 +76,7 @@ def running(settings: Settings) -> Iterator[Running]:
             settings.reader,
             token=token,
             users=users,
+            max_services=options["max_services"],
             max_sources=options["max_sources"],
             source_timeout=options["source_timeout"],
             max_push_size=options["max_push_size"],

@@ -78,6 +78,8 @@ class Collected(NamedTuple):
 class Pipeline:
     """The policy, the store, the exposer and what is said of them. Options are those of a reader.
 
+    ``max_services`` is for who takes points of several services.
+
     Raises:
         ConfigurationError: an option has a value that cannot work.
     """
@@ -116,6 +118,7 @@ class Pipeline:
         created_timestamps: bool = False,
         openmetrics_2: bool = False,
         exponential_histogram_bounds: Sequence[float] | None = None,
+        max_services: float = math.inf,
     ) -> None:
         self.policy = Policy(
             views=VIEWS.value("views", views),
@@ -157,6 +160,7 @@ class Pipeline:
             policy=self.policy,
             findings=self.findings,
             target_info=not BOOLEAN.value("disable_target_info", disable_target_info),
+            max_services=max_services,
         )
         self._exposer = Exposer(findings=self.findings, options=self._writer_options)
         self.shutdown = Shutdown()

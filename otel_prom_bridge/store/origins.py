@@ -2,10 +2,13 @@
 
 The workers of one service have one *origin*, so what they count adds up. Two services have two, and equal
 streams of theirs are kept apart. As soon as there are two services, every series says which one it is of.
+Whoever may push may name as many services as it likes. So past a limit all further ones are one origin, whose
+series say that they are the rest.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,6 +28,8 @@ _NAME, _NAMESPACE = "service.name", "service.namespace"
 # What tells the processes of one service apart, and is of no use where their values are one.
 _OF_PROCESS = ("process.", "thread.")
 _INSTANCE = "service.instance.id"
+_REST: tuple[str, ...] = ("", "", "rest")
+_OF_REST: Attributes = (("otel.metric.overflow", "true"),)
 
 
 class Origin:
@@ -78,9 +83,16 @@ class Origin:
 
 
 class Origins:
-    """The origins of one store. ``info`` says whether their resources are shown as ``target_info``."""
+    """The origins of one store. ``info`` says whether their resources are shown as ``target_info``.
 
-    def __init__(self, translation: Translation, findings: Findings, *, info: bool) -> None:
+    There are ``most`` of them, beside that of the rest. ``rest`` is how many sources went there so far.
+    """
+
+    def __init__(
+        self, translation: Translation, findings: Findings, *, info: bool, most: float = math.inf
+    ) -> None:
+        self._most = most
+        self.rest = 0
         self._translation = translation
         self._findings = findings
         self._info = info
@@ -101,9 +113,12 @@ class Origins:
         service = tuple(label_value((shown or {}).get(key)) for key in (_NAMESPACE, _NAME))
         key = (*service, attribute_identity(dict(promoted)), attribute_identity(common))
         origin = self._origins.get(key)
-        if origin is None and before is not None and before.is_only_of(source):
+        is_rest = before is not None and before.key == _REST
+        if origin is None and before is not None and before.is_only_of(source) and not is_rest:
             # It is what it was before under another description, as a provider may get another resource.
             origin = self._origins[key] = self._origins.pop(before.key)
+        elif origin is None and len(self._origins) - (_REST in self._origins) >= self._most:
+            return self._rest(source, before)
         elif origin is None:
             origin = self._origins[key] = Origin()
         if before is not None and before is not origin:
@@ -111,6 +126,23 @@ class Origins:
         origin.key, origin.promoted, origin.common = key, promoted, common
         origin.join(source, shown)
         self._stale.add(origin)
+        return origin
+
+    def _rest(self, source: Source, before: Origin | None) -> Origin:
+        """The origin of all for which there is no other."""
+        origin = self._origins.setdefault(_REST, Origin())
+        origin.key, origin.service = _REST, _OF_REST
+        if before is not origin:
+            self.rest += 1
+            if before is not None:
+                self.leave(source, before)
+        origin.join(source, None)
+        self._findings.report(
+            "most services",
+            "metrics of more than %s services come in; all further ones are shown together, with the label"
+            ' otel_metric_overflow="true"; max_services allows more',
+            self._most,
+        )
         return origin
 
     def _described(self, resource: Resource) -> tuple[Attributes, Mapping[str, object]]:
@@ -139,6 +171,8 @@ class Origins:
         is_new = not self._tells_services
         self._tells_services = True
         for origin in self._origins.values():
+            if origin.key == _REST:
+                continue
             known = {key for key, _ in origin.promoted}
             pairs = zip((_NAMESPACE, _NAME), origin.key, strict=False)
             origin.service = tuple((key, value) for key, value in pairs if value and key not in known)

@@ -19,6 +19,7 @@ state at once instead of waiting for itself.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -58,7 +59,8 @@ _Resource: TypeAlias = Mapping[str, object] | None
 class Store:
     """Accumulates points and shows them as families. It is safe to use from any thread.
 
-    ``policy`` says what becomes of a stream. By the seconds of ``clock`` series expire.
+    ``policy`` says what becomes of a stream. Past ``max_services``, services are shown together. By the
+    seconds of ``clock`` series expire.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Store:
         policy: Policy,
         findings: Findings,
         target_info: bool = True,
+        max_services: float = math.inf,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._policy = policy
@@ -79,7 +82,7 @@ class Store:
         self._shared = Shared(policy, translation, self._budgets, findings, self._shift, self._unplaced)
         self._expiry = None if policy.expire_after is None else Expiry(policy.expire_after, clock)
         self._findings = findings
-        self._origins = Origins(translation, findings, info=target_info)
+        self._origins = Origins(translation, findings, info=target_info, most=max_services)
         self._speakers: dict[Source, Speaker] = {}  # the sources that are there
         # Code that runs under the lock may be interrupted by a signal handler, or call a log handler, that
         # asks us for families or flushes. Re-entrant, the lock lets it in, and it finds that its thread is
@@ -341,6 +344,7 @@ class Store:
             exemplars=sum(projection.exemplars_held for projection in projections),
             prices=self._policy.pricing.in_use,
             limit=self._policy.max_series,
+            rest=self._origins.rest,
         )
 
     def maxima(self) -> dict[str, int]:

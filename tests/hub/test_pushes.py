@@ -282,3 +282,37 @@ def test_two_services_are_told_apart(hub: Hub) -> None:
     services = {dict(labels)["service_name"] for labels in shown(hub, "orders_total")}
     assert services == {"shop", "bank"}
     assert len(shown(hub, "target_info")) == 2
+
+
+def test_more_services_than_there_may_be(make: Callable[..., Hub], caplog: pytest.LogCaptureFixture) -> None:
+    """Further ones are shown together, exactly, with the label that says so; it is said once, and counted."""
+    hub = make(receiving={"max_services": 2})
+    for turn in range(2):
+        for number in range(6):
+            service = {"service.name": f"service-{number}"}
+            body = request_of(counter("orders", 1), gauge("limit", number), resource=service)
+            push(hub, body, **own(f"{number};{1000 + number}", turn + 1))
+    found = {dict(labels).get("service_name"): value for labels, value in shown(hub, "orders_total").items()}
+    assert found == {"service-0": 2, "service-1": 2, None: 8}
+    rest = {dict(labels).get("otel_metric_overflow") for labels in shown(hub, "orders_total")}
+    assert rest == {"true", None}
+    assert sorted(shown(hub, "limit").values()) == [0, 1, 2, 3, 4, 5]  # each is of another worker
+    assert total(hub, "otel_prom_bridge_overflowed_sources_total") == 4
+    assert len(shown(hub, "target_info")) == 2
+    (line,) = (record.message for record in caplog.records if "max_services" in record.message)
+    assert "more than 2 services" in line
+    for number in range(6):
+        push(hub, b"", **own(f"{number};{1000 + number}", 3, end="1"))
+    assert total(hub, "orders_total") == 12
+    assert shown(hub, "limit") == {}
+
+
+def test_a_service_that_has_left_makes_room(make: Callable[..., Hub]) -> None:
+    """Where nothing of it is left, the next one has its place."""
+    hub = make(receiving={"max_services": 1})
+    for number in range(3):
+        body = request_of(gauge("limit", number), resource={"service.name": f"service-{number}"})
+        push(hub, body, **own(f"{number};{number + 1}", 1))
+        assert total(hub, "limit") == number
+        push(hub, b"", **own(f"{number};{number + 1}", 2, end="1"))
+    assert shown(hub, "otel_prom_bridge_overflowed_sources_total") == {}

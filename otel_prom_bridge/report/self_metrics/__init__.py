@@ -71,6 +71,7 @@ class State:
     - ``collected`` says whether the last collection succeeded in time. It is None if there was no collection.
     - ``stuck`` is the number of collectors that have not answered. It is None if there are none to ask.
     - ``sources`` is the number of processes that push to this one. It is None where nobody does that.
+    - ``rest`` is how many of them, since the start, were of services for which there was no place any more.
     - ``push_age`` is how many seconds ago the last push came of the one that has been silent for longest.
     """
 
@@ -86,6 +87,7 @@ class State:
     stuck: int | None = None
     sources: int | None = None
     push_age: float | None = None
+    rest: int = 0
 
 
 class SelfMetrics:
@@ -161,6 +163,7 @@ class SelfMetrics:
         self._ended = Counters(metadata.SOURCES_ENDED, "how", created=created, limit=few)
         self._pushes = Counters(metadata.PUSHES, "status", created=created, limit=few)
         self._push_age = Gauges(metadata.PUSH_AGE, created=created)
+        self._rest = Counters(metadata.OVERFLOWED_SOURCES, created=created)
         self._duplicates = Counters(metadata.DUPLICATES, created=created)
         self._rejected = Counters(metadata.REJECTED, created=created)
         self._worker_dropped = Counters(metadata.WORKER_DROPPED, created=created)
@@ -267,6 +270,8 @@ class SelfMetrics:
             if state.sources is not None:
                 self._sources.set((), state.sources)
                 self._push_age.set((), state.push_age or 0.0)
+                if state.rest:
+                    self._rest.raise_all({(): state.rest})
             families = [table.family() for table in self._tables]
         return tuple(family for family in families if family.points)
 

@@ -165,6 +165,13 @@ SOURCES_ENDED = _family(
     "or hang.",
 )
 
+OVERFLOWED_SOURCES = _family(
+    "otel_prom_bridge_overflowed_sources_total",
+    Kind.COUNTER,
+    "Processes of services for which there was no place any more. What they record is shown together, with "
+    'otel_metric_overflow="true"; max_services allows more.',
+)
+
 PUSHES = _family(
     "otel_prom_bridge_pushes_total",
     Kind.COUNTER,
