@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from otel_prom_bridge.cli.arguments import checked, profile_help
-from otel_prom_bridge.cli.output import write
+from otel_prom_bridge.cli.output import CommandError, write
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.values.checks import PORT, SECONDS
 
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
 _PROFILE = "llmdevops"
+_RESOURCE = {"service.name": "demo-agents"}
+_SPANS_TO = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
 _OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 # Of calls of models: in the profile that is shown first, and in the semantic conventions.
 _DURATIONS = (
@@ -45,7 +51,8 @@ def add(command: argparse.ArgumentParser) -> None:
     """Describe the command."""
     command.description = (
         "Simulate a service of LLM agents, serve its metrics, and say what to look at: no model, no key,\n"
-        "no network. Environment variables move and configure it as they do any application. Ctrl-C ends it."
+        "no network. Environment variables move and configure it as they do any application, and\n"
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT says where its spans go, if anywhere. Ctrl-C ends it."
     )
     command.epilog = (
         "examples:\n  otel-prom-bridge demo\n  otel-prom-bridge demo --profile semconv --port 9465 --for 60"
@@ -64,19 +71,17 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def _demo(options: argparse.Namespace) -> int:
     from opentelemetry import trace
-    from opentelemetry.sdk.trace import TracerProvider
 
     from otel_prom_bridge.bridge import start
     from otel_prom_bridge.demo import Service
 
-    # No exporter: the demo only needs spans to have ids. They are sampled, as exemplars require.
-    trace.set_tracer_provider(TracerProvider())
+    trace.set_tracer_provider(_spans())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = {"port": options.port, "addr": options.addr}
     given: dict[str, Any] = {key: value for key, value in chosen.items() if value is not None}
     with (
         suppress(KeyboardInterrupt),
-        start(profile=options.profile, resource={"service.name": "demo-agents"}, **given) as bridge,
+        start(profile=options.profile, resource=_RESOURCE, **given) as bridge,
         Service(),
     ):
         url = bridge.server.url
@@ -84,11 +89,30 @@ def _demo(options: argparse.Namespace) -> int:
         if options.profile == _PROFILE:
             write(_LOOK_AT)
         write(f"With exemplars, which only OpenMetrics has:\n\n  {_command(url)}\n")
-        shown = _exemplar(bridge.reader.expose)
-        write(f"They lead from a bucket to a trace that is in it. One of them is now\n\n  {shown}\n")
+        if bridge.server.is_serving:  # else a hub does
+            shown = _exemplar(bridge.reader.expose)
+            write(f"They lead from a bucket to a trace that is in it. One of them is now\n\n  {shown}\n")
         write("Ctrl-C ends it.")
         threading.Event().wait(options.seconds)
     return 0
+
+
+def _spans() -> TracerProvider:
+    """Makes spans, sampled as exemplars require. They go nowhere unless a variable says where to."""
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+
+    provider = TracerProvider(resource=Resource.create(_RESOURCE))
+    if os.environ.get(_SPANS_TO):
+        try:
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        except ModuleNotFoundError:
+            package = "opentelemetry-exporter-otlp-proto-http"
+            raise CommandError(f"demo: {_SPANS_TO} is set: pip install {package} sends spans there") from None
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return provider
 
 
 def _command(url: str) -> str:
