@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from promtool import approved
 
-from otel_prom_bridge.dashboards import files_of, read_dashboard
+from otel_prom_bridge.dashboards import Alert, files_of, read_dashboard
 from otel_prom_bridge.profiles import load_profile
 
 SCRAPED = {"job": "app", "instance": "host:9464"}
@@ -52,14 +54,46 @@ def shares(metric: str, labels: str, label: str, *, good: str, bad: str, failing
 def written(profile: str, folder: Path) -> Path:
     """The rules of a profile, as a file."""
     file = folder / f"{profile}.rules.yml"
-    file.write_text(files_of(load_profile(profile))[file.name])
+    file.write_text(_rules(profile))
+    return file
+
+
+@cache
+def _rules(profile: str) -> str:
+    return files_of(load_profile(profile))[f"{profile}.rules.yml"]
+
+
+@cache
+def _groups(profile: str) -> list[dict[str, Any]]:
+    return yaml.safe_load(_rules(profile))["groups"]
+
+
+@cache
+def _alert(profile: str, alert: str) -> Alert:
+    (found,) = (item for item in read_dashboard(load_profile(profile)).alerts if item.alert == alert)
+    return found
+
+
+def _written_for(case: Case, folder: Path) -> Path:
+    """The rule of an alert and what is recorded for it: promtool evaluates each rule for each minute."""
+    rules = [rule for group in _groups(case.profile) for rule in group["rules"]]
+    wanted = [rule for rule in rules if rule.get("alert") == case.alert]
+    for rule in wanted:  # which grows meanwhile
+        wanted += [
+            other for other in rules if other.get("record", "?") in rule["expr"] and other not in wanted
+        ]
+    groups = [
+        {**group, "rules": [rule for rule in group["rules"] if rule in wanted]}
+        for group in _groups(case.profile)
+    ]
+    file = folder / f"{case.profile}.rules.yml"
+    file.write_text(yaml.safe_dump({"groups": [group for group in groups if group["rules"]]}))
     return file
 
 
 def judged(case: Case, tmp_path: Path) -> None:
     """After its time the alert is there with labels and texts; before, or with harmless series, it is not."""
-    dashboard = read_dashboard(load_profile(case.profile))
-    (alert,) = (alert for alert in dashboard.alerts if alert.alert == case.alert)
+    alert = _alert(case.profile, case.alert)
     expected = {
         "exp_labels": dict(case.labels),
         "exp_annotations": {"summary": case.summary, "description": alert.description.strip()},
@@ -78,7 +112,7 @@ def judged(case: Case, tmp_path: Path) -> None:
         },
     ]
     file = tmp_path / "test.yml"
-    rules = written(case.profile, tmp_path)
+    rules = _written_for(case, tmp_path)
     file.write_text(yaml.safe_dump({"rule_files": [rules.name], "evaluation_interval": "1m", "tests": tests}))
     approved("test", "rules", file)
 
