@@ -34,6 +34,7 @@ coverage: .venv/dev
 # What takes minutes and rarely breaks; CI runs it, too.
 slow: .venv/dev
 	$(BIN)/python -m pytest -m slow $(AGAIN)
+	PROPERTIES=whole $(BIN)/python -m pytest -m "hypothesis and not slow" $(AGAIN) -n $(JOBS)
 	PYTHON=$(BIN)/python sh scripts/test-older-sdks
 	$(BIN)/python -m benchmarks.scrape --quick
 	$(BIN)/python -m benchmarks.views --quick

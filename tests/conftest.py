@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from genai_points import Recorded
+from hypothesis import settings
 from metrics_messages import decode
 from opentelemetry.sdk.metrics import ExemplarFilter, MeterProvider
 from opentelemetry.sdk.resources import Resource
 from oracles import parse
 from prometheus_client import REGISTRY
 from promtool import promtool_complaint
+from properties import examples
 from registries import collectors
 from servers import missing
 from setups import Setup
@@ -28,6 +30,8 @@ from otel_prom_bridge.recording import reports
 from otel_prom_bridge.testing import Clock
 
 pytest_plugins = ["otel_prom_bridge.pytest_plugin"]
+settings.register_profile("project", max_examples=examples(100), deadline=None)  # machines are shared
+settings.load_profile("project")
 PROMTOOL_RUNS_PER_TEST = 5  # it takes 40 ms each, and property tests produce thousands of expositions
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from otel_prom_bridge import ConfigurationError, start
 from otel_prom_bridge.autoconfigure import AutoPrometheusMetricReader
@@ -173,7 +174,7 @@ def test_after_a_wrong_variable_comes_the_alias(
     assert message.endswith("; using the value of METRICS_ENDPOINT_PORT")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(
     st.dictionaries(
         st.sampled_from(sorted({alias.variable for option in OPTIONS for alias in option.aliases})),

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from instrumented import EXPORTERS, instrumented
 from oracles import parse
+from properties import examples
 from servers import free_port, get
 
 from otel_prom_bridge import ConfigurationError, ExportView, PrometheusMetricReader, start
@@ -306,7 +307,7 @@ def test_a_mistake_in_a_file_does_not_stop_the_application(tmp_path: Path, write
 WORDS = ["[[views]]", "[tenant]", "port", "views", "take", ".", " = ", "'x'", "1", "\n", "[", "]", "{", "}"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(
     content=st.binary()
     | st.text().map(lambda text: text.encode(errors="replace"))

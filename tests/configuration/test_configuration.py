@@ -18,6 +18,7 @@ from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from opentelemetry.sdk.resources import Resource
 from oracles import OPENMETRICS
 from prometheus_client import CollectorRegistry, Gauge
+from properties import examples
 from setups import Setup
 
 from otel_prom_bridge import (
@@ -529,7 +530,7 @@ def test_resource_labels_come_by_every_way(monkeypatch: pytest.MonkeyPatch, way:
     assert [chosen(key) for key in keys] == [True, False, False]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(
     st.dictionaries(
         st.sampled_from([*KEYS, "target_info_enabled/development", "other"]),
@@ -552,7 +553,7 @@ def test_no_yaml_whatsoever_raises_under_auto_instrumentation(values: dict[str, 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(
     st.dictionaries(
         st.sampled_from(list(VARIABLES.values())),

@@ -23,6 +23,7 @@ from certificates import CA, CLIENT, client_context, write_authority, write_pair
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from promtool import approved
+from properties import examples
 from servers import wait_for
 from setups import Setup
 
@@ -406,7 +407,7 @@ VALUES = st.one_of(
 
 
 @pytest.mark.usefixtures("broken")
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.sampled_from(RIGHT), max_size=4),
     st.dictionaries(st.sampled_from([option.key for option in ENDPOINT_OPTIONS]), VALUES, max_size=1),

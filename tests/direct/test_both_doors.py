@@ -16,6 +16,7 @@ from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from oracles import OPENMETRICS, samples
+from properties import examples
 
 from otel_prom_bridge import ExportView, PrometheusMetricReader
 from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
@@ -101,7 +102,7 @@ def doors(views: Sequence[ExportView], options: Mapping[str, Any]) -> tuple[Door
     )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(steps=st.lists(STEP, max_size=25), views=VIEWS, options=OPTIONS)
 def test_equal_recordings_give_equal_expositions(
     steps: list[Any], views: list[ExportView], options: dict[str, Any]

@@ -21,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.exposition import generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from properties import examples
 from servers import free_port, get, prometheus, wait_for
 from setups import Setup
 
@@ -300,7 +301,7 @@ def test_odd_expositions(text: str, expected: dict[str, tuple[str, int, int]], t
     ),
     st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_reading_gives_what_was_registered(spec: dict[str, tuple[str, set[str]]], openmetrics: bool) -> None:
     """Whatever is in prometheus_client's registry, is read from its text: names, types, series."""
     registry = prometheus_client.CollectorRegistry()
@@ -325,7 +326,6 @@ def test_reading_gives_what_was_registered(spec: dict[str, tuple[str, set[str]]]
 
 
 @given(st.text(st.sampled_from('ab1{}=",\\# \n\t_é+-.') | st.characters(), max_size=80))
-@settings(deadline=None)
 def test_garbage_is_an_error_with_its_line(text: str) -> None:
     """Text is either read or refused with a line number; nothing else comes out."""
     complaint = "line "

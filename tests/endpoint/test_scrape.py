@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 from setups import Setup
 
 from otel_prom_bridge import PrometheusMetricReader
@@ -182,7 +183,7 @@ def test_a_fault_of_ours_is_a_500_without_details(caplog: pytest.LogCaptureFixtu
     assert "secret" in caplog.text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(
     st.builds(
         Request,

@@ -22,6 +22,7 @@ from certificates import CA, CLIENT, SERVER, private_key, write_authority, write
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from promtool import promtool
+from properties import examples
 
 from otel_prom_bridge.endpoint.files.webconfig import WebConfig, load
 from otel_prom_bridge.endpoint.guards import Guards
@@ -351,7 +352,7 @@ SECTIONS = ["tls_server_config:", "basic_auth_users:", "rate_limit:", "interval:
 PIECES = [*SECTIONS, *"{}[]a<:~?-'|>,", "&a", "*a", "<<", "1s", "!!binary", '"', "---", "...", "%YAML"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(200))
 @given(st.one_of(st.text(), st.lists(st.sampled_from([*PIECES, "\n", "  "])).map(" ".join)))
 def test_any_file(here: Path, text: str) -> None:
     """Whatever a file holds, it is taken or refused with a ConfigurationError."""

@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from oracles import OPENMETRICS, parse
 from promtool import PROMTOOL, promtool_complaint
@@ -60,7 +60,6 @@ texts = st.text(st.characters(codec="utf-8")) | st.text(st.sampled_from('\\\n"n 
 
 
 @given(value=texts, help_=texts)
-@settings(deadline=None)
 @example(value='\\"\n', help_='\\"\n')
 def test_strings_come_back(value: str, help_: str) -> None:
     """An independent parser reads back every label value and help text, in both formats."""
@@ -111,7 +110,6 @@ def test_number(value: float, expected: str) -> None:
 
 
 @given(st.integers() | st.integers(-(10**400), 10**400))
-@settings(deadline=None)
 @example(int(1.7976931348623157e308))
 @example(-int(1.7976931348623157e308))
 def test_integers_are_exact(value: int) -> None:
@@ -125,7 +123,6 @@ def test_integers_are_exact(value: int) -> None:
 
 
 @given(st.floats())
-@settings(deadline=None)
 def test_floats_are_exact(value: float) -> None:
     """A float is read back as the same float, and is never written like an integer."""
     written = number(value)
@@ -203,7 +200,6 @@ def test_bound(value: float, expected: str) -> None:
 
 
 @given(st.floats(allow_nan=False))
-@settings(deadline=None)
 @example(9007199254740993.0)
 @example(2.0**-1074)
 @example(2.0**1023)
@@ -218,7 +214,6 @@ def test_bounds_are_exact(value: float) -> None:
 
 
 @given(st.integers(-(2**53), 2**53))
-@settings(deadline=None)
 def test_integer_bounds_are_float_bounds(value: int) -> None:
     """A bound given as an integer is the same label as the float."""
     assert bound(value) == bound(float(value))

@@ -13,6 +13,7 @@ from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, MeterProvider
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 from oracles import parse, samples
+from properties import examples
 
 from otel_prom_bridge import PrometheusMetricReader, TranslationStrategy
 
@@ -33,7 +34,7 @@ values = st.recursive(
 )
 attributes = st.dictionaries(texts.filter(bool), values, max_size=4)
 strategies = st.sampled_from(TranslationStrategy)
-hostile = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hostile = settings(max_examples=examples(60), suppress_health_check=[HealthCheck.too_slow])
 
 
 def provider_with(

@@ -6,7 +6,7 @@ import re
 import time
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from otel_prom_bridge.exposition.negotiation import Format, Negotiated, accepts_gzip, negotiate
@@ -308,7 +308,6 @@ headers = st.text() | st.lists(pieces, max_size=30).map("".join)
 
 
 @given(headers)
-@settings(deadline=None)
 @example('"')
 @example("\\")
 @example('text/plain;version="')
@@ -329,7 +328,6 @@ def test_any_accept_header_gives_a_format(accept: str) -> None:
         [f"text/plain;version={v};q=0.{q}" for q, v in enumerate(("9", "8", "0.0.4", "1.0.0"), 1)]
     )
 )
-@settings(deadline=None)
 def test_the_order_of_different_weights_does_not_matter(ranges: list[str]) -> None:
     """Ranges of different weights mean the same in any order."""
     assert negotiate(",".join(ranges)).format is TEXT_1
@@ -406,7 +404,6 @@ def test_gzip(accept_encoding: str | None, expected: bool) -> None:
 
 
 @given(headers)
-@settings(deadline=None)
 @example('gzip;"')
 @example("\ud800")
 def test_any_accept_encoding_header_gives_an_answer(accept_encoding: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 from any_families import any_families
-from hypothesis import given, settings
+from hypothesis import given
 from openmetrics2 import parse2
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from prometheus_client import CollectorRegistry, Summary
@@ -441,7 +441,6 @@ def test_what_is_not_known() -> None:
     )
 
 
-@settings(deadline=None)
 @given(any_families())
 def test_whatever_families_say_is_in_the_grammar(families: list[MetricFamily]) -> None:
     """Any family is written so that the grammar reads every series of it."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from oracles import samples
 from prometheus_client import CollectorRegistry, Gauge
@@ -89,7 +89,6 @@ def unescaped(name: str) -> str:
     return re.sub(r"__|_([0-9a-f]+)_", lambda found: chr(int(found[1], 16)) if found[1] else "_", name[3:])
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.booleans())
 def test_any_name_becomes_legal_and_values_can_be_read_back(name: str, label: bool) -> None:
     """Under every scheme but allow-utf-8 any name is a legacy one; `values` loses nothing."""

@@ -13,6 +13,7 @@ import pytest
 from genai_points import ACTIVE, DURATION, Recorded
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from otel_prom_bridge.genai import AgentRecorder, LLMRecorder
 from otel_prom_bridge.recording.decorators import DecoratingOperation
@@ -85,7 +86,7 @@ async def cancelled(operation: DecoratingOperation) -> None:
         await task
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.lists(st.tuples(st.sampled_from(ENDS), st.booleans()), max_size=12))
 def test_everything_ends_once(steps: list[Step]) -> None:
     """After any sequence of ends nothing is active, and there is one duration per operation."""
@@ -102,7 +103,7 @@ def test_everything_ends_once(steps: list[Step]) -> None:
         assert recorded.total(active) == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(st.lists(st.sampled_from(ENDS), max_size=12), st.integers(0, 12))
 def test_what_is_still_going_on_is_active(ends: list[str], running: int) -> None:
     """The number of active calls is that of the calls that have not ended, among any others."""

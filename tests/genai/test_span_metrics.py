@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from oracles import OPENMETRICS
 from prometheus_client import Metric
+from properties import examples
 from servers import free_port, get
 
 from otel_prom_bridge.bridge import Bridge
@@ -392,7 +393,7 @@ VALUES = st.one_of(
 
 
 @given(st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_whatever_a_span_says_nothing_raises(attributes: dict[str, Any]) -> None:
     """Negative tokens, wrong types, odd names: scrapes work, and counters never have a negative part."""
     with spans() as it:

@@ -32,6 +32,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.trace import TracerProvider
+from properties import examples
 
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.hub.hub import Hub
@@ -87,7 +88,7 @@ class Recorder:
 
 
 @given(BATCHES)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=examples(40))
 def test_a_request_is_what_the_sdk_said(batches: list[list[tuple[str, float, dict[str, Any]]]]) -> None:
     """Through the SDK's own encoder and this decoder, everything is shown as if it had never left."""
     options: dict[str, Any] = {"self_metrics": False, "gauges": "newest", "disable_target_info": True}
@@ -258,7 +259,7 @@ def test_a_request_of_millions_is_read_in_part(hub: Hub) -> None:
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=examples(200))
 def test_any_bytes_have_an_answer(body: bytes) -> None:
     """Bytes that are no request get 400; no bytes get anything but 200 or 400."""
     hub = SHARED
@@ -266,7 +267,7 @@ def test_any_bytes_have_an_answer(body: bytes) -> None:
 
 
 @given(st.integers(0, 2**32), st.integers(1, 60))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 def test_broken_requests_have_an_answer(seed: int, changes: int) -> None:
     """A request of which some bytes were changed, which is often still one."""
     chance = random.Random(seed)

@@ -11,6 +11,7 @@ import pytest
 from bridges import families_of, running
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from otel_prom_bridge import ConfigurationError
 from otel_prom_bridge.dashboards import files_of, read_dashboard
@@ -317,7 +318,7 @@ KEYS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(st.dictionaries(KEYS, ANY), st.dictionaries(KEYS, ANY))
 def test_whatever_is_taken_from_is_tables_or_one_error(one: dict[str, Any], two: dict[str, Any]) -> None:
     """No content of a file raises anything but the error for it."""

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from instrumented import EXPORTERS, instrumented
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from properties import examples
 from servers import free_port
 
 from otel_prom_bridge import ConfigurationError, ExportView, start
@@ -556,7 +557,7 @@ def test_a_file_that_is_no_toml_is_named(write: Write) -> None:
         load_profile(write("a = 1\nb c\nd = 2"))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(
         st.sampled_from(
@@ -705,7 +706,7 @@ def test_to_set_what_adds_up_is_an_error(write: Write, recorded: Any) -> None:
 LLMDEVOPS = load_profile("llmdevops")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(st.dictionaries(st.sampled_from(["agent_type", "step_type", "user", ""]), st.text(max_size=5)))
 def test_only_known_attributes_are_recorded(attributes: dict[str, str]) -> None:
     """Whatever is given, the point has those that the profile knows, and is there."""

@@ -30,6 +30,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from properties import examples
 
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.push.encoding import Encoder
@@ -111,7 +112,6 @@ def points(data: MetricsData, encoder: Encoder) -> list[float]:
     ),
     ATTRIBUTES.filter(lambda attributes: "" not in attributes),  # which no resource takes
 )
-@settings(deadline=None)
 def test_it_is_what_the_exporter_says(data: Any, resource: dict[str, Any]) -> None:
     """For any points, and any attributes."""
     batch = made(data, **resource)
@@ -120,7 +120,7 @@ def test_it_is_what_the_exporter_says(data: Any, resource: dict[str, Any]) -> No
 
 
 @given(st.lists(st.floats(-1e9, 1e9), min_size=1, max_size=50), st.integers(2, 160))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=examples(50))
 def test_exponential_histograms(values: list[float], size: int) -> None:
     """As the SDK makes them."""
     reader = InMemoryMetricReader()

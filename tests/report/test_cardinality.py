@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from setups import Setup
@@ -43,7 +43,6 @@ LABEL_SETS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(LABEL_SETS, st.integers(0, 6))
 def test_counts_are_those_of_a_naive_count(label_sets: list[Labels], values: int) -> None:
     """Series, values and the biggest of them, counted one by one, are the same."""
@@ -185,7 +184,6 @@ def test_the_table_of_nothing() -> None:
     assert str(CardinalityReport.of([])).endswith("\n\nTOTAL of 0 metrics             0        0")
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.text(max_size=150), LABEL_SETS)),
     st.lists(st.tuples(st.text("abc\n", min_size=1, max_size=60), st.text(max_size=200)), max_size=12),

@@ -6,6 +6,7 @@ import pytest
 from any_families import any_families
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.exposition import Exposer, Exposition, Format, WriterOptions
@@ -40,7 +41,7 @@ def claimed(families: list[MetricFamily]) -> list[str]:
 
 
 @given(any_families(), st.sampled_from(FORMATS))
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(300))
 def test_what_is_read_is_written_again(families: list[MetricFamily], form: Format) -> None:
     """Nothing that a format says is lost: what was read of a body is written as the same body."""
     assume(all(map(distinct, families)) and len(claimed(families)) == len(set(claimed(families))))

@@ -17,6 +17,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import Gauge, InMemoryMetricReader, MetricsData, Sum
 from opentelemetry.sdk.resources import Resource
 from oracles import OPENMETRICS, samples
+from properties import examples
 
 from otel_prom_bridge import PrometheusMetricReader
 
@@ -142,7 +143,7 @@ steps = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(st.lists(steps, max_size=60))
 def test_any_interleaving_equals_a_cumulative_reader(script: list[tuple[Any, ...]]) -> None:
     """Whatever is recorded, scraped and flushed in whatever order, both readers show the same samples."""
@@ -175,7 +176,7 @@ def scraping(application: Application, threads: int) -> Iterator[None]:
         assert all(scraper.result() > 0 for scraper in running)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(st.lists(steps, min_size=20, max_size=80))
 def test_scrapes_from_several_threads_lose_and_repeat_nothing(script: list[tuple[Any, ...]]) -> None:
     """With three scrapers running all the time, every delta is applied exactly once."""

@@ -21,6 +21,7 @@ from opentelemetry.sdk.metrics.view import (
 )
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from oracles import OPENMETRICS, parse
+from properties import examples
 from setups import Setup
 
 from otel_prom_bridge import ConfigurationError, Exemplars, ExportView
@@ -187,7 +188,7 @@ def test_errors_first_with_the_sdks_views() -> None:
     assert sample.exemplar.value == 5
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(
     st.lists(
         st.lists(
@@ -229,7 +230,7 @@ def test_a_rate_limit_per_series() -> None:
     assert taken == [0, 0, 0, 12, 12, 12, 24, 24]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(
     st.lists(
         st.tuples(st.floats(0, 40), st.lists(st.sampled_from([0.5, 5.0, 50.0]), min_size=1, max_size=3)),
@@ -432,7 +433,7 @@ def shown_exemplars(families: Sequence[MetricFamily]) -> int:
     return len(found) - found.count(None)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(
     st.lists(operations, max_size=40),
     st.sampled_from([Exemplars(), Exemplars(keep="slowest"), Exemplars(per_minute=1), False]),

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from inside import places, projections, remembered, rendered, series, store_of, waiting
 from opentelemetry.metrics import CallbackOptions, Observation
 from oracles import OPENMETRICS, parse
+from properties import examples
 from setups import Setup, values
 
 from otel_prom_bridge import ConfigurationError, ExportView, Tenants
@@ -45,7 +46,7 @@ def shown(setup: Setup, name: str = "c_total") -> dict[str, float]:
 # --- the arithmetic -----------------------------------------------------------------------------------
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(st.lists(st.floats(0.01, 250, allow_nan=False), min_size=1, max_size=60))
 def test_never_before_and_not_much_later(gaps: list[float]) -> None:
     """Whenever collections come, a series is gone at the first look after its time, and never before it."""

@@ -18,6 +18,7 @@ from opentelemetry.sdk.metrics.export import CardinalityLimits, InMemoryMetricRe
 from opentelemetry.sdk.metrics.view import ExplicitBucketHistogramAggregation as Explicit
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
+from properties import examples
 from setups import Setup, maxima, values
 
 from otel_prom_bridge import ExportView, PrometheusMetricReader, Tenants
@@ -213,7 +214,7 @@ class Recorded:
             assert len(family.points) <= (most[family.name] or 0)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250))
 @given(options(), st.lists(steps, max_size=40))
 def test_sums_are_exact_whatever_limits_and_rules(chosen: dict[str, Any], script: list[Any]) -> None:
     """For every metric the sum over all series is what a cumulative reader without limits has."""
@@ -233,7 +234,7 @@ def test_sums_are_exact_whatever_limits_and_rules(chosen: dict[str, Any], script
         recorded.provider.shutdown()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(options(), st.lists(steps, max_size=30))
 def test_after_everything_is_gone_no_place_is_taken(chosen: dict[str, Any], script: list[Any]) -> None:
     """Asynchronous series that vanish and series that expire leave every budget as it was at first."""
@@ -459,7 +460,7 @@ def test_what_the_sdk_could_not_hold_is_overflow(bridge: Make, caplog: pytest.Lo
 # --- counters of what was folded ------------------------------------------------------------------------
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(
     st.lists(
         st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("wxyz")), max_size=12), max_size=6

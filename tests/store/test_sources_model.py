@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inside import check_places, remembered
+from properties import examples
 from pushed import COUNTER, GAUGE, LEVEL, Shown, Values, Workers
 
 from otel_prom_bridge import ExportView
@@ -162,7 +163,7 @@ def play(
     return played, model
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(
     st.lists(steps, max_size=30),
     st.sampled_from(["s", "ss", "sssss", "st", "sstts"]),
@@ -177,7 +178,7 @@ def test_any_order_of_sources_equals_the_model(
     play(script, list(services), workers, ended)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.lists(steps, max_size=30))
 def test_kept_levels_equal_the_model(script: list[tuple[Any, ...]]) -> None:
     """With ended="keep" what ended sources left stays in the sum of levels."""
@@ -185,7 +186,7 @@ def test_kept_levels_equal_the_model(script: list[tuple[Any, ...]]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(st.lists(steps, max_size=30), st.sampled_from(MODES))
 def test_nothing_of_a_source_stays_when_it_ends(script: list[tuple[Any, ...]], workers: str) -> None:
     """After all have ended there is no current value, no source and nothing that is remembered of them."""

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from inside import remembered, store_of
 from opentelemetry.metrics import Observation
 from oracles import OPENMETRICS, samples
+from properties import examples
 from setups import Setup
 
 from otel_prom_bridge import ExportView
@@ -161,7 +162,7 @@ nested_values = st.recursive(
 attribute_sets = st.dictionaries(keys, nested_values, max_size=3)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @given(st.lists(attribute_sets, max_size=12))
 def test_what_is_remembered_is_what_was_said(sets: list[dict[str, Any]]) -> None:
     """A point finds what its own attribute set became, whichever sets came before, and nothing twice."""
@@ -174,7 +175,7 @@ def test_what_is_remembered_is_what_was_said(sets: list[dict[str, Any]]) -> None
     assert asked.times == len({(repr(attributes), *map(type, attributes.values())) for attributes in sets})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50))
 @given(st.lists(st.tuples(attribute_sets, st.integers(1, 9)), max_size=10))
 def test_each_point_counts_where_its_labels_are(recorded: list[tuple[dict[str, Any], int]]) -> None:
     """Over several scrapes the value of each label set is the sum of what was recorded for it."""

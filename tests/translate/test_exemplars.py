@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import Exemplar as SdkExemplar
 
@@ -161,7 +161,6 @@ values = (
     trace_id=st.none() | st.integers(0, (1 << 128) - 1),
     span_id=st.none() | st.integers(0, (1 << 64) - 1),
 )
-@settings(deadline=None)
 @example(attributes={"a": "x" * 64, "b": "x" * 200}, trace_id=TRACE_ID, span_id=SPAN_ID)
 def test_any_exemplar_keeps_its_ids_and_fits(
     attributes: dict[str, object], trace_id: int | None, span_id: int | None

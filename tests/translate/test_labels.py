@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
@@ -343,14 +343,12 @@ def check(found: Labels, attributes: Mapping[str, object]) -> None:
 
 
 @given(attribute_sets)
-@settings(deadline=None)
 def test_any_attributes_give_valid_labels(attributes: dict[str, object]) -> None:
     """Any attributes give sorted labels with unique legal names, and values in which none was lost."""
     check(labels(attributes.items()), attributes)
 
 
 @given(attribute_sets, st.sampled_from([Kind.HISTOGRAM, Kind.COUNTER]), attribute_sets, attribute_sets)
-@settings(deadline=None)
 def test_any_scope_and_resource_give_valid_labels(
     attributes: dict[str, object],
     kind: Kind,
@@ -368,7 +366,6 @@ def test_any_scope_and_resource_give_valid_labels(
 
 
 @given(st.lists(anything) | st.dictionaries(st.text(), anything))
-@settings(deadline=None)
 def test_arrays_and_maps_are_json(value: object) -> None:
     """Arrays and maps become JSON of the strict kind, which has no NaN and no Infinity."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
@@ -192,7 +192,6 @@ def test_name(name: str, unit: str, kind: str, prefix: str, expected: str) -> No
 
 
 @given(name=st.text(), unit=st.text(), counter=st.booleans(), prefix=st.text())
-@settings(deadline=None)
 @example(name="", unit="", counter=True, prefix="")
 @example(name="\ud800", unit="\udfff", counter=False, prefix="")
 @example(name="1", unit="1", counter=False, prefix="1")
@@ -204,7 +203,6 @@ def test_any_text_gives_a_legal_name(name: str, unit: str, counter: bool, prefix
 
 
 @given(name=st.from_regex(r"[a-z._:0-9 ]*[a-z][a-z._:0-9 ]*", fullmatch=True), counter=st.booleans())
-@settings(deadline=None)
 def test_underscores_do_not_repeat(name: str, counter: bool) -> None:
     """Runs of foreign characters and underscores become a single underscore."""
     assert "__" not in metric_name(name, unit="By/s", counter=counter, prefix="app_")
@@ -215,7 +213,6 @@ def test_underscores_do_not_repeat(name: str, counter: bool) -> None:
     unit=st.sampled_from(["", "1", "s", "By", "By/s", "1/s", "{x}", "a b", "percent"]),
     counter=st.booleans(),
 )
-@settings(deadline=None)
 def test_a_translated_name_stays(name: str, unit: str, counter: bool) -> None:
     """Suffixes that a name ends with are not added again, so translating twice changes nothing."""
     once = metric_name(f"x{name}", unit=unit, counter=counter)

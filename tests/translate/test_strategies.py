@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter
 from opentelemetry.sdk.metrics.view import View
@@ -132,7 +132,6 @@ def test_other_spellings_are_refused(spelling: object) -> None:
         TranslationStrategy(spelling)
 
 
-@settings(deadline=None)
 @given(st.text(), st.text(max_size=8), st.booleans(), st.sampled_from(TranslationStrategy))
 def test_any_name_stays_a_name(name: str, unit: str, counter: bool, strategy: TranslationStrategy) -> None:
     """Under every strategy a name is never empty and always encodes; counters end in _total where asked."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_prom_bridge.translate.units import UnitWords, unit_words
@@ -162,7 +162,6 @@ def test_the_unit_and_its_rate_are_apart(unit: str, expected: UnitWords) -> None
 
 
 @given(st.text() | st.text(st.sampled_from("{}/ By1s_%")))
-@settings(deadline=None)
 def test_any_text_gives_words(unit: str) -> None:
     """Any text gives words that a metric name can end with, without brackets and lone underscores."""
     words = unit_words(unit)

@@ -20,6 +20,7 @@ from opentelemetry.sdk.metrics.view import (
     View,
 )
 from prometheus_client import Metric
+from properties import examples
 
 from otel_prom_bridge import ExportView
 from otel_prom_bridge.autoconfigure import AutoPrometheusMetricReader
@@ -87,7 +88,7 @@ kinds = st.sampled_from(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.lists(kinds, max_size=4), st.lists(st.floats(0.01, 100), min_size=1, max_size=5))
 def test_sdk_views_change_no_bucket(given_views: list[dict[str, Any]], values: list[float]) -> None:
     """Whichever views select a histogram, its buckets are the same with our SDK Views and without them."""

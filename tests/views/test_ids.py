@@ -15,6 +15,7 @@ import pytest
 from bridges import families_of, running
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from otel_prom_bridge import ExportView
 from otel_prom_bridge.rules import is_identifier
@@ -121,7 +122,7 @@ def test_ids_that_labels_are_for(key: str) -> None:
 
 
 @given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=300)), max_size=40))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_whatever_is_said_is_no_error(points: list[tuple[str, str]]) -> None:
     """Hostile keys and values are looked at as any other."""
     ids = Ids()

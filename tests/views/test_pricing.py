@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from opentelemetry.metrics import MeterProvider
 from oracles import OPENMETRICS
 from prometheus_client import Metric
+from properties import examples
 
 from otel_prom_bridge import ExportView
 from otel_prom_bridge.bridge import Bridge
@@ -147,7 +148,7 @@ def test_what_agents_say_is_not_paid_twice() -> None:
         max_size=25,
     )
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 def test_a_new_table_never_makes_a_counter_fall(steps: list[tuple[str, str, int, str | None]]) -> None:
     """Whatever comes in whatever order, with whichever table: no sample of costs is below the one before."""
     tables = {"cheap": PriceTable("c", {"gpt-4o": Price(0.1, 0.1)}), "dear": TABLE}

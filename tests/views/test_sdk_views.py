@@ -31,6 +31,7 @@ from opentelemetry.sdk.metrics.view import (
     ExponentialBucketHistogramAggregation,
     View,
 )
+from properties import examples
 
 from otel_prom_bridge import ExportView, Outcome, Policy, PrometheusMetricReader, Tenants
 from otel_prom_bridge.diagnostics import Findings
@@ -128,7 +129,7 @@ def limit_of(view: View) -> int | None:
     return view._aggregation_cardinality_limit
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(st.lists(views(), max_size=5), application_views)
 def test_at_most_one_view_matches_an_instrument(given: list[ExportView], beside: list[View]) -> None:
     """However patterns overlap, each instrument that the application's Views leave to us has one stream."""
@@ -155,7 +156,7 @@ def _selected(view: ExportView, instrument: Any) -> bool:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150))
 @given(st.lists(views(), max_size=5))
 def test_just_what_no_view_shows_is_dropped(given: list[ExportView]) -> None:
     """The SDK drops an instrument where views select it and none exports it, and has buckets as asked for."""

@@ -14,6 +14,7 @@ from inside import places, state_of, store_of
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics import AlwaysOnExemplarFilter, MeterProvider
 from oracles import OPENMETRICS, samples
+from properties import examples
 from setups import Setup
 
 from otel_prom_bridge import ConfigurationError, ExportView, PrometheusMetricReader, Tenants
@@ -197,7 +198,7 @@ def test_unknown_tenants_are_counted_as_folded(bridge: Make) -> None:
     assert dict(state.overflowed) == {"c_total": 4}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(
     st.lists(st.tuples(st.sampled_from(["acme", "globex", "x", "y", None]), st.integers(0, 7)), max_size=60),
     st.integers(1, 4),

@@ -11,6 +11,7 @@ from exported import Application, selecting
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import Counter
+from properties import examples
 
 from otel_prom_bridge import ExportView, Outcome, Tenants
 from otel_prom_bridge.rules import Allow, Chain, First, Forbid, StatusClass, Truncate
@@ -186,7 +187,7 @@ MANY = [("c", "test", {"k": str(number)}) for number in range(9)]
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300))
 @example({"sdk_max_series": 1}, [ExportView(keep=[])], MANY)
 @example({"max_series": 2}, [ExportView(name="x_total", keep=[])], [("d", "s", {}), None, *MANY])
 @example({"tenant": Tenants("t", {"1": 1})}, [ExportView(keep=["t"], rename={"k": "t"})], MANY)

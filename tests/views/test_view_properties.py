@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from oracles import OPENMETRICS
+from properties import examples
 
 from otel_prom_bridge import ExportView, FirstOf, Outcome
 from otel_prom_bridge.rules import Allow, Forbid, StatusClass, Truncate
@@ -109,7 +110,7 @@ def _agree(application: Application, expected: dict[Any, float]) -> None:
 
 @pytest.mark.parametrize("exponential", [False, True])
 @pytest.mark.parametrize("sdk", [False, True])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(script=st.lists(steps, max_size=30))
 def test_derived_counters_are_exact(script: list[Any], exponential: bool, sdk: bool) -> None:
     """Count, sum and kept buckets equal a cumulative reader's, however recordings and scrapes interleave."""
@@ -233,7 +234,7 @@ def _scripted(script: list[Any], *views: ExportView, sdk: bool = False, **option
     return application
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120))
 @given(st.lists(steps, max_size=20), projections(), st.booleans(), st.booleans())
 def test_a_projection_adds_up_to_what_was_recorded(
     script: list[Any], view: ExportView, id_labels: bool, sdk: bool
@@ -249,7 +250,7 @@ def test_a_projection_adds_up_to_what_was_recorded(
     assert sum(application.values("h_count").values()) == count
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.lists(steps, max_size=20), st.lists(conditions, min_size=1, max_size=3), patterns)
 def test_a_family_of_several_views_counts_each_point_once(
     script: list[Any], given: list[Any], keep: list[str]
@@ -289,7 +290,7 @@ def _views(fixed: dict[str, Any]) -> st.SearchStrategy[ExportView]:
 view_lists = st.lists(selections.flatmap(_views), max_size=4)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120))
 @given(st.lists(steps, max_size=15), view_lists, st.booleans())
 def test_the_exposition_is_the_same_with_sdk_views(
     script: list[Any], views: list[ExportView], id_labels: bool

@@ -14,6 +14,7 @@ from metrics_messages import decode
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from oracles import OPENMETRICS
+from properties import examples
 
 from otel_prom_bridge import ConfigurationError, ExportView
 from otel_prom_bridge.arithmetic.histograms import upper_bound
@@ -170,7 +171,7 @@ recordings = st.lists(st.one_of(st.integers(0, 10**6), st.floats(0, 1e6)), min_s
 
 
 @pytest.mark.parametrize("exponential", [False, True])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(factor=factors, recorded=st.lists(recordings, min_size=1, max_size=3))
 def test_everything_is_multiplied_and_nothing_is_lost(
     factor: float, recorded: list[list[float]], exponential: bool
@@ -200,7 +201,7 @@ def test_everything_is_multiplied_and_nothing_is_lost(
             assert total == one.observations
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(factors, st.lists(st.integers(-(10**6), 10**6) | st.floats(-1e6, 1e6), min_size=1))
 def test_an_up_down_counter_is_multiplied(factor: float, recorded: list[float]) -> None:
     """What is added up is what was recorded; it is multiplied once, at the end."""

@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import Counter
 from opentelemetry.sdk.metrics.view import View
+from properties import examples
 
 from otel_prom_bridge import (
     ConfigurationError,
@@ -414,7 +415,7 @@ VALUES = st.recursive(
 VIEW = st.dictionaries(st.sampled_from(list(ExportView.__dataclass_fields__)), VALUES, max_size=4)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500))
 @given(st.sampled_from([VIEWS, TENANTS, EXEMPLARS]), VALUES | st.lists(VIEW | VALUES, max_size=3))
 @example(VIEWS, [{"instrument_type": ["counter"]}])
 @example(VIEWS, [{"rules": {"a": {"redact": {"kinds": [["email"]]}}}}])
