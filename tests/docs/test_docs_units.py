@@ -23,6 +23,7 @@ import kubernetes_validate
 import pytest
 import yaml
 from machines import EXAMPLES
+from promtool import approved
 from servers import free_port, get, missing, running, wait_for
 
 KUBERNETES, SYSTEMD = EXAMPLES / "kubernetes", EXAMPLES / "systemd"
@@ -175,6 +176,18 @@ def scraped(port: int, token: str) -> bytes:
         )
         client.sendall(head.encode())
         return b"".join(iter(lambda: client.recv(65536), b""))
+
+
+# --- Prometheus --------------------------------------------------------------------------------------------
+
+
+def test_a_name_for_each_instance(tmp_path: Path) -> None:
+    """The YAML of docs/ha.md gives a target that name in place of its address."""
+    text = (EXAMPLES.parent / "docs" / "ha.md").read_text()
+    (config,) = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (tmp_path / "prometheus.yml").write_text(config)
+    found = json.loads(approved("check", "service-discovery", tmp_path / "prometheus.yml", "shop"))
+    assert [target["labels"]["instance"] for target in found] == ["shop-1"]
 
 
 # --- systemd -----------------------------------------------------------------------------------------------

@@ -34,7 +34,11 @@ class Cluster:
         addresses = dict(zip(TARGETS, (found.address for found in machines), strict=True))
         (folder / "alertmanager.yml").write_text('{"route": {"receiver": "x"}, "receivers": [{"name": "x"}]}')
         self.alertmanager = stack.enter_context(alertmanager(executable, folder / "alertmanager.yml", folder))
-        self.pair = [stack.enter_context(self._prometheus(replica, addresses)) for replica in ("a", "b")]
+        self.first = stack.enter_context(ExitStack())
+        self.pair = [
+            kept.enter_context(self._prometheus(replica, addresses))
+            for replica, kept in {"a": self.first, "b": stack}.items()
+        ]
         self.above = stack.enter_context(self._federation())
         self.victoria = stack.enter_context(self._victoria(addresses))
         for found in machines:
@@ -148,6 +152,24 @@ def test_the_federation_has_what_both_of_a_pair_sum_up(cluster: Cluster) -> None
     assert cluster.above.query('{__name__=~"orders.*"}') == []
 
 
+def test_both_of_a_pair_see_all(cluster: Cluster) -> None:
+    """The instances, and exemplars of each of them: one scraper takes nothing from the other."""
+    instances = {(found.address,) for found in cluster.machines}
+    for database in cluster.pair:
+        assert cluster.pair[0].values("up", "instance").keys() == instances
+
+        def exemplars(database: Prometheus = database) -> set[tuple[str, ...]]:
+            found = database.query_exemplars("latency_seconds_bucket")
+            return {(series["seriesLabels"]["instance"],) for series in found if series["exemplars"]}
+
+        wait_for(lambda: exemplars() == instances, seconds=20, what="exemplars of both")
+    (info, *_) = cluster.pair[0].query("target_info")
+    assert "instance" in info["metric"]
+    assert not any(
+        "service_instance_id" in found["metric"] for found in cluster.pair[0].query("orders_total")
+    )
+
+
 def test_vmagent_and_prometheus_have_the_same(cluster: Cluster) -> None:
     """Each machine's total is in both databases, and is what its workers have counted. It is the last test
     of these hubs: they end with it, and both of the pair send one alert, which says so."""
@@ -187,6 +209,21 @@ def test_vmagent_and_prometheus_have_the_same(cluster: Cluster) -> None:
     assert {alert["instance"] for alert in found} == taken.keys()
     assert len(found) == 2
     assert {(alert["cluster"], alert.get("replica")) for alert in found} == {("eu", None)}
+
+
+def test_one_of_a_pair_is_enough(cluster: Cluster) -> None:
+    """When the first has ended, the one above still gets new values of the same series from the other."""
+    expression = "max without (replica) (job:orders:rate5m)"
+    before = cluster.above.values(expression, "cluster", "job")
+    assert before.keys() == {("eu", "shop")}
+    ended = cluster.pair[0].url.removeprefix("http://")
+    cluster.first.close()
+    down = f'up{{instance="{ended}"}} == 0'
+    wait_for(lambda: cluster.above.query(down), seconds=20, what="the end of one")
+    ends = time.time()
+    fresh = f'timestamp(job:orders:rate5m{{replica="b"}}) > {ends}'
+    wait_for(lambda: cluster.above.query(fresh), seconds=20, what="values of the other")
+    assert cluster.above.values(expression, "cluster", "job").keys() == before.keys()
 
 
 SERVICE = """

@@ -19,7 +19,9 @@ SHOP = """
 import os, signal, sys, time
 import otel_prom_bridge
 from opentelemetry import metrics
+from opentelemetry.sdk.trace import TracerProvider
 
+tracer = TracerProvider().get_tracer("shop")
 orders = metrics.get_meter("shop").create_counter("orders")
 latency = metrics.get_meter("shop").create_histogram("latency", unit="s")
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
@@ -33,10 +35,11 @@ def work():
         while os.getppid() == parent:
             orders.add(1, {"payment.method": "card"})
             taken += 1
-            latency.record(0.2)
+            with tracer.start_as_current_span("order"):
+                latency.record(0.2)
             time.sleep(0.05)
     finally:
-        print("taken", taken, flush=True)
+        os.write(1, f"taken {taken}\\n".encode())
 
 
 for _ in range(4):
