@@ -12,23 +12,22 @@ import re
 from otel_prom_bridge.families import Kind, MetricFamily
 from otel_prom_bridge.snapshots.findings import Faults
 
-_BASE = (
-    *("ampere", "byte", "celsius", "gram", "joule", "kelvin", "meter", "metre", "mole", "second", "volt"),
-    "hertz",
-)
+# Units, and the base units that they should be. Those that are their own base may have a prefix instead.
+_BASE = ("amperes", "bytes", "celsius", "grams", "joules", "kelvin", "meters", "metres", "seconds", "volts")
+_UNITS = {unit: unit for unit in _BASE}
+_UNITS |= dict.fromkeys(("minutes", "hours", "days", "weeks"), "seconds")
+_UNITS |= dict.fromkeys(("inches", "yards", "miles"), "meters")
+_UNITS |= dict.fromkeys(("fahrenheit", "rankine"), "celsius")
+_UNITS |= dict.fromkeys(("pounds", "ounces"), "grams")
+_UNITS |= {"kelvins": "kelvin", "bits": "bytes", "calories": "joules"}
 _PREFIXES = (
     *("pico", "nano", "micro", "milli", "centi", "deci", "deca", "hecto", "kilo", "mega", "giga", "tera"),
     *("peta", "kibi", "mebi", "gibi", "tebi", "pebi"),
 )
-_SCALED = {
-    f"{prefix}{unit}{plural}": f"{unit}s" for prefix in _PREFIXES for unit in _BASE for plural in ("", "s")
-}
-_SCALED |= dict.fromkeys(("minutes", "hours", "days", "weeks"), "seconds")
-_SCALED |= {"percent": "a ratio from 0 to 1", "fahrenheit": "celsius", "bits": "bytes"}
+_UNITS |= {f"{prefix}{unit}": base for prefix in _PREFIXES for unit, base in list(_UNITS.items())}
 _ABBREVIATED = frozenset(["s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d"])
-_TYPES = frozenset({"counter", "gauge", "histogram", "summary", "untyped"})
+_TYPES = frozenset({"counter", "gauge", "histogram", "summary"})
 _CAMEL = re.compile(r"[a-z][A-Z]")
-# A name may be about itself: `process_start_time_seconds`, and names that a type of series demands.
 _HISTOGRAMS = (Kind.HISTOGRAM, Kind.GAUGE_HISTOGRAM)
 
 
@@ -38,20 +37,27 @@ def check_conventions(family: MetricFamily, faults: Faults) -> None:
     if not family.help:
         faults.warning("help", name, "no help text")
     _check_suffixes(family, faults)
-    words = name.lower().split("_")
-    for word in words:
-        if word in _SCALED:
-            hint = f"count in {_SCALED[word]}; an ExportView with unit= converts"
-            faults.warning("unit", name, f"{word} is no base unit", hint=hint)
-        elif word in _ABBREVIATED:
+    _check_units(family, faults)
+    for word in name.lower().split("_")[1:]:  # the first one is of whoever has the metric
+        if word in _ABBREVIATED:
             faults.warning("unit", name, f"{word!r} is an abbreviation; say it in full, as in seconds")
-        elif word in _TYPES and word == (family.kind.value if family.kind is not Kind.UNKNOWN else "untyped"):
+        elif word == family.kind.value and word in _TYPES:
             faults.warning("naming", name, f"the name says its type, {word}")
     if _CAMEL.search(name):
         faults.warning("naming", name, "the name is written in camelCase, not in snake_case")
     if ":" in name:
         faults.warning("naming", name, "a colon is for the names of recording rules")
     _check_label_names(family, faults)
+
+
+def _check_units(family: MetricFamily, faults: Faults) -> None:
+    words = family.name.split("_")
+    unit = next((word for word in words if word in _UNITS), "")  # one later on may be what it is about
+    if unit and unit != _UNITS[unit]:
+        hint = f"count in {_UNITS[unit]}; an ExportView with unit= converts"
+        faults.warning("unit", family.name, f"{unit} is no base unit", hint=hint)
+    elif "percent" in words:
+        faults.warning("unit", family.name, "percent is no base unit", hint="a ratio goes from 0 to 1")
 
 
 def _check_suffixes(family: MetricFamily, faults: Faults) -> None:
@@ -74,6 +80,8 @@ def _check_label_names(family: MetricFamily, faults: Faults) -> None:
     for label in sorted(names):
         if _CAMEL.search(label):
             faults.warning("naming", family.name, f"the label {label} is written in camelCase")
+    if family.kind is Kind.UNKNOWN:
+        return
     if "le" in names and family.kind not in _HISTOGRAMS:
         faults.warning("label", family.name, "the label le is for histograms")
     if "quantile" in names and family.kind is not Kind.SUMMARY:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from servers import missing
 
+from otel_prom_bridge.checks import check
+from otel_prom_bridge.snapshots import Finding, Snapshot
+
 PROMTOOL = shutil.which("promtool")
 _well_formed: set[int] = set()  # the hashes of texts that had no fault: many tests record the same
 
@@ -44,3 +47,25 @@ def promtool_complaint(body: bytes) -> str | None:
         return done.stderr
     _well_formed.add(hash(body))
     return None
+
+
+def agrees(body: bytes, *, tool: str | None = None) -> None:
+    """Whatever promtool complains of, the check does; it only adds what promtool does not look at."""
+    if PROMTOOL is None:
+        missing("promtool", package="prometheus")
+    command = [tool or PROMTOOL, "check", "metrics"]
+    done = subprocess.run(command, input=body, capture_output=True, check=False, timeout=60)
+    theirs = {line.split()[0] for line in done.stderr.decode().splitlines()}
+    assert done.returncode in (0, 3), done.stderr
+    found = check(Snapshot.lenient(body), most=10**6)
+    assert [item for item in found if item.severity == "error"] == []
+    ours = {item.metric for item in found}
+    # Theirs minds neither metrics without a type nor labels that Prometheus gives. It looks at text, where
+    # names collide less, and knows no percent.
+    extra = {item.metric for item in found if item.rule not in ("type", "collision") and not _is_ours(item)}
+    assert extra <= theirs <= ours
+
+
+def _is_ours(item: Finding) -> bool:
+    """Whether promtool has no such rule."""
+    return item.message.startswith("percent") or "one that Prometheus gives" in item.message
