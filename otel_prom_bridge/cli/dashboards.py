@@ -22,13 +22,28 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--out", type=Path, default=Path(), metavar="DIR", help="where to, made if need be (default: here)"
     )
+    command.add_argument(
+        "--runbooks",
+        type=_page,
+        metavar="URL",
+        help="the page that alerts link to, if you have one of your own with the same headings"
+        " (default: that of the documentation)",
+    )
     command.set_defaults(run=_dashboards)
+
+
+def _page(text: str) -> str:
+    if not text.startswith(("http://", "https://")) or "#" in text:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a URL of a page, such as https://wiki.example.com/runbooks"
+        )
+    return text
 
 
 def _dashboards(options: argparse.Namespace) -> int:
     folder: Path = options.out
     written = []
-    for name, text in files_of(load_profile(options.profile)).items():
+    for name, text in files_of(load_profile(options.profile), runbooks=options.runbooks).items():
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")

@@ -27,8 +27,10 @@ __all__ = [
 _NEEDED = ("grafana_foundation_sdk", "yaml")
 
 
-def files_of(profile: Profile) -> Mapping[str, str]:
+def files_of(profile: Profile, *, runbooks: str | None = None) -> Mapping[str, str]:
     """The text of each file by its name: ``llmdevops.json`` for Grafana, ``llmdevops.rules.yml`` for rules.
+
+    Alerts link to headings of the page ``runbooks``; None is that of the documentation.
 
     Raises:
         ConfigurationError: the profile has no dashboard, or one that cannot work, or a package of the extra
@@ -37,10 +39,11 @@ def files_of(profile: Profile) -> Mapping[str, str]:
     dashboard = read_dashboard(profile)
     try:
         from otel_prom_bridge.dashboards.grafana import as_json
-        from otel_prom_bridge.dashboards.rules import as_yaml
+        from otel_prom_bridge.dashboards.rules import RUNBOOKS, as_yaml
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0] not in _NEEDED:
             raise
         install = "pip install grafana-foundation-sdk PyYAML"
         raise MissingPackageError("dashboards", error.name.partition(".")[0], install) from None
-    return {f"{dashboard.uid}.json": as_json(dashboard), f"{dashboard.uid}.rules.yml": as_yaml(dashboard)}
+    rules = as_yaml(dashboard, runbooks=runbooks or RUNBOOKS)
+    return {f"{dashboard.uid}.json": as_json(dashboard), f"{dashboard.uid}.rules.yml": rules}

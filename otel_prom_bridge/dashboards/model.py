@@ -68,7 +68,10 @@ class RecordingRule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """An alert. ``hold`` is how long ``expr`` must have results (``10m``). ``description`` is what to do."""
+    """An alert. ``hold`` is how long ``expr`` must have results (``10m``). ``description`` is what to do.
+
+    ``runbook`` says where there is more: a heading of the runbooks (``scrapes-are-slow``), or a URL.
+    """
 
     alert: str
     expr: str
@@ -76,6 +79,7 @@ class Alert:
     severity: Severity
     summary: str
     description: str
+    runbook: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     namespace: str | None = None
 

@@ -71,6 +71,9 @@ _DURATION = _text_like(re.compile(r"(\d+(ms|[smhdwy]))+").fullmatch, "a duration
 _EXPRESSION = _text_like(
     lambda text: text and is_balanced(text), "an expression in which all brackets and quotes are closed"
 )
+_RUNBOOK = _text_like(
+    re.compile(r"[a-z0-9-]*|https?://\S+").fullmatch, "a heading as in a link ('scrapes-are-slow'), or a URL"
+)
 _LABELS = Check(allowed="a mapping of names of labels to strings", check=_labels)
 
 
@@ -144,6 +147,7 @@ _ALERT = _checked(
     severity=one_of(*get_args(Severity)),
     summary=TEXT,
     description=TEXT,
+    runbook=_RUNBOOK,
     labels=_LABELS,
     namespace=STRING,
 )

@@ -8,6 +8,8 @@ import yaml
 
 from otel_prom_bridge.dashboards.model import Alert, Dashboard, RecordingRule
 
+# The page that has the headings which alerts name: `docs/runbooks.md`, where the documentation is published.
+RUNBOOKS = "https://otel-prom-bridge.readthedocs.io/en/latest/runbooks/"
 _WIDTH = 1000  # so wide that no line is wrapped
 
 
@@ -26,10 +28,10 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def as_yaml(dashboard: Dashboard) -> str:
-    """The text of the file, with a group of recording rules and a group of alerts."""
+def as_yaml(dashboard: Dashboard, *, runbooks: str = RUNBOOKS) -> str:
+    """The text of the file, with a group of recording rules and one of alerts with links to ``runbooks``."""
     recording = [_recording_rule(rule) for rule in dashboard.recording_rules]
-    alerts = [_alert(alert) for alert in dashboard.alerts]
+    alerts = [_alert(alert, runbooks) for alert in dashboard.alerts]
     named = ((f"{dashboard.uid}-recording", recording), (f"{dashboard.uid}-alerts", alerts))
     groups = [{"name": name, "rules": rules} for name, rules in named if rules]
     text: str = yaml.dump(
@@ -45,11 +47,15 @@ def _recording_rule(rule: RecordingRule) -> dict[str, Any]:
     return found
 
 
-def _alert(alert: Alert) -> dict[str, Any]:
+def _alert(alert: Alert, runbooks: str) -> dict[str, Any]:
+    annotations = {"summary": alert.summary, "description": alert.description.strip()}
+    if alert.runbook:
+        is_url = "://" in alert.runbook
+        annotations["runbook_url"] = alert.runbook if is_url else f"{runbooks}#{alert.runbook}"
     return {
         "alert": alert.alert,
         "expr": alert.expr.strip(),
         "for": alert.hold,
         "labels": {**alert.labels, "severity": alert.severity},
-        "annotations": {"summary": alert.summary, "description": alert.description.strip()},
+        "annotations": annotations,
     }

@@ -167,6 +167,8 @@ def test_rules(tmp_path: Path) -> None:
         'up{job="shop",pod="a",namespace="n",instance="1"}': "0x30",
         'otel_prom_bridge_last_collection_successful{instance="1"}': "0x30",
         'otel_prom_bridge_callback_failures_total{instance="1",instrument="g"}': "0+1x30",
+        'otel_prom_bridge_dropped_metrics{instance="1"}': "1x30",
+        'otel_prom_bridge_sources_ended_total{instance="1",how="connection"}': "0+1x30",
         'otel_prom_bridge_overflowed_points_total{instance="1",metric="m"}': "0+1x30",
         'otel_prom_bridge_last_reload_successful{instance="1"}': "0x30",
     }

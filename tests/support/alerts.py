@@ -12,6 +12,7 @@ import yaml
 from promtool import approved
 
 from otel_prom_bridge.dashboards import Alert, files_of, read_dashboard
+from otel_prom_bridge.dashboards.rules import RUNBOOKS
 from otel_prom_bridge.profiles import load_profile
 
 SCRAPED = {"job": "app", "instance": "host:9464"}
@@ -96,7 +97,11 @@ def judged(case: Case, tmp_path: Path) -> None:
     alert = _alert(case.profile, case.alert)
     expected = {
         "exp_labels": dict(case.labels),
-        "exp_annotations": {"summary": case.summary, "description": alert.description.strip()},
+        "exp_annotations": {
+            "summary": case.summary,
+            "description": alert.description.strip(),
+            "runbook_url": f"{RUNBOOKS}#{alert.runbook}",
+        },
     }
     firing = {"eval_time": case.fires, "alertname": case.alert, "exp_alerts": [expected]}
     waiting = {"eval_time": case.before, "alertname": case.alert}
