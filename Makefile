@@ -15,7 +15,7 @@ AGAIN := --reruns 3 --reruns-delay 1
 DISTRO := opentelemetry-distro==0.66b1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test slow coverage lint benchmark clean
+.PHONY: demo test slow coverage lint docs benchmark clean
 
 demo: .venv/demo
 	$(BIN)/otel-prom-bridge demo
@@ -32,7 +32,7 @@ coverage: .venv/dev
 	$(BIN)/python -m pytest -m "clocked and not slow" --cov --cov-append --cov-report=term
 
 # What takes minutes and rarely breaks; CI runs it, too.
-slow: .venv/dev
+slow: .venv/dev docs
 	$(BIN)/python -m pytest -m slow $(AGAIN)
 	PROPERTIES=whole $(BIN)/python -m pytest -m "hypothesis and not slow" $(AGAIN) -n $(JOBS)
 	PYTHON=$(BIN)/python sh scripts/test-older-sdks
@@ -44,6 +44,10 @@ slow: .venv/dev
 	$(BIN)/python -m benchmarks.recording --quick
 	$(BIN)/python -m benchmarks.capacity --quick
 	$(BIN)/python -m benchmarks.workers --quick
+
+# The documentation as a site, in build/site, with the reference made of docstrings. A warning is an error.
+docs: .venv/dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --config-file .mkdocs.yml
 
 lint: .venv/dev
 	$(BIN)/ruff check .
