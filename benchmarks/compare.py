@@ -139,7 +139,7 @@ def compared(here: Path, base: Path, turns: int) -> dict[str, tuple[float, float
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the table; 1 if something has become too slow."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--base", type=Path, required=True, help="the other checkout")
     parser.add_argument("--threshold", type=float, default=1.5, help="how many times as long is too long")
     parser.add_argument("--turns", type=int, default=3)
