@@ -186,7 +186,9 @@ def test_a_name_for_each_instance(tmp_path: Path) -> None:
     text = (EXAMPLES.parent / "docs" / "ha.md").read_text()
     (config,) = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     (tmp_path / "prometheus.yml").write_text(config)
-    found = json.loads(approved("check", "service-discovery", tmp_path / "prometheus.yml", "shop"))
+    found = json.loads(
+        approved("check", "service-discovery", "--timeout=2s", tmp_path / "prometheus.yml", "shop")
+    )
     assert [target["labels"]["instance"] for target in found] == ["shop-1"]
 
 
