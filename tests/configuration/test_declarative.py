@@ -106,6 +106,7 @@ def test_the_documented_file_does_what_it_says(tmp_path: Path) -> None:
     assert "ignored" not in text
 
 
+@pytest.mark.slow
 def test_exponential_histograms_get_the_bounds(tmp_path: Path) -> None:
     """A view of the file makes the histogram exponential, and the option gives its buckets in OpenMetrics."""
     port = free_port()
@@ -132,6 +133,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 def test_views_and_limits_of_the_file(tmp_path: Path) -> None:
     """The reader does what the file says of views and tenants, though the provider is not ours."""
     port = free_port()
@@ -182,6 +184,7 @@ def test_mistakes_are_logged_and_the_defaults_used(tmp_path: Path) -> None:
     assert 'jobs_total{kind="a",otel_scope_name="app",' in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
@@ -199,6 +202,7 @@ def test_an_endpoint_that_cannot_be_is_logged(
     assert errors[-1] == TRACED
 
 
+@pytest.mark.slow
 def test_a_name_without_options_is_enough(tmp_path: Path) -> None:
     """`prometheus_bridge:` alone means the defaults; the port may be taken here, which is only logged."""
     _, errors = declared(tmp_path, FILE, OTEL_EXPORTER_PROMETHEUS_PORT="nonsense")

@@ -151,6 +151,7 @@ end()
     assert log == []
 
 
+@pytest.mark.slow
 def test_a_strict_endpoint_stays_where_it_is(tmp_path: Path) -> None:
     """Who wants this port and no other is told that a child is not served."""
     found, log = run(
@@ -168,6 +169,7 @@ end()
     assert "records metrics that nobody serves" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_without_code_for_every_start_method(tmp_path: Path, method: str) -> None:
     """Children that are new programs, or forks of one, have ports of their own as those that are forked."""
@@ -220,6 +222,7 @@ print(json.dumps([get(PORT + 1)[0], get(PORT, "/ready")[0]]))
     assert "records metrics that nobody serves" in line
 
 
+@pytest.mark.slow
 def test_a_unix_socket_for_each_process(tmp_path: Path) -> None:
     """Where the endpoint is a path, the child's is that path with its number."""
     pid, _ = run(
@@ -392,6 +395,7 @@ def test_a_worker_that_is_strict(tmp_path: Path) -> None:
     assert "Address already in use" in found[1]
 
 
+@pytest.mark.slow
 def test_more_workers_than_ports(tmp_path: Path) -> None:
     """The one that finds no port goes on without metrics, and says so."""
     options = '[{}, {"process_ports": 2}, {"process_ports": 2}]'

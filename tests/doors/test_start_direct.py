@@ -139,6 +139,7 @@ print(build_opener(ProxyHandler({})).open(sys.argv[1], timeout=5).read().decode(
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [{"OTEL_PROM_BRIDGE_RECORDING": "direct"}, {"OTEL_PYTHON_METER_PROVIDER": "prometheus_bridge"}],

@@ -419,6 +419,7 @@ def test_wrong_attributes_are_logged_once(caplog: pytest.LogCaptureFixture) -> N
     assert len(lines) == len(set(lines)) <= 2
 
 
+@pytest.mark.slow
 def test_spans_without_end_take_bounded_room() -> None:
     """A hundred thousand spans that never end are forgotten, the oldest first."""
     with spans() as it:

@@ -146,9 +146,9 @@ def gunicorn(program: Program, *flags: str) -> list[str]:
 @pytest.mark.parametrize(
     "flags",
     [
-        ["--max-requests", "20"],
+        pytest.param(["--max-requests", "20"], marks=pytest.mark.slow),
         pytest.param(["--preload"], marks=pytest.mark.slow),
-        pytest.param(["-k", "gthread", "--threads", "4"], marks=pytest.mark.slow),
+        ["-k", "gthread", "--threads", "4"],
         pytest.param(["-k", "gevent"], marks=pytest.mark.slow),
         pytest.param(["--preload", "--max-requests", "20"], marks=pytest.mark.slow),
     ],
@@ -167,6 +167,7 @@ def test_gunicorn(program: Program, flags: list[str]) -> None:
         assert program.shown("limit") == []
 
 
+@pytest.mark.slow
 def test_workers_that_are_killed_or_told_to_end(program: Program) -> None:
     """A reload and SIGTERM lose nothing. SIGKILL loses what was not pushed yet; here that is nothing."""
     with program.running([*RUN, *gunicorn(program)]) as running:
@@ -188,7 +189,8 @@ def test_workers_that_are_killed_or_told_to_end(program: Program) -> None:
         running.wait(20)
 
 
-@pytest.mark.parametrize("flags", [[], pytest.param(["--preload"], marks=pytest.mark.slow)], ids=" ".join)
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [[], ["--preload"]], ids=" ".join)
 def test_gunicorn_with_its_own_command(program: Program, flags: list[str]) -> None:
     """The configuration of gunicorn starts the hub as well."""
     command = gunicorn(program, "-c", "python:otel_prom_bridge.gunicorn", *flags)
@@ -239,9 +241,8 @@ sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize(
-    "is_behind", [pytest.param(False, marks=pytest.mark.slow), True], ids=["in front", "behind"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("is_behind", [False, True], ids=["in front", "behind"])
 def test_opentelemetry_instrument(program: Program, is_behind: bool) -> None:
     """The application's code knows nothing, and it does not matter which of the two commands comes first."""
     instrument = [str(Path(sys.executable).with_name("opentelemetry-instrument"))]

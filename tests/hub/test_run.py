@@ -243,6 +243,7 @@ def test_a_taken_port_is_said_before_the_program_starts(environment: dict[str, s
     assert result.stdout == ""
 
 
+@pytest.mark.slow
 def test_a_program_that_is_started_again_has_its_port(environment: dict[str, str], port: int) -> None:
     """A hub that only waits for a last scrape makes way for the next one; one that is in use does not."""
     environment = {**environment, "OTEL_PROM_BRIDGE_LINGER": "100"}

@@ -117,6 +117,7 @@ def test_a_client_without_a_name_is_known_by_its_connection(hub: Hub) -> None:
     assert sorted(shown(hub, "temperature").values()) == [2, 3]
 
 
+@pytest.mark.slow
 def test_ten_thousand_recycled_workers_leave_nothing_behind(hub: Hub) -> None:
     """Memory is flat, numbers are those of four workers, and every event is counted."""
 

@@ -64,6 +64,7 @@ METHODS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_multiprocessing(tmp_path: Path, method: str) -> None:
     """Processes, a pool that is closed and one that is terminated; what was recorded before counts once."""
@@ -129,6 +130,7 @@ say()
         assert 100 <= hub.total("jobs") <= 150
 
 
+@pytest.mark.slow
 def test_threads_that_record_while_others_fork(tmp_path: Path) -> None:
     """A fork in the middle of anything loses nothing, counts nothing twice and hangs nowhere."""
     code = """

@@ -16,7 +16,7 @@ from servers import Prometheus, free_port, prometheus, running, wait_for
 from otel_prom_bridge.dashboards import Dashboard, Panel, Variable, read_dashboard
 from otel_prom_bridge.profiles import load_profile
 
-pytestmark = [pytest.mark.real_server, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real_server, pytest.mark.timeout(120), pytest.mark.slow]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 # An example with another profile: its own code, but for one constant.

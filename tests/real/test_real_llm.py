@@ -267,6 +267,7 @@ def _ids(labels: dict[str, Any]) -> tuple[str, str]:
     return labels["trace_id"], labels["span_id"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "status", "error"),
     [(CHAT_MODEL, 200, ""), (f"{CHAT_MODEL}-429", 502, "openai.RateLimitError")],

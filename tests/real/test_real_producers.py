@@ -115,6 +115,7 @@ def semconv(runs: dict[tuple[str, str], Run], producer: str) -> Run:
     return runs[producer, "semconv"]
 
 
+@pytest.mark.slow
 def test_the_dialect_counts_calls_exactly(dialect: Run, producer: str) -> None:
     """Calls by model, kind and outcome; of OpenLLMetry's errors nothing is known but what they are."""
     failed = {(CHAT_MODEL + code, "openai", "chat", "error"): 1 for code in ("-429", "-500")}

@@ -33,7 +33,7 @@ def printed(program: str, *arguments: object, seconds: float) -> Any:
 
 
 @pytest.mark.parametrize("door", ["sdk", "direct"])
-@pytest.mark.parametrize("children", [pytest.param(40), pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("children", [pytest.param(15), pytest.param(200, marks=pytest.mark.slow)])
 def test_no_child_of_a_fork_hangs(children: int, door: str) -> None:
     """Threads record all the time while children are forked that record and collect; no total is wrong."""
     hung, failed, recorded, counted, observed = printed("forking.py", children, 15, door, seconds=200)
@@ -52,7 +52,7 @@ def test_a_signal_handler_records(signals: int, door: str) -> None:
 
 @pytest.mark.parametrize("door", ["sdk", "direct"])
 @pytest.mark.parametrize(
-    ("seconds", "every"), [pytest.param(4, 0.1), pytest.param(60, 1, marks=pytest.mark.slow)]
+    ("seconds", "every"), [pytest.param(2, 0.1), pytest.param(60, 1, marks=pytest.mark.slow)]
 )
 def test_what_the_garbage_collector_finds_records(seconds: float, every: float, door: str) -> None:
     """Finalizers record wherever the garbage collector runs them: nothing hangs, all are counted."""

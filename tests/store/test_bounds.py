@@ -337,6 +337,7 @@ def test_a_histogram_counts_the_lines_that_it_is_written_as(caplog: pytest.LogCa
     assert "max_lines_per_metric allows more" in caplog.text
 
 
+@pytest.mark.slow
 def test_by_default_a_flood_of_a_histogram_is_ten_thousand_lines() -> None:
     """However many attribute sets there are; a view that names a number of series decides for itself."""
     setup = application(ExportView(instrument_name="named", max_series=700))

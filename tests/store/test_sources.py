@@ -504,6 +504,7 @@ def _batch(number_: int) -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scraped", [True, False])
 def test_ten_thousand_sources_come_and_go(scraped: bool) -> None:
     """Memory is flat, nothing of a source stays but its sums, and families have the series of the living."""

@@ -186,6 +186,7 @@ QUERIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.real_server
 def test_an_hour_is_the_same_in_a_real_prometheus(tmp_path: Path) -> None:
     """Ten queries at the end of an hour have the answers that the probe has, which played the same load."""
