@@ -21,6 +21,8 @@ from collections.abc import Sequence
 IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # For the hub, from its guardian: what it watches, and where to say that it listens.
 WATCHED, READY = "_OTEL_PROM_BRIDGE_WATCHED", "_OTEL_PROM_BRIDGE_READY"
+# What systemd says of sockets that it has opened, and for which process.
+ACTIVATION = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 _LONGEST_PAUSE = 10.0
 _POLL_SECONDS = 0.2
 # A hub that lived as long as this is started again at once.
@@ -121,6 +123,8 @@ class Guardian:
             try:
                 for descriptor in passed:
                     os.set_inheritable(descriptor, True)
+                if ACTIVATION[0] in environment:
+                    environment[ACTIVATION[0]] = str(os.getpid())
                 os.execve(self._command[0], self._command, environment)
             finally:
                 os._exit(127)

@@ -73,11 +73,21 @@ def _environment() -> dict[str, str]:
     """The environment of a hub, which records nothing itself."""
     environment = dict(os.environ)
     environment.pop(HUB, None)
+    if not _activated():
+        for name in guardian.ACTIVATION:
+            environment.pop(name, None)
     python_path = environment.get("PYTHONPATH", "").split(os.pathsep)
     environment["PYTHONPATH"] = os.pathsep.join(
         path for path in python_path if not path.rstrip("/").endswith(_INSTRUMENTED)
     )
     return environment
+
+
+def _activated() -> range:
+    """The descriptors of sockets that systemd has opened for this process."""
+    count = os.environ.get("LISTEN_FDS", "")
+    is_ours = os.environ.get("LISTEN_PID") == str(os.getpid())
+    return range(3, 3 + int(count)) if is_ours and count.isdecimal() else range(0)
 
 
 def _guarded(command: Sequence[str], environment: Mapping[str, str]) -> int:
@@ -86,6 +96,7 @@ def _guarded(command: Sequence[str], environment: Mapping[str, str]) -> int:
     hears, says = os.pipe()
     watched = guardian.watched(os.getpid())
     os.set_inheritable(says, True)
+    passed = [says, *guardian.Program(watched).descriptors, *_activated()]
     program = [sys.executable, "-I", "-S", guardian.__file__, watched, str(says), *command]
     between = os.fork()
     if between == 0:
@@ -95,6 +106,7 @@ def _guarded(command: Sequence[str], environment: Mapping[str, str]) -> int:
                 nothing = os.open(os.devnull, os.O_RDWR)
                 os.dup2(nothing, 0)
                 os.dup2(nothing, 1)
+                _keep_only(passed)
                 os.execve(program[0], program, environment)
         finally:
             os._exit(0)
@@ -104,6 +116,15 @@ def _guarded(command: Sequence[str], environment: Mapping[str, str]) -> int:
     with contextlib.suppress(ChildProcessError):  # a program that waits for all of its children met it
         os.waitpid(between, 0)
     return hears
+
+
+def _keep_only(descriptors: Sequence[int]) -> None:
+    """Close all others but the first three: a lock that the program has, or a pipe to somebody who waits."""
+    before = 2
+    for descriptor in sorted(descriptors):
+        os.closerange(before + 1, descriptor)
+        before = descriptor
+    os.closerange(before + 1, os.sysconf("SC_OPEN_MAX"))
 
 
 def _have_standard_descriptors() -> None:

@@ -107,13 +107,24 @@ def tell(program: subprocess.Popen[str], line: str) -> None:
     program.stdin.flush()
 
 
+def hub_of(folder: Path) -> int:
+    """The process of the hub, without its guardian."""
+    found = processes(folder)
+    [hub] = [one for one in found if b"guardian.py" not in Path(f"/proc/{one}/cmdline").read_bytes()]
+    return hub
+
+
+def text_of(port: int) -> str:
+    """What a scrape gets; nothing if nobody answers."""
+    with contextlib.suppress(OSError):
+        return get(f"http://127.0.0.1:{port}/metrics", timeout=1)[1].decode()
+    return ""
+
+
 def jobs(port: int) -> float:
     """What the hub says; -1 if it says nothing."""
-    with contextlib.suppress(OSError):
-        text = get(f"http://127.0.0.1:{port}/metrics")[1].decode()
-        if found := re.search(r"^jobs_total\{.*\} (\S+)$", text, re.MULTILINE):
-            return float(found[1])
-    return -1
+    found = re.search(r"^jobs_total\{.*\} (\S+)$", text_of(port), re.MULTILINE)
+    return float(found[1]) if found else -1
 
 
 def test_the_program_is_itself(environment: dict[str, str], port: int) -> None:
@@ -176,11 +187,7 @@ def test_a_killed_hub_comes_back(environment: dict[str, str], port: int, runtime
     with running([sys.executable, "-c", PROGRAM], environment) as program:
         ready(program)
         wait_for(lambda: jobs(port) == 1, seconds=10, what="what was recorded")
-        first = processes(runtime)
-        [hub] = [
-            found for found in first if b"guardian.py" not in Path(f"/proc/{found}/cmdline").read_bytes()
-        ]
-        os.kill(hub, signal.SIGKILL)
+        os.kill(hub_of(runtime), signal.SIGKILL)
         wait_for(lambda: jobs(port) == -1, seconds=10, what="the end of the hub")
         tell(program, "5")
         wait_for(lambda: jobs(port) == 5, seconds=20, what="another hub")
@@ -335,6 +342,52 @@ def test_closed_descriptors(environment: dict[str, str]) -> None:
     assert subprocess.run(["bash", "-c", command], env=environment, timeout=60).returncode == 6
     found = Path(environment["XDG_RUNTIME_DIR"], "found").read_text().split()
     assert len(found) <= 4  # its output, what ls reads, and nothing else
+
+
+ACTIVATED = """
+import json, os, socket, sys, time
+pid = os.environ["LISTEN_PID"] == str(os.getpid())
+print(json.dumps([pid, os.environ["LISTEN_FDS"], socket.socket(fileno=3).getsockname()[1]]), flush=True)
+sys.stdin.read()
+"""
+ACTIVATING = """
+import os, socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_sockets_of_systemd(environment: dict[str, str], runtime: Path) -> None:
+    """The hub takes them for its endpoint, also a second hub. The program finds them as without a hub."""
+    command = [*RUN, "--addr", "systemd", "--", sys.executable, "-c", ACTIVATED]
+    with subprocess.Popen(
+        [sys.executable, "-c", ACTIVATING, *command],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout is not None
+        is_its_own, count, port = json.loads(program.stdout.readline())
+        assert (is_its_own, count) == (True, "1")
+        assert "otel_prom_bridge_sources 0" in get(f"http://127.0.0.1:{port}/metrics")[1].decode()
+        os.kill(hub_of(runtime), signal.SIGKILL)
+        wait_for(lambda: "sources 0" in text_of(port), seconds=20, what="another hub")
+        program.communicate(timeout=20)
+        assert program.returncode == 0
+
+
+def test_what_the_program_holds_is_not_held_by_the_hub(environment: dict[str, str], tmp_path: Path) -> None:
+    """A lock or the end of a pipe that a script has handed to the program is free when that has ended."""
+    environment = {**environment, "OTEL_PROM_BRIDGE_LINGER": "5"}
+    lock = tmp_path / "lock"
+    command = f"exec 9>{lock}; flock -n 9; {' '.join(RUN)} -- sh -c 'flock -n 9'"
+    subprocess.run(["bash", "-c", command], env=environment, timeout=60, check=True)
+    subprocess.run(["flock", "-n", str(lock), "true"], timeout=10, check=True)
+    assert processes(Path(environment["XDG_RUNTIME_DIR"])) != []
 
 
 DAEMON = """
