@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import multiprocessing
 import os
 import re
 import signal
@@ -31,6 +32,8 @@ orders = meter.create_counter("orders")
 latency = meter.create_histogram("latency", unit="s")
 busy = meter.create_up_down_counter("busy")
 meter.create_gauge("limit").set(7)
+meter.create_counter("begun").add(1)
+meter.create_up_down_counter("level").add(3)
 
 
 def record():
@@ -53,6 +56,8 @@ async def asgi(scope, receive, send):
     record()
     await send({"type": "http.response.start", "status": 200, "headers": []})
     await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+    with open(os.environ["DONE"], "ab", buffering=0) as file:
+        file.write(b".")
 """
 
 
@@ -70,7 +75,9 @@ class Program:
             "OTEL_PROM_BRIDGE_PORT": str(self.metrics_port),
             "OTEL_PROM_BRIDGE_LINGER": "2",
             "OTEL_PROM_BRIDGE_CACHE_TTL": "0",
+            "DONE": str(folder / "done"),
         }
+        self._done = folder / "done"
         self.answered = 0
         self.worker = 0  # that has answered last
         self._lock = threading.Lock()
@@ -121,6 +128,11 @@ class Program:
             return [float(value) for value in re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE)]
         return []
 
+    @property
+    def done(self) -> int:
+        """How often something was done, as the application has written it down."""
+        return self._done.stat().st_size if self._done.exists() else 0
+
     def check(self, *, missing: int = 0) -> None:
         """What is shown is what was answered, but for so many."""
         wait_for(
@@ -160,6 +172,8 @@ def test_gunicorn(program: Program, flags: list[str]) -> None:
         program.load(240)
         program.check()
         assert len(program.shown("limit")) <= 4  # the master is one, with --preload
+        if "--preload" in flags:  # what was recorded before the fork counts once
+            assert (program.shown("begun_total"), program.shown("level")) == ([1], [3])
         program.load(60)
         running.send_signal(signal.SIGTERM)
         assert running.wait(20) == 0
@@ -230,6 +244,120 @@ def test_uvicorn(program: Program, command: list[str]) -> None:
         running.send_signal(signal.SIGTERM)
         running.wait(20)
         program.check()
+
+
+@pytest.mark.slow
+def test_uvicorn_with_recycled_workers(program: Program) -> None:
+    """What the application has done counts. The client has fewer answers: uvicorn ends with some unsent."""
+    command = ["-m", "uvicorn", "--workers", "2", "--limit-max-requests", "30", "--port", str(program.port)]
+    with program.running([*RUN, sys.executable, *command, "shop:asgi"]) as running:
+        program.load(120)
+        running.send_signal(signal.SIGTERM)
+        running.wait(30)
+        wait_for(
+            lambda: sum(program.shown("orders_total")) == program.done, seconds=10, what="all that is done"
+        )
+        assert program.answered <= program.done
+
+
+TASKS = 40
+CELERY = """
+import os
+from celery import Celery
+from celery.signals import worker_process_init, worker_ready
+from opentelemetry import metrics
+from otel_prom_bridge import start
+
+app = Celery(broker="memory://")
+meter = metrics.get_meter("shop")
+orders, level = meter.create_counter("orders"), meter.create_up_down_counter("level")
+
+def measure(**_):
+    start(resource={"service.name": "shop"})
+
+if os.environ["WHERE"] == "import":
+    measure()
+    level.add(3)
+else:
+    worker_process_init.connect(measure)
+
+@app.task
+def job():
+    orders.add(1)
+    with open(os.environ["DONE"], "ab", buffering=0) as file:
+        file.write(b".")
+
+@worker_ready.connect
+def send(**_):
+    for _ in range(40):
+        job.delay()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["import", "worker_process_init"])
+@pytest.mark.parametrize("recycled", [True, False])
+def test_celery(program: Program, tmp_path: Path, where: str, recycled: bool) -> None:
+    """Children that stay and that are recycled, with a provider of the parent or their own."""
+    (tmp_path / "tasks.py").write_text(CELERY)
+    program.environment["WHERE"] = where
+    command = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "-c", "2", "--without-mingle"]
+    command += ["--without-gossip", *(["--max-tasks-per-child", "5"] if recycled else [])]
+    with subprocess.Popen([*RUN, *command], env=program.environment, stderr=subprocess.DEVNULL) as running:
+        wait_for(lambda: program.done >= TASKS, seconds=60, what="all tasks")
+        wait_for(lambda: program.shown("orders_total") == [TASKS], seconds=10, what="all of them in the hub")
+        assert program.shown("level") == ([3] if where == "import" else [])
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(30) == 0
+    assert program.shown("orders_total") == [program.done] == [TASKS]
+    assert program.shown("level") == []
+
+
+POOLS = """
+import multiprocessing, os
+from opentelemetry import metrics
+from otel_prom_bridge import start
+
+bridge = start(resource={"service.name": "shop"})
+meter = metrics.get_meter("shop")
+orders, level = meter.create_counter("orders"), meter.create_up_down_counter("level")
+
+def job(_):
+    orders.add(1)
+
+if __name__ == "__main__":
+    orders.add(1)
+    level.add(3)
+    context = multiprocessing.get_context(os.environ["METHOD"])
+    with context.Pool(3) as pool:  # which is terminated
+        pool.map(job, range(50))
+    pool = context.Pool(2, maxtasksperchild=5)
+    pool.map(job, range(30), chunksize=1)
+    pool.close()
+    pool.join()
+    print("ready", flush=True)
+    input()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_pools(program: Program, tmp_path: Path, method: str) -> None:
+    """Pools that are closed and terminated; what was recorded before counts once."""
+    (tmp_path / "pools.py").write_text(POOLS)
+    with subprocess.Popen(
+        [*RUN, sys.executable, str(tmp_path / "pools.py")],
+        env={**program.environment, "METHOD": method},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == "ready\n"
+        wait_for(lambda: program.shown("orders_total") == [81], seconds=10, what="81 jobs")
+        assert program.shown("level") == [3]
+        running.communicate("\n", timeout=20)
+    assert program.shown("orders_total") == [81]
 
 
 INSTRUMENTED = """

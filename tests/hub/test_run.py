@@ -390,6 +390,96 @@ def test_what_the_program_holds_is_not_held_by_the_hub(environment: dict[str, st
     assert processes(Path(environment["XDG_RUNTIME_DIR"])) != []
 
 
+def test_in_the_background_of_a_terminal(environment: dict[str, str], port: int) -> None:
+    """It has the shell's job control, and what happens in the foreground does not reach it or its hub."""
+    shell, terminal = pty.fork()
+    if shell == 0:
+        os.execve("/bin/bash", ["bash", "--norc", "-im"], {**environment, "PS1": "", "HISTFILE": ""})
+    try:
+        script = Path(environment["XDG_RUNTIME_DIR"], "program.py")
+        script.write_text(PROGRAM.replace("for line in sys.stdin", "time.sleep(60)\nfor line in ()"))
+        os.write(terminal, f"{' '.join(RUN)} -- {sys.executable} {script} &\n".encode())
+        wait_for(lambda: jobs(port) == 1, seconds=20, what="what was recorded")
+        os.write(terminal, b"sleep 50\n")
+        time.sleep(0.3)
+        os.write(terminal, b"\x03")
+        time.sleep(0.3)
+        assert jobs(port) == 1
+        os.write(terminal, b"kill %1; wait %1; echo code=$?; exit\n")
+        said = b""
+        with contextlib.suppress(OSError):  # its other end is closed
+            while piece := os.read(terminal, 1000):
+                said += piece
+        assert b"code=143" in said
+        assert jobs(port) == 1
+        script.unlink()
+    finally:
+        os.close(terminal)
+        os.waitpid(shell, 0)
+
+
+WITH_FORKSERVER = """
+import multiprocessing, os, signal, sys, time
+from opentelemetry import metrics
+from otel_prom_bridge import start
+
+bridge = start()
+jobs = metrics.get_meter("shop").create_counter("jobs")
+
+def child(number):
+    jobs.add(1)
+    open(f"{sys.argv[0]}.{number}", "w").close()
+    time.sleep(2)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("forkserver")
+    children = [context.Process(target=child, args=(number,)) for number in range(2)]
+    for process in children:
+        process.start()
+    from multiprocessing import forkserver
+    while not all(os.path.exists(f"{sys.argv[0]}.{number}") for number in range(2)):
+        time.sleep(0.01)
+    print("ready", forkserver._forkserver._forkserver_pid, flush=True)
+    if sys.argv[1] == "end":
+        sys.exit()
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("end", ["end", "SIGTERM", "SIGKILL", "forkserver"])
+def test_nothing_outlives_the_program(environment: dict[str, str], tmp_path: Path, end: str) -> None:
+    """Its server of forks and their children push, too. However it ends, they and the hub end soon after."""
+    script = tmp_path / "program.py"
+    script.write_text(WITH_FORKSERVER)
+    environment = {**environment, "PROGRAM_MARK": f"mark-{tmp_path}"}
+
+    def left() -> list[str]:
+        return marked(environment["PROGRAM_MARK"])
+
+    with running([sys.executable, str(script), end], environment) as program:
+        server = ready(program)
+        assert len(left()) >= 6  # itself, the server, two children, the guardian and the hub
+        if end == "forkserver":  # which has a handler of ours
+            os.kill(server, signal.SIGTERM)
+            state = Path(f"/proc/{server}/stat")
+            wait_for(lambda: ") Z " in state.read_text(), seconds=5, what="the end of the server")
+            program.kill()
+        elif end != "end":
+            program.send_signal(getattr(signal, end))
+        program.wait(10)
+    wait_for(lambda: not left(), seconds=15, what=f"the end of {left()}")
+
+
+def marked(mark: str) -> list[str]:
+    """The command lines of processes that have this in their environment."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is not ours
+            if mark.encode() in (folder / "environ").read_bytes():
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return found
+
+
 DAEMON = """
 import os, sys, time
 if os.fork():
