@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 
+import pytest
 from hubs import counter, gauge, own, push, request_of, shown, total
 from servers import wait_for
 
