@@ -221,10 +221,40 @@ def test_promtool_and_we_agree_on_any_name() -> None:
     agrees("\n".join([*lines, ""]).encode(), tool=newer("sid", "promtool"))
 
 
-WORDS = """
-foo bar fooBar time info count sum total counter gauge histogram summary untyped seconds milliseconds days bytes
-kilobytes bits miles ratio percent celsius kelvin pounds kilograms ms s kB d volt microvolts
-""".split()
+WORDS = [
+    "foo",
+    "bar",
+    "fooBar",
+    "time",
+    "info",
+    "count",
+    "sum",
+    "total",
+    "counter",
+    "gauge",
+    "histogram",
+    "summary",
+    "untyped",
+    "seconds",
+    "milliseconds",
+    "days",
+    "bytes",
+    "kilobytes",
+    "bits",
+    "miles",
+    "ratio",
+    "percent",
+    "celsius",
+    "kelvin",
+    "pounds",
+    "kilograms",
+    "ms",
+    "s",
+    "kB",
+    "d",
+    "volt",
+    "microvolts",
+]
 
 
 def any_families(count: int, chance: random.Random) -> Iterator[str]:
