@@ -9,7 +9,8 @@ they are.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
+from operator import is_
 from typing import NamedTuple, Protocol
 
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -34,6 +35,56 @@ class Source:
 
     def __repr__(self) -> str:
         return f"Source(worker={self.worker})"
+
+
+class AttributeSet(Mapping[str, object]):
+    """Attributes that are nothing but the key by which they are found.
+
+    ``key`` has the names, then the values and, unless these are all texts, the types of the values. So one
+    tuple is a point's attributes, and the place of its series in every table. Nobody changes it.
+    """
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: tuple[object, ...]) -> None:
+        self.key = key
+
+    def plain(self) -> dict[str, object]:
+        """The same as a dictionary."""
+        key = self.key
+        size = len(self)
+        return dict(zip(key[:size], key[size:], strict=False))  # type: ignore[arg-type]
+
+    def is_all_of(self, other: Mapping[str, object]) -> bool:
+        """Whether these are the very names and values of the other one, in its order."""
+        size = len(self)
+        return self.key[:size] == (*other,) and all(map(is_, other.values(), self.key[size:]))
+
+    def items(self) -> ItemsView[str, object]:
+        """Names and values."""
+        return self.plain().items()
+
+    def values(self) -> ValuesView[object]:
+        """The values."""
+        return self.plain().values()
+
+    def __getitem__(self, name: str) -> object:
+        return self.plain()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.key[: len(self)])  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        key = self.key
+        return len(key) // (2 if key and type(key[-1]) is str else 3)
+
+    def __repr__(self) -> str:
+        return f"AttributeSet({self.plain()!r})"
+
+
+def plain(attributes: Mapping[str, object] | None) -> Mapping[str, object]:
+    """The attributes in a form of which everything can be asked at no cost."""
+    return attributes.plain() if type(attributes) is AttributeSet else attributes or {}
 
 
 class SourceExemplar(Protocol):

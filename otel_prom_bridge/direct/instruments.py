@@ -33,13 +33,15 @@ from otel_prom_bridge.direct.recording import Recording
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.forks import renew_lock
 from otel_prom_bridge.native import RLock
-from otel_prom_bridge.points import Meaning, Shape, Stream
+from otel_prom_bridge.points import AttributeSet, Meaning, Shape, Stream
 from otel_prom_bridge.store.lookup import items_key
 from otel_prom_bridge.store.series.base import added
 from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES
 
 _INFINITY = math.inf
 _TEXT = frozenset({str})
+# Values of these types stand in a key as they are.
+_PLAIN = frozenset({str, bool, int, bytes, type(None)})
 # An attribute set whose texts have more characters gets a cell that no table keeps.
 _LONGEST = 4096
 # How many characters such cells may have together between two collections.
@@ -160,7 +162,8 @@ class Synchronous(Generic[C]):
                 self._loose += 1
                 self._characters += size
                 return self._new(kept)
-            return self._cells.setdefault(key, self._new(kept))
+            plain = _PLAIN.issuperset(map(type, kept.values()))
+            return self._cells.setdefault(key, self._new(AttributeSet(key) if plain else kept))
 
     def _needed(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
         """The attributes without those that no view needs."""

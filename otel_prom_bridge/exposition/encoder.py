@@ -7,7 +7,7 @@ again (see ``unchanged.py``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -21,14 +21,14 @@ from otel_prom_bridge.families import MetricFamily
 class _Page(NamedTuple):
     """A family as it was rendered last.
 
-    ``joined`` is the whole page in one piece. It is there once the page was asked for without a change.
+    It is kept in pieces. To put them together takes little longer than to copy the page as a whole, which
+    would be all of it a second time.
     """
 
     family: MetricFamily
     header: bytes
     render: Any
     made: Made
-    joined: bytes | None = None
 
 
 class Encoder:
@@ -48,8 +48,8 @@ class Encoder:
 
     def _body(self, families: tuple[MetricFamily, ...]) -> bytes:
         pages = [page for family in families if (page := self._page_or_none(family)) is not None]
-        parts = chain.from_iterable(map(self._parts, pages))
-        return b"".join([*parts, self._writer.trailer])
+        parts = [self._writer.page(page.header, page.made.results) for page in pages]
+        return b"".join(chain(*parts, (self._writer.trailer,)))
 
     def _page_or_none(self, family: MetricFamily) -> _Page | None:
         try:
@@ -67,18 +67,11 @@ class Encoder:
             page = pages[family.name] = self._updated(_Page(family, header, render, nothing_made()), family)
         elif page.family is not family:
             page = pages[family.name] = self._updated(page, family)
-        elif page.joined is None:
-            page = pages[family.name] = page._replace(joined=b"".join(self._parts(page)))
         return page
 
     def _updated(self, page: _Page, family: MetricFamily) -> _Page:
         made = page.made.updated(family.points, of_labels=self._writer.labels, of_point=page.render)
-        return page._replace(family=family, made=made, joined=None)
-
-    def _parts(self, page: _Page) -> Iterable[bytes]:
-        if page.joined is not None:
-            return (page.joined,)
-        return self._writer.page(page.header, page.made.results)
+        return page._replace(family=family, made=made)
 
 
 def _metadata(family: MetricFamily) -> tuple[object, ...]:

@@ -30,6 +30,8 @@ When: TypeAlias = Callable[[float], str]
 """How a format writes the timestamp of a sample, given in seconds since the epoch, after a blank."""
 
 _PLAIN = 2**62
+# What stands for the name and the labels in a pattern of lines.
+_HEAD = b"\0"
 
 
 def milliseconds(seconds: float) -> str:
@@ -131,26 +133,27 @@ def buckets(
     A native histogram is written as a classic one (see ``histograms.to_classic``).
     """
     bucket = Name.of(f"{name}_bucket")
-    heads: dict[tuple[float, ...], list[str]] = {}  # A family seldom has more than one set of bounds.
+    known: dict[tuple[float, ...], tuple[list[str], bytes]] = {}  # a family seldom has several sets of bounds
 
     def render(point: HistogramPoint | NativeHistogramPoint, labels: str) -> bytes:
         if isinstance(point, NativeHistogramPoint):
             point = to_classic(point, native_bounds)
-            tails = _tails(point.bounds)
+            tails, pattern = _tails(point.bounds)
         else:
-            known = heads.get(point.bounds)
-            tails = heads[point.bounds] = _tails(point.bounds) if known is None else known
+            found = known.get(point.bounds)
+            tails, pattern = known[point.bounds] = _tails(point.bounds) if found is None else found
         head = f"{bucket.open}{labels}," if labels else bucket.open
-        counts, stamp = list(accumulate(point.counts)), _stamp(point, when)
-        if stamp or (exemplars and point.exemplars):
-            found = point.exemplars if exemplars and point.exemplars else repeat(None, len(counts))
-            lines = [
-                f"{head}{tail}{value}{stamp}{exemplar(item) if item is not None else ''}\n"
-                for tail, value, item in zip(tails, counts, found, strict=True)
-            ]
-        else:
-            lines = [f"{head}{tail}{value}\n" for tail, value in zip(tails, counts, strict=True)]
-        return ("".join(lines) + totals(point, labels, counts[-1], stamp)).encode()
+        counts, stamp = tuple(accumulate(point.counts)), _stamp(point, when)
+        rest = totals(point, labels, counts[-1], stamp).encode()
+        if not stamp and not (exemplars and point.exemplars):
+            # As nearly always, so all lines at once.
+            return (pattern % counts).replace(_HEAD, head.encode()) + rest
+        items = point.exemplars if exemplars and point.exemplars else repeat(None, len(counts))
+        lines = [
+            f"{head}{tail}{value}{stamp}{exemplar(item) if item is not None else ''}\n"
+            for tail, value, item in zip(tails, counts, items, strict=True)
+        ]
+        return "".join(lines).encode() + rest
 
     return render
 
@@ -193,8 +196,10 @@ def gauge_count_and_sum(name: str) -> Totals:
     return lines
 
 
-def _tails(bounds: tuple[float, ...]) -> list[str]:
-    return [f'le="{limit}"}} ' for limit in (*map(bound, bounds), "+Inf")]
+def _tails(bounds: tuple[float, ...]) -> tuple[list[str], bytes]:
+    """What follows the labels of a series in each line, and all lines as a pattern for the counts."""
+    tails = [f'le="{limit}"}} ' for limit in (*map(bound, bounds), "+Inf")]
+    return tails, b"".join(b"%b%b%%a\n" % (_HEAD, tail.encode()) for tail in tails)
 
 
 def _stamp(point: HistogramPoint | InfoPoint | SummaryPoint | CounterPoint, when: When) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from otel_prom_bridge.exposition import samples
@@ -63,7 +64,7 @@ class TextWriter:
 
     def page(self, header: bytes, points: Sequence[bytes]) -> Iterable[bytes]:
         """The header, then the lines."""
-        return (header, *points)
+        return chain((header,), points)
 
 
 def with_companions(families: tuple[MetricFamily, ...]) -> tuple[MetricFamily, ...]:

@@ -27,11 +27,15 @@ class Memory(Generic[Page, Whole]):
     """What was made of the last families: of each family a page, and of all of them together a whole.
 
     ``pages`` holds the pages by the names of their families; whoever makes a page puts it there.
+
+    A whole that nobody asked for again is not worth its memory, nor are those after it: where there are
+    self-metrics, every one differs from the one before. So it is kept while the last one was asked for twice.
     """
 
     def __init__(self, *, nothing: Whole) -> None:
         self.pages: dict[str, Page] = {}
-        self._last: tuple[tuple[MetricFamily, ...], Whole] = ((), nothing)
+        # The families, what was made of them if that is kept, and whether it was asked for again.
+        self._last: tuple[tuple[MetricFamily, ...], Whole | None, bool] = ((), nothing, True)
 
     def whole(
         self,
@@ -39,11 +43,14 @@ class Memory(Generic[Page, Whole]):
         make: Callable[[tuple[MetricFamily, ...]], Whole],
     ) -> Whole:
         """What ``make`` makes of these families, or made of them last time if each is the same object."""
-        last, result = self._last
-        if families != last:  # families compare by identity
+        last, result, was_wanted = self._last
+        is_same = families == last  # families compare by identity
+        if result is None or not is_same:
             result = make(families)
-            self._last = (families, result)
             self._prune(families)
+        elif was_wanted:
+            return result
+        self._last = (families, result if is_same or was_wanted else None, is_same)
         return result
 
     def _prune(self, families: tuple[MetricFamily, ...]) -> None:

@@ -54,6 +54,7 @@ class Budgets:
         self._tenants = tenants
         self._families: dict[str, Budget] = {}
         self._by_tenant: dict[str, Budget] = {}
+        self._together: dict[tuple[tuple[Budget, ...], str | None], tuple[Budget, ...]] = {}
 
     def family(self, name: str, limit: int) -> Budget:
         """The budget of a family. Where several views feed it, the largest of their limits counts."""
@@ -89,12 +90,18 @@ class Budgets:
         """Whether some new series of a family, whose own budgets these are, may not fit in."""
         return self._tenants is not None or any(budget.is_full for budget in (*family, *self._bridge))
 
-    def of(self, family: Sequence[Budget], tenant: str | None) -> tuple[Budget, ...]:
+    def of(self, family: tuple[Budget, ...], tenant: str | None) -> tuple[Budget, ...]:
         """All budgets that a new series of a family must fit into, given the family's own ones.
 
         A listed tenant has a budget of its own instead of the common ones. Otherwise one tenant could fill
         those and leave nothing to the others.
         """
+        found = self._together.get((family, tenant))
+        if found is None:  # neither families nor tenants are many
+            found = self._together[(family, tenant)] = self._of(family, tenant)
+        return found
+
+    def _of(self, family: tuple[Budget, ...], tenant: str | None) -> tuple[Budget, ...]:
         if tenant is None or self._tenants is None:
             return (*family, *self._bridge)
         budget = self._by_tenant.get(tenant)

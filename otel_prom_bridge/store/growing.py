@@ -16,7 +16,7 @@ from otel_prom_bridge.arithmetic.merging import merged
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
 from otel_prom_bridge.families import CounterPoint, Kind, Labels, MetricFamily, Point, claimed_names, identity
-from otel_prom_bridge.interrupts import sheltered
+from otel_prom_bridge.interrupts import keep, sheltered
 from otel_prom_bridge.store.series import Series, Slot
 
 _ONE_UNIT = "an ExportView can show all in one unit, or rename one"
@@ -29,7 +29,18 @@ class GrowingFamily:
     the counts or the sums of histograms, once something of them is.
     """
 
-    __slots__ = ("_frozen", "_has_gaps", "_points", "_slots", "by_labels", "empty", "kind", "stale", "take")
+    __slots__ = (
+        "_frozen",
+        "_has_gaps",
+        "_points",
+        "_slots",
+        "_takes_away",
+        "by_labels",
+        "empty",
+        "kind",
+        "stale",
+        "take",
+    )
 
     def __init__(self, empty: MetricFamily) -> None:
         self.empty = empty
@@ -40,6 +51,7 @@ class GrowingFamily:
         self._slots: list[Slot] = []
         self._points: list[Point | None] = []  # one for each slot, None until it is frozen for the first time
         self._has_gaps = False
+        self._takes_away = False  # some series takes something out of what others say
         self._frozen: MetricFamily | None = None
 
     def place(self, series: Series, labels: Labels) -> None:
@@ -50,8 +62,9 @@ class GrowingFamily:
             slot = self.by_labels[key] = Slot(labels, index=len(self._slots), queue=self.stale)
             self._slots.append(slot)
             self._points.append(None)
-        slot.series.append(series)
+        slot.series += (series,)
         series.slot = slot
+        self._takes_away = self._takes_away or series.takes_away
         slot.touch()
 
     def remove(self, series: Series) -> None:
@@ -59,7 +72,7 @@ class GrowingFamily:
         slot, series.slot = series.slot, None
         if slot is None:
             return
-        slot.series.remove(series)
+        slot.series = tuple(each for each in slot.series if each is not series)
         if slot.series:
             slot.touch()
             return
@@ -78,12 +91,18 @@ class GrowingFamily:
                 slot = self.stale.pop()
                 slot.stale = False
                 try:
-                    if slot.series:  # otherwise it was removed meanwhile
+                    # This runs for each changed series at each scrape. Nearly always it is alone in its slot.
+                    if len(slot.series) == 1 and not self._takes_away:
+                        self._points[slot.index] = slot.series[0].freeze(slot.labels, self.kind)
+                    elif slot.series:  # otherwise it was removed meanwhile
                         self._points[slot.index] = sheltered(self._point, slot, findings)
                 except Exception as error:  # the point from before stays, if there is one
                     self._has_gaps = True
                     what = "a series of metric %r could not be brought up to date: %r"
                     findings.report(("freeze", self.empty.name), what, self.empty.name, error)
+                except BaseException as error:  # an interrupt: it is done anew
+                    slot.touch()
+                    keep(error)
             points = filter(None, self._points) if self._has_gaps else self._points
             self._frozen = replace(self.empty, points=tuple(cast("Iterable[Point]", points)))
         return self._frozen

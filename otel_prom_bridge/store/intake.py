@@ -8,7 +8,7 @@ from typing import NamedTuple
 from otel_prom_bridge.arithmetic.histograms import by_time
 from otel_prom_bridge.clocks import monotonic
 from otel_prom_bridge.families import Exemplar
-from otel_prom_bridge.points import SourcePoint
+from otel_prom_bridge.points import SourcePoint, plain
 from otel_prom_bridge.translate.exemplars import exemplar
 from otel_prom_bridge.views.computations import Outcome
 from otel_prom_bridge.views.exemplars import Exemplars, Order
@@ -111,14 +111,15 @@ class ExemplarIntake:
         return self._policy.order(max(by_time(item)[0] for item in exemplars))
 
     def _labelled(self, point: SourcePoint, *, overflowed: bool) -> list[Exemplar]:
-        extra = self._attributes.exemplar_attributes(point.attributes or {}, overflowed=overflowed)
+        attributes = plain(point.attributes)
+        extra = self._attributes.exemplar_attributes(attributes, overflowed=overflowed)
         result = []
         for source in point.exemplars:
             filtered = source.filtered_attributes or {}  # what an SDK View left out of the point
             left_out = self._attributes.exemplar_attributes(filtered, overflowed=True)
             shown = self._policy.chosen({**extra, **left_out})
             item = exemplar(source, shown, escape=self._escape)
-            if self._policy.keep == "error" and _failed({**(point.attributes or {}), **filtered}):
+            if self._policy.keep == "error" and _failed({**attributes, **filtered}):
                 item = item._replace(failed=True)
             if self._shift.seconds:
                 item = item._replace(shift=self._shift.seconds)

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from otel_prom_bridge.diagnostics import Conflict, Findings
-from otel_prom_bridge.points import SourcePoint, Stream
+from otel_prom_bridge.points import AttributeSet, SourcePoint, Stream
 from otel_prom_bridge.store.projections import Projection
 from otel_prom_bridge.store.series import Series, Target
 from otel_prom_bridge.views.tenants import SDK_LIMIT_AT_LEAST
@@ -32,7 +32,7 @@ _REMEMBERED_AT_LEAST = 2 * SDK_LIMIT_AT_LEAST
 class StreamRecord:
     """The projections of one stream, and what its attribute sets became in them."""
 
-    __slots__ = ("_most", "_prices", "by_items", "by_texts", "key", "projections")
+    __slots__ = ("_most", "_prices", "by_items", "by_texts", "has_types", "key", "projections")
 
     def __init__(self, key: Stream, projections: Sequence[Projection], limit: int) -> None:
         self.key = key
@@ -45,6 +45,7 @@ class StreamRecord:
         self.by_items: dict[tuple[object, ...], Sequence[Target]] = {}
         # Faster still, and nearly always enough: where all values are strings, their types need no mention.
         self.by_texts: dict[tuple[object, ...], Sequence[Target]] = {}
+        self.has_types = False  # some value was no text, so the others are with their types from then on, too
 
     def find(self, point: SourcePoint) -> Sequence[Target]:
         """What takes a point of this attribute set."""
@@ -52,6 +53,8 @@ class StreamRecord:
         return self.resolve(point) if targets is None else targets
 
     def _remembered(self, attributes: Mapping[str, object]) -> Sequence[Target] | None:
+        if type(attributes) is AttributeSet:
+            return self.by_items.get(attributes.key)
         values = attributes.values()
         try:
             targets = self.by_texts.get((*attributes, *values))
@@ -70,15 +73,23 @@ class StreamRecord:
         if len(self.by_texts) + len(self.by_items) >= self._most:
             self.by_texts.clear()
             self.by_items.clear()
-        values = attributes.values()
-        if _TEXT.issuperset(map(type, values)):
-            if sum(map(len, values)) <= _LONGEST:  # type: ignore[arg-type]
-                self.by_texts[(*attributes, *values)] = targets
-            return targets
-        key = items_key(attributes)
-        if key is not None and sum(len(item) for item in key if type(item) is str) <= _LONGEST:
-            self.by_items[key] = targets
+        if type(attributes) is AttributeSet:
+            self._remember(self.by_items, attributes.key, targets)
+        elif not self.has_types and _TEXT.issuperset(map(type, attributes.values())):
+            self._remember(self.by_texts, (*attributes, *attributes.values()), targets)
+        else:
+            self.has_types = True
+            self._remember(self.by_items, items_key(attributes), targets)
         return targets
+
+    def _remember(
+        self,
+        table: dict[tuple[object, ...], Sequence[Target]],
+        key: tuple[object, ...] | None,
+        targets: Sequence[Target],
+    ) -> None:
+        if key is not None and sum(len(item) for item in key if type(item) is str) <= _LONGEST:
+            table[key] = targets
 
     def follow(self, version: int) -> None:
         """Ask for prices anew, if they may be others than before."""

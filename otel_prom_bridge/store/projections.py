@@ -15,7 +15,7 @@ from otel_prom_bridge.arithmetic.scaling import Scale
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.families import Kind, Labels, MetricFamily
 from otel_prom_bridge.interrupts import sheltered
-from otel_prom_bridge.points import BucketPoint, SourcePoint, Stream
+from otel_prom_bridge.points import AttributeSet, BucketPoint, SourcePoint, Stream, plain
 from otel_prom_bridge.store.budgets import Budget, Budgets
 from otel_prom_bridge.store.growing import GrowingFamily
 from otel_prom_bridge.store.intake import ExemplarIntake, Shift
@@ -272,6 +272,7 @@ class Projection:
 
     def labels(self, attributes: Mapping[str, object]) -> Labels:
         """The labels of a series; the view's own stand where nothing else gives them a value."""
+        attributes = plain(attributes)
         if PRICE_KEY in attributes:
             attributes = {key: value for key, value in attributes.items() if key != PRICE_KEY}
         labels = self._shared.translation.labels(self.kind, attributes, *self._beside(attributes))
@@ -320,7 +321,7 @@ class Projection:
 
     def _mapped(self, point: SourcePoint) -> Mapped | None:
         try:
-            return sheltered(self._attributes.apply, point.attributes or {})
+            return sheltered(self._attributes.apply, plain(point.attributes))
         except Exception as error:  # a fault of ours: no point is lost for it
             self._shared.findings.report(("view", self.name), "%s failed: %r", self.view.title, error)
             return Mapped(OVERFLOW_ATTRIBUTES)
@@ -393,7 +394,12 @@ class Projection:
 
     def _new_series(self, attributes: Mapping[str, object], point: SourcePoint) -> Series:
         new = priced(self._new) if PRICE_KEY in attributes else self._new
-        series = new(self.traits, dict(attributes))
+        recorded = point.attributes
+        if type(recorded) is AttributeSet and recorded.is_all_of(attributes):
+            attributes = recorded
+        elif attributes is recorded:  # it is somebody else's, and may change
+            attributes = dict(attributes)
+        series = new(self.traits, attributes)
         if point.start_time_unix_nano is not None:
             series.created = point.start_time_unix_nano / 1_000_000_000
         if self._has_buckets:

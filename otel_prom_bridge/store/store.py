@@ -23,7 +23,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from otel_prom_bridge.clocks import monotonic
 from otel_prom_bridge.diagnostics import Conflict, Findings
@@ -32,7 +32,7 @@ from otel_prom_bridge.families import Kind, MetricFamily
 from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.interrupts import keep, postponed
 from otel_prom_bridge.native import RLock
-from otel_prom_bridge.points import Source, SourcePoint, Stream
+from otel_prom_bridge.points import AttributeSet, Source, SourcePoint, Stream
 from otel_prom_bridge.report.self_metrics import State
 from otel_prom_bridge.store.budgets import Budgets
 from otel_prom_bridge.store.expiry import Expiry
@@ -367,8 +367,11 @@ class Store:
         try:
             for series in changed:
                 series.changed = False
-                if series.slot is not None:
-                    series.slot.touch()
+                slot = series.slot
+                if slot is not None:
+                    if not slot.stale:  # as `touch` does it, which takes as long as all of this
+                        slot.stale = True
+                        slot.queue.append(slot)
                 elif isinstance(series, Series) and not series.gone:
                     self._place(series)
                 done += 1
@@ -376,6 +379,8 @@ class Store:
             keep(error)
         finally:  # an interrupt (Ctrl-C in the application's thread) leaves the rest for the next time
             self._changed += changed[done:]
+            if not self._unplaced:  # a dictionary keeps the room of all that were in it
+                self._unplaced.clear()
 
     def _open(self, origin: Origin, key: Stream) -> StreamRecord:
         views = [view for view in self._policy.views_of(key) if view.name is not None]
@@ -403,11 +408,18 @@ class Store:
 
     def _add(self, record: StreamRecord, points: Iterator[SourcePoint]) -> None:
         # This loop runs for each changed series at each scrape.
-        by_texts, changed, collection = record.by_texts, self._changed, self._collection
+        by_texts, by_items, has_types = record.by_texts, record.by_items, record.has_types
+        changed, collection = self._changed, self._collection
         for point in points:
-            attributes = point.attributes
+            attributes: Any = point.attributes
             try:
-                targets = by_texts[(*attributes, *attributes.values())]  # type: ignore[union-attr,misc]
+                if type(attributes) is AttributeSet:
+                    targets = by_items[attributes.key]
+                elif has_types:
+                    values = attributes.values()
+                    targets = by_items[(*attributes, *values, *map(type, values))]
+                else:
+                    targets = by_texts[(*attributes, *attributes.values())]
             except Exception:  # it is new, or some value of it cannot be hashed
                 targets = record.find(point)
             for series in targets:

@@ -20,6 +20,7 @@ _FOREIGN = re.compile(r"[^a-zA-Z0-9]+")
 # Attribute keys are few and come back with every new series, so they are remembered. The bound is there
 # because some producers put data into keys.
 _KEYS_REMEMBERED = 4096
+_PAIRS_REMEMBERED = 1024
 
 
 @lru_cache(maxsize=_KEYS_REMEMBERED)
@@ -107,7 +108,13 @@ def labels(
         if name in reserved or name.startswith("__"):
             name = f"exported_{name}"
         found.setdefault(name, []).append((key, label_value(value)))
-    return tuple(sorted((name, _joined(values)) for name, values in found.items()))
+    return tuple(sorted(_pair(name, _joined(values)) for name, values in found.items()))
+
+
+# Of the labels of a series most are those of others, too, as the scope's are. So the pairs are shared.
+@lru_cache(maxsize=_PAIRS_REMEMBERED)
+def _pair(name: str, value: str) -> tuple[str, str]:
+    return (name, value)
 
 
 def attribute_identity(attributes: Mapping[str, object]) -> str:

@@ -51,7 +51,7 @@ class Slot:
         self.labels = labels
         self.index = index
         self.queue = queue
-        self.series: list[Series] = []
+        self.series: tuple[Series, ...] = ()
         self.stale = False
 
     def touch(self) -> None:
