@@ -115,6 +115,8 @@ def test_equal_recordings_give_equal_expositions(
                 one, other = (door.shown() for door in both)
                 assert one == other
             elif step[0] == "observe":
+                if "max_series" in options:
+                    continue  # who gets the last place depends on who comes first: direct, what is recorded
                 for door in both:
                     door.said[step[1]] = step[2]
             else:
