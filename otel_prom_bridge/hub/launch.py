@@ -120,11 +120,14 @@ def _guarded(command: Sequence[str], environment: Mapping[str, str]) -> int:
 
 def _keep_only(descriptors: Sequence[int]) -> None:
     """Close all others but the first three: a lock that the program has, or a pipe to somebody who waits."""
-    before = 2
-    for descriptor in sorted(descriptors):
-        os.closerange(before + 1, descriptor)
-        before = descriptor
-    os.closerange(before + 1, os.sysconf("SC_OPEN_MAX"))
+    try:
+        found = [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:
+        found = list(range(256))
+    for descriptor in found:
+        if descriptor > 2 and descriptor not in descriptors:
+            with contextlib.suppress(OSError):  # that of the list itself
+                os.close(descriptor)
 
 
 def _have_standard_descriptors() -> None:
