@@ -87,7 +87,7 @@ def _activated() -> range:
     """The descriptors of sockets that systemd has opened for this process."""
     count = os.environ.get("LISTEN_FDS", "")
     is_ours = os.environ.get("LISTEN_PID") == str(os.getpid())
-    return range(3, 3 + int(count)) if is_ours and count.isdecimal() else range(0)
+    return range(3, 3 + int(count)) if is_ours and count.isdecimal() and len(count) < 5 else range(0)
 
 
 def _guarded(command: Sequence[str], environment: Mapping[str, str]) -> int:
