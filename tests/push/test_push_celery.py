@@ -56,10 +56,7 @@ def send(**_):
 @pytest.mark.parametrize(
     ("where", "recycled"),
     [
-        ("import", True),
-        pytest.param("import", False, marks=pytest.mark.slow),
-        pytest.param("worker_process_init", True, marks=pytest.mark.slow),
-        pytest.param("worker_process_init", False, marks=pytest.mark.slow),
+        ("import", True),  # the others are in tests/hub/test_programs.py, with a real hub
     ],
 )
 def test_celery(tmp_path: Path, where: str, recycled: bool) -> None:
