@@ -20,9 +20,8 @@ pytestmark = [
 
 TASKS = 40
 CODE = """
-import os
 from celery import Celery
-from celery.signals import worker_process_init, worker_ready
+from celery.signals import worker_ready
 from opentelemetry import metrics
 from otel_prom_bridge import start
 
@@ -30,15 +29,9 @@ app = Celery(broker="memory://")
 jobs = metrics.get_meter("shop").create_counter("jobs")
 level = metrics.get_meter("shop").create_up_down_counter("level")
 
-def measure(**_):
-    start()
-
-if os.environ["WHERE"] == "import":
-    measure()
-    jobs.add(1)
-    level.add(3)
-else:
-    worker_process_init.connect(measure)
+start()
+jobs.add(1)
+level.add(3)
 
 @app.task
 def job():
@@ -53,27 +46,21 @@ def send(**_):
 """
 
 
-@pytest.mark.parametrize(
-    ("where", "recycled"),
-    [
-        ("import", True),  # the others are in tests/hub/test_programs.py, with a real hub
-    ],
-)
-def test_celery(tmp_path: Path, where: str, recycled: bool) -> None:
-    """Processes of the pool that stay and that are recycled, with a provider of the parent or their own."""
+def test_celery(tmp_path: Path) -> None:
+    """Each process of the pool says goodbye; ``tests/hub`` has all other ways, with a real hub."""
     done = tmp_path / "done"
     done.touch()
     command = [sys.executable, "-m", "celery", "-A", "program", "worker", "-c", "2", "--without-mingle"]
-    command += ["--without-gossip", "--max-tasks-per-child", "5"] if recycled else []
+    command += ["--without-gossip", "--max-tasks-per-child", "5"]
     with fake_hub(tmp_path) as hub:
-        program = Program(CODE, tmp_path, hub, *command, head="", WHERE=where)
+        program = Program(CODE, tmp_path, hub, *command, head="")
         wait_for(lambda: done.stat().st_size >= TASKS, seconds=60, what="all tasks")
         program.signal(signal.SIGTERM)
         code, _, log = program.end()
         assert code == 0, log
         assert done.stat().st_size == TASKS
-        assert hub.total("jobs") == TASKS + (where == "import")
+        assert hub.total("jobs") == TASKS + 1
         assert hub.ended == hub.sources()
         levels = [value for levels in hub.levels.values() for value in levels.values()]
-        assert levels == ([3] if where == "import" else [])
-        assert len(hub.sources()) >= (TASKS // 5 if recycled else 2)
+        assert levels == [3]
+        assert len(hub.sources()) >= TASKS // 5
