@@ -22,7 +22,8 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from machines import EXAMPLES
+from machines import EXAMPLES, command
+from pages import DOCS, ROOT, blocks
 from promtool import approved
 from servers import free_port, get, missing, running, wait_for
 
@@ -65,8 +66,10 @@ def test_kustomize_builds_them() -> None:
     """All of one way, with the image and its tag in both containers."""
     if shutil.which("kubectl") is None:
         missing("kubectl", package="kubernetes-client")
-    command = ["kubectl", "kustomize", str(KUBERNETES)]
-    built = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
+    *_, folder = command("scaling.md", "kubectl", "apply", "-k").words
+    built = subprocess.run(
+        ["kubectl", "kustomize", folder], capture_output=True, text=True, timeout=30, check=True, cwd=ROOT
+    ).stdout
     found = {document["kind"]: document for document in yaml.safe_load_all(built)}
     assert found.keys() == {"Deployment", "Secret", "NetworkPolicy", "PodMonitor"}
     pod = found["Deployment"]["spec"]["template"]["spec"]
@@ -124,7 +127,7 @@ def test_the_containers_commands(tmp_path: Path) -> None:
             for name, *rest in (HUB["command"], SHOP["command"])
         )
         (tmp_path / "shop.py").write_text(APPLICATION)
-        python = {"PYTHONPATH": f"{tmp_path}:{EXAMPLES.parent}"}
+        python = {"PYTHONPATH": f"{tmp_path}:{ROOT}"}
         hub_variables = {**python, **variables(HUB), "OTEL_EXPORTER_PROMETHEUS_PORT": str(port)}
         with running(hub, log=tmp_path / "hub.log", env=hub_variables) as first:
             for probe in ("startupProbe", "livenessProbe"):
@@ -183,9 +186,8 @@ def scraped(port: int, token: str) -> bytes:
 
 def test_a_name_for_each_instance(tmp_path: Path) -> None:
     """The YAML of docs/ha.md gives a target that name in place of its address."""
-    text = (EXAMPLES.parent / "docs" / "ha.md").read_text()
-    (config,) = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    (tmp_path / "prometheus.yml").write_text(config)
+    (block,) = (block for block in blocks(DOCS / "ha.md") if block.language == "yaml")
+    (tmp_path / "prometheus.yml").write_text(block.text)
     found = json.loads(
         approved("check", "service-discovery", "--timeout=2s", tmp_path / "prometheus.yml", "shop")
     )
@@ -203,10 +205,11 @@ def test_units_are_valid(tmp_path: Path) -> None:
         text = file.read_text().replace("User=shop", "User=daemon")
         (tmp_path / file.name).write_text(re.sub(r"/opt/shop/bin/\S+", "/bin/true", text))
     units = sorted(tmp_path.iterdir())
-    command = ["systemd-analyze", "verify", "--man=no", *map(str, units)]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    verify = ["systemd-analyze", "verify", "--man=no", *map(str, units)]
+    found = subprocess.run(verify, capture_output=True, text=True, timeout=60, check=False)
     assert (found.returncode, found.stderr) == (0, "")
-    assert {unit.name for unit in units} == {"shop.service", "shop-metrics.service", "shop-metrics.socket"}
+    assert command("scaling.md", "cp").words[1] == f"{SYSTEMD.relative_to(ROOT)}/*"
+    assert {unit.name for unit in units} == {*command("scaling.md", "systemctl", "enable").words[3:]}
 
 
 def test_the_hub_takes_the_socket_of_systemd(tmp_path: Path) -> None:
@@ -214,18 +217,18 @@ def test_the_hub_takes_the_socket_of_systemd(tmp_path: Path) -> None:
     if shutil.which("systemd-socket-activate") is None:
         missing("systemd-socket-activate", package="systemd")
     unit = (SYSTEMD / "shop-metrics.service").read_text()
-    (command,) = re.findall(r"^ExecStart=/opt/shop/bin/otel-prom-bridge (.+)$", unit, re.MULTILINE)
+    (start,) = re.findall(r"^ExecStart=/opt/shop/bin/otel-prom-bridge (.+)$", unit, re.MULTILINE)
     (hub,) = re.findall(r"OTEL_PROM_BRIDGE_HUB=unix:(\S+)", (SYSTEMD / "shop.service").read_text())
-    assert hub in command
+    assert hub in start
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="hub-", dir="/tmp") as folder:
         (tmp_path / "tokens").write_text("6d2f0c5a7be94e1c8a37d5f0b1e29c84")
         (variable,) = re.findall(r"^Environment=(\w+)=%d/tokens$", unit, re.MULTILINE)
-        arguments = command.replace("/run/shop", folder).split()
+        arguments = start.replace("/run/shop", folder).split()
         activate = ["systemd-socket-activate", f"--listen=127.0.0.1:{port}"]
         for name in ("PYTHONPATH", variable):
             activate.append(f"--setenv={name}")
-        environment = {"PYTHONPATH": str(EXAMPLES.parent), variable: str(tmp_path / "tokens")}
+        environment = {"PYTHONPATH": str(ROOT), variable: str(tmp_path / "tokens")}
         started = [*activate, sys.executable, "-m", "otel_prom_bridge", *arguments]
         with running(started, log=tmp_path / "hub.log", env=environment) as found:
             wait_for(lambda: answers(port, "/ready"), seconds=20, what=f"the hub: {found.output}")

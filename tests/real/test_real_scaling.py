@@ -4,22 +4,22 @@ vmagent and VictoriaMetrics, and services that push by themselves."""
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from machines import EXAMPLES, Machine, here, machine, path_with_scripts, variables
+from machines import EXAMPLES, Command, Machine, command, here, machine, path_with_scripts
+from pages import DOCS, blocks
 from servers import Prometheus, alertmanager, free_port, get, newer, running, serving, wait_for
 
 pytestmark = [pytest.mark.real_server, pytest.mark.slow, pytest.mark.timeout(120)]
 
 FAST = {"15s": "1s"}
+NAMING = "-opentelemetry.usePrometheusNaming"
 TARGETS = ("machine-1.internal:9464", "machine-2.internal:9464")
 
 
@@ -53,8 +53,8 @@ class Cluster:
         config = here(
             folder, "scaling/prometheus.yml", {**FAST, "alertmanager.internal:9093": self.alertmanager}
         )
-        environment = {"CLUSTER": "eu", "REPLICA": replica}
-        with _started("prometheus", config, folder, environment) as found:
+        shown = command("scaling.md", "prometheus", "--config.file=prometheus.yml")
+        with _started(shown, config, folder, {**shown.variables, "REPLICA": replica}) as found:
             yield found
 
     @contextmanager
@@ -66,7 +66,8 @@ class Cluster:
             for name, found in zip("ab", self.pair, strict=True)
         }
         config = here(folder, "scaling/federation.yml", {**FAST, **places})
-        with _started("prometheus", config, folder, {}) as found:
+        shown = command("scaling.md", "prometheus", "--config.file=federation.yml")
+        with _started(shown, config, folder, {}) as found:
             yield found
 
     @contextmanager
@@ -76,32 +77,38 @@ class Cluster:
         here(folder, "scaling/hubs.yml", addresses)
         config = here(folder, "scaling/vmagent.yml", {**FAST, "victoria.internal": "localhost"})
         with victoria(folder) as found:
-            agent = [
-                newer("sid", "vmagent", required=True),
-                f"-promscrape.config={config}",
-                f"-remoteWrite.url={found.url}/api/v1/write",
-                f"-remoteWrite.tmpDataPath={folder / 'agent'}",
-                f"-httpListenAddr=127.0.0.1:{free_port()}",
-            ]
-            with running(agent, log=folder / "agent.log", env={"CLUSTER": "eu"}):
+            shown = command("scaling.md", "vmagent")
+            with _vmagent(shown.words, folder, str(config), found, shown.variables):
                 yield found
 
 
 @contextmanager
 def _started(
-    program: str, config: Path, folder: Path, environment: Mapping[str, str]
+    shown: Command, config: Path, folder: Path, variables: Mapping[str, str]
 ) -> Iterator[Prometheus]:
+    """A Prometheus by a command of the page, with its file and its data in this folder."""
     address = f"127.0.0.1:{free_port()}"
-    command = [
-        newer("sid", program, required=True),
-        f"--config.file={config}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address={address}",
-        "--enable-feature=exemplar-storage,native-histograms",
-        "--log.level=warn",
-    ]
-    with serving(command, folder, address, env=environment) as found:
+    program, *flags = (word.replace(config.name, str(config)) for word in shown.words)
+    places = [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={address}"]
+    executable = newer("sid", program, required=True)
+    with serving([executable, *flags, *places, "--log.level=warn"], folder, address, env=variables) as found:
         yield found
+
+
+@contextmanager
+def _vmagent(
+    words: Sequence[str], folder: Path, config: str, database: Prometheus, variables: Mapping[str, str]
+) -> Iterator[str]:
+    """A vmagent by a command of the page, which writes to this database; gives its address."""
+    address = f"127.0.0.1:{free_port()}"
+    places = {"vmagent.yml": config, "http://victoria.internal:8428": database.url}
+    program, *flags = words
+    for written, place in places.items():
+        flags = [flag.replace(written, place) for flag in flags]
+    own = [f"-remoteWrite.tmpDataPath={folder / 'agent'}", f"-httpListenAddr={address}"]
+    executable = newer("sid", program, required=True)
+    with running([executable, *flags, *own], log=folder / "agent.log", env=variables):
+        yield f"http://{address}"
 
 
 @contextmanager
@@ -114,7 +121,7 @@ def victoria(folder: Path) -> Iterator[Prometheus]:
         f"-httpListenAddr={address}",
         "-retentionPeriod=1",
         "-search.latencyOffset=0s",
-        "-opentelemetry.usePrometheusNaming",
+        NAMING,
         "-loggerLevel=WARN",
     ]
     with serving(command, folder, address) as found:
@@ -138,6 +145,8 @@ def test_the_federation_has_what_both_of_a_pair_sum_up(cluster: Cluster) -> None
     assert found.keys() == {("eu", "a", "shop"), ("eu", "b", "shop")}
     one = cluster.above.values(f"max without (replica) ({expression})", "cluster", "job", "replica")
     assert one.keys() == {("eu", "shop", "")}
+    (query,) = (block.text for block in blocks(DOCS / "scaling.md") if block.language == "promql")
+    assert cluster.above.values(query, "job").keys() == {("shop",)}
     wait_for(
         lambda: cluster.above.values("max(job:otel_prom_bridge_sources:sum)").get(()) == 8,
         seconds=20,
@@ -234,48 +243,53 @@ for _ in range(200):
     orders.add(1, {"payment.method": "card"})
     time.sleep(0.01)
 """
+ENDPOINT = "http://victoria.internal:8428"
 
 
-def pushed(folder: Path, database: Prometheus, **changed: str) -> float:
-    """The orders that a VictoriaMetrics has of a service with two processes, which take 400 together."""
-    endpoint = {"http://victoria.internal:8428": database.url, "15000": "300"}
-    environment = variables(here(folder, "scaling/otlp.env", endpoint)) | changed
-    environment |= {"PATH": path_with_scripts(), "OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
-    command = [
-        shutil.which("opentelemetry-instrument", path=path_with_scripts()) or "",
-        "python",
-        "-c",
-        SERVICE,
-    ]
+def push(folder: Path, to: str, temporality: str = "cumulative") -> None:
+    """Run a service with two processes, which take 200 orders each and push to this address."""
+    changed = {ENDPOINT: to, "15000": "300", "=cumulative": f"={temporality}"}
+    file = here(folder, "scaling/otlp.env", changed)
+    (folder / "shop.py").write_text(SERVICE)
+    (block,) = (each.text for each in blocks(DOCS / "scaling.md") if "opentelemetry-instrument" in each.text)
+    script = f"cd {folder}\n{block.replace('examples/scaling/otlp.env', str(file))}"
+    variables = {"PATH": path_with_scripts(), "OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
     with ExitStack() as stack:
         processes = [
-            stack.enter_context(running(command, log=folder / f"{number}.log", env=environment))
+            stack.enter_context(running(["sh", "-euc", script], log=folder / f"{number}.log", env=variables))
             for number in range(2)
         ]
         assert [process.wait(40) for process in processes] == [0, 0], processes[0].output
 
-    def found() -> list[dict[str, Any]]:
-        get(f"{database.url}/internal/force_flush")
-        return database.query("last_over_time(orders_total[5m])")
 
-    time.sleep(2)  # it keeps what it has taken in for a second
-    wait_for(lambda: len(found()) == 2, seconds=10, what="both processes")
-    assert len({series["metric"]["service_instance_id"] for series in found()}) == 2
-    assert {series["metric"]["service_name"] for series in found()} == {"shop"}
-    return sum(float(series["value"][1]) for series in found())
+def orders(database: Prometheus) -> dict[str, float]:
+    """The orders of each process that a VictoriaMetrics has."""
+    get(f"{database.url}/internal/force_flush")
+    found = database.query('last_over_time(orders_total{service_name="shop"}[5m])')
+    return {series["metric"]["service_instance_id"]: float(series["value"][1]) for series in found}
 
 
-def test_services_push_cumulatively(tmp_path: Path) -> None:
+@pytest.mark.parametrize("through", ["itself", "vmagent"])
+def test_services_push_cumulatively(through: str, tmp_path: Path) -> None:
     """Each process has series of its own, by its service.instance.id, and their sum is right."""
-    with victoria(tmp_path) as database:
-        assert pushed(tmp_path, database) == 400
+    with victoria(tmp_path) as database, ExitStack() as stack:
+        to = database.url
+        if through == "vmagent":
+            words = ["vmagent", "-remoteWrite.url=http://victoria.internal:8428/api/v1/write", NAMING]
+            to = stack.enter_context(_vmagent(words, tmp_path, "", database, {}))
+        push(tmp_path, to)
+        wait_for(lambda: [*orders(database).values()] == [200, 200], seconds=20, what="all orders")
 
 
 def test_deltas_are_wrong_there(tmp_path: Path) -> None:
     """VictoriaMetrics takes them without an error, and keeps the last of them for the total."""
-    temporality = {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"}
     with victoria(tmp_path) as database:
-        assert pushed(tmp_path, database, **temporality) < 200
+        push(tmp_path, database.url, "delta")
+        found = wait_for(
+            lambda: orders(database) if len(orders(database)) == 2 else {}, seconds=20, what="both"
+        )
+        time.sleep(2)  # what it has taken in last can be found after a second
+        assert 0 < sum(orders(database).values()) < 200, found
 
 
 def test_debian_s_prometheus_has_no_receiver() -> None:

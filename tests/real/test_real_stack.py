@@ -18,8 +18,9 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
-from machines import EXAMPLES, here, path_with_scripts
+from machines import EXAMPLES, command, here, path_with_scripts
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from pages import ROOT
 from promtool import approved
 from servers import Prometheus, alertmanager, free_port, get, newer, running, serving, wait_for
 
@@ -35,13 +36,14 @@ DOCKERFILE = (STACK / "Dockerfile").read_text()
 
 def test_the_compose_file_is_valid() -> None:
     """By the published schema, and as docker-compose reads it; what is mounted is there."""
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
-    file = str(STACK / "compose.yaml")
-    done = subprocess.run([*command, file], capture_output=True, text=True, timeout=60, check=False)
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    file = command("production.md", "docker", "compose", "up").words[3]
+    assert ROOT / file == STACK / "compose.yaml"
+    done = subprocess.run([*check, file], capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stdout
     compose = newer("sid", "docker-compose", required=True)
-    command = [compose, "-f", file, "config", "--format", "json"]
-    shown = json.loads(subprocess.run(command, capture_output=True, timeout=60, check=True).stdout)
+    config = [compose, "-f", file, "config", "--format", "json"]
+    shown = json.loads(subprocess.run(config, capture_output=True, timeout=60, check=True, cwd=ROOT).stdout)
     for service in shown["services"].values():
         for volume in service.get("volumes", []):
             assert volume["type"] == "volume" or Path(volume["source"]).exists()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import urllib.error
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
-from machines import EXAMPLES, here
+from machines import EXAMPLES, here, path_with_scripts
+from pages import DOCS, blocks
 from servers import Prometheus, free_port, free_ports, get, newer, running, serving, wait_for
 
 pytestmark = [pytest.mark.real_server, pytest.mark.slow, pytest.mark.timeout(120)]
@@ -17,15 +17,16 @@ TENANTS = ("acme", "globex")
 
 def test_tenants_see_their_own(tmp_path: Path) -> None:
     """Each has its orders, without a label of the tenant; another one's token gets 401, also of probes."""
-    tokens = tmp_path / "tokens"
-    tokens.mkdir()
-    for tenant in TENANTS:
-        (tokens / tenant).write_text(f"{tenant}-{'0123456789abcdef' * 2}\n")
     first = free_ports(2)
     ports = dict(zip(TENANTS, (first, first + 1), strict=True))
+    (script,) = (block.text for block in blocks(DOCS / "ha.md") if block.language == "sh")
+    app = "examples/tenants/app.py tokens"
+    assert app in script
+    script = f"cd {tmp_path}\n{script.replace(app, f'{EXAMPLES}/tenants/app.py tokens {first}')}"
     with ExitStack() as stack:
-        app = [sys.executable, "-W", "error", EXAMPLES / "tenants" / "app.py", tokens, str(first)]
-        found = stack.enter_context(running(app, log=tmp_path / "app.log"))
+        shell = ["sh", "-euc", script.replace("\npython ", "\nexec python -W error ")]
+        variables = {"PATH": path_with_scripts()}
+        found = stack.enter_context(running(shell, log=tmp_path / "app.log", env=variables))
         found.until("globex: ", 20)
         for path in ("/metrics", "/health"):
             with pytest.raises(urllib.error.HTTPError, match="401") as refused:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from pages import DOCS, blocks
 from servers import Running, free_port, get, running, wait_for
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -118,10 +121,26 @@ def here(folder: Path, name: str, places: Mapping[str, str]) -> Path:
     return path
 
 
-def variables(path: Path) -> dict[str, str]:
-    """What an environment file sets."""
-    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
-    return dict(line.split("=", 1) for line in lines)
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command as a page shows it: the variables before it, and its words."""
+
+    variables: Mapping[str, str]
+    words: tuple[str, ...]
+
+
+def command(page: str, *words: str) -> Command:
+    """The one command in the blocks of a page that has these words."""
+    found = []
+    for block in blocks(DOCS / page):
+        for line in block.text.replace("\\\n", " ").splitlines() if block.language == "sh" else ():
+            split = shlex.split(line, comments=True)
+            if {*words} <= {*split}:
+                count = next(number for number, word in enumerate(split) if "=" not in word)
+                given = dict(word.split("=", 1) for word in split[:count])
+                found.append(Command(given, tuple(split[count:])))
+    (only,) = found
+    return only
 
 
 def path_with_scripts() -> str:
