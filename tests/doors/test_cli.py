@@ -325,7 +325,7 @@ def test_reading_gives_what_was_registered(spec: dict[str, tuple[str, set[str]]]
     assert sum(of_family(family).samples for family in found) == len(lines)
 
 
-@given(st.text(st.sampled_from('ab1{}=",\\# \n\t_é+-.') | st.characters(), max_size=80))
+@given(st.text(st.sampled_from('ab1{}=",\\# \n\t_é+-.') | st.characters(codec="utf-8"), max_size=80))
 def test_garbage_is_an_error_with_its_line(text: str) -> None:
     """Text is either read or refused with a line number; nothing else comes out."""
     complaint = "line "

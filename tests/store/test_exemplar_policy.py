@@ -453,34 +453,36 @@ def test_the_number_held_is_the_number_shown(
             max_series_per_metric=4,
             expire_after=10,
         )
-    meter = application.meter
-    observed: set[str] = set()
-    meter.create_observable_counter("o", [lambda _: [Observation(1, {"k": key}) for key in observed]])
-    up_down = meter.create_up_down_counter("updown")  # that of a level would stay until it is zero
-    record: dict[str, Callable[..., object]] = {
-        "counter": meter.create_counter("counter").add,
-        "updown": lambda _, attributes: (up_down.add(1, attributes), up_down.add(-1, attributes)),
-        "histogram": meter.create_histogram("histogram").record,
-        "exponential": meter.create_histogram("exponential").record,
-    }
-    for what, value, key in script:
-        if what in record:
-            with in_span():
-                record[what](value, {"k": key, "id": "x"})
-        elif what == "observe":
-            observed = value
-        elif what == "pause":
-            clock.now += 7
-        else:
-            assert shown_exemplars(application.reader.families()) == state_of(application.reader).exemplars
-    assert shown_exemplars(application.reader.families()) == state_of(application.reader).exemplars
-    clock.now += 100
-    observed = set()
-    for _ in range(2):
-        clock.now += 20
-        assert application.reader.families() == ()
-    assert state_of(application.reader).exemplars == 0
-    application.provider.shutdown()
+        meter = application.meter
+        observed: set[str] = set()
+        meter.create_observable_counter("o", [lambda _: [Observation(1, {"k": key}) for key in observed]])
+        up_down = meter.create_up_down_counter("updown")  # that of a level would stay until it is zero
+        record: dict[str, Callable[..., object]] = {
+            "counter": meter.create_counter("counter").add,
+            "updown": lambda _, attributes: (up_down.add(1, attributes), up_down.add(-1, attributes)),
+            "histogram": meter.create_histogram("histogram").record,
+            "exponential": meter.create_histogram("exponential").record,
+        }
+        for what, value, key in script:
+            if what in record:
+                with in_span():
+                    record[what](value, {"k": key, "id": "x"})
+            elif what == "observe":
+                observed = value
+            elif what == "pause":
+                clock.now += 7
+            else:
+                assert (
+                    shown_exemplars(application.reader.families()) == state_of(application.reader).exemplars
+                )
+        assert shown_exemplars(application.reader.families()) == state_of(application.reader).exemplars
+        clock.now += 100
+        observed = set()
+        for _ in range(2):
+            clock.now += 20
+            assert application.reader.families() == ()
+        assert state_of(application.reader).exemplars == 0
+        application.provider.shutdown()
 
 
 # --- what is refused ----------------------------------------------------------------------------------

@@ -240,20 +240,20 @@ def test_after_everything_is_gone_no_place_is_taken(chosen: dict[str, Any], scri
     """Asynchronous series that vanish and series that expire leave every budget as it was at first."""
     with Clock().standing() as clock:
         recorded = Recorded(**chosen, expire_after=10)
-    try:
-        for step in script:
-            clock.now += 2
-            if step[:2] != ("record", "updown"):  # a level stays until it is zero
-                recorded.play(step)
-        recorded.observed = {name: [] for name in ASYNC}
-        for _ in range(3):
-            clock.now += 20
-            recorded.ours.expose()
-        assert recorded.ours.families() == ()
-        recorded.check_places()
-        assert sum(places(store_of(recorded.ours))) == 0
-    finally:
-        recorded.provider.shutdown()
+        try:
+            for step in script:
+                clock.now += 2
+                if step[:2] != ("record", "updown"):  # a level stays until it is zero
+                    recorded.play(step)
+            recorded.observed = {name: [] for name in ASYNC}
+            for _ in range(3):
+                clock.now += 20
+                recorded.ours.expose()
+            assert recorded.ours.families() == ()
+            recorded.check_places()
+            assert sum(places(store_of(recorded.ours))) == 0
+        finally:
+            recorded.provider.shutdown()
 
 
 def sdk_limits_of(setup: Setup | Application) -> dict[str, int]:
