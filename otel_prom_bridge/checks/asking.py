@@ -36,8 +36,9 @@ def queries_of_dashboard(path: str) -> list[Query]:
     Raises:
         ConfigurationError: the file is no dashboard.
     """
+    text = _text("--dashboard", path)
     try:
-        found = json.loads(_text("--dashboard", path))
+        found = json.loads(text)
     except ValueError as error:
         raise ConfigurationError("--dashboard", path, f"a Grafana dashboard in JSON ({error})") from None
     if not isinstance(found, dict):

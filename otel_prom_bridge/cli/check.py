@@ -8,11 +8,12 @@ from collections.abc import Iterable
 
 from otel_prom_bridge.checks import Limits, check
 from otel_prom_bridge.checks.asking import Query, check_queries, queries_of_dashboard, queries_of_rules
-from otel_prom_bridge.cli.arguments import WHOLE, add_access, add_source
+from otel_prom_bridge.cli.arguments import WHOLE, add_access, add_source, checked
 from otel_prom_bridge.cli.output import FOUND, write
 from otel_prom_bridge.report.cardinality import visible
 from otel_prom_bridge.snapshots import Finding, Snapshot
-from otel_prom_bridge.snapshots.findings import Faults
+from otel_prom_bridge.snapshots.findings import RULES, Faults
+from otel_prom_bridge.values.checks import one_of
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -33,6 +34,7 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--strict", action="store_true", help="warnings make the exit code 1, too")
     command.add_argument(
         "--ignore",
+        type=checked(one_of(*RULES)),
         action="append",
         default=[],
         metavar="RULE",

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from otel_prom_bridge.cli.arguments import checked, profile_help
-from otel_prom_bridge.cli.output import CommandError, write
+from otel_prom_bridge.cli.output import CommandError, until_interrupted, write
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.values.checks import PORT, SECONDS
 
@@ -93,7 +92,7 @@ def _demo(options: argparse.Namespace) -> int:
             shown = _exemplar(bridge.reader.expose)
             write(f"They lead from a bucket to a trace that is in it. One of them is now\n\n  {shown}\n")
         write("Ctrl-C ends it.")
-        threading.Event().wait(options.seconds)
+        until_interrupted(options.seconds)
     return 0
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+from contextlib import suppress
 
 PROGRAM = "otel-prom-bridge"
 # The exit code of a command that did its work and found something.
@@ -25,6 +27,12 @@ def write(text: str) -> int:
         # The reader (`| head`) has seen enough. Python flushes once more at exit, which must find no pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def until_interrupted(seconds: float | None = None) -> None:
+    """Wait so long, or until Ctrl-C, which is how what serves is ended."""
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait(seconds)
 
 
 class Progress:

@@ -45,6 +45,7 @@ exit codes:
   0  done, and nothing to complain of
   1  done, and the answer is no: check, diff and doctor found something
   2  wrong usage, or what was given (a file, a URL, a description) cannot be used
+  130  interrupted with Ctrl-C; for what goes on until then, that is 0
 """
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 
 from otel_prom_bridge.cli.arguments import add_endpoint, checked
-from otel_prom_bridge.cli.output import write
+from otel_prom_bridge.cli.output import until_interrupted, write
 from otel_prom_bridge.endpoint import start_http_server
 from otel_prom_bridge.exposition import Format
 from otel_prom_bridge.snapshots import Snapshot
@@ -53,5 +52,5 @@ def _replay(options: argparse.Namespace) -> int:
     with start_http_server(replay, port=options.port, addr=options.addr) as server:
         count = len(recording.snapshots)
         write(f"{count:,} snapshots of {recording.seconds:,.0f} s at {server.url}; Ctrl-C ends it")
-        threading.Event().wait()
+        until_interrupted()
     return 0

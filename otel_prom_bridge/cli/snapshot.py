@@ -6,8 +6,12 @@ import argparse
 import sys
 
 from otel_prom_bridge.cli.arguments import add_access, add_source
-from otel_prom_bridge.cli.output import write
+from otel_prom_bridge.cli.output import CommandError, write
+from otel_prom_bridge.exposition import Format
 from otel_prom_bridge.snapshots import Snapshot
+
+_KINDS = (*dict.fromkeys(item.value.partition(";")[0] for item in Format), "*/*")
+_ALLOWED = f"there are {', '.join(_KINDS[:-1])}"
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -28,6 +32,8 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def _snapshot(options: argparse.Namespace) -> int:
+    if options.accept is not None and not any(kind in options.accept.lower() for kind in _KINDS):
+        raise CommandError(f"--accept: {options.accept!r} is no format that can be written; {_ALLOWED}")
     snapshot = Snapshot.of(options.where, timeout=options.timeout, headers=dict(options.header))
     if options.accept is None:
         return write(snapshot.text().rstrip("\n"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from contextlib import suppress
 
 from otel_prom_bridge.cli.arguments import add_endpoint, checked
 from otel_prom_bridge.cli.output import Progress, write
@@ -70,7 +71,7 @@ def _synth(options: argparse.Namespace) -> int:
 
 
 def _serve(synthetic: Synthetic, options: argparse.Namespace) -> int:
-    with MetricsProbe(registry=None, disable_target_info=False) as probe:
+    with suppress(KeyboardInterrupt), MetricsProbe(registry=None, disable_target_info=False) as probe:
         server = start_http_server(probe.reader, port=options.port, addr=options.addr)
         write(f"{len(synthetic.metrics):,} metrics at {server.url}; Ctrl-C ends it")
         began = last = time.monotonic()

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import time
+from contextlib import suppress
 from typing import Any
 
 from otel_prom_bridge.cli.arguments import WHOLE, add_access, add_source, checked
 from otel_prom_bridge.cli.output import CommandError, write
 from otel_prom_bridge.report.cardinality import visible
 from otel_prom_bridge.snapshots import Snapshot
-from otel_prom_bridge.snapshots.rates import Line, lines_of
+from otel_prom_bridge.snapshots.rates import QUANTILES, Line, lines_of
 from otel_prom_bridge.values.checks import SECONDS
 from otel_prom_bridge.values.patterns import glob
 
 _BAR = 16
-_TITLES = ("METRIC", "TYPE", "SERIES", "RATE/s", "", "p50", "p90", "p99", "VALUE")
+_QUANTILES = [f"p{round(100 * quantile)}" for quantile in QUANTILES]
+_TITLES = ("METRIC", "TYPE", "SERIES", "RATE/s", "", *_QUANTILES, "VALUE")
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -38,11 +42,14 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--lines", type=WHOLE, default=30, metavar="N", help="default: %(default)s")
     command.add_argument("--once", action="store_true", help="write one table, and end")
+    command.add_argument("--json", action="store_true", help="with --once: write JSON instead of a table")
     add_access(command)
     command.set_defaults(run=_top)
 
 
 def _top(options: argparse.Namespace) -> int:
+    if options.json and not options.once:
+        raise CommandError("top: --json is for --once")
     names = glob(options.match or ["*"])
 
     def take() -> Snapshot:
@@ -52,14 +59,16 @@ def _top(options: argparse.Namespace) -> int:
     before = take()
     if options.once:
         time.sleep(options.interval)
-        return write(_table(lines_of(before, take(), wanted=names.fullmatch)[: options.lines]))
-    with live() as shown:  # type: ignore[misc]
+        lines = lines_of(before, take(), wanted=names.fullmatch)[: options.lines]
+        return write(_as_json(lines) if options.json else _table(lines))
+    with suppress(KeyboardInterrupt), live() as shown:  # type: ignore[misc]
         while True:
             time.sleep(options.interval)
             after = take()
             lines = lines_of(before, after, wanted=names.fullmatch)
             shown.update(_rich_table(options.where, lines, options.lines), refresh=True)
             before = after
+    return 0
 
 
 def _live() -> Any:
@@ -98,6 +107,16 @@ def _cells(line: Line, fastest: float) -> list[str]:
         *quantiles,
         _short(line.value),
     ]
+
+
+def _as_json(lines: list[Line]) -> str:
+    found = [line._asdict() | {"quantiles": _quantiles(line)} for line in lines]
+    return json.dumps(found, indent=2)
+
+
+def _quantiles(line: Line) -> dict[str, float | None]:
+    pairs = zip(_QUANTILES, line.quantiles, strict=False)  # only histograms have some
+    return {name: value if math.isfinite(value) else None for name, value in pairs}
 
 
 def _short(value: float | None) -> str:

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, NamedTuple, TypeAlias
 
+RULES = (
+    *("syntax", "eof", "metadata", "type", "sample-name", "value", "duplicate", "interleaved", "collision"),
+    *("buckets", "exemplar", "help", "naming", "unit", "label", "cardinality", "label-length", "timestamp"),
+    *("content-type", "missing-metric", "missing-label", "missing-value"),
+)
 Severity: TypeAlias = Literal["error", "warning"]
 
 

@@ -43,6 +43,8 @@ class Recording:
                 lines = body.splitlines()
                 snapshots = [_moment(line, number) for number, line in enumerate(lines, 1) if line.strip()]
                 return cls(tuple(sorted(snapshots, key=lambda snapshot: snapshot.time)))
+            if not body.strip():
+                raise ExpositionError("there is nothing in it")
             return cls((Snapshot.of(body),))
         except ExpositionError as error:
             raise ExpositionError(f"{os.fspath(path)}: {error}") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -221,40 +222,11 @@ def test_promtool_and_we_agree_on_any_name() -> None:
     agrees("\n".join([*lines, ""]).encode(), tool=newer("sid", "promtool"))
 
 
-WORDS = [
-    "foo",
-    "bar",
-    "fooBar",
-    "time",
-    "info",
-    "count",
-    "sum",
-    "total",
-    "counter",
-    "gauge",
-    "histogram",
-    "summary",
-    "untyped",
-    "seconds",
-    "milliseconds",
-    "days",
-    "bytes",
-    "kilobytes",
-    "bits",
-    "miles",
-    "ratio",
-    "percent",
-    "celsius",
-    "kelvin",
-    "pounds",
-    "kilograms",
-    "ms",
-    "s",
-    "kB",
-    "d",
-    "volt",
-    "microvolts",
-]
+WORDS = re.findall(
+    r"\w+",
+    "foo bar fooBar time info count sum total counter gauge histogram summary untyped seconds milliseconds "
+    "days bytes kilobytes bits miles ratio percent celsius kelvin pounds kilograms ms s kB d volt microvolts",
+)
 
 
 def any_families(count: int, chance: random.Random) -> Iterator[str]:

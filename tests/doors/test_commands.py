@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from servers import running
 
 from otel_prom_bridge import start_http_server
 from otel_prom_bridge.cli import main, top
 from otel_prom_bridge.cli.completion import options_of_commands
 from otel_prom_bridge.cli.program import COMMANDS
+from otel_prom_bridge.snapshots.findings import RULES
 from otel_prom_bridge.testing import MetricsProbe, Snapshot
 
 Capture = pytest.CaptureFixture[str]
@@ -139,6 +142,42 @@ def test_top_once(capsys: Capture) -> None:
     assert lines[2][-3:] == ["1.5", "1.9", "1.99"]
 
 
+def test_top_as_json(capsys: Capture) -> None:
+    """A script gets numbers, and null where there is none."""
+    with MetricsProbe() as probe, start_http_server(probe.reader, port=0, cache_ttl=0) as server:
+        probe.meter().create_histogram("h").record(1)
+        probe.meter().create_gauge("g").set(2)
+        assert main(["top", server.url, "--once", "--json", "--interval", "0.1"]) == 0
+    lines = {line["name"]: line for line in json.loads(capsys.readouterr().out)}
+    assert (lines["g"]["value"], lines["g"]["rate"], lines["g"]["quantiles"]) == (2, None, {})
+    assert list(lines["h"]["quantiles"]) == ["p50", "p90", "p99"]
+
+
+@pytest.mark.parametrize("command", [["synth", "{load}", "--port", "0"], ["replay", "{load}", "--port", "0"]])
+def test_the_usual_end_is_no_failure(command: list[str], tmp_path: Path) -> None:
+    """Ctrl-C ends what serves until then, with exit code 0 and without a complaint."""
+    load = tmp_path / "load"
+    is_description = command[0] == "synth"
+    load.write_text('[[metrics]]\nname = "a"\nkind = "counter"\n' if is_description else BEFORE)
+    given = [text.format(load=load) for text in command]
+    with running([sys.executable, "-m", "otel_prom_bridge", *given], log=tmp_path / "log") as process:
+        process.until("Ctrl-C ends it", 20)
+        process.process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    assert process.output.count("\n") == 1
+
+
+def test_rules_that_there_are_not(files: tuple[str, str], capsys: Capture) -> None:
+    """What is to be ignored has to be a rule; all rules are in the documentation."""
+    with pytest.raises(SystemExit) as caught:
+        main(["check", files[0], "--ignore", "hlep"])
+    assert caught.value.code == 2
+    assert "'hlep' is not allowed, expected one of" in capsys.readouterr().err
+    page = (Path(__file__).parents[2] / "docs" / "commands.md").read_text()
+    table = page.partition("| Rule |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`([\w-]+)`", table)) >= set(RULES)
+
+
 def test_top_as_rich_shows_it(files: tuple[str, str]) -> None:
     """The table that refreshes has the same lines."""
     console = pytest.importorskip("rich.console").Console(width=120, file=None, record=True)
@@ -162,15 +201,42 @@ def test_top_as_rich_shows_it(files: tuple[str, str]) -> None:
         ["synth", "no/such"],
         ["synth", "{file}"],
         ["top", "no/such", "--once"],
+        ["top", "{file}", "--json"],
+        ["check", "{file}", "--dashboard", "{folder}"],
+        ["check", "{file}", "--dashboard", "{binary}"],
+        ["check", "{file}", "--rules", "{binary}"],
+        ["check", "{folder}"],
+        ["check", "http://[::1"],
+        ["check", "localhost:1"],
+        ["snapshot", "{binary}"],
+        ["snapshot", "{file}", "--accept", "application/json"],
+        ["record", "{file}", "--out", "{folder}/no/such"],
+        ["replay", "{empty}"],
+        ["replay", "{folder}"],
+        ["synth", "{binary}"],
+        ["doctor", "--", "no-such-program"],
+        ["cardinality", "{binary}"],
+        ["demo", "--profile", "no-such-profile"],
+        ["dashboards", "--profile", "no-such-profile"],
+        ["dashboards", "--profile", "semconv", "--out", "{file}"],
+        ["profile", "{binary}"],
+        ["hub", "--port", "70000"],
+        ["hub", "--config-file", "no/such"],
+        ["run"],
     ],
 )
 def test_what_cannot_be_used_is_one_line(
     arguments: list[str], files: tuple[str, str], tmp_path: Path, capsys: Capture
 ) -> None:
     """A wrong file, URL or description gets one clear line and exit code 2."""
-    given = [text.format(file=files[0], folder=tmp_path) for text in arguments]
+    binary, empty = tmp_path / "binary", tmp_path / "empty"
+    binary.write_bytes(b"\x00\xff\xfe")
+    empty.write_text("")
+    places = {"file": files[0], "folder": tmp_path, "binary": binary, "empty": empty}
+    given = [text.format(**places) for text in arguments]
     assert main(given) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("otel-prom-bridge: ")
     assert err.count("\n") == 1
+    assert err.count("is not allowed") <= 1
