@@ -50,7 +50,7 @@ CALLERS = {
         {"name": "http.server.response.body.size", "median": 12000, "labels": _ROUTE, **_SIZE},
     ]
 }
-_CALLS = 0.1  # how often callers are made up, in seconds
+_CALLS = 0.5  # how often callers are made up, in seconds
 
 
 class Service:

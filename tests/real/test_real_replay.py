@@ -49,7 +49,7 @@ QUERIES = [*TOTALS, *RATES]
 
 
 def test_an_hour_of_the_demo(tmp_path: Path) -> None:
-    """Ten queries, at each of sixty minutes, have the answers of the original, to the last bit."""
+    """Ten queries, at every fifth minute, have the answers of the original, to the last bit."""
     executable = newer("sid", "prometheus")
     original, snapshots = [], []
     for begun, body in hour_of_the_demo():
@@ -70,7 +70,7 @@ def test_an_hour_of_the_demo(tmp_path: Path) -> None:
             answers[name] = {
                 query: [
                     server.query(query.replace("{range}", "5m"), time=begin + minute * 60)
-                    for minute in range(1, HOUR // 60 + 1)
+                    for minute in range(5, HOUR // 60 + 1, 5)
                 ]
                 for query in QUERIES
             }
