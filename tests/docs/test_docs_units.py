@@ -23,9 +23,11 @@ import kubernetes_validate
 import pytest
 import yaml
 from machines import EXAMPLES, command
-from pages import DOCS, ROOT, blocks
+from pages import DOCS, ROOT, anchors, blocks
 from promtool import approved
-from servers import free_port, get, missing, running, wait_for
+from servers import free_port, get, missing, newer, running, wait_for
+
+from otel_prom_bridge.dashboards.rules import RUNBOOKS
 
 KUBERNETES, SYSTEMD = EXAMPLES / "kubernetes", EXAMPLES / "systemd"
 MONITORS = json.loads((Path(__file__).parents[1] / "data" / "monitors.json").read_text())
@@ -100,6 +102,7 @@ def test_manifests_fit_each_other() -> None:
     assert f"unix:{HUB['command'][-1]}" == SHOP["env"][0]["value"]
 
 
+@pytest.mark.slow
 def test_the_containers_commands(tmp_path: Path) -> None:
     """The sidecar serves with a token, and the application pushes to it, by their commands and variables."""
     with tempfile.TemporaryDirectory(prefix="hub-", dir="/tmp") as folder:
@@ -182,6 +185,47 @@ def scraped(port: int, token: str) -> bytes:
 
 
 # --- Prometheus --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", ["prometheus.yml", "federation.yml", "prometheus-otlp.yml"])
+def test_configurations(file: str) -> None:
+    """Prometheus 3 has no complaint, also of the one that cannot be run here, which says so."""
+    check = [newer("sid", "promtool", required=True), "check", "config", EXAMPLES / "scaling" / file]
+    done = subprocess.run(check, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("file", ["collector.yaml", "prometheus-otlp.yml"])
+def test_what_was_not_run_says_so(file: str) -> None:
+    """In its first line."""
+    assert (EXAMPLES / "scaling" / file).read_text().startswith("# Not run here: ")
+
+
+def test_alerts_of_hubs(tmp_path: Path) -> None:
+    """Each fires, and leads to its runbook."""
+    file = EXAMPLES / "scaling" / "rules.yml"
+    approved("check", "rules", "--lint=all", "--lint-fatal", file)
+    rules = [rule for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]]
+    alerts = {rule["alert"]: rule["annotations"]["runbook_url"] for rule in rules if "alert" in rule}
+    for url in alerts.values():
+        page, _, anchor = url.partition("#")
+        assert page == RUNBOOKS
+        assert anchor in anchors(DOCS / "runbooks.md")
+    series = {'up{job="shop"}': "0x30", 'otel_prom_bridge_sources{job="shop"}': "3x30"}
+    expected = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in alerts]
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [
+            {
+                "expr": "count by (alertname) (ALERTS{alertstate='firing'})",
+                "eval_time": "20m",
+                "exp_samples": expected,
+            }
+        ],
+    }
+    (tmp_path / "test.yml").write_text(json.dumps({"rule_files": [str(file)], "tests": [test]}))
+    approved("test", "rules", tmp_path / "test.yml")
 
 
 def test_a_name_for_each_instance(tmp_path: Path) -> None:
