@@ -62,6 +62,7 @@ from otel_prom_bridge.views.bounds import (
     DEFAULT_LABELS,
     DEFAULT_VALUE_LENGTH,
 )
+from otel_prom_bridge.views.context_labels import CHECK as CONTEXT_LABELS
 from otel_prom_bridge.views.exemplars import Exemplars
 from otel_prom_bridge.views.instruments import LIMITS
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants
@@ -531,6 +532,13 @@ KEPT = (
         without="none",
     ),
     Option(
+        "context_labels",
+        CONTEXT_LABELS,
+        "labels of calls, tokens, costs, agents and tools that say for whom they were: a team, a feature; see"
+        " [genai.md](genai.md#by-team-tenant-feature)",
+        without="none",
+    ),
+    Option(
         "exemplars",
         EXEMPLARS,
         "which exemplars are kept: `true` for the newest of each bucket, `false` for none",
@@ -717,6 +725,7 @@ class ReaderOptions(TypedDict, total=False):
     seconds_buckets: bool | None
     prices: PriceTable | str | os.PathLike[str] | Literal[False] | None
     tenant: Tenants | Mapping[str, Any] | None
+    context_labels: Mapping[str, str] | None
     gauges: Workers | None
     id_labels: bool | None
     exemplars: Exemplars | Mapping[str, Any] | bool | None

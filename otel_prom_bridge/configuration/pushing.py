@@ -79,6 +79,7 @@ def _policy(settings: Settings) -> Policy:
         **settings.reader,
         "max_series_by_type": settings.reader["cardinality_limits"] or {},
         "prices": PRICES.value("prices", settings.reader["prices"]) or None,
+        "context_labels": settings.reader["context_labels"] or {},
     }
     return Policy(**{item.name: given[item.name] for item in fields(Policy) if item.name in given})
 

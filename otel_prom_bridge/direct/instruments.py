@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from opentelemetry import metrics
 from opentelemetry.context import Context, get_current
 
+from otel_prom_bridge.attribution import FromContext
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.direct.cells import Cell, ExponentialCell, GaugeCell, HistogramCell, SumCell
 from otel_prom_bridge.direct.exemplars import Sampled, sampled
@@ -80,6 +81,9 @@ class Synchronous(Generic[C]):
         self.recording = recording
         self.stream = recording.stream
         method = self._method(recording)
+        if recording.is_shown and recording.completing is not None:
+            own: Any = getattr(type(self), self.METHOD).__get__(self)
+            method = _completed(method or own, recording.completing)
         if method is None:
             vars(self).pop(self.METHOD, None)
         else:
@@ -441,6 +445,17 @@ class Histogram(Synchronous[HistogramCell], metrics.Histogram):
         if not cell.changed:
             cell.changed = True
             self._changed.append(cell)
+
+
+def _completed(record: Callable[..., None], labels: FromContext) -> Callable[..., None]:
+    """A method that records what it is given together with what the context says."""
+    complete = labels.complete
+
+    def record_completed(amount: float, attributes: Any = None, context: Context | None = None) -> None:
+        context = context or get_current()
+        record(amount, complete(attributes, context), context)
+
+    return record_completed
 
 
 def _nothing(amount: float, attributes: Any = None, context: Context | None = None) -> None:

@@ -49,6 +49,8 @@ class Recording:
         wanted = stream.meaning.kind is not Kind.GAUGE and any(map(policy.exemplars_of, views))
         self.samples = wanted and exemplar_filter != "always_off"
         self.samples_all = self.samples and exemplar_filter == "always_on"
+        # What completes the attributes of its measurements, if they may be completed.
+        self.completing = policy.context.recorded if policy.context.completes(stream.name) else None
         self.buckets: tuple[float, ...] | Literal["exponential"] = ()
         if stream.meaning.kind is Kind.HISTOGRAM:
             self.buckets = recorded_buckets(

@@ -5,6 +5,7 @@ that they do raises into the application.
 """
 
 from otel_prom_bridge.genai.agents import AgentRecorder, Execution, Timed
+from otel_prom_bridge.genai.attributed import attributed
 from otel_prom_bridge.genai.calls import Call
 from otel_prom_bridge.genai.llm import LLMRecorder
 from otel_prom_bridge.genai.shorthands import Batch, Metrics, NamedBatch, timer
@@ -25,6 +26,7 @@ __all__ = [
     "Price",
     "SpanMetrics",
     "record_all",
+    "attributed",
     "timer",
     "Batch",
     "NamedBatch",

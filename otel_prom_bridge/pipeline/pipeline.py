@@ -48,6 +48,7 @@ from otel_prom_bridge.views.bounds import (
     DEFAULT_LABELS,
     DEFAULT_VALUE_LENGTH,
 )
+from otel_prom_bridge.views.context_labels import CHECK as CONTEXT_LABELS
 from otel_prom_bridge.views.exemplars import Exemplars
 from otel_prom_bridge.views.instruments import LIMITS
 from otel_prom_bridge.views.policy import Policy
@@ -107,6 +108,7 @@ class Pipeline:
         seconds_buckets: bool = True,
         prices: PriceTable | str | os.PathLike[str] | Literal[False] = "default",
         tenant: Tenants | None = None,
+        context_labels: Mapping[str, str] | None = None,
         id_labels: bool = False,
         gauges: Workers = "each",
         exemplars: Exemplars | bool = True,
@@ -134,6 +136,7 @@ class Pipeline:
             seconds_buckets=BOOLEAN.value("seconds_buckets", seconds_buckets),
             prices=PRICES.value("prices", prices) or None,
             tenant=TENANTS.optional("tenant", tenant),
+            context_labels=CONTEXT_LABELS.value("context_labels", context_labels or {}),
             id_labels=BOOLEAN.value("id_labels", id_labels),
             gauges=WORKERS.value("gauges", gauges),
             exemplars=EXEMPLARS.value("exemplars", exemplars),

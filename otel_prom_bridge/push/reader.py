@@ -114,6 +114,7 @@ class PushReader(Elsewhere, BridgeReader):
         self._flush_on_sigterm: bool = BOOLEAN.value("flush_on_sigterm", flush_on_sigterm)
         self._findings = Findings()
         super().__init__(
+            completing=self._policy.context.recorded if self._policy.context else None,
             preferred_temporality=TEMPORALITY,
             preferred_aggregation={**self._policy.preferred_aggregations(self._findings)},
             **reader_options(sdk_limits(self._policy.max_series_by_type, self._policy.sdk_limit), PUSHES),

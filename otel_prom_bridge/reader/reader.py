@@ -90,6 +90,10 @@ class PrometheusMetricReader(Exposed, BridgeReader):
         seconds_buckets: histograms in seconds have buckets for seconds (0.005 to 300) where neither their
             author, nor a view, nor a View of the SDK says which. The SDK's own begin with 5.
         tenant: the attribute that names a tenant, and how many series each may have (:class:`Tenants`).
+        context_labels: label → the key of what it says: in the context of a measurement
+            (:class:`~otel_prom_bridge.genai.attributed`), in its baggage, or among its attributes. Calls of
+            models, their tokens and costs, agents and tools get these labels, whoever records them. Each has
+            at most ``max_client_values`` values, unless ``tenant`` lists them.
         id_labels: make labels also of the ids of users, sessions, conversations, requests, responses, traces,
             spans and calls. Otherwise they are labels of exemplars only, or of views that ask for them by
             name.
@@ -143,6 +147,7 @@ class PrometheusMetricReader(Exposed, BridgeReader):
         seconds_buckets: bool = True,
         prices: PriceTable | str | os.PathLike[str] | Literal[False] = "default",
         tenant: Tenants | None = None,
+        context_labels: Mapping[str, str] | None = None,
         id_labels: bool = False,
         gauges: Workers = "each",
         exemplars: Exemplars | bool = True,
@@ -176,6 +181,7 @@ class PrometheusMetricReader(Exposed, BridgeReader):
             seconds_buckets=seconds_buckets,
             prices=prices,
             tenant=tenant,
+            context_labels=context_labels,
             id_labels=id_labels,
             gauges=gauges,
             exemplars=exemplars,
@@ -191,6 +197,7 @@ class PrometheusMetricReader(Exposed, BridgeReader):
         policy, findings = self._pipeline.policy, self._pipeline.findings
         super().__init__(
             shutdown=self._pipeline.shutdown,
+            completing=policy.context.recorded if policy.context else None,
             preferred_temporality=TEMPORALITY,
             preferred_aggregation={**policy.preferred_aggregations(findings)},
             **reader_options(sdk_limits(policy.max_series_by_type, policy.sdk_limit), PULLS),

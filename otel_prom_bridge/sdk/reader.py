@@ -8,19 +8,31 @@ from typing import Any
 
 from opentelemetry.sdk.metrics.export import MetricReader
 
+from otel_prom_bridge.attribution import FromContext
+from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.once import Shutdown
+from otel_prom_bridge.sdk.completing import complete_measurements
 from otel_prom_bridge.sdk.locks import Locks
 from otel_prom_bridge.sdk.recordings import at_next_recording
+from otel_prom_bridge.sdk.versions import RELEASE
+
+_NO_CONTEXT = "context_labels do nothing: opentelemetry-sdk %s hands over measurements in another way"
 
 
 class BridgeReader(MetricReader):
-    """A reader of ours. ``options`` are those of a ``MetricReader``, and ``shutdown`` is its end."""
+    """A reader of ours. ``options`` are those of a ``MetricReader``, and ``shutdown`` is its end.
+
+    ``completing`` completes the attributes of what is recorded for it.
+    """
 
     _consumer: object = None  # what the SDK hands measurements to, of the provider that uses this reader
     _locks: Locks | None = None
 
-    def __init__(self, *, shutdown: Shutdown | None = None, **options: Any) -> None:
+    def __init__(
+        self, *, shutdown: Shutdown | None = None, completing: FromContext | None = None, **options: Any
+    ) -> None:
         super().__init__(**options)
+        self._completing = completing
         self._shutdown = shutdown or Shutdown()
 
     @property
@@ -54,6 +66,10 @@ class BridgeReader(MetricReader):
         super()._set_collect_callback(None if func is None else self._ordered(func))
         self._consumer = getattr(func, "__self__", None)
         self._locks = Locks(self, self._consumer) if func is not None else None
+        if func is None or self._completing is None:
+            return
+        if not complete_measurements(self._consumer, self, self._completing):
+            logger.warning(_NO_CONTEXT, RELEASE)
 
     def _set_meter_provider(self, meter_provider: Any) -> None:
         super()._set_meter_provider(meter_provider)

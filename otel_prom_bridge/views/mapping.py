@@ -28,6 +28,7 @@ from otel_prom_bridge.views.bounds import (
     comes_from_clients,
 )
 from otel_prom_bridge.views.computations import attributes_of
+from otel_prom_bridge.views.context_labels import ContextLabels
 from otel_prom_bridge.views.ids import VALUES_LIKE_IDS, Ids
 from otel_prom_bridge.views.pricing import ATTRIBUTES, PRICE_KEY, Pricing
 from otel_prom_bridge.views.tenants import Tenants
@@ -95,8 +96,10 @@ class AttributeMap:
         workers: Workers = "each",
         additive: bool = False,
         price: Priced | None = None,
+        context: ContextLabels | None = None,
     ) -> None:
         self._view = view
+        self._context = context or None  # of no labels there is none
         self._shows_each = workers == "each"
         self._has_workers = False  # somebody said which worker a gauge is of
         self._price = price if price is not None and (price.kind or price.reports) else None
@@ -128,7 +131,8 @@ class AttributeMap:
         self._after = [(label, rule, Fold(label, _rule_name(rule))) for label, rule in rules.items()]
         self._kept: dict[str, bool] = {}
         asked = [key for key in view.keep or () if not is_pattern(key)]
-        self._first = frozenset(filter(None, (*asked, *self._own.values(), self.tenant_label)))
+        told = self._context.labels if self._context else ()
+        self._first = frozenset(filter(None, (*asked, *self._own.values(), *told, self.tenant_label)))
         tenant = () if tenants is None else (tenants.attribute,)
         # Whoever names an attribute, or has a rule for its values, knows what these are.
         self._asked = frozenset((*asked, *rename, *rules, *tenant))
@@ -149,6 +153,8 @@ class AttributeMap:
             return False
         if self._view.names(key):
             return True
+        if self._context is not None and key in self._context.keys:
+            return False  # it becomes a label in another way
         if self._keep is not None and not self._keep.fullmatch(key):
             return False
         is_tenant = self._tenants is not None and key == self._tenants.attribute
@@ -168,6 +174,8 @@ class AttributeMap:
         if self._tenants is not None and key == self._tenants.attribute:
             return True
         if self._price is not None and key in ATTRIBUTES:
+            return True
+        if self._context is not None and key in self._context.keys:
             return True
         sources = [attributes_of(compute) for compute in self._computations.values()]
         if key in self._where or any(source is None or key in source for source in sources):
@@ -196,7 +204,11 @@ class AttributeMap:
     def tenant_label(self) -> str | None:
         """The name of the tenant's label, or None if there are no tenants."""
         tenants = self._tenants
-        return None if tenants is None else self._view.rename.get(tenants.attribute, tenants.attribute)
+        if tenants is None:
+            return None
+        told = self._context.labels if self._context else {}
+        labels = [label for label, key in told.items() if key == tenants.attribute]
+        return self._view.rename.get(tenants.attribute, labels[0] if labels else tenants.attribute)
 
     @property
     def max_series(self) -> int | None:
@@ -216,6 +228,17 @@ class AttributeMap:
             if values is None:
                 return None
             most *= values + 1
+        return self._with_context(most)
+
+    def _with_context(self, most: int) -> int | None:
+        """The same with the labels of the context, each of which may also be ``other``, or missing."""
+        for key in self._context.labels.values() if self._context else ():
+            if self._tenants is not None and key == self._tenants.attribute:
+                most *= len({*self._tenants.limits, self._tenants.other}) + 1
+            elif self._context is None or not self._context.values:
+                return None
+            else:
+                most *= self._context.values + 2
         return most
 
     def _max_values(self, label: str) -> int | None:
@@ -283,11 +306,32 @@ class AttributeMap:
         self._rule(result, self._before, folds)
         self._rule(made, self._after, folds)
         result.update(made)
+        if self._context is not None:
+            self._tell(self._context, attributes, result, folds)
         self._bound(result, folds)
         label = self.tenant_label
         if tenant is None or label not in result:  # it belongs to no tenant, or the view shows none
             return Mapped(result, tuple(folds), tenant)
         return Mapped(result, tuple(folds), tenant, {**OVERFLOW_ATTRIBUTES, label: result[label]})
+
+    def _tell(
+        self,
+        context: ContextLabels,
+        attributes: Mapping[str, object],
+        result: dict[str, object],
+        folds: list[Fold],
+    ) -> None:
+        """Add the labels of what the context said, in place. A label that the view has already stays."""
+        listed = None if self._tenants is None else self._tenants.attribute
+        for label, key in context.labels.items():
+            if key not in attributes or any(self._label_of(other) == label for other in result):
+                continue
+            text = label_value(attributes[key])
+            shown, rule = (text, "") if key == listed else context.shown(label, text)
+            if shown:  # to Prometheus an empty label is none
+                result[label] = shown
+            if rule:
+                folds.append(Fold(label, rule))
 
     def _leave_out_ids(
         self, ids: Ids, attributes: Mapping[str, object], result: dict[str, object], folds: list[Fold]
@@ -436,6 +480,8 @@ class AttributeMap:
         for key, value in attributes.items():
             if key == OVERFLOW_KEY or (self.keeps(key) and not overflowed) or self._forbidden.fullmatch(key):
                 continue
+            if self._context is not None and key in self._context.keys:
+                continue  # what the label refuses must not be seen here
             shown: object = value
             if self._tenants is not None and key == self._tenants.attribute:
                 shown = self._tenants.known(label_value(value))

@@ -26,6 +26,7 @@ from otel_prom_bridge.views.bounds import (
     LabelBounds,
 )
 from otel_prom_bridge.views.buckets import preferred_aggregations
+from otel_prom_bridge.views.context_labels import ContextLabels
 from otel_prom_bridge.views.exemplars import Exemplars
 from otel_prom_bridge.views.mapping import AttributeMap, Priced
 from otel_prom_bridge.views.pricing import Pricing
@@ -64,6 +65,8 @@ class Policy:
     gauges: Workers = "each"
     seconds_buckets: bool = True
     prices: PriceTable | None = None
+    context_labels: Mapping[str, str] = field(default_factory=dict)
+    context: ContextLabels = field(init=False, repr=False, compare=False)
     pricing: Pricing = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -73,6 +76,9 @@ class Policy:
         _check_kinds(named)
         _check_takes(named)
         object.__setattr__(self, "pricing", Pricing(self.prices))
+        _check_tenants(self.tenant, self.context_labels)
+        context = ContextLabels(self.context_labels, values=self.max_client_values)
+        object.__setattr__(self, "context", context)
 
     def views_of(self, stream: Stream) -> tuple[ExportView, ...]:
         """The views that make families of a stream, in their order."""
@@ -160,6 +166,7 @@ class Policy:
             workers=self.workers_of(view),
             additive=additive,
             price=Priced(self.pricing, scope, view.price, reports=self.reports_cost(view)),
+            context=self.context,
         )
 
     @property
@@ -195,6 +202,14 @@ class Policy:
     @property
     def _all_views(self) -> tuple[ExportView, ...]:
         return (*self.views, *self.fallback_views, AS_IT_IS)
+
+
+def _check_tenants(tenant: Tenants | None, labels: Mapping[str, str]) -> None:
+    """Refuse the name of a label where its key is meant."""
+    key = None if tenant is None else labels.get(tenant.attribute)
+    if tenant is not None and key is not None and key != tenant.attribute:
+        expected = f"{key!r}, of which the label {tenant.attribute!r} is made"
+        raise ConfigurationError("tenant.attribute", tenant.attribute, expected)
 
 
 def _check_kinds(views: Sequence[ExportView]) -> None:

@@ -10,6 +10,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from opentelemetry.context import Context, get_current
+
 _MOST = 10_000
 _DEEPEST = 64
 
@@ -17,10 +19,13 @@ _DEEPEST = 64
 class Node:
     """A span that goes on."""
 
-    __slots__ = ("covered", "has_agent", "has_call", "inference_calls", "parent", "span", "tool_calls")
+    __slots__ = (
+        *("context", "covered", "has_agent", "has_call", "inference_calls", "parent", "span", "tool_calls"),
+    )
 
-    def __init__(self, span: Any, parent: int | None) -> None:
+    def __init__(self, span: Any, parent: int | None, context: Context | None = None) -> None:
         self.span = span
+        self.context = get_current() if context is None else context
         self.parent = parent
         self.covered: set[str] = set()  # what was recorded of it by libraries inside
         self.has_agent = False  # an agent ran inside
@@ -39,13 +44,13 @@ class OpenSpans:
     def __init__(self) -> None:
         self._nodes: dict[tuple[int, int], Node] = {}
 
-    def begin(self, span: Any) -> None:
-        """A span begins."""
+    def begin(self, span: Any, parent_context: Context | None = None) -> None:
+        """A span begins in this context, or in the current one."""
         context, parent = span.get_span_context(), span.parent
         while len(self._nodes) >= _MOST:
             with contextlib.suppress(RuntimeError, StopIteration):  # another thread begins or ends a span
                 self._nodes.pop(next(iter(self._nodes)), None)
-        self._nodes[context.trace_id, context.span_id] = Node(span, parent and parent.span_id)
+        self._nodes[context.trace_id, context.span_id] = Node(span, parent and parent.span_id, parent_context)
 
     def end(self, span: Any) -> Node:
         """A span has ended."""

@@ -46,16 +46,16 @@ class Ended:
 
     __slots__ = ("attributes", "context", "error", "found", "left_alone", "span", "took")
 
-    def __init__(self, span: Any, attributes: Attributes, found: Seen) -> None:
+    def __init__(self, span: Any, attributes: Attributes, found: Seen, context: Context) -> None:
         self.span = span
         self.attributes = attributes
         self.found = found
         self.left_alone: frozenset[str] = frozenset()  # what its library records itself
         self.took = (span.end_time - span.start_time) / 1e9
         self.error = error_of(attributes, span.status, span.events)
-        # Exemplars are of this very span.
+        # Exemplars are of this very span; who it was for is said where it began.
         itself = trace.NonRecordingSpan(span.get_span_context())
-        self.context = trace.set_span_in_context(itself, Context())
+        self.context = trace.set_span_in_context(itself, context)
 
 
 class SpanMetrics:
@@ -92,7 +92,7 @@ class SpanMetrics:
     def on_start(self, span: Any, parent_context: Context | None = None) -> None:
         """Remember a span that begins."""
         with guarded("a span that begins"):
-            self._open.begin(span)
+            self._open.begin(span, parent_context)
 
     def on_end(self, span: Any) -> None:
         """Record a span that has ended."""
@@ -103,7 +103,7 @@ class SpanMetrics:
             attributes = dict(span.attributes or {})  # the SDK's own mapping is slow to ask
             found = seen(span.name or "", attributes)
             if found is not None:
-                self._take(Ended(span, attributes, found), node)
+                self._take(Ended(span, attributes, found, node.context), node)
 
     def _on_ending(self, span: Any) -> None:
         """Called by newer SDKs while the span can still be changed."""
