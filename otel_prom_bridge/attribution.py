@@ -17,7 +17,7 @@ from opentelemetry import baggage
 from opentelemetry.context import Context, create_key
 
 ATTRIBUTED = create_key("otel_prom_bridge-attributed")
-"""The key in a context of what ``attributed`` says there."""
+"""The key in a context of what ``attributed`` says there, by labels."""
 
 # What is recorded of calls, tokens, costs, agents and tools, whoever records it.
 _GENERATIVE = re.compile(
@@ -63,9 +63,7 @@ class FromContext:
         for label, key in self._labels:
             if attributes and key in attributes:
                 continue
-            value = None
-            if said:
-                value = said.get(label, said.get(key))
+            value = said.get(label) if said else None
             if value is None:
                 value = entries.get(key)
             if value is not None and value != "":
