@@ -7,6 +7,7 @@ that they do raises into the application.
 from otel_prom_bridge.genai.agents import AgentRecorder, Execution, Timed
 from otel_prom_bridge.genai.attributed import attributed
 from otel_prom_bridge.genai.calls import Call
+from otel_prom_bridge.genai.evaluations import EvaluationMetrics
 from otel_prom_bridge.genai.llm import LLMRecorder
 from otel_prom_bridge.genai.shorthands import Batch, Metrics, NamedBatch, timer
 from otel_prom_bridge.genai.spans.processor import SpanMetrics
@@ -27,6 +28,7 @@ __all__ = [
     "SpanMetrics",
     "record_all",
     "attributed",
+    "EvaluationMetrics",
     "timer",
     "Batch",
     "NamedBatch",

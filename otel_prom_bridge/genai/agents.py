@@ -23,7 +23,7 @@ Extra = Mapping[str, object] | None
 class Timed(DecoratingOperation):
     """A step, a tool call, a memory operation or a workflow: its duration, and whether it failed."""
 
-    __slots__ = ("_attributes", "_counted_by", "_metric", "_record")
+    __slots__ = ("_attributes", "_counted_by", "_metric", "_record", "_step")
 
     def __init__(
         self,
@@ -40,12 +40,19 @@ class Timed(DecoratingOperation):
         self._counted_by = counted_by
         super().__init__(context=context)
 
+    def _reset(self) -> None:
+        super()._reset()
+        self._step = 0  # the number of the step in which the agent calls this tool
+
     def _on_start(self) -> None:
         if self._counted_by is not None:
-            self._counted_by.tool_call()
+            self._step = self._counted_by._part_begins(self._metric)
 
     def _on_end(self, took: float, error: str | None) -> None:
-        self._record(self._metric, took, _failed(self._attributes, error), self._context)
+        labels = _failed(self._attributes, error)
+        self._record(self._metric, took, labels, self._context)
+        if self._step and self._metric is conventions.TOOL_DURATION:
+            self._record(conventions.TOOL_CALLS_BY_STEP, 1, in_step(labels, self._step), self._context)
 
 
 class Execution(Timed):
@@ -56,7 +63,7 @@ class Execution(Timed):
     an execution decorates, the methods of that execution speak of the invocation that is going on there.
     """
 
-    __slots__ = ("_agent", "_going_on", "_inference_calls", "_recorder", "_tool_calls")
+    __slots__ = ("_agent", "_going_on", "_inference_calls", "_recorder", "_steps", "_tool_calls")
 
     def __init__(
         self, recorder: AgentRecorder, agent: str | None, attributes: Extra, context: Context | None
@@ -70,6 +77,7 @@ class Execution(Timed):
         super()._reset()
         self._inference_calls: int | None = None
         self._tool_calls: int | None = None
+        self._steps: int | None = None
         self._going_on: Begun | None = None
 
     def inference_call(self, count: int = 1) -> None:
@@ -82,6 +90,16 @@ class Execution(Timed):
         run = self._counting()
         run._tool_calls = (run._tool_calls or 0) + count
 
+    def _part_begins(self, metric: Metric) -> int:
+        """Count a step or a tool call that begins. The result is the number of the step in which it is."""
+        if metric is conventions.TOOL_DURATION:
+            self.tool_call()
+            run = self._current()
+            return (run._inference_calls or 0) if run._steps is None else run._steps
+        run = self._counting()
+        run._steps = (run._steps or 0) + 1
+        return 0
+
     def _counting(self) -> Execution:
         run = self._current()
         if run is self and self._decorates and not self._started:
@@ -90,8 +108,8 @@ class Execution(Timed):
         return run
 
     def step(self, step_type: str, *, attributes: Extra = None) -> Timed:
-        """A step of this agent; see :meth:`AgentRecorder.step`."""
-        return self._recorder.step(self._agent, step_type, attributes=attributes)
+        """A step of this agent. It is counted as one. See :meth:`AgentRecorder.step`."""
+        return self._recorder._step(self._agent, step_type, attributes, None, counted_by=self)
 
     def tool(self, name: str, *, type: str | None = None, attributes: Extra = None) -> Timed:
         """A tool call of this agent. It is counted as one. See :meth:`AgentRecorder.tool`."""
@@ -107,7 +125,9 @@ class Execution(Timed):
     def _on_end(self, took: float, error: str | None) -> None:
         self._recorder._active.end(self._going_on)
         super()._on_end(took, error)
-        self._recorder._calls(self._agent, self._inference_calls, self._tool_calls, self._context)
+        self._recorder._calls(
+            self._agent, self._inference_calls, self._tool_calls, self._steps, self._context
+        )
 
 
 class AgentRecorder:
@@ -136,8 +156,8 @@ class AgentRecorder:
 
         It is recorded in ``gen_ai.invoke_agent.duration`` [s], and counts in ``gen_ai.agent.active`` while it
         runs. If calls are counted inside of it, it is also recorded in the histograms
-        ``gen_ai.invoke_agent.inference_calls`` and ``gen_ai.invoke_agent.tool_calls``. ``model`` is for
-        agents that use a single model.
+        ``gen_ai.invoke_agent.inference_calls`` and ``.tool_calls``, and its steps in
+        ``gen_ai.invoke_agent.steps``. ``model`` is for agents that use a single model.
         """
         extra = {vocabulary.REQUEST_MODEL: model, **mapping(attributes)}
         return Execution(self, agent, extra, context)
@@ -155,8 +175,20 @@ class AgentRecorder:
         The conventions have no steps. The names of this metric and of its attribute
         ``gen_ai.agent.step.type`` are ours, in their style.
         """
+        return self._step(agent, step_type, attributes, context)
+
+    def _step(
+        self,
+        agent: str | None,
+        step_type: str,
+        attributes: Extra,
+        context: Context | None,
+        counted_by: Execution | None = None,
+    ) -> Timed:
         labels = clean(attributes, {vocabulary.AGENT_NAME: agent, vocabulary.STEP_TYPE: step_type})
-        return Timed(self._measurements, conventions.STEP_DURATION, labels, context=context)
+        return Timed(
+            self._measurements, conventions.STEP_DURATION, labels, context=context, counted_by=counted_by
+        )
 
     def tool(
         self,
@@ -233,13 +265,14 @@ class AgentRecorder:
         model: str | None = None,
         inference_calls: int | None = None,
         tool_calls: int | None = None,
+        steps: int | None = None,
         attributes: Extra = None,
         context: Context | None = None,
     ) -> None:
         """Record an invocation of an agent. :meth:`LLMRecorder.record_request` explains ``status``."""
         execution = self.execution(agent=agent, model=model, attributes=attributes, context=context)
         self._ended(execution, duration, error_type, status)
-        self._calls(agent, inference_calls, tool_calls, context)
+        self._calls(agent, inference_calls, tool_calls, steps, context)
 
     def record_step(
         self,
@@ -264,12 +297,21 @@ class AgentRecorder:
         type: str | None = None,
         error_type: Failure = None,
         success: bool = True,
+        step: int | None = None,
         attributes: Extra = None,
         context: Context | None = None,
     ) -> None:
-        """Record a tool call. If nothing is known but that it failed, say ``success=False``."""
+        """Record a tool call. If nothing is known but that it failed, say ``success=False``.
+
+        ``step`` is the number of the step in which the agent called it, from 1 on.
+        """
         call = self.tool(tool, agent=agent, type=type, attributes=attributes, context=context)
-        self._ended(call, duration, error_type, None if success else "error")
+        status = None if success else "error"
+        self._ended(call, duration, error_type, status)
+        if step is not None:
+            with guarded("the step of a tool call"):
+                labels = in_step(_failed(call._attributes, failure_of(error_type, status)), step)
+                self._measurements.record(conventions.TOOL_CALLS_BY_STEP, 1, labels, context)
 
     def record_memory_operation(
         self,
@@ -320,11 +362,32 @@ class AgentRecorder:
             self._measurements.record(operation._metric, seconds(duration), labels, operation._given_context)
 
     def _calls(
-        self, agent: str | None, inference: int | None, tool: int | None, context: Context | None
+        self,
+        agent: str | None,
+        inference: int | None,
+        tool: int | None,
+        steps: int | None,
+        context: Context | None,
     ) -> None:
         labels = clean({vocabulary.AGENT_NAME: agent})
         self._measurements.record(conventions.INFERENCE_CALLS, inference, labels, context)
         self._measurements.record(conventions.TOOL_CALLS, tool, labels, context)
+        self._measurements.record(conventions.STEPS, steps, labels, context)
+
+
+# Agents that run in circles make many steps, and there are to be few labels.
+_STEPS = ((20, "11 to 20"), (50, "21 to 50"))
+
+
+def in_step(labels: dict[str, AttributeValue], step: int) -> dict[str, AttributeValue]:
+    """The labels of a tool call with the number of its step, of which there are few.
+
+    >>> [in_step({}, step)["gen_ai.agent.step.number"] for step in (1, 10, 11, 21, 1000)]
+    ['1', '10', '11 to 20', '21 to 50', 'above 50']
+    """
+    above = next((text for most, text in _STEPS if step <= most), "above 50")
+    number = str(step) if step <= 10 else above
+    return {**labels, vocabulary.STEP_NUMBER: number}
 
 
 def _of_memory(operation: object) -> str:

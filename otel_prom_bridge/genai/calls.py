@@ -14,18 +14,20 @@ from collections.abc import (
     Sized,
 )
 from dataclasses import replace
+from enum import Enum
 from time import perf_counter
 from typing import Any, TypeAlias, TypeVar, overload
 
 from opentelemetry.context import Context
 
-from otel_prom_bridge.genai import conventions
+from otel_prom_bridge.genai import conventions, vocabulary
 from otel_prom_bridge.genai.cost import Costs
 from otel_prom_bridge.genai.emission import Emission, Emit, LLMRequest, Usage
+from otel_prom_bridge.genai.rate_limits import RateLimits
 from otel_prom_bridge.recording.active import Begun
 from otel_prom_bridge.recording.decorators import DecoratingOperation
-from otel_prom_bridge.recording.measurements import Measurements
-from otel_prom_bridge.recording.operations import settle
+from otel_prom_bridge.recording.measurements import Measurements, clean
+from otel_prom_bridge.recording.operations import ERROR_TYPE, OTHER_ERROR, Failure, error_type, settle
 from otel_prom_bridge.recording.reports import guarded, report
 from otel_prom_bridge.recording.streams import AsyncStream, How, Stream
 
@@ -48,7 +50,9 @@ class Requests:
     """
 
     def __init__(self, measurements: Measurements, emit: Emit) -> None:
+        self._measurements = measurements
         self.costs = Costs(measurements)
+        self._rate_limits = RateLimits(measurements)
         self._emission = Emission(measurements, emit)
         self._active = measurements.active(conventions.ACTIVE_REQUESTS)
 
@@ -64,11 +68,35 @@ class Requests:
         """A chunk has come, ``took`` seconds after the request or after the chunk before."""
         self._emission.chunk(request, took, context, first=first)
 
+    def finish(self, request: LLMRequest, reasons: object, context: Context | None) -> None:
+        """Count the answers that a request got, by the reasons for which they ended."""
+        given = (reasons,) if isinstance(reasons, str | Enum) else reasons
+        for reason in given if isinstance(given, Iterable) else ():
+            labels = {**request.common(), **clean({vocabulary.FINISH_REASON: reason})}
+            self._measurements.record(conventions.CHOICES, 1, labels, context)
+
+    def retry(self, request: LLMRequest, reason: str | None, count: int, context: Context | None) -> None:
+        """Count requests that were sent again because of this error."""
+        labels = {**request.common(), ERROR_TYPE: reason or OTHER_ERROR}
+        self._measurements.record(conventions.RETRIES, count or None, labels, context)
+
+    def rate_limits(self, request: LLMRequest, headers: object) -> None:
+        """Take what the headers of an answer say of the provider's limits."""
+        labels = {vocabulary.PROVIDER: request.provider, vocabulary.REQUEST_MODEL: request.model}
+        self._rate_limits.take(headers, labels)
+
     def record(
-        self, request: LLMRequest, usage: Usage, took: float, error: str | None, context: Context | None
+        self,
+        request: LLMRequest,
+        usage: Usage,
+        took: float,
+        error: str | None,
+        context: Context | None,
+        *,
+        first: float | None = None,
     ) -> None:
         """Record a request that has ended after ``took`` seconds."""
-        self._emission.request(request, usage, took, error, context)
+        self._emission.request(request, usage, took, error, context, first=first)
         self.costs.add(request, usage, error, context)
         if usage.input is not None and usage.cached is not None and usage.cached > usage.input:
             message = "%r: %r cached tokens are not among %r of input, which have to include them"
@@ -83,7 +111,8 @@ class Call(DecoratingOperation):
 
     __slots__ = (
         *("attributes", "response_model", "server_address", "server_port"),
-        *("_asked", "_going_on", "_last_chunk", "_observe", "_request", "_requests", "_usage"),
+        *("_asked", "_finished", "_first", "_going_on", "_last_chunk", "_observe"),
+        *("_request", "_requests", "_usage"),
     )
 
     def __init__(
@@ -104,6 +133,8 @@ class Call(DecoratingOperation):
         self._going_on: Begun | None = None
         self._asked: float | None = None  # when the request was sent, if that was not at the start
         self._last_chunk: float | None = None
+        self._first: float | None = None  # the time to the first chunk of the only stream
+        self._finished: tuple[object, ...] = ()
 
     def tokens(
         self,
@@ -140,6 +171,34 @@ class Call(DecoratingOperation):
         call = self._current()
         call._usage = replace(call._usage, cost=usd)
 
+    def finish_reasons(self, *reasons: str | None) -> None:
+        """Say why the answer ended: ``stop``, ``length``, ``tool_calls``, ``content_filter``, ….
+
+        Of several answers (choices) each has a reason. What is said last counts, as streams say it with their
+        last chunk. They are counted in ``gen_ai.client.generation.choices``.
+        """
+        call = self._current()
+        call._finished = tuple(reason for reason in reasons if reason)
+
+    def retry(self, reason: Failure = None, *, count: int = 1) -> None:
+        """Say that the request is sent again, and because of which error.
+
+        It is counted at once, in ``gen_ai.client.retries``. A client that says only afterwards how often it
+        did, as OpenAI's (``response.retries_taken``), gives a ``count``.
+        """
+        call = self._current()
+        with guarded("a retry"):
+            call._requests.retry(call._described(), error_type(reason), count, call._context)
+
+    def rate_limits(self, headers: object) -> None:
+        """Say what the headers of the answer are, of which those count that say what is left of limits.
+
+        They are shown as ``gen_ai.client.rate_limit.remaining`` and ``.limit``, by provider and model.
+        """
+        call = self._current()
+        with guarded("rate limits"):
+            call._requests.rate_limits(call._described(), headers)
+
     def chunk(self) -> None:
         """Say that a chunk of the answer has come now. :meth:`stream` does this for whole iterators."""
         now = perf_counter()
@@ -151,6 +210,8 @@ class Call(DecoratingOperation):
         asked = self._began if self._asked is None else self._asked
         since = asked if self._last_chunk is None else self._last_chunk
         self._last_chunk = now
+        if first and self._first is None:
+            self._first = max(now - self._began, 0.0)
         with guarded("a chunk"):
             self._requests.chunk(self._described(), max(now - since, 0.0), self._context, first=first)
 
@@ -240,4 +301,6 @@ class Call(DecoratingOperation):
 
     def _on_end(self, took: float, error: str | None) -> None:
         self._requests.end(self._going_on)
-        self._requests.record(self._described(), self._usage, took, error, self._context)
+        request = self._described()
+        self._requests.record(request, self._usage, took, error, self._context, first=self._first)
+        self._requests.finish(request, self._finished, self._context)

@@ -14,7 +14,9 @@ from otel_prom_bridge.genai.vocabulary import (
     AGENT_SECONDS,
     CALLS,
     MCP_SECONDS,
+    SCORES,
     SECONDS,
+    TOKEN_SECONDS,
     TOKENS,
     WORKFLOW_SECONDS,
 )
@@ -149,6 +151,53 @@ PRICE_TABLE_INFO = Metric(
     "gauge",
     "",
     "The price table in use has the value 1, one that was replaced 0.",
+)
+# OpenLLMetry's name, with a unit that the conventions would give it.
+CHOICES = Metric(
+    "gen_ai.client.generation.choices",
+    "counter",
+    "{choice}",
+    "Answers of models, by the reason for which they ended.",
+)
+RETRIES = Metric(
+    "gen_ai.client.retries", "counter", "{retry}", "Requests that were sent again, by the error before."
+)
+# The sibling of gen_ai.server.time_per_output_token, which a client cannot measure.
+TIME_PER_OUTPUT_TOKEN = _seconds(
+    "gen_ai.client.operation.time_per_output_token",
+    "Time per output token: after the first chunk of a streamed response, otherwise of the whole response.",
+    TOKEN_SECONDS,
+)
+RATE_LIMIT_REMAINING = Metric(
+    "gen_ai.client.rate_limit.remaining",
+    "gauge",
+    "",
+    "What is left of a rate limit of the provider, by its last answer.",
+)
+RATE_LIMIT = Metric(
+    "gen_ai.client.rate_limit.limit", "gauge", "", "A rate limit of the provider, by its last answer."
+)
+GUARDRAIL_RESULTS = Metric(
+    "gen_ai.guardrail.results", "counter", "{result}", "Checks of guardrails, by what came of them."
+)
+EVALUATION_SCORE = Metric(
+    "gen_ai.evaluation.score", "histogram", "", "Scores that evaluations gave, by evaluation.", SCORES
+)
+EVALUATIONS = Metric(
+    "gen_ai.evaluation.results", "counter", "{result}", "Results of evaluations, by label and error."
+)
+STEPS = Metric(
+    "gen_ai.invoke_agent.steps",
+    "histogram",
+    "{step}",
+    "The number of steps of a single agent invocation.",
+    CALLS,
+)
+TOOL_CALLS_BY_STEP = Metric(
+    "gen_ai.agent.step.tool_calls",
+    "counter",
+    "{tool_call}",
+    "Calls of tools, by the number of the step in which the agent made them.",
 )
 STEP_DURATION = _seconds("gen_ai.agent.step.duration", "The duration of one step of an agent.")
 ACTIVE_AGENTS = Metric(

@@ -101,6 +101,13 @@ class Usage:
         return self.input is not None or self.output is not None
 
 
+def per_token(usage: Usage, seconds: float, first: float | None) -> float | None:
+    """Seconds per output token; None where that cannot be told."""
+    if first is None:
+        return seconds / usage.output if usage.output and usage.output > 0 else None
+    return (seconds - first) / (usage.output - 1) if usage.output and usage.output > 1 else None
+
+
 class Emission:
     """Records requests and chunks in the metrics of one generation of the conventions."""
 
@@ -122,9 +129,19 @@ class Emission:
         self._record(names.first_chunk if first else names.per_chunk, seconds, attributes, context)
 
     def request(
-        self, request: LLMRequest, usage: Usage, seconds: float, error: str | None, context: Context | None
+        self,
+        request: LLMRequest,
+        usage: Usage,
+        seconds: float,
+        error: str | None,
+        context: Context | None,
+        *,
+        first: float | None = None,
     ) -> None:
-        """Record a request that has ended, with its duration and its tokens."""
+        """Record a request that has ended, with its duration and its tokens.
+
+        ``first`` is the time to the first chunk of what was streamed.
+        """
         attributes = request.common()
         failed = attributes if error is None else {**attributes, ERROR_TYPE: error}
         names = self._names_of(request)
@@ -133,6 +150,7 @@ class Emission:
             self._counters(usage, attributes, failed, context)
         else:
             self._usage(usage, attributes, context)
+        self._record(conventions.TIME_PER_OUTPUT_TOKEN, per_token(usage, seconds, first), attributes, context)
         # The current generation has no metrics for these, so those of the latest one are used in both cases.
         counted = {**attributes, vocabulary.TOKEN_MODALITY: "unknown"}
         self._record(conventions.CACHE_READ_TOKENS, usage.cached, counted, context)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, overload
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.genai import conventions
+from otel_prom_bridge.genai import conventions, vocabulary
 from otel_prom_bridge.genai.calls import AsyncSource, Call, Observe, Requests, SyncSource
 from otel_prom_bridge.genai.emission import Emit, LLMRequest, Usage
+from otel_prom_bridge.genai.evaluations import record_evaluation
 from otel_prom_bridge.prices import PriceTable
-from otel_prom_bridge.recording.measurements import Measurements, mapping
+from otel_prom_bridge.recording.measurements import Measurements, clean, mapping
 from otel_prom_bridge.recording.operations import (
     ERROR_TYPE,
     OTHER_ERROR,
@@ -129,6 +130,8 @@ class LLMRecorder:
         cost: float | None = None,
         error_type: Failure = None,
         status: str | None = None,
+        finish_reason: str | Sequence[str] | None = None,
+        time_to_first_chunk: Duration | None = None,
         response_model: str | None = None,
         server_address: str | None = None,
         server_port: int | None = None,
@@ -142,6 +145,8 @@ class LLMRecorder:
         part of the output. ``cost`` is what it cost in USD, if the provider says so; otherwise that is
         computed with the table of prices. ``error_type`` is None if the request succeeded; an exception
         stands for its fully qualified name. If nothing is known but that it failed, say ``status="error"``.
+        ``finish_reason`` says why the answer ended, or why each of several did. ``time_to_first_chunk`` is
+        for the time per output token of what was streamed; :meth:`record_streaming_chunk` records it.
         """
         settle()
         with guarded("a request"):
@@ -151,7 +156,10 @@ class LLMRecorder:
             usage = Usage(
                 input_tokens, output_tokens, cached_tokens, reasoning_tokens, cache_write_tokens, cost
             )
-            self._requests.record(request, usage, seconds(duration), failure_of(error_type, status), context)
+            failed = failure_of(error_type, status)
+            first = None if time_to_first_chunk is None else seconds(time_to_first_chunk)
+            self._requests.record(request, usage, seconds(duration), failed, context, first=first)
+            self._requests.finish(request, finish_reason, context)
 
     def record_streaming_chunk(
         self,
@@ -203,3 +211,73 @@ class LLMRecorder:
                 self._measurements.record(conventions.UNTIMED_ERRORS, 1, labels, context)
             else:
                 self._requests.record(request, Usage(), seconds(duration), said, context)
+
+    def record_retry(
+        self,
+        *,
+        model: str | None,
+        provider: str | None,
+        reason: Failure = None,
+        count: int = 1,
+        operation: str = "chat",
+        attributes: Mapping[str, object] | None = None,
+        context: Context | None = None,
+    ) -> None:
+        """Count a request that is sent again because of an error, in ``gen_ai.client.retries``."""
+        settle()
+        with guarded("a retry"):
+            request = LLMRequest(model, provider, operation, attributes=mapping(attributes))
+            self._requests.retry(request, failure_of(reason), count, context)
+
+    def record_rate_limits(self, headers: object, *, model: str | None, provider: str | None) -> None:
+        """Take what the headers of an answer say of limits: ``x-ratelimit-*``, ``anthropic-ratelimit-*``.
+
+        ``headers`` is a mapping, or pairs of names and values. See :meth:`Call.rate_limits`.
+        """
+        with guarded("rate limits"):
+            self._requests.rate_limits(LLMRequest(model, provider), headers)
+
+    def record_guardrail(
+        self,
+        name: str,
+        result: str,
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        attributes: Mapping[str, object] | None = None,
+        context: Context | None = None,
+    ) -> None:
+        """Count what a guardrail decided, in ``gen_ai.guardrail.results``.
+
+        ``result`` is ``pass``, ``warn``, ``modify`` or ``block``, or ``error`` where it could not tell.
+        """
+        settle()
+        with guarded("a guardrail"):
+            labels = clean(
+                attributes,
+                {vocabulary.GUARDRAIL_NAME: name, vocabulary.GUARDRAIL_RESULT: result},
+                {vocabulary.PROVIDER: provider, vocabulary.REQUEST_MODEL: model},
+            )
+            self._measurements.record(conventions.GUARDRAIL_RESULTS, 1, labels, context)
+
+    def record_evaluation(
+        self,
+        name: str,
+        score: float | None = None,
+        *,
+        label: str | None = None,
+        error_type: Failure = None,
+        model: str | None = None,
+        provider: str | None = None,
+        attributes: Mapping[str, object] | None = None,
+        context: Context | None = None,
+    ) -> None:
+        """Record what an evaluation came to, in ``gen_ai.evaluation.score`` and ``.results``.
+
+        ``name`` is that of the evaluation, ``Relevance`` for example. ``score`` is a number that is none
+        below zero, and ``label`` a word such as ``pass``. ``model`` is the one whose answer was evaluated.
+        """
+        settle()
+        with guarded("an evaluation"):
+            about = {**mapping(attributes), vocabulary.PROVIDER: provider, vocabulary.REQUEST_MODEL: model}
+            record_evaluation(self._measurements, name, score, label, failure_of(error_type), about, context)

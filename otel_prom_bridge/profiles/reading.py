@@ -33,7 +33,7 @@ _UNITS = {"s": "seconds", "By": "bytes"}
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/api.md#instrument-name-syntax
 _INSTRUMENT = re.compile(r"[A-Za-z][A-Za-z0-9_.\-/]{0,254}")
 # These keys of a family are handed to its views as they are.
-_VIEW_KEYS = ("keep", "drop", "rename", "compute", "rules", "max_series", "exemplars")
+_VIEW_KEYS = ("keep", "drop", "rename", "compute", "rules", "max_series", "exemplars", "workers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +97,7 @@ class FamilyTable:
     rules: Mapping[str, Any] = field(default_factory=dict)
     max_series: int | None = None
     exemplars: Any = None
+    workers: str | None = None
 
 
 def read_profile(values: Mapping[str, Any], *, name: str, where: str = "") -> Profile:

@@ -44,6 +44,7 @@ class Seen:
     tool_type: str | None = None
     usage: Usage = field(default_factory=Usage)
     cost: float | None = None
+    finish_reasons: tuple[str, ...] = ()
 
 
 _INFERENCE = {*vocabulary.INFERENCE, *vocabulary.EMBEDDINGS, "fetch_response"}
@@ -175,6 +176,15 @@ _COST: tuple[str, ...] = (
     "llm.usage.cost",
     "gen_ai.usage.total_cost",
 )
+_FINISHED: tuple[str, ...] = (
+    "gen_ai.response.finish_reasons",
+    "llm.finish_reason",
+    "ai.response.finishReason",
+    "llm.response.finish_reason",
+    "gen_ai.completion.0.finish_reason",
+    "gen_ai.response.finish_reason",
+)
+_MOST_CHOICES = 100
 _FIRST_SECONDS: tuple[str, ...] = (
     "gen_ai.response.time_to_first_chunk",
     "gen_ai.client.operation.time_to_first_chunk",
@@ -207,6 +217,7 @@ def seen(name: str, attributes: Attributes) -> Seen | None:
     if kind in ("call", "other"):
         found.response_model = _text(attributes, _RESPONSE_MODEL)
         found.usage, found.cost = _usage(attributes), _number(attributes, _COST, "a cost")
+        found.finish_reasons = _finish_reasons(attributes)
         _langfuse(attributes, found)
     elif kind == "mcp":
         found.name = _text(attributes, ("gen_ai.tool.name", "mcp.tool.name"))
@@ -278,6 +289,16 @@ def _usage(attributes: Attributes) -> Usage:
         reasoning=_count(attributes, _REASONING),
         cache_write=_count(attributes, _WRITTEN),
     )
+
+
+def _finish_reasons(attributes: Attributes) -> tuple[str, ...]:
+    """Why each of the answers ended, as the first attribute says that says anything."""
+    for key in _FINISHED:
+        value = attributes.get(key)
+        said = (value,) if isinstance(value, str) else value
+        if isinstance(said, tuple | list) and said:
+            return tuple(reason for reason in said[:_MOST_CHOICES] if isinstance(reason, str) and reason)
+    return ()
 
 
 def _langfuse(attributes: Attributes, found: Seen) -> None:

@@ -21,6 +21,7 @@ ASPECTS = (
     "tokens",
     "nameless_tokens",
     "chunks",
+    "choices",
     "cost",
     "tools",
     "agents",
@@ -42,9 +43,9 @@ MEASURED: Mapping[str, tuple[str, ...]] = {
     "opentelemetry.instrumentation.openai_v2": ("calls", "tokens"),
     # OpenLLMetry
     "opentelemetry.instrumentation.langchain": ("successes", "tokens"),
-    "opentelemetry.instrumentation.openai.v1": _CALLS,
-    "opentelemetry.instrumentation.openai.v0": _CALLS,
-    "opentelemetry.instrumentation.anthropic": _CALLS,
+    "opentelemetry.instrumentation.openai.v1": (*_CALLS, "choices"),
+    "opentelemetry.instrumentation.openai.v0": (*_CALLS, "choices"),
+    "opentelemetry.instrumentation.anthropic": (*_CALLS, "choices"),
     # others
     "openlit*": (*_CALLS, "cost", "tools", "workflows", "mcp"),
     "litellm": (*_CALLS, "cost"),

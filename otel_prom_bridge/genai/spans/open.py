@@ -20,7 +20,8 @@ class Node:
     """A span that goes on."""
 
     __slots__ = (
-        *("context", "covered", "has_agent", "has_call", "inference_calls", "parent", "span", "tool_calls"),
+        *("context", "covered", "has_agent", "has_call", "inference_calls"),
+        *("parent", "span", "steps", "tool_calls"),
     )
 
     def __init__(self, span: Any, parent: int | None, context: Context | None = None) -> None:
@@ -32,6 +33,7 @@ class Node:
         self.has_call = False  # a call of a model was recorded inside
         self.inference_calls = 0
         self.tool_calls = 0
+        self.steps = 0
 
 
 class OpenSpans:

@@ -16,8 +16,10 @@ from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.genai import conventions, vocabulary
+from otel_prom_bridge.genai.agents import in_step
 from otel_prom_bridge.genai.cost import Costs
-from otel_prom_bridge.genai.emission import CURRENT, LLMRequest
+from otel_prom_bridge.genai.emission import CURRENT, LLMRequest, per_token
+from otel_prom_bridge.genai.evaluations import record_event
 from otel_prom_bridge.genai.spans.attributes import Attributes, Seen, error_of, first_chunk, outermost, seen
 from otel_prom_bridge.genai.spans.measured import Measured
 from otel_prom_bridge.genai.spans.open import Node, OpenSpans
@@ -100,6 +102,9 @@ class SpanMetrics:
             node = self._open.end(span)
             if self._is_shut_down:
                 return
+            for event in span.events or ():
+                if event.name == vocabulary.EVALUATION_EVENT:
+                    self._evaluation(event, span, node.context)
             attributes = dict(span.attributes or {})  # the SDK's own mapping is slow to ask
             found = seen(span.name or "", attributes)
             if found is not None:
@@ -116,13 +121,19 @@ class SpanMetrics:
         """Everything is recorded already."""
         return True
 
+    def _evaluation(self, event: Any, span: Any, context: Context) -> None:
+        itself = trace.NonRecordingSpan(span.get_span_context())
+        exemplar = trace.set_span_in_context(itself, context)
+        record_event(self._measurements, event.attributes or {}, exemplar)
+
     def _take(self, ended: Ended, node: Node) -> None:
         scope, around = _scope(ended.span), self._around(node)
         own = self._measured.by(scope)
         if not around and not self._is_inside(node, scope):
             ended.found = outermost(ended.span.name or "", ended.attributes, ended.found)
-        if ended.found.kind in ("call", "tool"):
-            _count_in_agent(ended.found, around)
+        step = 0
+        if ended.found.kind in ("call", "tool", "step"):
+            step = _count_in_agent(ended.found, around)
         if around and _is_same(ended.found, around[0][1], scope, _scope(around[0][0].span)):
             around[0][0].covered |= own  # the outer one says the same, and counts
             return
@@ -134,6 +145,8 @@ class SpanMetrics:
             self._call(ended)
         elif _ASPECT[ended.found.kind] not in ended.left_alone:
             self._other(ended, node)
+            if step and ended.found.kind == "tool":
+                self._in_step(ended, step)
 
     def _place(self, found: Seen, node: Node, around: list[tuple[Node, Seen]]) -> None:
         """Say whose a span is, and tell the spans around it what is inside of them."""
@@ -183,6 +196,12 @@ class SpanMetrics:
         if "chunks" not in left_alone:
             first = first_chunk(attributes, ended.span.events, ended.span.start_time)
             record(CURRENT.first_chunk, first, common, ended.context)
+            if ended.error is None:
+                slow = per_token(found.usage, ended.took, first)
+                record(conventions.TIME_PER_OUTPUT_TOKEN, slow, common, ended.context)
+        if "choices" not in left_alone:
+            for reason in found.finish_reasons:
+                record(conventions.CHOICES, 1, {**common, vocabulary.FINISH_REASON: reason}, ended.context)
         self._tokens(ended, common)
         if left_alone.isdisjoint(("tokens", "cost")):  # else its library says it, or its tokens have a price
             if found.cost is not None:
@@ -233,17 +252,35 @@ class SpanMetrics:
             by_name = clean({vocabulary.AGENT_NAME: name})
             record(conventions.INFERENCE_CALLS, node.inference_calls, by_name, ended.context)
             record(conventions.TOOL_CALLS, node.tool_calls, by_name, ended.context)
+        if found.kind == "agent" and node.steps:
+            record(conventions.STEPS, node.steps, clean({vocabulary.AGENT_NAME: name}), ended.context)
+
+    def _in_step(self, ended: Ended, step: int) -> None:
+        """Count the call of a tool by the step of the agent around it."""
+        labels = {
+            vocabulary.AGENT_NAME: ended.found.agent,
+            vocabulary.TOOL_NAME: ended.found.name or "unknown",
+            ERROR_TYPE: ended.error,
+        }
+        record = self._measurements.record
+        record(conventions.TOOL_CALLS_BY_STEP, 1, in_step(clean(labels), step), ended.context)
 
 
-def _count_in_agent(found: Seen, around: list[tuple[Node, Seen]]) -> None:
-    """Count a call of a model or a tool in the agent that it is a part of."""
+def _count_in_agent(found: Seen, around: list[tuple[Node, Seen]]) -> int:
+    """Count a call of a model, a tool or a step in the agent that it is a part of.
+
+    The result is the number of the step in which the agent is. Where it has none, it is that of its calls of
+    models, since each of these begins one.
+    """
     if around and around[0][1].kind == found.kind:
-        return  # the outer one counts
+        return 0  # the outer one counts
     for ancestor, outer in around:
         if outer.kind == "agent":
             ancestor.inference_calls += found.kind == "call"
             ancestor.tool_calls += found.kind == "tool"
-            return
+            ancestor.steps += found.kind == "step"
+            return ancestor.steps or ancestor.inference_calls
+    return 0
 
 
 def _scope(span: Any) -> str:
