@@ -21,7 +21,11 @@ METRICS = {metric.name: metric for metric in vars(conventions).values() if isins
 OURS = {
     *("gen_ai.client.active_requests", "gen_ai.client.untimed_chunks", "gen_ai.client.untimed_errors"),
     *("gen_ai.usage.cost", "gen_ai.client.unpriced_requests", "gen_ai.client.price_table.info"),
-    *("gen_ai.agent.step.duration", "gen_ai.agent.active"),
+    *("gen_ai.agent.step.duration", "gen_ai.agent.active", "gen_ai.agent.step.tool_calls"),
+    *("gen_ai.client.generation.choices", "gen_ai.client.retries", "gen_ai.invoke_agent.steps"),
+    *("gen_ai.client.operation.time_per_output_token", "gen_ai.guardrail.results"),
+    *("gen_ai.client.rate_limit.remaining", "gen_ai.client.rate_limit.limit"),
+    *("gen_ai.evaluation.score", "gen_ai.evaluation.results"),
 }
 NOT_RECORDED = {
     *("gen_ai.server.request.duration", "gen_ai.server.time_per_output_token"),
@@ -88,7 +92,11 @@ def test_attributes_are_spelled_as_installed() -> None:
     spelled |= {"gen_ai.token.modality"}
     spelled |= {error_attributes.ERROR_TYPE, server_attributes.SERVER_ADDRESS, server_attributes.SERVER_PORT}
     keys = {value for name, value in vars(vocabulary).items() if name.isupper() and "." in value}
-    assert keys - {vocabulary.STEP_TYPE, vocabulary.PRICE_TABLE_VERSION} <= spelled
+    ours = {vocabulary.STEP_TYPE, vocabulary.PRICE_TABLE_VERSION, vocabulary.STEP_NUMBER}
+    ours |= {vocabulary.GUARDRAIL_NAME, vocabulary.GUARDRAIL_RESULT, vocabulary.RATE_LIMIT_TYPE}
+    # OpenLLMetry's, and the name of the conventions' event.
+    ours |= {vocabulary.FINISH_REASON, vocabulary.EVALUATION_EVENT}
+    assert keys - ours <= spelled
     assert vocabulary.REQUEST_MODEL in keys
     assert error_attributes.ErrorTypeValues.OTHER.value == OTHER_ERROR
 

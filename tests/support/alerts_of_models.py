@@ -86,6 +86,18 @@ GEN_AI_ERRORS: list[tuple[str, dict[str, str]]] = [
 ]
 HTTP, MODEL = "llmdevops_http_requests_total", 'job="app", gen_ai_request_model="m"'
 
+LIMITED = f'{MODEL}, gen_ai_provider_name="p", gen_ai_client_rate_limit_type="tokens"'
+
+
+def executions(name: str, labels: str, steps: str) -> dict[str, str]:
+    """Executions of an agent, all of which took so many steps."""
+    bounds = ["1", "2", "4", "8", "16", "32", "64", "128", "+Inf"]
+    return {
+        f'{name}_bucket{{{labels}, le="{le}"}}': "0+60x120" if float(le) >= float(steps) else "0x120"
+        for le in bounds
+    }
+
+
 CASES = [
     *(
         Case(
@@ -313,5 +325,194 @@ CASES = [
         )
         # The second one is new, and does not grow. If Prometheus was away, nothing is new for that.
         for growing in ("0x35 1+1x80", "_x35 5x80")
+    ),
+    *(
+        Case(
+            profile=profile,
+            alert=alert,
+            series={left: "5x120", limit: "100x120"},
+            quiet={left: "50x120", limit: "100x120"},
+            labels={**labels, "severity": "warning"},
+            summary=f"{whose}: 5% of the tokens that p allows for m are left",
+            before="3m",
+        )
+        for profile, alert, left, limit, labels, whose in (
+            (
+                "llmdevops",
+                "LLMRateLimitNear",
+                f'llmdevops_llm_rate_limit_remaining{{{LABELS}, limit_type="tokens"}}',
+                f'llmdevops_llm_rate_limit{{{LABELS}, limit_type="tokens"}}',
+                {**CALL, "limit_type": "tokens"},
+                "s",
+            ),
+            (
+                "semconv",
+                "GenAIRateLimitNear",
+                f"gen_ai_client_rate_limit_remaining{{{LIMITED}}}",
+                f"gen_ai_client_rate_limit_limit{{{LIMITED}}}",
+                {
+                    "job": "app",
+                    "gen_ai_request_model": "m",
+                    "gen_ai_provider_name": "p",
+                    "gen_ai_client_rate_limit_type": "tokens",
+                },
+                "app",
+            ),
+        )
+    ),
+    *(
+        Case(
+            profile=profile,
+            alert=alert,
+            series={retries: "0+60x120", requests: "0+60x120"},
+            quiet={retries: "0+6x120", requests: "0+60x120"},
+            labels={**labels, "severity": "warning"},
+            summary=summary,
+        )
+        for profile, alert, retries, requests, labels, summary in (
+            (
+                "llmdevops",
+                "LLMRetriesHigh",
+                f'llmdevops_llm_retries_total{{{LABELS}, error_type="rate_limit"}}',
+                f'llmdevops_llm_requests_total{{{LABELS}, status="success"}}',
+                {"service": "s", "model": "m"},
+                "s: 1 retries for each request to m",
+            ),
+            (
+                "semconv",
+                "GenAIRetriesHigh",
+                f'gen_ai_client_retries_total{{{MODEL}, error_type="x"}}',
+                f"gen_ai_client_operation_duration_seconds_count{{{MODEL}}}",
+                {"job": "app", "gen_ai_request_model": "m"},
+                "app: 1 retries for each call of m",
+            ),
+        )
+    ),
+    *(
+        Case(
+            profile=profile,
+            alert=f"{prefix}{alert}",
+            series=shares(metric, labels, label, good="stop", bad=bad, failing=20),
+            quiet=shares(metric, labels, label, good="stop", bad=bad, failing=5),
+            labels={**named, "severity": "warning"},
+            summary=f"{whose}: {summary}",
+        )
+        for profile, prefix, metric, labels, label, named, whose in (
+            (
+                "llmdevops",
+                "LLM",
+                "llmdevops_llm_answers_total",
+                LABELS,
+                "finish_reason",
+                {"service": "s", "model": "m"},
+                "s",
+            ),
+            (
+                "semconv",
+                "GenAI",
+                "gen_ai_client_generation_choices_total",
+                MODEL,
+                "gen_ai_response_finish_reason",
+                {"job": "app", "gen_ai_request_model": "m"},
+                "app",
+            ),
+        )
+        for alert, bad, summary in (
+            ("AnswersCutOff", "length", "20% of the answers of m are cut off"),
+            ("AnswersRefused", "content_filter", "m refuses 20% of the answers"),
+        )
+    ),
+    *(
+        Case(
+            profile=profile,
+            alert=alert,
+            series=shares(metric, labels, label, good="pass", bad=bad, failing=50),
+            quiet=shares(metric, labels, label, good="pass", bad=bad, failing=10),
+            labels={**named, "severity": "warning"},
+            summary=summary,
+            fires="90m",
+        )
+        for profile, alert, metric, labels, label, bad, named, summary in (
+            (
+                "llmdevops",
+                "GuardrailBlocking",
+                "llmdevops_llm_guardrail_results_total",
+                'service="s", guardrail="pii"',
+                "result",
+                "block",
+                {"service": "s", "guardrail": "pii"},
+                "s: pii blocks 50% of what it checks",
+            ),
+            (
+                "semconv",
+                "GenAIGuardrailBlocking",
+                "gen_ai_guardrail_results_total",
+                'job="app", gen_ai_guardrail_name="pii"',
+                "gen_ai_guardrail_result",
+                "block",
+                {"job": "app", "gen_ai_guardrail_name": "pii"},
+                "app: pii blocks 50% of what it checks",
+            ),
+            (
+                "llmdevops",
+                "EvaluationsFailing",
+                "llmdevops_llm_evaluations_total",
+                'service="s", evaluation="Relevance"',
+                "result",
+                "not_relevant",
+                {"service": "s", "evaluation": "Relevance"},
+                "s: 50% of the answers fail Relevance",
+            ),
+            (
+                "semconv",
+                "GenAIEvaluationsFailing",
+                "gen_ai_evaluation_results_total",
+                'job="app", gen_ai_evaluation_name="Relevance"',
+                "gen_ai_evaluation_score_label",
+                "Fail",
+                {"job": "app", "gen_ai_evaluation_name": "Relevance"},
+                "app: 50% of the answers fail Relevance",
+            ),
+        )
+    ),
+    *(
+        Case(
+            profile=profile,
+            alert=alert,
+            series=executions(metric, labels, "64") | (executions(beside, labels, "2") if beside else {}),
+            quiet=executions(metric, labels, "16"),
+            labels={**named, "severity": "warning"},
+            summary=f"{whose}: 1 of 20 executions of a takes more than 62.4 steps",
+        )
+        for profile, alert, labels, named, whose, metrics in (
+            (
+                "llmdevops",
+                "AgentLoops",
+                'service="s", agent_type="a"',
+                {"service": "s", "agent_type": "a"},
+                "s",
+                ("llmdevops_agent_execution_steps", "llmdevops_agent_execution_inference_calls"),
+            ),
+            (
+                "semconv",
+                "GenAIAgentLoops",
+                'job="app", gen_ai_agent_name="a"',
+                {"job": "app", "gen_ai_agent_name": "a"},
+                "app",
+                ("gen_ai_invoke_agent_steps", "gen_ai_invoke_agent_inference_calls"),
+            ),
+        )
+        # Where steps are counted, calls of models are not asked; where they are not, they are.
+        for metric, beside in (metrics, (metrics[1], None))
+    ),
+    Case(
+        profile="semconv",
+        alert="GenAICallsWithoutPrice",
+        series={f"gen_ai_client_unpriced_tokens_total{{{MODEL}}}": "0x10 1000x110"},
+        quiet={f"gen_ai_client_unpriced_tokens_total{{{MODEL}}}": "7x120"},
+        labels={"job": "app", "gen_ai_request_model": "m", "severity": "info"},
+        summary="app: what calls of m cost is not known",
+        fires="20m",
+        before="14m",
     ),
 ]
