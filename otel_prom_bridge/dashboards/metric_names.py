@@ -16,7 +16,8 @@ from otel_prom_bridge.profiles import Profile
 from otel_prom_bridge.values.notation import unknown
 
 _STRING = r'"(?:[^"\\]|\\.)*"' + r"|'(?:[^'\\]|\\.)*'|`[^`]*`"
-_WORD = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
+# Not within a word or a number: [30d:1h] is a range and its step.
+_WORD = r"(?<![\w:])[a-zA-Z_:][a-zA-Z0-9_:]*"
 # Of all strings only that of this matcher may have names of metrics in it.
 _NAME_MATCHER = rf"__name__\s*=~?\s*(?:{_STRING})"
 _PART = re.compile(f"({_NAME_MATCHER})|({_STRING})|({_WORD})")

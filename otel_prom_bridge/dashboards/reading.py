@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import get_args
 
+from otel_prom_bridge.dashboards.budgets import with_budgets
 from otel_prom_bridge.dashboards.metric_names import is_balanced, with_names_of
 from otel_prom_bridge.dashboards.model import (
     Alert,
@@ -40,6 +41,7 @@ def read_dashboard(profile: Profile) -> Dashboard:
     given = {"uid": _uid(profile.name), **profile.dashboard}
     try:
         dashboard = called(Dashboard, given, read=_DASHBOARD)
+        dashboard = with_budgets(dashboard, profile.budgets, profile.namespace)
         return with_names_of(profile, dashboard)
     except ConfigurationError as error:
         raise error.renamed(where + error.key) from None

@@ -8,10 +8,11 @@ options, export views and instruments.
 
 from otel_prom_bridge.profiles.instruments import Instruments, InstrumentSpec
 from otel_prom_bridge.profiles.loading import BUILT_IN, GENERATION, PROFILES, load_profile
-from otel_prom_bridge.profiles.profile import Family, Label, Present, Profile, Source
+from otel_prom_bridge.profiles.profile import Budget, Family, Label, Present, Profile, Source
 
 __all__ = [
     "BUILT_IN",
+    "Budget",
     "GENERATION",
     "PROFILES",
     "Family",

@@ -85,6 +85,22 @@ class Family:
     views: Sequence[ExportView]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What may be spent: an ``amount`` in USD in a ``period`` in seconds.
+
+    It is for each value of the labels ``by``, or for everything together. ``costs`` is the family that says
+    what was spent, and ``where`` which of its series count, by labels.
+    """
+
+    name: str
+    costs: str
+    amount: float
+    period: int
+    by: Sequence[str] = ()
+    where: Mapping[str, str] = field(default_factory=dict)
+
+
 def _names(name: str | None, kind: Kind | None) -> set[str]:
     if not name:
         return set()
@@ -110,6 +126,7 @@ class Profile:
     own_instruments: Sequence[InstrumentSpec] = ()
     options: Mapping[str, object] = field(default_factory=dict)
     dashboard: Mapping[str, Any] = field(default_factory=dict)
+    budgets: Sequence[Budget] = ()
     where: str = ""
 
     def place(self, key: str) -> str:

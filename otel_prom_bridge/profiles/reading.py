@@ -17,6 +17,7 @@ from typing import Any
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import Kind, claimed_names
 from otel_prom_bridge.instruments import METHODS
+from otel_prom_bridge.profiles.budgets import read_budgets
 from otel_prom_bridge.profiles.instruments import InstrumentSpec
 from otel_prom_bridge.profiles.merging import beside, listed
 from otel_prom_bridge.profiles.profile import PRESENT, Family, Label, Profile, Source
@@ -52,6 +53,7 @@ class ProfileTable:
     instruments: Sequence[Any] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     dashboard: Mapping[str, Any] = field(default_factory=dict)
+    budget: Any = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +127,7 @@ class _Reading:
         table = self._table
         families = read_at(".families", tables(self._family), table.families)
         _check_types(families)
+        options = _options(table.options)
         return Profile(
             name=TEXT.value(".name", table.name),
             description=STRING.value(".description", table.description).strip(),
@@ -133,8 +136,9 @@ class _Reading:
             labels=self._labels,
             families=families,
             own_instruments=self._own,
-            options=_options(table.options),
+            options=options,
             dashboard=read_at(".dashboard", as_table, table.dashboard),
+            budgets=read_at(".budget", lambda value: read_budgets(value, families, options), table.budget),
         )
 
     def _family(self, value: object) -> Family:
