@@ -49,6 +49,16 @@ FAMILIES = {
     "gen_ai_execute_tool_duration_seconds": "histogram",
     "gen_ai_invoke_workflow_duration_seconds": "histogram",
     "gen_ai_agent_active": "gauge",
+    "gen_ai_agent_step_tool_calls_total": "counter",
+    "gen_ai_client_generation_choices_total": "counter",
+    "gen_ai_client_operation_time_per_output_token_seconds": "histogram",
+    "gen_ai_client_rate_limit_limit": "gauge",
+    "gen_ai_client_rate_limit_remaining": "gauge",
+    "gen_ai_client_retries_total": "counter",
+    "gen_ai_evaluation_results_total": "counter",
+    "gen_ai_evaluation_score": "histogram",
+    "gen_ai_guardrail_results_total": "counter",
+    "gen_ai_invoke_agent_steps": "histogram",
 }
 
 
@@ -68,6 +78,12 @@ def record_everything(provider: MeterProvider) -> None:
             pass
     llm.record_request(model="unheard-of", provider="p", duration=1, input_tokens=1)
     llm.record_streaming_chunk(model="gpt-4o", provider="openai")
+    llm.record_request(model="gpt-4o", provider="openai", duration=1, finish_reason="stop")
+    llm.record_retry(model="gpt-4o", provider="openai", reason="timeout")
+    limits = {"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-requests": "59"}
+    llm.record_rate_limits(limits, model="gpt-4o", provider="openai")
+    llm.record_guardrail("pii", "pass")
+    llm.record_evaluation("Relevance", 0.9)
     llm.record_error(model="gpt-4o", provider="openai", error_type="timeout")
 
 

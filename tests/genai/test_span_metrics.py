@@ -211,8 +211,8 @@ def test_agents_tools_and_steps(agent: Any, tool: Any, step: Any) -> None:
         assert sum(it.totals("agent_steps", "agent_type").values()) == 1
         assert sum(it.totals("llm_requests").values()) == 2
         families = it.families()
-    calls = {s.name: s.value for s in families["gen_ai_invoke_agent_inference_calls"].samples}
-    assert calls["gen_ai_invoke_agent_inference_calls_sum"] == 2
+    calls = {s.name: s.value for s in families["llmdevops_agent_execution_inference_calls"].samples}
+    assert calls["llmdevops_agent_execution_inference_calls_sum"] == 2
 
 
 def test_workflows_memory_and_mcp() -> None:
