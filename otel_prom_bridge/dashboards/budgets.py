@@ -32,6 +32,7 @@ _SOON = (
     " Costs by model say whether it is a dearer model, and calls per execution whether an agent runs in"
     " circles."
 )
+_RUNBOOK = "models-cost-too-much"
 _WIDTH = 12
 _ROW = "Budgets"
 
@@ -94,6 +95,7 @@ class _Made:
                 severity=severity,  # type: ignore[arg-type]
                 summary=f"Budget {whose}: {{{{ $value | humanizePercentage }}}} is spent",
                 description=_SPENT,
+                runbook=_RUNBOOK,
                 namespace=self._namespace,
             )
         burn, gone = f"{self._name}:burn_ratio", f"{self._name}:gone_timestamp_seconds"
@@ -104,6 +106,7 @@ class _Made:
             severity="warning",
             summary=f"Budget {whose}: at this pace, gone by {{{{ $value | humanizeTimestamp }}}}",
             description=_SOON,
+            runbook=_RUNBOOK,
             namespace=self._namespace,
         )
 

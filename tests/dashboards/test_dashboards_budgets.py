@@ -13,6 +13,7 @@ from promtool import approved
 
 from otel_prom_bridge import ConfigurationError
 from otel_prom_bridge.dashboards import files_of, read_dashboard
+from otel_prom_bridge.dashboards.rules import RUNBOOKS
 from otel_prom_bridge.profiles import load_profile
 
 PROFILE = """
@@ -67,7 +68,8 @@ def costs(team: str, values: str, model: str = "m") -> dict[str, str]:
 
 def alert(name: str, at: str, *expected: dict[str, str], summary: str = "", text: str = "") -> dict[str, Any]:
     """These and no others of an alert fire at a time."""
-    annotations = {"summary": summary, "description": text}
+    url = f"{RUNBOOKS}#models-cost-too-much"
+    annotations = {"summary": summary, "description": text, "runbook_url": url}
     found = [{"exp_labels": labels, "exp_annotations": annotations} for labels in expected]
     return {"eval_time": at, "alertname": name, "exp_alerts": found}
 
