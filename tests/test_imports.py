@@ -91,6 +91,7 @@ def test_recorders_load_no_sdk(module: str, more: set[str]) -> None:
     assert "opentelemetry.metrics" in loaded
     assert not [name for name in loaded if name.startswith(("opentelemetry.sdk", "prometheus_client"))]
     assert {name.split(".")[1] for name in loaded if name.startswith("otel_prom_bridge.")} == {
+        "attribution",
         "diagnostics",
         "errors",
         "families",
