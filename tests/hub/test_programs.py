@@ -247,7 +247,10 @@ def test_uvicorn(program: Program, command: list[str]) -> None:
 
 @pytest.mark.slow
 def test_uvicorn_with_recycled_workers(program: Program) -> None:
-    """What the application has done counts. The client has fewer answers: uvicorn ends with some unsent."""
+    """What the application has done counts. The client may have fewer answers.
+
+    Requests wait for the next worker, which also runs those whose client has given up meanwhile.
+    """
     command = ["-m", "uvicorn", "--workers", "2", "--limit-max-requests", "30", "--port", str(program.port)]
     with program.running([*RUN, sys.executable, *command, "shop:asgi"]) as running:
         program.load(120)
