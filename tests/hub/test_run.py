@@ -390,6 +390,7 @@ def test_what_the_program_holds_is_not_held_by_the_hub(environment: dict[str, st
     assert processes(Path(environment["XDG_RUNTIME_DIR"])) != []
 
 
+@pytest.mark.slow
 def test_in_the_background_of_a_terminal(environment: dict[str, str], port: int) -> None:
     """It has the shell's job control, and what happens in the foreground does not reach it or its hub."""
     shell, terminal = pty.fork()
@@ -446,7 +447,10 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("end", ["end", "SIGTERM", "SIGKILL", "forkserver"])
+@pytest.mark.parametrize(
+    "end",
+    [*(pytest.param(end, marks=pytest.mark.slow) for end in ("end", "SIGTERM", "forkserver")), "SIGKILL"],
+)
 def test_nothing_outlives_the_program(environment: dict[str, str], tmp_path: Path, end: str) -> None:
     """Its server of forks and their children push, too. However it ends, they and the hub end soon after."""
     script = tmp_path / "program.py"
