@@ -173,7 +173,8 @@ class Workers:
         for pid in self.pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, 9)
-        self._process.wait(10)
+        with self._process:  # which closes its pipes
+            pass
 
     @property
     def resident(self) -> float:
