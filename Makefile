@@ -14,6 +14,8 @@ AGAIN := --reruns 3 --reruns-delay 1
 # `opentelemetry-instrument` configure anything, so the tests of auto-configuration need it.
 DISTRO := opentelemetry-distro==0.66b1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+# Hundreds of processes import the package: where no bytecode may be kept, each of them would compile all of it.
+export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test slow coverage lint docs benchmark clean
 
