@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from machines import EXAMPLES, Command, Machine, command, here, machine, path_with_scripts
+from machines import EXAMPLES, TOKEN_FILE, Command, Machine, command, here, machine, path_with_scripts
 from pages import DOCS, blocks
 from servers import Prometheus, alertmanager, free_port, get, newer, running, serving, wait_for
 
@@ -28,6 +28,7 @@ class Cluster:
 
     def __init__(self, stack: ExitStack, folder: Path, executable: str) -> None:
         self.folder = folder
+        self._token = {"/etc/prometheus/shop-token": str(folder / TOKEN_FILE)}
         runtime = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hub-", dir="/tmp")))
         machines = [stack.enter_context(machine(folder, runtime, linger=8)) for _ in TARGETS]
         self.machines: list[Machine] = machines
@@ -51,7 +52,9 @@ class Cluster:
         here(folder, "scaling/hubs.yml", addresses)
         here(folder, "scaling/rules.yml", {"for: 5m": "for: 1s"})
         config = here(
-            folder, "scaling/prometheus.yml", {**FAST, "alertmanager.internal:9093": self.alertmanager}
+            folder,
+            "scaling/prometheus.yml",
+            {**FAST, **self._token, "alertmanager.internal:9093": self.alertmanager},
         )
         shown = command("scaling.md", "prometheus", "--config.file=prometheus.yml")
         with _started(shown, config, folder, {**shown.variables, "REPLICA": replica}) as found:
@@ -75,7 +78,7 @@ class Cluster:
         folder = self.folder / "vmagent"
         folder.mkdir()
         here(folder, "scaling/hubs.yml", addresses)
-        config = here(folder, "scaling/vmagent.yml", {**FAST, "victoria.internal": "localhost"})
+        config = here(folder, "scaling/vmagent.yml", {**FAST, **self._token})
         with victoria(folder) as found:
             shown = command("scaling.md", "vmagent")
             with _vmagent(shown.words, folder, str(config), found, shown.variables):

@@ -7,15 +7,17 @@ import re
 import shlex
 import signal
 import sys
+import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pages import DOCS, blocks
-from servers import Running, free_port, get, running, wait_for
+from servers import Running, free_port, running, wait_for
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+TOKEN, TOKEN_FILE = "6d2f0c5a7be94e1c8a37d5f0b1e29c84", "shop-token"
 # A server that forks four workers, each of which imports the application. At its end each says how many
 # orders it has taken.
 SHOP = """
@@ -88,8 +90,12 @@ class Machine:
         return self._shown() == b""
 
     def _shown(self) -> bytes:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        request = urllib.request.Request(f"http://{self.address}/metrics", headers=headers)
         try:
-            return get(f"http://{self.address}/metrics")[1]
+            with opener.open(request, timeout=5) as response:
+                return bytes(response.read())
         except OSError:
             return b""
 
@@ -98,7 +104,9 @@ class Machine:
 def machine(folder: Path, runtime: Path, *, linger: int = 2) -> Iterator[Machine]:
     """A machine with a program that has just begun."""
     port = free_port()
+    (folder / TOKEN_FILE).write_text(TOKEN)
     environment = {
+        "OTEL_PROM_BRIDGE_BEARER_TOKENS_FILE": str(folder / TOKEN_FILE),
         "XDG_RUNTIME_DIR": str(runtime),
         "OTEL_PROM_BRIDGE_PORT": str(port),
         "OTEL_PROM_BRIDGE_LINGER": str(linger),
