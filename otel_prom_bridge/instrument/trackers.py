@@ -16,7 +16,7 @@ from opentelemetry.metrics import MeterProvider
 from otel_prom_bridge.genai import conventions as genai
 from otel_prom_bridge.genai import vocabulary
 from otel_prom_bridge.instrument import conventions
-from otel_prom_bridge.instrument.scope import Scope, scope_of
+from otel_prom_bridge.instrument.scope import scope_of
 from otel_prom_bridge.instruments import Attributes, Metric
 from otel_prom_bridge.recording.active import Begun
 from otel_prom_bridge.recording.decorators import DecoratingOperation
@@ -32,36 +32,30 @@ Extra: TypeAlias = Mapping[str, object] | None
 
 
 class Tracked(DecoratingOperation):
-    """What all trackers are. ``status`` is the attribute that says how the work ended, or "" for none."""
+    """What all trackers are.
 
-    __slots__ = (
-        "_active",
-        "_attributes",
-        "_duration",
-        "_going_on",
-        "_identity",
-        "_said",
-        "_scope",
-        "_status",
-    )
+    ``_duration`` is what they record, ``_counted`` how many go on, and ``_status`` the attribute that says how
+    the work ended, or "" for none.
+    """
+
+    __slots__ = ("_active", "_attributes", "_going_on", "_identity", "_said", "_scope")
+
+    _duration: Metric
+    _counted: Metric | None
+    _status = "status"
 
     def __init__(
         self,
-        scope: Scope,
-        duration: Metric,
-        active: Metric | None,
-        *,
-        status: str,
         attributes: Attributes,
-        identity: Attributes | None = None,
-        context: Context | None = None,
+        *,
+        identity: Attributes,
+        meter_provider: MeterProvider | None,
+        context: Context | None,
     ) -> None:
-        self._scope = scope
-        self._duration = duration
-        self._active = None if active is None else scope.active(active)
-        self._status = status
+        self._scope = scope_of(meter_provider)
+        self._active = None if self._counted is None else self._scope.active(self._counted)
         self._attributes = attributes
-        self._identity = attributes if identity is None else identity
+        self._identity = identity
         super().__init__(context=context)
 
     def _reset(self) -> None:
@@ -114,7 +108,7 @@ class Tracker(Tracked):
     ...     tracker.success("empty")
     """
 
-    __slots__ = ()
+    __slots__ = ("_duration", "_counted")
 
     def __init__(
         self,
@@ -124,18 +118,43 @@ class Tracker(Tracked):
         meter_provider: MeterProvider | None = None,
         context: Context | None = None,
     ) -> None:
-        super().__init__(
-            scope_of(meter_provider),
-            Metric(f"{name}.duration", "histogram", "s", f"Duration of {name}.", conventions.WORK_SECONDS),
-            Metric(f"{name}.active", "up_down_counter", "{operation}", f"How many of {name} go on."),
-            status="status",
-            attributes=clean(attributes),
-            context=context,
+        what = f"Duration of {name}."
+        self._duration = Metric(f"{name}.duration", "histogram", "s", what, conventions.WORK_SECONDS)
+        self._counted = Metric(
+            f"{name}.active", "up_down_counter", "{operation}", f"How many of {name} go on."
         )
+        own = clean(attributes)
+        super().__init__(own, identity=own, meter_provider=meter_provider, context=context)
 
 
-class IncidentTracker(Tracked):
-    """The processing of an incident: ``incident.processing.duration`` [s] and ``incidents.active``.
+class _TrackerOf(Tracked):
+    """Work of a kind that has metrics of its own, and a word in the attribute ``_key``.
+
+    ``_is_told_apart`` says that what goes on is counted by that word.
+    """
+
+    __slots__ = ()
+
+    _key: str
+    _is_told_apart = False
+
+    def __init__(
+        self,
+        word: str,
+        /,
+        *,
+        attributes: Extra = None,
+        meter_provider: MeterProvider | None = None,
+        context: Context | None = None,
+    ) -> None:
+        own = clean({self._key: word})
+        identity = own if self._is_told_apart else {}
+        everything = {**clean(attributes), **own}
+        super().__init__(everything, identity=identity, meter_provider=meter_provider, context=context)
+
+
+class IncidentTracker(_TrackerOf):
+    """An incident of a severity: ``incident.processing.duration`` [s] and ``incidents.active``.
 
     >>> with IncidentTracker("critical") as incident:
     ...     incident.escalated("level-2")
@@ -144,24 +163,10 @@ class IncidentTracker(Tracked):
 
     __slots__ = ()
 
-    def __init__(
-        self,
-        severity: str,
-        *,
-        attributes: Extra = None,
-        meter_provider: MeterProvider | None = None,
-        context: Context | None = None,
-    ) -> None:
-        identity = clean({"severity": severity})
-        super().__init__(
-            scope_of(meter_provider),
-            conventions.INCIDENT_DURATION,
-            conventions.INCIDENTS_ACTIVE,
-            status="status",
-            attributes={**clean(attributes), **identity},
-            identity=identity,
-            context=context,
-        )
+    _key = "severity"
+    _is_told_apart = True
+    _duration = conventions.INCIDENT_DURATION
+    _counted = conventions.INCIDENTS_ACTIVE
 
     def deduplicated(self) -> None:
         """The incident was known already."""
@@ -177,51 +182,25 @@ class IncidentTracker(Tracked):
         self._scope.record(conventions.INCIDENTS_ESCALATED, 1, attributes, self._current()._context)
 
 
-class PlaybookTracker(Tracked):
-    """An execution of a playbook, which is a workflow to the conventions.
+class PlaybookTracker(_TrackerOf):
+    """An execution of a playbook by its name, which is a workflow to the conventions.
 
     It records ``gen_ai.invoke_workflow.duration`` [s] and ``playbook.executions.active``.
     """
 
     __slots__ = ()
 
-    def __init__(
-        self,
-        playbook: str,
-        *,
-        attributes: Extra = None,
-        meter_provider: MeterProvider | None = None,
-        context: Context | None = None,
-    ) -> None:
-        super().__init__(
-            scope_of(meter_provider),
-            genai.WORKFLOW_DURATION,
-            conventions.PLAYBOOKS_ACTIVE,
-            status="",
-            attributes=clean(attributes, {vocabulary.WORKFLOW_NAME: playbook}),
-            identity={},
-            context=context,
-        )
+    _key = vocabulary.WORKFLOW_NAME
+    _duration = genai.WORKFLOW_DURATION
+    _counted = conventions.PLAYBOOKS_ACTIVE
+    _status = ""
 
 
-class NotificationTracker(Tracked):
-    """The delivery of a notification: ``notification.duration`` [s]."""
+class NotificationTracker(_TrackerOf):
+    """The delivery of a notification by a channel: ``notification.duration`` [s]."""
 
     __slots__ = ()
 
-    def __init__(
-        self,
-        channel: str,
-        *,
-        attributes: Extra = None,
-        meter_provider: MeterProvider | None = None,
-        context: Context | None = None,
-    ) -> None:
-        super().__init__(
-            scope_of(meter_provider),
-            conventions.NOTIFICATION_DURATION,
-            None,
-            status="status",
-            attributes=clean(attributes, {"channel": channel}),
-            context=context,
-        )
+    _key = "channel"
+    _duration = conventions.NOTIFICATION_DURATION
+    _counted = None

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from environments import installed
 from fake_openai import REPLY, fake_openai
 from oracles import parse
 from prometheus_client import Metric
@@ -37,23 +37,6 @@ FRAMEWORKS = {
 def environments(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the environments are; `PRODUCERS_ENVIRONMENTS` keeps them from run to run."""
     return Path(os.environ.get("PRODUCERS_ENVIRONMENTS") or tmp_path_factory.mktemp("environments"))
-
-
-def installed(folder: Path, name: str, packages: list[str]) -> Path:
-    """The interpreter of an environment with these packages, and with what the bridge needs."""
-    python = folder / name / "bin" / "python"
-    if not python.exists():
-        uv = [sys.executable, "-m", "uv"]
-        base = ["opentelemetry-sdk", "prometheus-client", "h11"]
-        for command in (
-            [*uv, "venv", "-q", "--python", sys.executable, str(folder / name)],
-            [*uv, "pip", "install", "-q", "--python", str(python), *packages, *base],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True, timeout=220, check=False)
-            if done.returncode:
-                reason = f"cannot be installed here: {done.stderr[-300:]}"
-                pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    return python
 
 
 def run(python: Path, name: str) -> dict[str, Any]:

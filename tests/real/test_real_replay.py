@@ -26,7 +26,7 @@ from otel_prom_bridge.demo import AGENTS, Service
 from otel_prom_bridge.snapshots.recording import save_recording
 from otel_prom_bridge.testing import Clock, Snapshot
 
-pytestmark = [pytest.mark.real_server, pytest.mark.slow, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.real_server, pytest.mark.slow, pytest.mark.timeout(400)]
 
 HOUR, INTERVAL = 3600, 60
 # What is as it was at the end, whenever that was scraped.
