@@ -34,8 +34,8 @@ Extra: TypeAlias = Mapping[str, object] | None
 class Tracked(DecoratingOperation):
     """What all trackers are.
 
-    ``_duration`` is what they record, ``_counted`` how many go on, and ``_status`` the attribute that says how
-    the work ended, or "" for none.
+    ``_duration`` is what they record, ``_counted`` how many go on, and ``_status`` the attribute that says
+    how the work ended, or "" for none.
     """
 
     __slots__ = ("_active", "_attributes", "_going_on", "_identity", "_said", "_scope")
@@ -108,7 +108,7 @@ class Tracker(Tracked):
     ...     tracker.success("empty")
     """
 
-    __slots__ = ("_duration", "_counted")
+    __slots__ = ("_counted", "_duration")
 
     def __init__(
         self,
