@@ -7,8 +7,10 @@ and again. Each finding is logged the first time only: the host's log belongs to
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from otel_prom_bridge.interrupts import keep
 
@@ -21,6 +23,14 @@ endpoint_logger.addHandler(logging.NullHandler())
 # Findings are about metrics and collectors, of which a process has hundreds. The bound only guards
 # against names that are made up at run time; past it, findings stay silent.
 MAX_FINDINGS = 1000
+_SAID_LENGTH = 1000
+
+
+class Said(NamedTuple):
+    """What was logged, and when, in seconds since the epoch."""
+
+    time: float
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +57,12 @@ class Findings:
         self._most = most
         self._seen: set[Hashable] = set()
         self._conflicts: list[Conflict] = []
+        self._said: list[Said] = []
+
+    @property
+    def said(self) -> list[Said]:
+        """What was logged, in the order in which that happened."""
+        return list(self._said)
 
     @property
     def conflicts(self) -> list[Conflict]:
@@ -75,5 +91,6 @@ class Findings:
         # A handler or filter of the application may raise. That may cost a line in the log, and no data.
         try:
             self._log.warning(message, *args)
+            self._said.append(Said(time.time(), (message % args if args else message)[:_SAID_LENGTH]))
         except BaseException as error:
             keep(error)

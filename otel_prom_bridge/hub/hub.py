@@ -10,12 +10,18 @@ from otel_prom_bridge.configuration.options import DEFAULT_MAX_SERVICES
 from otel_prom_bridge.diagnostics import Conflict
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.hub.receiver import Receiver
+from otel_prom_bridge.pipeline.inside import Inside
 from otel_prom_bridge.pipeline.pipeline import Collected, Pipeline
 from otel_prom_bridge.report.cardinality import CardinalityReport
 from otel_prom_bridge.report.self_metrics import SelfMetrics, State
 
 # Options of a reader that are about what is recorded in its own process.
 _OF_READERS = ("collect_interval",)
+
+
+def _collected(seconds: float) -> Collected:
+    """Nothing is collected here: it was pushed before."""
+    return Collected(None, whole=True)
 
 
 class Hub:
@@ -68,9 +74,14 @@ class Hub:
             accept,
             names=names,
             timeout=timeout,
-            collect=lambda seconds: Collected(None, whole=True),
+            collect=_collected,
             state=self._state,
         )
+
+    @property
+    def inside(self) -> Inside:
+        """What the explorer asks."""
+        return Inside(self._pipeline, _collected, state=self._state, workers=self.receiver.sources.states)
 
     def _state(self, state: State) -> State:
         sources = self.receiver.sources

@@ -31,6 +31,7 @@ from otel_prom_bridge.endpoint.messages import Link
 from otel_prom_bridge.hub.baselines import Baselines
 from otel_prom_bridge.native import DefaultSelector, Empty, RLock, SimpleQueue, Thread, socket_pair
 from otel_prom_bridge.points import Source
+from otel_prom_bridge.report.inside import WorkerState
 
 End: TypeAlias = Literal["goodbye", "connection", "timeout"]
 
@@ -106,6 +107,21 @@ class Sources:
         with self.lock:
             first = min((pusher.last for pusher in self._live.values()), default=None)
         return 0.0 if first is None else self._clock() - first
+
+    def states(self) -> list[WorkerState]:
+        """How each of them is doing."""
+        with self.lock:
+            return [
+                WorkerState(
+                    pusher.source.worker,
+                    pusher.process,
+                    str((pusher.resource or {}).get("service.name", "")),
+                    self._clock() - pusher.last,
+                    pusher.interval,
+                    pusher.dropped,
+                )
+                for pusher in self._live.values()
+            ]
 
     def find(self, key: Hashable, *, link: Link | None, interval: float | None = None) -> Pusher | None:
         """The one that pushes now under this key; None if there is no room for a new one."""

@@ -43,7 +43,7 @@ class Collections:
             too_long=pipeline.scrape_timeout,
         )
         self._notice = Coalesced(self._hangs, name="otel-prom-bridge-log")
-        self._interval = interval
+        self.interval = interval
         self._started = time.monotonic()
         if interval is not None:
             background.add(self)
@@ -56,7 +56,7 @@ class Collections:
     @property
     def due(self) -> float:
         """When a collection is to run on its own, by ``time.monotonic()``."""
-        return self._started + (self._interval or 0)
+        return self._started + (self.interval or 0)
 
     def start(self) -> None:
         """See that a collection is going on."""

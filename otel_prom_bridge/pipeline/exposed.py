@@ -11,6 +11,7 @@ from otel_prom_bridge.diagnostics import Conflict
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.pipeline.collection import Collections
+from otel_prom_bridge.pipeline.inside import Inside
 from otel_prom_bridge.pipeline.pipeline import Collected, Pipeline
 from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.report.cardinality import CardinalityReport
@@ -98,6 +99,11 @@ class Exposed:
     def observer(self) -> SelfMetrics:
         """What an endpoint tells about the scrapes that it answers."""
         return self._pipeline.self_metrics
+
+    @property
+    def inside(self) -> Inside:
+        """What the explorer asks."""
+        return Inside(self._pipeline, self._collected, collections=self._collections)
 
     def conflicts(self) -> list[Conflict]:
         """What scrapes so far left out or merged because of conflicting names: types, comments, escaping.

@@ -234,6 +234,20 @@ class Pipeline:
         ``collect`` gets the seconds that there are, ``timeout`` or ``scrape_timeout``, whichever is less.
         ``state`` adds what its owner knows to what the bridge says of itself.
         """
+        families, is_whole = self.gathered(timeout=timeout, collect=collect, state=state)
+        with self.self_metrics.phase("encode"):
+            result = self._exposer.expose(families, accept=accept, names=names)
+        self.self_metrics.size(result.content_type, len(result.body))
+        return result if is_whole else replace(result, complete=False)
+
+    def gathered(
+        self,
+        *,
+        timeout: float | None,
+        collect: Callable[[float], Collected],
+        state: Callable[[State], State] = lambda state: state,
+    ) -> tuple[Sequence[MetricFamily], bool]:
+        """The families that a scrape gets, and whether none of them is shown as it was last known."""
         deadline = time.monotonic() + min(self.scrape_timeout, math.inf if timeout is None else timeout)
         collected = collect(deadline - time.monotonic())
         others = None if self.shutdown.has_begun else self._others
@@ -244,11 +258,7 @@ class Pipeline:
         families = list(self.self_metrics.beside(shown, state(now)))
         if others is not None:
             families += others.families(ours=families)
-        with self.self_metrics.phase("encode"):
-            result = self._exposer.expose(families, accept=accept, names=names)
-        self.self_metrics.size(result.content_type, len(result.body))
-        is_whole = collected.whole and (others is None or (not stuck and others.is_whole))
-        return result if is_whole else replace(result, complete=False)
+        return families, collected.whole and (others is None or (not stuck and others.is_whole))
 
     def cardinality(self, families: Iterable[MetricFamily]) -> CardinalityReport:
         """Say of each of these families how many series it has, and which labels make them."""

@@ -86,6 +86,11 @@ class Budgets:
             limit += sum(self._tenants.limits.values())
         return int(min(wanted, limit)) + overflows * (1 + tenants)
 
+    def use(self) -> list[tuple[str, Budget]]:
+        """All budgets that there are, each with the family that it is of, or an empty string."""
+        own = [*self._families.items(), *self._lines.items()]
+        return [*own, *(("", budget) for budget in (*self._bridge, *self._by_tenant.values()))]
+
     def may_be_full(self, family: Sequence[Budget]) -> bool:
         """Whether some new series of a family, whose own budgets these are, may not fit in."""
         return self._tenants is not None or any(budget.is_full for budget in (*family, *self._bridge))

@@ -40,7 +40,7 @@ from otel_prom_bridge.translate.labels import (
 )
 from otel_prom_bridge.translate.units import unit_words
 from otel_prom_bridge.views.bounds import CLIENT_VALUES, LABELS, VALUE_LENGTH
-from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES, Fold, Mapped
+from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES, AttributeMap, Fold, Mapped
 from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.pricing import PRICE_KEY
 from otel_prom_bridge.views.view import ExportView
@@ -178,6 +178,16 @@ class Projection:
             workers=policy.workers_of(view),
             keeps_ended=view.ended == "keep",
         )
+
+    @property
+    def attribute_map(self) -> AttributeMap:
+        """What it makes of attributes."""
+        return self._attributes
+
+    @property
+    def escapes(self) -> bool:
+        """Whether the names of labels are translated."""
+        return self._shared.translation.strategy.escapes
 
     @property
     def takes_away(self) -> bool:

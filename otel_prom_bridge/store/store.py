@@ -28,11 +28,12 @@ from typing import Any, TypeAlias
 from otel_prom_bridge.clocks import monotonic
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
-from otel_prom_bridge.families import Kind, MetricFamily
+from otel_prom_bridge.families import Kind, Labels, MetricFamily, identity
 from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.interrupts import keep, postponed
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import AttributeSet, Source, SourcePoint, Stream
+from otel_prom_bridge.report.inside import BudgetUse, StreamOrigin
 from otel_prom_bridge.report.self_metrics import State
 from otel_prom_bridge.store.budgets import Budgets
 from otel_prom_bridge.store.expiry import Expiry
@@ -41,6 +42,7 @@ from otel_prom_bridge.store.intake import Shift
 from otel_prom_bridge.store.lookup import StreamRecord
 from otel_prom_bridge.store.origins import Origin, Origins
 from otel_prom_bridge.store.projections import OVERFLOW, Projection, Shared
+from otel_prom_bridge.store.provenance import origin_of, series_of
 from otel_prom_bridge.store.series import Folded, Series, Target
 from otel_prom_bridge.store.sources import Failing, Said, Speaker
 from otel_prom_bridge.translate import Translation
@@ -360,6 +362,34 @@ class Store:
             overflows = len({item.overflow_key for item in projections})
             result[name] = self._budgets.most(name, wanted=wanted, overflows=overflows)
         return result
+
+    def feeding(self, name: str) -> list[tuple[StreamRecord, Projection]]:
+        """What makes the series of a family."""
+        records = self._origins.records()
+        return [(record, item) for record in records for item in record.projections if item.name == name]
+
+    def origin(self, name: str, labels: Labels | None, *, seconds: float) -> tuple[StreamOrigin, ...]:
+        """Where a family comes from, and the series with these labels; nothing if there is no time for it."""
+        with postponed():
+            if not self._lock.acquire(timeout=seconds):
+                return ()
+            try:
+                feeding = self.feeding(name)
+                key = None if labels is None else identity(labels)
+                series = series_of((item for _, item in feeding), key) if key is not None else []
+                return tuple(
+                    origin_of(record, item, tier=self._policy.tier_of(record.key)[0], series=series)
+                    for record, item in feeding
+                )
+            finally:
+                self._lock.release()
+
+    def budgets(self) -> tuple[BudgetUse, ...]:
+        """How much of each budget is used."""
+        return tuple(
+            BudgetUse(name, item.whose, item.unit, item.used, item.limit, item.option)
+            for name, item in self._budgets.use()
+        )
 
     def _show_changed(self) -> None:
         changed, self._changed = self._changed, []

@@ -169,6 +169,20 @@ class AttributeMap:
         )
         return False
 
+    def why_left_out(self, key: str) -> str:
+        """Why an attribute becomes no label, in words; an empty string if it does become one."""
+        if self._forbidden.fullmatch(key):
+            return "a rule forbids it"
+        if self._drop.fullmatch(key):
+            return "drop of the view names it"
+        if self._ids is not None and self._ids.knows(key):
+            return "its values look like ids: a label of exemplars only"
+        if self.keeps(key):
+            return ""
+        if self._keep is not None and not self._keep.fullmatch(key):
+            return "keep of the view does not name it"
+        return "it is an id: a label of exemplars only"
+
     def needs(self, key: str) -> bool:
         """Whether anything but exemplars would change if this attribute had not been recorded."""
         if self._tenants is not None and key == self._tenants.attribute:

@@ -82,11 +82,19 @@ class Policy:
 
     def views_of(self, stream: Stream) -> tuple[ExportView, ...]:
         """The views that make families of a stream, in their order."""
-        for views in (self.views, self.fallback_views):
+        return self.tier_of(stream)[1]
+
+    def tier_of(self, stream: Stream) -> tuple[str, tuple[ExportView, ...]]:
+        """The views that make families of a stream, and whose they are.
+
+        ``own`` are those of the option ``views``, ``fallback`` those of the profile for streams that these do
+        not select, and ``none`` stands for showing the stream as it is.
+        """
+        for tier, views in (("own", self.views), ("fallback", self.fallback_views)):
             found = tuple(view for view in views if view.selects(stream))
             if found:
-                return found
-        return (AS_IT_IS,)
+                return tier, found
+        return "none", (AS_IT_IS,)
 
     @property
     def max_lines(self) -> int:

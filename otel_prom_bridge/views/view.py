@@ -365,3 +365,9 @@ class ExportView:
 def title_of(instrument_name: object, name: object) -> str:
     """A view in a few words. All messages about it begin like this."""
     return f"ExportView({instrument_name!r}, name={name!r})"
+
+
+def instrument_names(stream: Stream) -> list[str]:
+    """The kinds of instruments that make such a stream, as ``instrument_type`` names them."""
+    kinds = instruments_of(stream.meaning)
+    return [name for name, kind in INSTRUMENTS_BY_NAME.items() if kind in kinds]

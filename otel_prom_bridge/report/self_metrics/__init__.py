@@ -31,6 +31,7 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import Kind, MetricFamily, claimed_names, identity
 from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.native import RLock
+from otel_prom_bridge.report.recent import Recent
 from otel_prom_bridge.report.self_metrics import metadata
 from otel_prom_bridge.report.self_metrics.tables import Counters, Durations, Gauges, Table
 from otel_prom_bridge.values.notation import unknown
@@ -94,8 +95,8 @@ class SelfMetrics:
     """Counts what the bridge does, and measures how long it takes.
 
     It can be used from any thread, and never raises, whatever the number is. ``findings`` is told when a
-    family of ours had to give way to one of the application. If it is not ``enabled``, every method returns
-    at once, and there are no families. ``names`` gives some of the families other names.
+    family of ours had to give way to one of the application. If it is not ``enabled``, nothing is counted,
+    and there are no families. ``names`` gives some of the families other names.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class SelfMetrics:
         names: Mapping[str, str] | None = None,
     ) -> None:
         self.enabled = enabled
+        self.recent = Recent()  # also if not enabled: it is no metric
         self._findings = findings
         self._component = (f"{COMPONENT_TYPE}/{next(_instances)}", COMPONENT_TYPE)
         # This is the only lock of the module. It is held for additions, and never around a call into other
@@ -183,6 +185,7 @@ class SelfMetrics:
 
     def observe(self, name: Phase, seconds: float, *, error: str = "") -> None:
         """Take in how long a part of a scrape took. ``error`` says in one word why a collection failed."""
+        self.recent.observe(name, seconds, error)
         if not self.enabled:
             return
         with self._lock:
@@ -211,6 +214,7 @@ class SelfMetrics:
 
     def callback_failed(self, instrument: str, error: str = "") -> None:
         """Count a callback of this asynchronous instrument that raised, and what if that is known."""
+        self.recent.callback_failed(instrument, error)
         if self.enabled:
             with self._lock:
                 self._callbacks.add((instrument, error))
