@@ -28,6 +28,7 @@ from otel_prom_bridge.endpoint.messages import METRICS_PATH, URL_PATH
 from otel_prom_bridge.endpoint.scrape import DEFAULT_CACHE_TTL, GZIP_THRESHOLD
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.server import DEFAULT_ADDRESS, DEFAULT_PORT
+from otel_prom_bridge.explorer.options import EXPLORER, TRACE_URL
 from otel_prom_bridge.pipeline.collection import DEFAULT_COLLECT_INTERVAL
 from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT
 from otel_prom_bridge.prices import PriceTable
@@ -256,6 +257,19 @@ ENDPOINT = (
         HEALTH,
         "answer at `/health` and `/ready`; in Python, a `Health` with checks of one's own, too",
         default=True,
+    ),
+    Option(
+        "explorer",
+        EXPLORER,
+        "a page at `/` and `/explorer` that shows what is exposed; an address that others reach needs a"
+        " guard then; see [explorer.md](explorer.md)",
+        default=False,
+    ),
+    Option(
+        "trace_url",
+        TRACE_URL,
+        "where that page finds the trace of an exemplar",
+        without="none",
     ),
     Option(
         "head_timeout",
@@ -671,6 +685,8 @@ class EndpointOptions(TypedDict, total=False):
     cache_ttl: float | None
     compression_threshold: int | bool | None
     health: Health | bool | None
+    explorer: bool | Literal["public"] | None
+    trace_url: str | None
     allow: Sequence[str] | None
     trusted_proxies: Sequence[str] | None
     rate_limit: float | None

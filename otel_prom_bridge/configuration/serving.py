@@ -22,6 +22,7 @@ from otel_prom_bridge.endpoint.files.tls import Certificates, Tls, TlsSettings
 from otel_prom_bridge.endpoint.files.webconfig import load
 from otel_prom_bridge.endpoint.guards import Guards, RateLimit
 from otel_prom_bridge.endpoint.health import Health, HealthCheck
+from otel_prom_bridge.endpoint.pages import pages_of
 from otel_prom_bridge.endpoint.served import Served
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.server import MetricsServer, not_serving, start_http_server
@@ -123,6 +124,12 @@ def _served(
     with _named(settings.names):
         tls, guards = _protection(settings)
         answers = {key: endpoint[key] for key in _ANSWERS}
+        answers["explorer"] = pages_of(
+            source,
+            endpoint["explorer"],
+            trace_url=endpoint["trace_url"],
+            problems=settings.problems,
+        )
         if answers["health"] in (True, None):
             answers["health"] = Health(source, ready=ready)
         for place in places:

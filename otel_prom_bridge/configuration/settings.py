@@ -65,6 +65,8 @@ class Settings:
 
     ``recording`` says who takes what is recorded.
 
+    ``problems`` says in words what was wrong and is passed over.
+
     ``names`` says what the options of the endpoint are called where they were given; errors need it. If
     ``refused`` is not empty, something that was to protect the metrics is wrong, and nothing may be served.
     """
@@ -77,6 +79,7 @@ class Settings:
     worker: Mapping[str, Any] = field(default_factory=lambda: {item.key: item.default for item in WORKER})
     here: tuple[Option, ...] = field(default=(), compare=False)
     recording: str = "sdk"
+    problems: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +265,8 @@ class _Finding:
     """Finds the settings, and reports what is wrong on the way."""
 
     def __init__(self, problem: Problem) -> None:
-        self._problem = problem
+        self._deal_with = problem
+        self._problems: list[str] = []
         self._refused: list[ConfigurationError] = []
 
     def settings(self, sources: Sequence[_Source], options: Sequence[Option]) -> Settings:
@@ -282,7 +286,17 @@ class _Finding:
         worker = {option.key: values.pop(option.key, option.default) for option in WORKER}
         arguments = _reader_arguments(values, profile)
         here = _only_here(sources, given, options)
-        return Settings(endpoint, arguments, names, tuple(self._refused), hub, worker, here, recording)
+        return Settings(
+            endpoint,
+            arguments,
+            names,
+            tuple(self._refused),
+            hub,
+            worker,
+            here,
+            recording,
+            tuple(self._problems),
+        )
 
     def _profile(self, sources: Sequence[_Source]) -> Profile:
         found = self._first(sources, PROFILE)
@@ -321,6 +335,7 @@ class _Finding:
             if protects:
                 self._refuse(error)
             else:
+                self._problems.append(f"{error}; ignoring it")
                 logger.warning("%s; ignoring it", error)
 
     def _first(self, sources: Sequence[_Source], option: Option) -> _Given | None:
@@ -340,6 +355,10 @@ class _Finding:
             else:
                 self._problem(wrong, instead)
         return found
+
+    def _problem(self, error: ConfigurationError, instead: str) -> None:
+        self._problems.append(f"{error}; {instead}")
+        self._deal_with(error, instead)
 
     def _refuse(self, error: ConfigurationError) -> None:
         self._problem(error, _NOT_SERVED)

@@ -22,6 +22,7 @@ from otel_prom_bridge.endpoint.messages import (
     busy,
     joined_headers,
 )
+from otel_prom_bridge.endpoint.pages import Wanted, check_guarded, pages_of
 from otel_prom_bridge.endpoint.scrape import Scrape
 from otel_prom_bridge.endpoint.served import Served
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
@@ -50,6 +51,8 @@ def make_wsgi_app(
     cache_ttl: float | None = None,
     compression_threshold: int | bool | None = None,
     health: Health | bool = True,
+    explorer: Wanted = None,
+    trace_url: str | None = None,
 ) -> WSGIApplication:
     """A WSGI application that serves ``/metrics``, ``/health`` and ``/ready`` of a reader.
 
@@ -65,6 +68,9 @@ def make_wsgi_app(
             False for never.
         health: the answers of ``/health`` and ``/ready``, with checks of the application's own; False for
             none.
+        explorer: a page at ``/explorer`` that shows what is here. As nobody knows here who reaches the
+            server, it needs guards that do not let everybody in, or ``"public"``.
+        trace_url: where the page finds a trace: a URL with ``{trace_id}`` in it.
 
     Raises:
         ConfigurationError: an argument is not what it may be.
@@ -72,6 +78,8 @@ def make_wsgi_app(
     handler = _handler(
         source,
         guards,
+        explorer,
+        trace_url,
         metrics_path=metrics_path,
         cache_ttl=cache_ttl,
         compression_threshold=compression_threshold,
@@ -95,6 +103,8 @@ def make_asgi_app(
     cache_ttl: float | None = None,
     compression_threshold: int | bool | None = None,
     health: Health | bool = True,
+    explorer: Wanted = None,
+    trace_url: str | None = None,
 ) -> ASGIApplication:
     """An ASGI application that serves ``/metrics``, ``/health`` and ``/ready`` of a reader, on asyncio.
 
@@ -115,6 +125,9 @@ def make_asgi_app(
             False for never.
         health: the answers of ``/health`` and ``/ready``, with checks of the application's own; False for
             none.
+        explorer: a page at ``/explorer`` that shows what is here. As nobody knows here who reaches the
+            server, it needs guards that do not let everybody in, or ``"public"``.
+        trace_url: where the page finds a trace: a URL with ``{trace_id}`` in it.
 
     Raises:
         ConfigurationError: an argument is not what it may be.
@@ -122,6 +135,8 @@ def make_asgi_app(
     handler = _handler(
         source,
         guards,
+        explorer,
+        trace_url,
         metrics_path=metrics_path,
         cache_ttl=cache_ttl,
         compression_threshold=compression_threshold,
@@ -130,11 +145,15 @@ def make_asgi_app(
     return _Asgi(handler)
 
 
-def _handler(source: Served, guards: Guards | None, **options: Any) -> Handler:
+def _handler(
+    source: Served, guards: Guards | None, explorer: Wanted, trace_url: str | None, **options: Any
+) -> Handler:
     GUARDS.optional("guards", guards)
+    pages = pages_of(source, explorer, trace_url=trace_url)
+    check_guarded(pages, ["the server of the application"], None, guards)
     if guards is None:
-        return Scrape(source, **options)
-    return guards.wrap(Scrape(source, problem=lambda: guards.problem, **options))
+        return Scrape(source, pages=pages, **options)
+    return guards.wrap(Scrape(source, pages=pages, problem=lambda: guards.problem, **options))
 
 
 def _wsgi_request(environ: WSGIEnvironment) -> Request:

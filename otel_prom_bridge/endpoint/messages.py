@@ -15,6 +15,7 @@ from http.client import responses
 from otel_prom_bridge.values.checks import Check
 
 METRICS_PATH, HEALTH_PATH, READY_PATH = "/metrics", "/health", "/ready"
+EXPLORER_PATH = "/explorer"
 # Only what needs no escaping in a URL, so that nobody has to guess how a scraper spells it.
 _URL_PATH = re.compile(r"/(?:[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*)?")
 
@@ -101,6 +102,10 @@ class Handler(ABC):
     def has_health(self) -> bool:
         """Whether something is at ``/health`` and ``/ready``, which guards may leave open to strangers."""
         return True
+
+    def is_blank(self, request: Request) -> bool:
+        """Whether the answer has nothing of the application, and is for those without credentials, too."""
+        return False
 
     @abstractmethod
     def respond(self, request: Request) -> Response:

@@ -21,6 +21,7 @@ from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.cache import Cache
 from otel_prom_bridge.endpoint.health import HEALTH, Health
 from otel_prom_bridge.endpoint.messages import (
+    EXPLORER_PATH,
     FAILED,
     HEALTH_PATH,
     METRICS_PATH,
@@ -31,8 +32,9 @@ from otel_prom_bridge.endpoint.messages import (
     Response,
     text_response,
 )
+from otel_prom_bridge.endpoint.pages import Pages
 from otel_prom_bridge.endpoint.served import Served, checked_source
-from otel_prom_bridge.errors import CompressionError
+from otel_prom_bridge.errors import CompressionError, ConfigurationError
 from otel_prom_bridge.exposition import Exposition, accepts_gzip, negotiate
 from otel_prom_bridge.values.checks import INTERVAL, LONGEST_WAIT, THRESHOLD
 
@@ -57,7 +59,7 @@ class Scrape(Handler):
     given again; 0 is for never. ``compression_threshold`` is from how many bytes on a body is compressed, if
     the scraper takes that; False is for never. ``health`` has the answers of ``/health`` and ``/ready``; with
     False there are none. ``problem`` says why what stands in front of the metrics (tokens, certificates) is
-    older than its files, or None if it is not.
+    older than its files, or None if it is not. ``pages`` are those of the explorer, if it is wanted.
 
     Raises:
         ConfigurationError: an argument is not what it may be; the path is none, or one of those two, which
@@ -73,9 +75,13 @@ class Scrape(Handler):
         compression_threshold: int | bool | None = None,
         health: Health | bool | None = None,
         problem: Callable[[], str | None] | None = None,
+        pages: Pages | None = None,
     ) -> None:
         self._source = checked_source(source)
         self.metrics_path: str = URL_PATH.optional("metrics_path", metrics_path, METRICS_PATH)
+        self._pages = pages
+        if pages is not None and pages.has(self.metrics_path):
+            raise ConfigurationError("metrics_path", metrics_path, "another path, as the explorer is there")
         threshold = THRESHOLD.optional("compression_threshold", compression_threshold, GZIP_THRESHOLD)
         self._compression_threshold = math.inf if threshold is False else threshold
         health = HEALTH.optional("health", health, True)
@@ -93,9 +99,16 @@ class Scrape(Handler):
         """Whether something is at ``/health`` and ``/ready``."""
         return self._health is not None
 
+    def is_blank(self, request: Request) -> bool:
+        """It is the explorer's page, which has no data in it: those it asks for, with a token."""
+        pages = self._pages
+        return pages is not None and pages.is_blank(request, metrics_path=self.metrics_path)
+
     def respond(self, request: Request) -> Response:
         """The response to a request. It never raises."""
         try:
+            if self._pages is not None and self._pages.is_for(request, metrics_path=self.metrics_path):
+                return self._pages.respond(request, metrics_path=self.metrics_path)
             return self._answer(request)
         except Exception:
             endpoint_logger.exception("a scrape failed; this is a fault of the bridge")
@@ -120,7 +133,7 @@ class Scrape(Handler):
             response = self._cache.get(_question(request))
             if response is None:
                 return None
-            self._source.observer.scrape(response.status, time.perf_counter() - start)
+            self._answered(request, response, time.perf_counter() - start)
             return response
         except Exception:  # respond() will say what is wrong
             return None
@@ -130,7 +143,8 @@ class Scrape(Handler):
             return Response(204, (("Allow", ", ".join(_METHODS)),), b"")
         path = self._path(request)
         if path is None:
-            paths = ("", *self._paths) if request.mount else self._paths
+            paths = (*self._paths, EXPLORER_PATH) if self._pages else self._paths
+            paths = ("", *paths) if request.mount else paths
             here = "".join(f"  {request.mount}{path}\n" for path in paths)
             return text_response(404, f"nothing at this path; there is:\n{here}")
         if request.method == "OPTIONS":
@@ -148,13 +162,18 @@ class Scrape(Handler):
         return path if path in self._paths else None
 
     def _observed(self, request: Request) -> Response:
-        start, status = time.perf_counter(), FAILED.status
+        start, response = time.perf_counter(), FAILED
         try:
             response = self._metrics(request)
-            status = response.status
             return response
         finally:
-            self._source.observer.scrape(status, time.perf_counter() - start)
+            self._answered(request, response, time.perf_counter() - start)
+
+    def _answered(self, request: Request, response: Response, seconds: float) -> None:
+        """Tell those who want to know that a scrape was answered."""
+        self._source.observer.scrape(response.status, seconds)
+        if self._pages is not None:
+            self._pages.scraped(request, response, seconds)
 
     def _metrics(self, request: Request) -> Response:
         if self._source.is_shut_down:

@@ -164,11 +164,16 @@ def of_family(
         family.name,
         family.kind.value,
         _label_sets(family),
-        samples=sum(map(_samples, family.points)) + _start_times(family),
+        samples=samples_of(family),
         values=values,
         overflowed=overflowed,
         maximum=maximum,
     )
+
+
+def samples_of(family: MetricFamily) -> int:
+    """The number of samples that the text format writes of a family."""
+    return sum(map(_samples, family.points)) + _start_times(family)
 
 
 def _label_sets(family: MetricFamily) -> Iterable[Labels]:

@@ -171,6 +171,11 @@ class Certificates(ABC):
     def problem(self) -> str | None:
         """Why the certificates in use are older than their files, or None."""
 
+    @property
+    def demands(self) -> frozenset[str]:
+        """What is asked of every client: a certificate, of certain authorities, for certain names."""
+        return frozenset()
+
     @abstractmethod
     def context(self) -> ssl.SSLContext:
         """The context for a new connection. The server's loop calls it: it must neither block nor raise."""

@@ -138,6 +138,11 @@ class WebTls(Certificates):
         """Why the certificates in use are older than their files, or None."""
         return self._current().problem
 
+    @property
+    def demands(self) -> frozenset[str]:
+        """What is asked of every client; no step takes anything of that away."""
+        return self._current().demands
+
     def context(self) -> ssl.SSLContext:
         """The context for a new connection. It never raises."""
         return self._current().context()

@@ -256,6 +256,11 @@ class Authentication:
         return self._tokens is not None or (self._passwords is not None and self._passwords.required)
 
     @property
+    def takes_tokens(self) -> bool:
+        """There are tokens, which a browser sends only if a page makes it."""
+        return self._tokens is not None
+
+    @property
     def challenges(self) -> tuple[tuple[str, str], ...]:
         """The headers that say which credentials would do.
 

@@ -114,6 +114,11 @@ class Guards:
         """Why the tokens in use are older than their file, or None."""
         return self._authentication.problem
 
+    @property
+    def are_selective(self) -> bool:
+        """Whether not everybody passes: networks are named, or credentials are asked for."""
+        return bool(self._allowed) or self._authentication.required
+
     def accepts(self, peer: str | None) -> bool:
         """Whether a connection of this peer is worth reading from. It is fast and never raises."""
         try:
@@ -156,25 +161,25 @@ class Guards:
         if room is not None:
             room.leave()
 
-    def identify(self, request: Request, *, has_health: bool = True) -> Request | Response:
+    def identify(self, request: Request, handler: Handler) -> Request | Response:
         """The request with what its credentials are worth. It may take as long as a hash, and never raises.
 
-        Unless it ``has_health``, the handler behind the guards has nothing that strangers may see.
+        The ``handler`` behind the guards says whether it has something that strangers may see.
         """
         try:
             verdict = self._authentication.judge(request.headers.get("authorization"), hashing=False)
-            is_open = self._is_open(request, has_health=has_health)
+            is_open = self._is_open(request, handler)
             if verdict is Verdict.UNDECIDED:
                 return self._hashed(request, is_open=is_open)
             return self._judged(request, verdict, is_open=is_open)
         except Exception as error:
             return _fault(error)
 
-    def glance(self, request: Request, *, has_health: bool = True) -> Request | Response | None:
+    def glance(self, request: Request, handler: Handler) -> Request | Response | None:
         """The same without hashing: None if only a hash can tell. It is fast and never raises."""
         try:
             verdict = self._authentication.judge(request.headers.get("authorization"), hashing=False)
-            is_open = self._is_open(request, has_health=has_health)
+            is_open = self._is_open(request, handler)
             return None if verdict is Verdict.UNDECIDED else self._judged(request, verdict, is_open=is_open)
         except Exception as error:
             return _fault(error)
@@ -203,8 +208,11 @@ class Guards:
         wait = ask(client, self._clock())
         return _too_many(wait) if wait else None
 
-    def _is_open(self, request: Request, *, has_health: bool) -> bool:
-        return self._health_open and has_health and request.is_health
+    def _is_open(self, request: Request, handler: Handler) -> bool:
+        if request.is_health:
+            return self._health_open and handler.has_health
+        # A browser has no token to send with an address that somebody opens. For passwords it asks by itself.
+        return self._authentication.takes_tokens and handler.is_blank(request)
 
     def _hashed(self, request: Request, *, is_open: bool) -> Request | Response:
         try:
@@ -259,7 +267,7 @@ class _Guarded(Handler):
         if refusal is not None:
             return refusal
         try:
-            admitted = guards.identify(request, has_health=self._handler.has_health)
+            admitted = guards.identify(request, self._handler)
             return admitted if isinstance(admitted, Response) else self._handler.respond(admitted)
         finally:
             guards.leave(request)
@@ -272,7 +280,7 @@ class _Guarded(Handler):
         guards = self._guards
         response: Response | None = guards.screen(request, counted=False)
         if response is None:
-            admitted = guards.glance(request, has_health=self._handler.has_health)
+            admitted = guards.glance(request, self._handler)
             if admitted is not None:
                 response = admitted if isinstance(admitted, Response) else self._handler.quick(admitted)
             if response is None:

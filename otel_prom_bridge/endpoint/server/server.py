@@ -19,6 +19,7 @@ from otel_prom_bridge.endpoint.files.webconfig import load
 from otel_prom_bridge.endpoint.guards import GUARDS, Guards
 from otel_prom_bridge.endpoint.health import Health
 from otel_prom_bridge.endpoint.messages import METRICS_PATH, Handler
+from otel_prom_bridge.endpoint.pages import Pages, Wanted, check_guarded, pages_of
 from otel_prom_bridge.endpoint.scrape import Scrape
 from otel_prom_bridge.endpoint.served import Served, checked_source
 from otel_prom_bridge.endpoint.server.limits import LIMITS, ServerLimits
@@ -92,6 +93,8 @@ def start_http_server(
     guards: Guards | None = None,
     strict: bool = True,
     limits: ServerLimits | None = None,
+    explorer: Wanted | Pages = None,
+    trace_url: str | None = None,
 ) -> MetricsServer:
     """Serve a reader over HTTP, from a daemon thread. It closes when the reader shuts down.
 
@@ -114,6 +117,9 @@ def start_http_server(
         strict: raise if the endpoint cannot be opened. Otherwise that is logged, and ``.is_serving`` of the
             result is False: an application need not fail for want of metrics.
         limits: deadlines and bounds.
+        explorer: a page at ``/`` and ``/explorer`` that shows what is here. An address that others reach
+            needs a guard then, or ``"public"``.
+        trace_url: where the page finds a trace: a URL with ``{trace_id}`` in it.
 
     Raises:
         ConfigurationError: an argument is not what it may be: the port not a port, the source not a reader.
@@ -131,8 +137,10 @@ def start_http_server(
             raise ConfigurationError("web_config", web_config, "no such file beside `tls` or `guards`")
         config = load(web_config)
         tls, guards = config.tls, config.guards()
+    pages = explorer if isinstance(explorer, Pages) else pages_of(source, explorer, trace_url=trace_url)
     scrape = Scrape(
         source,
+        pages=pages,
         metrics_path=metrics_path,
         cache_ttl=cache_ttl,
         compression_threshold=compression_threshold,
@@ -144,6 +152,12 @@ def start_http_server(
             advice = "the metric reader was shut down; serve a new one"
             raise EndpointError(errno.ESHUTDOWN, f"cannot serve metrics: {advice}")
         listeners = _open(addr, port, unix_socket)
+        try:
+            check_guarded(pages, [listener.address for listener in listeners], tls, guards)
+        except ConfigurationError:
+            for listener in listeners:
+                listener.close()
+            raise
         return _serve(
             source, scrape, listeners, path=scrape.metrics_path, tls=tls, guards=guards, limits=limits
         )
