@@ -34,7 +34,7 @@ from otel_prom_bridge.endpoint.messages import (
 )
 from otel_prom_bridge.endpoint.pages import Pages
 from otel_prom_bridge.endpoint.served import Served, checked_source
-from otel_prom_bridge.errors import CompressionError, ConfigurationError
+from otel_prom_bridge.errors import CompressionError, ConfigurationError, ExpositionError
 from otel_prom_bridge.exposition import Exposition, accepts_gzip, negotiate
 from otel_prom_bridge.values.checks import INTERVAL, LONGEST_WAIT, THRESHOLD
 
@@ -196,6 +196,12 @@ class Scrape(Handler):
         return response
 
     def _exposed(self, request: Request, question: _Question, timeout: float | None) -> Response:
+        try:
+            return self._made(request, question, timeout)
+        except ExpositionError as error:  # it is somebody else's, who does not answer
+            return text_response(502, f"{error}\n")
+
+    def _made(self, request: Request, question: _Question, timeout: float | None) -> Response:
         if self._problem is not None:
             self._source.observer.reloaded(self._problem() is None)
         asked = self._cache.now()

@@ -16,7 +16,8 @@ from otel_prom_bridge.report.inside import Facts, FamilyOrigin, WorkerState
 from otel_prom_bridge.report.self_metrics import State
 from otel_prom_bridge.store.lookup import StreamRecord
 from otel_prom_bridge.store.projections import Projection
-from otel_prom_bridge.store.provenance import keys_of, label_of
+from otel_prom_bridge.store.provenance import keys_of
+from otel_prom_bridge.store.steps import label_of
 from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.writing import Written, without_attributes, written
 

@@ -70,6 +70,22 @@ def written(view: ExportView) -> Written:
     return Written(f"ExportView(\n{arguments})", f"[[views]]\n{lines}")
 
 
+def written_rule(rule: object) -> str:
+    """A rule in Python; an empty string where it has no form in a file."""
+    try:
+        return _python(_rule(rule))
+    except _UnwritableError:
+        return ""
+
+
+def written_computation(compute: object) -> str:
+    """The same of a computation."""
+    try:
+        return _python(_computation(compute))
+    except _UnwritableError:
+        return ""
+
+
 def _given(view: ExportView) -> list[Any]:
     defaults = ExportView()
     return [item for item in fields(view) if getattr(view, item.name) != getattr(defaults, item.name)]
