@@ -30,6 +30,7 @@ COMMANDS = {
     "cardinality": "how many series each metric of an exposition has, and which labels make them",
     "record": "write a recording of what a URL exposes, at an interval",
     "replay": "serve a recording again, as if the application were there",
+    "serve": "show what an endpoint or a file exposes on a page in the browser",
     "synth": "make up load by a description: serve it, or write it as a recording",
     "demo": "a simulated LLM agent service and its metrics, to look at",
     "dashboards": "write a Grafana dashboard and Prometheus rules for the metrics of a profile",
