@@ -15,6 +15,7 @@ from otel_prom_bridge.configuration.options import (
 )
 from otel_prom_bridge.configuration.settings import from_flags
 from otel_prom_bridge.errors import EndpointError
+from otel_prom_bridge.explorer.options import EXPLORER
 from otel_prom_bridge.values.checks import BOOLEAN
 
 # What a flag may say: all options of a hub, of its endpoint and of what it shows.
@@ -50,7 +51,7 @@ def add_options(command: argparse.ArgumentParser, *, without: Iterable[str] = ()
 def _add(command: argparse.ArgumentParser, option: Option) -> None:
     words = "a TOML file with options" if option is CONFIG_FILE else option.meaning.partition("; see [")[0]
     words = words.replace("`", "").replace("%", "%%")
-    yes = {"nargs": "?", "const": "true"} if option.check is BOOLEAN else {}
+    yes = {"nargs": "?", "const": "true"} if option.check in (BOOLEAN, EXPLORER) else {}
     command.add_argument(option.flag, dest=option.key, metavar="VALUE", help=words, **yes)  # type: ignore[arg-type]
 
 

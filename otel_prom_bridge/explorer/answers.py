@@ -21,7 +21,7 @@ from otel_prom_bridge.explorer.origins import origin_answer
 from otel_prom_bridge.explorer.overview import Rows, overview
 from otel_prom_bridge.explorer.page import page, schema
 from otel_prom_bridge.explorer.series import MOST_ROWS, ROWS, Question, family_answer, labels_of
-from otel_prom_bridge.explorer.values import Json
+from otel_prom_bridge.explorer.values import Json, text
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.report.inside import Facts
 
@@ -133,8 +133,8 @@ class Explorer:
         labels = self._counted.of(family).labels
         return {
             "time": look.time,
-            "family": self._rows.of([family])[0],
-            "labels": [{"name": label.name[:1000], "values": label.values} for label in labels],
+            "family": self._rows.one(family),
+            "labels": [{"name": text(label.name), "values": label.values} for label in labels],
             **family_answer(family, fields.question()),
         }
 
@@ -194,7 +194,7 @@ class _Fields:
         """Which series of a family are wanted."""
         try:
             chosen = json.loads(self.text("filter", "{}"))
-        except ValueError:
+        except (ValueError, RecursionError):
             chosen = None
         if not isinstance(chosen, dict) or not all(isinstance(value, str) for value in chosen.values()):
             raise _RefusalError(400, 'filter is no object of labels in JSON; send one like {"code":"200"}')

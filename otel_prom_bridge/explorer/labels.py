@@ -13,6 +13,8 @@ from otel_prom_bridge.report.inside import BudgetUse, Facts
 
 _VALUES = 20
 _FAMILIES, _LARGEST = 20, 12
+# Of so many labels of series it is counted what there would be without each label: a second, at worst.
+_COUNTED = 1_000_000
 
 
 class Counted:
@@ -53,6 +55,7 @@ def of_one(
     """The labels of one family, and what there would be without some of them."""
     count = counted.of(family)
     attributes = inside.attributes(family.name) if inside is not None else {}
+    most = _COUNTED // max(1, len(family.points))
     result: Json = {
         "family": text(family.name),
         "series": count.series,
@@ -63,10 +66,10 @@ def of_one(
                 "name": text(label.name),
                 "values": label.values,
                 "biggest": [{"value": text(value), "series": series} for value, series in label.biggest],
-                "without": _remaining(family, {label.name}),
+                "without": _remaining(family, {label.name}) if number < most else None,
                 "attributes": [text(key) for key in attributes.get(label.name, [])],
             }
-            for label in count.labels
+            for number, label in enumerate(count.labels)
         ],
         "maximum": None,
         "budgets": [],

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from otel_prom_bridge.explorer.values import text
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.families import Labels, MetricFamily
 from otel_prom_bridge.report.inside import Facts, FamilyOrigin
@@ -67,7 +68,8 @@ class Look(NamedTuple):
 
     def find(self, name: str) -> MetricFamily | None:
         """The family of this name."""
-        return next((family for family in self.families if family.name == name), None)
+        found = (family for family in self.families if family.name == name or text(family.name) == name)
+        return next(found, None)
 
     def snapshot(self) -> Snapshot:
         """The same as a snapshot, with what is wrong with it."""

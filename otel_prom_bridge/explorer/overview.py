@@ -32,6 +32,12 @@ class Rows:
         self._known: dict[str, tuple[MetricFamily, Json]] = {}
         self._exposer = Exposer(findings=Findings(most=0))
 
+    def one(self, family: MetricFamily) -> Json:
+        """The row of one family."""
+        known = self._known.get(family.name)
+        row = known[1] if known is not None and known[0] is family else self._row(family)
+        return {**row, "order": 0}
+
     def of(self, families: Sequence[MetricFamily]) -> list[Json]:
         """A row for each family, in their order."""
         known, now = self._known, {}

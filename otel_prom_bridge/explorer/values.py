@@ -25,11 +25,19 @@ LONGEST = 1000
 
 def number(value: float | None) -> float | str | None:
     """A number, or its text in Prometheus' spelling where JSON has none."""
-    if value is None or isinstance(value, int):
-        return value
-    if math.isfinite(value):
+    if value is None:
+        return None
+    if math.isfinite(plain(value)):
         return value
     return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
+
+
+def plain(value: float) -> float:
+    """The number as a float; infinite where an integer is larger than any float."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def text(value: object) -> str:
@@ -70,10 +78,10 @@ def main_value(point: Point) -> float:
     """The number by which series compare: a value, or how much was observed."""
     match point:
         case HistogramPoint() | NativeHistogramPoint():
-            return point.observations
+            return plain(point.observations)
         case SummaryPoint():
-            return point.observations or 0
+            return plain(point.observations or 0)
         case InfoPoint():
-            return 1
+            return 1.0
         case _:
-            return point.value
+            return plain(point.value)
