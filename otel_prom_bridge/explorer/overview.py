@@ -146,7 +146,8 @@ def _failures(facts: Facts) -> Iterator[Json]:
 def _nearly(budgets: Sequence[BudgetUse], over: frozenset[str]) -> Iterator[Json]:
     for budget in budgets:
         if budget.used >= _NEARLY * budget.limit and budget.family not in over:
-            message = f"{budget.used:,} of {budget.limit:,} {budget.unit} of {budget.whose}"
+            whose = "" if budget.family else f" of {budget.whose}"
+            message = f"{budget.used:,} of the {budget.limit:,} {budget.unit}{whose} are in use"
             yield _problem("warning", budget.family, message, f"{budget.option} allows more")
 
 
