@@ -137,7 +137,9 @@ def _failures(facts: Facts) -> Iterator[Json]:
     if facts.collections and facts.collections[-1].error:
         yield _problem("error", "", f"the last collection failed: {facts.collections[-1].error}")
     for failure in facts.failures:
-        message = f"a callback of {failure.instrument} failed {failure.times:,} times: {failure.error}"
+        often = "once" if failure.times == 1 else f"{failure.times:,} times"
+        error = f": {failure.error}" if failure.error else "; the log says why"
+        message = f"a callback of {failure.instrument} failed {often}{error}"
         yield {**_problem("error", "", message), "time": failure.time}
     if facts.state.stuck:
         yield _problem("error", "", f"{facts.state.stuck} collectors of the registry do not answer")

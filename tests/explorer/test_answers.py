@@ -107,7 +107,7 @@ def test_the_overview_counts_what_a_scrape_shows(bridge: Make) -> None:
 def test_problems_are_told(ask: Ask) -> None:
     """A callback that failed and a family at its limit are problems of the overview."""
     told = {(item["severity"], item["family"], item["text"]) for item in ask("overview")["problems"]}
-    assert ("error", "", "a callback of pool.size failed 1 times: ") in told
+    assert ("error", "", "a callback of pool.size failed once; the log says why") in told
     assert ("warning", FAMILY, "at its limit: 2 points are in the series otel_metric_overflow") in told
 
 

@@ -208,7 +208,7 @@ def test_options_by_every_way(
         found = serve_if_possible(setup.reader, from_environment(log_error))
     assert found is not None
     assert not found.is_serving
-    assert "recorded but not served: explorer" in caplog.text
+    assert "recorded but not served: OTEL_PROM_BRIDGE_EXPLORER" in caplog.text
 
 
 def test_errors_of_the_configuration_are_shown(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
