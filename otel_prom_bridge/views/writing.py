@@ -170,9 +170,9 @@ def _plain(form: Any) -> Any:
         case _Call():
             return {form.name: dict(form.arguments) or True}
         case Mapping():
-            return {
-                key: False if key == "name" and item is None else _plain(item) for key, item in form.items()
-            }
+            return {key: _plain(item) for key, item in form.items()}
+        case None:  # a view without a name, which exports nothing
+            return False
         case list():
             return [_plain(item) for item in form]
         case _:
@@ -182,9 +182,8 @@ def _plain(form: Any) -> Any:
 def _python(form: Any) -> str:
     match form:
         case _Call():
-            return (
-                f"{form.title}({', '.join(f'{key}={_python(item)}' for key, item in form.arguments.items())})"
-            )
+            given = ", ".join(f"{key}={_python(item)}" for key, item in form.arguments.items())
+            return f"{form.title}({given})"
         case Mapping():
             return f"{{{', '.join(f'{key!r}: {_python(item)}' for key, item in form.items())}}}"
         case [*items] if any(isinstance(item, _Call) for item in items):
