@@ -187,6 +187,7 @@ class Stack:
             "OTEL_PROM_BRIDGE_LINGER": "0",
         }
         self.rules = folder / "rules"
+        self.ports: list[int] = []
         targets = {}
         for name in AGENTS:
             service, port = SERVICES[name], free_port()
@@ -194,6 +195,7 @@ class Stack:
             variables = {**common, **own, "OTEL_EXPORTER_PROMETHEUS_PORT": str(port)}
             command = [self._program(service["command"][0]), *service["command"][1:]]
             stack.enter_context(running(command, log=folder / f"{name}.log", env=variables))
+            self.ports.append(port)
             targets[f"{name}:9464"] = f"127.0.0.1:{port}"
         *shell, script = SERVICES["dashboards"]["command"]
         script = script.replace("$$", "$").replace("/monitoring", str(self.rules))
@@ -259,3 +261,18 @@ def test_rules_and_dashboards_are_there(stack: Stack) -> None:
     wait_for(lambda: stack.prometheus.query(record), seconds=60, what=record)
     shown = get(f"{stack.prometheus.url}/metrics")[1].decode()
     assert "prometheus_notifications_alertmanagers_discovered 1" in shown
+
+
+@pytest.mark.slow
+@pytest.mark.real_server
+@pytest.mark.timeout(150)
+def test_the_health_check(stack: Stack) -> None:
+    """The image's command says yes where a service runs, and no where none does."""
+    (shown,) = re.findall(r"^HEALTHCHECK .*\\\n +CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
+
+    def succeeds(port: int) -> bool:
+        _, *rest = json.loads(shown.replace(":9464/", f":{port}/"))
+        return subprocess.run([sys.executable, *rest], capture_output=True, timeout=30).returncode == 0
+
+    wait_for(lambda: all(map(succeeds, stack.ports)), seconds=30, what="healthy services")
+    assert not succeeds(free_port())
