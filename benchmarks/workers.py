@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib
 import json
 import os
 import socket
@@ -192,6 +193,8 @@ class Workers:
         self._party = party
         self._address = address
         self._sets = [attributes(number) for number in range(SERIES)]
+        # Here, and not in each worker again.
+        importlib.import_module("otel_prom_bridge.push.reader" if party == "hub" else "prometheus_client")
         self._all: list[tuple[int, socket.socket]] = []
 
     def start(self, count: int, *, interval: float = LONGEST_INTERVAL) -> None:
