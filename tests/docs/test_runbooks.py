@@ -445,6 +445,7 @@ def shipped() -> list[tuple[str, dict[str, str]]]:
         for file, text in files_of(load_profile(name)).items()
         if file.endswith(".yml")
     ]
+    texts += [path.read_text() for path in (ROOT / "examples").rglob("*rules.yml")]
     texts += [block.text for block in blocks(DOCS / "production.md") if block.text.startswith("groups:")]
     rules = [rule for text in texts for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
     return [(rule["alert"], rule["annotations"]) for rule in rules if "alert" in rule]
