@@ -78,10 +78,10 @@ class CheckedInstrument:
             raise AttributeError(f"{self.spec.name}: its type {self.spec.type} has {known!r}, not {name!r}")
 
     def _checked(self, attributes: Attributes) -> Attributes:
+        known = ", ".join(map(repr, self.spec.attributes))
         for key in attributes.keys() - self._known:
-            error = ConfigurationError(
-                f"{self.spec.name}: attribute", key, f"one of {', '.join(map(repr, self.spec.attributes))}"
-            )
+            allowed = f"one of {known}" if known else "none, since it has no attributes"
+            error = ConfigurationError(f"{self.spec.name}: attribute", key, allowed)
             if self._strict:
                 raise error
             self._findings.report(key, "%s; leaving it out", error)

@@ -17,7 +17,7 @@ from otel_prom_bridge.profiles.merging import PartTable, extended, listed, picke
 from otel_prom_bridge.profiles.profile import PRESENT, Profile
 from otel_prom_bridge.profiles.reading import read_profile
 from otel_prom_bridge.values.checks import Check, one_of
-from otel_prom_bridge.values.notation import as_table, called, read_at, tables
+from otel_prom_bridge.values.notation import as_table, called, nearest, read_at, tables
 from otel_prom_bridge.values.toml import read_config_file
 
 _HERE = Path(__file__).parent
@@ -48,7 +48,7 @@ def load_profile(profile: str | os.PathLike[str], *, key: str = "profile") -> Pr
     if text in _stateless:
         return _stateless[text]
     if not _is_path(text) and text not in BUILT_IN:
-        raise ConfigurationError(key, text, _expected())
+        raise ConfigurationError(key, text, _expected(given=text))
     where = f"{text}: " if _is_path(text) else f"profile {text!r}: "
     found = read_profile(_merged(text, key, ()), name=Path(text).stem, where=where)
     if text in BUILT_IN and not found.labels:
@@ -114,14 +114,16 @@ def _tables(text: str, key: str) -> dict[str, Any]:
     if _is_path(text):
         return dict(read_config_file(key, text))
     if text not in (*BUILT_IN, *PARTS):
-        raise ConfigurationError(key, text, _expected(PARTS))
+        raise ConfigurationError(key, text, _expected(PARTS, given=text))
     return dict(_contents(text))
 
 
-def _expected(parts: Sequence[str] = ()) -> str:
+def _expected(parts: Sequence[str] = (), *, given: str = "") -> str:
+    near = nearest(given, (*BUILT_IN, *parts))
+    meant = f" (did you mean {near!r}?)" if near else ""
     profiles = f"one of the profiles {', '.join(map(repr, BUILT_IN))}"
     others = f", one of the parts {', '.join(map(repr, parts))}" if parts else ""
-    return f"{profiles}{others}, or the path of a file that ends with .toml"
+    return f"{profiles}{others}, or the path of a file that ends with .toml{meant}"
 
 
 @cache

@@ -220,6 +220,12 @@ def test_what_is_no_profile_is_refused(profile: Any) -> None:
     assert str(caught.value).count("profile: ") == 1
 
 
+def test_a_profile_that_was_misspelt() -> None:
+    """The error asks for the one that was probably meant."""
+    with pytest.raises(ConfigurationError, match=r"'tachicoma' .*did you mean 'tachikoma'\?"):
+        load_profile("tachicoma")
+
+
 def test_a_wrong_generation_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """`present` is one of three words, wherever it is said."""
     with pytest.raises(ConfigurationError, match=r"present: 'newest' .*'current', 'latest', 'both'"):
