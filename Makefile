@@ -18,6 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export PYTHONDONTWRITEBYTECODE =
 
 .PHONY: demo test slow coverage lint docs benchmark clean
+.PHONY: demo test slow coverage lint benchmark producers clean
 
 demo: .venv/demo
 	$(BIN)/otel-prom-bridge demo
@@ -46,6 +47,7 @@ slow: .venv/dev docs
 	$(BIN)/python -m benchmarks.recording --quick
 	$(BIN)/python -m benchmarks.capacity --quick
 	$(BIN)/python -m benchmarks.workers --quick
+	$(BIN)/python -m benchmarks.spans --quick
 
 # The documentation as a site, in build/site, with the reference made of docstrings. A warning is an error.
 docs: .venv/dev
@@ -66,6 +68,12 @@ benchmark: .venv/dev
 	$(BIN)/python -m benchmarks.recording
 	$(BIN)/python -m benchmarks.capacity
 	$(BIN)/python -m benchmarks.workers
+	$(BIN)/python -m benchmarks.spans
+
+# docs/producers.md, from a run of every producer; ten minutes.
+producers: .venv/dev
+	sh scripts/newer-servers
+	$(BIN)/python tests/producers/table.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -29,12 +29,12 @@ def measure_spans(provider: MeterProvider, prices: PriceTable | None) -> None:
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         trace.set_tracer_provider(TracerProvider(resource=provider._sdk_config.resource))
     is_global = provider is metrics.get_meter_provider()
-    _add(SpanMetrics(None if is_global else provider, prices=prices))
+    _add(SpanMetrics(None if is_global else provider, prices=prices, costs="shown"))
 
 
 def measure_spans_later(prices: PriceTable | None) -> None:
     """The same where somebody else makes the providers, in whatever order: at a collection at the latest."""
-    waiting = SpanMetrics(prices=prices)
+    waiting = SpanMetrics(prices=prices, costs="shown")
 
     def look(_: CallbackOptions) -> Iterable[Observation]:
         if waiting not in _added.values():

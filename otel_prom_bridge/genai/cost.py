@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import threading
-from weakref import WeakSet
+from typing import TypeAlias
+from weakref import WeakKeyDictionary, WeakSet
 
+from opentelemetry import metrics
 from opentelemetry.context import Context
+from opentelemetry.metrics import MeterProvider, Observation
 
 from otel_prom_bridge.genai import conventions, vocabulary
 from otel_prom_bridge.genai.emission import LLMRequest, Usage
-from otel_prom_bridge.prices import PriceTable
+from otel_prom_bridge.instruments import Attributes
+from otel_prom_bridge.prices import Price, PriceTable
 from otel_prom_bridge.recording.measurements import Measurements, clean
 
 # The tokens that these operations report are those of the calls inside of them, which are counted already.
 _CONTAINERS = vocabulary.AGENT | vocabulary.TOOL | vocabulary.WORKFLOW
+_PRICED = vocabulary.INFERENCE | vocabulary.EMBEDDINGS
+_MOST_PRICES = 2000
+
+_Tables: TypeAlias = dict[tuple[str, str], int]
+"""Versions and currencies of the tables of a provider, and whether somebody still uses them: 1 or 0."""
+
+_of_global: _Tables = {}
+_of_others: WeakKeyDictionary[MeterProvider, _Tables] = WeakKeyDictionary()
 _in_use: WeakSet[Costs] = WeakSet()
 _lock = threading.RLock()  # reentrant, because a signal handler may make a recorder, too
 
@@ -25,49 +37,64 @@ class Costs:
         self._measurements = measurements
         self._record = measurements.record
         self.table: PriceTable | None = None
+        self._prices: dict[tuple[str | None, str | None, str | None], Price | None] = {}
+        self._tables = _tables_of(measurements)
+        # Observed, since what is said before there is an SDK is lost, and saying it each time is dear.
+        measurements.observe(conventions.PRICE_TABLE_INFO, lambda: _observed(measurements))
         with _lock:
             _in_use.add(self)
 
     def replace(self, table: PriceTable | None) -> None:
         """Use another table from now on. What was counted so far stays, so the counter never goes down."""
         before, self.table = self.table, table
+        self._prices = {}
         with _lock:
             others = list(_in_use)
         if before is not None and not any(other._uses(before, self._measurements) for other in others):
-            self._inform(before, 0)
-        self._inform(table, 1)
+            self._tables[before.version, before.currency] = 0
+        if table is not None:
+            self._tables[table.version, table.currency] = 1
 
     def _uses(self, table: PriceTable, measurements: Measurements) -> bool:
         """Whether this recorder uses that version of a table, and records for the same provider."""
         same = self.table is not None and self.table.version == table.version
         return same and self._measurements.provider is measurements.provider
 
-    def _inform(self, table: PriceTable | None, value: int) -> None:
-        if table is not None:
-            attributes = {
-                vocabulary.PRICE_TABLE_VERSION: table.version,
-                vocabulary.CURRENCY: table.currency,
-            }
-            self._record(conventions.PRICE_TABLE_INFO, value, attributes)
-
-    def add(self, request: LLMRequest, usage: Usage, error: str | None, context: Context | None) -> None:
-        """Count a request that has ended."""
+    def add(
+        self,
+        request: LLMRequest,
+        usage: Usage,
+        error: str | None,
+        context: Context | None,
+        attributes: Attributes | None = None,
+    ) -> None:
+        """Count a request that has ended. ``attributes`` are those that its metrics have in common."""
         if usage.cost is not None:
-            self._record(conventions.COST, usage.cost, request.common(), context)
+            self._record(conventions.COST, usage.cost, attributes or request.common(), context)
             return
-        table = self.table
-        if table is None or not _charged(request.operation, usage, error):
+        if self.table is None or not _charged(request.operation, usage, error):
             return
-        # This is said with each request, because what is said before there is an SDK is lost.
-        self._inform(table, 1)
+        price = self._price(request, self.table)
+        if price is None or not usage.reported:
+            unpriced = clean({vocabulary.REQUEST_MODEL: request.model})
+            self._record(conventions.UNPRICED_REQUESTS, 1, unpriced, context)
+        else:
+            self._record(conventions.COST, price.cost(usage), attributes or request.common(), context)
+
+    def _price(self, request: LLMRequest, table: PriceTable) -> Price | None:
+        """The price of the model that was asked or, if it has none, of the one that answered."""
+        key, prices = (request.model, request.response_model, request.provider), self._prices
+        try:
+            if key in prices:
+                return prices[key]
+        except TypeError:  # what an application gives as a model may have no hash
+            return None
         price = table.price(request.model, request.provider)
         if price is None:
             price = table.price(request.response_model, request.provider)
-        if price is None or not usage.reported:
-            attributes = clean({vocabulary.REQUEST_MODEL: request.model})
-            self._record(conventions.UNPRICED_REQUESTS, 1, attributes, context)
-        else:
-            self._record(conventions.COST, price.cost(usage), request.common(), context)
+        if len(prices) < _MOST_PRICES:
+            prices[key] = price
+        return price
 
 
 def _charged(operation: str, usage: Usage, error: str | None) -> bool:
@@ -77,4 +104,23 @@ def _charged(operation: str, usage: Usage, error: str | None) -> bool:
     if usage.reported:
         return True
     # A request that failed without reporting tokens is not charged. Memory operations and the like have none.
-    return error is None and operation in vocabulary.INFERENCE | vocabulary.EMBEDDINGS
+    return error is None and operation in _PRICED
+
+
+def _tables_of(measurements: Measurements) -> _Tables:
+    provider = measurements.own_provider
+    return _of_global if provider is None else _of_others.setdefault(provider, {})
+
+
+def _observed(measurements: Measurements) -> list[Observation]:
+    """The tables of all recorders of this provider: the SDK calls only the callback that came first."""
+    found = dict(_tables_of(measurements))
+    current = metrics.get_meter_provider()
+    # One provider may be named by one recorder, and be the global one for another.
+    if measurements.provider is current:
+        for tables in (_of_global, _of_others.get(current, {})):
+            found |= {key: max(value, found.get(key, 0)) for key, value in tables.items()}
+    return [
+        Observation(value, {vocabulary.PRICE_TABLE_VERSION: version, vocabulary.CURRENCY: currency})
+        for (version, currency), value in found.items()
+    ]

@@ -11,6 +11,11 @@ from otel_prom_bridge.profiles.profile import PRESENT, Family, Profile, Source
 
 _PRICED = {None: "", "missing": "without a price, ", "-input": "less the cost as input of the "}
 _PRICED["-output"] = "less the cost as output of the "
+_PRICED |= {
+    "cached-input": "less what costs less of the ",
+    "cache_write-input": "what costs more of the ",
+    "reasoning-output": "what costs more of the ",
+}
 _TAKES = {"value": "", "count": "number of points of ", "sum": "sum of "}
 # A condition that is longer stands below the table, if several families have it.
 _LONG = 60

@@ -86,7 +86,7 @@ class Measurements:
         if provider is metrics.get_meter_provider():
             provider = None  # before there is an SDK it is only a proxy of the one that comes
         get_meter = metrics.get_meter if provider is None else provider.get_meter
-        self._provider = provider
+        self.own_provider = provider  # None stands for the global one
         self._meter: Meter = get_meter(scope, _release(), schema_url=schema_url)
         self._records: dict[str, Record] = {}
         self._reads: dict[str, list[Read]] = {}
@@ -98,11 +98,11 @@ class Measurements:
     @property
     def provider(self) -> MeterProvider:
         """The provider of the meter. It may be a proxy, as long as no global provider was set."""
-        return metrics.get_meter_provider() if self._provider is None else self._provider
+        return metrics.get_meter_provider() if self.own_provider is None else self.own_provider
 
     def active(self, metric: Metric) -> Active:
         """What counts the operations that go on. They are shown as ``metric``."""
-        active = Active(metric, self._provider)
+        active = Active(metric, self.own_provider)
         with guarded(f"the metric {metric.name!r}"):  # its name may be the application's
             self._meter.create_observable_up_down_counter(
                 metric.name, [active.observe], metric.unit, metric.description

@@ -17,6 +17,7 @@ from otel_prom_bridge.interrupts import RaisedAgainError, sheltered
 from otel_prom_bridge.points import WORKER
 from otel_prom_bridge.rules import Chain, Forbid, Redact, Rule, is_identifier
 from otel_prom_bridge.rules.rule import OTHER
+from otel_prom_bridge.rules.secrets import SECRETS, without_secrets
 from otel_prom_bridge.translate.labels import label_name, label_value
 from otel_prom_bridge.values.patterns import glob, is_pattern
 from otel_prom_bridge.views.bounds import (
@@ -374,7 +375,13 @@ class AttributeMap:
         """Cut and fold what is too large, in place."""
         bounds, longest, by_clients = self._bounds, self._bounds.value_length, self._by_clients
         for key, value in result.items():
-            if type(value) is not str or 0 < longest < len(value):  # strings are nearly all there is
+            if type(value) is str:  # which is nearly all there is
+                hidden = without_secrets(value)
+                if hidden is not None:
+                    result[key] = value = hidden
+                    folds.append(Fold(key, SECRETS))
+                    self._report_secret(key)
+            if type(value) is not str or 0 < longest < len(value):
                 text = bounds.cut(value)
                 if text is not None:
                     result[key] = value = text
@@ -390,6 +397,14 @@ class AttributeMap:
         for key in bounds.too_many(result, first=self._first):
             del result[key]
             folds.append(Fold("", LABELS))
+
+    def _report_secret(self, key: str) -> None:
+        self._findings.report(
+            ("secret", self._metric, key),
+            "%sthe label %r has a value with what looks like the key of an API: '{key}' is shown in its"
+            " place. It should not be recorded. A rule of a view can give it another name",
+            *(f"metric {self._metric!r}: " if self._metric else "", key),
+        )
 
     @property
     def is_pressed(self) -> bool:
@@ -503,6 +518,8 @@ class AttributeMap:
             for rule in rules:
                 if shown is not None:
                     shown = self._value(key, rule, label_value(shown))
+            if type(shown) is str:
+                shown = without_secrets(shown) or shown
             if shown is not None or not rules:
                 result[key] = shown
         return result

@@ -21,7 +21,14 @@ from otel_prom_bridge.views.computations import FirstOf
 # Tokens that were read from a cache are among those of the input, and have another price. They are taken out
 # of the input again ("-input"), as those of reasoning are taken out of the output. "missing" are the tokens
 # of models without a price.
-PRICED = (*KINDS, "-input", "-output", "missing")
+# The same in one number, for tokens that one library counted without saying that some were cached, while its
+# spans say it: what these cost less than others.
+_CORRECTIONS = {
+    "cached-input": ("cached", "input"),
+    "cache_write-input": ("cache_write", "input"),
+    "reasoning-output": ("reasoning", "output"),
+}
+PRICED = (*KINDS, "-input", "-output", "missing", *_CORRECTIONS)
 PRICE = one_of(*PRICED)
 
 # The price of a token, as a part of what tells series apart. It is no label.
@@ -29,8 +36,10 @@ PRICE_KEY = "otel_prom_bridge.price"
 MODELS = ("gen_ai.request.model", "gen_ai.response.model")
 PROVIDERS = ("gen_ai.provider.name", "gen_ai.system")
 ATTRIBUTES = frozenset((*MODELS, *PROVIDERS))
-# Our recorders count what calls cost, and those without a price.
+# Our recorders count what calls cost, and those without a price. Where SpanMetrics does not, its tokens are
+# in another scope; in a third one are those that correct what a library records itself.
 _OURS = "otel_prom_bridge.genai"
+_OF_OTHERS = "otel_prom_bridge.genai.details"
 _REMEMBERED = 10_000
 
 _provider = FirstOf(PROVIDERS)
@@ -79,6 +88,8 @@ class Pricing:
         models = _models(attributes)
         if self._table is None or scope == _OURS or (scope, models) in self._reported:
             return None
+        if (kind in _CORRECTIONS) != (scope == _OF_OTHERS):
+            return None
         self._is_used = True
         provider = _provider(attributes)
         known = provider if isinstance(provider, str) else None
@@ -87,6 +98,9 @@ class Pricing:
             return Fraction(1) if found is None else None
         if found is None:
             return None
+        if kind in _CORRECTIONS:
+            less, otherwise = map(found.per_token, _CORRECTIONS[kind])
+            return less - otherwise or None
         price = found.per_token(kind.removeprefix("-"))
         return -price if kind.startswith("-") else price
 

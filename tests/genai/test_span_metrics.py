@@ -340,6 +340,111 @@ def test_failures_of_who_records_successes() -> None:
         assert it.totals("llm_requests", "status") == {("error",): 1}
 
 
+def test_two_spans_of_one_agent() -> None:
+    """OpenLLMetry's LangChain has two, and the node that runs the tools is a step."""
+    agent = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "meteo"}
+    with spans() as it:
+        tracer = it.tracer("opentelemetry.instrumentation.langchain")
+        with (
+            tracer.start_as_current_span("invoke_agent meteo", attributes=agent),
+            tracer.start_as_current_span("meteo.workflow", attributes=agent),
+            tracer.start_as_current_span("tools", attributes={"gen_ai.operation.name": "execute_task"}),
+        ):
+            pass
+        assert it.totals("agent_executions", "agent_type") == {("meteo",): 1}
+        assert it.totals("agent_steps") == {(): 1}
+        assert it.totals("llm_requests") == {}
+
+
+def test_two_spans_of_one_request_of_mcp() -> None:
+    """fastmcp's is around that of the SDK, and the server's is inside of both."""
+    call = {"mcp.method.name": "tools/call", "gen_ai.tool.name": "add"}
+    with spans() as it:
+        fast, sdk = it.tracer("fastmcp"), it.tracer("mcp-python-sdk")
+        with (
+            fast.start_as_current_span("call", attributes=call, kind=SpanKind.CLIENT),
+            sdk.start_as_current_span(
+                "send", attributes={"mcp.method.name": "tools/call"}, kind=SpanKind.CLIENT
+            ),
+            fast.start_as_current_span("call", attributes=call, kind=SpanKind.SERVER),
+        ):
+            pass
+        families = it.families()
+    for side in ("client", "server"):
+        (count,) = [
+            (sample.value, sample.labels["gen_ai_tool_name"])
+            for sample in families[f"mcp_{side}_operation_duration_seconds"].samples
+            if sample.name.endswith("_count")
+        ]
+        assert count == (1, "add")
+
+
+@pytest.mark.parametrize("instrumented", [False, True])
+def test_a_client_that_writes_spans_itself(instrumented: bool) -> None:
+    """Anthropic's does; an instrumentation beside it, whose span is not around the client's, counts alone."""
+    with spans(measured={"opentelemetry.instrumentation.anthropic": []}) as it:
+        client = it.tracer("com.anthropic.sdk.python")
+        for _ in range(2):
+            outer = it.tracer("opentelemetry.instrumentation.anthropic") if instrumented else None
+            around = outer and outer.start_span("anthropic.chat", attributes=CHAT)
+            client.start_span("messages.create", attributes=CHAT).end()
+            if around is not None:
+                around.end()
+        assert it.totals("llm_requests") == {(): 2}
+
+
+def test_a_release_says_what_is_measured() -> None:
+    """litellm's default callback has a scope without a release, and records successes only."""
+    with spans() as it:
+        for release, wanted in ((None, 1), ("1.110.2", 1)):
+            tracer = it.tracers.get_tracer("litellm", release)
+            with tracer.start_as_current_span("chat", attributes=CHAT) as span:
+                span.set_status(Status(StatusCode.ERROR))
+            assert it.totals("llm_errors") == {(): wanted}
+
+
+def test_cached_tokens_correct_the_cost_of_tokens_that_others_record() -> None:
+    """A library counts the tokens, and its spans say that some were cached: they cost what those cost."""
+    scope = "opentelemetry.instrumentation.genai.openai"
+    with spans() as it:
+        usage = it.bridge.meter_provider.get_meter(scope).create_histogram("gen_ai.client.token.usage")
+        for kind, count in (("input", 1000), ("output", 100)):
+            said = {key: value for key, value in CHAT.items() if "usage" not in key}
+            usage.record(count, {**said, "gen_ai.token.type": kind})
+        assert it.totals("llm_cost_usd") == {(): pytest.approx(0.0035)}
+        with it.tracer(scope).start_as_current_span("chat", attributes=CHAT):
+            pass
+        usage.record(1000, {**said, "gen_ai.token.type": "output"})
+        # No sum falls: 500 tokens' worth of input is saved, and made up for before it grows again.
+        assert it.totals("llm_cost_usd", "type") == {
+            ("input",): pytest.approx(0.0025),
+            ("output",): pytest.approx(0.011),
+        }
+        usage.record(1000, {**said, "gen_ai.token.type": "input"})
+        assert it.totals("llm_cost_usd", "type")["input",] == pytest.approx(0.0045)
+
+
+@pytest.mark.parametrize("dialect", CALLS)
+def test_costs_can_be_left_to_whoever_shows_the_tokens(dialect: str) -> None:
+    """As the bridge does: each kind of token has its cost then, and what has none is counted."""
+    with spans(costs="shown") as it:
+        for attributes in (CALLS[dialect], {**CHAT, "gen_ai.usage.cost": 0.5}):
+            with it.tracer().start_as_current_span("call", attributes=attributes):
+                pass
+        assert it.totals("llm_cost_usd", "type") == {
+            ("input",): pytest.approx(0.0015),
+            ("cached",): pytest.approx(0.0005),
+            ("output",): pytest.approx(0.001),
+            ("",): 0.5,
+        }
+        said = {key: value for key, value in CHAT.items() if "usage" not in key}
+        with it.tracer().start_as_current_span("call", attributes=said):
+            pass
+        assert it.totals("llm_unpriced_requests") == {(): 1}
+    with pytest.raises(ConfigurationError, match="costs"):
+        SpanMetrics(costs="hidden")  # type: ignore[arg-type]
+
+
 def test_reported_costs_are_used() -> None:
     """A span that says what the call cost is believed."""
     with spans() as it:

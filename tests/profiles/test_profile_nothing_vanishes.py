@@ -49,12 +49,8 @@ def _sets(views: list[ExportView]) -> Iterator[dict[str, str]]:
         yield {key: value for key, value in zip(values, combination, strict=True) if value}
 
 
-# The documents of these two name families for calls of models, and none for other operations.
-CALLS_ONLY = {"tachikoma", "incident_manager"}
-
-
 @pytest.mark.parametrize("present", PRESENT)
-@pytest.mark.parametrize("name", sorted(set(BUILT_IN) - CALLS_ONLY))
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
 def test_every_point_is_in_some_family(name: str, present: Any) -> None:
     """Of every instrument that a profile is made of, whatever its points say, each is shown somewhere."""
     profile = load_profile(name)
@@ -81,9 +77,34 @@ def _count(family: Metric | None, end: str) -> float:
     return 0 if family is None else sum(s.value for s in family.samples if s.name == family.name + end)
 
 
-def test_operations_add_up() -> None:
+# The families of each dialect that an operation of a client may be in, and those of errors.
+FAMILIES = {
+    "llmdevops": (
+        "llmdevops_",
+        [
+            "llm_requests",
+            "llm_other_operations",
+            "agent_executions",
+            "agent_tool_calls",
+            "agent_workflows",
+            "agent_memory_operations",
+        ],
+        ["llm_errors", "llm_other_operation_errors"],
+    ),
+    "tachikoma": ("", ["executions", "other_operations"], []),
+    "incident_manager": (
+        "llm_incident_manager_",
+        ["llm_requests", "llm_other_operations"],
+        ["llm_errors", "llm_other_operation_errors"],
+    ),
+}
+
+
+@pytest.mark.parametrize("profile", FAMILIES)
+def test_operations_add_up(profile: str) -> None:
     """Every operation that a client recorded is in exactly one family of the dialect, with its time."""
-    with running(profile="llmdevops") as bridge:
+    prefix, kinds, errors = FAMILIES[profile]
+    with running(profile=profile) as bridge:
         meter = bridge.meter_provider.get_meter("openlit.otel.metrics")
         durations = meter.create_histogram("gen_ai.client.operation.duration", unit="s")
         for number, operation in enumerate(OPERATIONS):
@@ -92,26 +113,25 @@ def test_operations_add_up() -> None:
                 durations.record(1, {**attributes, **({"error.type": "timeout"} if failed else {})})
         families = families_of(bridge)
     recorded = sum(number % 3 + 1 for number in range(len(OPERATIONS)))
-    shown = {
-        name: _count(families.get(f"llmdevops_{name}"), "_total")
-        for name in (
-            *("llm_requests", "llm_other_operations", "agent_executions", "agent_tool_calls"),
-            *("agent_workflows", "agent_memory_operations"),
-        )
-    }
+    shown = {name: _count(families.get(f"{prefix}{name}"), "_total") for name in kinds}
     assert sum(shown.values()) == recorded
     assert all(shown.values()), shown
-    errors = sum(
-        _count(families[f"llmdevops_{name}"], "_total")
-        for name in ("llm_errors", "llm_other_operation_errors")
-    )
-    assert errors == sum(number % 3 for number in range(len(OPERATIONS)))
+    failed = sum(_count(families[f"{prefix}{name}"], "_total") for name in errors)
+    assert failed == (sum(number % 3 for number in range(len(OPERATIONS))) if errors else 0)
 
 
-def test_tokens_add_up() -> None:
+@pytest.mark.parametrize(
+    ("profile", "tokens", "beside"),
+    [
+        ("llmdevops", "llmdevops_llm_tokens", "llmdevops_llm_tokens_beside"),
+        ("tachikoma", "execution_tokens", "execution_tokens_beside"),
+        ("incident_manager", "llm_incident_manager_llm_tokens", "llm_incident_manager_llm_tokens_beside"),
+    ],
+)
+def test_tokens_add_up(profile: str, tokens: str, beside: str) -> None:
     """Tokens of every type and operation are in one family each, and what is said twice is not added."""
     types = ("input", "prompt", "output", "completion", "", "reasoning", "total")
-    with running(profile="llmdevops") as bridge:
+    with running(profile=profile) as bridge:
         usage = bridge.meter_provider.get_meter("app").create_histogram(
             "gen_ai.client.token.usage", unit="{token}"
         )
@@ -119,8 +139,8 @@ def test_tokens_add_up() -> None:
             attributes = {"gen_ai.token.type": kind, "gen_ai.operation.name": operation}
             usage.record(1, {key: value for key, value in attributes.items() if value})
         families = families_of(bridge)
-    assert _count(families["llmdevops_llm_tokens"], "_total") == 5
-    assert _count(families["llmdevops_llm_tokens_beside"], "_total") == 2 * len(types) - 5
+    assert _count(families[tokens], "_total") == 5
+    assert _count(families[beside], "_total") == 2 * len(types) - 5
 
 
 def test_names_are_no_units() -> None:

@@ -18,7 +18,9 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from otel_prom_bridge.genai import vocabulary
 from otel_prom_bridge.genai.emission import Usage
@@ -42,11 +44,13 @@ class Seen:
     response_model: str | None = None
     agent: str | None = None
     tool_type: str | None = None
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = field(default_factory=lambda: _NO_USAGE)  # a call has one of its own
     cost: float | None = None
     finish_reasons: tuple[str, ...] = ()
+    keys: Keys = field(default_factory=lambda: ALL, repr=False)  # the attributes that the span has
 
 
+_NO_USAGE: Usage = Usage()
 _INFERENCE = {*vocabulary.INFERENCE, *vocabulary.EMBEDDINGS, "fetch_response"}
 _OPERATIONS: Mapping[str, Kind] = {
     **dict.fromkeys(_INFERENCE, "call"),
@@ -58,7 +62,9 @@ _OPERATIONS: Mapping[str, Kind] = {
     "embedding": "call",
     "completion": "call",
     "execute_event_loop_cycle": "step",  # strands-agents
+    "execute_task": "step",  # OpenLLMetry, of a node of LangGraph
 }
+_SPELLED = {"embed": "embeddings", "embedding": "embeddings", "completion": "text_completion"}
 # Kinds of OpenInference and of Langfuse, in lower case, and what they are here.
 _KINDS: Mapping[str, tuple[Kind, str]] = {
     "llm": ("call", "chat"),
@@ -88,112 +94,160 @@ _VERCEL: Mapping[str, tuple[Kind, str]] = {
     "toolCall": ("tool", "execute_tool"),
 }
 
-# The attributes that say something, in the order in which they are asked.
-_MODEL: tuple[str, ...] = (
-    "gen_ai.request.model",
-    "llm.request.model",
-    "llm.model_name",
-    "embedding.model_name",
-    "ai.model.id",
-    "langfuse.observation.model.name",
-    "langfuse.observation.model",
-)
-_RESPONSE_MODEL: tuple[str, ...] = (
-    "gen_ai.response.model",
-    "llm.response.model",
-    "ai.response.model",
-)
-_PROVIDER: tuple[str, ...] = (
-    "gen_ai.provider.name",
-    "gen_ai.system",
-    "llm.provider",
-    "llm.system",
-    "ai.model.provider",
-)
-_AGENT: tuple[str, ...] = (
-    "gen_ai.agent.name",
-    "agent.name",
-    "agent_name",
-    "traceloop.entity.name",
-    "ai.telemetry.functionId",
-)
-_TOOL: tuple[str, ...] = (
-    "gen_ai.tool.name",
-    "tool.name",
-    "tool_name",
-    "ai.toolCall.name",
-    "traceloop.entity.name",
-)
-_WORKFLOW: tuple[str, ...] = (
-    "gen_ai.workflow.name",
-    "workflow.name",
-    "traceloop.workflow.name",
-    "traceloop.entity.name",
-)
-_INPUT: tuple[str, ...] = (
-    "gen_ai.usage.input_tokens",
-    "gen_ai.usage.prompt_tokens",
-    "llm.token_count.prompt",
-    "llm.usage.prompt_tokens",
-    "ai.usage.inputTokens",
-    "ai.usage.promptTokens",
-    "ai.usage.tokens",
-)
-_OUTPUT: tuple[str, ...] = (
-    "gen_ai.usage.output_tokens",
-    "gen_ai.usage.completion_tokens",
-    "llm.token_count.completion",
-    "llm.usage.completion_tokens",
-    "ai.usage.outputTokens",
-    "ai.usage.completionTokens",
-)
-_CACHED: tuple[str, ...] = (
-    "gen_ai.usage.cache_read.input_tokens",
-    "gen_ai.usage.cache_read_input_tokens",
-    "llm.token_count.prompt_details.cache_read",
-    "ai.usage.cachedInputTokens",
-    "gen_ai.usage.details.cache_read_tokens",
-)
-_WRITTEN: tuple[str, ...] = (
-    "gen_ai.usage.cache_write.input_tokens",
-    "gen_ai.usage.cache_creation.input_tokens",
-    "gen_ai.usage.cache_creation_input_tokens",
-    "gen_ai.usage.cache_write_input_tokens",
-    "llm.token_count.prompt_details.cache_write",
-    "gen_ai.usage.details.cache_write_tokens",
-)
-_REASONING: tuple[str, ...] = (
-    "gen_ai.usage.reasoning.output_tokens",
-    "gen_ai.usage.reasoning_tokens",
-    "ai.usage.reasoningTokens",
-    "llm.token_count.completion_details.reasoning",
-    "gen_ai.usage.details.reasoning_tokens",
-)
-_COST: tuple[str, ...] = (
-    "gen_ai.usage.cost",
-    "operation.cost",
-    "llm.cost.total",
-    "llm.usage.cost",
-    "gen_ai.usage.total_cost",
-)
-_FINISHED: tuple[str, ...] = (
-    "gen_ai.response.finish_reasons",
-    "llm.finish_reason",
-    "ai.response.finishReason",
-    "llm.response.finish_reason",
-    "gen_ai.completion.0.finish_reason",
-    "gen_ai.response.finish_reason",
+
+class Keys(NamedTuple):
+    """The attributes that say something, in the order in which they are asked."""
+
+    mcp: tuple[str, ...]
+    operation: tuple[str, ...]
+    vercel: tuple[str, ...]
+    kind: tuple[str, ...]
+    request_type: tuple[str, ...]
+    request_model: tuple[str, ...]  # of a span that says tokens, and nothing else of what it is
+    model: tuple[str, ...]
+    response_model: tuple[str, ...]
+    provider: tuple[str, ...]
+    agent: tuple[str, ...]
+    agent_around: tuple[str, ...]  # of a call or a tool, whose own name may be in the rest of `agent`
+    agent_of_run: tuple[str, ...]  # what says that a span with the name of a run is one
+    tool: tuple[str, ...]
+    tool_of_mcp: tuple[str, ...]
+    tool_by_name: tuple[str, ...]
+    tool_type: tuple[str, ...]
+    workflow: tuple[str, ...]
+    step: tuple[str, ...]
+    input: tuple[str, ...]
+    output: tuple[str, ...]
+    cached: tuple[str, ...]
+    written: tuple[str, ...]
+    reasoning: tuple[str, ...]
+    cost: tuple[str, ...]
+    finished: tuple[str, ...]
+    first_seconds: tuple[str, ...]
+    first_milliseconds: tuple[str, ...]
+    langfuse: tuple[str, ...]
+
+
+ALL: Keys = Keys(
+    mcp=("mcp.method.name",),
+    operation=("gen_ai.operation.name",),
+    vercel=("ai.operationId",),
+    kind=("openinference.span.kind", "traceloop.span.kind", "langfuse.observation.type"),
+    request_type=("llm.request.type",),
+    request_model=("gen_ai.request.model",),
+    model=(
+        "gen_ai.request.model",
+        "llm.request.model",
+        "llm.model_name",
+        "embedding.model_name",
+        "ai.model.id",
+        "langfuse.observation.model.name",
+        "langfuse.observation.model",
+    ),
+    response_model=(
+        "gen_ai.response.model",
+        "llm.response.model",
+        "ai.response.model",
+    ),
+    provider=(
+        "gen_ai.provider.name",
+        "gen_ai.system",
+        "llm.provider",
+        "llm.system",
+        "ai.model.provider",
+    ),
+    agent=(
+        "gen_ai.agent.name",
+        "agent.name",
+        "agent_name",
+        "traceloop.entity.name",
+        "ai.telemetry.functionId",
+    ),
+    agent_around=("gen_ai.agent.name", "agent.name", "agent_name"),
+    agent_of_run=("gen_ai.agent.name", "agent_name"),
+    tool=(
+        "gen_ai.tool.name",
+        "tool.name",
+        "tool_name",
+        "ai.toolCall.name",
+        "traceloop.entity.name",
+    ),
+    tool_of_mcp=("gen_ai.tool.name", "mcp.tool.name"),
+    tool_by_name=("gen_ai.tool.name",),  # pydantic-ai's "running tool" says nothing else
+    tool_type=("gen_ai.tool.type",),
+    workflow=(
+        "gen_ai.workflow.name",
+        "workflow.name",
+        "traceloop.workflow.name",
+        "traceloop.entity.name",
+    ),
+    step=("traceloop.entity.name",),
+    input=(
+        "gen_ai.usage.input_tokens",
+        "gen_ai.usage.prompt_tokens",
+        "llm.token_count.prompt",
+        "llm.usage.prompt_tokens",
+        "ai.usage.inputTokens",
+        "ai.usage.promptTokens",
+        "ai.usage.tokens",
+    ),
+    output=(
+        "gen_ai.usage.output_tokens",
+        "gen_ai.usage.completion_tokens",
+        "llm.token_count.completion",
+        "llm.usage.completion_tokens",
+        "ai.usage.outputTokens",
+        "ai.usage.completionTokens",
+    ),
+    cached=(
+        "gen_ai.usage.cache_read.input_tokens",
+        "gen_ai.usage.cache_read_input_tokens",
+        "llm.token_count.prompt_details.cache_read",
+        "ai.usage.cachedInputTokens",
+        "gen_ai.usage.details.cache_read_tokens",
+    ),
+    written=(
+        "gen_ai.usage.cache_write.input_tokens",
+        "gen_ai.usage.cache_creation.input_tokens",
+        "gen_ai.usage.cache_creation_input_tokens",
+        "gen_ai.usage.cache_write_input_tokens",
+        "llm.token_count.prompt_details.cache_write",
+        "gen_ai.usage.details.cache_write_tokens",
+    ),
+    reasoning=(
+        "gen_ai.usage.reasoning.output_tokens",
+        "gen_ai.usage.reasoning_tokens",
+        "ai.usage.reasoningTokens",
+        "llm.token_count.completion_details.reasoning",
+        "gen_ai.usage.details.reasoning_tokens",
+    ),
+    cost=(
+        "gen_ai.usage.cost",
+        "operation.cost",
+        "llm.cost.total",
+        "llm.usage.cost",
+        "gen_ai.usage.total_cost",
+    ),
+    finished=(
+        "gen_ai.response.finish_reasons",
+        "llm.finish_reason",
+        "ai.response.finishReason",
+        "llm.response.finish_reason",
+        "gen_ai.completion.0.finish_reason",
+        "gen_ai.response.finish_reason",
+    ),
+    first_seconds=(
+        "gen_ai.response.time_to_first_chunk",
+        "gen_ai.client.operation.time_to_first_chunk",
+        "gen_ai.server.time_to_first_token",
+    ),
+    first_milliseconds=(
+        "ai.response.msToFirstChunk",
+        "ai.stream.msToFirstChunk",
+    ),
+    langfuse=("langfuse.observation.usage_details", "langfuse.observation.cost_details"),
 )
 _MOST_CHOICES = 100
-_FIRST_SECONDS: tuple[str, ...] = (
-    "gen_ai.response.time_to_first_chunk",
-    "gen_ai.client.operation.time_to_first_chunk",
-    "gen_ai.server.time_to_first_token",
-)
-_FIRST_MILLISECONDS: tuple[str, ...] = (
-    "ai.response.msToFirstChunk",
-    "ai.stream.msToFirstChunk",
-)
 _FIRST_TIME = "langfuse.observation.completion_start_time"
 _FIRST_EVENTS = frozenset(
     {
@@ -202,33 +256,76 @@ _FIRST_EVENTS = frozenset(
     }
 )
 # Attributes that only spans of these dialects have; without any of them nothing else is looked at.
+_KNOWN = frozenset(key for keys in ALL for key in keys)
+_NONE: Attributes = MappingProxyType({})
+# Where the name is of what a span is about, by its kind.
+_NAMED: Mapping[Kind, str] = {
+    "agent": "agent",
+    "tool": "tool",
+    "workflow": "workflow",
+    "step": "step",
+    "mcp": "tool_of_mcp",
+}
 _ROOTS = ("gen_ai.", "openinference.", "traceloop.", "llm.", "langfuse.", "ai.", "mcp.")
+
+
+def _keys(attributes: Attributes) -> Keys | None:
+    """The attributes of a span that say something; None if it is about something else."""
+    return _of_keys(tuple([key for key in attributes if key in _KNOWN]))
+
+
+@lru_cache(maxsize=1000)
+def _of_keys(present: tuple[str, ...]) -> Keys | None:
+    # A library gives its spans the same attributes each time, so this is done once for all of them.
+    if not any(key.startswith(_ROOTS) for key in present):
+        return None
+    return Keys(*(tuple(key for key in keys if key in present) for keys in ALL))
+
+
+def attributes_of(span: Any) -> Attributes:
+    """A copy of a span's attributes, which may still be changed; the SDK's own mapping is slow to ask."""
+    attributes = span.attributes
+    if not attributes:
+        return _NONE
+    copy = getattr(attributes, "copy", None)
+    return dict(attributes) if copy is None else copy()
+
+
+def outline(name: str, attributes: Attributes) -> Seen | None:
+    """What a span is about, without what it says of tokens; None if it is about something else."""
+    keys = _keys(attributes)
+    if keys is None:
+        return None
+    kind, operation = _kind(name, attributes, keys)
+    if kind is None:
+        return None
+    found = Seen(kind, operation, keys=keys)
+    found.agent = _text(attributes, keys.agent_around)
+    if kind in _NAMED:
+        found.name = _text(attributes, getattr(keys, _NAMED[kind]))
+        if found.name is None and kind in ("agent", "workflow"):
+            found.name, found.is_named = _of_span(name), False
+    return found
 
 
 def seen(name: str, attributes: Attributes) -> Seen | None:
     """What a span of this name says, or None if it is about something else."""
-    if not any(key.startswith(_ROOTS) for key in attributes):
+    found = outline(name, attributes)
+    if found is None:
         return None
-    kind, operation = _kind(name, attributes)
-    if kind is None:
-        return None
-    found = Seen(kind, operation, provider=_text(attributes, _PROVIDER), model=_text(attributes, _MODEL))
-    found.agent = _text(attributes, _AGENT[:3])
-    if kind in ("call", "other"):
-        found.response_model = _text(attributes, _RESPONSE_MODEL)
-        found.usage, found.cost = _usage(attributes), _number(attributes, _COST, "a cost")
-        found.finish_reasons = _finish_reasons(attributes)
-        _langfuse(attributes, found)
-    elif kind == "mcp":
-        found.name = _text(attributes, ("gen_ai.tool.name", "mcp.tool.name"))
-    else:
-        names = {"agent": _AGENT, "tool": _TOOL, "workflow": _WORKFLOW, "step": ("traceloop.entity.name",)}[
-            kind
-        ]
-        found.name = _text(attributes, names)
-        if found.name is None and kind in ("agent", "workflow"):
-            found.name, found.is_named = _of_span(name), False
-        found.tool_type = _text(attributes, ("gen_ai.tool.type",)) if kind == "tool" else None
+    keys = found.keys
+    found.provider, found.model = _text(attributes, keys.provider), _text(attributes, keys.model)
+    if found.kind in ("call", "other"):
+        found.response_model = _text(attributes, keys.response_model)
+        found.usage = _usage(attributes, keys)
+        if keys.cost:
+            found.cost = _number(attributes, keys.cost, "a cost")
+        if keys.finished:
+            found.finish_reasons = _finish_reasons(attributes, keys)
+        if keys.langfuse:
+            _langfuse(attributes, found)
+    elif found.kind == "tool":
+        found.tool_type = _text(attributes, keys.tool_type)
     return found
 
 
@@ -248,52 +345,47 @@ def _of_span(name: str) -> str | None:
     return found if found and found not in ("agent", "invoke_agent", "invoke_workflow") else None
 
 
-def _kind(name: str, attributes: Attributes) -> tuple[Kind | None, str]:
+def _kind(name: str, attributes: Attributes, keys: Keys) -> tuple[Kind | None, str]:
     """Whoever says it in the most exact words is asked first."""
-    if _text(attributes, ("mcp.method.name",)):
-        return "mcp", ""
-    operation = _text(attributes, ("gen_ai.operation.name",))
-    if operation:
-        return _of_operation(operation)
-    vercel = _text(attributes, ("ai.operationId",))
-    if vercel:
+    if keys.mcp and (method := _text(attributes, keys.mcp)):
+        return "mcp", method
+    if keys.operation and (operation := _text(attributes, keys.operation)):
+        return _OPERATIONS.get(operation, "other"), _SPELLED.get(operation, operation)
+    if keys.vercel and (vercel := _text(attributes, keys.vercel)):
         return _VERCEL.get(vercel.rsplit(".", 1)[-1], (None, ""))
-    said = _text(attributes, ("openinference.span.kind", "traceloop.span.kind", "langfuse.observation.type"))
-    if said:
+    if keys.kind and (said := _text(attributes, keys.kind)):
         return _KINDS.get(said.lower(), (None, ""))
-    request = _text(attributes, ("llm.request.type",))
-    if request:
+    if keys.request_type and (request := _text(attributes, keys.request_type)):
         operation = _REQUEST_TYPES.get(request.lower(), "chat")
         return ("other" if operation == "rerank" else "call"), operation
-    if _text(attributes, ("gen_ai.tool.name",)):  # pydantic-ai's "running tool"
+    return _by_what_it_has(name, attributes, keys)
+
+
+def _by_what_it_has(name: str, attributes: Attributes, keys: Keys) -> tuple[Kind | None, str]:
+    """Of a span that does not say what it is about."""
+    if _text(attributes, keys.tool_by_name):
         return "tool", "execute_tool"
-    if _text(attributes, ("gen_ai.agent.name", "agent_name")) and name.endswith((" run", "agent")):
+    if name.endswith((" run", "agent")) and _text(attributes, keys.agent_of_run):
         return "agent", "invoke_agent"
-    if _text(attributes, _MODEL[:1]) and _usage(attributes).reported:
+    if _text(attributes, keys.request_model) and _usage(attributes, keys).reported:
         return "call", "chat"
     return None, ""
 
 
-def _of_operation(operation: str) -> tuple[Kind, str]:
-    kind = _OPERATIONS.get(operation, "other")
-    return kind, {"embed": "embeddings", "embedding": "embeddings", "completion": "text_completion"}.get(
-        operation, operation
-    )
+def _usage(attributes: Attributes, keys: Keys) -> Usage:
+    usage = Usage(_count(attributes, keys.input), _count(attributes, keys.output))
+    if keys.cached:
+        usage.cached = _count(attributes, keys.cached)
+    if keys.reasoning:
+        usage.reasoning = _count(attributes, keys.reasoning)
+    if keys.written:
+        usage.cache_write = _count(attributes, keys.written)
+    return usage
 
 
-def _usage(attributes: Attributes) -> Usage:
-    return Usage(
-        input=_count(attributes, _INPUT),
-        output=_count(attributes, _OUTPUT),
-        cached=_count(attributes, _CACHED),
-        reasoning=_count(attributes, _REASONING),
-        cache_write=_count(attributes, _WRITTEN),
-    )
-
-
-def _finish_reasons(attributes: Attributes) -> tuple[str, ...]:
+def _finish_reasons(attributes: Attributes, keys: Keys) -> tuple[str, ...]:
     """Why each of the answers ended, as the first attribute says that says anything."""
-    for key in _FINISHED:
+    for key in keys.finished:
         value = attributes.get(key)
         said = (value,) if isinstance(value, str) else value
         if isinstance(said, tuple | list) and said:
@@ -352,36 +444,36 @@ def _number(attributes: Attributes, keys: tuple[str, ...], what: str) -> float |
     return None
 
 
-def first_chunk(attributes: Attributes, events: Any, start: int) -> float | None:
+def first_chunk(attributes: Attributes, keys: Keys, span: Any) -> float | None:
     """Seconds from the start of the span to the first chunk, where attributes or events say it."""
-    seconds = _number(attributes, _FIRST_SECONDS, "a time")
+    seconds = _number(attributes, keys.first_seconds, "a time")
     if seconds is not None:
         return seconds
-    milliseconds = _number(attributes, _FIRST_MILLISECONDS, "a time")
+    milliseconds = _number(attributes, keys.first_milliseconds, "a time")
     if milliseconds is not None:
         return milliseconds / 1000
     text = attributes.get(_FIRST_TIME)
     if isinstance(text, str):
         try:
             when = datetime.datetime.fromisoformat(text.strip('"'))
-            return max(0.0, float(when.timestamp()) - start / 1e9)
+            return max(0.0, float(when.timestamp() - span.start_time / 1e9))
         except (ValueError, OverflowError):
             return None
-    for event in events or ():
+    for event in span.events or ():
         if event.name in _FIRST_EVENTS:
-            return max(0.0, float(event.timestamp - start) / 1e9)
+            return max(0.0, float(event.timestamp - span.start_time) / 1e9)
     return None
 
 
-def error_of(attributes: Attributes, status: Any, events: Any) -> str | None:
+def error_of(attributes: Attributes, span: Any) -> str | None:
     """The type of the error that a span ended with, or None."""
     said = attributes.get("error.type")
-    failed = getattr(getattr(status, "status_code", None), "name", "") == "ERROR"
+    failed = getattr(getattr(span.status, "status_code", None), "name", "") == "ERROR"
     if not failed and attributes.get("langfuse.observation.level") != "ERROR":
         return said if isinstance(said, str) and said else None
     if isinstance(said, str) and said:
         return said
-    for event in reversed(events or ()):
+    for event in reversed(span.events or ()):
         kind = (event.attributes or {}).get("exception.type")
         if event.name == "exception" and isinstance(kind, str) and kind:
             return kind

@@ -31,7 +31,7 @@ ASPECTS = (
 )
 
 _CALLS = ("calls", "tokens", "chunks")
-# The first pattern that matches a scope counts.
+# The first pattern that matches a scope counts. One with `@` is about a release, too: `litellm@` has none.
 MEASURED: Mapping[str, tuple[str, ...]] = {
     # OpenTelemetry's own, and the handlers of opentelemetry-util-genai
     "opentelemetry.instrumentation.genai.langchain": (*_CALLS, "tools", "agents", "workflows"),
@@ -48,13 +48,20 @@ MEASURED: Mapping[str, tuple[str, ...]] = {
     "opentelemetry.instrumentation.anthropic": (*_CALLS, "choices"),
     # others
     "openlit*": (*_CALLS, "cost", "tools", "workflows", "mcp"),
+    "litellm@": ("successes", "tokens", "chunks", "cost"),  # its default callback
     "litellm": (*_CALLS, "cost"),
     "litellm.*": ("successes", "tokens", "chunks", "cost"),
     "pydantic-ai": ("tokens", "chunks", "cost"),
     "gcp.vertex.agent": (*_CALLS, "tools", "agents", "workflows"),
     "agent_framework*": ("calls", "tokens", "tools"),
     "semantic_kernel.functions*": ("tools",),
-    "strands*": ("calls", "nameless_tokens", "chunks", "tools", "steps"),
+    "strands*": ("successes", "nameless_tokens", "chunks", "tools", "steps"),
+}
+
+# Client libraries that write spans of their own, and the instrumentations of them whose spans are not around
+# these. Where one of them is at work, it counts.
+TWICE: Mapping[str, tuple[str, ...]] = {
+    "com.anthropic.sdk.python": ("opentelemetry.instrumentation.anthropic", "openlit.*", "openlit"),
 }
 
 
@@ -68,13 +75,23 @@ class Measured:
         self._table = {**{scope: _aspects(scope, aspects) for scope, aspects in own.items()}}
         self._table |= {scope: aspects for scope, aspects in MEASURED.items() if scope not in self._table}
         self.by = lru_cache(maxsize=1000)(self._by)
+        self.counts_for = lru_cache(maxsize=1000)(_counts_for)
 
-    def _by(self, scope: str) -> frozenset[str]:
-        """What this scope records itself."""
+    def _by(self, scope: str, release: str = "") -> frozenset[str]:
+        """What this scope of this release records itself."""
         for pattern, aspects in self._table.items():
-            if fnmatchcase(scope, pattern):
+            if fnmatchcase(f"{scope}@{release}" if "@" in pattern else scope, pattern):
                 return frozenset(aspects)
         return frozenset()
+
+
+def _counts_for(scope: str) -> tuple[str, ...]:
+    """The client libraries whose own spans say what those of this scope say."""
+    return tuple(
+        client
+        for client, instrumentations in TWICE.items()
+        if any(fnmatchcase(scope, pattern) for pattern in instrumentations)
+    )
 
 
 def _aspects(scope: object, aspects: object) -> tuple[str, ...]:

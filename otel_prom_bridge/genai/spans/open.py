@@ -7,11 +7,11 @@ leaves alone what the inner one's library recorded. Spans that never end leave w
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 from opentelemetry.context import Context, get_current
 
+_NOTHING: frozenset[str] = frozenset()
 _MOST = 10_000
 _DEEPEST = 64
 
@@ -28,7 +28,7 @@ class Node:
         self.span = span
         self.context = get_current() if context is None else context
         self.parent = parent
-        self.covered: set[str] = set()  # what was recorded of it by libraries inside
+        self.covered: frozenset[str] = _NOTHING  # what was recorded of it by libraries inside
         self.has_agent = False  # an agent ran inside
         self.has_call = False  # a call of a model was recorded inside
         self.inference_calls = 0
@@ -60,13 +60,16 @@ class OpenSpans:
         found = self._nodes.pop((context.trace_id, context.span_id), None)
         return found or Node(span, parent and parent.span_id)
 
-    def ancestors(self, node: Node) -> Iterator[Node]:
+    def ancestors(self, node: Node) -> list[Node]:
         """The spans around it that go on, the nearest first."""
-        trace = node.span.get_span_context().trace_id
+        result: list[Node] = []
         parent = node.parent
-        for _ in range(_DEEPEST):
-            found = None if parent is None else self._nodes.get((trace, parent))
-            if found is None:
-                return
-            yield found
-            parent = found.parent
+        if parent is not None:
+            trace = node.span.get_span_context().trace_id
+            while parent is not None and len(result) < _DEEPEST:
+                found = self._nodes.get((trace, parent))
+                if found is None:
+                    break
+                result.append(found)
+                parent = found.parent
+        return result

@@ -12,15 +12,24 @@ from typing import Any, Literal
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.genai import conventions, vocabulary
 from otel_prom_bridge.genai.agents import in_step
 from otel_prom_bridge.genai.cost import Costs
-from otel_prom_bridge.genai.emission import CURRENT, LLMRequest, per_token
+from otel_prom_bridge.genai.emission import CURRENT, per_token
 from otel_prom_bridge.genai.evaluations import record_event
-from otel_prom_bridge.genai.spans.attributes import Attributes, Seen, error_of, first_chunk, outermost, seen
+from otel_prom_bridge.genai.spans.attributes import (
+    Attributes,
+    Seen,
+    attributes_of,
+    error_of,
+    first_chunk,
+    outermost,
+    outline,
+    seen,
+)
+from otel_prom_bridge.genai.spans.labels import Labels, LabelSets
 from otel_prom_bridge.genai.spans.measured import Measured
 from otel_prom_bridge.genai.spans.open import Node, OpenSpans
 from otel_prom_bridge.prices import PriceTable
@@ -54,7 +63,7 @@ class Ended:
         self.found = found
         self.left_alone: frozenset[str] = frozenset()  # what its library records itself
         self.took = (span.end_time - span.start_time) / 1e9
-        self.error = error_of(attributes, span.status, span.events)
+        self.error = error_of(attributes, span)
         # Exemplars are of this very span; who it was for is said where it began.
         itself = trace.NonRecordingSpan(span.get_span_context())
         self.context = trace.set_span_in_context(itself, context)
@@ -67,7 +76,8 @@ class SpanMetrics:
     twice: what the library of a span records as a metric is left alone, and of two spans of one call the
     outer one counts. ``measured`` says which scopes record what themselves, before the table that comes along
     (``measured={"my.scope": []}`` counts all that its spans say). ``prices`` and ``meter_provider`` are those
-    of :class:`LLMRecorder`.
+    of :class:`LLMRecorder`. With ``costs="shown"`` the costs of tokens are left to whoever shows these, as
+    the bridge does with its own option ``prices``: recording is cheaper, and each kind of token has a cost.
 
     Raises :class:`~otel_prom_bridge.errors.ConfigurationError` for a wrong argument. After that nothing does.
     """
@@ -78,23 +88,40 @@ class SpanMetrics:
         *,
         prices: PriceTable | Literal["default"] | None = "default",
         measured: Mapping[str, Iterable[str]] | None = None,
+        costs: Literal["recorded", "shown"] = "recorded",
     ) -> None:
         table = PriceTable.default() if prices == "default" else prices
         if table is not None and not isinstance(table, PriceTable):
             raise ConfigurationError("prices", prices, "a PriceTable or None")
+        if costs not in ("recorded", "shown"):
+            raise ConfigurationError("costs", costs, '"recorded" or "shown"')
+        self._are_costs_shown = costs == "shown"
         self._measured = Measured(measured)
         self._measurements = Measurements(
             meter_provider, scope=conventions.SCOPE, schema_url=conventions.SCHEMA_URL
         )
+        # Tokens whose costs are not recorded, since they are shown; and cached ones of a library that records
+        # tokens and does not say which were cached. The bridge knows these two scopes.
+        self._unpaid, self._details = (
+            Measurements(
+                meter_provider, scope=f"{conventions.SCOPE}.{part}", schema_url=conventions.SCHEMA_URL
+            )
+            for part in ("spans", "details")
+        )
         self._costs = Costs(self._measurements)
         self._costs.replace(table)
+        self._labels = LabelSets()
         self._open = OpenSpans()
+        self._said_elsewhere: set[str] = set()  # scopes whose spans another library has, too
         self._is_shut_down = False
 
     def on_start(self, span: Any, parent_context: Context | None = None) -> None:
         """Remember a span that begins."""
         with guarded("a span that begins"):
             self._open.begin(span, parent_context)
+            twice = self._measured.counts_for(_scope(span))
+            if twice:
+                self._said_elsewhere.update(twice)
 
     def on_end(self, span: Any) -> None:
         """Record a span that has ended."""
@@ -105,7 +132,7 @@ class SpanMetrics:
             for event in span.events or ():
                 if event.name == vocabulary.EVALUATION_EVENT:
                     self._evaluation(event, span, node.context)
-            attributes = dict(span.attributes or {})  # the SDK's own mapping is slow to ask
+            attributes = attributes_of(span)
             found = seen(span.name or "", attributes)
             if found is not None:
                 self._take(Ended(span, attributes, found, node.context), node)
@@ -127,20 +154,25 @@ class SpanMetrics:
         record_event(self._measurements, event.attributes or {}, exemplar)
 
     def _take(self, ended: Ended, node: Node) -> None:
-        scope, around = _scope(ended.span), self._around(node)
-        own = self._measured.by(scope)
-        if not around and not self._is_inside(node, scope):
+        scope = _scope(ended.span)
+        if scope in self._said_elsewhere:
+            return
+        outer = self._open.ancestors(node)
+        around = self._around(outer) if outer else []
+        own = self._measured.by(scope, _release(ended.span))
+        if not around and not _is_inside(outer, scope):
             ended.found = outermost(ended.span.name or "", ended.attributes, ended.found)
         step = 0
-        if ended.found.kind in ("call", "tool", "step"):
-            step = _count_in_agent(ended.found, around)
-        if around and _is_same(ended.found, around[0][1], scope, _scope(around[0][0].span)):
-            around[0][0].covered |= own  # the outer one says the same, and counts
-            return
+        if around:
+            if ended.found.kind in ("call", "tool", "step"):
+                step = _count_in_agent(ended.found, around)
+            if _is_same(ended.found, around[0][1], ended.span, around[0][0].span):
+                around[0][0].covered |= own  # the outer one says the same, and counts
+                return
         if ended.found.kind == "call" and node.has_call:
             return  # the inner one ended before anybody knew what this one is
-        ended.left_alone = own | node.covered
-        self._place(ended.found, node, around)
+        ended.left_alone = own | node.covered if node.covered else own
+        _place(ended.found, node, outer, around)
         if ended.found.kind in ("call", "other"):
             self._call(ended)
         elif _ASPECT[ended.found.kind] not in ended.left_alone:
@@ -148,91 +180,80 @@ class SpanMetrics:
             if step and ended.found.kind == "tool":
                 self._in_step(ended, step)
 
-    def _place(self, found: Seen, node: Node, around: list[tuple[Node, Seen]]) -> None:
-        """Say whose a span is, and tell the spans around it what is inside of them."""
-        if found.agent is None:
-            found.agent = next((outer.name for _, outer in around if outer.kind == "agent"), None)
-        if found.kind == "call":
-            for ancestor in self._open.ancestors(node):
-                ancestor.has_call = True
-        if found.kind == "agent":
-            for outer, what in around:
-                outer.has_agent |= what.kind == "agent"
-            if node.has_agent and not found.is_named:
-                found.kind = "workflow"  # openai-agents has a span around all agents of a run
-
-    def _is_inside(self, node: Node, scope: str) -> bool:
-        """Whether a span of the same library goes on around it. Some say at the end what a span is about."""
-        return any(_scope(ancestor.span) == scope for ancestor in self._open.ancestors(node))
-
-    def _around(self, node: Node) -> list[tuple[Node, Seen]]:
-        """The spans of generative AI around this one, the nearest first."""
+    def _around(self, outer: list[Node]) -> list[tuple[Node, Seen]]:
+        """Those of the spans around this one that are of generative AI, the nearest first."""
         result = []
-        for ancestor in self._open.ancestors(node):
-            found = seen(ancestor.span.name or "", dict(ancestor.span.attributes or {}))
+        for ancestor in outer:
+            found = outline(ancestor.span.name or "", attributes_of(ancestor.span))
             if found is not None:
                 result.append((ancestor, found))
-        if result and not self._is_inside(result[-1][0], _scope(result[-1][0].span)):
+        if result:
             last, found = result[-1]
-            result[-1] = (last, outermost(last.span.name or "", last.span.attributes or {}, found))
+            if not _is_inside(self._open.ancestors(last), _scope(last.span)):
+                result[-1] = (last, outermost(last.span.name or "", attributes_of(last.span), found))
         return result
 
     def _call(self, ended: Ended) -> None:
-        found, attributes, left_alone = ended.found, ended.attributes, ended.left_alone
-        request = LLMRequest(
-            found.model,
-            found.provider,
-            found.operation,
-            found.response_model,
-            server_address=_of_type(attributes.get("server.address"), str),
-            server_port=_of_type(attributes.get("server.port"), int),
-        )
-        common, record = request.common(), self._measurements.record
-        failed = common if ended.error is None else {**common, ERROR_TYPE: ended.error}
+        found, left_alone = ended.found, ended.left_alone
+        labels, record = self._labels.of(found, ended.attributes), self._measurements.record
         if "calls" not in left_alone and not ("successes" in left_alone and ended.error is None):
-            record(CURRENT.duration, ended.took, failed, ended.context)
+            record(CURRENT.duration, ended.took, labels.failed(ended.error), ended.context)
         if found.kind == "other":
             return
+        self._answers(ended, labels)
+        self._tokens(ended, labels)
+        if not left_alone.isdisjoint(("tokens", "cost")):
+            return  # its library says it, or its tokens have a price
+        if found.cost is not None:
+            record(conventions.COST, found.cost, labels.common, ended.context)
+        elif not self._is_unpaid(ended) or not found.usage.reported:
+            self._costs.add(labels.request, found.usage, ended.error, ended.context, labels.common)
+
+    def _answers(self, ended: Ended, labels: Labels) -> None:
+        """How fast the answers came, and why they ended."""
+        found, left_alone, record = ended.found, ended.left_alone, self._measurements.record
         if "chunks" not in left_alone:
-            first = first_chunk(attributes, ended.span.events, ended.span.start_time)
-            record(CURRENT.first_chunk, first, common, ended.context)
+            first = first_chunk(ended.attributes, found.keys, ended.span)
+            if first is not None:
+                record(CURRENT.first_chunk, first, labels.common, ended.context)
             if ended.error is None:
                 slow = per_token(found.usage, ended.took, first)
-                record(conventions.TIME_PER_OUTPUT_TOKEN, slow, common, ended.context)
+                record(conventions.TIME_PER_OUTPUT_TOKEN, slow, labels.common, ended.context)
         if "choices" not in left_alone:
             for reason in found.finish_reasons:
-                record(conventions.CHOICES, 1, {**common, vocabulary.FINISH_REASON: reason}, ended.context)
-        self._tokens(ended, common)
-        if left_alone.isdisjoint(("tokens", "cost")):  # else its library says it, or its tokens have a price
-            if found.cost is not None:
-                record(conventions.COST, found.cost, common, ended.context)
-            else:
-                self._costs.add(request, found.usage, ended.error, ended.context)
+                said = {**labels.common, vocabulary.FINISH_REASON: reason}
+                record(conventions.CHOICES, 1, said, ended.context)
 
-    def _tokens(self, ended: Ended, common: dict[str, AttributeValue]) -> None:
+    def _is_unpaid(self, ended: Ended) -> bool:
+        """Whether what its tokens cost is left to whoever shows them."""
+        others = ("tokens", "nameless_tokens", "cost")
+        return self._are_costs_shown and ended.found.cost is None and ended.left_alone.isdisjoint(others)
+
+    def _tokens(self, ended: Ended, labels: Labels) -> None:
         if "nameless_tokens" in ended.left_alone:
             return
-        usage, record = ended.found.usage, self._measurements.record
+        usage = ended.found.usage
+        record = (self._unpaid if self._is_unpaid(ended) else self._measurements).record
         if "tokens" not in ended.left_alone:
-            for kind, count in zip(vocabulary.TOKEN_TYPES, (usage.input, usage.output), strict=True):
-                if count is not None:
-                    record(
-                        conventions.TOKEN_USAGE, count, {**common, vocabulary.TOKEN_TYPE: kind}, ended.context
-                    )
-        # Of these no other library has metrics.
-        counted = {**common, vocabulary.TOKEN_MODALITY: "unknown"}
-        record(conventions.CACHE_READ_TOKENS, usage.cached, counted, ended.context)
-        record(conventions.CACHE_WRITE_TOKENS, usage.cache_write, counted, ended.context)
-        record(conventions.REASONING_TOKENS, usage.reasoning, counted, ended.context)
+            record(conventions.TOKEN_USAGE, usage.input, labels.input, ended.context)
+            record(conventions.TOKEN_USAGE, usage.output, labels.output, ended.context)
+        elif "cost" not in ended.left_alone:
+            record = self._details.record
+        # Of these no other library has metrics. Most calls have none, and of a counter 0 says nothing.
+        if usage.cached:
+            record(conventions.CACHE_READ_TOKENS, usage.cached, labels.counted, ended.context)
+        if usage.cache_write:
+            record(conventions.CACHE_WRITE_TOKENS, usage.cache_write, labels.counted, ended.context)
+        if usage.reasoning:
+            record(conventions.REASONING_TOKENS, usage.reasoning, labels.counted, ended.context)
 
     def _other(self, ended: Ended, node: Node) -> None:
         record, found, name = self._measurements.record, ended.found, ended.found.name
         if found.kind == "mcp":
             is_server = getattr(ended.span.kind, "name", "") == "SERVER"
             metric = conventions.MCP_SERVER_DURATION if is_server else conventions.MCP_CLIENT_DURATION
-            method = ended.attributes.get("mcp.method.name")
             labels = {
-                "mcp.method.name": method,
+                "mcp.method.name": found.operation,
                 vocabulary.TOOL_NAME: name,
                 ERROR_TYPE: ended.error,
             }
@@ -283,20 +304,45 @@ def _count_in_agent(found: Seen, around: list[tuple[Node, Seen]]) -> int:
     return 0
 
 
+def _place(found: Seen, node: Node, outer: list[Node], around: list[tuple[Node, Seen]]) -> None:
+    """Say whose a span is, and tell the spans around it what is inside of them."""
+    if found.agent is None and around:
+        found.agent = next((it.name for _, it in around if it.kind == "agent"), None)
+    if found.kind == "call":
+        for ancestor in outer:
+            ancestor.has_call = True
+    if found.kind == "agent":
+        for ancestor, what in around:
+            ancestor.has_agent |= what.kind == "agent"
+        if node.has_agent and not found.is_named:
+            found.kind = "workflow"  # openai-agents has a span around all agents of a run
+
+
+def _is_inside(outer: list[Node], scope: str) -> bool:
+    """Whether a span of the same library goes on around it. Some say at the end what a span is about."""
+    return any(_scope(ancestor.span) == scope for ancestor in outer)
+
+
 def _scope(span: Any) -> str:
     scope = getattr(span, "instrumentation_scope", None)
-    return str(getattr(scope, "name", "") or "")
+    return "" if scope is None else str(scope.name or "")
 
 
-def _is_same(found: Seen, outer: Seen, scope: str, outer_scope: str) -> bool:
+def _release(span: Any) -> str:
+    scope = getattr(span, "instrumentation_scope", None)
+    return "" if scope is None else str(scope.version or "")
+
+
+def _is_same(found: Seen, outer: Seen, span: Any, around: Any) -> bool:
     """Whether a span and the one around it are of one call, tool or agent, as two libraries have it."""
-    if found.kind == "call" and outer.kind == "call":
+    if found.kind != outer.kind:
+        return False  # a tool that is elsewhere, for example: a span of a tool and one of MCP
+    is_foreign = _scope(span) != _scope(around)
+    if found.kind == "call":
         return True
-    if found.kind == "mcp" and outer.kind == "tool":
-        return False  # a tool that is elsewhere: both are asked for
+    if found.kind == "mcp":  # fastmcp's around those of the SDK; a server's are inside of a client's
+        return is_foreign and found.operation == outer.operation and span.kind is around.kind
+    if found.kind == "agent" and not is_foreign:  # OpenLLMetry has two spans of one agent of LangGraph
+        return found.is_named and outer.is_named and found.name == outer.name
     same_name = found.name is None or outer.name is None or found.name == outer.name
-    return found.kind == outer.kind and found.kind in ("tool", "agent") and scope != outer_scope and same_name
-
-
-def _of_type(value: Any, kind: type) -> Any:
-    return value if isinstance(value, kind) and not isinstance(value, bool) else None
+    return found.kind in ("tool", "agent") and is_foreign and same_name

@@ -1,0 +1,103 @@
+"""What metrics from spans cost: ``python -m benchmarks.spans``.
+
+A span is begun and ended by a tracer without and with ``SpanMetrics``, as ``start(span_metrics=True)`` adds
+it: with the SDK's meter provider, and with direct recording. The recorder that an application calls itself is
+beside it. Times are those of the processor, the best of several rounds. ``--quick`` has fewer of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import Tracer
+
+import otel_prom_bridge
+from otel_prom_bridge.genai import LLMRecorder, PriceTable, SpanMetrics
+
+CALL: dict[str, Any] = {
+    "gen_ai.operation.name": "chat",
+    "gen_ai.provider.name": "openai",
+    "gen_ai.request.model": "gpt-4o",
+    "gen_ai.response.model": "gpt-4o-2024-08-06",
+    "gen_ai.response.id": "chatcmpl-123",
+    "gen_ai.response.finish_reasons": ("stop",),
+    "gen_ai.usage.input_tokens": 1000,
+    "gen_ai.usage.output_tokens": 100,
+    "server.address": "api.openai.com",
+    "server.port": 443,
+}
+CACHED = {**CALL, "gen_ai.usage.cache_read.input_tokens": 400}
+AGENT = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "meteo"}
+REQUEST = {"http.request.method": "GET", "http.route": "/orders", "http.response.status_code": 200}
+
+
+def seconds(call: Callable[[], object], rounds: int) -> float:
+    """Of the processor for one call, at best."""
+    best = float("inf")
+    for _ in range(rounds):
+        start = time.process_time()
+        for _ in range(1000):
+            call()
+        best = min(best, time.process_time() - start)
+    return best / 1000
+
+
+def span(tracer: Tracer, attributes: dict[str, Any]) -> Callable[[], object]:
+    return lambda: tracer.start_span("a", attributes=attributes).end()
+
+
+def call_in_agent(tracer: Tracer) -> Callable[[], object]:
+    def run() -> None:
+        with tracer.start_as_current_span("agent", attributes=AGENT):
+            tracer.start_span("a", attributes=CALL).end()
+
+    return run
+
+
+def added(provider: Any, rounds: int) -> dict[str, float]:
+    """What each kind of span costs more than without, in µs."""
+    tracers = TracerProvider(shutdown_on_exit=False)
+    processor: Any = SpanMetrics(provider, prices=PriceTable.default(), costs="shown")
+    tracers.add_span_processor(processor)
+    plain, measured = TracerProvider(shutdown_on_exit=False).get_tracer("a"), tracers.get_tracer("a")
+    recorder = LLMRecorder(provider)
+
+    def record() -> None:
+        recorder.record_request(
+            model="gpt-4o", provider="openai", duration=1, input_tokens=1000, output_tokens=100
+        )
+
+    kinds: dict[str, Callable[[Tracer], Callable[[], object]]] = {
+        "a call of a model": lambda tracer: span(tracer, CALL),
+        "a call with cached tokens": lambda tracer: span(tracer, CACHED),
+        "an agent with a call": call_in_agent,
+        "a span of HTTP": lambda tracer: span(tracer, REQUEST),
+    }
+    found = {
+        kind: (seconds(make(measured), rounds) - seconds(make(plain), rounds)) * 1e6
+        for kind, make in kinds.items()
+    }
+    return {**found, "a call, by a recorder": seconds(record, rounds) * 1e6}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true")
+    rounds = 2 if parser.parse_args().quick else 7
+    columns: dict[str, dict[str, float]] = {}
+    for recording in ("sdk", "direct"):
+        with otel_prom_bridge.start(
+            port=0, addr="127.0.0.1", recording=recording, set_global=False, collect_interval=0
+        ) as bridge:
+            columns[recording] = added(bridge.meter_provider, rounds)
+    print(f"{'µs':<28}{'sdk':>10}{'direct':>10}")
+    for kind in columns["sdk"]:
+        print(f"{kind:<28}{columns['sdk'][kind]:>10.1f}{columns['direct'][kind]:>10.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""OpenLLMetry's instrumentation of openai-agents."""
+
+import openai_agents
+from opentelemetry.instrumentation.openai_agents import OpenAIAgentsInstrumentor
+
+
+def instrument() -> None:
+    OpenAIAgentsInstrumentor().instrument()
+
+
+work = openai_agents.work

@@ -1,0 +1,405 @@
+"""A server on loopback that answers as the APIs of OpenAI, Anthropic and Google do, and writes it down.
+
+It is what the real client libraries of tests/producers talk to. What it answers is decided by the words of
+the question, so that one program can have every case: `refuse 429` is an error of this status, `cached` says
+that most of the prompt came from a cache, and `Use weather` asks for the tool of this name. The number of
+tokens follows from the number of words. Every answer is written down with its tokens, which is the truth that
+the metrics of a producer are compared with. The first part of the path names the run that an answer belongs
+to: `/RUN/v1/chat/completions`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+REPLY = ["A", "histogram", "counts", "observations", "in", "buckets", "."]
+CACHED_TOKENS = 1024
+TOOL_TOKENS = 5  # that a model writes to ask for a tool
+_RELEASES = {"gpt-4o": "gpt-4o-2024-08-06", "claude-sonnet-4-5": "claude-sonnet-4-5-20250929"}
+_REASONS = {429: "rate_limit_exceeded", 500: "server_error"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server said to one request: the truth about it."""
+
+    run: str
+    model: str
+    kind: str  # chat or embeddings
+    status: int = 200
+    input: int = 0
+    output: int = 0
+    cached: int = 0  # they are among the input
+
+
+@dataclass
+class _Question:
+    """A request, whichever API it is of."""
+
+    model: str
+    messages: list[Any]
+    tools: dict[str, list[str]] = field(default_factory=dict)  # by name, with the arguments that they need
+    was_called: bool = False  # the model has asked for a tool already
+    stream: bool = False
+
+    @property
+    def text(self) -> str:
+        """All that is said in it."""
+        return json.dumps(self.messages)
+
+    def tool(self) -> tuple[str, dict[str, str]] | None:
+        """The tool that the model asks for, and its arguments."""
+        if self.was_called:
+            name = "final_answer" if "final_answer" in self.tools else None
+        else:
+            asked = self.text.rpartition("Use ")[2]
+            # Frameworks may put the name of a plugin before it.
+            found = (tool for tool in self.tools if tool.rpartition("-")[2] in asked)
+            name = next(found, next(iter(self.tools), None))
+        return None if name is None else (name, dict.fromkeys(self.tools[name], "Rome"))
+
+    def answer(self, run: str) -> Answer:
+        """The answer's tokens."""
+        cached = CACHED_TOKENS if "cached" in self.text else 0
+        output = TOOL_TOKENS if self.tool() else len(REPLY)
+        return Answer(run, self.model, "chat", 200, len(self.text.split()) + cached, output, cached)
+
+
+@contextmanager
+def fake_models() -> Iterator[tuple[str, list[Answer]]]:
+    """Run the server; gives its URL, without the run, and the list of its answers."""
+    server = _Server(("127.0.0.1", 0), _Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="fake-models")
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", server.answers
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(timeout=5)
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 64
+    daemon_threads = True
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.answers: list[Answer] = []
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 5
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def do_POST(self) -> None:
+        request = json.loads(self._body())
+        _, run, path = self.path.split("/", 2)
+        path = path.partition("?")[0]
+        model = re.fullmatch(r"(?:v1beta|v1beta1|v1)/(?:.*/)?models/([^:]+):(\w+)", path)
+        if path.endswith("/embeddings"):
+            self._embeddings(run, request)
+        elif path.endswith("/chat/completions"):
+            options = request.get("stream_options") or {}
+            self._chat(run, _of_chat(request), with_usage=bool(options.get("include_usage")))
+        elif path.endswith("/responses"):
+            self._responses(run, _of_responses(request))
+        elif path.endswith("/messages"):
+            self._messages(run, _of_messages(request))
+        elif model is not None:
+            self._gemini(run, _of_gemini(request, model.group(1), model.group(2).startswith("stream")))
+        else:
+            self._json(404, {"error": {"message": f"no such path: {self.path}", "type": "invalid_request"}})
+
+    def do_GET(self) -> None:
+        self._json(404, {"error": {"message": f"no such path: {self.path}"}})
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def _taken(self, run: str, question: _Question, kind: str = "chat") -> Answer | None:
+        """The answer, written down; None if the request was refused."""
+        refused = re.search(r"refuse (\d+)", question.text)
+        if refused is None:
+            answer = question.answer(run)
+            self.server.answers.append(answer)
+            return answer
+        status = int(refused.group(1))
+        self.server.answers.append(Answer(run, question.model, kind, status))
+        reason = _REASONS.get(status, "error")
+        # One body for all: each library reads what it knows.
+        error = {"message": f"no: {reason}", "type": reason, "code": status, "status": reason.upper()}
+        self._json(status, {"type": "error", "error": error}, ("x-should-retry", "false"))
+        return None
+
+    def _embeddings(self, run: str, request: dict[str, Any]) -> None:
+        texts = request["input"] if isinstance(request["input"], list) else [request["input"]]
+        tokens = sum(len(str(text).split()) for text in texts)
+        self.server.answers.append(Answer(run, request["model"], "embeddings", 200, tokens))
+        data = [{"object": "embedding", "index": i, "embedding": [0.5, 0.25]} for i in range(len(texts))]
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        self._json(200, {"object": "list", "model": request["model"], "data": data, "usage": usage})
+
+    def _chat(self, run: str, question: _Question, *, with_usage: bool) -> None:
+        answer, tool = self._taken(run, question), question.tool()
+        if answer is None:
+            return
+        head = {
+            "id": f"chatcmpl-{uuid.uuid4().hex[:24]}",
+            "created": int(time.time()),
+            "model": _release(question.model),
+        }
+        usage = {
+            "prompt_tokens": answer.input,
+            "completion_tokens": answer.output,
+            "total_tokens": answer.input + answer.output,
+            "prompt_tokens_details": {"cached_tokens": answer.cached},
+            "completion_tokens_details": {"reasoning_tokens": 0},
+        }
+        reason = "tool_calls" if tool else "stop"
+        calls = [_function(tool)] if tool else []
+        if not question.stream:
+            message = {"role": "assistant", "content": None if tool else " ".join(REPLY)}
+            message |= {"tool_calls": calls} if calls else {}
+            choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
+            self._json(200, {**head, "object": "chat.completion", "choices": [choice], "usage": usage})
+            return
+        head["object"] = "chat.completion.chunk"
+        deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
+        words = [{"content": f"{word} "} for word in REPLY]
+        deltas += [{"tool_calls": [{"index": 0, **call}]} for call in calls] or words
+        events = [{**head, "choices": [{"index": 0, "delta": d, "finish_reason": None}]} for d in deltas]
+        events.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
+        if with_usage:
+            events.append({**head, "choices": [], "usage": usage})
+        self._events([f"data: {json.dumps(event)}\n\n" for event in events] + ["data: [DONE]\n\n"])
+
+    def _responses(self, run: str, question: _Question) -> None:
+        answer, tool = self._taken(run, question), question.tool()
+        if answer is None:
+            return
+        if tool:
+            name, arguments = tool
+            output: dict[str, Any] = {
+                "type": "function_call",
+                "id": f"fc_{uuid.uuid4().hex[:16]}",
+                "call_id": f"call_{uuid.uuid4().hex[:16]}",
+                "name": name,
+                "arguments": json.dumps(arguments),
+                "status": "completed",
+            }
+        else:
+            text = {"type": "output_text", "text": " ".join(REPLY), "annotations": []}
+            output = {
+                "type": "message",
+                "id": f"msg_{uuid.uuid4().hex[:16]}",
+                "role": "assistant",
+                "status": "completed",
+                "content": [text],
+            }
+        usage = {
+            "input_tokens": answer.input,
+            "input_tokens_details": {"cached_tokens": answer.cached, "cache_write_tokens": 0},
+            "output_tokens": answer.output,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": answer.input + answer.output,
+        }
+        response = {
+            "id": f"resp_{uuid.uuid4().hex[:24]}",
+            "object": "response",
+            "created_at": int(time.time()),
+            "status": "completed",
+            "model": _release(question.model),
+            "output": [output],
+            "usage": usage,
+            "parallel_tool_calls": True,
+            "tool_choice": "auto",
+            "tools": [],
+            "error": None,
+            "incomplete_details": None,
+            "instructions": None,
+            "metadata": {},
+            "temperature": 1.0,
+            "top_p": 1.0,
+        }
+        self._json(200, response)
+
+    def _messages(self, run: str, question: _Question) -> None:
+        answer, tool = self._taken(run, question), question.tool()
+        if answer is None:
+            return
+        block: dict[str, Any] = {"type": "text", "text": " ".join(REPLY)}
+        if tool:
+            block = {"type": "tool_use", "id": f"toolu_{uuid.uuid4().hex[:20]}"}
+            block |= {"name": tool[0], "input": tool[1]}
+        # Anthropic does not count what was read from the cache among the input.
+        usage = {
+            "input_tokens": answer.input - answer.cached,
+            "output_tokens": answer.output,
+            "cache_read_input_tokens": answer.cached,
+            "cache_creation_input_tokens": 0,
+        }
+        message = {
+            "id": f"msg_{uuid.uuid4().hex[:24]}",
+            "type": "message",
+            "role": "assistant",
+            "model": _release(question.model),
+            "content": [block],
+            "stop_reason": "tool_use" if tool else "end_turn",
+            "stop_sequence": None,
+            "usage": usage,
+        }
+        if not question.stream:
+            self._json(200, message)
+            return
+        start = {**message, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
+        events: list[dict[str, Any]] = [
+            {"type": "message_start", "message": start},
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        ]
+        for word in REPLY:
+            delta = {"type": "text_delta", "text": f"{word} "}
+            events.append({"type": "content_block_delta", "index": 0, "delta": delta})
+        end = {"stop_reason": "end_turn", "stop_sequence": None}
+        events += [
+            {"type": "content_block_stop", "index": 0},
+            {"type": "message_delta", "delta": end, "usage": {"output_tokens": answer.output}},
+            {"type": "message_stop"},
+        ]
+        self._events([f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events])
+
+    def _gemini(self, run: str, question: _Question) -> None:
+        answer, tool = self._taken(run, question), question.tool()
+        if answer is None:
+            return
+        part: dict[str, Any] = {"text": " ".join(REPLY)}
+        if tool:
+            part = {"functionCall": {"name": tool[0], "args": tool[1]}}
+        usage = {
+            "promptTokenCount": answer.input,
+            "candidatesTokenCount": answer.output,
+            "totalTokenCount": answer.input + answer.output,
+            "cachedContentTokenCount": answer.cached,
+        }
+
+        def response(part: dict[str, Any], last: bool) -> dict[str, Any]:
+            candidate: dict[str, Any] = {"index": 0, "content": {"role": "model", "parts": [part]}}
+            said: dict[str, Any] = {"candidates": [candidate], "modelVersion": question.model}
+            if last:
+                candidate["finishReason"] = "STOP"
+                said["usageMetadata"] = usage
+            return said | {"responseId": uuid.uuid4().hex[:20]}
+
+        if not question.stream:
+            self._json(200, response(part, True))
+            return
+        parts = [part] if tool else [{"text": f"{word} "} for word in REPLY]
+        said = [response(part, part is parts[-1]) for part in parts]
+        self._events([f"data: {json.dumps(event)}\r\n\r\n" for event in said])
+
+    def _json(self, status: int, content: object, *headers: tuple[str, str]) -> None:
+        body = json.dumps(content).encode()
+        self._head(status, "application/json", ("Content-Length", str(len(body))), *headers)
+        self.wfile.write(body)
+
+    def _events(self, events: list[str]) -> None:
+        self._head(200, "text/event-stream; charset=utf-8")
+        for event in events:
+            self.wfile.write(event.encode())
+            time.sleep(0.002)
+
+    def _head(self, status: int, content_type: str, *headers: tuple[str, str]) -> None:
+        self.send_response(status)
+        for name, value in (("Content-Type", content_type), *headers):
+            self.send_header(name, value)
+        self.send_header("Connection", "close")  # whatever a client keeps in its pool, handlers end
+        self.send_header("x-request-id", f"req_{uuid.uuid4().hex}")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keep the output of the tests silent."""
+
+
+def _release(model: str) -> str:
+    return _RELEASES.get(model, model)
+
+
+def _function(tool: tuple[str, dict[str, str]]) -> dict[str, Any]:
+    function = {"name": tool[0], "arguments": json.dumps(tool[1])}
+    return {"id": f"call_{uuid.uuid4().hex[:24]}", "type": "function", "function": function}
+
+
+def _tool(name: str, schema: dict[str, Any] | None) -> tuple[str, list[str]]:
+    properties = (schema or {}).get("properties", {})
+    return name, list((schema or {}).get("required", ())) or list(properties)[:1] or ["city"]
+
+
+def _of_chat(request: dict[str, Any]) -> _Question:
+    messages = request["messages"]
+    tools = [tool["function"] for tool in request.get("tools") or ()]
+    return _Question(
+        request["model"],
+        messages,
+        dict(_tool(tool["name"], tool.get("parameters")) for tool in tools),
+        any(message["role"] in ("tool", "assistant") for message in messages),
+        bool(request.get("stream")),
+    )
+
+
+def _of_responses(request: dict[str, Any]) -> _Question:
+    given = request["input"]
+    messages = [given] if isinstance(given, str) else given
+    tools = [tool for tool in request.get("tools") or () if tool.get("type") == "function"]
+    return _Question(
+        request["model"],
+        messages,
+        dict(_tool(tool["name"], tool.get("parameters")) for tool in tools),
+        any(isinstance(item, dict) and item.get("type") == "function_call_output" for item in messages),
+    )
+
+
+def _of_messages(request: dict[str, Any]) -> _Question:
+    messages = request["messages"]
+    return _Question(
+        request["model"],
+        messages,
+        dict(_tool(tool["name"], tool.get("input_schema")) for tool in request.get("tools") or ()),
+        any(message["role"] == "assistant" for message in messages),
+        bool(request.get("stream")),
+    )
+
+
+def _of_gemini(request: dict[str, Any], model: str, stream: bool) -> _Question:
+    messages = request["contents"]
+    tools = [
+        declared
+        for tool in request.get("tools") or ()
+        for declared in tool.get("functionDeclarations") or tool.get("function_declarations") or ()
+    ]
+    return _Question(
+        model,
+        messages,
+        dict(
+            _tool(tool["name"], tool.get("parametersJsonSchema") or tool.get("parameters")) for tool in tools
+        ),
+        any(message.get("role") == "model" for message in messages),
+        stream,
+    )
