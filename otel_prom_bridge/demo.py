@@ -146,8 +146,16 @@ class Service:
                     self._use_tool(run)
             with run.step("answer"):
                 self._call_model(run)
-            with run.memory("create_memory"):
-                self._pause(0.02)
+            self._llm.record_guardrail(
+                "personal_data", random.choices(("pass", "modify", "block"), (95, 4, 1))[0]
+            )
+            _, model, _ = random.choice(MODELS)
+            if random.random() < 0.1:  # the evaluation itself
+                self._llm.record_evaluation("Relevance", error_type=TimeoutError, model=model)
+            else:
+                score = random.betavariate(8, 2)
+                label = "pass" if score > 0.5 else "fail"
+                self._llm.record_evaluation("Relevance", score, label=label, model=model)
 
     def _search(self, agent: str) -> None:
         """Look something up, with embeddings of a model that has a price, and of one that has none."""
@@ -184,11 +192,26 @@ class Service:
             self._tracer.start_as_current_span(f"chat {model}", kind=trace.SpanKind.CLIENT),
             self._llm.call(model=model, provider=provider) as call,
         ):
+            if random.random() < 0.05:
+                call.retry(random.choice(ERRORS))
             chunks = sum(1 for _ in call.stream(self._answer(typical)))
+            call.finish_reasons(
+                *random.choices(("stop", "tool_calls", "length", "content_filter"), (80, 15, 4, 1))
+            )
+            call.rate_limits(self._headers())
             given = random.randint(50, 4000)
             call.tokens(input=given, output=20 * chunks, cached=given // 2)
             if model == "o4-mini":
                 call.tokens(reasoning=10 * chunks)
+
+    def _headers(self) -> dict[str, str]:
+        """What a provider's answer says of its limits."""
+        return {
+            "x-ratelimit-limit-requests": "600",
+            "x-ratelimit-remaining-requests": str(random.randint(300, 600)),
+            "x-ratelimit-limit-tokens": "200000",
+            "x-ratelimit-remaining-tokens": str(random.randint(90_000, 200_000)),
+        }
 
     def _answer(self, typical: float) -> Iterator[str]:
         """What a model streams; now and then it fails instead."""

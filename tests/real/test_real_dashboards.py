@@ -45,7 +45,7 @@ class Job:
     rows: tuple[str, ...] = ()
 
 
-MODELS = ("Calls of models", "Agents and tools", "Cardinality")
+MODELS = ("Calls of models", "Answers", "Agents and tools", "What recorders fill", "Cardinality")
 SERVICES = ("HTTP server", "HTTP clients", "Databases", "Processes", "Cardinality")
 JOBS = (
     Job(name="llmdevops", profile="llmdevops"),
