@@ -83,7 +83,8 @@ class ContextLabels:
             if len(self._judged) < _REMEMBERED:
                 self._judged[value] = rule
         if rule is None and self.values and self._known.folded(label, value):
-            rule = CLIENT_VALUES
+            self._report(label, CLIENT_VALUES)
+            return OTHER, CONTEXT_LABELS
         if rule is None:
             return value, ""
         self._report(label, rule)

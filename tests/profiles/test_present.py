@@ -31,12 +31,15 @@ FAILED = {**CHAT, "gen_ai.request.model": "gpt-4o-mini", "error.type": "openai.R
 EMBEDDINGS = {**CHAT, "gen_ai.operation.name": "embeddings", "gen_ai.request.model": "embed"}
 
 
+PER_TOKEN = "gen_ai_client_operation_time_per_output_token_seconds"
+
+
 def recorded_families(bridge: Bridge) -> dict[str, Metric]:
-    """The families of a scrape, without those of the registry."""
+    """The families of a scrape, without those of the registry, and the one that only our recorders have."""
     return {
         name: item
         for name, item in families_of(bridge).items()
-        if name.startswith(("gen_ai_", "mcp_", "llm_", "operation_"))
+        if name.startswith(("gen_ai_", "mcp_", "llm_", "operation_")) and name != PER_TOKEN
     }
 
 
