@@ -127,26 +127,28 @@ def test_litellm_is_in_both_profiles(profile: str, old: bool) -> None:
         litellm(bridge.meter_provider, old=old)
         families = families_of(bridge)
     shown = {name for name in families if name.startswith(("gen_ai", "llmdevops_llm"))}
-    rest = {"gen_ai_client_response_duration_seconds", "gen_ai_server_time_per_output_token_seconds"}
-    calls, first, cost, also = {
+    rest = {"gen_ai_client_response_duration_seconds"}
+    calls, first, token, cost, also = {
         "semconv": (
             "gen_ai_client_operation_duration_seconds",
             "gen_ai_client_operation_time_to_first_chunk_seconds",
+            "gen_ai_server_time_per_output_token_seconds",
             "gen_ai_usage_cost_USD",
             set[str](),
         ),
         "llmdevops": (
             "llmdevops_llm_request_duration_seconds",
             "llmdevops_llm_time_to_first_chunk_seconds",
+            "llmdevops_llm_time_per_output_token_seconds",
             "llmdevops_llm_cost_usd",
             {"llmdevops_llm_requests", "llmdevops_llm_streaming_chunks"},
         ),
     }[profile]
-    assert shown == rest | {calls, first, cost} | also
+    assert shown == rest | {calls, first, token, cost} | also
     for name in (calls, first, "gen_ai_client_response_duration_seconds"):
         assert values_of(families[name], end="_count") == {(): 3}
         assert bounds_of(families[name]) == pytest.approx(SECONDS)
-    assert bounds_of(families["gen_ai_server_time_per_output_token_seconds"]) == list(PER_TOKEN)
+    assert bounds_of(families[token]) == list(PER_TOKEN)
     assert values_of(families[cost]) == {(): 0.75}
     text = str([sample.labels for name in shown for sample in families[name].samples])
     assert not [part for part in ("hash-", "10.0.0", "u-", "model_id") if part in text]
