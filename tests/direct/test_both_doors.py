@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from exported import QUIET
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
@@ -21,6 +20,7 @@ from properties import examples
 from otel_prom_bridge import ExportView, PrometheusMetricReader
 from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
 from otel_prom_bridge.rules import Allow
+from otel_prom_bridge.testing.probe import ALONE
 
 Attributes = Mapping[str, Any]
 
@@ -92,7 +92,7 @@ class Door:
 
 def doors(views: Sequence[ExportView], options: Mapping[str, Any]) -> tuple[Door, Door]:
     """An application twice: with the SDK's provider, and with ours."""
-    given = {**QUIET, "views": views, **options}
+    given = {**ALONE, "views": views, **options}
     reader, direct = PrometheusMetricReader(**given), DirectReader(**given)
     resource = Resource({})
     sdk = MeterProvider([reader], resource=resource, views=reader.policy.sdk_views(), shutdown_on_exit=False)

@@ -11,7 +11,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from exported import QUIET
 from opentelemetry import metrics, trace
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.resources import Resource
@@ -19,6 +18,7 @@ from oracles import OPENMETRICS, samples
 
 from otel_prom_bridge import ConfigurationError, ExportView
 from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
+from otel_prom_bridge.testing.probe import ALONE
 
 SPAN = trace.SpanContext(1, 2, is_remote=False, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
 
@@ -27,7 +27,7 @@ class Direct:
     """A provider, its reader and a meter."""
 
     def __init__(self, *views: ExportView, exemplar_filter: Any = None, **options: Any) -> None:
-        self.reader = DirectReader(**{**QUIET, "views": views, **options})
+        self.reader = DirectReader(**{**ALONE, "views": views, **options})
         self.provider = DirectMeterProvider(
             self.reader,
             resource=Resource({}),
@@ -320,7 +320,7 @@ def test_another_reader_begins_with_nothing() -> None:
     histogram = direct.meter.create_histogram("h", explicit_bucket_boundaries_advisory=[1])
     histogram.record(5)
     direct.reader.shutdown()
-    reader = DirectReader(**QUIET, views=[ExportView(instrument_name="h", buckets=[7])])
+    reader = DirectReader(**ALONE, views=[ExportView(instrument_name="h", buckets=[7])])
     direct.provider.attach(reader, Resource({}))
     histogram.record(5)
     direct.reader = reader
@@ -352,7 +352,7 @@ def test_nothing_keeps_a_provider_alive() -> None:
 
 def test_what_makes_no_sense_is_refused() -> None:
     """With the key, the value, and what is allowed."""
-    reader = DirectReader(**QUIET)
+    reader = DirectReader(**ALONE)
     with pytest.raises(ConfigurationError, match="exemplar_filter"):
         DirectMeterProvider(reader, exemplar_filter="on")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="reader"):

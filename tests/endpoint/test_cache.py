@@ -22,6 +22,7 @@ from otel_prom_bridge.endpoint.cache import Cache
 from otel_prom_bridge.endpoint.messages import Request, Response
 from otel_prom_bridge.endpoint.scrape import Scrape, process_start
 from otel_prom_bridge.exposition import Exposition
+from otel_prom_bridge.testing import Clock
 
 Make = Callable[..., Setup]
 
@@ -155,16 +156,16 @@ def test_an_answer_that_is_not_made_in_time_is_not_waited_for() -> None:
 
 def test_ages() -> None:
     """A value is as old as the question, and gone when it is too old; with 0 nothing is kept."""
-    now = [100.0]
-    cache: Cache[str] = Cache(1, clock=lambda: now[0])
+    clock = Clock(100.0)
+    cache: Cache[str] = Cache(1, clock=clock)
     cache.put("key", "value", asked=99.5)
     assert cache.get("key") == "value"
-    now[0] = 100.49
+    clock.set(100.49)
     assert cache.get("key") == "value"
-    now[0] = 100.5
+    clock.set(100.5)
     assert cache.get("key") is None
-    never: Cache[str] = Cache(0, clock=lambda: now[0])
-    never.put("key", "value", asked=now[0])
+    never: Cache[str] = Cache(0, clock=clock)
+    never.put("key", "value", asked=clock())
     assert never.get("key") is None
 
 
@@ -184,16 +185,16 @@ def test_the_cache_is_bounded() -> None:
 
 def test_the_cache_keeps_little_memory() -> None:
     """What is too old goes when something new comes, and so does what is too large together."""
-    now, size = [100.0], 1024 * 1024
-    cache: Cache[bytes] = Cache(1, size=len, clock=lambda: now[0])
+    clock, size = Clock(100.0), 1024 * 1024
+    cache: Cache[bytes] = Cache(1, size=len, clock=clock)
     for number in range(50):
-        cache.put(number, bytes(size), asked=now[0])
+        cache.put(number, bytes(size), asked=clock())
     assert list(kept(cache)) == list(range(34, 50))
-    cache.put("larger than all", bytes(32 * size), asked=now[0])
+    cache.put("larger than all", bytes(32 * size), asked=clock())
     assert list(kept(cache)) == ["larger than all"]
-    cache.put("small", b"", asked=now[0] + 0.5)
-    now[0] += 1
-    cache.put("later", b"", asked=now[0])
+    cache.put("small", b"", asked=clock() + 0.5)
+    clock.advance(1)
+    cache.put("later", b"", asked=clock())
     assert list(kept(cache)) == ["small", "later"]
 
 

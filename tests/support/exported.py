@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from metrics_messages import decode
@@ -15,16 +15,10 @@ from oracles import OPENMETRICS, parse
 
 from otel_prom_bridge import Exemplars, ExportView, PrometheusMetricReader
 from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.testing.probe import ALONE
 
 PROTOBUF = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 TYPES = ("counter", "gauge", "summary", "untyped", "histogram")  # by their numbers in metrics.proto
-QUIET: Mapping[str, Any] = {
-    "collect_interval": 0,
-    "registry": None,
-    "scope_info_enabled": False,
-    "self_metrics": False,
-    "disable_target_info": True,
-}
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -45,7 +39,7 @@ class Application:
         hold: Exemplars | bool = True,
         **options: Any,
     ) -> None:
-        self.reader = PrometheusMetricReader(views=views, exemplars=hold, **{**QUIET, **options})
+        self.reader = PrometheusMetricReader(views=views, exemplars=hold, **{**ALONE, **options})
         # It records histograms as our reader does, if it is to be compared with what our views want.
         preferred = self.reader.policy.preferred_aggregations(Findings(most=0)) if sdk else {}
         self.reference = InMemoryMetricReader(preferred_aggregation={**preferred})

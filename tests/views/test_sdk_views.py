@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
-from exported import QUIET, Application, in_span, selecting
+from exported import Application, in_span, selecting
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.metrics import Observation
@@ -36,6 +36,7 @@ from properties import examples
 from otel_prom_bridge import ExportView, Outcome, Policy, PrometheusMetricReader, Tenants
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.rules import Allow, Forbid
+from otel_prom_bridge.testing.probe import ALONE
 from otel_prom_bridge.views.buckets import _DEFAULT_BOUNDS, _is_in_seconds
 
 KINDS = {
@@ -442,7 +443,7 @@ def test_limits() -> None:
     assert [limit_of(_matching(made, each)) for each in (counter, of_many, other)] == [
         *(50_000, 50_000, None)
     ]
-    reader = PrometheusMetricReader(views=[few], max_series_per_metric=100_000, **QUIET)
+    reader = PrometheusMetricReader(views=[few], max_series_per_metric=100_000, **ALONE)
     made = reader.policy.sdk_views()
     ours, rest = _matching(made, counter), _matching(made, other)
     assert limit_of(ours) == reader.policy.sdk_limit == 1_000_000
@@ -479,7 +480,7 @@ def test_views_of_the_application_come_first() -> None:
 def test_an_sdk_that_asks_views_otherwise_doubles_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Should the SDK not call _match, our Views match nothing: each instrument has its default stream."""
     views = (selecting("*", keep=["a"]), selecting("c", name="c2_total", keep=[]))
-    reader = PrometheusMetricReader(views=views, **QUIET)
+    reader = PrometheusMetricReader(views=views, **ALONE)
     made = reader.policy.sdk_views()
     monkeypatch.setattr(type(made[0]), "_match", View._match)
     reference = InMemoryMetricReader()

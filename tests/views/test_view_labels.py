@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 from exported import Application, selecting
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.resources import Resource
-from oracles import OPENMETRICS, samples
+from oracles import OPENMETRICS
 
-from otel_prom_bridge import ConfigurationError, ExportView, Outcome, PrometheusMetricReader, Tenants
+from otel_prom_bridge import ConfigurationError, ExportView, Outcome, Tenants
+from otel_prom_bridge.testing import MetricsProbe
 
 
 def test_a_label_that_no_attribute_gives_has_its_default() -> None:
@@ -88,41 +87,23 @@ def test_names_are_translated_as_attributes_are(strategy: str, label: str) -> No
 
 def test_a_resource_attribute_gives_a_value_too() -> None:
     """What every series has from its resource or scope is not joined with a default."""
-    reader = PrometheusMetricReader(
-        registry=None,
-        scope_info_enabled=False,
-        self_metrics=False,
-        resource_attribute_filter=lambda key: key == "region",
-        views=[selecting("c", labels={"region": "none"})],
-    )
-    provider = MeterProvider([reader], resource=Resource({"region": "us"}), shutdown_on_exit=False)
-    provider.get_meter("test").create_counter("c").add(1)
-    exposition = reader.expose(OPENMETRICS)
-    found = samples(exposition.content_type, exposition.body)
-    assert found["c_total", frozenset({("region", "us")})] == 1
+    view = selecting("c", labels={"region": "none"})
+    resource = {"region": "us"}
+    with MetricsProbe(views=[view], resource=resource, resource_attribute_filter=lambda _: True) as probe:
+        probe.meter().create_counter("c").add(1)
+        assert probe.get_all_metrics() == {("c_total", (("region", "us"),)): 1}
 
 
 def test_what_a_view_makes_of_an_attribute_takes_the_place_of_the_resources() -> None:
     """They are not joined; where the attribute is not there, the resource's stands."""
-    reader = PrometheusMetricReader(
-        registry=None,
-        scope_info_enabled=False,
-        self_metrics=False,
-        resource_attribute_filter=lambda _: True,
-        views=[
-            selecting("c", rename={"a": "service.name"}, compute={"region": lambda given: given.get("r")})
-        ],
-    )
-    resource = Resource({"service.name": "svc", "region": "us"})
-    provider = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
-    counter = provider.get_meter("test").create_counter("c")
-    counter.add(1, {"a": "x", "r": "eu"})
-    counter.add(2)
-    exposition = reader.expose(OPENMETRICS)
-    found = samples(exposition.content_type, exposition.body)
-    for service, region, value in (("x", "eu", 1), ("svc", "us", 2)):
-        labels = {("service_name", service), ("region", region)}
-        assert found["c_total", frozenset(labels | ({("r", "eu")} if region == "eu" else set()))] == value
+    view = selecting("c", rename={"a": "service.name"}, compute={"region": lambda given: given.get("r")})
+    resource = {"service.name": "svc", "region": "us"}
+    with MetricsProbe(views=[view], resource=resource, resource_attribute_filter=lambda _: True) as probe:
+        counter = probe.meter().create_counter("c")
+        counter.add(1, {"a": "x", "r": "eu"})
+        counter.add(2)
+        probe.assert_counter("c_total", 1, service_name="x", region="eu", r="eu")
+        probe.assert_counter("c_total", 2, service_name="svc", region="us")
 
 
 def test_series_that_become_one_add_up() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from exported import PROTOBUF, QUIET, Application, in_span, selecting
+from exported import PROTOBUF, Application, in_span, selecting
 from metrics_messages import decode, labels
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import Counter, Histogram, ObservableGauge
@@ -28,6 +28,7 @@ from otel_prom_bridge import (
 )
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.rules import Allow, Chain, Forbid, Redact, Rule, StatusClass, Translate, Truncate
+from otel_prom_bridge.testing.probe import ALONE
 
 # ---------------------------------------------------------------- what a view selects
 
@@ -710,7 +711,7 @@ def test_views_that_cannot_both_be_right_make_no_reader() -> None:
 )
 def test_the_bound_of_a_view(fields: Mapping[str, Any], most: int | None) -> None:
     """Bounded values make a bounded number of attribute sets, each label being there or not."""
-    reader = PrometheusMetricReader(**QUIET)
+    reader = PrometheusMetricReader(**ALONE)
     assert reader.policy.attribute_map(selecting("c", **fields), Findings()).max_series == most
 
 
