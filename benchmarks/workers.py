@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -207,6 +208,8 @@ class Workers:
                     other.close()
                 try:
                     self._work(theirs, interval)
+                except BaseException:
+                    traceback.print_exc()
                 finally:
                     os._exit(0)
             theirs.close()
