@@ -28,7 +28,7 @@ def number(value: float | None) -> float | str | None:
     if value is None:
         return None
     if math.isfinite(plain(value)):
-        return value
+        return int(value) if isinstance(value, int) else plain(value)  # a gauge may be set to True
     return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
 
 

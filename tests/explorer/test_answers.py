@@ -17,12 +17,15 @@ from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation
 from oracles import samples
 from setups import Setup
 
-from otel_prom_bridge import ExportView, Outcome
+from otel_prom_bridge import ExportView, Outcome, start_http_server
+from otel_prom_bridge.endpoint.messages import Request
+from otel_prom_bridge.endpoint.scrape import Scrape
 from otel_prom_bridge.explorer.answers import Explorer
 from otel_prom_bridge.explorer.page import schema_of
-from otel_prom_bridge.explorer.target import FileTarget
+from otel_prom_bridge.explorer.target import FileTarget, RecordingTarget, UrlTarget
 from otel_prom_bridge.rules import Allow, ModelName
 from otel_prom_bridge.snapshots import Snapshot
+from otel_prom_bridge.snapshots.recording import Recording
 from otel_prom_bridge.views.written import VIEWS
 
 Make = Callable[..., Setup]
@@ -349,3 +352,38 @@ def test_after_the_shutdown(bridge: Make) -> None:
     ask = ask_of(Explorer(setup.reader))
     setup.provider.shutdown()
     assert "shut down" in valid("error", ask("overview", status=503))["error"]
+
+
+def test_values_that_are_no_numbers(bridge: Make) -> None:
+    """A gauge that was set to True has a number all the same."""
+    setup = bridge()
+    setup.meter.create_gauge("yes").set(True)
+    answer = valid("family", ask_of(Explorer(setup.reader))("family", "name=yes"))
+    assert answer["series"][0]["value"] == 1
+
+
+def test_a_url_is_asked_when_somebody_asks(bridge: Make) -> None:
+    """A target is fetched for an answer, at most once a second, and its silence is said in words."""
+    setup = bridge()
+    shop(setup)
+    with start_http_server(setup.reader, port=0) as server:
+        target = UrlTarget(server.url, timeout=5, headers={})
+        ask = ask_of(Explorer(target))
+        assert row(valid("overview", ask("overview")), FAMILY)["series"] == 12
+        first = target.snapshot()
+        assert target.snapshot() is first
+    gone = UrlTarget(server.url, timeout=1, headers={})
+    assert "nothing listens there" in valid("error", ask_of(Explorer(gone))("overview", status=502))["error"]
+    assert not gone.is_healthy
+    assert Scrape(gone).respond(Request()).status == 502
+
+
+def test_a_recording_goes_on(tmp_path: Path) -> None:
+    """A recording shows what there was at its moment."""
+    path = tmp_path / "r.jsonl"
+    lines = [
+        {"time": time, "content_type": "text/plain", "body": f"# TYPE c_total counter\nc_total {time}\n"}
+        for time in (0, 1000)
+    ]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert row(ask_of(Explorer(RecordingTarget(Recording.of(path))))("overview"), "c_total")["total"] == 0
