@@ -80,6 +80,9 @@ WAYS: list[tuple[str, str | None, object, str, object]] = [
     ("compression_threshold", "0", 0, "compression_threshold", 0),
     ("compression_threshold", "False", False, "compression_threshold", False),
     ("health", "false", False, "health", False),
+    ("explorer", "true", True, "explorer", True),
+    ("explorer", "public", "public", "explorer", "public"),
+    ("trace_url", "http://t/{trace_id}", "http://t/{trace_id}", "trace_url", "http://t/{trace_id}"),
     ("allow", "10.0.0.0/8, ::1,unix", ["10.0.0.0/8", "::1", "unix"], "allow", ("10.0.0.0/8", "::1", "unix")),
     ("trusted_proxies", "10.0.0.7", ["10.0.0.7"], "trusted_proxies", ("10.0.0.7",)),
     ("rate_limit", "0.5", 0.5, "rate_limit", 0.5),
@@ -217,6 +220,8 @@ def test_nothing_and_empty_and_null_are_the_default(monkeypatch: pytest.MonkeyPa
             "cache_ttl": None,
             "compression_threshold": 1024,
             "health": True,
+            "explorer": False,
+            "trace_url": None,
             "allow": None,
             "trusted_proxies": None,
             "rate_limit": None,
@@ -332,6 +337,11 @@ WRONG_TEXTS = [
     ),
     *(("cache_ttl", text, "0 for never") for text in ("-1", "1s", "off")),
     *(("compression_threshold", text, "or false for never") for text in ("-1", "true", "1k", "never")),
+    *(("explorer", text, "or 'public' for an address") for text in ("yes, please", "private")),
+    *(
+        ("trace_url", text, "with {trace_id} in it")
+        for text in ("http://t", "ftp://t/{trace_id}", "{trace_id}")
+    ),
     *((key, "x,", "expected networks like") for key in ("allow", "trusted_proxies")),
     ("allow", "10.0.0.1/8", r"expected a network without bits behind its prefix, like '10\.0\.0\.0/8'"),
     *(
