@@ -46,7 +46,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    target = _target(options)
+    target = target_of(options)
     count = len(target.snapshot().families)  # what cannot be had is said now, and not in the browser
     wanted: Wanted = "public" if options.public else True
     title = options.where if options.where != "-" else "stdin"
@@ -58,7 +58,8 @@ def _serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def _target(options: argparse.Namespace) -> Target:
+def target_of(options: argparse.Namespace) -> Target:
+    """What is to be shown: a URL, an exposition, or a recording."""
     where: str = options.where
     if as_url(where):
         return UrlTarget(where, timeout=options.timeout, headers=dict(options.header))

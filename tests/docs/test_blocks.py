@@ -29,6 +29,8 @@ BY: dict[tuple[str, str, str], str] = {
     ("configuration.md", "YAML", "yaml"): (
         "configuration/test_declarative.py::test_the_documented_file_does_what_it_says"
     ),
+    ("explorer.md", "The explorer", "sh"): "explorer/test_explorer_page.py::test_serve",
+    ("explorer.md", "The JSON", "sh"): "explorer/test_explorer_page.py::test_the_json",
     ("guide.md", "", "sh"): "real/test_real_guide.py::test_the_exemplar_leads_to_the_call",
     ("guide.md", "In Grafana", "yaml"): "docs/test_blocks.py::test_the_datasource_of_the_guide",
     ("hub.md", "A hub: one endpoint for all processes", "sh"): (
