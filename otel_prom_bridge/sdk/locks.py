@@ -128,7 +128,8 @@ def _renew_match(match: Any) -> None:
     table = getattr(match, "_attributes_aggregation", {})
     for key, series in list(table.items()):
         was_held = renew_lock(series)
-        renew_lock(getattr(series, "_reservoir", None))
+        reservoir = getattr(series, "_reservoir", None)
+        renew_lock(getattr(reservoir, "made", reservoir))  # see reservoirs.py
         # A histogram is many numbers, and the other thread had changed some of them. It counts that
         # measurement in the parent.
         if was_held and isinstance(series, _HISTOGRAMS):

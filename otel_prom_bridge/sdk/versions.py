@@ -27,6 +27,8 @@ from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.version import __version__
 from opentelemetry.semconv._incubating.attributes.otel_attributes import OtelComponentTypeValues
 
+from otel_prom_bridge.sdk.reservoirs import lazy_reservoirs
+
 RELEASE = __version__
 _READER = inspect.signature(MetricReader.__init__).parameters
 _VIEW = inspect.signature(View.__init__).parameters
@@ -49,8 +51,9 @@ def reader_options(limits: Mapping[type, int], kind: OtelComponentTypeValues) ->
 
 
 def view_options(limit: int | None) -> dict[str, Any]:
-    """What a ``View`` is told of the number of attribute sets that it may keep."""
-    return {"aggregation_cardinality_limit": limit} if HAS_LIMITS else {}
+    """What a ``View`` is told: of the number of attribute sets that it may keep, and of reservoirs."""
+    options = {"aggregation_cardinality_limit": limit, "exemplar_reservoir_factory": lazy_reservoirs}
+    return {name: value for name, value in options.items() if name in _VIEW}
 
 
 def empties(match: object) -> bool:

@@ -30,12 +30,27 @@ _REMEMBERED_AT_LEAST = 2 * SDK_LIMIT_AT_LEAST
 
 
 class StreamRecord:
-    """The projections of one stream, and what its attribute sets became in them."""
+    """The projections of one stream, and what its attribute sets became in them.
 
-    __slots__ = ("_most", "_prices", "by_items", "by_texts", "has_types", "key", "projections")
+    ``reports_cost`` says that it is what producers say of costs.
+    """
 
-    def __init__(self, key: Stream, projections: Sequence[Projection], limit: int) -> None:
+    __slots__ = (
+        "_most",
+        "_prices",
+        "by_items",
+        "by_texts",
+        "has_types",
+        "key",
+        "projections",
+        "reports_cost",
+    )
+
+    def __init__(
+        self, key: Stream, projections: Sequence[Projection], limit: int, *, reports_cost: bool = False
+    ) -> None:
         self.key = key
+        self.reports_cost = reports_cost
         self.projections = projections
         # The version of the prices that were asked for; None if nothing here has a price.
         self._prices = 0 if any(item.view.price for item in projections) else None

@@ -55,6 +55,7 @@ _KEPT_SECONDS = 300.0
 # Who has said nothing for so long gives its place to a new series, if there is none left.
 _SILENT_SECONDS = 900.0
 _Batch: TypeAlias = Iterable[tuple[Stream, Sequence[SourcePoint]]]
+_Taken: TypeAlias = tuple[StreamRecord, Sequence[SourcePoint]]
 _Resource: TypeAlias = Mapping[str, object] | None
 
 
@@ -96,7 +97,6 @@ class Store:
         self._keeping = Expiry(_KEPT_SECONDS, clock)
         self._silence = Expiry(_SILENT_SECONDS, clock)
         self._has_prices = policy.has_prices  # not at every scrape: it asks all views
-        self._reporting: dict[Stream, bool] = {}  # streams, and whether they are costs that producers report
         self._changed: list[Target] = []  # series that wait to be shown anew
         self._deferred: list[Callable[[], None]] = []
         self._shown: tuple[MetricFamily, ...] = ()
@@ -180,39 +180,37 @@ class Store:
             speaker.failing = failing
         origin = self._origin(speaker, resource)
         is_first = not straggles
-        for key, points in self._costs_first(batch):
+        for record, points in self._costs_first(self._found(origin, batch)):
+            key = record.key
             if is_first and points:
                 is_first = False
                 speaker.clock.look(points[0].time_unix_nano)
             self._shift.seconds = speaker.clock.shift
             try:
-                record = origin.streams.get(key) or self._open(origin, key)
                 record.follow(self._policy.pricing.version)
                 if key.meaning.accumulates:
                     self._accumulate(record, points)
                 elif not straggles:
                     self._replace(speaker, record, points)
             except BaseException as error:  # the other streams must not suffer from it
-                self._findings.report(
-                    ("stream", key.name, type(error)), "metric %r could not be taken in: %r", key.name, error
-                )
-                keep(error)
+                self._report_stream(key, error)
         if not straggles:
             self._forget_unsaid(speaker)
         self._forget_expired()
 
-    def _costs_first(self, batch: _Batch) -> _Batch:
-        """The batch with the costs that producers report before the tokens, which cost nothing then."""
-        if not self._has_prices:
-            return batch
-        return sorted(batch, key=self._tokens_or_other)
+    def _found(self, origin: Origin, batch: _Batch) -> Iterator[_Taken]:
+        """The batch with the record of each stream."""
+        for key, points in batch:
+            try:
+                record = origin.streams.get(key) or self._open(origin, key)
+            except BaseException as error:
+                self._report_stream(key, error)
+            else:
+                yield record, points
 
-    def _tokens_or_other(self, item: tuple[Stream, Sequence[SourcePoint]]) -> bool:
-        found = self._reporting.get(item[0])
-        if found is None:
-            views = self._policy.views_of(item[0])
-            found = self._reporting[item[0]] = any(map(self._policy.reports_cost, views))
-        return not found
+    def _costs_first(self, found: Iterable[_Taken]) -> Iterable[_Taken]:
+        """The same with the costs that producers report before the tokens, which cost nothing then."""
+        return sorted(found, key=_tokens_or_other) if self._has_prices else found
 
     def _origin(self, speaker: Speaker, resource: _Resource) -> Origin:
         """The origin of the points of a source that has this resource."""
@@ -420,7 +418,8 @@ class Store:
             Projection(key, view, shared=self._shared, scope=scope, origin=origin) for view in views
         ]
         limit = max((self._policy.limit(key, view) for view in views), default=0)
-        record = origin.streams[key] = StreamRecord(key, projections, limit)
+        reports = any(map(self._policy.reports_cost, views))
+        record = origin.streams[key] = StreamRecord(key, projections, limit, reports_cost=reports)
         for conflict in record.conflicts():
             self._findings.conflict(conflict)
         if self._origins.tell_services_apart():
@@ -560,6 +559,12 @@ class Store:
         reason = f"{error}; rename one of them with an ExportView"
         self._findings.conflict(Conflict(projection.name, what, reason))
 
+    def _report_stream(self, key: Stream, error: BaseException) -> None:
+        self._findings.report(
+            ("stream", key.name, type(error)), "metric %r could not be taken in: %r", key.name, error
+        )
+        keep(error)
+
     def _report_point(self, key: Stream, error: BaseException) -> None:
         self._findings.report(
             ("point", key.name, type(error)),
@@ -567,3 +572,7 @@ class Store:
             *(key.name, key.scope.name, error),
         )
         keep(error)
+
+
+def _tokens_or_other(item: _Taken) -> bool:
+    return not item[0].reports_cost
