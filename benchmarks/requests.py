@@ -32,6 +32,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_fastapi_instrumentator import Instrumentator
 
 from otel_prom_bridge import PrometheusMetricReader
+from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
 from otel_prom_bridge.instrument import AsgiMetrics, WsgiMetrics
 
 ROUNDS = 11
@@ -67,6 +68,11 @@ ENVIRON: dict[str, Any] = {
 def provider() -> MeterProvider:
     """A provider with this bridge."""
     return MeterProvider([PrometheusMetricReader(registry=None)], shutdown_on_exit=False)
+
+
+def direct() -> DirectMeterProvider:
+    """A provider without the SDK."""
+    return DirectMeterProvider(DirectReader(registry=None), shutdown_on_exit=False)
 
 
 async def bare(scope: Any, receive: Any, send: Any) -> None:
@@ -162,10 +168,14 @@ def asgi_apps() -> dict[str, Any]:
     return {
         "none": bare,
         "AsgiMetrics": AsgiMetrics(bare, meter_provider=provider()),
+        "AsgiMetrics, recorded directly": AsgiMetrics(bare, meter_provider=direct()),
         "AsgiMetrics, sizes=False": AsgiMetrics(bare, meter_provider=provider(), sizes=False),
         "AsgiMetrics, sample=0.1": AsgiMetrics(bare, meter_provider=provider(), sample=0.1),
         "opentelemetry-instrumentation-asgi": OpenTelemetryMiddleware(
             bare, meter_provider=provider(), tracer_provider=traces
+        ),
+        "the same, recorded directly": OpenTelemetryMiddleware(
+            bare, meter_provider=direct(), tracer_provider=traces
         ),
     }
 
@@ -189,6 +199,7 @@ def wsgi_apps() -> dict[str, Any]:
     return {
         "none": bare_wsgi,
         "WsgiMetrics": WsgiMetrics(bare_wsgi, meter_provider=provider()),
+        "WsgiMetrics, recorded directly": WsgiMetrics(bare_wsgi, meter_provider=direct()),
         "opentelemetry-instrumentation-wsgi": WsgiOpenTelemetryMiddleware(
             bare_wsgi, meter_provider=provider(), tracer_provider=NoOpTracerProvider()
         ),
