@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from pages import DOCS, ROOT, Block, blocks
-from servers import get
+from servers import free_ports, get
 from shells import Shell, answers, exported, goes_on, lines_of
 
 from otel_prom_bridge import PrometheusMetricReader, start_http_server
@@ -235,12 +235,14 @@ def test_without_a_call(page: Path, heading: str, shell: Shell) -> None:
 
 @pytest.mark.slow
 def test_without_a_call_under_gunicorn(shell: Shell) -> None:
-    """The lines of servers.md: each worker that records has a port, the first one that of the variable."""
+    """The lines of servers.md: each worker that records has a port, one of those after the master's."""
+    shell.port = free_ports(10)
     (shell.folder / "app.py").write_text(RECORDS)
     (block,) = shell_of(DOCS / "servers.md", "Server by server")
     *variables, server = lines_of(block)
     shell.variables |= exported(variables)
-    shell.serve(server, answers(shell.port, "orders_total{"))
+    served = [answers(port, "orders_total{") for port in range(shell.port, shell.port + 10)]
+    shell.serve(server, lambda process: sum(asked(process) for asked in served) == 4)
 
 
 @pytest.mark.slow

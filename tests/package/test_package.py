@@ -75,7 +75,7 @@ def test_the_wheel_has_its_data(wheel: zipfile.ZipFile) -> None:
     names = {name.removeprefix("otel_prom_bridge/") for name in wheel.namelist()}
     data = {name for name in names if not name.endswith(".py") and ".dist-info/" not in name}
     assert {"py.typed", "prices/prices.toml", "profiles/semconv.toml", "profiles/parts/endpoint.toml"} <= data
-    assert {Path(name).suffix for name in data} <= {".typed", ".toml", ".html", ".js", ".css"}
+    assert {Path(name).suffix for name in data} <= {".typed", ".toml", ".html", ".json"}
 
 
 def test_the_sdist_has_what_it_should(built: Path) -> None:
