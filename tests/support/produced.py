@@ -110,7 +110,8 @@ class Result:
             return "yes"
         if aspect == "cost" and math.isclose(found, self.cost_as_input, rel_tol=1e-9):
             return "cached as input"
-        return "too much" if found > truth else "partly" if found else "no"
+        most = self.cost_as_input if aspect == "cost" else truth
+        return "too much" if found > most else "partly" if found else "no"
 
     @cached_property
     def numbers(self) -> dict[str, float]:

@@ -61,10 +61,16 @@ _OPERATIONS: Mapping[str, Kind] = {
     "embed": "call",
     "embedding": "call",
     "completion": "call",
+    # of calls that failed, by litellm's default callback
+    **dict.fromkeys(("acompletion", "aembedding", "atext_completion", "responses", "aresponses"), "call"),
     "execute_event_loop_cycle": "step",  # strands-agents
     "execute_task": "step",  # OpenLLMetry, of a node of LangGraph
 }
-_SPELLED = {"embed": "embeddings", "embedding": "embeddings", "completion": "text_completion"}
+_SPELLED = {
+    **dict.fromkeys(("embed", "embedding", "aembedding"), "embeddings"),
+    **dict.fromkeys(("completion", "atext_completion"), "text_completion"),
+    **dict.fromkeys(("acompletion", "responses", "aresponses"), "chat"),
+}
 # Kinds of OpenInference and of Langfuse, in lower case, and what they are here.
 _KINDS: Mapping[str, tuple[Kind, str]] = {
     "llm": ("call", "chat"),
