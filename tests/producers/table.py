@@ -69,6 +69,8 @@ def cell(producer: Producer, results: list[Result], aspect: str) -> str:
     for found, word in ((alone, "yes"), (spans, "spans")):
         if set(found) == {"yes"}:
             return word
+    if set(spans) == {"yes", "cached as input"}:
+        return "cached as input; right with spans and `llmdevops`"
     if set(spans) <= {"yes", "cached as input"}:
         return "cached as input" if set(alone) <= {"yes", "cached as input"} else "spans, cached as input"
     return next(v for v in ("too much", "no", "partly", "cached as input", "yes") if v in spans)

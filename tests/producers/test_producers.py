@@ -9,9 +9,10 @@ or where `PRODUCERS_ENVIRONMENTS` says.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
-from produced import ASPECTS, Producer, Result, producers, run_all
+from produced import ASPECTS, ROOT, Producer, Result, producers, run_all, table
 
 EVERY = producers()
 
@@ -61,3 +62,19 @@ def test_spans_add_nothing_to_what_is_right(producer: Producer, results: list[Re
         for aspect in producer.does:
             if shown[profile, "off"].verdict(aspect) == "yes":
                 assert shown[profile, "on"].verdict(aspect) == "yes", aspect
+
+
+def test_the_page_is_of_these_producers() -> None:
+    """docs/producers.md names each with the release that is pinned here."""
+    page = Path(ROOT / "docs" / "producers.md").read_text()
+    pins = {}
+    for environment in table()["environments"].values():
+        for requirement in environment["requires"]:
+            name, _, release = requirement.partition("==")
+            pins[name.partition("[")[0]] = release
+    for producer in EVERY:
+        assert f"| {producer.title} |" in page
+        for package in producer.packages:
+            assert f"`{package}` {pins[package]}" in page
+        for aspect, why in producer.why.items():
+            assert f"| {producer.title} | {aspect} | {why} |" in page
