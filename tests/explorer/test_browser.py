@@ -357,7 +357,7 @@ def test_the_keyboard_is_enough(setup: Setup, visit: Visit) -> None:
     assert browser.run("return document.activeElement.id") == "main"
 
 
-@pytest.mark.parametrize(("width", "height"), [(390, 844), (320, 256)])
+@pytest.mark.parametrize(("width", "height"), [pytest.param(390, 844, marks=pytest.mark.slow), (320, 256)])
 def test_a_phone_and_400_percent(setup: Setup, visit: Visit, width: int, height: int) -> None:
     """On a phone, and at 400 % of 1280 pixels, nothing is cut off at the side."""
     browser = visit(setup.reader)
@@ -375,6 +375,7 @@ def test_a_phone_and_400_percent(setup: Setup, visit: Visit, width: int, height:
         assert wide <= 0, view
 
 
+@pytest.mark.slow
 def test_the_theme_is_kept(setup: Setup, visit: Visit) -> None:
     """The theme follows the system, unless one is chosen, which is kept."""
     browser = visit(setup.reader)
