@@ -31,6 +31,7 @@ BY: dict[tuple[str, str, str], str] = {
     ),
     ("explorer.md", "The explorer", "sh"): "explorer/test_explorer_page.py::test_serve",
     ("explorer.md", "The JSON", "sh"): "explorer/test_explorer_page.py::test_the_json",
+    ("genai.md", "", "toml"): "docs/test_docs.py::test_profiles_in_the_documentation_work",
     ("guide.md", "", "sh"): "real/test_real_guide.py::test_the_exemplar_leads_to_the_call",
     ("guide.md", "In Grafana", "yaml"): "docs/test_blocks.py::test_the_datasource_of_the_guide",
     ("hub.md", "A hub: one endpoint for all processes", "sh"): (

@@ -31,9 +31,13 @@ BLOCKS = [
     for page in PAGES
     for number, block in enumerate(BLOCK.findall(page.read_text()), 1)
 ]
-TOML_BLOCKS = re.findall(
-    r"^```toml\n(.*?)^```$", (ROOT / "docs" / "profiles.md").read_text(), re.MULTILINE | re.DOTALL
-)
+TOML_BLOCKS = [
+    block
+    for page in ("profiles.md", "genai.md")
+    for block in re.findall(
+        r"^```toml\n(.*?)^```$", (ROOT / "docs" / page).read_text(), re.MULTILINE | re.DOTALL
+    )
+]
 
 
 @pytest.mark.parametrize("code", BLOCKS)

@@ -73,7 +73,7 @@ def shell(tmp_path: Path) -> Shell:
 SHORTER = {
     "--interval 5 --for 3600": "--interval 0.2 --for 1",
     "--for 3600": "--for 60",
-    "--seconds 5": "--seconds 2",
+    "--seconds 5": "--seconds 8",
     "--port 9464": "--port PORT",
     "--speed 10": "--speed 10 --port PORT",
 }
@@ -123,7 +123,7 @@ def test_commands(endpoint: int, tmp_path: Path) -> None:
     shell = Shell(tmp_path, SHORTER, port=endpoint)
     (description,) = (block.text for block in blocks(DOCS / "commands.md") if block.language == "toml")
     (tmp_path / "shop.toml").write_text(description)
-    (tmp_path / "app.py").write_text(ALONE)
+    (tmp_path / "app.py").write_text(f"{RECORDS}\nimport time\ntime.sleep(60)\n")
     (tmp_path / "metrics.txt").write_bytes(get(f"http://127.0.0.1:{endpoint}/metrics")[1])
     shell.run("otel-prom-bridge dashboards --profile llmdevops --out .")
     for kind in ("json", "rules.yml"):
