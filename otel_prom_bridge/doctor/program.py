@@ -30,6 +30,14 @@ def _chain():
             runpy.run_path(path, run_name="sitecustomize")
             return
 
+def _stay_first():
+    """opentelemetry-instrument puts a sitecustomize of its own in front, and becomes the program."""
+    own, original = os.path.dirname(os.path.abspath(__file__)), os.execl
+    def execl(*args):
+        os.environ["PYTHONPATH"] = os.pathsep.join([own, os.environ.get("PYTHONPATH", "")])
+        original(*args)
+    os.execl = execl
+
 found = {"set": [], "pid": os.getpid()}
 
 def _watch():
@@ -60,6 +68,7 @@ def _report():
     except Exception as error:
         sys.stderr.write(f"otel-prom-bridge doctor: {error!r}\\n")
 
+_stay_first()
 try:
     _watch()
     atexit.register(_report)
