@@ -26,6 +26,7 @@ from promtool import approved
 from properties import examples
 from servers import wait_for
 from setups import Setup
+from wire import Always
 
 from otel_prom_bridge import (
     Bridge,
@@ -432,7 +433,7 @@ def test_whatever_is_asked_for_is_there_or_nothing_is(
         if named & {"allow", "rate_limit", "peer_rate_limit", "bearer_tokens_file", "web_config"}:
             assert found["guards"] is not None
         if "bearer_tokens_file" in named or options.get("web_config") == "web.yml":
-            assert found["guards"].identify(Request()).status == 401
+            assert found["guards"].identify(Request(), Always()).status == 401
         if any(key.startswith("tls_") for key in named) or options.get("web_config") == "web.yml":
             assert found["tls"] is not None
         if "tls_client_ca_file" in named:
