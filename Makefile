@@ -37,7 +37,7 @@ coverage: .venv/dev
 
 # What takes minutes and rarely breaks; CI runs it, too.
 slow: .venv/dev docs
-	$(call tests,-m slow)
+	$(call tests,-m slow -n 2)
 	export PROPERTIES=whole; $(call tests,-m "hypothesis and not slow" -n $(JOBS))
 	PYTHON=$(BIN)/python sh scripts/test-older-sdks
 	$(BIN)/python -m benchmarks.scrape --quick
