@@ -221,6 +221,7 @@ def test_models_and_agents(bridge: Make, visit: Visit) -> None:
     browser.wait_for("slow-1 slowest")
     assert "fast-1\topenai\t5\t0" in browser.text()
     assert "planner\t1\t1 (100%)" in browser.text()
+    assert violations(browser) == []
 
 
 def test_health(setup: Setup, visit: Visit, serve: Callable[..., MetricsServer]) -> None:

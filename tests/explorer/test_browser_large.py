@@ -61,7 +61,7 @@ def test_ten_thousand_series_are_there_at_once(browser: Browser, serve: Serve) -
             browser.run("return performance.getEntriesByName('first-contentful-paint')[0].startTime")
         )
         listed.append(browser.run("return performance.getEntriesByName('families')[0].startTime"))
-    assert min(painted) <= 100
+    assert min(painted) < 100
     assert statistics.median(listed) < 500
 
 
