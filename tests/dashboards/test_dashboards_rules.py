@@ -24,6 +24,7 @@ def test_prometheus_takes_the_rules(profile: str, tmp_path: Path) -> None:
     approved("check", "rules", "--lint=all", "--lint-fatal", written(profile, tmp_path))
 
 
+@pytest.mark.slow  # promtool, for each of them; those of services are tried each time
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.alert)
 def test_alerts_fire_when_they_should(case: Case, tmp_path: Path) -> None:
     """After its time the alert is there with labels and texts; before, or with harmless series, it is not."""

@@ -17,7 +17,7 @@ import yaml
 from fake_openai import fake_openai
 from servers import free_port, missing
 
-pytestmark = [pytest.mark.real_server, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real_server, pytest.mark.timeout(120), pytest.mark.slow]
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide.md"
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
