@@ -19,7 +19,7 @@ from prometheus_client.samples import Sample
 
 from otel_prom_bridge.profiles import load_profile
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]  # the first test waits for four processes
+pytestmark = pytest.mark.timeout(240)  # the first test waits for four processes
 SCRIPT = Path(__file__).parents[1] / "support" / "producers.py"
 RUNS = [(p, f) for p in ("conventions", "openllmetry") for f in ("semconv", "llmdevops")]
 COMMON = {"service", "version", "environment", "region", "instance"}
@@ -115,7 +115,6 @@ def semconv(runs: dict[tuple[str, str], Run], producer: str) -> Run:
     return runs[producer, "semconv"]
 
 
-@pytest.mark.slow
 def test_the_dialect_counts_calls_exactly(dialect: Run, producer: str) -> None:
     """Calls by model, kind and outcome; of OpenLLMetry's errors nothing is known but what they are."""
     failed = {(CHAT_MODEL + code, "openai", "chat", "error"): 1 for code in ("-429", "-500")}
