@@ -205,7 +205,8 @@ def test_asyncio(recorded: Recorded, kind: str, request_: bytes, code: str) -> N
     server, _ = errors.get(code, (None, code))
     client = None if code == "OK" else seen[0]
     assert codes(recorded, SERVER) == {(kind, code, server): 1}
-    assert codes(recorded, CLIENT) == {(kind, seen[0], client): 1}
+    # Where the client was still sending, its exception and its call may differ, and the call is recorded.
+    assert codes(recorded, CLIENT) in ({(kind, seen[0], client): 1}, {(kind, code, client and code): 1})
     for streams in (SERVER_STREAMS, CLIENT_STREAMS):
         assert [p.value for p in recorded.points(streams)] == ([] if kind == "One" else [0])
 

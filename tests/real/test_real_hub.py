@@ -50,7 +50,8 @@ def work(number):
             duration.record(1.5 if count % 4 else 3)
             size.record(count + 1)
     bridge.reader.force_flush()
-    print(json.dumps([span.context.trace_id for span in spans.get_finished_spans()]), flush=True)
+    traces = [f"{span.context.trace_id:032x}" for span in spans.get_finished_spans()]
+    os.write(1, (json.dumps(traces, separators=(",", ":")) + "\\n").encode())  # below 4,096 bytes: one piece
     os.read(0, 1)
 
 children = []
@@ -91,7 +92,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
         )
         stack.callback(program.kill)
         assert program.stdout is not None
-        traces = {f"{trace:032x}" for _ in range(WORKERS) for trace in json.loads(program.stdout.readline())}
+        traces = {trace for _ in range(WORKERS) for trace in json.loads(program.stdout.readline())}
         targets = {"shop": f"127.0.0.1:{port}"}
         api = stack.enter_context(
             prometheus(executable, Path(folder), targets, features=("native-histograms",))
