@@ -488,12 +488,14 @@ KEYS = sorted(
     {key for attributes in CALLS.values() for key in attributes}
     | {"error.type", "mcp.method.name", "gen_ai.tool.name"}
 )
+# prometheus_client's parser, one of the judges, refuses escaped quotes in exemplars; see tests/exposition.
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters='"'), max_size=20)
 VALUES = st.one_of(
-    st.text(max_size=20),
+    TEXT,
     st.integers(-(10**20), 10**20),
     st.floats(),
     st.booleans(),
-    st.lists(st.text(), max_size=2),
+    st.lists(TEXT, max_size=2),
 )
 
 
