@@ -8,39 +8,21 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 
 from otel_prom_bridge.exposition import Exposition
+from otel_prom_bridge.exposition.unobserved import Unobserved
 from otel_prom_bridge.snapshots import Snapshot
 from otel_prom_bridge.snapshots.recording import Recording
 
 _KEPT_SECONDS = 1.0
 
 
-class _Unobserved:
-    """Nobody hears of the scrapes."""
-
-    def scrape(self, status: int, seconds: float) -> None:
-        """A request was answered."""
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Measure the time of the compression."""
-        yield
-
-    def size(self, content_type: str, size: int, *, encoding: str) -> None:
-        """A body was compressed."""
-
-    def reloaded(self, successful: bool) -> None:
-        """Files were read again."""
-
-
 class Target(ABC):
     """What an endpoint serves of somebody else's exposition."""
 
     def __init__(self) -> None:
-        self.observer = _Unobserved()
+        self.observer = Unobserved()
         self.is_ready = True
         self.is_healthy = True
         self.is_shut_down = False

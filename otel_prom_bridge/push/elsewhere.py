@@ -9,26 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, nullcontext
 
 from otel_prom_bridge.exposition import Exposition, Format
-
-
-class Unobserved:
-    """Hears of scrapes, and keeps nothing of them."""
-
-    def scrape(self, status: int, seconds: float) -> None:
-        """Forget it."""
-
-    def phase(self, name: str) -> AbstractContextManager[None]:
-        """Measure nothing."""
-        return nullcontext()
-
-    def size(self, content_type: str, size: int, *, encoding: str) -> None:
-        """Forget it."""
-
-    def reloaded(self, successful: bool) -> None:
-        """Forget it."""
+from otel_prom_bridge.exposition.unobserved import Unobserved
 
 
 class Elsewhere:

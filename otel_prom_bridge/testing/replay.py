@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 
 from otel_prom_bridge.exposition import Exposition
+from otel_prom_bridge.exposition.unobserved import Unobserved
 from otel_prom_bridge.snapshots.recording import Recording
 from otel_prom_bridge.values.checks import FACTOR
-
-
-class Unobserved:
-    """Nobody hears of the scrapes."""
-
-    def scrape(self, status: int, seconds: float) -> None:
-        """A request was answered."""
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Measure the time of the compression."""
-        yield
-
-    def size(self, content_type: str, size: int, *, encoding: str) -> None:
-        """A body was compressed."""
-
-    def reloaded(self, successful: bool) -> None:
-        """Files were read again."""
 
 
 class Replay:
