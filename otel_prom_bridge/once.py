@@ -16,11 +16,13 @@ from collections.abc import Callable
 from functools import partial
 
 from otel_prom_bridge.forks import renew_in_child
-from otel_prom_bridge.native import Event, Lock, RLock, Thread, get_ident
+from otel_prom_bridge.native import Empty, Event, Lock, RLock, SimpleQueue, Thread, get_ident
 from otel_prom_bridge.values.checks import LONGEST_WAIT
 
 # How long to wait for a run that somebody has waited for in vain.
 _LATE_SECONDS = 0.1
+# How long a thread that stays waits for the next run: longer than most scrapers do between two scrapes.
+_IDLE_SECONDS = 90.0
 # How often a thread may wait within its own wait.
 _DEEPEST = 4
 
@@ -36,8 +38,49 @@ class _Run:
         self.thread: int | None = None
 
 
+class _Hand:
+    """A thread that does one run after the other, and ends when there was none for some seconds.
+
+    To wake it takes a tenth of what it takes to start a thread. While it waits it refers to nobody.
+    """
+
+    def __init__(self) -> None:
+        self._runs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        # Whoever has it may give it a run. A thread that ends takes it for ever.
+        self._turn = Lock()
+
+    def take(self, run: Callable[[], None]) -> bool:
+        """Do this run next; False if it is busy, or has ended."""
+        if not self._turn.acquire(blocking=False):
+            return False
+        self._runs.put(run)
+        return True
+
+    def free(self) -> None:
+        """It is about to wait for the next run."""
+        self._turn.release()
+
+    def work(self) -> None:
+        """Do what is to be done."""
+        while True:
+            try:
+                run = self._runs.get(timeout=_IDLE_SECONDS)
+            except Empty:
+                if self._turn.acquire(blocking=False):
+                    return
+                continue  # somebody gives it one at this moment
+            try:
+                run()
+            except BaseException:  # the work is at fault, and the next run must not miss this thread
+                sys.excepthook(*sys.exc_info())
+            del run
+
+
 class Coalesced:
     """Runs ``work``, which says whether it succeeded and must not raise.
+
+    With ``stays``, runs have one thread that waits for the next one. That is for work that calls no code of
+    the application's that may have something of its own in each thread, such as a connection that breaks.
 
     A run is late when somebody waited for it in vain and it is older than ``patience`` seconds, because
     somebody who has no time must not keep the others from waiting. When it is older than ``too_long``
@@ -51,13 +94,16 @@ class Coalesced:
         name: str,
         patience: float = 0.0,
         too_long: float = math.inf,
+        stays: bool = False,
     ) -> None:
         self._work = work
         self._name = name
         self._patience = patience
         self._too_long = too_long
+        self._stays = stays
         self._lock = Lock()
         self._running: _Run | None = None
+        self._hand: _Hand | None = None
         renew_in_child(self)
 
     @property
@@ -115,17 +161,27 @@ class Coalesced:
             if self._running is not None:
                 return self._running, True
             run = self._running = _Run()
-        thread = Thread(partial(self._perform, run), name=self._name)
         try:
-            thread.start()
+            self._begin(run)
         except RuntimeError:  # no more threads, or the interpreter is ending: do it here
             self._perform(run)
         return run, False
 
+    def _begin(self, run: _Run) -> None:
+        if not self._stays:
+            Thread(partial(self._perform, run), name=self._name).start()
+            return
+        hand = self._hand
+        if hand is None or not hand.take(partial(self._perform, run, hand)):
+            hand = _Hand()
+            hand.take(partial(self._perform, run, hand))
+            Thread(hand.work, name=self._name).start()
+            self._hand = hand
+
     def _is_late(self, run: _Run) -> bool:
         return run.late or time.monotonic() - run.began >= self._too_long
 
-    def _perform(self, run: _Run) -> None:
+    def _perform(self, run: _Run, hand: _Hand | None = None) -> None:
         run.thread = get_ident()
         try:
             run.succeeded = self._work()
@@ -134,12 +190,14 @@ class Coalesced:
                 if self._running is run:
                     self._running = None
             run.thread = None
+            if hand is not None:
+                hand.free()
             run.done.set()
 
     def renew(self) -> None:
         """Begin anew in a forked child, where the thread of a run is missing and the lock may stay taken."""
         self._lock = Lock()
-        self._running = None
+        self._running = self._hand = None
 
 
 def _is_too_deep() -> bool:

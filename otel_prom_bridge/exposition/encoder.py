@@ -1,34 +1,34 @@
 """Families → bytes, rendering each point once.
 
 An encoder keeps, for each family, what it rendered last. It renders a point again only if the point is
-another object than last time. If every family is the same object as last time, it hands out the same body
-again (see ``unchanged.py``).
+another object than last time, and puts it between what stays (``rendered.py``). If every family is the same
+object as last time, it hands out the same body again (``unchanged.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple
 
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.errors import SerializationError
-from otel_prom_bridge.exposition.unchanged import Made, Memory, nothing_made
+from otel_prom_bridge.exposition.rendered import NOTHING_RENDERED, Rendered
+from otel_prom_bridge.exposition.unchanged import Memory, made_anew
 from otel_prom_bridge.exposition.writer import Writer
 from otel_prom_bridge.families import MetricFamily
 
 
 class _Page(NamedTuple):
-    """A family as it was rendered last.
-
-    It is kept in pieces. To put them together takes little longer than to copy the page as a whole, which
-    would be all of it a second time.
-    """
+    """A family as it was rendered last: its labels one by one, its points together, and how it is written."""
 
     family: MetricFamily
     header: bytes
     render: Any
-    made: Made
+    labels: list[Any]
+    rendered: Rendered
+    parts: tuple[bytes, ...]
 
 
 class Encoder:
@@ -48,8 +48,7 @@ class Encoder:
 
     def _body(self, families: tuple[MetricFamily, ...]) -> bytes:
         pages = [page for family in families if (page := self._page_or_none(family)) is not None]
-        parts = [self._writer.page(page.header, page.made.results) for page in pages]
-        return b"".join(chain(*parts, (self._writer.trailer,)))
+        return b"".join(chain(*(page.parts for page in pages), (self._writer.trailer,)))
 
     def _page_or_none(self, family: MetricFamily) -> _Page | None:
         try:
@@ -62,16 +61,21 @@ class Encoder:
     def _page(self, family: MetricFamily) -> _Page:
         pages = self._memory.pages
         page = pages.get(family.name)
-        if page is None or _metadata(page.family) != _metadata(family):
-            header, render = self._writer.header(family), self._writer.renderer(family)
-            page = pages[family.name] = self._updated(_Page(family, header, render, nothing_made()), family)
-        elif page.family is not family:
+        if page is None or page.family is not family:
             page = pages[family.name] = self._updated(page, family)
         return page
 
-    def _updated(self, page: _Page, family: MetricFamily) -> _Page:
-        made = page.made.updated(family.points, of_labels=self._writer.labels, of_point=page.render)
-        return page._replace(family=family, made=made)
+    def _updated(self, page: _Page | None, family: MetricFamily) -> _Page:
+        writer = self._writer
+        if page is None or _metadata(page.family) != _metadata(family):
+            header, render = writer.header(family), writer.renderer(family)
+            page = _Page(replace(family, points=()), header, render, [], NOTHING_RENDERED, ())
+        changed, made, labels = made_anew(
+            page.family.points, family.points, page.labels, of_labels=writer.labels, of_point=page.render
+        )
+        rendered = page.rendered.updated(changed, made, size=len(family.points))
+        parts = tuple(writer.page(page.header, family, rendered))
+        return _Page(family, page.header, page.render, labels, rendered, parts)
 
 
 def _metadata(family: MetricFamily) -> tuple[object, ...]:

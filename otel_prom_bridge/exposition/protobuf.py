@@ -10,13 +10,15 @@ are constants below. Lengths and counts come from tables, since most of them are
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate, chain
+from itertools import accumulate, chain, compress
+from operator import not_
 from typing import Any
 
 from otel_prom_bridge.arithmetic.histograms import layout
+from otel_prom_bridge.exposition.rendered import Rendered
 from otel_prom_bridge.families import (
     CounterPoint,
     Exemplar,
@@ -56,6 +58,7 @@ _NEGATIVE, _POSITIVE = (b"\x4a", b"\x52"), (b"\x62", b"\x6a")  # Histogram: span
 _HISTOGRAM_START, _HISTOGRAM_EXEMPLAR = b"\x7a", b"\x82\x01"  # Histogram 15 and 16
 _SUMMARY_START = b"\x22"  # Summary 4
 
+_HISTOGRAMS = (Kind.HISTOGRAM, Kind.GAUGE_HISTOGRAM)
 _METRICS = tuple(_METRIC + size for size in VARINTS)
 
 
@@ -102,10 +105,6 @@ def _exemplar(tag: bytes, exemplar: Exemplar) -> bytes:
     return field(tag, content)
 
 
-class _Native(bytes):
-    """A metric that has native buckets."""
-
-
 @dataclass(frozen=True, slots=True)
 class ProtobufWriter:
     """Writes delimited ``io.prometheus.client.MetricFamily`` messages."""
@@ -145,25 +144,30 @@ class ProtobufWriter:
             case Kind.HISTOGRAM | Kind.GAUGE_HISTOGRAM:
                 return _histogram()
 
-    def page(self, header: bytes, points: Sequence[bytes]) -> Iterable[bytes]:
+    def page(self, header: bytes, family: MetricFamily, rendered: Rendered) -> Iterable[bytes]:
         """The message of the family after its length. A family without points, which readers skip, has none.
 
         If some points are native histograms and others are classic ones, these are two messages: Prometheus
         decides by the first metric of a message how it reads the others.
         https://github.com/prometheus/prometheus/blob/v3.5.0/model/textparse/protobufparse.go
         """
-        if _Native not in set(map(type, points)):
-            return _message(header, points)
-        classic = [point for point in points if type(point) is not _Native]
+        native = list(map(_is_native, family.points)) if family.kind in _HISTOGRAMS else []
+        if not any(native) or all(native):
+            return _message(header, rendered.body)
+        each = rendered.each()
         return chain(
-            _message(header, classic),
-            _message(header, [point for point in points if type(point) is _Native]),
+            _message(header, b"".join(compress(each, map(not_, native)))),
+            _message(header, b"".join(compress(each, native))),
         )
 
 
-def _message(header: bytes, points: Sequence[bytes]) -> Iterable[bytes]:
-    size = varint(len(header) + sum(map(len, points)))
-    return chain((size, header), points) if points else ()
+def _is_native(point: Any) -> bool:
+    """Whether a histogram is written with native buckets."""
+    return isinstance(point, NativeHistogramPoint) or point.native is not None
+
+
+def _message(header: bytes, metrics: bytes) -> Iterable[bytes]:
+    return (varint(len(header) + len(metrics)), header, metrics) if metrics else ()
 
 
 def _single(tag: bytes) -> Callable[[GaugePoint | UnknownPoint, bytes], bytes]:
@@ -212,7 +216,7 @@ def _histogram() -> Callable[[HistogramPoint | NativeHistogramPoint, bytes], byt
     def render(point: HistogramPoint | NativeHistogramPoint, labels: bytes) -> bytes:
         if isinstance(point, NativeHistogramPoint):
             content = _count_and_sum(point) + _native(point)
-            return _Native(_metric(labels + field(_HISTOGRAM, content), point.timestamp))
+            return _metric(labels + field(_HISTOGRAM, content), point.timestamp)
         ends = limits.get(point.bounds)
         if ends is None:
             ends = [_DOUBLE_2 + double(bound) for bound in (*point.bounds, math.inf)]
@@ -223,7 +227,6 @@ def _histogram() -> Callable[[HistogramPoint | NativeHistogramPoint, bytes], byt
         content = b"".join((_VARINT_1, varint(counts[-1]), _sum(point.sum), *buckets, start))
         if point.native is not None:
             content += _native(point.native._replace(created=None))
-            return _Native(_metric(labels + field(_HISTOGRAM, content), point.timestamp))
         return _metric(labels + field(_HISTOGRAM, content), point.timestamp)
 
     return render

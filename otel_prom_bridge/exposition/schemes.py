@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from otel_prom_bridge.arithmetic.merging import merged
 from otel_prom_bridge.diagnostics import Conflict, Findings
-from otel_prom_bridge.exposition.unchanged import Made, Memory, nothing_made
+from otel_prom_bridge.exposition.unchanged import Memory, made_anew
 from otel_prom_bridge.families import (
     EXEMPLAR_CHARACTERS,
     CounterPoint,
@@ -93,10 +93,11 @@ def _ids_first(pair: tuple[str, str]) -> int:
 
 
 class _Page(NamedTuple):
-    """A family as it was escaped last: its points one by one, and the family that they became."""
+    """A family as it was escaped last: labels and points one by one, and the family that they became."""
 
     family: MetricFamily
-    made: Made
+    labels: list[Labels]
+    points: list[Point]
     escaped: MetricFamily
 
 
@@ -128,16 +129,23 @@ class Escaper:
         page = self._memory.pages.get(family.name)
         if page is not None and page.family is family:
             return page.escaped
-        before = page.made if page is not None else nothing_made()
-        made = before.updated(family.points, of_labels=self._labels, of_point=self._point)
-        if page is not None and made.labels is before.labels and len(page.escaped.points) == len(made.points):
+        before = page.family.points if page is not None else ()
+        known_labels = page.labels if page is not None else []
+        changed, made, labels = made_anew(
+            before, family.points, known_labels, of_labels=self._labels, of_point=self._point
+        )
+        points = page.points[: len(family.points)] if page is not None else []
+        for index, point in zip(changed, made, strict=False):
+            points[index] = point
+        points += made[len(changed) :]
+        if page is not None and labels is page.labels and len(page.escaped.points) == len(points):
             # No labels changed, and no two points were merged: neither need they be now.
             result = replace(
-                family, name=page.escaped.name, points=tuple(made.results), foreign=page.escaped.foreign
+                family, name=page.escaped.name, points=tuple(points), foreign=page.escaped.foreign
             )
         else:
-            result = _merged_family(family, escaped(family.name, self._scheme), made.results)
-        self._memory.pages[family.name] = _Page(family, made, result)
+            result = _merged_family(family, escaped(family.name, self._scheme), points)
+        self._memory.pages[family.name] = _Page(family, labels, points, result)
         return result
 
     def _point(self, point: Point, labels: Labels) -> Point:

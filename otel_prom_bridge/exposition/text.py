@@ -8,13 +8,13 @@ full name of a counter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from otel_prom_bridge.exposition import samples
 from otel_prom_bridge.exposition.escaping import help_text, label_set, metadata_name
+from otel_prom_bridge.exposition.rendered import Rendered
 from otel_prom_bridge.exposition.writer import DEFAULT_OPTIONS, WriterOptions
 from otel_prom_bridge.families import GaugePoint, Kind, Labels, MetricFamily
 
@@ -62,9 +62,9 @@ class TextWriter:
             case _:
                 return samples.single(name, when=when)
 
-    def page(self, header: bytes, points: Sequence[bytes]) -> Iterable[bytes]:
+    def page(self, header: bytes, family: MetricFamily, rendered: Rendered) -> Iterable[bytes]:
         """The header, then the lines."""
-        return chain((header,), points)
+        return header, rendered.body
 
 
 def with_companions(families: tuple[MetricFamily, ...]) -> tuple[MetricFamily, ...]:
@@ -73,11 +73,13 @@ def with_companions(families: tuple[MetricFamily, ...]) -> tuple[MetricFamily, .
     These are start times (``_created``) where the family shows them, and the count and the sum of a gauge
     histogram. prometheus_client writes the same gauges.
     """
+    if not any(family.shows_created or family.kind is Kind.GAUGE_HISTOGRAM for family in families):
+        return families
     result: list[MetricFamily] = []
     for family in families:
         result.append(family)
         result += _companions(family)
-    return families if len(result) == len(families) else tuple(result)
+    return tuple(result)
 
 
 def _companions(family: MetricFamily) -> Iterator[MetricFamily]:

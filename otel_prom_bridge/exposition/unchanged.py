@@ -61,43 +61,43 @@ class Memory(Generic[Page, Whole]):
             self.pages = {name: page for name, page in self.pages.items() if name in names}
 
 
-class Made(NamedTuple):
-    """What was made of the points of a family: of the labels of each point, and of each point as a whole.
+class Anew(NamedTuple):
+    """What is made anew of points that differ from those before.
 
-    All three are parallel. ``labels`` is the same list as before as long as no point has other labels.
+    ``changed`` are the places of those that were there before and are other objects now. ``made`` is what was
+    made of these, and of the points after them that are new. ``labels`` is what was made of the labels of
+    all points: the same list as before as long as no point has other labels.
     """
 
-    points: tuple[Point, ...]
+    changed: list[int]
+    made: list[Any]
     labels: list[Any]
-    results: list[Any]
-
-    def updated(
-        self,
-        points: tuple[Point, ...],
-        *,
-        of_labels: Callable[[Labels], Any],
-        of_point: Callable[[Any, Any], Any],
-    ) -> Made:
-        """The same for the points as they are now.
-
-        ``of_labels`` is asked about labels that are another object than before; ``of_point`` is asked about
-        a point that is another object, together with what was made of its labels.
-        """
-        before, known = self.points, min(len(self.points), len(points))
-        labels = self.labels if len(before) == len(points) else self.labels[:known]
-        results = self.results[:known]
-        for index in compress(range(known), map(is_not, before, points)):
-            point = points[index]
-            if point.labels is not before[index].labels:
-                labels = labels.copy() if labels is self.labels else labels
-                labels[index] = of_labels(point.labels)
-            results[index] = of_point(point, labels[index])
-        for point in points[known:]:
-            labels.append(of_labels(point.labels))
-            results.append(of_point(point, labels[-1]))
-        return Made(points, labels, results)
 
 
-def nothing_made() -> Made:
-    """What there is before the first time."""
-    return Made((), [], [])
+def made_anew(
+    before: tuple[Point, ...],
+    points: tuple[Point, ...],
+    known_labels: list[Any],
+    *,
+    of_labels: Callable[[Labels], Any],
+    of_point: Callable[[Any, Any], Any],
+) -> Anew:
+    """Compare the points with those before, of whose labels ``known_labels`` was made.
+
+    ``of_labels`` is asked about labels that are another object than before; ``of_point`` is asked about a
+    point that is another object, together with what was made of its labels.
+    """
+    known = min(len(before), len(points))
+    labels = known_labels if len(before) == len(points) else known_labels[:known]
+    changed = list(compress(range(known), map(is_not, before, points)))
+    made = []
+    for index in changed:
+        point = points[index]
+        if point.labels is not before[index].labels:
+            labels = labels.copy() if labels is known_labels else labels
+            labels[index] = of_labels(point.labels)
+        made.append(of_point(point, labels[index]))
+    for point in points[known:]:
+        labels.append(of_labels(point.labels))
+        made.append(of_point(point, labels[-1]))
+    return Anew(changed, made, labels)

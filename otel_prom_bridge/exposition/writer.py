@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
+from otel_prom_bridge.exposition.rendered import Rendered
 from otel_prom_bridge.families import Labels, MetricFamily
 
 
@@ -49,6 +50,6 @@ class Writer(Protocol):
         """A function that makes bytes of a point of this family and of its rendered labels."""
         ...
 
-    def page(self, header: bytes, points: Sequence[bytes]) -> Iterable[bytes]:
-        """The header and the points, put together to what the family is in the body."""
+    def page(self, header: bytes, family: MetricFamily, rendered: Rendered) -> Iterable[bytes]:
+        """The header and what the points became, put together to what the family is in the body."""
         ...

@@ -26,10 +26,11 @@ class Collections:
 
     After ``interval`` seconds without a collection one runs on its own; None stands for never. A collection
     that somebody waited for in vain counts as one that hangs when it has used up their patience, and when it
-    takes longer than a scrape would wait in any case.
+    takes longer than a scrape would wait in any case. ``stays`` is for collections that call no callbacks in
+    their own thread (``once.py``).
     """
 
-    def __init__(self, pipeline: Pipeline, *, interval: float | None) -> None:
+    def __init__(self, pipeline: Pipeline, *, interval: float | None, stays: bool = False) -> None:
         self._pipeline = pipeline
         self._findings = Findings(log=endpoint_logger)
         self._self_metrics = pipeline.self_metrics
@@ -41,6 +42,7 @@ class Collections:
             name="otel-prom-bridge-collection",
             patience=pipeline.patience,
             too_long=pipeline.scrape_timeout,
+            stays=stays,
         )
         self._notice = Coalesced(self._hangs, name="otel-prom-bridge-log")
         self.interval = interval

@@ -323,20 +323,22 @@ class Store:
 
     def state(self) -> State:
         """How many series each metric shows, and how many points were folded so far."""
-        series: Counter[str] = Counter()
+        series: dict[str, int] = {}
         overflowed: Counter[str] = Counter()
         folded: Counter[tuple[str, str, str]] = Counter()
         projections = [item for record in self._origins.records() for item in record.projections]
         for projection in projections:
-            if projection.family is not None:
+            if projection.family is not None and projection.family.by_labels:
                 series[projection.name] = len(projection.family.by_labels)
+            if not projection.folds:
+                continue
             for fold, counter in list(projection.folds.items()):
                 if fold is OVERFLOW:
                     overflowed[projection.name] += counter.points
                 else:
                     folded[(projection.name, *fold)] += counter.points
         return State(
-            series=+series,
+            series=series,
             overflowed=overflowed,
             folded=folded,
             dropped=sum(projection.rejected for projection in projections),

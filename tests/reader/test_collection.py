@@ -398,11 +398,56 @@ def test_health_notices_what_one_scrape_did_not_wait_for(
     assert any("a collection has not ended" in text for text in caplog.messages)
 
 
-def test_work_that_ends_is_run_again() -> None:
+STAYS = pytest.mark.parametrize("stays", [False, True], ids=["thread each", "thread stays"])
+
+
+@STAYS
+def test_work_that_ends_is_run_again(stays: bool) -> None:
     """Each call that finds no run starts one; its answer is what the work said."""
     answers = iter([True, False, True])
-    work = Coalesced(lambda: next(answers), name="test")
+    work = Coalesced(lambda: next(answers), name="test", stays=stays)
     assert [work.wait(5) for _ in range(3)] == [True, False, True]
+
+
+def test_a_thread_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does one run after the other, also after one that raised, and holds nobody in memory meanwhile."""
+    ran_in: list[int] = []
+    raised: list[object] = []
+    monkeypatch.setattr(sys, "excepthook", lambda *error: raised.append(error[0]))
+
+    def work() -> bool:
+        ran_in.append(threading.get_ident())
+        if len(ran_in) == 2:
+            raise SystemExit
+        return True
+
+    once = Coalesced(work, name="test", stays=True)
+    assert [once.wait(5) for _ in range(4)] == [True, False, True, True]
+    assert (len(set(ran_in)), raised) == (1, [SystemExit])
+    known = weakref.ref(once)
+    del once
+    wait_for(lambda: gc.collect() >= 0 and known() is None, seconds=5, what="the end of it")
+
+
+def test_a_thread_that_stayed_for_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has ended, and the next run gets another one. No run is lost to a thread that is about to end."""
+    monkeypatch.setattr("otel_prom_bridge.once._IDLE_SECONDS", 0.0001)
+    once = Coalesced(lambda: True, name="test", stays=True)
+    for number in range(300):
+        assert once.wait(5)
+        time.sleep(0.0001 * (number % 3))
+
+
+def test_a_thread_that_is_lost_is_not_waited_for(hanging: Hanging) -> None:
+    """What was given up hangs in its own thread, and the next run has another one."""
+    once = Coalesced(lambda: bool(hanging.call()) or True, name="test", stays=True)
+    assert once.wait(5)
+    hanging.hang()
+    assert not once.wait(0.05)
+    once.give_up()
+    assert not once.wait(0.05)
+    hanging.release.set()
+    assert once.wait(5)
 
 
 def test_work_without_a_thread_to_run_in_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,9 +469,10 @@ def test_work_without_a_thread_to_run_in_is_done_here(monkeypatch: pytest.Monkey
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_collects_by_itself(bridge: Make, hanging: Hanging) -> None:
+@STAYS
+def test_a_forked_child_collects_by_itself(bridge: Make, hanging: Hanging, stays: bool) -> None:
     """A collection that hung in the parent at the fork does not hang the child's work."""
-    work = Coalesced(lambda: bool(hanging.call()) or True, name="test")
+    work = Coalesced(lambda: bool(hanging.call()) or True, name="test", stays=stays)
     hanging.hang()
     assert not work.wait(0.05)
     child = os.fork()

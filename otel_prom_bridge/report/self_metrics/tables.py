@@ -51,7 +51,10 @@ class Table:
 
     def family(self) -> MetricFamily:
         """The family as it is now. It is the same object as before if all of its points are."""
-        before, points = self._family.points, tuple(self._points.values())
+        before = self._family.points
+        if not before and not self._points:  # as most of them, in most processes
+            return self._family
+        points = tuple(self._points.values())
         if len(before) != len(points) or any(map(is_not, before, points)):
             self._family = replace(self._family, points=points)
         return self._family
@@ -139,4 +142,5 @@ class Durations(Table):
             )
         counts = list(point.counts)
         counts[bisect_left(BOUNDS, seconds)] += 1
-        self._points[key] = point._replace(counts=tuple(counts), sum=(point.sum or 0.0) + seconds)
+        total = (point.sum or 0.0) + seconds
+        self._points[key] = HistogramPoint(point.labels, BOUNDS, tuple(counts), total, (), self._created)
