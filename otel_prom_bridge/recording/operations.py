@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from contextlib import suppress
 from datetime import timedelta
 from time import perf_counter
 from types import TracebackType
@@ -20,7 +19,7 @@ from typing import Self, TypeAlias
 
 from opentelemetry.context import Context, get_current
 
-from otel_prom_bridge.recording.reports import guarded, report
+from otel_prom_bridge.recording.reports import failed, report
 from otel_prom_bridge.recording.streams import How
 
 Failure: TypeAlias = BaseException | type[BaseException] | str | None
@@ -129,10 +128,11 @@ class Operation:
 
     def start(self) -> Self:
         """Begin now. Does nothing while it runs."""
-        settle()
-        if self.running:
-            return self
+        if _dropped:
+            settle()
         if self._started:
+            if not self._ending.locked():
+                return self
             self._reset()
         self._begin(perf_counter())
         return self
@@ -141,8 +141,10 @@ class Operation:
         self._began = at
         self._context = get_current() if self._given_context is None else self._given_context
         self._started = True
-        with guarded("the start of an operation"):
+        try:
             self._on_start()
+        except Exception as error:
+            failed("the start of an operation", error)
 
     def end(self, error: Failure = None) -> None:
         """End it now. An exception, an exception's type or a text says that it failed, and as what.
@@ -150,16 +152,19 @@ class Operation:
         Only the first call since the start does something. The end of a ``with`` block is such a call, too.
         """
         now = perf_counter()
-        failed = error_type(error)
-        if failed is None and self._noted is not None:
+        kind = None if error is None else error_type(error)
+        if kind is None and self._noted is not None:
             now = self._noted
-        self._finish(now, failed)
-        settle()
+        self._finish(now, kind)
+        if _dropped:
+            settle()
 
     def _finish(self, at: float, error: str | None) -> None:
         if self._started and self._ending.acquire(blocking=False):
-            with guarded("the end of an operation"):
+            try:
                 self._on_end(max(at - self._began, 0.0), error)
+            except Exception as failure:
+                failed("the end of an operation", failure)
 
     def _can_end(self) -> bool:
         """Whether it goes on, for those who say how it ends. What is wrong otherwise is logged.
@@ -226,5 +231,8 @@ class Operation:
     def __del__(self) -> None:
         # From here on only the queue keeps the object, until it is recorded. At the end of the interpreter
         # the names that are used here may be gone.
-        with suppress(Exception):
-            self._end_later(CANCELLED)
+        try:
+            if self._started:
+                self._end_later(CANCELLED)
+        except Exception:
+            pass

@@ -22,6 +22,11 @@ def report(what: Hashable, message: str, *arguments: object) -> None:
     _findings.report(what, message, *arguments)
 
 
+def failed(what: str, error: Exception) -> None:
+    """Log once that something failed, for whoever has no time for :class:`guarded`."""
+    report((what, type(error)), "%s failed and is not recorded: %r", what, error)
+
+
 class guarded:  # noqa: N801 - used like a function, as contextlib.suppress is
     """Log an exception of the block once, and do not let it reach the application."""
 
@@ -42,6 +47,5 @@ class guarded:  # noqa: N801 - used like a function, as contextlib.suppress is
     ) -> bool:
         if exc_value is None or not isinstance(exc_value, Exception):
             return False
-        what = self._what
-        report((what, type(exc_value)), "%s failed and is not recorded: %r", what, exc_value)
+        failed(self._what, exc_value)
         return True

@@ -17,7 +17,6 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
-from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Literal, Self, TypeAlias, TypeVar
@@ -72,8 +71,11 @@ class _Wrapper:
         raise NotImplementedError
 
     def __del__(self) -> None:
-        with suppress(Exception):  # at the end of the interpreter the names used may be gone
-            self._end(None, "dropped")
+        try:
+            if not self._over:
+                self._end(None, "dropped")
+        except Exception:  # at the end of the interpreter the names used may be gone
+            pass
 
 
 class Stream(_Wrapper, Generic[T]):

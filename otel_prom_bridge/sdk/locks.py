@@ -38,6 +38,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality
 from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.sdk import versions
+from otel_prom_bridge.sdk.keys import quick
 
 # What we touch, by the class that has it.
 PRIVATE = {
@@ -207,7 +208,7 @@ def _take_in_match(match: Any) -> Any:
     _make_series_reentrant(match)
     if versions.empties(match):
         match._attributes_aggregation = _Once(match._attributes_aggregation)
-        recording = _as(type(match), match)
+        recording = _as(quick(type(match)), match)
         recording.collect = _swapping(recording, shadow=match)
         return recording
     # Of what is not a delta, the one that is made last is the one to stay.

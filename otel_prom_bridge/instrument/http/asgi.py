@@ -17,7 +17,7 @@ from otel_prom_bridge.instrument.http.exchanges import EXCLUDED, HttpServer, Req
 from otel_prom_bridge.instrument.http.routes import asgi_route
 from otel_prom_bridge.instrument.websockets import WebSockets
 from otel_prom_bridge.recording.operations import CANCELLED
-from otel_prom_bridge.recording.reports import guarded
+from otel_prom_bridge.recording.reports import failed
 from otel_prom_bridge.rules import PathTemplate, Rule
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -72,12 +72,18 @@ class AsgiMetrics:
             await self._socket(scope, receive, send)
 
     def _is_excluded(self, scope: Scope) -> bool:
-        path = scope.get("path", "")
+        path, root = scope.get("path", ""), scope.get("root_path")
         excluded = self._server.is_excluded
-        return excluded(path) or excluded(path.removeprefix(scope.get("root_path") or "/"))
+        return excluded(path) or (bool(root) and excluded(path.removeprefix(root)))
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange = _Exchange(self._server, scope, receive, send)
+        try:
+            exchange = _Exchange(self._server, scope, receive, send)
+        except Exception as error:  # no server says what we do not understand, but a test may
+            failed("a request", error)
+            await self._app(scope, receive, send)
+            return
+        exchange.start()
         try:
             await self._app(scope, exchange.receive, exchange.send)
         except BaseException as error:
@@ -112,10 +118,10 @@ class AsgiMetrics:
             connections.end(within)
 
 
-class _Exchange:
+class _Exchange(Request):
     """One request, and what passes between the server and the application."""
 
-    __slots__ = ("_answering", "_disconnected", "_receive", "_request", "_root", "_scope", "_send")
+    __slots__ = ("_answering", "_disconnected", "_receive", "_root", "_scope", "_send")
 
     def __init__(self, server: HttpServer, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope = scope
@@ -124,50 +130,54 @@ class _Exchange:
         self._root: str = scope.get("root_path") or ""
         self._answering = True
         self._disconnected = False
-        client = scope.get("client")
-        self._request: Request = server.request(
-            scope.get("method", ""),
-            scope.get("path", ""),
-            scope.get("scheme", "http"),
-            scope.get("http_version", ""),
+        get = scope.get
+        client = get("client")
+        super().__init__(
+            server,
+            get("method", ""),
+            get("path", ""),
+            get("scheme", "http"),
+            get("http_version", ""),
             tuple(client) if client else None,
         )
-        self._request.request_size = _content_length(scope.get("headers") or ())
+        self.request_size = _content_length(get("headers") or ())
 
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
-            self._request.received += len(message.get("body") or b"")
+            self.received += len(message.get("body") or b"")
         elif message["type"] == "http.disconnect":
             self._disconnected = self._answering
         return message
 
     async def send(self, message: Message) -> None:
         await self._send(message)
-        with guarded("an answer"):
+        try:
             kind = message["type"]
             if kind == "http.response.body":
-                self._request.sent += len(message.get("body") or b"")
+                self.sent += len(message.get("body") or b"")
                 if not message.get("more_body"):
                     self._answered()
             elif kind == "http.response.start":
-                self._request.answered(message["status"])
+                self.answered(message["status"])
             else:
                 self._sent_otherwise(kind, message)
+        except Exception as error:
+            failed("an answer", error)
 
     def _sent_otherwise(self, kind: str, message: Message) -> None:
         """A file that the server sends itself, by an extension of ASGI."""
         if kind == "http.response.zerocopysend":
-            self._request.sent += _rest(message)
+            self.sent += _rest(message)
             if not message.get("more_body"):
                 self._answered()
         elif kind == "http.response.pathsend":
-            self._request.sent = os.path.getsize(message["path"])
+            self.sent = os.path.getsize(message["path"])
             self._answered()
 
     def _answered(self) -> None:
         self._answering = False
-        if (self._request.status or 0) < _SERVER_ERROR:
+        if (self.status or 0) < _SERVER_ERROR:
             self._end(None)
 
     def over(self, error: BaseException | None) -> None:
@@ -178,13 +188,16 @@ class _Exchange:
             self._end(error)
 
     def _end(self, error: BaseException | str | None) -> None:
-        if self._request.running:
-            with guarded("the route of a request"):
-                self._request.route = asgi_route(self._scope, self._root)
-            if isinstance(error, GeneratorExit):
-                self._request._end_later(CANCELLED)
-            else:
-                self._request.end(error)
+        if not self.running:
+            return
+        try:
+            self.route = asgi_route(self._scope, self._root)
+        except Exception as failure:
+            failed("the route of a request", failure)
+        if isinstance(error, GeneratorExit):
+            self._end_later(CANCELLED)
+        else:
+            self.end(error)
 
 
 def _content_length(headers: Iterable[Any]) -> int | None:

@@ -71,32 +71,33 @@ class HttpServer:
         self.scope = scope_of(meter_provider)
         self.active = self.scope.active(conventions.HTTP_ACTIVE)
         self.connections = self.scope.active(conventions.HTTP_CONNECTIONS)
-        self._identities: dict[tuple[str, str, str], _Identity] = {}
+        self._identities: dict[tuple[str, str, str], Identity] = {}
 
     def is_excluded(self, path: str) -> bool:
         """Whether nothing is recorded of this path."""
         return path in self.excluded[0] or path.startswith(self.excluded[1])
 
-    def request(self, method: str, path: str, scheme: str, version: str, client: Hashable) -> Request:
-        """A request to this path, which has begun."""
+    def identity(self, method: str, scheme: str, version: str) -> Identity:
+        """What a request with this method, scheme and version of HTTP has in common with others."""
+        known = self._identities.get((method, scheme, version))
+        if known is not None:
+            return known
         method = method if method in _METHODS else _OTHER
         scheme = scheme if scheme in _SCHEMES else "http"
         version = version if version in _VERSIONS else ""
-        identity = self._identities.get((method, scheme, version))
-        if identity is None:
-            identity = self._identities[method, scheme, version] = self._identity(method, scheme, version)
-        return Request(self, identity, path, client).start()
+        key = method, scheme, version
+        return self._identities.get(key) or self._identities.setdefault(key, self._identity(*key))
 
-    def _identity(self, method: str, scheme: str, version: str) -> _Identity:
+    def _identity(self, method: str, scheme: str, version: str) -> Identity:
         attributes: Attributes = {"http.request.method": method, "url.scheme": scheme}
         active = self.active.key(attributes)
         connection = self.connections.key({"url.scheme": scheme})
         if version:
             attributes["network.protocol.version"] = version
-        return _Identity(attributes, active, connection)
+        return Identity(attributes, active, connection)
 
 
-class _Identity(NamedTuple):
+class Identity(NamedTuple):
     """What many requests have in common. There are as many as there are methods, schemes and versions."""
 
     attributes: Attributes
@@ -123,9 +124,11 @@ class Request(Operation):
         *("received", "request_size", "route", "sent", "status"),
     )
 
-    def __init__(self, server: HttpServer, identity: _Identity, path: str, client: Hashable) -> None:
+    def __init__(
+        self, server: HttpServer, method: str, path: str, scheme: str, version: str, client: Hashable
+    ) -> None:
         self._server = server
-        self._identity = identity
+        self._identity = server.identity(method, scheme, version)
         self._path = path
         self._client = client
         super().__init__()

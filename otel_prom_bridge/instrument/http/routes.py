@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any
 
-from otel_prom_bridge.recording.reports import guarded, report
+from otel_prom_bridge.recording.reports import failed, guarded, report
 from otel_prom_bridge.rules import Rule
 
 ROUTE = "otel_prom_bridge.http.route"
@@ -39,18 +39,18 @@ class Templates:
         """The route of a path that was answered with this status."""
         if self._template is None or status is None or status in _NOT_FOUND:
             return None
-        with guarded("a template of a path"):
+        try:
             found = self._template(path[:_LONGEST])
-            if found is None or found in self._known:
-                return found
-            if len(self._known) < _MOST_TEMPLATES:
-                self._known.add(found)
-                return found
-            report(
-                ("templates", id(self)),
-                "requests to more than %d paths: others have no route",
-                len(self._known),
-            )
+        except Exception as error:
+            failed("a template of a path", error)
+            return None
+        if found is None or found in self._known:
+            return found
+        if len(self._known) < _MOST_TEMPLATES:
+            self._known.add(found)
+            return found
+        message = "requests to more than %d paths: others have no route"
+        report(("templates", id(self)), message, len(self._known))
         return None
 
 

@@ -15,7 +15,7 @@ from opentelemetry.metrics import MeterProvider
 from otel_prom_bridge.instrument.http.exchanges import EXCLUDED, HttpServer, Request, length_of
 from otel_prom_bridge.instrument.http.routes import wsgi_route
 from otel_prom_bridge.recording.operations import CANCELLED
-from otel_prom_bridge.recording.reports import guarded
+from otel_prom_bridge.recording.reports import failed, guarded
 from otel_prom_bridge.recording.streams import How, Stream
 from otel_prom_bridge.rules import PathTemplate, Rule
 
@@ -54,10 +54,12 @@ class WsgiMetrics:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Pass a request on to the application."""
-        path = environ.get("PATH_INFO", "")
-        if self._server.is_excluded(path) or self._server.is_excluded(environ.get("SCRIPT_NAME", "") + path):
+        script, path = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
+        excluded = self._server.is_excluded
+        if excluded(path) or (script and excluded(script + path)):
             return self._app(environ, start_response)
         exchange = _Exchange(self._server, environ, start_response)
+        exchange.start()
         try:
             body = self._app(environ, exchange.start_response)
             return exchange.body(body)
@@ -66,39 +68,44 @@ class WsgiMetrics:
             raise
 
 
-class _Exchange:
+class _Exchange(Request):
     """One request, and what passes between the server and the application."""
+
+    __slots__ = ("_environ", "_headers", "_input", "_start_response")
 
     def __init__(self, server: HttpServer, environ: Environ, start_response: StartResponse) -> None:
         self._environ = environ
         self._start_response = start_response
-        self._request: Request = server.request(
+        self._headers: list[tuple[str, str]] = []  # of the answer
+        super().__init__(
+            server,
             environ.get("REQUEST_METHOD", ""),
             _path(environ),
             environ.get("wsgi.url_scheme", "http"),
             _VERSIONS.get(environ.get("SERVER_PROTOCOL", ""), ""),
             None,  # a connection has one request at a time
         )
-        self._request.request_size = length_of(environ.get("CONTENT_LENGTH") or "")
-        if self._request.request_size is None and "wsgi.input" in environ:
-            environ["wsgi.input"] = _Input(environ["wsgi.input"], self._request)
-        self._length: int | None = None  # what the answer says of itself
+        self.request_size = length_of(environ.get("CONTENT_LENGTH") or "")
+        self._input: _Input | None = None
+        if self.request_size is None and "wsgi.input" in environ:
+            self._input = environ["wsgi.input"] = _Input(environ["wsgi.input"])
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None
     ) -> Write:
         """The application begins its answer."""
-        with guarded("a status"):
+        try:
             # Flask forgets the request before the server has read the answer.
-            self._request.route = wsgi_route(self._environ)
-            self._request.answered(int(status[:3]))
-            lengths = [value for name, value in headers if name.lower() == "content-length"]
-            self._length = length_of(lengths[0]) if lengths else None
+            self.route = wsgi_route(self._environ)
+            self.answered(int(status[:3]))
+        except Exception as error:
+            failed("a status", error)
+        self._headers = headers
         arguments = (status, headers) if exc_info is None else (status, headers, exc_info)
         write = self._start_response(*arguments)
 
         def counted(part: bytes) -> object:
-            self._request.sent += len(part)
+            self.sent += len(part)
             return write(part)
 
         return counted
@@ -108,27 +115,36 @@ class _Exchange:
         wrapper = self._environ.get("wsgi.file_wrapper")
         if isinstance(wrapper, type) and isinstance(body, wrapper):
             # The server recognizes a file that it can send without us, and would not recognize ours.
-            self._request.sent = self._length or 0
+            with guarded("the length of a file"):
+                self.sent = self._said_length()
             self.ended(None, "over")
             return body
         made = _SizedBody if isinstance(body, Sized) else _Body
         return made(body, self._passed, self.ended)
 
+    def _said_length(self) -> int:
+        """What the answer says of itself."""
+        lengths = [value for name, value in self._headers if name.lower() == "content-length"]
+        return (length_of(lengths[0]) if lengths else None) or 0
+
     def _passed(self, part: object) -> None:
         if isinstance(part, bytes):
-            self._request.sent += len(part)
+            self.sent += len(part)
 
     def ended(self, error: BaseException | None, how: How) -> None:
         """The answer is over, or nobody wants the rest of it."""
-        request = self._request
-        if not request.running:
+        if not self.running:
             return
-        with guarded("the route of a request"):
-            request.route = wsgi_route(self._environ) or request.route
+        try:
+            self.route = wsgi_route(self._environ) or self.route
+        except Exception as failure:
+            failed("the route of a request", failure)
+        if self._input is not None:
+            self.received = self._input.count
         if how == "over":
-            request.end(error)
+            self.end(error)
         else:  # perhaps from the garbage collector, where nothing can be recorded
-            request._end_later(None if self._environ.get("REQUEST_METHOD") == "HEAD" else CANCELLED)
+            self._end_later(None if self._environ.get("REQUEST_METHOD") == "HEAD" else CANCELLED)
 
 
 def _path(environ: Environ) -> str:
@@ -151,12 +167,14 @@ class _SizedBody(_Body):
 class _Input:
     """The body of a request whose length nobody said; it counts what is read."""
 
-    def __init__(self, source: Any, request: Request) -> None:
+    __slots__ = ("_source", "count")
+
+    def __init__(self, source: Any) -> None:
         self._source = source
-        self._request = request
+        self.count = 0
 
     def _count(self, part: bytes) -> bytes:
-        self._request.received += len(part)
+        self.count += len(part)
         return part
 
     def read(self, *size: int) -> bytes:
