@@ -11,6 +11,7 @@ from opentelemetry.metrics import Meter
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.instruments import METHODS, Attributes, InstrumentKind, recording
+from otel_prom_bridge.values.notation import nearest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,11 @@ class InstrumentSpec:
     description: str = ""
     attributes: Sequence[str] = ()
     buckets: Sequence[float] | None = None
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    near = nearest(name, known)
+    return f" (did you mean {near!r}?)" if near else ""
 
 
 class CheckedInstrument:
@@ -80,7 +86,9 @@ class CheckedInstrument:
     def _checked(self, attributes: Attributes) -> Attributes:
         known = ", ".join(map(repr, self.spec.attributes))
         for key in attributes.keys() - self._known:
-            allowed = f"one of {known}" if known else "none, since it has no attributes"
+            allowed = f"one of {known}{_meant(key, self.spec.attributes)}"
+            if not known:
+                allowed = "none, since it has no attributes"
             error = ConfigurationError(f"{self.spec.name}: attribute", key, allowed)
             if self._strict:
                 raise error
@@ -100,7 +108,9 @@ class Instruments(Mapping[str, CheckedInstrument]):
     def __getitem__(self, name: str) -> CheckedInstrument:
         found = self._instruments.get(name) or self._instruments.get(f"{self._prefix}{name}")
         if found is None:
-            raise KeyError(f"{name!r} is none of {', '.join(map(repr, self._instruments))}")
+            known = [key.removeprefix(self._prefix) for key in self._instruments]
+            listed = ", ".join(map(repr, self._instruments))
+            raise KeyError(f"{name!r} is none of {listed}{_meant(name.removeprefix(self._prefix), known)}")
         return found
 
     def __iter__(self) -> Iterator[str]:

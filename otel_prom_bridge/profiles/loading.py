@@ -15,14 +15,24 @@ from typing import Any
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.profiles.merging import PartTable, extended, listed, picked
 from otel_prom_bridge.profiles.profile import PRESENT, Profile
-from otel_prom_bridge.profiles.reading import read_profile
+from otel_prom_bridge.profiles.reading import ProfileTable, read_profile
 from otel_prom_bridge.values.checks import Check, one_of
-from otel_prom_bridge.values.notation import as_table, called, nearest, read_at, tables
+from otel_prom_bridge.values.notation import (
+    arguments_of,
+    as_table,
+    called,
+    nearest,
+    read_at,
+    tables,
+    unknown,
+)
 from otel_prom_bridge.values.toml import read_config_file
 
 _HERE = Path(__file__).parent
 BUILT_IN = tuple(sorted(path.stem for path in _HERE.glob("*.toml")))
 PARTS = tuple(sorted(path.stem for path in _HERE.glob("parts/*.toml")))
+# What a file may say: what it is made of, which is looked up here, and what it says itself.
+_KEYS = ("extends", "parts", *arguments_of(ProfileTable))
 # A profile without labels has no rules, so it remembers nothing, and all readers can share it.
 _stateless: dict[str, Profile] = {}
 
@@ -75,6 +85,8 @@ def _is_path(text: str) -> bool:
 def _merged(text: str, key: str, below: tuple[str, ...]) -> dict[str, Any]:
     """The tables of a profile and of all that it is made of. ``below`` it are the files that need it."""
     values = _tables(text, key)
+    for name in values.keys() - {*_KEYS}:
+        raise unknown(name, values[name], _KEYS, "keys", at=f"{text}: {name}")
     below = (*below, _identity(text))
     result: dict[str, Any] = {}
     where = f"{text}: extends"

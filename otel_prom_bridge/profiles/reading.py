@@ -207,8 +207,9 @@ class _Reading:
         like = given.pop("like", "")
         if like == "":
             return given
-        others = {name: other for name, other in self._table.labels.items() if name not in below}
-        other = self._known(like, "labels", others, at=".like")
+        if like in below:
+            raise ConfigurationError(".like", like, "a label that is not like this one")
+        other = self._known(like, "labels", self._table.labels, at=".like")
         inherited = self._likened(other, (*below, like))
         left_out = {"label", *({"attributes", "compute"} if given.keys() & {"attributes", "compute"} else ())}
         return {**{key: item for key, item in inherited.items() if key not in left_out}, **given}

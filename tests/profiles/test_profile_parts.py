@@ -242,9 +242,9 @@ MISTAKES = [
     ("extends = ['base.toml', 3]", "extends", "3", "one of the parts 'databases'"),
     ("extends = ['base.toml', 'mine.toml']", "extends", "'mine.toml'", "does not extend this one"),
     (f"{LABEL}like = 'b'", "labels.a.like", "'b'", "profile's labels"),
-    (f"{LABEL}like = 'a'", "labels.a.like", "'a'", "profile's labels"),
+    (f"{LABEL}like = 'a'", "labels.a.like", "'a'", "not like this one"),
     (f"{LABEL}like = 3", "labels.a.like", "3", "profile's labels"),
-    ("[labels.a]\nlike = 'b'\n[labels.b]\nlike = 'a'", "labels.a.like", "'a'", "profile's labels"),
+    ("[labels.a]\nlike = 'b'\n[labels.b]\nlike = 'a'", "labels.a.like", "'a'", "not like this one"),
     (
         "[[sources.a]]\ninstrument = 'x'\nattributes = { a.b = 'c' }",
         "sources.a.attributes.a",

@@ -454,6 +454,8 @@ INSTRUMENT = '[[instruments]]\nname = "a"\n'
 # What is written, the key that the error names, the value, and something of what is allowed.
 MISTAKES = [
     ("familes = []", "familes", "[]", "did you mean 'families'"),
+    ("extend = 'semconv'", "extend", "'semconv'", "did you mean 'extends'"),
+    ("part = []", "part", "[]", "did you mean 'parts'"),
     ("name = ''", "name", "''", "not empty"),
     ("description = 3", "description", "3", "string"),
     ("namespace = 3", "namespace", "3", "string"),
@@ -636,7 +638,7 @@ def test_instruments_are_made_as_the_profile_says(write: Write, recorded: Any) -
     (point,) = queue.data.data_points
     assert (queue.unit, point.value, queue.data.is_monotonic) == ("{job}", 2, False)
     with pytest.raises(
-        KeyError, match=r"'job\.duratoin' is none of 'acme\.job\.duration', 'acme\.job\.queue'"
+        KeyError, match=r"none of 'acme\.job\.duration', 'acme\.job\.queue' \(did you mean 'job\.d"
     ):
         instruments["job.duratoin"]
 
