@@ -154,7 +154,7 @@ class Meter(metrics.Meter):
         Raises:
             ValueError: the name or the unit is not one that OpenTelemetry allows. The SDK raises there, too.
         """
-        checked = metrics.Instrument._check_name_unit_description(name.strip(), unit, description)
+        checked = metrics.Instrument._check_name_unit_description(name, unit, description)
         if checked["name"] is None:
             raise ValueError(f"expected ASCII string of maximum length 255 characters but got {name}")
         if checked["unit"] is None:
@@ -178,5 +178,13 @@ class Meter(metrics.Meter):
         except Exception:
             bounds = ()
         message = "histogram %r: explicit_bucket_boundaries_advisory must be a sequence of numbers, not %r"
-        self._owner.findings.report(("advisory", name), message, name, advised)
+        self._owner.findings.report(("advisory", name, _text(advised)), message, name, advised)
         return None
+
+
+def _text(value: object) -> str:
+    """What is said of a value, which may be unable to say anything."""
+    try:
+        return repr(value)[:200]
+    except Exception:
+        return type(value).__name__

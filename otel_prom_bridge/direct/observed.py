@@ -59,7 +59,9 @@ class Observed:
         """The points of all callbacks, each attribute set once where only the last one stands."""
         if self.MEANING.additive or len(points) < 2:
             return points
-        return list({items_key(point.attributes) or id(point): point for point in points}.values())
+        keys = [items_key(point.attributes) for point in points]
+        known = {id(point) if key is None else key: point for key, point in zip(keys, points, strict=True)}
+        return [*known.values()]
 
     def _number(self, value: Any) -> float | None:
         try:

@@ -151,8 +151,12 @@ class DirectMeterProvider(metrics.MeterProvider):
         return self.reader.force_flush(timeout_millis)
 
     def shutdown(self, timeout_millis: float = 30_000) -> None:
-        """Shut the reader down. A second call does nothing."""
-        self._is_shut_down = True
+        """Shut the reader down. A second call does nothing, and the log says so."""
+        with self._lock:
+            was_shut_down, self._is_shut_down = self._is_shut_down, True
+        if was_shut_down:
+            logger.warning("shutdown() can be called once: this meter provider was shut down before")
+            return
         self.reader.shutdown()
 
     def renew(self) -> None:
@@ -171,7 +175,7 @@ def _shut_down_at_exit(provider: DirectMeterProvider) -> None:
 
     def shut_down() -> None:
         found = known()
-        if found is not None:
+        if found is not None and not found._is_shut_down:
             found.shutdown()
 
     atexit.register(shut_down)
