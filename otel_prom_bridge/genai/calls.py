@@ -13,7 +13,6 @@ from collections.abc import (
     Iterator,
     Sized,
 )
-from dataclasses import replace
 from enum import Enum
 from time import perf_counter
 from typing import Any, TypeAlias, TypeVar, overload
@@ -22,12 +21,14 @@ from opentelemetry.context import Context
 
 from otel_prom_bridge.genai import conventions, vocabulary
 from otel_prom_bridge.genai.cost import Costs
-from otel_prom_bridge.genai.emission import Emission, Emit, LLMRequest, Usage
+from otel_prom_bridge.genai.emission import Emission, Emit, Usage
 from otel_prom_bridge.genai.rate_limits import RateLimits
+from otel_prom_bridge.genai.requests import LabelSets, LLMRequest
+from otel_prom_bridge.instruments import Metric
 from otel_prom_bridge.recording.active import Begun
 from otel_prom_bridge.recording.decorators import DecoratingOperation
-from otel_prom_bridge.recording.measurements import Measurements, clean
-from otel_prom_bridge.recording.operations import ERROR_TYPE, OTHER_ERROR, Failure, error_type, settle
+from otel_prom_bridge.recording.measurements import Measurements, clean, mapping
+from otel_prom_bridge.recording.operations import OTHER_ERROR, Failure, error_type, settle
 from otel_prom_bridge.recording.reports import guarded, report
 from otel_prom_bridge.recording.streams import AsyncStream, How, Stream
 
@@ -55,10 +56,13 @@ class Requests:
         self._rate_limits = RateLimits(measurements)
         self._emission = Emission(measurements, emit)
         self._active = measurements.active(conventions.ACTIVE_REQUESTS)
+        self._labels = LabelSets()
 
     def begin(self, request: LLMRequest) -> Begun:
         """One more request goes on; the result is for :meth:`end`."""
-        return self._active.begin(request.identity())
+        # What cannot change while it runs.
+        lasting = LLMRequest(request.model, request.provider, request.operation)
+        return self._active.begin(self._labels.of(lasting).common)
 
     def end(self, begun: Begun | None) -> None:
         """One of those that went on does no more."""
@@ -66,19 +70,24 @@ class Requests:
 
     def chunk(self, request: LLMRequest, took: float, context: Context | None, *, first: bool) -> None:
         """A chunk has come, ``took`` seconds after the request or after the chunk before."""
-        self._emission.chunk(request, took, context, first=first)
+        self._emission.chunk(self._labels.of(request), took, context, first=first)
 
-    def finish(self, request: LLMRequest, reasons: object, context: Context | None) -> None:
-        """Count the answers that a request got, by the reasons for which they ended."""
-        given = (reasons,) if isinstance(reasons, str | Enum) else reasons
-        for reason in given if isinstance(given, Iterable) else ():
-            labels = {**request.common(), **clean({vocabulary.FINISH_REASON: reason})}
-            self._measurements.record(conventions.CHOICES, 1, labels, context)
+    def count(
+        self,
+        metric: Metric,
+        request: LLMRequest,
+        context: Context | None,
+        *,
+        count: int = 1,
+        error: str | None = None,
+    ) -> None:
+        """Count something about a request, and the error that it was because of."""
+        self._measurements.record(metric, count, self._labels.of(request).failed(error), context)
 
     def retry(self, request: LLMRequest, reason: str | None, count: int, context: Context | None) -> None:
         """Count requests that were sent again because of this error."""
-        labels = {**request.common(), ERROR_TYPE: reason or OTHER_ERROR}
-        self._measurements.record(conventions.RETRIES, count or None, labels, context)
+        if count:
+            self.count(conventions.RETRIES, request, context, count=count, error=reason or OTHER_ERROR)
 
     def rate_limits(self, request: LLMRequest, headers: object) -> None:
         """Take what the headers of an answer say of the provider's limits."""
@@ -94,10 +103,16 @@ class Requests:
         context: Context | None,
         *,
         first: float | None = None,
+        finished: object = (),
     ) -> None:
-        """Record a request that has ended after ``took`` seconds."""
-        self._emission.request(request, usage, took, error, context, first=first)
-        self.costs.add(request, usage, error, context)
+        """Record a request that has ended after ``took`` seconds, and why the answers to it ended."""
+        labels = self._labels.of(request)
+        self._emission.request(labels, usage, took, error, context, first=first)
+        self.costs.add(labels, usage, error, context)
+        reasons = (finished,) if isinstance(finished, str | Enum) else finished
+        for reason in reasons if isinstance(reasons, Iterable) else ():
+            said = {**labels.common, **clean({vocabulary.FINISH_REASON: reason})}
+            self._measurements.record(conventions.CHOICES, 1, said, context)
         if usage.input is not None and usage.cached is not None and usage.cached > usage.input:
             message = "%r: %r cached tokens are not among %r of input, which have to include them"
             report("cached tokens", message, request.model, usage.cached, usage.input)
@@ -128,7 +143,7 @@ class Call(DecoratingOperation):
         self.response_model = self._request.response_model
         self.server_address = self._request.server_address
         self.server_port = self._request.server_port
-        self.attributes: dict[str, object] = dict(self._request.attributes)
+        self.attributes: dict[str, object] = mapping(self._request.attributes)
         self._usage = Usage()
         self._going_on: Begun | None = None
         self._asked: float | None = None  # when the request was sent, if that was not at the start
@@ -155,21 +170,20 @@ class Call(DecoratingOperation):
         call = self._current()
         if call._started and not call.running:
             report("late tokens", "tokens of a call that has ended are not recorded")
-        said = {
-            **{"input": input, "output": output},
-            **{"cached": cached, "reasoning": reasoning, "cache_write": cache_write},
-        }
+        said = {"input": input, "output": output, "cached": cached}
+        said |= {"reasoning": reasoning, "cache_write": cache_write}
         for name, count in tokens.items():
             kind = name.removesuffix("_tokens")
             if kind == name or kind not in said:
                 raise TypeError(f"tokens() got an unexpected keyword argument {name!r}")
             said[kind] = said[kind] if count is None else count
-        call._usage = replace(call._usage, **{key: n for key, n in said.items() if n is not None})
+        for kind, count in said.items():
+            if count is not None:
+                setattr(call._usage, kind, count)
 
     def costs(self, usd: float) -> None:
         """Say what the call cost, in USD, if its provider says so. Then no table of prices is asked."""
-        call = self._current()
-        call._usage = replace(call._usage, cost=usd)
+        self._current()._usage.cost = usd
 
     def finish_reasons(self, *reasons: str | None) -> None:
         """Say why the answer ended: ``stop``, ``length``, ``tool_calls``, ``content_filter``, ….
@@ -288,19 +302,13 @@ class Call(DecoratingOperation):
         return self.stream(items)
 
     def _described(self) -> LLMRequest:
-        return replace(
-            self._request,
-            response_model=self.response_model,
-            server_address=self.server_address,
-            server_port=self.server_port,
-            attributes=self.attributes,
-        )
+        asked, said = self._request, (self.response_model, self.server_address, self.server_port)
+        return LLMRequest(asked.model, asked.provider, asked.operation, *said, self.attributes)
 
     def _on_start(self) -> None:
         self._going_on = self._requests.begin(self._request)
 
     def _on_end(self, took: float, error: str | None) -> None:
         self._requests.end(self._going_on)
-        request = self._described()
-        self._requests.record(request, self._usage, took, error, self._context, first=self._first)
-        self._requests.finish(request, self._finished, self._context)
+        request, usage, first, finished = self._described(), self._usage, self._first, self._finished
+        self._requests.record(request, usage, took, error, self._context, first=first, finished=finished)

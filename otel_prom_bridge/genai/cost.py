@@ -11,8 +11,8 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider, Observation
 
 from otel_prom_bridge.genai import conventions, vocabulary
-from otel_prom_bridge.genai.emission import LLMRequest, Usage
-from otel_prom_bridge.instruments import Attributes
+from otel_prom_bridge.genai.emission import Usage
+from otel_prom_bridge.genai.requests import Labels, LLMRequest
 from otel_prom_bridge.prices import Price, PriceTable
 from otel_prom_bridge.recording.measurements import Measurements, clean
 
@@ -60,17 +60,11 @@ class Costs:
         same = self.table is not None and self.table.version == table.version
         return same and self._measurements.provider is measurements.provider
 
-    def add(
-        self,
-        request: LLMRequest,
-        usage: Usage,
-        error: str | None,
-        context: Context | None,
-        attributes: Attributes | None = None,
-    ) -> None:
-        """Count a request that has ended. ``attributes`` are those that its metrics have in common."""
+    def add(self, labels: Labels, usage: Usage, error: str | None, context: Context | None) -> None:
+        """Count a request that has ended."""
+        request = labels.request
         if usage.cost is not None:
-            self._record(conventions.COST, usage.cost, attributes or request.common(), context)
+            self._record(conventions.COST, usage.cost, labels.common, context)
             return
         if self.table is None or not _charged(request.operation, usage, error):
             return
@@ -79,7 +73,7 @@ class Costs:
             unpriced = clean({vocabulary.REQUEST_MODEL: request.model})
             self._record(conventions.UNPRICED_REQUESTS, 1, unpriced, context)
         else:
-            self._record(conventions.COST, price.cost(usage), attributes or request.common(), context)
+            self._record(conventions.COST, price.cost(usage), labels.common, context)
 
     def _price(self, request: LLMRequest, table: PriceTable) -> Price | None:
         """The price of the model that was asked or, if it has none, of the one that answered."""

@@ -11,12 +11,12 @@ from opentelemetry.metrics import MeterProvider
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.genai import conventions, vocabulary
 from otel_prom_bridge.genai.calls import AsyncSource, Call, Observe, Requests, SyncSource
-from otel_prom_bridge.genai.emission import Emit, LLMRequest, Usage
+from otel_prom_bridge.genai.emission import Emit, Usage
 from otel_prom_bridge.genai.evaluations import record_evaluation
+from otel_prom_bridge.genai.requests import LLMRequest
 from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.recording.measurements import Measurements, clean, mapping
 from otel_prom_bridge.recording.operations import (
-    ERROR_TYPE,
     OTHER_ERROR,
     Duration,
     Failure,
@@ -151,15 +151,15 @@ class LLMRecorder:
         settle()
         with guarded("a request"):
             request = LLMRequest(
-                model, provider, operation, response_model, server_address, server_port, mapping(attributes)
+                model, provider, operation, response_model, server_address, server_port, attributes
             )
             usage = Usage(
                 input_tokens, output_tokens, cached_tokens, reasoning_tokens, cache_write_tokens, cost
             )
             failed = failure_of(error_type, status)
             first = None if time_to_first_chunk is None else seconds(time_to_first_chunk)
-            self._requests.record(request, usage, seconds(duration), failed, context, first=first)
-            self._requests.finish(request, finish_reason, context)
+            took = seconds(duration)
+            self._requests.record(request, usage, took, failed, context, first=first, finished=finish_reason)
 
     def record_streaming_chunk(
         self,
@@ -180,9 +180,9 @@ class LLMRecorder:
         """
         settle()
         with guarded("a chunk"):
-            request = LLMRequest(model, provider, operation, attributes=mapping(attributes))
+            request = LLMRequest(model, provider, operation, attributes=attributes)
             if duration is None:
-                self._measurements.record(conventions.UNTIMED_CHUNKS, 1, request.common(), context)
+                self._requests.count(conventions.UNTIMED_CHUNKS, request, context)
             else:
                 self._requests.chunk(request, seconds(duration), context, first=first)
 
@@ -204,11 +204,10 @@ class LLMRecorder:
         """
         settle()
         with guarded("an error"):
-            request = LLMRequest(model, provider, operation, attributes=mapping(attributes))
+            request = LLMRequest(model, provider, operation, attributes=attributes)
             said = failure_of(error_type) or OTHER_ERROR
             if duration is None:
-                labels = {**request.common(), ERROR_TYPE: said}
-                self._measurements.record(conventions.UNTIMED_ERRORS, 1, labels, context)
+                self._requests.count(conventions.UNTIMED_ERRORS, request, context, error=said)
             else:
                 self._requests.record(request, Usage(), seconds(duration), said, context)
 
@@ -226,7 +225,7 @@ class LLMRecorder:
         """Count a request that is sent again because of an error, in ``gen_ai.client.retries``."""
         settle()
         with guarded("a retry"):
-            request = LLMRequest(model, provider, operation, attributes=mapping(attributes))
+            request = LLMRequest(model, provider, operation, attributes=attributes)
             self._requests.retry(request, failure_of(reason), count, context)
 
     def record_rate_limits(self, headers: object, *, model: str | None, provider: str | None) -> None:

@@ -13,7 +13,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 
 from otel_prom_bridge.genai import Call, LLMRecorder
-from otel_prom_bridge.genai.emission import LLMRequest
+from otel_prom_bridge.genai.requests import LLMRequest
 from otel_prom_bridge.recording.measurements import mapping
 from otel_prom_bridge.recording.operations import OTHER_ERROR, Failure
 

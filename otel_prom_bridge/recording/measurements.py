@@ -31,10 +31,11 @@ Read: TypeAlias = Callable[[], Iterable[Observation] | None]
 
 def mapping(attributes: object) -> dict[str, object]:
     """A copy of an application's attributes. If they are no mapping, it is empty, and that is logged once."""
+    if attributes is None:
+        return {}
     if isinstance(attributes, Mapping):
         return dict(attributes)
-    if attributes is not None:
-        report(("attributes", type(attributes)), "attributes have to be a mapping, not %r", type(attributes))
+    report(("attributes", type(attributes)), "attributes have to be a mapping, not %r", type(attributes))
     return {}
 
 

@@ -19,6 +19,7 @@ from otel_prom_bridge.genai.agents import in_step
 from otel_prom_bridge.genai.cost import Costs
 from otel_prom_bridge.genai.emission import CURRENT, per_token
 from otel_prom_bridge.genai.evaluations import record_event
+from otel_prom_bridge.genai.requests import Labels, LabelSets, LLMRequest
 from otel_prom_bridge.genai.spans.attributes import (
     Attributes,
     Seen,
@@ -29,7 +30,6 @@ from otel_prom_bridge.genai.spans.attributes import (
     outline,
     seen,
 )
-from otel_prom_bridge.genai.spans.labels import Labels, LabelSets
 from otel_prom_bridge.genai.spans.measured import Measured
 from otel_prom_bridge.genai.spans.open import Node, OpenSpans
 from otel_prom_bridge.prices import PriceTable
@@ -195,7 +195,7 @@ class SpanMetrics:
 
     def _call(self, ended: Ended) -> None:
         found, left_alone = ended.found, ended.left_alone
-        labels, record = self._labels.of(found, ended.attributes), self._measurements.record
+        labels, record = self._labels.of(_request(ended)), self._measurements.record
         if "calls" not in left_alone and not ("successes" in left_alone and ended.error is None):
             record(CURRENT.duration, ended.took, labels.failed(ended.error), ended.context)
         if found.kind == "other":
@@ -207,7 +207,7 @@ class SpanMetrics:
         if found.cost is not None:
             record(conventions.COST, found.cost, labels.common, ended.context)
         elif not self._is_unpaid(ended) or not found.usage.reported:
-            self._costs.add(labels.request, found.usage, ended.error, ended.context, labels.common)
+            self._costs.add(labels, found.usage, ended.error, ended.context)
 
     def _answers(self, ended: Ended, labels: Labels) -> None:
         """How fast the answers came, and why they ended."""
@@ -285,6 +285,20 @@ class SpanMetrics:
         }
         record = self._measurements.record
         record(conventions.TOOL_CALLS_BY_STEP, 1, in_step(clean(labels), step), ended.context)
+
+
+def _request(ended: Ended) -> LLMRequest:
+    """The call that a span is about."""
+    found = ended.found
+    address, port = ended.attributes.get("server.address"), ended.attributes.get("server.port")
+    return LLMRequest(
+        found.model,
+        found.provider,
+        found.operation,
+        found.response_model,
+        address if isinstance(address, str) else None,
+        port if isinstance(port, int) and not isinstance(port, bool) else None,
+    )
 
 
 def _count_in_agent(found: Seen, around: list[tuple[Node, Seen]]) -> int:

@@ -1,0 +1,81 @@
+"""Requests to models, and the attributes of their metrics, made once for each set of them.
+
+An application asks few models in few ways, and often. So what the metrics of a request are labelled with is
+kept: as many sets as an application can sensibly have. Then all are forgotten, since they can be made anew.
+What an application says in attributes of its own may be another thing each time, and is not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import NamedTuple
+
+from opentelemetry.util.types import AttributeValue
+
+from otel_prom_bridge.genai import vocabulary
+from otel_prom_bridge.recording.measurements import clean
+from otel_prom_bridge.recording.operations import ERROR_TYPE
+
+_MOST = 2000
+
+
+class LLMRequest(NamedTuple):
+    """A request to a model: what the attributes of its metrics are made of."""
+
+    model: str | None
+    provider: str | None
+    operation: str = "chat"
+    response_model: str | None = None
+    server_address: str | None = None
+    server_port: int | None = None
+    attributes: Mapping[str, object] | None = None
+
+
+class Labels:
+    """The attributes that the metrics of one kind of request have; nobody changes them."""
+
+    __slots__ = ("common", "counted", "input", "output", "request")
+
+    def __init__(self, request: LLMRequest) -> None:
+        self.request = request
+        self.common = clean(
+            request.attributes,
+            {
+                vocabulary.OPERATION: request.operation,
+                vocabulary.PROVIDER: request.provider,
+                vocabulary.REQUEST_MODEL: request.model,
+                vocabulary.RESPONSE_MODEL: request.response_model,
+                vocabulary.SERVER_ADDRESS: request.server_address,
+                vocabulary.SERVER_PORT: request.server_port,
+            },
+        )
+        given, answered = vocabulary.TOKEN_TYPES
+        self.input = {**self.common, vocabulary.TOKEN_TYPE: given}
+        self.output = {**self.common, vocabulary.TOKEN_TYPE: answered}
+        self.counted = {**self.common, vocabulary.TOKEN_MODALITY: "unknown"}
+
+    def failed(self, error: str | None) -> dict[str, AttributeValue]:
+        """Those of the duration, with the type of the error."""
+        return self.common if error is None else {**self.common, ERROR_TYPE: error}
+
+
+class LabelSets:
+    """All that were needed so far. There is no lock: if two threads make one, either of them is kept."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, Labels] = {}
+
+    def of(self, request: LLMRequest) -> Labels:
+        """Those of a request."""
+        if request.attributes:
+            return Labels(request)
+        key = (*request, *map(type, request))  # 443, 443.0 and True are equal, or may be, and other labels
+        try:
+            labels = self._made.get(key)
+        except TypeError:  # what an application gives as a model may have no hash
+            return Labels(request)
+        if labels is None:
+            if len(self._made) >= _MOST:
+                self._made = {}
+            labels = self._made[key] = Labels(request)
+        return labels
