@@ -69,7 +69,8 @@ class LabelSets:
         """Those of a request."""
         if request.attributes:
             return Labels(request)
-        key = (*request, *map(type, request))  # 443, 443.0 and True are equal, or may be, and other labels
+        values = request[:-1]
+        key = (*values, *map(type, values))  # 1, 1.0 and True are equal, and other labels
         try:
             labels = self._made.get(key)
         except TypeError:  # what an application gives as a model may have no hash
