@@ -33,6 +33,7 @@ from opentelemetry.instrumentation.grpc import server_interceptor
 from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_prom_bridge import start
 from otel_prom_bridge.instrument import (
@@ -162,8 +163,12 @@ def visit(port: int) -> None:
 
 
 def main() -> None:
-    # Give it a span processor with your exporter: that is where the exemplars' trace ids can be looked up.
-    trace.set_tracer_provider(TracerProvider())
+    tracers = TracerProvider()
+    if "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" in os.environ:  # where the exemplars' trace ids can be looked up
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(tracers)
     instrument_process()
     instrument_build(version="1.2.0", commit="0a1b2c3", timestamp="2026-01-01T00:00:00Z")
     # The outer middleware makes the spans that exemplars lead to, and no metrics.

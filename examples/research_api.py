@@ -31,6 +31,7 @@ from opentelemetry import metrics, trace
 from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware
 from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from otel_prom_bridge import start
 from otel_prom_bridge.instrument import (
@@ -165,8 +166,12 @@ def visit() -> None:
 
 
 def main() -> None:
-    # Give it a span processor with your exporter: that is where the exemplars' trace ids can be looked up.
-    trace.set_tracer_provider(TracerProvider())
+    tracers = TracerProvider()
+    if "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT" in os.environ:  # where the exemplars' trace ids can be looked up
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+        tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(tracers)
     # The outer middleware makes the spans that exemplars lead to, and no metrics.
     measured = OpenTelemetryMiddleware(WsgiMetrics(app), meter_provider=NoOpMeterProvider())
     keep = sqlite3.connect("file:research?mode=memory&cache=shared", uri=True)

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl
 
 from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.cache import Cache
+from otel_prom_bridge.endpoint.files.tls import Certificates
 from otel_prom_bridge.endpoint.health import HEALTH, Health
 from otel_prom_bridge.endpoint.messages import (
     EXPLORER_PATH,
@@ -59,7 +60,8 @@ class Scrape(Handler):
     given again; 0 is for never. ``compression_threshold`` is from how many bytes on a body is compressed, if
     the scraper takes that; False is for never. ``health`` has the answers of ``/health`` and ``/ready``; with
     False there are none. ``problem`` says why what stands in front of the metrics (tokens, certificates) is
-    older than its files, or None if it is not. ``pages`` are those of the explorer, if it is wanted.
+    older than its files, or None if it is not. ``certificates`` are those of the server, if it speaks TLS.
+    ``pages`` are those of the explorer, if it is wanted.
 
     Raises:
         ConfigurationError: an argument is not what it may be; the path is none, or one of those two, which
@@ -75,6 +77,7 @@ class Scrape(Handler):
         compression_threshold: int | bool | None = None,
         health: Health | bool | None = None,
         problem: Callable[[], str | None] | None = None,
+        certificates: Certificates | None = None,
         pages: Pages | None = None,
     ) -> None:
         self._source = checked_source(source)
@@ -88,6 +91,7 @@ class Scrape(Handler):
         self._health = (Health(source) if health else None) if isinstance(health, bool) else health
         self._paths = (self.metrics_path, *((HEALTH_PATH, READY_PATH) if self._health else ()))
         self._problem = problem
+        self._certificates = certificates
         self._process_start = process_start()
         seconds = INTERVAL.optional("cache_ttl", cache_ttl, DEFAULT_CACHE_TTL)
         self._cache = Cache[Response](seconds, size=lambda response: len(response.body))
@@ -204,6 +208,8 @@ class Scrape(Handler):
     def _made(self, request: Request, question: _Question, timeout: float | None) -> Response:
         if self._problem is not None:
             self._source.observer.reloaded(self._problem() is None)
+        if self._certificates is not None and (ends := self._certificates.ends) is not None:
+            self._source.observer.certificate(ends)
         asked = self._cache.now()
         accept = request.headers.get("accept")
         exposition = self._source.expose(accept, names=question.names, timeout=timeout)

@@ -29,6 +29,10 @@ class Observer(Protocol):
         """Whether tokens and certificates are in use as they are in their files now."""
         ...
 
+    def certificate(self, ends: float) -> None:
+        """When the certificate that is served ends, in seconds since 1970."""
+        ...
+
 
 @runtime_checkable
 class Served(Protocol):

@@ -20,3 +20,6 @@ class Unobserved:
 
     def reloaded(self, successful: bool) -> None:
         """Forget it."""
+
+    def certificate(self, ends: float) -> None:
+        """Forget it."""

@@ -13,6 +13,7 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -210,9 +211,39 @@ def test_a_file_that_was_broken_is_seen(begin: Start, here: Path, options: dict[
     wait_for(lambda: shown(1), seconds=20, what="the metric that says 1")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"tls_cert_file": "server.pem", "tls_key_file": "server.key"}, {"web_config": "web.yml"}],
+    ids=lambda options: min(options),
+)
+def test_the_end_of_the_certificate(begin: Start, here: Path, options: dict[str, str]) -> None:
+    """A metric says when the one that is served ends, also after it was renewed, or broken."""
+    first, renewed = datetime(2031, 5, 6, tzinfo=UTC), datetime(2051, 5, 6, 7, 8, 9, tzinfo=UTC)
+    write_pair(here, CA.issue_cert("localhost", "127.0.0.1", not_after=first))
+    bridge = begin(**options, cache_ttl=0)
+    known = {"Authorization": f"Basic {b64encode(f'prometheus:{PASSWORD}'.encode()).decode()}"}
+
+    names = ("last_reload_successful", "certificate_expiry_timestamp_seconds")
+
+    def shown() -> list[tuple[str, float]]:
+        text = ask(bridge.server.url, known)[2].decode()
+        reloaded, ends = (
+            re.findall(rf"^otel_prom_bridge_{name} (.+)$", text, re.MULTILINE) for name in names
+        )
+        return [(says, float(end)) for says, end in zip(reloaded, ends, strict=True)]
+
+    assert shown() == [("1", first.timestamp())]
+    write_pair(here, CA.issue_cert("localhost", "127.0.0.1", not_after=renewed))
+    wait_for(lambda: shown() == [("1", renewed.timestamp())], seconds=20, what="the new certificate")
+    (here / "server.pem").write_text("two words")
+    wait_for(lambda: shown() == [("0", renewed.timestamp())], seconds=20, what="that it was not read")
+
+
 def test_where_no_file_is_in_front_none_is_missed(begin: Start) -> None:
-    """Without guards and TLS there is no such metric."""
-    assert b"last_reload" not in ask(begin().server.url)[2]
+    """Without guards and TLS there are no such metrics."""
+    text = ask(begin().server.url)[2]
+    assert b"last_reload" not in text
+    assert b"certificate" not in text
 
 
 def test_a_path_of_its_own(begin: Start) -> None:

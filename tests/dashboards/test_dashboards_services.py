@@ -22,6 +22,7 @@ pytestmark = [
 N = "llm_incident_manager_"
 TARGET = 'job="app", instance="host:9464"'
 OTHER = 'job="app", instance="other:9464"'
+CERTIFICATE = "otel_prom_bridge_certificate_expiry_timestamp_seconds"
 OVERFLOW = f'{{{TARGET}, metric="m"}}'
 
 
@@ -109,6 +110,20 @@ ENDPOINTS = [
             before="30m",
         )
         for growing in ("0x35 1+1x80", "_x35 5x80")
+    ),
+    *(
+        case(
+            *("tachikoma", alert, {"instance": "host:9464"}, severity),
+            series={f"{CERTIFICATE}{{{TARGET}}}": f"{soon}x120"},
+            quiet={f"{CERTIFICATE}{{{TARGET}}}": f"{later}x120"},
+            summary=f"host:9464: the certificate of the endpoint ends in {left}",
+            fires="80m",
+        )
+        # Seconds since 1970, which is when the test begins.
+        for alert, severity, soon, later, left in [
+            ("CertificateEndsSoon", "warning", 1_000_000, 1_300_000, "11d 12h 26m 40s"),
+            ("CertificateEnds", "critical", 150_000, 200_000, "1d 16h 20m 0s"),
+        ]
     ),
     of_memory("tachikoma", "process_resident_memory_bytes"),
     of_memory("semconv", "process_resident_memory_bytes"),

@@ -171,6 +171,7 @@ def test_rules(tmp_path: Path) -> None:
         'otel_prom_bridge_sources_ended_total{instance="1",how="connection"}': "0+1x30",
         'otel_prom_bridge_overflowed_points_total{instance="1",metric="m"}': "0+1x30",
         'otel_prom_bridge_last_reload_successful{instance="1"}': "0x30",
+        'otel_prom_bridge_certificate_expiry_timestamp_seconds{instance="1"}': "1000000x30",
     }
     names = [rule["alert"] for group in rules["groups"] for rule in group["rules"]]
     samples = [f'ALERTS{{alertname="{name}",alertstate="firing"}}' for name in sorted(names)]

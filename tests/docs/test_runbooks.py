@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
-import ssl
 import subprocess
 import sys
 import threading
@@ -402,37 +400,6 @@ def test_commands(heading: str, scene: Scene) -> None:
             printed = log.read_text()
         problems.append(differs(shown.text, printed))
     assert not any(problems), "\n".join(filter(None, problems))
-
-
-def test_the_remedy_of_too_many_series(tmp_path: Path) -> None:
-    """The view that is shown takes the label off, and the sum is exact."""
-    (block,) = (block for block in BLOCKS if block.language == "toml")
-    (tmp_path / "bridge.toml").write_text(block.text)
-    with start(config_file=tmp_path / "bridge.toml", set_global=False, port=0) as bridge:
-        orders = bridge.meter_provider.get_meter("shop").create_counter("orders")
-        for number in range(MANY):
-            orders.add(1, {"path": f"/orders/{number}"})
-        assert re.search(
-            rf"^orders_total{{[^}}]*}} {MANY}$", bridge.reader.expose().body.decode(), re.MULTILINE
-        )
-
-
-def test_the_remedy_of_a_certificate(tmp_path: Path) -> None:
-    """A new pair in the place of the old one is served without a restart."""
-    with ExitStack() as stack:
-        port = ending(Setting(tmp_path, stack))
-        context = ssl.create_default_context(cafile=tmp_path / "ca.pem")
-
-        def ends() -> str:
-            with (
-                socket.create_connection(("localhost", port), timeout=5) as raw,
-                context.wrap_socket(raw, server_hostname="localhost") as client,
-            ):
-                return str((client.getpeercert() or {})["notAfter"])
-
-        before = ends()
-        write_pair(tmp_path)
-        wait_for(lambda: ends() != before, seconds=10, what="the new certificate")
 
 
 # --- alerts -------------------------------------------------------------------------------------------------

@@ -24,10 +24,15 @@ from pages import ROOT
 from promtool import approved
 from servers import Prometheus, alertmanager, free_port, get, newer, running, serving, wait_for
 
+from otel_prom_bridge.profiles import BUILT_IN
+
 STACK = EXAMPLES / "stack"
 COMPOSE: dict[str, Any] = yaml.safe_load((STACK / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
 AGENTS = ("llmdevops", "semconv")
+# The examples of the other profiles, and the variables that say where they answer their visitors.
+EXAMPLE_PORTS = {"tachikoma": "AGENT_PORT", "incident_manager": "INCIDENTS_PORT", "research_api": "API_PORT"}
+PROFILES = (*AGENTS, *EXAMPLE_PORTS)
 DOCKERFILE = (STACK / "Dockerfile").read_text()
 
 
@@ -48,7 +53,9 @@ def test_the_compose_file_is_valid() -> None:
         for volume in service.get("volumes", []):
             assert volume["type"] == "volume" or Path(volume["source"]).exists()
     (profiles,) = re.findall(r"for profile in ([\w ]+);", SERVICES["dashboards"]["command"][-1])
-    assert profiles.split() == [SERVICES[name]["environment"]["OTEL_PROM_BRIDGE_PROFILE"] for name in AGENTS]
+    assert profiles.split() == list(PROFILES)
+    assert set(PROFILES) == set(BUILT_IN)
+    assert [SERVICES[name]["environment"]["OTEL_PROM_BRIDGE_PROFILE"] for name in AGENTS] == list(AGENTS)
 
 
 def test_the_image() -> None:
@@ -58,7 +65,8 @@ def test_the_image() -> None:
     assert "http://127.0.0.1:9464/health" in DOCKERFILE
     assert DOCKERFILE.count("FROM python:3.13-slim") == 2
     (line,) = re.findall(r"^COPY (.+) \./$", DOCKERFILE, re.MULTILINE)
-    for name in (*line.split(), "otel_prom_bridge"):
+    (examples,) = re.findall(r"^COPY (.+) /opt/app/examples/$", DOCKERFILE, re.MULTILINE)
+    for name in (*line.split(), *examples.split(), "otel_prom_bridge"):
         assert (EXAMPLES.parent / name).exists()
 
 
@@ -189,11 +197,13 @@ class Stack:
         self.rules = folder / "rules"
         self.ports: list[int] = []
         targets = {}
-        for name in AGENTS:
+        for name in PROFILES:
             service, port = SERVICES[name], free_port()
             own = {key: self._here(text) for key, text in service["environment"].items()}
+            if name in EXAMPLE_PORTS:
+                own[EXAMPLE_PORTS[name]] = str(free_port())
             variables = {**common, **own, "OTEL_EXPORTER_PROMETHEUS_PORT": str(port)}
-            command = [self._program(service["command"][0]), *service["command"][1:]]
+            command = [self._program(service["command"][0]), *map(self._here, service["command"][1:])]
             stack.enter_context(running(command, log=folder / f"{name}.log", env=variables))
             self.ports.append(port)
             targets[f"{name}:9464"] = f"127.0.0.1:{port}"
@@ -206,7 +216,8 @@ class Stack:
         self.prometheus = self._prometheus(stack, folder)
 
     def _here(self, text: str) -> str:
-        return text.replace("jaeger:4318", f"127.0.0.1:{self.traces.server_port}")
+        text = text.replace("jaeger:4318", f"127.0.0.1:{self.traces.server_port}")
+        return text.replace("/opt/app/examples", str(EXAMPLES))
 
     def _program(self, name: str) -> str:
         return shutil.which(name, path=path_with_scripts()) or name
@@ -232,10 +243,13 @@ def stack(real_alertmanager: str, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.mark.real_server
 @pytest.mark.timeout(150)
 def test_the_exemplars_lead_to_traces(stack: Stack) -> None:
-    """Prometheus scrapes both services, and an exemplar of each names a trace that was sent."""
+    """Prometheus scrapes all services, and an exemplar of each names a trace that was sent."""
     for name in (
         "llmdevops_llm_request_duration_seconds_bucket",
         "gen_ai_client_operation_duration_seconds_bucket",
+        'http_request_duration_seconds_bucket{job="tachikoma"}',
+        'llm_incident_manager_http_request_duration_seconds_bucket{job="incident_manager"}',
+        'http_request_duration_seconds_bucket{job="research_api"}',
     ):
 
         def leads(name: str = name) -> bool:
@@ -250,9 +264,9 @@ def test_the_exemplars_lead_to_traces(stack: Stack) -> None:
 @pytest.mark.real_server
 @pytest.mark.timeout(150)
 def test_rules_and_dashboards_are_there(stack: Stack) -> None:
-    """Both profiles have a dashboard and rules. Prometheus evaluates these, and knows its Alertmanager."""
+    """All profiles have a dashboard and rules. Prometheus evaluates these, and knows its Alertmanager."""
     assert {file.name for file in stack.rules.iterdir()} == {
-        f"{name}{end}" for name in AGENTS for end in (".json", ".rules.yml")
+        f"{name}{end}" for name in PROFILES for end in (".json", ".rules.yml")
     }
     for file in stack.rules.glob("*.json"):
         assert json.loads(file.read_text())["templating"]["list"][0]["type"] == "datasource"

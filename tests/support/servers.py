@@ -7,6 +7,7 @@ import json
 import os
 import random
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -56,9 +57,12 @@ def wait_for(probe: Callable[[], _Found], *, seconds: float, what: str) -> _Foun
         time.sleep(0.05)
 
 
-def get(url: str, *, accept: str | None = None, timeout: float = 5) -> tuple[str, bytes]:
+def get(
+    url: str, *, accept: str | None = None, timeout: float = 5, context: ssl.SSLContext | None = None
+) -> tuple[str, bytes]:
     """The content type and the body at a URL; straight to it, whatever proxy the environment names."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    https = urllib.request.HTTPSHandler(context=context)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), https)
     request = urllib.request.Request(url, headers={} if accept is None else {"Accept": accept})
     with opener.open(request, timeout=timeout) as response:
         return response.headers["Content-Type"], response.read()

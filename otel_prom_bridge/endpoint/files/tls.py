@@ -17,6 +17,7 @@ from ipaddress import ip_address
 from typing import NoReturn
 
 from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.endpoint.files.validity import not_after
 from otel_prom_bridge.endpoint.files.watching import Watched
 from otel_prom_bridge.errors import HIDDEN, ConfigurationError, Described
 from otel_prom_bridge.values.checks import (
@@ -176,6 +177,11 @@ class Certificates(ABC):
         """What is asked of every client: a certificate, of certain authorities, for certain names."""
         return frozenset()
 
+    @property
+    def ends(self) -> float | None:
+        """When the certificate that is served ends, in seconds since 1970; None if nobody knows."""
+        return None
+
     @abstractmethod
     def context(self) -> ssl.SSLContext:
         """The context for a new connection. The server's loop calls it: it must neither block nor raise."""
@@ -188,6 +194,12 @@ class Certificates(ABC):
 CERTIFICATES = instance_of(
     Certificates, "a Tls, like `Tls(TlsSettings(cert_file=..., key_file=...))`, or None"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    context: ssl.SSLContext
+    ends: float | None
 
 
 class Tls(Certificates):
@@ -204,7 +216,7 @@ class Tls(Certificates):
         self._allowed = None if allowed is None else frozenset(allowed)
         if settings.min_version in ("TLS10", "TLS11"):
             logger.warning("min_version: %s is taken for TLS12, the oldest here", settings.min_version)
-        self._watched = Watched(settings.files, lambda: _context(settings))
+        self._watched = Watched(settings.files, lambda: _loaded(settings))
 
     @property
     def problem(self) -> str | None:
@@ -222,9 +234,14 @@ class Tls(Certificates):
         }
         return frozenset(name for name, is_asked in asked.items() if is_asked)
 
+    @property
+    def ends(self) -> float | None:
+        """When the certificate that is served ends, in seconds since 1970; None if it does not say so."""
+        return self._watched.get().ends
+
     def context(self) -> ssl.SSLContext:
         """The context for a new connection. It looks at files once a second at most, and never raises."""
-        return self._watched.get()
+        return self._watched.get().context
 
     def complaint(self, connection: ssl.SSLObject | ssl.SSLSocket) -> str | None:
         """Why a connection whose handshake is done must be closed, or None. It never raises."""
@@ -259,6 +276,14 @@ def _canonical(address: str) -> str:
         return str(ip_address(address.strip()))  # OpenSSL writes 2001:DB8:0:0:0:0:0:1
     except ValueError:
         return address
+
+
+def _loaded(settings: TlsSettings) -> _Loaded:
+    context = _context(settings)
+    if not settings.cert_file:
+        return _Loaded(context, not_after(settings.cert.encode(errors="replace")))
+    with open(settings.cert_file, "rb") as file:
+        return _Loaded(context, not_after(file.read()))
 
 
 def _context(settings: TlsSettings) -> ssl.SSLContext:

@@ -143,6 +143,11 @@ class WebTls(Certificates):
         """What is asked of every client; no step takes anything of that away."""
         return self._current().demands
 
+    @property
+    def ends(self) -> float | None:
+        """When the certificate that is served ends, in seconds since 1970; None if it does not say so."""
+        return self._current().ends
+
     def context(self) -> ssl.SSLContext:
         """The context for a new connection. It never raises."""
         return self._current().context()

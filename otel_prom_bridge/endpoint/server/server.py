@@ -146,6 +146,7 @@ def start_http_server(
         compression_threshold=compression_threshold,
         health=health,
         problem=_problem(tls, guards),
+        certificates=tls,
     )
     try:
         if source.is_shut_down:

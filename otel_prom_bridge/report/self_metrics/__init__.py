@@ -161,6 +161,7 @@ class SelfMetrics:
         self._collected = Gauges(metadata.COLLECTED, created=created)
         self._stuck = Gauges(metadata.STUCK, created=created)
         self._reloaded = Gauges(metadata.RELOADED, created=created)
+        self._certificate = Gauges(metadata.CERTIFICATE, created=created)
         self._sources = Gauges(metadata.SOURCES, created=created)
         self._ended = Counters(metadata.SOURCES_ENDED, "how", created=created, limit=few)
         self._pushes = Counters(metadata.PUSHES, "status", created=created, limit=few)
@@ -230,6 +231,12 @@ class SelfMetrics:
         if self.enabled:
             with self._lock:
                 self._reloaded.set((), int(successful))
+
+    def certificate(self, ends: float) -> None:
+        """Take in when the certificate of an endpoint ends, in seconds since 1970."""
+        if self.enabled:
+            with self._lock:
+                self._certificate.set((), ends)
 
     def pushed(self, status: int, *, rejected: int = 0, dropped: int = 0, duplicate: bool = False) -> None:
         """Count a push that was answered with this status.

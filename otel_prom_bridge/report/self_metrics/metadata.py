@@ -150,6 +150,14 @@ RELOADED = _family(
     "those from before stay in use: the log and, for those with credentials, /ready say what is wrong.",
 )
 
+CERTIFICATE = _family(
+    "otel_prom_bridge_certificate_expiry_timestamp_seconds",
+    Kind.GAUGE,
+    "When the certificate that the endpoint serves ends. If that is soon, put a new one and its key in the "
+    "place of the old ones; the endpoint reads them by itself.",
+    "seconds",
+)
+
 SOURCES = _family(
     "otel_prom_bridge_sources",
     Kind.GAUGE,
