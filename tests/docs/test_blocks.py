@@ -52,7 +52,7 @@ BY: dict[tuple[str, str, str], str] = {
     ("profiles.md", "", "toml"): "docs/test_docs.py::test_profiles_in_the_documentation_work",
     ("profiles.md", "The dashboard", "sh"): "docs/test_docs_shell.py::test_dashboards",
     ("runbooks.md", "", "sh"): "docs/test_runbooks.py::test_commands",
-    ("runbooks.md", "Too many series", "toml"): "docs/test_runbooks.py::test_the_remedy_of_too_many_series",
+    ("runbooks.md", "Too many series", "toml"): "docs/test_runbook_remedies.py::test_the_view_of_the_page",
     ("ha.md", "A name for each instance", "yaml"): "docs/test_docs_units.py::test_a_name_for_each_instance",
     ("ha.md", "Tenants", "sh"): "real/test_real_tenants.py::test_tenants_see_their_own",
     ("scaling.md", "A hub for each machine, scraped", "sh"): (

@@ -360,7 +360,10 @@ def scene(real_prometheus: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         ports = {heading: state(Setting(folders[heading], stack)) for heading, state in STATES.items()}
         targets = {STATES[heading].__name__: f"127.0.0.1:{port}" for heading, port in ports.items()}
         folder = tmp_path_factory.mktemp("prometheus")
-        api = stack.enter_context(prometheus(real_prometheus, folder, targets, interval=2))
+        ca = str(folders["A certificate is about to end"] / "ca.pem")
+        over_tls = {"scheme": "https", "tls_config": {"ca_file": ca, "server_name": "localhost"}}
+        settings = {ending.__name__: over_tls}
+        api = stack.enter_context(prometheus(real_prometheus, folder, targets, interval=2, settings=settings))
         wait_for(
             lambda: len(api.query("count_over_time(up[1m]) > 3")) == len(targets), seconds=40, what="scrapes"
         )

@@ -195,6 +195,10 @@ class Stack:
             "OTEL_PROM_BRIDGE_LINGER": "0",
         }
         self.rules = folder / "rules"
+        *shell, script = SERVICES["dashboards"]["command"]
+        script = script.replace("$$", "$").replace("/monitoring", str(self.rules))
+        with running([*shell, script], log=folder / "dashboards.log", env=common) as dashboards:
+            assert dashboards.wait(150) == 0, dashboards.output
         self.ports: list[int] = []
         targets = {}
         for name in PROFILES:
@@ -207,10 +211,6 @@ class Stack:
             stack.enter_context(running(command, log=folder / f"{name}.log", env=variables))
             self.ports.append(port)
             targets[f"{name}:9464"] = f"127.0.0.1:{port}"
-        *shell, script = SERVICES["dashboards"]["command"]
-        script = script.replace("$$", "$").replace("/monitoring", str(self.rules))
-        with running([*shell, script], log=folder / "dashboards.log", env=common) as dashboards:
-            assert dashboards.wait(60) == 0, dashboards.output
         address = stack.enter_context(alertmanager(manager, STACK / "alertmanager.yml", folder))
         here(folder, "stack/prometheus.yml", {**targets, "alertmanager:9093": address, "5s": "1s"})
         self.prometheus = self._prometheus(stack, folder)
@@ -241,7 +241,7 @@ def stack(real_alertmanager: str, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.mark.slow
 @pytest.mark.real_server
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_the_exemplars_lead_to_traces(stack: Stack) -> None:
     """Prometheus scrapes all services, and an exemplar of each names a trace that was sent."""
     for name in (
@@ -262,7 +262,7 @@ def test_the_exemplars_lead_to_traces(stack: Stack) -> None:
 
 @pytest.mark.slow
 @pytest.mark.real_server
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_rules_and_dashboards_are_there(stack: Stack) -> None:
     """All profiles have a dashboard and rules. Prometheus evaluates these, and knows its Alertmanager."""
     assert {file.name for file in stack.rules.iterdir()} == {
@@ -279,7 +279,7 @@ def test_rules_and_dashboards_are_there(stack: Stack) -> None:
 
 @pytest.mark.slow
 @pytest.mark.real_server
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 def test_the_health_check(stack: Stack) -> None:
     """The image's command says yes where a service runs, and no where none does."""
     (shown,) = re.findall(r"^HEALTHCHECK .*\\\n +CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)
