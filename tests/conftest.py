@@ -6,6 +6,7 @@ import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from genai_points import Recorded
@@ -33,6 +34,17 @@ pytest_plugins = ["otel_prom_bridge.pytest_plugin"]
 settings.register_profile("project", max_examples=examples(100), deadline=None)  # machines are shared
 settings.load_profile("project")
 PROMTOOL_RUNS_PER_TEST = 5  # it takes 40 ms each, and property tests produce thousands of expositions
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no file that has none of the tests asked for: importing all of them takes each worker 20 seconds.
+
+    `-m clocked…` and `-m slow…` ask for what few files have, and a file that has it says so.
+    """
+    mark = config.option.markexpr.partition(" ")[0]
+    if mark not in ("clocked", "slow") or not collection_path.name.startswith("test_"):
+        return None
+    return mark not in collection_path.read_text(encoding="utf-8") or None
 
 
 def pytest_collection_finish() -> None:

@@ -12,14 +12,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
-import openai
 import pytest
 from fake_openai import CHAT_MODEL, EMBEDDING_MODEL, RELEASE, REPLY, fake_openai
-from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -30,6 +28,9 @@ from prometheus_client.samples import Sample
 from servers import Prometheus, free_port, get, prometheus, running, wait_for
 
 from otel_prom_bridge import MetricsServer, PrometheusMetricReader, start_http_server
+
+if TYPE_CHECKING:  # three seconds, for each worker that only collects the tests
+    import openai
 
 DURATION = "gen_ai_client_operation_duration_seconds"
 TOKENS = "gen_ai_client_token_usage"
@@ -70,6 +71,9 @@ class Service:
 @pytest.fixture
 def service() -> Iterator[Service]:
     """The instrumented client, with providers of its own: nothing is global but the patched class."""
+    import openai
+    from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
+
     spans = InMemorySpanExporter()
     tracer_provider = TracerProvider(shutdown_on_exit=False)
     tracer_provider.add_span_processor(SimpleSpanProcessor(spans))
@@ -99,6 +103,8 @@ def service() -> Iterator[Service]:
 
 def handle_request(service: Service) -> Seen:
     """One of everything that an LLM service does, inside a span of its own."""
+    import openai
+
     seen = Seen()
     with service.tracer_provider.get_tracer("test").start_as_current_span("handle-request"):
         for question in ("What is a histogram?", "And what would you use it for, in one sentence?"):
