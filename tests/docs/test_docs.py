@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forked import run_forked
 from opentelemetry.sdk.metrics import MeterProvider
 from servers import free_port
 
@@ -41,18 +42,13 @@ TOML_BLOCKS = [
 
 
 @pytest.mark.parametrize("code", BLOCKS)
-def test_python_blocks_run(code: str) -> None:
+def test_python_blocks_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every Python block runs by itself, without an error or a warning."""
-    environment = {**os.environ, "OTEL_EXPORTER_PROMETHEUS_PORT": "0"}
-    result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert (result.returncode, result.stderr) == (0, "")
+    monkeypatch.setenv("OTEL_EXPORTER_PROMETHEUS_PORT", "0")
+    if run_forked(code, tmp_path) != (0, ""):  # a child may differ, with its parent's port for example
+        command = [sys.executable, "-W", "error", "-c", code]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        assert (result.returncode, result.stderr) == (0, "")
 
 
 def rows(page: str, heading: str) -> list[list[str]]:
