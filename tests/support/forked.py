@@ -1,8 +1,8 @@
 """Short programs, each in a process of its own that begins with the packages imported.
 
 An interpreter takes most of a second to import OpenTelemetry and the bridge, and the documentation has more
-than seventy programs. So each is run in a fork of a process that has imported both and done nothing else: what
-a program leaves behind (providers, hooks, handlers, an exit) ends with its process, as it does in a real one.
+than seventy programs. So each is run in a fork of a process that has imported both and done nothing else.
+What a program leaves behind (providers, hooks, handlers) ends with its process, as it does in a real one.
 """
 
 from __future__ import annotations
