@@ -18,8 +18,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Hundreds of processes import the package: where no bytecode may be kept, each of them would compile all of it.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test slow coverage lint docs benchmark clean
-.PHONY: demo test slow coverage lint benchmark producers clean
+.PHONY: demo test slow coverage lint docs benchmark producers clean
 
 demo: .venv/demo
 	$(BIN)/otel-prom-bridge demo

@@ -19,7 +19,11 @@ from prometheus_client.samples import Sample
 
 from otel_prom_bridge.profiles import load_profile
 
-pytestmark = pytest.mark.timeout(240)  # the first test waits for four processes
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.producers,  # scripts/test-older-sdks asks for them, too
+    pytest.mark.timeout(240),  # the first test waits for four processes
+]
 SCRIPT = Path(__file__).parents[1] / "support" / "producers.py"
 RUNS = [(p, f) for p in ("conventions", "openllmetry") for f in ("semconv", "llmdevops")]
 COMMON = {"service", "version", "environment", "region", "instance"}

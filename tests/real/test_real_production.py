@@ -20,7 +20,7 @@ from otel_prom_bridge import MetricsServer, PrometheusMetricReader, make_wsgi_ap
 from otel_prom_bridge.endpoint.files.tls import Tls, TlsSettings
 from otel_prom_bridge.endpoint.guards import Guards, RateLimit
 
-pytestmark = [pytest.mark.real_server, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.real_server, pytest.mark.slow, pytest.mark.timeout(120)]
 
 PAGE = (Path(__file__).parents[2] / "docs" / "troubleshooting.md").read_text()
 SECTION = PAGE.split("\n## The target is down\n")[1].split("\n## ")[0]
