@@ -22,6 +22,7 @@ from otel_prom_bridge.recording.reports import report
 
 Side: TypeAlias = Literal["server", "client"]
 
+METHOD = "rpc.method"
 OK = "OK"
 UNKNOWN = "UNKNOWN"
 # The codes in the order of their numbers.
@@ -94,7 +95,7 @@ class RpcCall(DecoratingOperation):
 
     def __init__(self, calls: RpcMetrics, name: str, *, streams: bool, context: Context | None) -> None:
         self._calls = calls
-        self._attributes: dict[str, AttributeValue] = {"rpc.system.name": "grpc", "rpc.method": name}
+        self._attributes: dict[str, AttributeValue] = {"rpc.system.name": "grpc", METHOD: name}
         self._streams_it = streams
         super().__init__(context=context)
 

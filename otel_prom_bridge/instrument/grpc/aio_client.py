@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -31,10 +32,14 @@ class _Interceptor:
         call = self._calls.named(details.method, streams=streams).start()
         try:
             outcome = await continuation(details, request)
-            outcome.add_done_callback(lambda done: _ended(call, done))
         except BaseException as error:
             call.end(error)
             raise
+        with guarded("the end of a call"):
+            if outcome.done():  # the answer of another interceptor, for example
+                _ended(call, outcome)
+            else:
+                outcome.add_done_callback(partial(_ended, call))
         return outcome
 
 

@@ -4,101 +4,106 @@ from __future__ import annotations
 
 import inspect
 from asyncio import CancelledError
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc.aio
 from opentelemetry.metrics import MeterProvider
 
-from otel_prom_bridge.instrument.grpc.handlers import Behavior, Handler, gone, over, unimplemented, wrapped
-from otel_prom_bridge.instrument.rpc import RpcCall, RpcMetrics
+from otel_prom_bridge.instrument.grpc.handlers import Behavior, Handler, ServerCalls
+from otel_prom_bridge.instrument.rpc import UNKNOWN
 
 
 class AioServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     """Records the calls of a server: ``grpc.aio.server(interceptors=[AioServerInterceptor()])``."""
 
     def __init__(self, *, meter_provider: MeterProvider | None = None) -> None:
-        self._calls = RpcMetrics("server", meter_provider=meter_provider)
+        self._calls = ServerCalls(meter_provider, unreadable="UNKNOWN")
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Handler]], details: Any
     ) -> Handler:
         """Wrap the handler of a call."""
-        handler = await continuation(details)
+        try:
+            handler = await continuation(details)
+        except Exception as error:
+            self._calls.refused(UNKNOWN, error)
+            raise
         if handler is None:
-            unimplemented(self._calls)
+            self._calls.refused("UNIMPLEMENTED")
             return None
-        return wrapped(handler, details.method, self._wrapped)
+        return self._calls.wrapped(handler, details.method, self._wrapped)
 
     def _wrapped(self, behavior: Behavior, method: str, streams: bool, responds: bool) -> Behavior:
-        def begin() -> RpcCall:
-            return self._calls.named(method, streams=streams).start()
-
+        run = _Run(self._calls, behavior, method, streams)
         if inspect.isasyncgenfunction(behavior):
-            return _generating(behavior, begin)
+            return run.asynchronous_generator
         if inspect.iscoroutinefunction(behavior):
-            return _awaiting(behavior, begin)
-        return _generator(behavior, begin) if responds else _plain(behavior, begin)
+            return run.coroutine
+        # A server with asyncio runs functions that are not asynchronous in threads.
+        return run.generator if responds else run.function
 
 
-def _ended(call: RpcCall, context: Any, error: BaseException | None) -> None:
-    if isinstance(error, (CancelledError, GeneratorExit)):
-        gone(call, context)
-    else:
-        over(call, context, error)
+class _Run:
+    """A behavior that is recorded. gRPC asks what kind of function it is, so each kind is a method here."""
 
+    def __init__(self, calls: ServerCalls, behavior: Behavior, method: str, streams: bool) -> None:
+        self._calls = calls
+        self._behavior = behavior
+        self._method = method
+        self._streams = streams
 
-def _awaiting(behavior: Behavior, begin: Callable[[], RpcCall]) -> Behavior:
-    async def run(request: Any, context: Any) -> Any:
-        call = begin()
+    @contextmanager
+    def _call(self, context: Any) -> Iterator[None]:
+        call = self._calls.begin(self._method, self._streams)
         try:
-            result = await behavior(request, context)
-        except BaseException as error:
-            _ended(call, context, error)
+            yield
+        except (CancelledError, GeneratorExit):
+            self._calls.gone(call, context)
             raise
-        _ended(call, context, None)
-        return result
+        except BaseException as error:
+            self._calls.over(call, context, error)
+            raise
+        self._calls.over(call, context, None)
 
-    return run
+    async def coroutine(self, request: Any, context: Any) -> Any:
+        with self._call(context):
+            return await self._behavior(request, context)
 
-
-def _generating(behavior: Behavior, begin: Callable[[], RpcCall]) -> Behavior:
-    async def run(request: Any, context: Any) -> AsyncIterator[Any]:
-        call = begin()
-        try:
-            async for response in behavior(request, context):
+    async def asynchronous_generator(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        with self._call(context):
+            async for response in self._behavior(request, context):
                 yield response
-        except BaseException as error:
-            _ended(call, context, error)
-            raise
-        _ended(call, context, None)
 
-    return run
+    def function(self, request: Any, context: Any) -> Any:
+        context = _Context(context)
+        with self._call(context):
+            return self._behavior(request, context)
 
-
-def _plain(behavior: Behavior, begin: Callable[[], RpcCall]) -> Behavior:
-    # A server with asyncio runs functions that are not asynchronous in threads.
-    def run(request: Any, context: Any) -> Any:
-        call = begin()
-        try:
-            result = behavior(request, context)
-        except BaseException as error:
-            _ended(call, context, error)
-            raise
-        _ended(call, context, None)
-        return result
-
-    return run
+    def generator(self, request: Any, context: Any) -> Any:
+        context = _Context(context)
+        with self._call(context):
+            yield from self._behavior(request, context)
 
 
-def _generator(behavior: Behavior, begin: Callable[[], RpcCall]) -> Behavior:
-    def run(request: Any, context: Any) -> Any:
-        call = begin()
-        try:
-            yield from behavior(request, context)
-        except BaseException as error:
-            _ended(call, context, error)
-            raise
-        _ended(call, context, None)
+class _Context:
+    """The context of a function that is not asynchronous. It says which code was set; gRPC's own does not."""
 
-    return run
+    def __init__(self, context: Any) -> None:
+        self._context = context
+        self._code: Any = None
+
+    def code(self) -> Any:
+        return self._code
+
+    def set_code(self, code: Any) -> None:
+        self._code = code
+        self._context.set_code(code)
+
+    def abort(self, code: Any, *details: Any, **options: Any) -> None:
+        self._code = code
+        self._context.abort(code, *details, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -29,10 +30,11 @@ class ClientInterceptor(
         call = self._calls.named(details.method, streams=streams).start()
         try:
             outcome = continuation(details, request)
-            outcome.add_done_callback(lambda done: _ended(call, done))
         except BaseException as error:
             call.end(error)
             raise
+        with guarded("the end of a call"):
+            _watch(call, outcome)
         return outcome
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
@@ -56,7 +58,23 @@ class ClientInterceptor(
         return self._call(continuation, client_call_details, request_iterator, True)
 
 
-def _ended(call: RpcCall, done: Any) -> None:
+def _watch(call: RpcCall, outcome: Any) -> None:
+    """End the call when what the channel gave for it is done.
+
+    gRPC cancels a call that the application drops. ``add_done_callback`` would keep it from being dropped, so
+    of a call that goes on only its state is kept. That is private to gRPC; where it is not there, as with the
+    calls of other interceptors, ``add_done_callback`` has to do.
+    """
+    state: Any = getattr(outcome, "_state", None)
+    if outcome.done():
+        _ended(call, outcome.code)
+    elif not hasattr(state, "code"):
+        outcome.add_done_callback(lambda done: _ended(call, done.code))
+    elif not outcome.add_callback(partial(_ended, call, lambda: state.code)):
+        _ended(call, outcome.code)  # it was done in the meantime
+
+
+def _ended(call: RpcCall, code: Callable[[], Any]) -> None:
     with guarded("the status of a call"):
-        call.status(done.code())
+        call.status(code())
     call.end()
