@@ -70,6 +70,19 @@ def test_a_request(recorded: Recorded) -> None:
     assert recorded.points(UNSAMPLED) == []
 
 
+def test_an_answer_to_head_has_no_body(recorded: Recorded) -> None:
+    """Servers leave out what applications send."""
+    ask(instrumented(recorded), method="HEAD")
+    assert (recorded.point(RESPONSE_SIZE).count, recorded.point(RESPONSE_SIZE).sum) == (1, 0)
+
+
+@pytest.mark.parametrize("changes", [{"method": ["GET"]}, {"client": 5}, {"headers": [5]}, {"path": None}])
+def test_a_scope_that_no_server_makes(recorded: Recorded, changes: dict[str, Any]) -> None:
+    """The application gets it all the same."""
+    scope = {**http_scope(), **changes}
+    assert asyncio.run(asked(instrumented(recorded), scope)).body == b"hello"
+
+
 def test_the_size_that_the_client_says_counts(recorded: Recorded) -> None:
     """An application that does not read the body changes nothing; a length that is none counts as read."""
     app = instrumented(recorded)

@@ -72,7 +72,7 @@ class AsgiMetrics:
             await self._socket(scope, receive, send)
 
     def _is_excluded(self, scope: Scope) -> bool:
-        path, root = scope.get("path", ""), scope.get("root_path")
+        path, root = scope.get("path") or "", scope.get("root_path")
         excluded = self._server.is_excluded
         return excluded(path) or (bool(root) and excluded(path.removeprefix(root)))
 
@@ -135,7 +135,7 @@ class _Exchange(Request):
         super().__init__(
             server,
             get("method", ""),
-            get("path", ""),
+            get("path") or "",
             get("scheme", "http"),
             get("http_version", ""),
             tuple(client) if client else None,

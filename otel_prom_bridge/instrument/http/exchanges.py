@@ -167,6 +167,8 @@ class Request(Operation):
         record(conventions.HTTP_DURATION, took, attributes, self._context)
         if not server.sizes:
             return
+        if attributes["http.request.method"] == "HEAD":
+            self.sent = 0  # the server leaves out what the application sends
         received = self.received if self.request_size is None else self.request_size
         record(conventions.HTTP_REQUEST_SIZE, received, attributes, self._context)
         record(conventions.HTTP_RESPONSE_SIZE, self.sent, attributes, self._context)
