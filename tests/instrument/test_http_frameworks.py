@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.websockets import WebSocket
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from wsgi_requests import ask as ask_wsgi
 
 from otel_prom_bridge.instrument import AsgiMetrics, DjangoRoute, WsgiMetrics
@@ -202,6 +203,19 @@ def test_flask(recorded: Recorded) -> None:
         [("/broken", 500), ("/stream", 200), ("/users/<int:user>", 200), (None, 404)], key=str
     )
     assert recorded.errors(DURATION) == [None, None, None, "500"]
+
+
+def test_flask_below_a_dispatcher(recorded: Recorded) -> None:
+    """Where an application is mounted is part of the route; what a proxy puts before every path is not."""
+    other = Flask("other")
+    other.add_url_rule("/users/<int:user>", view_func=lambda user: f"other {user}")
+    mounted = DispatcherMiddleware(flask(), {"/other": other, "/tenants/17": other})
+    app = WsgiMetrics(mounted, meter_provider=recorded.provider)
+    for script in ("", "/proxied"):
+        for path in ("/other/users/7", "/tenants/17/users/7", "/stream"):
+            assert ask_wsgi(app, path, SCRIPT_NAME=script).status == "200 OK"
+    found = {p.attributes["http.route"]: p.count for p in recorded.points(DURATION)}
+    assert found == {"/other/users/<int:user>": 2, "/tenants/{number}/users/<int:user>": 2, "/stream": 2}
 
 
 @pytest.fixture

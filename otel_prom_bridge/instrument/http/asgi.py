@@ -72,9 +72,9 @@ class AsgiMetrics:
             await self._socket(scope, receive, send)
 
     def _is_excluded(self, scope: Scope) -> bool:
-        path, root = scope.get("path") or "", scope.get("root_path")
+        path, root = scope.get("path") or "", scope.get("root_path") or ""
         excluded = self._server.is_excluded
-        return excluded(path) or (bool(root) and excluded(path.removeprefix(root)))
+        return excluded(path) or (root != "" and excluded(path.removeprefix(root)))
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:

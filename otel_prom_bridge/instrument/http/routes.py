@@ -24,6 +24,7 @@ _REMEMBERED = 1024
 _LONGEST = 2048  # characters of a path
 # Nothing was found under the path, or it was not understood, so it is the client's own.
 _NOT_FOUND = frozenset({400, 404, 405, 410, 414, 421, 501})
+_OK = 200
 _PARAMETER = re.compile(r"\{([^{}:]+)(?::[^{}]*)?\}")
 
 
@@ -92,13 +93,22 @@ def _with_names(head: str, parameters: Mapping[str, str]) -> str:
     return "/".join(f"{{{by_value[part]}}}" if part in by_value else part for part in segments)
 
 
-def wsgi_route(environ: Mapping[str, Any]) -> str | None:
-    """The route that Flask took, or the one that the application said."""
+def wsgi_route(environ: Mapping[str, Any], root: str, templates: Templates) -> str | None:
+    """The route that Flask took, or the one that the application said.
+
+    ``root`` is the SCRIPT_NAME that the request came with. What is there more was put there by a dispatcher,
+    before the rule of the application that it stands for. It may be a name, of a tenant for example.
+    """
     said = environ.get(ROUTE)
     if said is not None:
         return str(said)
     rule = getattr(getattr(environ.get("werkzeug.request"), "url_rule", None), "rule", None)
-    return rule if isinstance(rule, str) else None
+    if not isinstance(rule, str):
+        return None
+    script: str = environ.get("SCRIPT_NAME", "")
+    if script == root:
+        return rule
+    return (templates.route(script.removeprefix(root), _OK) or "") + rule
 
 
 class DjangoRoute:

@@ -71,10 +71,11 @@ class WsgiMetrics:
 class _Exchange(Request):
     """One request, and what passes between the server and the application."""
 
-    __slots__ = ("_environ", "_headers", "_input", "_start_response")
+    __slots__ = ("_environ", "_headers", "_input", "_root", "_start_response")
 
     def __init__(self, server: HttpServer, environ: Environ, start_response: StartResponse) -> None:
         self._environ = environ
+        self._root: str = environ.get("SCRIPT_NAME", "")
         self._start_response = start_response
         self._headers: list[tuple[str, str]] = []  # of the answer
         super().__init__(
@@ -96,7 +97,7 @@ class _Exchange(Request):
         """The application begins its answer."""
         try:
             # Flask forgets the request before the server has read the answer.
-            self.route = wsgi_route(self._environ)
+            self.route = self._found_route()
             self.answered(int(status[:3]))
         except Exception as error:
             failed("a status", error)
@@ -122,6 +123,9 @@ class _Exchange(Request):
         made = _SizedBody if isinstance(body, Sized) else _Body
         return made(body, self._passed, self.ended)
 
+    def _found_route(self) -> str | None:
+        return wsgi_route(self._environ, self._root, self._server.templates)
+
     def _said_length(self) -> int:
         """What the answer says of itself."""
         lengths = [value for name, value in self._headers if name.lower() == "content-length"]
@@ -136,7 +140,7 @@ class _Exchange(Request):
         if not self.running:
             return
         try:
-            self.route = wsgi_route(self._environ) or self.route
+            self.route = self._found_route() or self.route
         except Exception as failure:
             failed("the route of a request", failure)
         if self._input is not None:
