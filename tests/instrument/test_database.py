@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.instrument import Database, PoolState, instrument_connection
-from otel_prom_bridge.instrument.database.statements import read_statement
+from otel_prom_bridge.instrument.database.statements import _read, read_statement
 from otel_prom_bridge.instrument.sqlalchemy import instrument_engine
 
 DURATION = "db.client.operation.duration"
@@ -64,6 +64,13 @@ ERRORS = "db.client.connection.errors"
         ("SELECT 1 FROM 'literal'", "SELECT", None),
         ('SELECT 1 FROM "a secret with spaces"', "SELECT", None),
         ("SELECT 'unfinished FROM x", "SELECT", None),
+        ("COPY users FROM STDIN", "COPY", "users"),
+        ("COPY (SELECT * FROM orders) TO STDOUT", "COPY", "orders"),
+        ("FETCH 10 FROM cursor", "FETCH", None),
+        (r"SELECT 'it\'s FROM secret' FROM t", "SELECT", None),
+        (r'SELECT "a\" FROM secret" FROM t', "SELECT", None),
+        (r"SELECT 'it\'' , 'x FROM secret' FROM t", "SELECT", None),
+        (r"INSERT INTO t VALUES ('it\'s FROM secret')", "INSERT", "t"),
         ("", "_OTHER", None),
         ("-- only a comment", "_OTHER", None),
     ],
@@ -73,11 +80,22 @@ def test_statements(sql: str, operation: str, table: str | None) -> None:
     assert read_statement(sql) == (operation, table)
 
 
+def test_long_statements_are_not_kept() -> None:
+    """What is remembered of a statement is no longer than what is read of it."""
+    _read.cache_clear()
+    start = "INSERT INTO t VALUES (1)" + ", (1)" * 1000
+    for number in range(20):
+        assert read_statement(f"{start}, ({number})") == ("INSERT", "t")
+    assert _read.cache_info().currsize == 1
+
+
 @given(st.text(alphabet="abc'\" \\;-/*$()FROM\n", max_size=40))
 def test_no_literal_gets_out(literal: str) -> None:
     """Whatever stands in a literal, a comment or a dollar-quoted text, a statement says the same."""
     quoted = "'" + literal.replace("'", "''") + "'"
-    assert read_statement(f"SELECT {quoted}, 1 FROM t WHERE x = {quoted}") == ("SELECT", "t")
+    # MySQL reads a backslash before a quote in another way, so nothing behind that is taken for a table.
+    table = None if "\\'" in quoted or '\\"' in quoted else "t"
+    assert read_statement(f"SELECT {quoted}, 1 FROM t WHERE x = {quoted}") == ("SELECT", table)
     if "\n" not in literal:
         assert read_statement(f"SELECT 1 -- {literal}\nFROM t") == ("SELECT", "t")
     if "$" not in literal:

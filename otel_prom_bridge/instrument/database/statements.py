@@ -38,9 +38,12 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+# Of a quote after a backslash, MySQL says that the literal goes on, and others that it ends. So of nothing
+# behind it is it known whether it stands in a literal.
+_AMBIGUOUS = re.compile(r"""\\['"]""")
 _NAME = re.compile(r"[^\W\d][\w$]{0,62}")
 # A table's name comes after one of these. "FROM" has other meanings, too: EXTRACT(year FROM created).
-_BEFORE_A_TABLE = frozenset({"FROM", "INTO", "UPDATE", "JOIN", "TABLE"})
+_BEFORE_A_TABLE = frozenset({"FROM", "INTO", "UPDATE", "JOIN", "TABLE", "COPY"})
 # These may stand between that and the name.
 _BETWEEN = frozenset(
     {"ONLY", "IF", "NOT", "EXISTS", "LATERAL", "IGNORE", "OVERWRITE", "TABLE", "LOW_PRIORITY"}
@@ -65,14 +68,18 @@ class _Token(NamedTuple):
     depth: int
 
 
-@lru_cache(maxsize=2048)
 def read_statement(text: str) -> Statement:
     """What a statement does, and to which table it does it first.
 
     >>> read_statement("SELECT name FROM shop.users WHERE mail = 'x FROM y'")
     Statement(operation='SELECT', table='shop.users')
     """
-    tokens = list(_tokens(text[:_LONGEST]))
+    return _read(text[:_LONGEST])  # what is kept of a statement must not be as long as that may be
+
+
+@lru_cache(maxsize=1024)
+def _read(text: str) -> Statement:
+    tokens = list(_tokens(text))
     words = [token.text.upper() if token.kind == "word" else "" for token in tokens]
     first = next((place for place, word in enumerate(words) if word), None)
     if first is None:
@@ -84,7 +91,8 @@ def read_statement(text: str) -> Statement:
         known = {tokens[place - 1].text for place, word in enumerate(words) if word == "AS" and place}
     if operation not in _VERBS:  # it is no SQL that we know, so nothing in it is known to be a table
         return Statement(_OTHER, None)
-    return Statement(operation, _table(tokens, words, known))
+    # FETCH reads from a cursor, which is no table.
+    return Statement(operation, None if operation == "FETCH" else _table(tokens, words, known))
 
 
 def _tokens(text: str) -> Iterator[_Token]:
@@ -97,6 +105,8 @@ def _tokens(text: str) -> Iterator[_Token]:
         if kind == "tag":
             kind = "literal"
         token = found[0]
+        if kind in ("literal", "quoted") and token[0] not in "eE$" and _AMBIGUOUS.search(token):
+            return
         if opened:
             brackets[-1] = kind == "word" and token.upper() in _QUERIES
             opened = False
