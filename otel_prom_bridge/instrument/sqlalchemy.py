@@ -40,6 +40,8 @@ def instrument_engine(
     engine = getattr(engine, "sync_engine", engine)
     if not isinstance(engine, Engine):
         raise ConfigurationError("engine", engine, "an engine of SQLAlchemy")
+    while isinstance(proxied := getattr(engine, "_proxied", None), Engine):
+        engine = proxied  # it has other options, and the events and the pool of this one
     if getattr(engine, "_otel_prom_bridge", None) is not None:
         return
     name = engine.dialect.name

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, QueuePool
 
 from otel_prom_bridge.errors import ConfigurationError
@@ -169,6 +170,7 @@ def test_dbapi(recorded: Recorded) -> None:
     """A connection of sqlite3 does all that it did, and records."""
     database = Database("sqlite", meter_provider=recorded.provider)
     connection = instrument_connection(sqlite3.connect(":memory:"), database)
+    assert instrument_connection(connection, database) is connection
     connection.row_factory = sqlite3.Row
     with connection:
         connection.execute("CREATE TABLE users (name text UNIQUE)")
@@ -235,6 +237,50 @@ def test_sqlalchemy(recorded: Recorded, tmp_path: Path) -> None:
     assert recorded.count(DURATION) == 4
     assert recorded.points(ERRORS) == []
     no_secret(recorded, "hunter2", "VALUES")
+
+
+def test_sqlalchemy_with_asyncio(recorded: Recorded, tmp_path: Path) -> None:
+    """Queries of an asynchronous engine, side by side, one that fails and one whose task is cancelled."""
+
+    async def run() -> None:
+        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'data'}")
+        instrument_engine(engine, meter_provider=recorded.provider)
+        instrument_engine(engine.sync_engine, meter_provider=recorded.provider)
+
+        async def ask(sql: str) -> None:
+            async with engine.connect() as connection:
+                await connection.execute(text(sql))
+
+        await asyncio.gather(*(ask("SELECT 1 FROM sqlite_master") for _ in range(10)))
+        with pytest.raises(OperationalError):
+            await ask("SELECT 1 FROM nowhere")
+        long = (
+            "WITH RECURSIVE n AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM n LIMIT 1000000) SELECT 1 FROM n"
+        )
+        task = asyncio.create_task(ask(long))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await engine.dispose()
+
+    asyncio.run(run())
+    assert recorded.count(DURATION) == 12
+    assert recorded.point(DURATION, db__collection__name="sqlite_master").count == 10
+    assert recorded.errors(DURATION)[-2:] == ["asyncio.exceptions.CancelledError", "sqlite3.OperationalError"]
+
+
+def test_sqlalchemy_engines_with_other_options(recorded: Recorded) -> None:
+    """They share events and pool with the engine that they are made of, and are recorded with it, once."""
+    engine = create_engine("sqlite://", poolclass=QueuePool)
+    other = engine.execution_options(isolation_level="AUTOCOMMIT")
+    for each in (engine, other, other.execution_options(x=1)):
+        instrument_engine(each, meter_provider=recorded.provider)
+    with other.connect() as connection:
+        connection.execute(text("SELECT 1 FROM sqlite_master"))
+    assert recorded.count(DURATION) == 1
+    assert recorded.errors(DURATION) == [None]
+    assert recorded.point(COUNT, db__client__connection__state="idle").value == 1
 
 
 def test_sqlalchemy_cannot_connect(recorded: Recorded, tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ def instrument_connection(connection: Any, database: Database) -> Any:
     """A connection that does what this one does, and records its queries for this database.
 
     It is for code that uses a driver of DB-API 2 itself: ``sqlite3``, ``psycopg``, ``pymysql`` and so on.
+    What is recorded already is given back as it is.
     """
-    return _Connection(connection, database)
+    return connection if isinstance(connection, _Connection) else _Connection(connection, database)
 
 
 class _Wrapper:
