@@ -107,6 +107,7 @@ class Requests:
     ) -> None:
         """Record a request that has ended after ``took`` seconds, and why the answers to it ended."""
         labels = self._labels.of(request)
+        usage.check()
         self._emission.request(labels, usage, took, error, context, first=first)
         self.costs.add(labels, usage, error, context)
         reasons = (finished,) if isinstance(finished, str | Enum) else finished

@@ -5,6 +5,7 @@ It is never recorded in both, because nobody could tell one call under two names
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -14,7 +15,9 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.genai import conventions, vocabulary
 from otel_prom_bridge.genai.requests import Labels, LLMRequest
 from otel_prom_bridge.instruments import Metric
+from otel_prom_bridge.prices import KINDS
 from otel_prom_bridge.recording.measurements import Measurements
+from otel_prom_bridge.recording.reports import report
 
 Emit = Literal["current", "latest"]
 
@@ -51,10 +54,29 @@ class Usage:
     cache_write: int | None = None
     cost: float | None = None  # in USD, if the provider says it
 
+    def check(self) -> None:
+        """Take what is no number of tokens, or of USD, for not reported. It is logged once."""
+        for name in _AMOUNTS:
+            value = getattr(self, name)
+            if value is not None and not _is_amount(value):
+                report(("usage", name), "%s of a request: %r is not recorded", _AMOUNTS[name], value)
+                setattr(self, name, None)
+
     @property
     def reported(self) -> bool:
         """Whether any tokens were reported, so that a cost can be computed."""
         return self.input is not None or self.output is not None
+
+
+_AMOUNTS = {kind: f"{kind} tokens" for kind in KINDS} | {"cost": "the cost"}
+
+
+def _is_amount(value: object) -> bool:
+    """Whether it is a number of any library that is none below zero; True is 1 and none of tokens."""
+    try:
+        return not isinstance(value, bool) and bool(0 <= value < math.inf)  # type: ignore[operator]
+    except Exception:  # not comparable, or in a way of its own
+        return False
 
 
 def per_token(usage: Usage, seconds: float, first: float | None) -> float | None:

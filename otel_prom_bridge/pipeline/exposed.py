@@ -47,8 +47,8 @@ class Exposed:
         return self.policy.pricing.table
 
     @prices.setter
-    def prices(self, table: PriceTable | str | os.PathLike[str] | Literal[False]) -> None:
-        self.policy.pricing.table = PRICES.value("prices", table) or None
+    def prices(self, table: PriceTable | str | os.PathLike[str] | Literal[False] | None) -> None:
+        self.policy.pricing.table = None if table is None else PRICES.value("prices", table) or None
 
     def expose(
         self, accept: str | None = None, *, names: Iterable[str] = (), timeout: float | None = None

@@ -70,7 +70,20 @@ def genai_prices() -> PriceTable:
         except LookupError:
             return None
 
-    return _PackageTable(f"genai-prices {version('genai-prices')}", {}, date=now.date().isoformat(), ask=ask)
+    return _PackageTable(
+        f"genai-prices {version('genai-prices')}", {}, date=_date(snapshot, now.date()).isoformat(), ask=ask
+    )
+
+
+def _date(snapshot: Any, today: datetime.date) -> datetime.date:
+    """The last day on which a price changed. The data are of that day or later; they have no date."""
+    if snapshot.from_auto_update:
+        found: datetime.date = snapshot.timestamp.date()
+        return found
+    prices = (model.prices for provider in snapshot.providers for model in provider.models)
+    changes = (change for each in prices if isinstance(each, list) for change in each)
+    days = (getattr(change.constraint, "start_date", None) for change in changes)
+    return max((day for day in days if day is not None and day <= today), default=today)
 
 
 def _price(found: Any) -> Price | None:

@@ -364,3 +364,18 @@ def test_no_file(tmp_path: Path) -> None:
     """A file that cannot be read is said to be one."""
     with pytest.raises(ConfigurationError, match="a file that can be read"):
         PriceTable.load(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("wrong", [-1, float("nan"), float("inf"), True, "12", [1], object()])
+def test_what_is_no_number_of_tokens_was_not_reported(
+    recorded: Recorded, table: PriceTable, wrong: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The rest of the request is recorded with its cost, and what was wrong is logged once."""
+    llm = LLMRecorder(recorded.provider, prices=table)
+    for _ in range(2):
+        ask(llm, input_tokens=wrong, cached_tokens=0, finish_reason="stop")
+        ask(llm, reasoning_tokens=wrong, cost=wrong)
+    assert recorded.total(COST) == pytest.approx(2 * (1 + 3.5))
+    assert recorded.total("gen_ai.client.generation.choices") == 2
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == len(set(said))

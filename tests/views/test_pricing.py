@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -186,7 +189,7 @@ def test_a_new_table_counts_from_then_on() -> None:
         assert costs(bridge, name="gen_ai_usage_cost_USD") == {(): 0.011}
         (info,) = families_of(bridge)["otel_prom_bridge_price_table_info"].samples
         assert (info.labels, info.value) == ({"version": "new", "date": "2026-11-29"}, 1)
-        bridge.reader.prices = False
+        bridge.reader.prices = None
         usage(bridge.meter_provider, "gpt-4o", "output", 1000)
         assert costs(bridge, name="gen_ai_usage_cost_USD") == {(): 0.011}
 
@@ -265,6 +268,10 @@ def test_the_models_of_the_table_cost_what_the_package_says() -> None:
     assert different == {}
     assert sum(package.price(m, _maker(m)) is not None for m in PriceTable.default().models) > 20
     assert package.price("no-such-model") is None
+    # A day of the data, and not the one on which somebody asks: old prices have to look old.
+    data = Path(find_spec("genai_prices").origin).with_name("data.py").read_text()  # type: ignore[union-attr,arg-type]
+    days = {datetime.date(*map(int, day)) for day in re.findall(r"date\((\d+), (\d+), (\d+)\)", data)}
+    assert package.date == max(day for day in days if day <= datetime.date.today()).isoformat()
 
 
 def _maker(model: str) -> str:
