@@ -17,7 +17,8 @@ from otel_prom_bridge.instrument import conventions
 from otel_prom_bridge.instrument.scope import scope_of
 from otel_prom_bridge.recording.active import Begun
 from otel_prom_bridge.recording.decorators import DecoratingOperation
-from otel_prom_bridge.recording.operations import CANCELLED, ERROR_TYPE
+from otel_prom_bridge.recording.measurements import said
+from otel_prom_bridge.recording.operations import ERROR_TYPE, is_cancelled
 from otel_prom_bridge.recording.reports import report
 
 Side: TypeAlias = Literal["server", "client"]
@@ -80,11 +81,12 @@ class RpcMetrics:
         self, service: str, method: str, *, streams: bool = False, context: Context | None = None
     ) -> RpcCall:
         """A call, to be run with ``with`` or ``async with``, by hand, or to decorate what handles it."""
-        return self.named(f"{service}/{method}" if service else method, streams=streams, context=context)
+        name = f"{said(service)}/{said(method)}" if service else method
+        return self.named(name, streams=streams, context=context)
 
     def named(self, name: object, *, streams: bool = False, context: Context | None = None) -> RpcCall:
         """The same for a full name, as gRPC has it: ``/incidents.IncidentService/CreateIncident``."""
-        text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+        text = name.decode(errors="replace") if isinstance(name, bytes) else said(name)
         return RpcCall(self, text.removeprefix("/"), streams=streams, context=context)
 
 
@@ -134,12 +136,8 @@ class RpcCall(DecoratingOperation):
         self._calls._streams.end(self._going_on)
         code = self._code
         if code is None:
-            code = OK if error is None else "CANCELLED" if _is_cancelled(error) else UNKNOWN
+            code = OK if error is None else "CANCELLED" if is_cancelled(error) else UNKNOWN
         attributes = {**self._attributes, "rpc.response.status_code": code}
         if code in _ERRORS[self._calls._side]:
             attributes[ERROR_TYPE] = error if error is not None and code == UNKNOWN else code
         self._calls._record(self._calls._duration, took, attributes, self._context)
-
-
-def _is_cancelled(error: str) -> bool:
-    return error == CANCELLED or error.rpartition(".")[2] in ("CancelledError", "GeneratorExit")

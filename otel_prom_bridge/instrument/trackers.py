@@ -20,12 +20,13 @@ from otel_prom_bridge.instrument.scope import scope_of
 from otel_prom_bridge.instruments import Attributes, Metric
 from otel_prom_bridge.recording.active import Begun
 from otel_prom_bridge.recording.decorators import DecoratingOperation
-from otel_prom_bridge.recording.measurements import clean
+from otel_prom_bridge.recording.measurements import clean, said
 from otel_prom_bridge.recording.operations import (
     CANCELLED,
     ERROR_TYPE,
     OTHER_ERROR,
     Failure,
+    is_cancelled,
 )
 
 Extra: TypeAlias = Mapping[str, object] | None
@@ -65,11 +66,11 @@ class Tracked(DecoratingOperation):
 
     def success(self, status: str = "success") -> None:
         """The work has succeeded. ``status`` says as what, if there is more to say."""
-        self._ends(str(status), None)
+        self._ends(said(status), None)
 
     def error(self, failure: Failure = None, status: str = "error") -> None:
         """The work has failed. ``failure`` is an exception, its type, or a word for it."""
-        self._ends(str(status), OTHER_ERROR if failure is None else failure)
+        self._ends(said(status), OTHER_ERROR if failure is None else failure)
 
     def _ends(self, status: str, failure: Failure) -> None:
         run = self._current()
@@ -95,7 +96,7 @@ class Tracked(DecoratingOperation):
 def _status(error: str | None) -> str:
     if error is None:
         return "success"
-    return CANCELLED if error == CANCELLED else "error"
+    return CANCELLED if is_cancelled(error) else "error"
 
 
 class Tracker(Tracked):

@@ -7,6 +7,7 @@ from opentelemetry.metrics import MeterProvider
 from otel_prom_bridge.instrument import conventions
 from otel_prom_bridge.instrument.scope import Scope, scope_of
 from otel_prom_bridge.recording.active import Begun
+from otel_prom_bridge.recording.measurements import said
 from otel_prom_bridge.recording.operations import Operation
 
 _TYPE = "message_type"
@@ -44,11 +45,11 @@ class WebSocket(Operation):
 
     def received(self, type: str = "text", count: int = 1) -> None:
         """Messages came. ``type`` is ``text``, ``binary``, or one of few names of the application's own."""
-        self._scope.record(conventions.WEBSOCKET_RECEIVED, count, {_TYPE: str(type)}, self._context)
+        self._scope.record(conventions.WEBSOCKET_RECEIVED, count, {_TYPE: said(type)}, self._context)
 
     def sent(self, type: str = "text", count: int = 1) -> None:
         """Messages went."""
-        self._scope.record(conventions.WEBSOCKET_SENT, count, {_TYPE: str(type)}, self._context)
+        self._scope.record(conventions.WEBSOCKET_SENT, count, {_TYPE: said(type)}, self._context)
 
     def _on_start(self) -> None:
         self._scope.record(conventions.WEBSOCKETS, 1, {}, self._context)

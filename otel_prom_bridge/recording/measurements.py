@@ -66,6 +66,15 @@ def _accepted(value: object) -> AttributeValue | None:
     return None
 
 
+def said(value: object) -> str:
+    """A word of the application's as a text. One that cannot be made a text is empty, and that is logged."""
+    try:
+        return str(value)
+    except Exception as error:
+        report(("text", type(value)), "%s is no text: %r", type(value), error)
+        return ""
+
+
 @cache
 def _release() -> str:
     try:

@@ -74,6 +74,11 @@ def error_type(failure: Failure) -> str | None:
     return kind.__qualname__ if module in ("builtins", None) else f"{module}.{kind.__qualname__}"
 
 
+def is_cancelled(error: str) -> bool:
+    """Whether this ``error.type`` says that nobody waited for the end any more."""
+    return error == CANCELLED or error.rpartition(".")[2] in ("CancelledError", "GeneratorExit")
+
+
 def failure_of(failure: Failure, status: str | None = None) -> str | None:
     """The same, or else what a status says that is not "success".
 

@@ -13,12 +13,15 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.instrument import (
+    Database,
     IncidentTracker,
     LLMCallTracker,
     NotificationTracker,
     PlaybookTracker,
     Tracker,
+    WebSockets,
 )
+from otel_prom_bridge.instrument.rpc import RpcMetrics
 
 Make = Callable[[Recorded], Any]
 # How each is made, its histogram, and the metric that says how many go on.
@@ -165,6 +168,30 @@ def test_statuses(recorded: Recorded) -> None:
         end(IncidentTracker(severity, meter_provider=recorded.provider).start())
     found = {p.attributes["status"] for p in recorded.points("incident.processing.duration")}
     assert found == {"resolved", "escalated", "success", "error", "cancelled"}
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), GeneratorExit()])
+def test_what_nobody_waits_for_is_cancelled(recorded: Recorded, error: BaseException) -> None:
+    """A cancelled task and a closed generator are no errors of the work."""
+    with pytest.raises(type(error)), IncidentTracker("low", meter_provider=recorded.provider):
+        raise error
+    assert recorded.point("incident.processing.duration").attributes["status"] == "cancelled"
+
+
+class _Unsayable:
+    def __str__(self) -> str:
+        raise ValueError
+
+
+def test_words_that_are_no_texts(recorded: Recorded, caplog: pytest.LogCaptureFixture) -> None:
+    """They are logged, and raise nothing into the application."""
+    word: Any = _Unsayable()
+    IncidentTracker("low", meter_provider=recorded.provider).start().success(word)
+    WebSockets(meter_provider=recorded.provider).connection().received(word)
+    Database("x", meter_provider=recorded.provider).connections(used=1, pool=word)
+    RpcMetrics(meter_provider=recorded.provider).call(word, word).start().end()
+    assert recorded.count("incident.processing.duration") == recorded.count("rpc.server.call.duration") == 1
+    assert caplog.text.count("is no text") == 1
 
 
 def test_incidents(recorded: Recorded) -> None:

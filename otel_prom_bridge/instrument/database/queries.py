@@ -16,7 +16,7 @@ from otel_prom_bridge.instrument import conventions
 from otel_prom_bridge.instrument.database.statements import read_statement
 from otel_prom_bridge.instrument.scope import Scope, scope_of
 from otel_prom_bridge.recording.decorators import DecoratingOperation
-from otel_prom_bridge.recording.measurements import clean
+from otel_prom_bridge.recording.measurements import clean, said
 from otel_prom_bridge.recording.operations import (
     ERROR_TYPE,
     OTHER_ERROR,
@@ -108,7 +108,7 @@ class Database:
     ) -> None:
         """Say how many connections there are now. :meth:`watch_pool` asks for that instead."""
         with guarded("the connections of a pool"):
-            name = {_POOL: str(pool or self._pool)}
+            name = {_POOL: said(pool or self._pool)}
             active = self._scope.active(conventions.DB_CONNECTIONS)
             active.say(used, {**name, _STATE: "used"})
             active.say(idle, {**name, _STATE: "idle"})
@@ -117,7 +117,7 @@ class Database:
 
     def watch_pool(self, read: ReadPool, *, pool: str | None = None) -> None:
         """Read the state of a pool whenever metrics are collected, until ``read`` gives None."""
-        name: dict[str, AttributeValue] = {_POOL: str(pool or self._pool)}
+        name: dict[str, AttributeValue] = {_POOL: said(pool or self._pool)}
 
         def connections() -> list[Observation] | None:
             state = read()

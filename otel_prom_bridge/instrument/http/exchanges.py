@@ -23,7 +23,7 @@ from otel_prom_bridge.instrument import conventions
 from otel_prom_bridge.instrument.http.routes import Templates
 from otel_prom_bridge.instrument.scope import scope_of
 from otel_prom_bridge.recording.active import Begun, Key
-from otel_prom_bridge.recording.operations import CANCELLED, ERROR_TYPE, Operation
+from otel_prom_bridge.recording.operations import ERROR_TYPE, Operation, is_cancelled
 from otel_prom_bridge.rules import Rule
 from otel_prom_bridge.values.checks import BOOLEAN, is_number
 
@@ -195,8 +195,3 @@ class Request(Operation):
 def length_of(text: str | bytes) -> int | None:
     """The number that a Content-Length says, if it is one."""
     return int(text) if text.isdigit() and text.isascii() and len(text) < _LONGEST_NUMBER else None
-
-
-def is_cancelled(error: str) -> bool:
-    """Whether a request with this error has no answer because nobody waits for it any more."""
-    return error == CANCELLED or error.rpartition(".")[2] in ("CancelledError", "GeneratorExit")
