@@ -2,14 +2,19 @@
 
 Who waits goes by the interpreter's own clock. Tests can make this one stand still (``testing/clock.py``), for
 what was made before, too. It does not go back by that: when it goes on, it does so from where it stood.
+
+Also the time at which this process began, which no clock says.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+_PROC = Path("/proc")
 _shift = 0.0
 _standing: Callable[[], float] | None = None
 
@@ -32,3 +37,15 @@ def standing(clock: Callable[[], float]) -> Iterator[None]:
         stood = monotonic()
         _standing = before
         _shift += max(0.0, stood - monotonic())
+
+
+def process_start() -> float | None:
+    """When this process began, in seconds since 1970. None where the system does not say."""
+    try:
+        # proc(5): "starttime" is the 22nd field, in ticks since boot. The 2nd field may contain blanks.
+        ticks = int((_PROC / "self" / "stat").read_bytes().rpartition(b")")[2].split()[19])
+        lines = (_PROC / "stat").read_bytes().splitlines()
+        booted = next(int(line.split()[1]) for line in lines if line.startswith(b"btime "))
+        return booted + ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, StopIteration, AttributeError):
+        return None

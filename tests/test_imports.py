@@ -78,9 +78,9 @@ def test_the_package_has_all_of_its_names() -> None:
     ("module", "more"),
     [
         ("otel_prom_bridge.genai", set()),
-        ("otel_prom_bridge.instrument", {"instrument", "native", "rules"}),
-        ("otel_prom_bridge.instrument.grpc", {"instrument", "native", "rules"}),
-        ("otel_prom_bridge.instrument.sqlalchemy", {"instrument", "native", "rules"}),
+        ("otel_prom_bridge.instrument", {"clocks", "instrument", "native", "rules"}),
+        ("otel_prom_bridge.instrument.grpc", {"clocks", "instrument", "native", "rules"}),
+        ("otel_prom_bridge.instrument.sqlalchemy", {"clocks", "instrument", "native", "rules"}),
     ],
 )
 def test_recorders_load_no_sdk(module: str, more: set[str]) -> None:

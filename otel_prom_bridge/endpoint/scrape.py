@@ -8,15 +8,14 @@ that a scraper sends ends in a 500.
 from __future__ import annotations
 
 import math
-import os
 import time
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
+from otel_prom_bridge.clocks import process_start
 from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.cache import Cache
 from otel_prom_bridge.endpoint.files.tls import Certificates
@@ -92,7 +91,7 @@ class Scrape(Handler):
         self._paths = (self.metrics_path, *((HEALTH_PATH, READY_PATH) if self._health else ()))
         self._problem = problem
         self._certificates = certificates
-        self._process_start = process_start()
+        self._process_start = _process_start()
         seconds = INTERVAL.optional("cache_ttl", cache_ttl, DEFAULT_CACHE_TTL)
         self._cache = Cache[Response](seconds, size=lambda response: len(response.body))
         # Scrapes without a change in between get the same body object, so the compressed form is kept.
@@ -255,21 +254,13 @@ class Scrape(Handler):
         return text_response(200 if good else 503, f"{details}\n")
 
 
-def process_start() -> str | None:
-    """When this process began, in whole seconds since the epoch. None where the system does not say.
+def _process_start() -> str | None:
+    """What promhttp sends in every answer, so that a scraper can tell a restart from a reset.
 
-    promhttp sends it in every answer, so that a scraper can tell a restart from a reset.
     https://pkg.go.dev/github.com/prometheus/client_golang/prometheus/promhttp#HandlerOpts
     """
-    try:
-        # proc(5): "starttime" is the 22nd field, in ticks since boot. The 2nd field may contain blanks.
-        ticks = int(Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()[19])
-        boot = next(
-            line for line in Path("/proc/stat").read_bytes().splitlines() if line.startswith(b"btime")
-        )
-        return str(int(boot.split()[1]) + ticks // os.sysconf("SC_CLK_TCK"))
-    except (OSError, ValueError, IndexError, StopIteration):
-        return None
+    began = process_start()
+    return None if began is None else str(int(began))
 
 
 def _timeout(header: str | None) -> float | None:

@@ -17,6 +17,7 @@ from urllib.parse import unquote
 
 from opentelemetry.metrics import MeterProvider, Observation
 
+from otel_prom_bridge.clocks import process_start
 from otel_prom_bridge.instrument import conventions
 from otel_prom_bridge.instrument.scope import Scope, scope_of
 from otel_prom_bridge.instruments import Metric
@@ -119,27 +120,17 @@ def _threads() -> list[Observation]:
         return [Observation(threading.active_count())]
 
 
-def started() -> float:
-    """When the process began, in seconds since 1970; where no system says that, when this was imported."""
-    try:
-        after_name = (_PROC / "stat").read_text().rpartition(")")[2].split()
-        ticks = int(after_name[19])
-        booted = next(
-            int(line.split()[1])
-            for line in Path("/proc/stat").read_text().splitlines()
-            if line.startswith("btime ")
-        )
-        return booted + ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError, StopIteration):
-        return _imported
+def _started() -> float:
+    began = process_start()
+    return _imported if began is None else began  # the next best where no system says it
 
 
 def _uptime() -> list[Observation]:
-    return [Observation(max(time.time() - started(), 0.0))]
+    return [Observation(max(time.time() - _started(), 0.0))]
 
 
 def _start() -> list[Observation]:
-    return [Observation(started())]
+    return [Observation(_started())]
 
 
 def _where_there_is(read: Callable[[], list[Observation]]) -> Callable[[], list[Observation]]:

@@ -12,9 +12,10 @@ from properties import examples
 from setups import Setup
 
 from otel_prom_bridge import PrometheusMetricReader
+from otel_prom_bridge.clocks import process_start
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.endpoint.messages import Request, Response
-from otel_prom_bridge.endpoint.scrape import GZIP_THRESHOLD, Scrape, process_start
+from otel_prom_bridge.endpoint.scrape import GZIP_THRESHOLD, Scrape
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.report.self_metrics import SelfMetrics, State
 
@@ -53,7 +54,7 @@ def test_a_scrape(scrape: Scrape, large: Setup) -> None:
     assert headers(response) == {
         "content-type": "text/plain; version=0.0.4; charset=utf-8",
         "vary": "Accept, Accept-Encoding",
-        "process-start-time-unix": process_start(),
+        "process-start-time-unix": str(int(process_start() or 0)),
         "content-length": str(len(response.body)),
     }
 

@@ -11,6 +11,7 @@ import pytest
 from genai_points import Recorded
 from opentelemetry.instrumentation.system_metrics import SystemMetricsInstrumentor
 
+from otel_prom_bridge import clocks
 from otel_prom_bridge.instrument import instrument_build, instrument_process, process
 
 
@@ -54,6 +55,7 @@ def test_the_packaged_instrumentation_has_the_same_names(recorded: Recorded) -> 
 def test_another_system(recorded: Recorded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Where there is no /proc, what there is is shown, without an error."""
     monkeypatch.setattr(process, "_PROC", tmp_path / "nothing")
+    monkeypatch.setattr(clocks, "_PROC", tmp_path / "nothing")
     instrument_process(recorded.provider)
     assert {name for name in recorded.metrics() if name.startswith("process.")} == {
         "process.cpu.time",
@@ -120,12 +122,12 @@ def test_the_version_of_a_package(recorded: Recorded) -> None:
 
 def test_after_a_fork(recorded: Recorded) -> None:
     """A child has times and a start of its own."""
-    parent = process.started()
+    parent = process._started()
     time.sleep(0.05)
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
-        os.write(writing, str(process.started()).encode())
+        os.write(writing, str(process._started()).encode())
         os._exit(0)
     os.waitpid(child, 0)
     assert float(os.read(reading, 100)) > parent
