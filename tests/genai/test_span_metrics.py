@@ -8,15 +8,14 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bridges import families_of, running
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from measured_spans import CALLS, CHAT, spans
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -24,103 +23,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from oracles import OPENMETRICS
-from prometheus_client import Metric
 from properties import examples
 from servers import free_port, get
 
-from otel_prom_bridge.bridge import Bridge
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.genai import LLMRecorder, Price, PriceTable, SpanMetrics, record_all
-
-TABLE = PriceTable("test", {"gpt-4o": Price(2.5, 10, cached=1.25)})
-
-# One call of gpt-4o with 1000 tokens in, 100 out, 400 of the input from a cache; in each dialect.
-CALLS: dict[str, dict[str, Any]] = {
-    "gen_ai of today": {
-        "gen_ai.operation.name": "chat",
-        "gen_ai.provider.name": "openai",
-        "gen_ai.request.model": "gpt-4o",
-        "gen_ai.usage.input_tokens": 1000,
-        "gen_ai.usage.output_tokens": 100,
-        "gen_ai.usage.cache_read.input_tokens": 400,
-    },
-    "gen_ai before": {
-        "gen_ai.operation.name": "chat",
-        "gen_ai.system": "openai",
-        "gen_ai.request.model": "gpt-4o",
-        "gen_ai.usage.prompt_tokens": 1000,
-        "gen_ai.usage.completion_tokens": 100,
-        "gen_ai.usage.cache_read_input_tokens": 400,
-    },
-    "OpenInference": {
-        "openinference.span.kind": "LLM",
-        "llm.model_name": "gpt-4o",
-        "llm.provider": "openai",
-        "llm.token_count.prompt": 1000,
-        "llm.token_count.completion": 100,
-        "llm.token_count.prompt_details.cache_read": 400,
-    },
-    "OpenLLMetry": {
-        "llm.request.type": "chat",
-        "gen_ai.system": "openai",
-        "gen_ai.request.model": "gpt-4o",
-        "gen_ai.usage.input_tokens": 1000,
-        "gen_ai.usage.output_tokens": 100,
-        "gen_ai.usage.cache_read_input_tokens": 400,
-    },
-    "Langfuse": {
-        "langfuse.observation.type": "generation",
-        "gen_ai.system": "openai",
-        "langfuse.observation.model.name": "gpt-4o",
-        "langfuse.observation.usage_details": json.dumps(
-            {"input": 1000, "output": 100, "input_cached_tokens": 400}
-        ),
-    },
-    "Vercel": {
-        "ai.operationId": "ai.generateText.doGenerate",
-        "ai.model.id": "gpt-4o",
-        "ai.model.provider": "openai",
-        "ai.usage.inputTokens": 1000,
-        "ai.usage.outputTokens": 100,
-        "ai.usage.cachedInputTokens": 400,
-    },
-}
-CHAT = CALLS["gen_ai of today"]
-
-
-class Setup:
-    """A bridge whose metrics come from spans."""
-
-    def __init__(self, bridge: Bridge, tracers: TracerProvider) -> None:
-        self.bridge = bridge
-        self.tracers = tracers
-
-    def tracer(self, scope: str = "a.framework") -> trace.Tracer:
-        """A tracer of this scope."""
-        return self.tracers.get_tracer(scope)
-
-    def families(self) -> dict[str, Metric]:
-        """What a scrape shows."""
-        return families_of(self.bridge)
-
-    def totals(self, family: str, *labels: str, end: str = "_total") -> dict[tuple[str, ...], float]:
-        """Sums of the samples of a family by these labels."""
-        found: dict[tuple[str, ...], float] = {}
-        metric = self.families().get(f"llmdevops_{family}")
-        for sample in () if metric is None else metric.samples:
-            if sample.name.endswith(end):
-                key = tuple(sample.labels[label] for label in labels)
-                found[key] = found.get(key, 0) + sample.value
-        return found
-
-
-@contextmanager
-def spans(sampler: Any = None, **options: Any) -> Iterator[Setup]:
-    """Spans that become metrics under the profile llmdevops."""
-    with running(profile="llmdevops", prices=TABLE) as bridge:
-        tracers = TracerProvider(shutdown_on_exit=False, sampler=sampler)
-        tracers.add_span_processor(SpanMetrics(bridge.meter_provider, **{"prices": TABLE, **options}))
-        yield Setup(bridge, tracers)
+from otel_prom_bridge.genai import LLMRecorder, SpanMetrics, record_all
 
 
 @pytest.mark.parametrize("dialect", CALLS)

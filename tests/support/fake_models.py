@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-REPLY = ["A", "histogram", "counts", "observations", "in", "buckets", "."]
+from model_server import REPLY, ModelHandler, ModelServer, serving
+
+_CHUNK_SECONDS = 0.002  # between two chunks of a stream
 CACHED_TOKENS = 1024
 TOOL_TOKENS = 5  # that a model writes to ask for a tool
 _RELEASES = {"gpt-4o": "gpt-4o-2024-08-06", "claude-sonnet-4-5": "claude-sonnet-4-5-20250929"}
@@ -78,33 +78,20 @@ class _Question:
 def fake_models() -> Iterator[tuple[str, list[Answer]]]:
     """Run the server; gives its URL, without the run, and the list of its answers."""
     server = _Server(("127.0.0.1", 0), _Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="fake-models")
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", server.answers
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=5)
+    with serving(server) as url:
+        yield url, server.answers
 
 
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 64
-    daemon_threads = True
-
+class _Server(ModelServer):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.answers: list[Answer] = []
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = 5
-    disable_nagle_algorithm = True
+class _Handler(ModelHandler):
     server: _Server
 
-    def do_POST(self) -> None:
-        request = json.loads(self._body())
+    def _post(self, request: dict[str, Any]) -> None:
         _, run, path = self.path.split("/", 2)
         path = path.partition("?")[0]
         model = re.fullmatch(r"(?:v1beta|v1beta1|v1)/(?:.*/)?models/([^:]+):(\w+)", path)
@@ -120,20 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif model is not None:
             self._gemini(run, _of_gemini(request, model.group(1), model.group(2).startswith("stream")))
         else:
-            self._json(404, {"error": {"message": f"no such path: {self.path}", "type": "invalid_request"}})
-
-    def do_GET(self) -> None:
-        self._json(404, {"error": {"message": f"no such path: {self.path}"}})
-
-    def _body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        body = b""
-        while size := int(self.rfile.readline(), 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return body
+            self._nothing_there()
 
     def _taken(self, run: str, question: _Question, kind: str = "chat") -> Answer | None:
         """The answer, written down; None if the request was refused."""
@@ -190,7 +164,9 @@ class _Handler(BaseHTTPRequestHandler):
         events.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
         if with_usage:
             events.append({**head, "choices": [], "usage": usage})
-        self._events([f"data: {json.dumps(event)}\n\n" for event in events] + ["data: [DONE]\n\n"])
+        self._events(
+            [f"data: {json.dumps(event)}\n\n" for event in events] + ["data: [DONE]\n\n"], _CHUNK_SECONDS
+        )
 
     def _responses(self, run: str, question: _Question) -> None:
         answer, tool = self._taken(run, question), question.tool()
@@ -284,7 +260,9 @@ class _Handler(BaseHTTPRequestHandler):
             {"type": "message_delta", "delta": end, "usage": {"output_tokens": answer.output}},
             {"type": "message_stop"},
         ]
-        self._events([f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events])
+        self._events(
+            [f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events], _CHUNK_SECONDS
+        )
 
     def _gemini(self, run: str, question: _Question) -> None:
         answer, tool = self._taken(run, question), question.tool()
@@ -313,29 +291,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         parts = [part] if tool else [{"text": f"{word} "} for word in REPLY]
         said = [response(part, part is parts[-1]) for part in parts]
-        self._events([f"data: {json.dumps(event)}\r\n\r\n" for event in said])
-
-    def _json(self, status: int, content: object, *headers: tuple[str, str]) -> None:
-        body = json.dumps(content).encode()
-        self._head(status, "application/json", ("Content-Length", str(len(body))), *headers)
-        self.wfile.write(body)
-
-    def _events(self, events: list[str]) -> None:
-        self._head(200, "text/event-stream; charset=utf-8")
-        for event in events:
-            self.wfile.write(event.encode())
-            time.sleep(0.002)
-
-    def _head(self, status: int, content_type: str, *headers: tuple[str, str]) -> None:
-        self.send_response(status)
-        for name, value in (("Content-Type", content_type), *headers):
-            self.send_header(name, value)
-        self.send_header("Connection", "close")  # whatever a client keeps in its pool, handlers end
-        self.send_header("x-request-id", f"req_{uuid.uuid4().hex}")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep the output of the tests silent."""
+        self._events([f"data: {json.dumps(event)}\r\n\r\n" for event in said], _CHUNK_SECONDS)
 
 
 def _release(model: str) -> str:

@@ -1,29 +1,28 @@
 """A small OpenAI-compatible server on loopback: what a real `openai` client talks to in the tests.
 
 Chat completions (plain and streamed) and embeddings. The request's model decides what happens: a name with
-`429` or `500` in it gets that error, everything else an answer from a dated version of the model, as from
-the real API. Whoever offers tools is asked to call the first of them, once. Token counts follow from the
-number of words, so a test can tell requests apart.
+`429` or `500` in it gets that error (with `once` only the first time), everything else an answer from a dated
+version of the model, as from the real API. Whoever offers tools is asked to call the first of them, once. The
+number of tokens follows from that of words, so a test can tell requests apart.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from model_server import REPLY, ModelHandler, ModelServer, serving
 
 CHAT_MODEL = "gpt-fake"
 EMBEDDING_MODEL = "embed-fake"
 RELEASE = "2026-08-01"  # answers come from "<model>-<release>"
-REPLY = ["A", "histogram", "counts", "observations", "in", "buckets", "."]
 _MESSAGE_OVERHEAD = 4  # tokens that every message costs, as in the real API
 _CHUNK_SECONDS = 0.005  # between two chunks of a stream
-_SILENCE_SECONDS = 5.0
 _ERRORS = {
     429: ("rate_limit_exceeded", "Rate limit reached for requests"),
     500: ("server_error", "The server had an error while processing your request"),
@@ -33,34 +32,27 @@ _ERRORS = {
 @contextmanager
 def fake_openai() -> Iterator[str]:
     """Run the server; gives the base URL for the client."""
-    server = _Server(("127.0.0.1", 0), _Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="fake-openai")
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(timeout=5)
+    with serving(_Server(("127.0.0.1", 0), _Handler)) as url:
+        yield f"{url}/v1"
 
 
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 64
+class _Server(ModelServer):
     daemon_threads = False  # so that server_close waits for the handlers
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.refused: set[str] = set()  # models that were refused once
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    timeout = _SILENCE_SECONDS
-    disable_nagle_algorithm = True
 
-    def do_POST(self) -> None:
-        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+class _Handler(ModelHandler):
+    server: _Server
+
+    def _post(self, request: dict[str, Any]) -> None:
         answers = {"/v1/chat/completions": self._chat, "/v1/embeddings": self._embeddings}
         answer = answers.get(self.path)
-        status = next((code for code in _ERRORS if str(code) in request["model"]), None)
+        status = self._error(request["model"])
         if answer is None:
-            self._json(404, {"error": {"message": f"no such path: {self.path}", "type": "invalid_request"}})
+            self._nothing_there()
         elif status is not None:
             kind, message = _ERRORS[status]
             error = {"message": f"{message}: {request['model']}", "type": kind, "param": None, "code": kind}
@@ -68,9 +60,17 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             answer(request)
 
+    def _error(self, model: str) -> int | None:
+        if "once" in model:
+            if model in self.server.refused:
+                return None
+            self.server.refused.add(model)
+        return next((code for code in _ERRORS if str(code) in model), None)
+
     def _chat(self, request: dict[str, Any]) -> None:
         if request.get("stream"):
-            self._events(_chunks(request))
+            events = (f"data: {json.dumps(chunk)}\n\n" for chunk in _chunks(request))
+            self._events(itertools.chain(events, ("data: [DONE]\n\n",)), _CHUNK_SECONDS)
             return
         message: dict[str, Any] = {"role": "assistant", "content": " ".join(REPLY), "refusal": None}
         calls = _tool_calls(request)
@@ -96,30 +96,6 @@ class _Handler(BaseHTTPRequestHandler):
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         model = f"{request['model']}-{RELEASE}"
         self._json(200, {"object": "list", "model": model, "data": data, "usage": usage})
-
-    def _json(self, status: int, content: object, *headers: tuple[str, str]) -> None:
-        body = json.dumps(content).encode()
-        self._head(status, "application/json", ("Content-Length", str(len(body))), *headers)
-        self.wfile.write(body)
-
-    def _events(self, events: Iterator[object]) -> None:
-        self._head(200, "text/event-stream; charset=utf-8")
-        for event in events:
-            self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
-            time.sleep(_CHUNK_SECONDS)
-        self.wfile.write(b"data: [DONE]\n\n")
-
-    def _head(self, status: int, content_type: str, *headers: tuple[str, str]) -> None:
-        self.send_response(status)
-        for name, value in (("Content-Type", content_type), *headers):
-            self.send_header(name, value)
-        # One request per connection: handlers end by themselves, whatever a client keeps in its pool.
-        self.send_header("Connection", "close")
-        self.send_header("x-request-id", f"req_{uuid.uuid4().hex}")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Keep the output of the tests silent."""
 
 
 def _head(request: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from otel_prom_bridge.genai import vocabulary
 from otel_prom_bridge.genai.emission import Usage
+from otel_prom_bridge.genai.spans import guardrails
 from otel_prom_bridge.recording.operations import OTHER_ERROR
 from otel_prom_bridge.recording.reports import report
 
@@ -47,6 +48,7 @@ class Seen:
     usage: Usage = field(default_factory=lambda: _NO_USAGE)  # a call has one of its own
     cost: float | None = None
     finish_reasons: tuple[str, ...] = ()
+    result: str | None = None  # what came of the check of a guardrail
     keys: Keys = field(default_factory=lambda: ALL, repr=False)  # the attributes that the span has
 
 
@@ -132,6 +134,7 @@ class Keys(NamedTuple):
     first_seconds: tuple[str, ...]
     first_milliseconds: tuple[str, ...]
     langfuse: tuple[str, ...]
+    guardrail: tuple[str, ...]
 
 
 ALL: Keys = Keys(
@@ -252,6 +255,7 @@ ALL: Keys = Keys(
         "ai.stream.msToFirstChunk",
     ),
     langfuse=("langfuse.observation.usage_details", "langfuse.observation.cost_details"),
+    guardrail=(*guardrails.NAMES, *guardrails.RESULTS),
 )
 _MOST_CHOICES = 100
 _FIRST_TIME = "langfuse.observation.completion_start_time"
@@ -272,7 +276,10 @@ _NAMED: Mapping[Kind, str] = {
     "step": "step",
     "mcp": "tool_of_mcp",
 }
-_ROOTS = ("gen_ai.", "openinference.", "traceloop.", "llm.", "langfuse.", "ai.", "mcp.")
+_ROOTS = (
+    *("gen_ai.", "openinference.", "traceloop.", "llm.", "langfuse.", "ai.", "mcp.", "litellm.guardrail."),
+    "validator_name",
+)
 
 
 def _keys(attributes: Attributes) -> Keys | None:
@@ -330,9 +337,16 @@ def seen(name: str, attributes: Attributes) -> Seen | None:
             found.finish_reasons = _finish_reasons(attributes, keys)
         if keys.langfuse:
             _langfuse(attributes, found)
+        if found.operation == "guardrail":
+            _guardrail(name, attributes, found)
     elif found.kind == "tool":
         found.tool_type = _text(attributes, keys.tool_type)
     return found
+
+
+def _guardrail(name: str, attributes: Attributes, found: Seen) -> None:
+    found.result = guardrails.result_of(attributes)
+    found.name = _text(attributes, guardrails.NAMES) or _text(attributes, found.keys.agent_around) or name
 
 
 def outermost(name: str, attributes: Attributes, found: Seen) -> Seen:
@@ -355,6 +369,8 @@ def _kind(name: str, attributes: Attributes, keys: Keys) -> tuple[Kind | None, s
     """Whoever says it in the most exact words is asked first."""
     if keys.mcp and (method := _text(attributes, keys.mcp)):
         return "mcp", method
+    if keys.guardrail and not (keys.operation and _text(attributes, keys.operation) in _INFERENCE):
+        return "other", "guardrail"
     if keys.operation and (operation := _text(attributes, keys.operation)):
         return _OPERATIONS.get(operation, "other"), _SPELLED.get(operation, operation)
     if keys.vercel and (vercel := _text(attributes, keys.vercel)):

@@ -28,6 +28,9 @@ ASPECTS = (
     "workflows",
     "steps",
     "mcp",
+    "guardrails",
+    "retries",
+    "rate_limits",
 )
 
 _CALLS = ("calls", "tokens", "chunks")

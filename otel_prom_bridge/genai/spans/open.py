@@ -11,6 +11,8 @@ from typing import Any
 
 from opentelemetry.context import Context, get_current
 
+from otel_prom_bridge.genai.spans.requests import Request, Requests
+
 _NOTHING: frozenset[str] = frozenset()
 _MOST = 10_000
 _DEEPEST = 64
@@ -21,7 +23,7 @@ class Node:
 
     __slots__ = (
         *("context", "covered", "has_agent", "has_call", "inference_calls"),
-        *("parent", "span", "steps", "tool_calls"),
+        *("parent", "requests", "span", "steps", "tool_calls"),
     )
 
     def __init__(self, span: Any, parent: int | None, context: Context | None = None) -> None:
@@ -34,6 +36,15 @@ class Node:
         self.inference_calls = 0
         self.tool_calls = 0
         self.steps = 0
+        self.requests: Requests | None = None  # those that were sent inside, where they say something
+
+    def sent(self, request: Request) -> None:
+        """A request inside of it has ended."""
+        if self.requests is None:
+            if not request.is_remarkable:
+                return
+            self.requests = Requests()
+        self.requests.add(request)
 
 
 class OpenSpans:

@@ -19,7 +19,9 @@ from otel_prom_bridge.genai.agents import in_step
 from otel_prom_bridge.genai.cost import Costs
 from otel_prom_bridge.genai.emission import CURRENT, per_token
 from otel_prom_bridge.genai.evaluations import record_event
+from otel_prom_bridge.genai.rate_limits import RateLimits
 from otel_prom_bridge.genai.requests import Labels, LabelSets, LLMRequest
+from otel_prom_bridge.genai.spans import guardrails
 from otel_prom_bridge.genai.spans.attributes import (
     Attributes,
     Seen,
@@ -32,11 +34,14 @@ from otel_prom_bridge.genai.spans.attributes import (
 )
 from otel_prom_bridge.genai.spans.measured import Measured
 from otel_prom_bridge.genai.spans.open import Node, OpenSpans
+from otel_prom_bridge.genai.spans.requests import request_of
 from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.recording.measurements import Measurements, clean
-from otel_prom_bridge.recording.operations import ERROR_TYPE
+from otel_prom_bridge.recording.operations import ERROR_TYPE, OTHER_ERROR
 from otel_prom_bridge.recording.reports import guarded
 
+_RETRY_EVENT = "retry"  # of OpenLIT, for LangChain
+_EVENTS = frozenset((vocabulary.EVALUATION_EVENT, guardrails.EVENT))
 _ASPECT = {"agent": "agents", "tool": "tools", "workflow": "workflows", "step": "steps", "mcp": "mcp"}
 _DURATION = {
     "agent": conventions.INVOKE_AGENT_DURATION,
@@ -110,6 +115,7 @@ class SpanMetrics:
         )
         self._costs = Costs(self._measurements)
         self._costs.replace(table)
+        self._limits = RateLimits(self._measurements)
         self._labels = LabelSets()
         self._open = OpenSpans()
         self._said_elsewhere: set[str] = set()  # scopes whose spans another library has, too
@@ -130,10 +136,14 @@ class SpanMetrics:
             if self._is_shut_down:
                 return
             for event in span.events or ():
-                if event.name == vocabulary.EVALUATION_EVENT:
-                    self._evaluation(event, span, node.context)
+                if event.name in _EVENTS:
+                    self._event(event, span, node.context)
             attributes = attributes_of(span)
             found = seen(span.name or "", attributes)
+            request = request_of(span, attributes, is_call=found is not None and found.kind == "call")
+            if request is not None:
+                for one in (node, *self._open.ancestors(node)):
+                    one.sent(request)
             if found is not None:
                 self._take(Ended(span, attributes, found, node.context), node)
 
@@ -148,10 +158,17 @@ class SpanMetrics:
         """Everything is recorded already."""
         return True
 
-    def _evaluation(self, event: Any, span: Any, context: Context) -> None:
+    def _event(self, event: Any, span: Any, context: Context) -> None:
+        """Record an event that says something by itself, whatever the span is about."""
         itself = trace.NonRecordingSpan(span.get_span_context())
         exemplar = trace.set_span_in_context(itself, context)
-        record_event(self._measurements, event.attributes or {}, exemplar)
+        attributes = event.attributes or {}
+        if event.name == vocabulary.EVALUATION_EVENT:
+            record_event(self._measurements, attributes, exemplar)
+        elif "guardrails" not in self._measured.by(_scope(span), _release(span)):
+            checked = guardrails.labels_of_event(attributes)
+            if checked is not None:
+                self._measurements.record(conventions.GUARDRAIL_RESULTS, 1, checked, exemplar)
 
     def _take(self, ended: Ended, node: Node) -> None:
         scope = _scope(ended.span)
@@ -174,7 +191,7 @@ class SpanMetrics:
         ended.left_alone = own | node.covered if node.covered else own
         _place(ended.found, node, outer, around)
         if ended.found.kind in ("call", "other"):
-            self._call(ended)
+            self._call(ended, node)
         elif _ASPECT[ended.found.kind] not in ended.left_alone:
             self._other(ended, node)
             if step and ended.found.kind == "tool":
@@ -193,14 +210,18 @@ class SpanMetrics:
                 result[-1] = (last, outermost(last.span.name or "", attributes_of(last.span), found))
         return result
 
-    def _call(self, ended: Ended) -> None:
+    def _call(self, ended: Ended, node: Node) -> None:
         found, left_alone = ended.found, ended.left_alone
         labels, record = self._labels.of(_request(ended)), self._measurements.record
         if "calls" not in left_alone and not ("successes" in left_alone and ended.error is None):
             record(CURRENT.duration, ended.took, labels.failed(ended.error), ended.context)
         if found.kind == "other":
+            if found.result is not None and "guardrails" not in left_alone:
+                checked = guardrails.labels(found.name, found.result, found.provider, found.model)
+                record(conventions.GUARDRAIL_RESULTS, 1, checked, ended.context)
             return
         self._answers(ended, labels)
+        self._sent(ended, node, labels)
         self._tokens(ended, labels)
         if not left_alone.isdisjoint(("tokens", "cost")):
             return  # its library says it, or its tokens have a price
@@ -223,6 +244,22 @@ class SpanMetrics:
             for reason in found.finish_reasons:
                 said = {**labels.common, vocabulary.FINISH_REASON: reason}
                 record(conventions.CHOICES, 1, said, ended.context)
+
+    def _sent(self, ended: Ended, node: Node, labels: Labels) -> None:
+        """How often the call was sent again, and what its answers say of limits."""
+        requests, found = node.requests, ended.found
+        if "retries" not in ended.left_alone:
+            retries = dict(requests.retries) if requests is not None else {}
+            for event in ended.span.events or ():
+                if event.name == _RETRY_EVENT:
+                    reason = (event.attributes or {}).get("retry.error.type")
+                    retries[reason] = retries.get(reason, 0) + 1
+            for reason, count in retries.items():
+                said = labels.failed(reason if isinstance(reason, str) and reason else OTHER_ERROR)
+                self._measurements.record(conventions.RETRIES, count, said, ended.context)
+        if requests is not None and requests.headers and "rate_limits" not in ended.left_alone:
+            about = {vocabulary.PROVIDER: found.provider, vocabulary.REQUEST_MODEL: found.model}
+            self._limits.take(requests.headers, about)
 
     def _is_unpaid(self, ended: Ended) -> bool:
         """Whether what its tokens cost is left to whoever shows them."""

@@ -1,0 +1,220 @@
+"""Retries, limits and guardrails from spans: those of a real client, and in the words of each library."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import openai
+import pytest
+from fake_openai import fake_openai
+from measured_spans import CHAT, Setup, spans
+from opentelemetry import trace
+from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
+from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.trace import SpanKind, Status, StatusCode
+
+URL = "https://api.openai.com/v1/chat/completions"
+ASKED = {"http.request.method": "POST", "url.full": URL}
+
+
+def _ask(it: Setup, *requests: dict[str, Any], **call: Any) -> None:
+    """A call of a model that is made of these requests."""
+    with it.tracer().start_as_current_span("chat", attributes={**CHAT, **call}):
+        for request in requests:
+            with it.tracer("http").start_as_current_span(
+                "POST", kind=SpanKind.CLIENT, attributes={**ASKED, **request}
+            ) as span:
+                if request.get("error.type"):
+                    span.set_status(Status(StatusCode.ERROR))
+
+
+def _retries(it: Setup) -> dict[tuple[str, ...], float]:
+    return it.totals("llm_retries", "error_type")
+
+
+def _limits(it: Setup) -> dict[tuple[str, ...], float]:
+    samples = it.families()["llmdevops_llm_rate_limit_remaining"].samples
+    return {(s.labels["provider"], s.labels["model"], s.labels["limit_type"]): s.value for s in samples}
+
+
+def test_a_real_client_that_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenAI's client with OpenTelemetry's instrumentations: retries have reasons, limits are those said."""
+    captured = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_RESPONSE"
+    monkeypatch.setenv(captured, "x-ratelimit-.*")
+    instrumentors = (OpenAIInstrumentor(), HTTPX2ClientInstrumentor())
+    with spans() as it, fake_openai() as url:
+        for instrumentor in instrumentors:
+            instrumentor.instrument(tracer_provider=it.tracers, meter_provider=MeterProvider())
+        try:
+            with openai.OpenAI(base_url=url, api_key="none", max_retries=2, timeout=5) as client:
+                for model in ("gpt-4o", "gpt-4o-429-once", "gpt-4o-500-once"):
+                    message = {"role": "user", "content": "hello"}
+                    client.chat.completions.create(model=model, messages=[message])  # type: ignore[list-item]
+        finally:
+            for instrumentor in instrumentors:
+                instrumentor.uninstrument()
+        assert _retries(it) == {("rate_limit",): 1, ("server_error",): 1}
+        assert _limits(it)["openai", "gpt-4o", "requests"] == 59
+        assert _limits(it)["openai", "gpt-4o", "tokens"] == 149_984
+
+
+@pytest.mark.parametrize(
+    ("requests", "wanted"),
+    [
+        ([{"http.response.status_code": 200}], {}),
+        ([{"http.response.status_code": 429}], {}),  # it gave up
+        ([{"http.response.status_code": 429}, {"http.response.status_code": 200}], {("rate_limit",): 1}),
+        (
+            [{"http.status_code": 503}, {"http.status_code": 503}, {"http.status_code": 200}],
+            {("overloaded",): 2},
+        ),
+        ([{"error.type": "httpx.ReadTimeout"}, {"http.response.status_code": 200}], {("timeout",): 1}),
+        ([{"http.response.status_code": 200, "http.request.resend_count": 1}], {("other",): 1}),
+        (
+            [
+                {"http.response.status_code": 429},
+                {"http.response.status_code": 200, "http.request.header.x_stainless_retry_count": ("1",)},
+            ],
+            {("rate_limit",): 1},
+        ),
+        ([{"http.request.header.x-stainless-retry-count": ("0",)}], {}),
+        # another address is another request: that of a token, for example
+        ([{"url.full": "https://a/token", "http.response.status_code": 401}, {}], {}),
+        ([{"http.request.resend_count": "often"}, {"http.request.resend_count": -3}], {}),
+    ],
+)
+def test_requests_inside_of_a_call(requests: list[dict[str, Any]], wanted: dict[tuple[str], int]) -> None:
+    """A request that follows a failed one is a retry, and so is one that says so; each counts once."""
+    with spans() as it:
+        _ask(it, *requests)
+        assert _retries(it) == wanted
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"http.request.resend_count": 3}, {"retry_attempts": 3}], ids=["Anthropic", "botocore"]
+)
+def test_a_span_of_a_call_that_says_how_often(attributes: dict[str, Any]) -> None:
+    """Also if it is inside of another library's, and what the requests said is among them."""
+    with spans() as it:
+        _ask(it, {"http.response.status_code": 429}, {"http.response.status_code": 200}, **attributes)
+        assert _retries(it) == {("rate_limit",): 1, ("other",): 2}
+        with it.tracer("outer").start_as_current_span("chat", attributes=CHAT):
+            _ask(it, **attributes)
+        assert _retries(it) == {("rate_limit",): 1, ("other",): 5}
+
+
+def test_retries_of_one_call_are_not_those_of_the_next() -> None:
+    """An agent that asks again after a failed call begins a new call."""
+    agent = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "meteo"}
+    with spans() as it, it.tracer().start_as_current_span("agent", attributes=agent):
+        _ask(it, {"http.response.status_code": 500})
+        _ask(it, {"http.response.status_code": 200})
+        assert _retries(it) == {}
+
+
+def test_events_of_retries() -> None:
+    """OpenLIT writes one for each retry of LangChain."""
+    with spans() as it:
+        with it.tracer().start_as_current_span("chat", attributes=CHAT) as span:
+            for attributes in ({"retry.error.type": "RateLimitError"}, {}):
+                span.add_event("retry", {"retry.attempt": 1, **attributes})
+        assert _retries(it) == {("rate_limit",): 1, ("other",): 1}
+
+
+def test_limits_in_hidden_params() -> None:
+    """litellm's default callback has the headers there."""
+    said = {"x_ratelimit_remaining_requests": 7, "llm_provider-x-ratelimit-remaining-tokens": "42"}
+    with spans() as it:
+        _ask(it, hidden_params=json.dumps({"additional_headers": said}))
+        assert _limits(it) == {("openai", "gpt-4o", "requests"): 7, ("openai", "gpt-4o", "tokens"): 42}
+        for wrong in ("ratelimit", '{"additional_headers": "ratelimit"}', "[" * 9000 + "ratelimit", "{}"):
+            _ask(it, hidden_params=wrong)
+        assert len(_limits(it)) == 2
+
+
+def test_what_is_measured_elsewhere_is_left_alone() -> None:
+    """The switch has words for these, too."""
+    words = ["retries", "rate_limits", "guardrails"]
+    with spans(measured={"a.framework": words}) as it:
+        headers = {"http.response.header.x_ratelimit_remaining_requests": ("5",)}
+        _ask(it, {"http.response.status_code": 429}, {"http.response.status_code": 200, **headers})
+        with it.tracer().start_as_current_span("check", attributes={"gen_ai.guardrail.triggered": True}):
+            trace.get_current_span().add_event("guard.evaluation", {"guard.action": "deny"})
+        assert _retries(it) == {}
+        assert it.totals("llm_guardrail_results") == {}
+        assert "llmdevops_llm_rate_limit_remaining" not in it.families()
+
+
+GUARDRAIL = {"openinference.span.kind": "GUARDRAIL"}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "name", "result"),
+    [
+        ({"gen_ai.guardrail.name": "pii", "gen_ai.guardrail.triggered": True}, "pii", "block"),
+        ({"gen_ai.guardrail.name": "pii", "gen_ai.guardrail.triggered": False}, "pii", "pass"),
+        # OpenLIT, of openai-agents
+        (
+            {
+                "gen_ai.operation.name": "invoke_agent",
+                "gen_ai.agent.name": "tone",
+                "gen_ai.guardrail.triggered": True,
+            },
+            "tone",
+            "block",
+        ),
+        ({"gen_ai.guardrail.name": "toxicity", "gen_ai.guardrail.status": "PASSED"}, "toxicity", "pass"),
+        ({"gen_ai.guardrail.name": "toxicity", "gen_ai.guardrail.status": "FAILED"}, "toxicity", "block"),
+        ({"gen_ai.guardrail.name": "toxicity", "gen_ai.guardrail.status": "ERROR"}, "toxicity", "error"),
+        ({**GUARDRAIL, "guardrail_name": "pii", "guardrail_status": "success"}, "pii", "pass"),
+        (
+            {
+                **GUARDRAIL,
+                "guardrail_name": "pii",
+                "guardrail_status": "success",
+                "masked_entity_count": '{"PERSON": 2}',
+            },
+            "pii",
+            "modify",
+        ),
+        ({**GUARDRAIL, "guardrail_name": "pii", "guardrail_status": "guardrail_intervened"}, "pii", "block"),
+        ({"litellm.guardrail.name": "pii", "litellm.guardrail.status": "guardrail_flagged"}, "pii", "warn"),
+        (
+            {"litellm.guardrail.name": "pii", "litellm.guardrail.status": "guardrail_failed_to_respond"},
+            "pii",
+            "error",
+        ),
+        ({"litellm.guardrail.name": "pii", "litellm.guardrail.status": "not_run"}, "pii", None),
+        ({"validator_name": "valid_length", "output.value": "fail"}, "valid_length", "block"),
+        ({"validator_name": "valid_length", "output.value": "pass"}, "valid_length", "pass"),
+        (GUARDRAIL, "", None),  # it does not say what came of it
+    ],
+)
+def test_guardrails(attributes: dict[str, Any], name: str, result: str | None) -> None:
+    """Each in its library's words; what says no result is no result."""
+    with spans() as it:
+        with it.tracer().start_as_current_span("check", attributes=attributes):
+            pass
+        wanted = {} if result is None else {(name, result): 1}
+        assert it.totals("llm_guardrail_results", "guardrail", "result") == wanted
+        assert it.totals("llm_other_operations", "operation") == {("guardrail",): 1}
+        assert it.totals("agent_executions") == {}
+
+
+def test_guards_of_openlit() -> None:
+    """They are events of whatever span is the current one."""
+    with spans() as it:
+        with it.tracer().start_as_current_span("request") as span:
+            for action in ("allow", "redact", "deny", "warn", "?", 7):
+                span.add_event("guard.evaluation", {"guard.name": "pii", "guard.action": action})
+        found = it.totals("llm_guardrail_results", "guardrail", "result")
+        assert found == {("pii", result): 1 for result in ("pass", "modify", "block", "warn")}
+
+
+def test_a_call_with_a_guardrail_is_a_call() -> None:
+    """A provider's own guardrail is named in the span of the call."""
+    with spans() as it:
+        _ask(it, **{"gen_ai.guardrail.name": "bedrock"})
+        assert it.totals("llm_requests", "operation") == {("chat",): 1}
