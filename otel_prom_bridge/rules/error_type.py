@@ -21,7 +21,8 @@ from otel_prom_bridge.values.checks import TEXT, check_fields
 _KINDS = {
     "rate_limit": "rate_limit rate_limited rate_limit_exceeded too_many_requests throttling throttled 429"
     " resource_exhausted request_throttled ec2_throttled slow_down request_limit_exceeded"
-    " bandwidth_limit_exceeded provisioned_throughput_exceeded prior_request_not_complete",
+    " bandwidth_limit_exceeded concurrency_limit_exceeded provisioned_throughput_exceeded"
+    " prior_request_not_complete",
     "quota": "insufficient_quota quota_exceeded budget_exceeded payment_required service_quota_exceeded 402"
     " billing billing_hard_limit_reached billing_not_active limit_exceeded usage_limit_exceeded",
     "timeout": "timeout timed_out api_timeout read_timeout write_timeout connect_timeout pool_timeout"
@@ -32,36 +33,39 @@ _KINDS = {
     " ssl_cert_verification endpoint_connection transport proxy proxy_connection http_client gai"
     " name_resolution new_connection max_retry chunked_encoding incomplete_read client_connection"
     " client_connector client_connector_certificate client_connector_dns client_connector_ssl client_os"
-    " client_payload client_proxy_connection client_ssl server_connection server_disconnected"
-    " remote_disconnected service_request service_response response_streaming end_of_stream broken_resource"
-    " web_socket_connection_closed ws_server_handshake 521 523 525 526",
+    " client_payload client_http_proxy client_proxy_connection client_ssl server_connection"
+    " server_disconnected remote_disconnected service_request service_response response_streaming end_of_stream"
+    " broken_resource web_socket_connection_closed ws_server_handshake 521 523 525 526",
     "authentication": "authentication unauthorized unauthenticated invalid_api_key expired_token"
     " invalid_token unrecognized_client client_authentication no_credentials partial_credentials"
     " default_credentials credential_retrieval token_retrieval unauthorized_sso_token refresh o_auth"
     " invalid_signature incomplete_signature signature_does_not_match missing_authentication_token"
-    " invalid_client_token_id request_expired account_deactivated 401 407 511",
+    " invalid_client_token_id request_expired account_deactivated invalid_auth"
+    " no_auth_token 401 407 511",
     "permission": "permission permission_denied forbidden access_denied not_authorized opt_in_required"
+    " authorization insufficient_scope"
     " access_terminated unsupported_country_region_territory 403 451",
     "not_found": "not_found model_not_found resource_not_found deployment_not_found 404 410",
     "invalid_request": "bad_request invalid_request invalid_argument invalid_prompt validation"
     " param_validation http_validation json_schema_validation unprocessable_entity unsupported_params"
     " unsupported_protocol out_of_range request_range_not_satisfiable failed_precondition precondition_failed"
-    " already_exists conflict length_required method_not_allowed rejected_request invalid_url",
+    " already_exists conflict length_required method_not_allowed rejected_request invalid_url"
+    " request_rejected malformed_request_field",
     "context": "context_length_exceeded context_window_exceeded context_window_overflow context_overflow"
     " prompt_too_long",
     "too_large": "request_too_large payload_too_large request_entity_too_large length_finish_reason"
-    " max_tokens max_tokens_reached 413 414 431",
+    " max_tokens max_tokens_reached token_limit_exceeded 413 414 431",
     "content_filter": "content_filter content_filter_finish_reason content_policy_violation safety"
-    " content_moderation blocked_prompt blocked_pii_entity stop_candidate",
+    " content_moderation blocked_prompt blocked_pii_entity stop_candidate refusal",
     "guardrail": "guardrail_intervened guardrail_raised guardrail_tripwire_triggered guardrail_triggered"
     " guardrail_violation guardrail_failed tripwire_triggered",
     "turns": "max_turns_exceeded max_turns max_steps max_steps_exceeded max_iterations"
     " max_iterations_exceeded graph_recursion recursion_limit_exceeded",
     "overloaded": "overloaded service_unavailable unavailable server_overloaded model_not_ready 503 529",
     "server_error": "server internal internal_server internal_failure api api_status bad_gateway unknown"
-    " data_loss api_response_validation service_failure model model_api model_error mcp"
+    " data_loss api_response_validation invalid_response service_failure model model_api model_error mcp"
     " model_stream_error unimplemented not_implemented method_not_implemented",
-    "cancelled": "cancelled canceled aborted generator_exit keyboard_interrupt client_disconnect"
+    "cancelled": "cancelled canceled cancellation aborted generator_exit keyboard_interrupt client_disconnect"
     " client_closed_request 499",
 }
 # The kinds of HTTP statuses that are not among these, by their first digit.
@@ -73,7 +77,7 @@ _TELLING = frozenset(
     {
         *("throttling", "throttled", "timeout", "connection", "authentication", "unauthorized"),
         *("unauthenticated", "permission", "forbidden", "overloaded", "unavailable", "server", "api"),
-        *("cancelled", "canceled"),
+        *("cancelled", "canceled", "cancellation", "refusal"),
     }
 )
 # What Python itself raises is of a kind only if the table has its whole name: a file is no model.

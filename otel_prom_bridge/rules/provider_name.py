@@ -13,15 +13,16 @@ from otel_prom_bridge.rules.rule import TABLE
 # https://opentelemetry.io/docs/specs/semconv/registry/attributes/gen-ai/#gen-ai-provider-name
 _SPELLINGS: Mapping[str, str] = {
     "anthropic": "anthropic_api claude",
-    "aws.bedrock": "bedrock aws_bedrock amazon_bedrock bedrock_converse aws amazon",
+    "aws.bedrock": "bedrock aws_bedrock amazon_bedrock bedrock_converse bedrock_runtime aws amazon",
     "azure.ai.inference": "azure_ai_inference azure_ai az_ai_inference azure_ai_foundry azure_foundry",
     "azure.ai.openai": "azure azure_openai azure_ai_openai az_ai_openai openai_azure azureopenai",
     "cohere": "cohere_chat cohereai",
     "deepseek": "deepseek_ai",
     "gcp.gemini": "gemini gcp_gemini google_gla google_ai google_ai_studio google_gemini",
-    "gcp.gen_ai": "gcp_gen_ai google google_genai google_generativeai google_generative_ai gen_ai",
+    "gcp.gen_ai": "gcp_gen_ai google google_genai google_generativeai google_generative_ai"
+    " googlegenerativeai gen_ai",
     "gcp.vertex_ai": "vertex_ai vertexai gcp_vertex_ai google_vertex google_vertex_ai google_vertexai vertex"
-    " gcp_vertex_agent",
+    " gcp_vertex_agent vertex_anthropic",
     "groq": "groqcloud",
     "ibm.watsonx.ai": "watsonx ibm_watsonx ibm_watsonx_ai watsonx_ai",
     "mistral_ai": "mistral mistralai",
@@ -36,6 +37,8 @@ _NAMES = {
     for spelling in (name, name.replace(".", "_"), *spellings.split())
 }
 _BETWEEN = re.compile(r"[^a-z0-9]+")
+# The Vercel AI SDK says which API of a provider it is: `openai.responses`, `anthropic.messages`.
+_API = re.compile(r"_(chat|messages|responses|completions?|embeddings?|text_?embedding|image|generative_ai)$")
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -66,4 +69,6 @@ class ProviderName:
     def __call__(self, value: str) -> str:
         """The name of the conventions or, if they have none, the value in lower case."""
         text = value.strip().lower()
-        return self._names.get(text) or _NAMES.get(_BETWEEN.sub("_", text)) or text
+        spelling = _BETWEEN.sub("_", text)
+        known = self._names.get(text) or _NAMES.get(spelling) or _NAMES.get(_API.sub("", spelling))
+        return known or text

@@ -27,14 +27,18 @@ _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE
 # https://github.com/ulid/spec
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}|[0-7][0-9a-hjkmnp-tv-z]{25}")
 _HEX = re.compile(r"[0-9a-f]{16,}|[0-9A-F]{16,}")
-# How providers of models and frameworks of agents begin their ids. What follows has a digit, or is long.
+# Hexadecimal digits among others: `00-<trace>-<span>-01`, `user:65a…`. Digits alone may be a time.
+_HEX_INSIDE = re.compile(r"(?<![0-9A-Za-z])(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{20,}(?![0-9A-Za-z])")
+# How providers of models and frameworks of agents begin their ids. What follows is no word, no date and no
+# short number: `step_retrieve_documents2` is the name of a step, and `batch_2026_11_29` that of a batch.
 _PREFIXED = re.compile(
     r"(?:call|msg|run|resp|req|thread|chatcmpl|cmpl|toolu|tool|asst|step|file|batch|evt|sess|conv|trace|span"
     r"|event|task|job|item|rs|fc|vs|ws|cycle|checkpoint|ckpt|session|message|response|request)[-_]"
-    r"(?=[A-Za-z0-9_-]*[0-9])[A-Za-z0-9_-]{8,}"
+    r"(?P<rest>(?=[A-Za-z0-9_-]*[0-9])[A-Za-z0-9_-]{8,})"
 )
 _ONE_WORD = re.compile(r"[A-Za-z0-9]{16,}")
-_BASE64 = re.compile(r"[A-Za-z0-9_-]{16,}")
+_BASE64 = re.compile(r"[A-Za-z0-9_-]{16,}|[A-Za-z0-9+/]{16,}={1,2}")
+_PARTS = re.compile(r"[-_]")
 _DATE = re.compile(r"(?:19|20)\d\d[01]\d[0-3]\d(?:T?[0-2]\d[0-5]\d(?:[0-5]\d(?:\d{3,9})?)?Z?)?")
 _LONGEST = 512
 
@@ -101,13 +105,24 @@ def looks_like_id(text: str) -> bool:
     """
     if len(text) > _LONGEST or _DATE.fullmatch(text):
         return False
-    if _UUID.search(text) or _HEX.fullmatch(text) or _PREFIXED.fullmatch(text):
+    if _UUID.search(text) or _HEX.fullmatch(text) or _HEX_INSIDE.search(text):
+        return True
+    prefixed = _PREFIXED.fullmatch(text)
+    if prefixed is not None and _is_random(prefixed["rest"]):
         return True
     if _ULID.fullmatch(text) and sum(map(str.isdigit, text)) > 1:
         return True
     if _ONE_WORD.fullmatch(text) and any(map(str.isdigit, text)) and not are_words(text):
         return True
-    return _BASE64.fullmatch(text) is not None and is_mixed_up(text)
+    return _BASE64.fullmatch(text) is not None and is_mixed_up(text.rstrip("="))
+
+
+def _is_random(text: str) -> bool:
+    """Whether what follows the beginning of an id is one."""
+    return is_mixed_up(text) or any(
+        len(part) >= 8 and any(map(str.isdigit, part)) and not _DATE.fullmatch(part) and not are_words(part)
+        for part in _PARTS.split(text)
+    )
 
 
 @lru_cache(maxsize=1000)

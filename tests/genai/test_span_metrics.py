@@ -484,10 +484,24 @@ def _seconds(call: Callable[[], object]) -> float:
     return best / 300
 
 
+EVALUATE = """
+from opentelemetry import _logs
+from opentelemetry.sdk._logs import LoggerProvider
+def evaluate():
+    result = {"gen_ai.evaluation.name": "Relevance", "gen_ai.evaluation.score.value": 0.5}
+    event = _logs.LogRecord(event_name="gen_ai.evaluation.result", attributes=result)
+    _logs.get_logger_provider().get_logger("judge").emit(event)
+"""
 PROGRAM = """
 import otel_prom_bridge, sys
 from opentelemetry import trace
+if {early}:
+    _logs.set_logger_provider(LoggerProvider())
 bridge = otel_prom_bridge.start(port=0, addr="127.0.0.1", {options})
+if not {early}:
+    _logs.set_logger_provider(LoggerProvider())
+    bridge.reader.expose()
+evaluate()
 call = {{"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_ai.usage.input_tokens": 7}}
 with trace.get_tracer("framework").start_as_current_span("chat", attributes=call):
     pass
@@ -503,9 +517,12 @@ if {again}:
 
 @pytest.mark.parametrize("how", ["argument", "variable", "again"])
 def test_start_has_it(how: str) -> None:
-    """One argument, or one variable; after a second start each span is counted once."""
+    """One argument, or one variable; after a second start each span is counted once.
+
+    Events of evaluations are recorded, too, whether the provider of logs was there before or comes after.
+    """
     options = 'profile="llmdevops"' + (", span_metrics=True" if how != "variable" else "")
-    code = PROGRAM.format(options=options, again=how == "again")
+    code = EVALUATE + PROGRAM.format(options=options, again=how == "again", early=how != "variable")
     environment = {"OTEL_PROM_BRIDGE_SPAN_METRICS": "true"} if how == "variable" else {}
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -517,6 +534,7 @@ def test_start_has_it(how: str) -> None:
     assert done.returncode == 0, done.stderr
     shown = [line for line in done.stdout.splitlines() if line.startswith("llmdevops_llm_requests_total{")]
     assert [line.rsplit(" ", 1)[1] for line in shown] == (["1", "1"] if how == "again" else ["1"])
+    assert "llmdevops_llm_evaluations_total{" in done.stdout
 
 
 WORKERS = """
@@ -577,6 +595,8 @@ call = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o", "gen_
 with trace.get_tracer("framework").start_as_current_span("chat", attributes=call):
     pass
 (reader,) = metrics.get_meter_provider()._metric_readers
+reader.expose()
+evaluate()
 print(reader.expose().body.decode())
 """
     environment = {
@@ -590,7 +610,7 @@ print(reader.expose().body.decode())
     }
     start = "from opentelemetry.sdk._configuration import _OTelSDKConfigurator as C; C().configure()\n"
     done = subprocess.run(
-        [sys.executable, "-c", start + code],
+        [sys.executable, "-c", start + EVALUATE + code],
         capture_output=True,
         text=True,
         env=_environment(environment),
@@ -598,6 +618,7 @@ print(reader.expose().body.decode())
     )
     assert done.returncode == 0, done.stderr
     assert "llmdevops_llm_requests_total{" in done.stdout, done.stderr
+    assert "llmdevops_llm_evaluations_total{" in done.stdout, done.stderr
 
 
 def _environment(given: Mapping[str, str]) -> dict[str, str]:

@@ -22,6 +22,71 @@ _NO_KIND = {
 }
 
 # Kind → names as they are in `error.type`: qualified by genai-openai, not by OpenLLMetry, codes of APIs.
+# The exceptions of the releases in tests/producers/producers.toml, as they are in `error.type` there.
+OF_LIBRARIES = {
+    "agent_framework.exceptions.ChatClientInvalidAuthException": "authentication",
+    "agent_framework.exceptions.AgentInvalidRequestException": "invalid_request",
+    "agent_framework.exceptions.AgentInvalidResponseException": "server_error",
+    "agent_framework.exceptions.IntegrationContentFilterException": "content_filter",
+    "agents.exceptions.InputGuardrailTripwireTriggered": "guardrail",
+    "agents.exceptions.MCPToolCancellationError": "cancelled",
+    "agents.exceptions.MaxTurnsExceeded": "turns",
+    "agents.exceptions.ModelBehaviorError": "other",
+    "agents.exceptions.ModelRefusalError": "content_filter",
+    "agents.exceptions.ToolOutputGuardrailTripwireTriggered": "guardrail",
+    "agents.exceptions.ToolTimeoutError": "timeout",
+    "aiohttp.client_exceptions.ClientHttpProxyError": "connection",
+    "aiohttp.client_exceptions.ServerTimeoutError": "timeout",
+    "anthropic.OverloadedError": "overloaded",
+    "anthropic.RequestTooLargeError": "too_large",
+    "botocore.exceptions.NoAuthTokenError": "authentication",
+    "botocore.exceptions.UnknownServiceError": "other",
+    "fastmcp.exceptions.AuthorizationError": "permission",
+    "fastmcp.exceptions.InsufficientScopeError": "permission",
+    "fastmcp.exceptions.ToolError": "other",
+    "google.adk.errors.InvocationNotFoundError": "not_found",
+    "google.genai.errors.ClientError": "invalid_request",
+    "google.genai.errors.ServerError": "server_error",
+    "langchain_core.exceptions.ContextOverflowError": "context",
+    "langchain_core.exceptions.ModelAuthenticationError": "authentication",
+    "langchain_core.exceptions.OutputParserException": "other",
+    "langchain_openai.chat_models.base.OpenAIAPIContextOverflowError": "context",
+    "langchain_openai.chat_models.base.OpenAIPermissionDeniedError": "permission",
+    "langchain_openai.chat_models.base.OpenAIRefusalError": "content_filter",
+    "langgraph.errors.GraphRecursionError": "turns",
+    "langgraph.errors.NodeCancelledError": "cancelled",
+    "langgraph.errors.NodeTimeoutError": "timeout",
+    "litellm.exceptions.BlockedPiiEntityError": "content_filter",
+    "litellm.exceptions.BudgetExceededError": "quota",
+    "litellm.exceptions.GuardrailRaisedException": "guardrail",
+    "litellm.exceptions.MalformedRequestFieldError": "invalid_request",
+    "litellm.exceptions.UnsupportedParamsError": "invalid_request",
+    "mcp.shared.exceptions.MCPError": "server_error",
+    "mcp.shared.exceptions.McpError": "server_error",
+    "pydantic_ai.exceptions.ConcurrencyLimitExceeded": "rate_limit",
+    "pydantic_ai.exceptions.ContentFilterError": "content_filter",
+    "pydantic_ai.exceptions.ModelContextWindowExceededError": "context",
+    "pydantic_ai.exceptions.ModelHTTPError": "other",
+    "pydantic_ai.exceptions.ModelOverloadedError": "overloaded",
+    "pydantic_ai.exceptions.ModelRequestRejectedError": "invalid_request",
+    "pydantic_ai.exceptions.OutputTokenLimitExceeded": "too_large",
+    "pydantic_ai.exceptions.RunTimedOut": "timeout",
+    "semantic_kernel.exceptions.service_exceptions.ServiceContentFilterException": "content_filter",
+    "semantic_kernel.exceptions.service_exceptions.ServiceInvalidAuthError": "authentication",
+    "smolagents.utils.AgentGenerationError": "other",
+    "smolagents.utils.AgentMaxStepsError": "turns",
+    "strands.types.exceptions.ContextWindowOverflowException": "context",
+    "strands.types.exceptions.MaxTokensReachedException": "too_large",
+    "strands.types.exceptions.ModelThrottledException": "rate_limit",
+}
+
+
+@pytest.mark.parametrize("name", OF_LIBRARIES)
+def test_exceptions_of_libraries(name: str) -> None:
+    """Those that installed clients and frameworks have; what says no kind is `other`."""
+    assert ErrorType()(name) == OF_LIBRARIES[name]
+
+
 KINDS = {
     "rate_limit": [
         *("openai.RateLimitError", "RateLimitError", "anthropic.RateLimitError", "rate_limit_error"),

@@ -27,6 +27,11 @@ def test_the_names_of_the_conventions_stay(value: str) -> None:
             ("az.ai.openai", "azure.ai.openai"),
         ),
         *(("bedrock", "aws.bedrock"), ("amazon-bedrock", "aws.bedrock"), ("mistral", "mistral_ai")),
+        # the Vercel AI SDK says which API it is
+        *(("openai.responses", "openai"), ("anthropic.messages", "anthropic"), ("xai.chat", "x_ai")),
+        *(("google.vertex.chat", "gcp.vertex_ai"), ("vertex.anthropic.messages", "gcp.vertex_ai")),
+        *(("google.generative-ai", "gcp.gen_ai"), ("groq.chat", "groq"), ("vllm.chat", "vllm.chat")),
+        *(("GoogleGenerativeAI", "gcp.gen_ai"), ("Bedrock Runtime", "aws.bedrock")),
         *(("xai", "x_ai"), ("OpenAI", "openai"), (" openai ", "openai"), ("together", "together"), ("", "")),
     ],
 )

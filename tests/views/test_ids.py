@@ -42,6 +42,15 @@ KINDS = {
     "run": lambda: "run-" + _of(string.ascii_lowercase + string.digits, 20),
     "resp": lambda: "resp_" + _of("0123456789abcdef", 48),
     "nanoid": lambda: _of(string.ascii_letters + string.digits + "_-", 21),
+    "span": lambda: f"00-{_of('0123456789abcdef', 32)}-{_of('0123456789abcdef', 16)}-01",
+    "of X-Ray": lambda: f"1-{_of('0123456789abcdef', 8)}-{_of('0123456789abcdef', 24)}",
+    "behind a word": lambda: "user:" + _of("0123456789abcdef", 24),
+    "of pydantic-ai": lambda: f"pyd_ai_{uuid.UUID(int=RANDOM.getrandbits(128)).hex}",
+    "of Bedrock": lambda: "tooluse_" + _of(string.ascii_letters + string.digits + "_-", 22),
+    "base64": lambda: _of(string.ascii_letters + string.digits + "+/", 22) + "==",
+    "ksuid": lambda: "2" + _of(string.ascii_letters + string.digits, 26),
+    "cuid": lambda: "c" + _of(string.ascii_lowercase + string.digits, 24),
+    "epoch in ns": lambda: str(1_732_860_884 * 10**9 + RANDOM.getrandbits(50)),
     "word": lambda: _of(string.ascii_lowercase + string.digits, 22),
 }
 
@@ -65,6 +74,20 @@ WORDS = [
     *("20261129T061444Z", "20261129061444", "eu-central-1", "RateLimitError", "openai.InternalServerError"),
     *("application/json; charset=utf-8", "Mozilla/5.0 (X11; Linux x86_64)", "run_tests", "call_center"),
     *("batch_small", "message_received", "file_upload_completed", "step_1", "event_loop", "tool_use", "POST"),
+    # names that begin as ids do
+    *("step_retrieve_documents2", "tool_weather_v2", "task_scheduler_v2", "event_order_created_v1"),
+    *("step-10-of-200", "run_2026_11_29", "batch_20261129", "job_2026-11-29", "item_list_2024"),
+    *("ws_connection1", "request_body_size_64k", "cycle_count_100", "call_back_url_v2", "span_limit_128"),
+    *("trace_exporter_otlp4", "response_cache_64mb", "thread_main_12345", "rs_encoder_v2"),
+    # machines and files
+    *(
+        "gke-cluster-1-default-pool-4ab3c2d1-0xyz",
+        "aks-nodepool1-12345678-vmss000000",
+        "coredns-668d6bf9bc-4xr2k",
+    ),
+    *("i-0abcd1234ef567890", "kube-proxy-gke-prod-pool-1-1a2b3c4d-xyz1", "main.3f4a5b6c.js"),
+    *("model-00001-of-00030.safetensors", "IMG_20261129_061444.jpg", "backup-20261129T0614.tar.gz"),
+    *("opentelemetry_sdk-1.45.2-py3-none-any.whl", "accounts/fireworks/models/llama-v3p1-405b-instruct"),
     *("responsibilities", "internationalization", "ElasticLoadBalancing", "OAuth2AuthorizationCodeGrant"),
 ]
 
