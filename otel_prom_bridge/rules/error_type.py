@@ -34,8 +34,8 @@ _KINDS = {
     " name_resolution new_connection max_retry chunked_encoding incomplete_read client_connection"
     " client_connector client_connector_certificate client_connector_dns client_connector_ssl client_os"
     " client_payload client_http_proxy client_proxy_connection client_ssl server_connection"
-    " server_disconnected remote_disconnected service_request service_response response_streaming end_of_stream"
-    " broken_resource web_socket_connection_closed ws_server_handshake 521 523 525 526",
+    " server_disconnected remote_disconnected service_request service_response response_streaming"
+    " end_of_stream broken_resource web_socket_connection_closed ws_server_handshake 521 523 525 526",
     "authentication": "authentication unauthorized unauthenticated invalid_api_key expired_token"
     " invalid_token unrecognized_client client_authentication no_credentials partial_credentials"
     " default_credentials credential_retrieval token_retrieval unauthorized_sso_token refresh o_auth"

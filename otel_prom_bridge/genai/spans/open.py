@@ -11,7 +11,7 @@ from typing import Any
 
 from opentelemetry.context import Context, get_current
 
-from otel_prom_bridge.genai.spans.requests import Request, Requests
+from otel_prom_bridge.genai.spans.attempts import Request, Requests
 
 _NOTHING: frozenset[str] = frozenset()
 _MOST = 10_000

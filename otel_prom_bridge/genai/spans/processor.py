@@ -22,6 +22,7 @@ from otel_prom_bridge.genai.evaluations import record_event
 from otel_prom_bridge.genai.rate_limits import RateLimits
 from otel_prom_bridge.genai.requests import Labels, LabelSets, LLMRequest
 from otel_prom_bridge.genai.spans import guardrails
+from otel_prom_bridge.genai.spans.attempts import request_of
 from otel_prom_bridge.genai.spans.attributes import (
     Attributes,
     Seen,
@@ -34,7 +35,6 @@ from otel_prom_bridge.genai.spans.attributes import (
 )
 from otel_prom_bridge.genai.spans.measured import Measured
 from otel_prom_bridge.genai.spans.open import Node, OpenSpans
-from otel_prom_bridge.genai.spans.requests import request_of
 from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.recording.measurements import Measurements, clean
 from otel_prom_bridge.recording.operations import ERROR_TYPE, OTHER_ERROR
