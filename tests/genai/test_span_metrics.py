@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from measured_spans import CALLS, CHAT, spans
+from measured_spans import CALLS, CHAT, Setup, spans
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -431,6 +433,84 @@ def test_wrong_attributes_are_logged_once(caplog: pytest.LogCaptureFixture) -> N
         assert it.totals("llm_unpriced_requests") == {(): 3}
     lines = [record.getMessage() for record in caplog.records if "of a span" in record.getMessage()]
     assert len(lines) == len(set(lines)) <= 2
+
+
+def test_reasons_as_json() -> None:
+    """litellm's default callback writes them so; each is a reason of its own."""
+    with spans() as it:
+        for said in ('["stop"]', '["length", "stop"]', "[", '{"a": 1}'):
+            with it.tracer().start_as_current_span(
+                "chat", attributes={**CHAT, "gen_ai.response.finish_reasons": said}
+            ):
+                pass
+        assert it.totals("llm_answers", "finish_reason") == {("stop",): 2, ("length",): 1, ("other",): 1}
+
+
+def test_a_first_chunk_is_not_after_the_end() -> None:
+    """strands-agents says it in milliseconds, under the name for seconds."""
+    start = time.time_ns()
+    with spans() as it:
+        for said in (250, 0.25, 10**9):
+            span = it.tracer().start_span("chat", attributes=CHAT, start_time=start)
+            span.set_attribute("gen_ai.server.time_to_first_token", said)
+            span.end(start + 2 * 10**9)
+        (total,) = it.totals("llm_time_to_first_chunk_seconds", end="_sum").values()
+        assert total == pytest.approx(0.5)
+
+
+def test_a_clock_that_is_set_back() -> None:
+    """A call that ended before it began is one that took no time."""
+    with spans() as it:
+        it.tracer().start_span("chat", attributes=CHAT, start_time=10**18).end(10**18 - 5)
+        assert it.totals("llm_requests") == {(): 1}
+
+
+def _calls_of_agents(it: Setup) -> dict[str, float]:
+    family = it.families()["llmdevops_agent_execution_inference_calls"]
+    return {s.labels["agent_type"]: s.value for s in family.samples if s.name.endswith("_sum")}
+
+
+@pytest.mark.parametrize("how", ["measured", "late", "twice"])
+def test_calls_of_agents_that_are_known_otherwise(how: str) -> None:
+    """Of an agent that its library measures, that says at its end what it is, or that has two spans."""
+    agent = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "meteo"}
+    scope = {"measured": "opentelemetry.instrumentation.genai.langchain", "late": "a"}.get(
+        how, "opentelemetry.instrumentation.langchain"
+    )
+    with spans() as it:
+        tracer = it.tracer(scope)
+        with tracer.start_as_current_span("meteo", attributes=None if how == "late" else agent) as span:
+            inner = agent if how == "twice" else {}
+            with tracer.start_as_current_span("meteo.workflow", attributes=inner):
+                for _ in range(2):
+                    with it.tracer("client").start_as_current_span("chat", attributes=CHAT):
+                        pass
+            span.set_attributes(agent)
+        assert _calls_of_agents(it) == {"meteo": 2}
+        assert it.totals("agent_executions") == ({} if how == "measured" else {(): 1})
+
+
+def test_times_per_token_of_who_measures_chunks() -> None:
+    """OpenTelemetry's own instrumentations have none; litellm has."""
+    with spans() as it:
+        for scope in ("opentelemetry.instrumentation.genai.openai", "litellm"):
+            with it.tracer(scope).start_as_current_span("chat", attributes=CHAT):
+                pass
+        assert it.totals("llm_time_per_output_token_seconds", end="_count") == {(): 1}
+
+
+def test_what_the_application_lets_go_is_gone() -> None:
+    """A span that is never ended does not keep its prompt; those inside of it count all the same."""
+    with spans() as it:
+        lost = it.tracer().start_span("agent", attributes={**CHAT, "gen_ai.prompt": "x" * 1000})
+        outer, gone = trace.set_span_in_context(lost), weakref.ref(lost)
+        with it.tracer().start_as_current_span("step", context=outer):
+            inner = it.tracer().start_span("chat", attributes=CHAT)
+        del lost, outer
+        gc.collect()
+        assert gone() is None
+        inner.end()
+        assert it.totals("llm_requests") == {(): 1}
 
 
 @pytest.mark.slow

@@ -258,6 +258,7 @@ ALL: Keys = Keys(
     guardrail=(*guardrails.NAMES, *guardrails.RESULTS),
 )
 _MOST_CHOICES = 100
+_LONGEST_JSON = 10_000
 _FIRST_TIME = "langfuse.observation.completion_start_time"
 _FIRST_EVENTS = frozenset(
     {
@@ -409,10 +410,21 @@ def _finish_reasons(attributes: Attributes, keys: Keys) -> tuple[str, ...]:
     """Why each of the answers ended, as the first attribute says that says anything."""
     for key in keys.finished:
         value = attributes.get(key)
-        said = (value,) if isinstance(value, str) else value
+        said = _listed(value) if isinstance(value, str) else value
         if isinstance(said, tuple | list) and said:
             return tuple(reason for reason in said[:_MOST_CHOICES] if isinstance(reason, str) and reason)
     return ()
+
+
+def _listed(text: str) -> list[Any] | tuple[str, ...]:
+    """What a text says, which may be a list as JSON: litellm's default callback writes `["stop"]`."""
+    if text.startswith("[") and len(text) <= _LONGEST_JSON:
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError):
+            return ()
+        return value if isinstance(value, list) else ()
+    return (text,)
 
 
 def _langfuse(attributes: Attributes, found: Seen) -> None:
@@ -432,7 +444,7 @@ def _langfuse(attributes: Attributes, found: Seen) -> None:
 
 def _table(attributes: Attributes, key: str) -> dict[str, Any]:
     text = attributes.get(key)
-    if not isinstance(text, str) or len(text) > 10_000:
+    if not isinstance(text, str) or len(text) > _LONGEST_JSON:
         return {}
     try:
         value = json.loads(text)
@@ -466,11 +478,12 @@ def _number(attributes: Attributes, keys: tuple[str, ...], what: str) -> float |
     return None
 
 
-def first_chunk(attributes: Attributes, keys: Keys, span: Any) -> float | None:
+def first_chunk(attributes: Attributes, keys: Keys, span: Any, took: float) -> float | None:
     """Seconds from the start of the span to the first chunk, where attributes or events say it."""
     seconds = _number(attributes, keys.first_seconds, "a time")
     if seconds is not None:
-        return seconds
+        # No chunk comes after the end: strands-agents says it in milliseconds.
+        return next((said for said in (seconds, seconds / 1000) if said <= took), None)
     milliseconds = _number(attributes, keys.first_milliseconds, "a time")
     if milliseconds is not None:
         return milliseconds / 1000

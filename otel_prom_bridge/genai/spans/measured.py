@@ -14,17 +14,20 @@ from functools import lru_cache
 from otel_prom_bridge.errors import ConfigurationError
 
 # What can be recorded of a span. "successes" are calls that did not fail, "nameless_tokens" those of which
-# the library does not say the model, so that they have no price.
+# the library does not say the model, so that they have no price. "agent_calls" are the calls and steps of an
+# agent, and "token_times" the times per output token.
 ASPECTS = (
     "calls",
     "successes",
     "tokens",
     "nameless_tokens",
     "chunks",
+    "token_times",
     "choices",
     "cost",
     "tools",
     "agents",
+    "agent_calls",
     "workflows",
     "steps",
     "mcp",
@@ -50,12 +53,12 @@ MEASURED: Mapping[str, tuple[str, ...]] = {
     "opentelemetry.instrumentation.openai.v0": (*_CALLS, "choices"),
     "opentelemetry.instrumentation.anthropic": (*_CALLS, "choices"),
     # others
-    "openlit*": (*_CALLS, "cost", "tools", "workflows", "mcp"),
-    "litellm@": ("successes", "tokens", "chunks", "cost"),  # its default callback
-    "litellm": (*_CALLS, "cost"),
-    "litellm.*": ("successes", "tokens", "chunks", "cost"),
+    "openlit*": (*_CALLS, "token_times", "cost", "tools", "workflows", "mcp"),
+    "litellm@": ("successes", "tokens", "chunks", "token_times", "cost"),  # its default callback
+    "litellm": (*_CALLS, "token_times", "cost"),
+    "litellm.*": ("successes", "tokens", "chunks", "token_times", "cost"),
     "pydantic-ai": ("tokens", "chunks", "cost"),
-    "gcp.vertex.agent": (*_CALLS, "tools", "agents", "workflows"),
+    "gcp.vertex.agent": (*_CALLS, "tools", "agents", "agent_calls", "workflows"),
     "agent_framework*": ("calls", "tokens", "tools"),
     "semantic_kernel.functions*": ("tools",),
     "strands*": ("successes", "nameless_tokens", "chunks", "tools", "steps"),

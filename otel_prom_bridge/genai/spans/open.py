@@ -7,13 +7,16 @@ leaves alone what the inner one's library recorded. Spans that never end leave w
 from __future__ import annotations
 
 import contextlib
+from types import SimpleNamespace
 from typing import Any
+from weakref import ref
 
 from opentelemetry.context import Context, get_current
 
 from otel_prom_bridge.genai.spans.attempts import Request, Requests
 
 _NOTHING: frozenset[str] = frozenset()
+_GONE = SimpleNamespace(name="", attributes={}, instrumentation_scope=None, kind=None)
 _MOST = 10_000
 _DEEPEST = 64
 
@@ -23,12 +26,13 @@ class Node:
 
     __slots__ = (
         *("context", "covered", "has_agent", "has_call", "inference_calls"),
-        *("parent", "requests", "span", "steps", "tool_calls"),
+        *("_span", "parent", "requests", "steps", "tool_calls", "trace"),
     )
 
     def __init__(self, span: Any, parent: int | None, context: Context | None = None) -> None:
-        self.span = span
+        self._span = ref(span)  # one that is never ended goes when the application lets it go
         self.context = get_current() if context is None else context
+        self.trace: int = span.get_span_context().trace_id
         self.parent = parent
         self.covered: frozenset[str] = _NOTHING  # what was recorded of it by libraries inside
         self.has_agent = False  # an agent ran inside
@@ -37,6 +41,23 @@ class Node:
         self.tool_calls = 0
         self.steps = 0
         self.requests: Requests | None = None  # those that were sent inside, where they say something
+
+    @property
+    def span(self) -> Any:
+        """The span; one that says nothing if it is gone."""
+        return self._span() or _GONE
+
+    def count(self, kind: str) -> None:
+        """A call of a model, a tool or a step has ended inside of it."""
+        self.inference_calls += kind == "call"
+        self.tool_calls += kind == "tool"
+        self.steps += kind == "step"
+
+    def take_over(self, other: Node) -> None:
+        """A span inside of it that says the same has ended."""
+        self.inference_calls += other.inference_calls
+        self.tool_calls += other.tool_calls
+        self.steps += other.steps
 
     def sent(self, request: Request) -> None:
         """A request inside of it has ended."""
@@ -76,7 +97,7 @@ class OpenSpans:
         result: list[Node] = []
         parent = node.parent
         if parent is not None:
-            trace = node.span.get_span_context().trace_id
+            trace = node.trace
             while parent is not None and len(result) < _DEEPEST:
                 found = self._nodes.get((trace, parent))
                 if found is None:

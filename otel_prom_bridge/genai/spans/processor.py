@@ -67,7 +67,7 @@ class Ended:
         self.attributes = attributes
         self.found = found
         self.left_alone: frozenset[str] = frozenset()  # what its library records itself
-        self.took = (span.end_time - span.start_time) / 1e9
+        self.took = max(0.0, (span.end_time - span.start_time) / 1e9)  # clocks are set back, too
         self.error = error_of(attributes, span)
         # Exemplars are of this very span; who it was for is said where it began.
         itself = trace.NonRecordingSpan(span.get_span_context())
@@ -179,21 +179,27 @@ class SpanMetrics:
         own = self._measured.by(scope, _release(ended.span))
         if not around and not _is_inside(outer, scope):
             ended.found = outermost(ended.span.name or "", ended.attributes, ended.found)
-        step = 0
-        if around:
-            if ended.found.kind in ("call", "tool", "step"):
-                step = _count_in_agent(ended.found, around)
-            if _is_same(ended.found, around[0][1], ended.span, around[0][0].span):
-                around[0][0].covered |= own  # the outer one says the same, and counts
-                return
+        step = _count_in_agent(ended.found, outer, around)
+        if around and _is_same(ended.found, around[0][1], ended.span, around[0][0].span):
+            around[0][0].covered |= own  # the outer one says the same, and counts
+            around[0][0].take_over(node)
+            return
         if ended.found.kind == "call" and node.has_call:
             return  # the inner one ended before anybody knew what this one is
         ended.left_alone = own | node.covered if node.covered else own
         _place(ended.found, node, outer, around)
+        self._record(ended, node, step)
+
+    def _record(self, ended: Ended, node: Node, step: int) -> None:
+        """Record what a span is about, which is part of this step of an agent."""
         if ended.found.kind in ("call", "other"):
             self._call(ended, node)
-        elif _ASPECT[ended.found.kind] not in ended.left_alone:
-            self._other(ended, node)
+            return
+        if _ASPECT[ended.found.kind] not in ended.left_alone:
+            self._other(ended)
+        if "agent_calls" not in ended.left_alone:
+            if ended.found.kind == "agent":
+                self._calls_of(ended, node)
             if step and ended.found.kind == "tool":
                 self._in_step(ended, step)
 
@@ -233,13 +239,12 @@ class SpanMetrics:
     def _answers(self, ended: Ended, labels: Labels) -> None:
         """How fast the answers came, and why they ended."""
         found, left_alone, record = ended.found, ended.left_alone, self._measurements.record
-        if "chunks" not in left_alone:
-            first = first_chunk(ended.attributes, found.keys, ended.span)
-            if first is not None:
-                record(CURRENT.first_chunk, first, labels.common, ended.context)
-            if ended.error is None:
-                slow = per_token(found.usage, ended.took, first)
-                record(conventions.TIME_PER_OUTPUT_TOKEN, slow, labels.common, ended.context)
+        first = first_chunk(ended.attributes, found.keys, ended.span, ended.took)
+        if first is not None and "chunks" not in left_alone:
+            record(CURRENT.first_chunk, first, labels.common, ended.context)
+        if ended.error is None and "token_times" not in left_alone:
+            slow = per_token(found.usage, ended.took, first)
+            record(conventions.TIME_PER_OUTPUT_TOKEN, slow, labels.common, ended.context)
         if "choices" not in left_alone:
             for reason in found.finish_reasons:
                 said = {**labels.common, vocabulary.FINISH_REASON: reason}
@@ -284,7 +289,7 @@ class SpanMetrics:
         if usage.reasoning:
             record(conventions.REASONING_TOKENS, usage.reasoning, labels.counted, ended.context)
 
-    def _other(self, ended: Ended, node: Node) -> None:
+    def _other(self, ended: Ended) -> None:
         record, found, name = self._measurements.record, ended.found, ended.found.name
         if found.kind == "mcp":
             is_server = getattr(ended.span.kind, "name", "") == "SERVER"
@@ -306,12 +311,15 @@ class SpanMetrics:
             ERROR_TYPE: ended.error,
         }
         record(_DURATION[found.kind], ended.took, clean(labels), ended.context)
-        if found.kind == "agent" and (node.inference_calls or node.tool_calls):
-            by_name = clean({vocabulary.AGENT_NAME: name})
-            record(conventions.INFERENCE_CALLS, node.inference_calls, by_name, ended.context)
-            record(conventions.TOOL_CALLS, node.tool_calls, by_name, ended.context)
-        if found.kind == "agent" and node.steps:
-            record(conventions.STEPS, node.steps, clean({vocabulary.AGENT_NAME: name}), ended.context)
+
+    def _calls_of(self, ended: Ended, node: Node) -> None:
+        """How many calls and steps were inside of an agent."""
+        record, labels = self._measurements.record, clean({vocabulary.AGENT_NAME: ended.found.name})
+        if node.inference_calls or node.tool_calls:
+            record(conventions.INFERENCE_CALLS, node.inference_calls, labels, ended.context)
+            record(conventions.TOOL_CALLS, node.tool_calls, labels, ended.context)
+        if node.steps:
+            record(conventions.STEPS, node.steps, labels, ended.context)
 
     def _in_step(self, ended: Ended, step: int) -> None:
         """Count the call of a tool by the step of the agent around it."""
@@ -338,20 +346,22 @@ def _request(ended: Ended) -> LLMRequest:
     )
 
 
-def _count_in_agent(found: Seen, around: list[tuple[Node, Seen]]) -> int:
+def _count_in_agent(found: Seen, outer: list[Node], around: list[tuple[Node, Seen]]) -> int:
     """Count a call of a model, a tool or a step in the agent that it is a part of.
 
     The result is the number of the step in which the agent is. Where it has none, it is that of its calls of
-    models, since each of these begins one.
+    models, since each of these begins one. It is 0 if there is no agent.
     """
-    if around and around[0][1].kind == found.kind:
+    if found.kind not in ("call", "tool", "step") or (around and around[0][1].kind == found.kind):
         return 0  # the outer one counts
-    for ancestor, outer in around:
-        if outer.kind == "agent":
-            ancestor.inference_calls += found.kind == "call"
-            ancestor.tool_calls += found.kind == "tool"
-            ancestor.steps += found.kind == "step"
+    known = {id(node): what.kind for node, what in around}
+    for ancestor in outer:
+        kind = known.get(id(ancestor))
+        if kind == "agent":
+            ancestor.count(found.kind)
             return ancestor.steps or ancestor.inference_calls
+        if kind is None:
+            ancestor.count(found.kind)  # it may say at its end that it is one, as OpenInference's LangChain
     return 0
 
 
