@@ -52,6 +52,24 @@ def test_they_fit_their_schema(schema: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="it is installed on Linux only")
+def test_actionlint_has_no_complaint() -> None:
+    """Expressions, inputs and outputs of actions are right, and no action is one that GitHub will not run."""
+    program = Path(sys.executable).with_name("actionlint")
+    # Other programs that it would ask are here on some machines only; the shell's syntax is looked at below.
+    command = [program, "-shellcheck=", "-pyflakes=", "-no-color", *WORKFLOWS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_credentials_do_not_stay() -> None:
+    """A checkout leaves no token behind, which a later step could hand on."""
+    every = [step for path in WORKFLOWS for job in jobs(path).values() for step in job.get("steps", ())]
+    checkouts = [step for step in every if step.get("uses", "").startswith("actions/checkout@")]
+    assert len(checkouts) > 5
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
 def test_what_steps_run_exists() -> None:
     """Each target of make is one of the Makefile, and each script and module is there."""
     text = "\n".join(step["run"] for step in STEPS)
