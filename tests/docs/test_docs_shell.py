@@ -88,7 +88,7 @@ ENDS = {
     "otel-prom-bridge replay demo.jsonl.gz --backfill > demo.om": (0, ""),
     "promtool tsdb create-blocks-from openmetrics demo.om data/": (0, "BLOCK ULID"),
     "otel-prom-bridge synth shop.toml --out hour.jsonl.gz --for 3600": (0, ""),
-    "pip install 'otel-prom-bridge[top]'": (0, ""),
+    "pip install '.[top]'    # in a checkout": (0, ""),
     "otel-prom-bridge doctor --url localhost:9464": (0, "ok       endpoint"),
     "otel-prom-bridge doctor --seconds 5 -- opentelemetry-instrument python app.py": (None, "provider"),
     'eval "$(otel-prom-bridge completion bash)"    # in ~/.bashrc': (0, ""),
