@@ -7,13 +7,14 @@ import tomllib
 
 from pages import DOCS, ROOT
 
+from otel_prom_bridge import errors
 from otel_prom_bridge.profiles import BUILT_IN
 
 PAGE = (DOCS / "requirements.md").read_text()
 # What a row says that has no test.
 REASONS = (
     *("not here", "not met", r"met \|", "yes", "no:", "%", "no switch", "what people do", "rows? above"),
-    *("document", "those above", "tests above"),
+    *("document", "those above", r"benchmarks\."),
 )
 TESTS = re.findall(r"`((?:[\w-]+/)*test_\w+\.py)::(test_\w+)`", PAGE)
 
@@ -102,6 +103,15 @@ def test_the_other_tables_are_whole() -> None:
     options = PAGE.partition("The options of 7.1.6:")[2].partition("The errors of 8.1:")
     assert len(re.findall(r"^\| `", options[0], re.MULTILINE)) == 11
     assert len(re.findall(r"^\| `", options[2].partition("Performance (9)")[0], re.MULTILINE)) == 16
+
+
+def test_errors_are_one_hierarchy() -> None:
+    """Whoever catches the first has all of them, and the page says how many there are."""
+    classes = [value for value in vars(errors).values() if isinstance(value, type)]
+    raised = {each for each in classes if issubclass(each, Exception) and each.__module__ == errors.__name__}
+    assert all(issubclass(each, errors.BridgeError) for each in raised)
+    assert len(raised - {errors.BridgeError}) == 12
+    assert "`BridgeError` and twelve below it" in PAGE
 
 
 def test_coverage_is_demanded() -> None:

@@ -212,6 +212,24 @@ def test_totals_never_go_back_while_threads_collect(bridge: Make) -> None:
     assert found == sorted(found)
 
 
+def test_instruments_that_many_threads_make_at_once(bridge: Make) -> None:
+    """Equal ones are one, whoever was first, and nothing that was recorded through any of them is lost."""
+    setup = bridge()
+    together = threading.Barrier(8)
+
+    def make() -> None:
+        together.wait(5)
+        for number in range(50):
+            setup.provider.get_meter("shop").create_counter(f"c{number}").add(1)
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        setup.text()
+    assert [values(setup, f"c{number}_total") for number in range(50)] == [{"-": 8}] * 50
+
+
 def test_series_that_differ_by_an_empty_label_are_one(bridge: Make) -> None:
     """To Prometheus a label with an empty value is no label: such series add up."""
     setup = bridge()
