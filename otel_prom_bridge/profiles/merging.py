@@ -19,6 +19,8 @@ from otel_prom_bridge.values.patterns import glob
 
 # The key by which a panel, a recording rule, an alert and a variable is known.
 _DASHBOARD_NAMES = {"panels": "title", "recording_rules": "record", "alerts": "alert", "variables": "name"}
+# In conditions: the words that name patterns of the profile, and those that have patterns themselves.
+NAMING_PATTERNS = {"in": "included", "not_in": "excluded"}
 # The keys of these that have names of metrics in them.
 _EXPRESSIONS = {"queries", "expr", "query"}
 
@@ -27,13 +29,14 @@ _EXPRESSIONS = {"queries", "expr", "query"}
 class PartTable:
     """``[[parts]]``: what is taken of another profile, by patterns of the names that it has there.
 
-    What these refer to is taken, too: the labels, buckets and sources of a family, the variables and
-    recording rules of a panel.
+    What these refer to is taken, too: the labels, buckets, sources and patterns of a family, the variables
+    and recording rules of a panel.
     """
 
     of: str
     labels: Sequence[str] = ()
     buckets: Sequence[str] = ()
+    patterns: Sequence[str] = ()
     sources: Sequence[str] = ()
     families: Sequence[str] = ()
     instruments: Sequence[str] = ()
@@ -102,6 +105,8 @@ def picked(values: Mapping[str, Any], part: PartTable) -> dict[str, Any]:
         taken["sources"] += listed(item.get("source", []))
         taken["buckets"] += listed(item.get("buckets", []))
     taken["labels"] = there.with_alike(taken["labels"])
+    for kind in ("families", "sources"):
+        taken["patterns"] += _named_patterns(there.only(kind, taken[kind]))
     # A rule comes after those that it needs, so those are found when the last one is looked at first.
     for kind in ("alerts", "panels", "recording_rules"):
         for item in reversed(there.of(kind)):
@@ -126,7 +131,7 @@ class _Tables:
 
         defaults = read("defaults", as_table, {})
         dashboard = _marked(read("dashboard", as_table, {}), unless_said="")
-        self._named = {kind: read(kind, as_table, {}) for kind in ("labels", "buckets", "sources")}
+        self._named = {kind: read(kind, as_table, {}) for kind in ("labels", "buckets", "patterns", "sources")}
         self._lists: dict[str, list[dict[str, Any]]] = {
             "families": [beside(defaults, family) for family in read("families", tables(as_table), [])],
             "instruments": [*read("instruments", tables(as_table), [])],
@@ -170,6 +175,19 @@ class _Tables:
             return {name: value for name, value in self._named[kind].items() if name in names}
         key = _DASHBOARD_NAMES.get(kind, "name")
         return [item for item in self._lists[kind] if _named(item, key) in names]
+
+
+def _named_patterns(value: object) -> list[object]:
+    """What conditions in these tables name of the patterns of their profile."""
+    if is_list(value):
+        return [name for item in value for name in _named_patterns(item)]
+    if not isinstance(value, Mapping):
+        return []
+    return [
+        name
+        for key, item in value.items()
+        for name in ([item] if key in NAMING_PATTERNS else _named_patterns(item))
+    ]
 
 
 def _marked(dashboard: Mapping[str, Any], *, unless_said: str | None = None) -> dict[str, Any]:

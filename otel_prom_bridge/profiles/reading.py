@@ -19,10 +19,10 @@ from otel_prom_bridge.families import Kind, claimed_names
 from otel_prom_bridge.instruments import METHODS
 from otel_prom_bridge.profiles.budgets import read_budgets
 from otel_prom_bridge.profiles.instruments import InstrumentSpec
-from otel_prom_bridge.profiles.merging import beside, listed
+from otel_prom_bridge.profiles.merging import NAMING_PATTERNS, beside, listed
 from otel_prom_bridge.profiles.profile import PRESENT, Family, Label, Profile, Source
 from otel_prom_bridge.translate.names import metric_name
-from otel_prom_bridge.values.checks import BOOLEAN, BOUNDS, STRING, TEXT, one_of
+from otel_prom_bridge.values.checks import BOOLEAN, BOUNDS, STRING, TEXT, list_of, one_of
 from otel_prom_bridge.values.notation import Read, as_table, called, is_list, part, read_at, tables, unknown
 from otel_prom_bridge.views.computations import Completed, FirstOf
 from otel_prom_bridge.views.view import ExportView
@@ -33,6 +33,7 @@ _TYPES = ("counter", "gauge", "histogram")
 _UNITS = {"s": "seconds", "By": "bytes"}
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/api.md#instrument-name-syntax
 _INSTRUMENT = re.compile(r"[A-Za-z][A-Za-z0-9_.\-/]{0,254}")
+_PATTERNS = list_of(TEXT, "a list of patterns", least=1)
 # These keys of a family are handed to its views as they are.
 _VIEW_KEYS = ("keep", "drop", "rename", "compute", "rules", "max_series", "exemplars", "workers")
 
@@ -47,6 +48,7 @@ class ProfileTable:
     fallback: bool = False
     labels: Mapping[str, Any] = field(default_factory=dict)
     buckets: Mapping[str, Any] = field(default_factory=dict)
+    patterns: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, Any] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     families: Sequence[Any] = ()
@@ -118,7 +120,8 @@ class _Reading:
         self._namespace = STRING.value(".namespace", table.namespace)
         self._buckets = _each(".buckets", table.buckets, lambda _, value: BOUNDS.value("", value))
         self._labels = _each(".labels", table.labels, self._label)
-        self._sources = _each(".sources", table.sources, lambda _, value: _selections(value))
+        self._patterns = _each(".patterns", table.patterns, lambda _, value: _PATTERNS.value("", value))
+        self._sources = _each(".sources", table.sources, lambda _, value: self._selections(value))
         own = read_at(".instruments", tables(self._instrument), table.instruments)
         self._own: Sequence[InstrumentSpec] = _instruments(own)
 
@@ -142,7 +145,8 @@ class _Reading:
         )
 
     def _family(self, value: object) -> Family:
-        table: FamilyTable = called(FamilyTable, beside(self._table.defaults, as_table(value)))
+        given = beside(self._table.defaults, as_table(value))
+        table: FamilyTable = called(FamilyTable, given, read={"where": self._conditions})
         one_of(*_TYPES).value(".type", table.type)
         present = [one_of(*PRESENT).value(".present", item) for item in listed(table.present)]
         selections = self._selected(table.source)
@@ -232,10 +236,33 @@ class _Reading:
     def _selected(self, value: object) -> list[Source]:
         found: list[Source] = []
         for item in listed(value):
-            found += _selections([item]) if isinstance(item, Mapping) else self._of_name(item)
+            found += self._selections([item]) if isinstance(item, Mapping) else self._of_name(item)
         if not found:
             raise ConfigurationError(".source", value, "a source, or several")
         return [each for source in found for each in self._with_own(source)]
+
+    def _selections(self, value: object) -> list[Source]:
+        if not is_list(value) or not value:
+            raise ConfigurationError("", value, "a list of tables, each with 'instrument'")
+        read: dict[str, Read] = {"attributes": _known, "where": self._conditions}
+        return [called(Source, as_table(item), read=read) for item in value]
+
+    def _conditions(self, value: object) -> dict[str, object]:
+        """Conditions as views have them, with the patterns that ``in`` and ``not_in`` name."""
+        found: dict[str, object] = {}
+        for key, condition in as_table(value).items():
+            found[key] = condition
+            if isinstance(condition, Mapping):
+                found[key] = {
+                    NAMING_PATTERNS.get(word, word): self._named_patterns(word, item, at=part(key))
+                    for word, item in condition.items()
+                }
+        return found
+
+    def _named_patterns(self, word: str, value: object, *, at: str) -> object:
+        if word not in NAMING_PATTERNS:
+            return value
+        return self._known(value, "patterns", self._patterns, at=f"{at}.{word}")
 
     def _with_own(self, source: Source) -> list[Source]:
         """An instrument of the profile may be called with or without the namespace, so both are selected."""
@@ -350,21 +377,12 @@ def _label(name: str, value: object) -> Label:
     )
 
 
-def _selections(value: object) -> list[Source]:
-    if not is_list(value) or not value:
-        raise ConfigurationError("", value, "a list of tables, each with 'instrument'")
-    return [called(Source, as_table(item), read=_SOURCE) for item in value]
-
-
 def _known(value: object) -> dict[str, str]:
     given = as_table(value)
     for key, text in given.items():
         if not isinstance(text, str):
             raise ConfigurationError(part(key), text, "a string; a key with dots is written in quotes")
     return given
-
-
-_SOURCE: dict[str, Read] = {"attributes": _known}
 
 
 def _where(table: FamilyTable, source: Source) -> dict[str, object]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from otel_prom_bridge.model_names import canonical
-from otel_prom_bridge.rules.rule import TABLE
+from otel_prom_bridge.rules.aliases import Aliased
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class ModelName:
+class ModelName(Aliased):
     """The canonical name of a language model. Chain it with :class:`Allow` or :class:`First` for a bound.
 
     The name is in lower case, without provider, region, date and revision. ``claude-3-5-sonnet`` has dashes,
@@ -24,19 +23,6 @@ class ModelName:
     >>> name("gpt-4o-2024-08-06"), name("us.anthropic.claude-3-5-sonnet-20240620-v1:0"), name("Prod-Chat")
     ('gpt-4o', 'claude-3-5-sonnet', 'gpt-4o')
     """
-
-    aliases: Mapping[str, str] = field(hash=False)
-    _names: Mapping[str, str] = field(repr=False, compare=False)
-
-    def __init__(self, aliases: Mapping[str, str] = {}) -> None:
-        checked = TABLE.value("ModelName.aliases", aliases)
-        object.__setattr__(self, "aliases", checked)
-        object.__setattr__(self, "_names", {name.strip().lower(): value for name, value in checked.items()})
-
-    @property
-    def max_values(self) -> None:
-        """None: there is no bound, because applications make up names of models."""
-        return None
 
     def __call__(self, value: str) -> str:
         """The canonical name. Of an unknown name, what is left without provider, region and date."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from otel_prom_bridge.rules.rule import TABLE
+from otel_prom_bridge.rules.aliases import Aliased
 
 # The names of the conventions, and those that libraries have for the same providers, in lower case and with
 # "_" for whatever stands between words.
@@ -42,7 +42,7 @@ _API = re.compile(r"_(chat|messages|responses|completions?|embeddings?|text_?emb
 
 
 @dataclass(frozen=True, slots=True, init=False)
-class ProviderName:
+class ProviderName(Aliased):
     """The name that the semantic conventions have for a provider of models.
 
     A name that the table does not have is shown in lower case. ``aliases`` is a mapping of further names,
@@ -52,19 +52,6 @@ class ProviderName:
     >>> name("gemini"), name("AzureOpenAI"), name("LLM-Gateway"), name("together")
     ('gcp.gemini', 'azure.ai.openai', 'openai', 'together')
     """
-
-    aliases: Mapping[str, str] = field(hash=False)
-    _names: Mapping[str, str] = field(repr=False, compare=False)
-
-    def __init__(self, aliases: Mapping[str, str] = {}) -> None:
-        checked = TABLE.value("ProviderName.aliases", aliases)
-        object.__setattr__(self, "aliases", checked)
-        object.__setattr__(self, "_names", {name.strip().lower(): value for name, value in checked.items()})
-
-    @property
-    def max_values(self) -> None:
-        """None: there is no bound, because gateways make up names of providers."""
-        return None
 
     def __call__(self, value: str) -> str:
         """The name of the conventions or, if they have none, the value in lower case."""
