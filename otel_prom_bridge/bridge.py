@@ -16,7 +16,7 @@ from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import AttributeValue
 
-from otel_prom_bridge.configuration.options import Options
+from otel_prom_bridge.configuration.arguments import Options
 from otel_prom_bridge.configuration.pushing import Pushing, has_hub, push_options
 from otel_prom_bridge.configuration.settings import Settings, from_arguments
 from otel_prom_bridge.configuration.watch import Watch, watch_of, watches

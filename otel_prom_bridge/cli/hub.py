@@ -6,12 +6,12 @@ import argparse
 from collections.abc import Iterable, Mapping
 
 from otel_prom_bridge.cli.output import CommandError
+from otel_prom_bridge.configuration.option import Option
 from otel_prom_bridge.configuration.options import (
     CONFIG_FILE,
     ENDPOINT_OPTIONS,
     HUB_OPTIONS,
     READER_OPTIONS,
-    Option,
 )
 from otel_prom_bridge.configuration.settings import from_flags
 from otel_prom_bridge.errors import EndpointError

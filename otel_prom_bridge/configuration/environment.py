@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
-from otel_prom_bridge.configuration.options import ALL_OPTIONS, CONFIG_FILE, OPTIONS, PREFIX, Option
+from otel_prom_bridge.configuration.option import PREFIX, Option
+from otel_prom_bridge.configuration.options import ALL_OPTIONS, CONFIG_FILE, OPTIONS
 from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.values.notation import nearest

@@ -11,19 +11,16 @@ exporter-toolkit's ``web-config.yml``, and the options of ``promhttp``.
 from __future__ import annotations
 
 import math
-import os
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal, TypedDict
+from collections.abc import Callable
 
 from opentelemetry.sdk.environment_variables import (
     OTEL_EXPORTER_PROMETHEUS_HOST,
     OTEL_EXPORTER_PROMETHEUS_PORT,
 )
 
+from otel_prom_bridge.configuration.option import Alias, Option, markdown_table
 from otel_prom_bridge.endpoint.guards.networks import NETWORKS, PROXIES
-from otel_prom_bridge.endpoint.health import HEALTH, Health
+from otel_prom_bridge.endpoint.health import HEALTH
 from otel_prom_bridge.endpoint.messages import METRICS_PATH, URL_PATH
 from otel_prom_bridge.endpoint.scrape import DEFAULT_CACHE_TTL, GZIP_THRESHOLD
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
@@ -31,8 +28,7 @@ from otel_prom_bridge.endpoint.server.server import DEFAULT_ADDRESS, DEFAULT_POR
 from otel_prom_bridge.explorer.options import EXPLORER, TRACE_URL
 from otel_prom_bridge.pipeline.collection import DEFAULT_COLLECT_INTERVAL
 from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT
-from otel_prom_bridge.prices import PriceTable
-from otel_prom_bridge.profiles import GENERATION, PROFILES, Present
+from otel_prom_bridge.profiles import GENERATION, PROFILES
 from otel_prom_bridge.push.wire import DEFAULT_INTERVAL, HUB, TOKEN
 from otel_prom_bridge.translate import TranslationStrategy
 from otel_prom_bridge.translate.strategies import STRATEGY
@@ -64,78 +60,12 @@ from otel_prom_bridge.views.bounds import (
     DEFAULT_VALUE_LENGTH,
 )
 from otel_prom_bridge.views.context_labels import CHECK as CONTEXT_LABELS
-from otel_prom_bridge.views.exemplars import Exemplars
 from otel_prom_bridge.views.instruments import LIMITS
-from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants
-from otel_prom_bridge.views.view import ExportView
-from otel_prom_bridge.views.workers import WORKERS, Workers
+from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES
+from otel_prom_bridge.views.workers import WORKERS
 from otel_prom_bridge.views.written import EXEMPLARS, PRICES, TENANTS, VIEWS
 
-PREFIX = "OTEL_PROM_BRIDGE_"
 DEFAULT_PROCESS_PORTS = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Alias:
-    """A variable with a general name. It sets an option unless something of ours sets it.
-
-    ``read`` turns the variable's text into what the option's check takes, or into None if the text says
-    nothing about the option. Without it the text is read as that of the option's own variable. ``note`` says
-    what the text is, for the documentation.
-    """
-
-    variable: str
-    read: Callable[[str], object] | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option.
-
-    ``key`` is its name in files, and in ``start()`` unless ``argument`` is another one. ``meaning`` is its
-    line in the documentation, and ``without`` describes a ``default`` of None there. ``standard`` is the
-    specification's variable for it, which counts after the bridge's own. An option that is ``only_in_files``
-    has too much structure for a variable. Of its ``aliases``, the first one that says something counts. An
-    option that ``protects`` decides who gets to see the metrics: where a wrong value must not raise, nothing
-    is served.
-    """
-
-    key: str
-    check: Check
-    meaning: str
-    _: KW_ONLY
-    default: object = None
-    without: str = ""
-    argument: str = ""
-    standard: str = ""
-    only_in_files: bool = False
-    other_keys: tuple[str, ...] = ()
-    aliases: tuple[Alias, ...] = ()
-    protects: bool = False
-
-    @property
-    def keys(self) -> tuple[str, ...]:
-        """All of its names in files."""
-        return (self.key, *self.other_keys)
-
-    @property
-    def variables(self) -> tuple[str, ...]:
-        """Its environment variables without the aliases. The first one that is set counts."""
-        own = "" if self.only_in_files else f"{PREFIX}{self.key.upper()}"
-        return tuple(filter(None, (own, self.standard)))
-
-    @property
-    def flag(self) -> str:
-        """What it is called on a command line."""
-        return f"--{(self.argument or self.key).replace('_', '-')}"
-
-    @property
-    def shown_default(self) -> str:
-        """The default as one would write it."""
-        if isinstance(self.default, TranslationStrategy):
-            return self.default.value
-        return self.without or str(self.default).lower()
 
 
 def _off(instead: object) -> Callable[[str], object]:
@@ -673,114 +603,6 @@ _TABLES = {
 }
 
 
-class EndpointOptions(TypedDict, total=False):
-    """The endpoint's options but ``addr`` and ``port``, as keyword arguments; None and a missing one are
-    the same."""
-
-    unix_socket: str | os.PathLike[str] | None
-    strict: bool | None
-    process_ports: int | None
-    span_metrics: bool | None
-    metrics_path: str | None
-    cache_ttl: float | None
-    compression_threshold: int | bool | None
-    health: Health | bool | None
-    explorer: bool | Literal["public"] | None
-    trace_url: str | None
-    allow: Sequence[str] | None
-    trusted_proxies: Sequence[str] | None
-    rate_limit: float | None
-    rate_burst: int | None
-    peer_rate_limit: float | None
-    peer_rate_burst: int | None
-    max_in_flight: int | None
-    bearer_tokens_file: str | os.PathLike[str] | None
-    health_open: bool | None
-    web_config: str | os.PathLike[str] | None
-    tls_cert_file: str | os.PathLike[str] | None
-    tls_key_file: str | os.PathLike[str] | None
-    tls_client_ca_file: str | os.PathLike[str] | None
-    tls_client_allowed_sans: Sequence[str] | None
-    tls_min_version: str | None
-    head_timeout: float | None
-    handshake_timeout: float | None
-    write_timeout: float | None
-    idle_timeout: float | None
-    max_connections: int | None
-
-
-class WorkerOptions(TypedDict, total=False):
-    """The options of a process that pushes, as keyword arguments; None and a missing one are the same."""
-
-    hub: str | None
-    hub_token: str | None
-    push_interval: float | None
-    flush_on_sigterm: bool | None
-
-
-class ReaderOptions(TypedDict, total=False):
-    """The reader's options as keyword arguments; None and a missing one are the same."""
-
-    profile: str | os.PathLike[str] | None
-    present: Present | None
-    prefix: str | None
-    scope_info_enabled: bool | None
-    target_info_enabled: bool | None
-    resource_constant_labels: Mapping[str, Sequence[str]] | None
-    common_labels: Mapping[str, str | Sequence[str]] | None
-    translation_strategy: TranslationStrategy | str | None
-    views: Sequence[ExportView | Mapping[str, Any]] | None
-    max_series_per_metric: int | None
-    cardinality_limits: Mapping[str, int] | Mapping[type, int] | None
-    max_series: int | None
-    max_label_value_length: int | None
-    max_labels: int | None
-    max_help_length: int | None
-    max_client_values: int | None
-    max_lines_per_metric: int | None
-    seconds_buckets: bool | None
-    prices: PriceTable | str | os.PathLike[str] | Literal[False] | None
-    tenant: Tenants | Mapping[str, Any] | None
-    context_labels: Mapping[str, str] | None
-    gauges: Workers | None
-    id_labels: bool | None
-    exemplars: Exemplars | Mapping[str, Any] | bool | None
-    expire_after: float | None
-    scrape_timeout: float | None
-    collect_interval: float | None
-    sdk_max_series: int | None
-    created_timestamps: bool | None
-    openmetrics_2: bool | None
-    exponential_histogram_bounds: Sequence[float] | None
-    self_metrics: bool | None
-    self_metric_names: Mapping[str, str] | None
-
-
-class Options(EndpointOptions, WorkerOptions, ReaderOptions, total=False):
-    """All of them, which is what ``start()`` takes."""
-
-    recording: Literal["sdk", "direct"] | None
-
-
 def markdown_tables() -> str:
     """The tables of options for ``docs/configuration.md``, each below its heading."""
-    return "\n".join(f"### {title}\n\n{_markdown_table(options)}" for title, options in _TABLES.items())
-
-
-def _markdown_table(options: Sequence[Option]) -> str:
-    rows = ["| option | environment variable | allowed | default | meaning |", "|---|---|---|---|---|"]
-    for option in options:
-        allowed = option.check.allowed
-        if option.check.example:
-            allowed += f"; as text `{option.check.example}`"
-        allowed = re.sub(r"'([^']+)'", r"`\1`", allowed).replace("|", "\\|")  # which would end the cell
-        variables = [f"`{variable}`" for variable in option.variables] or ["in a file"]
-        variables += _aliases(option)
-        default = option.without or f"`{option.shown_default}`"
-        cells = (f"`{option.key}`", ", ".join(variables), allowed, default, option.meaning)
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
-
-
-def _aliases(option: Option) -> list[str]:
-    return [f"`{alias.variable}`" + (f" ({alias.note})" if alias.note else "") for alias in option.aliases]
+    return "\n".join(f"### {title}\n\n{markdown_table(options)}" for title, options in _TABLES.items())

@@ -123,15 +123,7 @@ def _served(
     taken: EndpointError | None = None
     with _named(settings.names):
         tls, guards = _protection(settings)
-        answers = {key: endpoint[key] for key in _ANSWERS}
-        answers["explorer"] = pages_of(
-            source,
-            endpoint["explorer"],
-            trace_url=endpoint["trace_url"],
-            problems=settings.problems,
-        )
-        if answers["health"] in (True, None):
-            answers["health"] = Health(source, ready=ready)
+        answers = _answers(source, settings, ready)
         for place in places:
             try:
                 server = start_http_server(
@@ -153,6 +145,18 @@ def _served(
                 return server
     assert taken is not None
     raise taken
+
+
+def _answers(source: Served, settings: Settings, ready: Mapping[str, HealthCheck] | None) -> dict[str, Any]:
+    """What is answered at which path, as arguments of the server."""
+    endpoint = settings.endpoint
+    answers = {key: endpoint[key] for key in _ANSWERS}
+    answers["explorer"] = pages_of(
+        source, endpoint["explorer"], trace_url=endpoint["trace_url"], problems=settings.problems
+    )
+    if answers["health"] in (True, None):
+        answers["health"] = Health(source, ready=ready)
+    return answers
 
 
 def _say_where(server: MetricsServer, wanted: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from otel_prom_bridge.configuration.environment import (
     misplaced,
     unknown_variables,
 )
+from otel_prom_bridge.configuration.option import Option
 from otel_prom_bridge.configuration.options import (
     ALL_OPTIONS,
     CONFIG_FILE,
@@ -32,7 +33,6 @@ from otel_prom_bridge.configuration.options import (
     READER_OPTIONS,
     RECORDING,
     WORKER,
-    Option,
 )
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.errors import HIDDEN, ConfigurationError

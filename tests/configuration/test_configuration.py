@@ -32,15 +32,13 @@ from otel_prom_bridge import (
     start,
 )
 from otel_prom_bridge.autoconfigure import DeclarativePrometheusMetricReader
+from otel_prom_bridge.configuration.arguments import EndpointOptions, ReaderOptions, WorkerOptions
 from otel_prom_bridge.configuration.options import (
     CONFIG_FILE,
     ENDPOINT_OPTIONS,
     OPTIONS,
     READER_OPTIONS,
     WORKER,
-    EndpointOptions,
-    ReaderOptions,
-    WorkerOptions,
     markdown_tables,
 )
 from otel_prom_bridge.configuration.settings import (
