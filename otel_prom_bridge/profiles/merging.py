@@ -131,7 +131,9 @@ class _Tables:
 
         defaults = read("defaults", as_table, {})
         dashboard = _marked(read("dashboard", as_table, {}), unless_said="")
-        self._named = {kind: read(kind, as_table, {}) for kind in ("labels", "buckets", "patterns", "sources")}
+        self._named = {
+            kind: read(kind, as_table, {}) for kind in ("labels", "buckets", "patterns", "sources")
+        }
         self._lists: dict[str, list[dict[str, Any]]] = {
             "families": [beside(defaults, family) for family in read("families", tables(as_table), [])],
             "instruments": [*read("instruments", tables(as_table), [])],

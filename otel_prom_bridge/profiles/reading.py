@@ -254,7 +254,7 @@ class _Reading:
             found[key] = condition
             if isinstance(condition, Mapping):
                 found[key] = {
-                    NAMING_PATTERNS.get(word, word): self._named_patterns(word, item, at=part(key))
+                    NAMING_PATTERNS.get(word, word): self._named_patterns(word, item, at=f"[{key!r}]")
                     for word, item in condition.items()
                 }
         return found

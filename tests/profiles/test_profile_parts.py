@@ -118,6 +118,42 @@ def test_a_family_comes_with_what_it_refers_to(write: Write) -> None:
     assert {sample.labels["sort"] for sample in jobs.samples} == {"a", "b", "other"}
 
 
+def test_conditions_name_patterns(write: Write) -> None:
+    """What is in them and what is not is told apart, also where another profile takes the families."""
+    base = """
+[patterns]
+nightly = ["backup", "clean-*"]
+[[sources.nightly]]
+instrument = "job.duration"
+where = { kind = { in = "nightly" } }
+[[families]]
+name = "nightly_total"
+type = "counter"
+help = "x"
+source = "nightly"
+take = "count"
+labels = []
+[[families]]
+name = "daily_total"
+type = "counter"
+help = "x"
+source = { instrument = "job.duration" }
+where = { kind = { not_in = "nightly" } }
+take = "count"
+labels = []
+"""
+    mine = '[[parts]]\nof = "base.toml"\n{} = ["*"]\n'
+    assert [*load_profile(write(mine.format("sources"), base=base)).families] == []
+    with running(profile=write(mine.format("families"), base=base)) as bridge:
+        seconds = bridge.meter_provider.get_meter("app").create_histogram("job.duration", unit="s")
+        for kind in ("backup", "clean-disk", "clean", "report"):
+            seconds.record(1, {"kind": kind})
+        seconds.record(1)
+        families = families_of(bridge)
+    counted = {name: [s.value for s in family.samples] for name, family in families.items()}
+    assert (counted["nightly"], counted["daily"]) == ([2], [3])
+
+
 def test_an_instrument_comes_with_its_buckets(write: Write) -> None:
     """And under the namespace of who takes it."""
     path = write('namespace = "mine"\n[[parts]]\nof = "base.toml"\ninstruments = ["*"]\n')
@@ -241,6 +277,14 @@ MISTAKES = [
     ("[[parts]]\nof = 'no.toml'\nfamilies = ['*']", "parts[0].of", "no.toml", "No such file"),
     ("extends = ['base.toml', 3]", "extends", "3", "one of the parts 'databases'"),
     ("extends = ['base.toml', 'mine.toml']", "extends", "'mine.toml'", "does not extend this one"),
+    ("[patterns]\na = 'x'", "patterns.a", "'x'", "a list of patterns"),
+    ("[patterns]\na = []", "patterns.a", "[]", "a list of patterns"),
+    (
+        "[patterns]\nprobes = ['x']\n[[sources.a]]\ninstrument = 'x'\nwhere = { k = { in = 'prob' } }",
+        "sources.a.where['k'].in",
+        "'prob'",
+        "did you mean 'probes'",
+    ),
     (f"{LABEL}like = 'b'", "labels.a.like", "'b'", "profile's labels"),
     (f"{LABEL}like = 'a'", "labels.a.like", "'a'", "not like this one"),
     (f"{LABEL}like = 3", "labels.a.like", "3", "profile's labels"),
