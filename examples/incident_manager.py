@@ -72,6 +72,15 @@ def summarize() -> None:
         call.success(input_tokens=random.randint(50, 500), output_tokens=random.randint(10, 100))
 
 
+def similar(severity: str) -> None:
+    """Look for incidents like this one, which is no request: the profile has it among other operations."""
+    with LLMCallTracker("openai", "text-embedding-3-small", "retrieval") as call:
+        time.sleep(0.01)
+        if random.random() < 0.2:
+            raise RateLimitError
+        call.success(input_tokens=len(severity))
+
+
 def notify() -> None:
     notifications.size(random.randint(0, 5))
     with NotificationTracker("slack") as delivery:
@@ -87,6 +96,7 @@ def process(severity: str) -> str:
         if random.random() < 0.2:
             incident.correlated()
         try:
+            similar(severity)
             summarize()
         except RateLimitError as error:
             errors.record(error)

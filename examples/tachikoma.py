@@ -76,8 +76,16 @@ async def backend(template: str) -> AsyncIterator[None]:
             backend_seconds.record(time.perf_counter() - began, attributes)
 
 
+async def similar(spec: str) -> None:
+    """Look for plans like this one, which is no execution: the profile has it among other operations."""
+    with llm.call(model="text-embedding-3-small", provider="openai", operation="retrieval") as call:
+        await asyncio.sleep(0.01)
+        call.tokens(input=len(spec))
+
+
 async def execute(spec: str) -> str:
     """An execution by a model, which its recorder times and counts."""
+    await similar(spec)
     with tracer.start_as_current_span("execute"), llm.call(model="gpt-4o", provider="openai") as call:
         async with backend("/v1/responses"):
             await asyncio.sleep(random.uniform(0.01, 0.2))
