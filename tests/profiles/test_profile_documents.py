@@ -7,27 +7,34 @@ conventions, calls of models by the recorder, and the profile's own instruments 
 
 from __future__ import annotations
 
+import base64
 import json
 import math
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
-from bridges import running
+from bridges import families_of, running
 from metrics_messages import decode
 from opentelemetry.metrics import Meter, MeterProvider
 from oracles import OPENMETRICS, parse
 from prometheus_client import Metric
+from servers import free_port
 
 from otel_prom_bridge.genai import Call, LLMRecorder
+from otel_prom_bridge.instrument import LLMCallTracker
 from otel_prom_bridge.profiles import Instruments, load_profile
 
 ROWS: list[dict[str, Any]] = json.loads(
     Path(__file__).parents[1].joinpath("data", "documents.json").read_text()
 )
+PROGRAM = Path(__file__).parents[1] / "support" / "natural.py"
 PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"
 FORMATS = {"text": None, "openmetrics": OPENMETRICS, "protobuf": PROTOBUF}
 Values = Mapping[tuple[str, ...], float]
@@ -404,3 +411,80 @@ def test_nothing_is_missing_from_the_table(profile: str) -> None:
     assert families - process == {*named} - process
     assert {*named} <= families
     assert EXPECTED[profile].keys() == {*named}
+
+
+@cache
+def naturally(profile: str, door: str) -> dict[str, tuple[str, bytes]]:
+    """What is shown in each format of what a program records in the ways that applications do."""
+    port = free_port()
+    command = [sys.executable, str(PROGRAM), profile, door]
+    if door == "hub":
+        command = [sys.executable, "-m", "otel_prom_bridge", "run", "--linger", "0", "--", *command]
+    variables = {
+        "ACCEPTS": json.dumps([accept or "" for accept in FORMATS.values()]),
+        "HUB_PORT": str(port),
+        "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1",
+        "OTEL_EXPORTER_PROMETHEUS_PORT": str(port),
+        "OTEL_SEMCONV_STABILITY_OPT_IN": "http",
+        "OTEL_SERVICE_NAME": "natural",
+        **({"OTEL_PROM_BRIDGE_PROFILE": profile} if door == "hub" else {}),
+    }
+    done = subprocess.run(
+        command, env={**os.environ, **variables}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {
+        name: (found[accept or ""][0], base64.b64decode(found[accept or ""][1]))
+        for name, accept in FORMATS.items()
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format_name", ["text", "openmetrics"])
+@pytest.mark.parametrize("door", ["start", "direct", "hub"])
+@pytest.mark.parametrize("profile", OWN)
+def test_what_applications_record_by_themselves_is_there(profile: str, door: str, format_name: str) -> None:
+    """Each row, by middlewares, interceptors, trackers and packages, in the process and behind a hub."""
+    content_type, body = naturally(profile, door)[format_name]
+    families = {family.name: family for family in parse(content_type, body)}
+    lines = body.decode().splitlines()
+    for row in [row for row in ROWS if row["profile"] == profile]:
+        stem, name = stem_of(row, format_name), row["name"]
+        shown_type = "unknown" if format_name == "openmetrics" and name in NO_TOTAL else row["type"]
+        assert f"# TYPE {name if format_name == 'text' else stem} {shown_type}" in lines
+        family = families[stem]
+        assert any(sample.value for sample in family.samples), name
+        for sample in family.samples:
+            assert sample.labels.keys() - {"le"} == {*row["labels"]}, name
+        if format_name == "openmetrics" and row["unit"]:
+            assert f"# UNIT {stem} {row['unit']}" in lines
+        bounds = {sample.labels["le"] for sample in family.samples if sample.name.endswith("_bucket")}
+        agrees([float(bound) for bound in bounds], row)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("door", ["start", "direct", "hub"])
+@pytest.mark.parametrize("profile", OWN)
+def test_what_applications_record_by_themselves_is_there_in_protobuf(profile: str, door: str) -> None:
+    """The same families with their exact names, types, labels and units."""
+    kinds = {0: "counter", 1: "gauge", 4: "histogram"}
+    families = {family.name: family for family in decode(naturally(profile, door)["protobuf"][1])}
+    for row in [row for row in ROWS if row["profile"] == profile]:
+        family = families[row["name"]]
+        assert (kinds[family.type], family.unit if row["unit"] else "") == (row["type"], row["unit"])
+        for metric in family.metric:
+            assert {pair.name for pair in metric.label} == {*row["labels"]}, row["name"]
+            if row["type"] == "histogram":
+                agrees([bucket.upper_bound for bucket in metric.histogram.bucket], row)
+
+
+def test_operations_of_models_have_the_names_of_the_conventions() -> None:
+    """What the incident manager's document calls a completion is a text completion, and nothing is lost."""
+    with running(profile="incident_manager") as bridge:
+        for operation in ("completion", "text_completion", "chat", "embed", "summarize"):
+            with LLMCallTracker("openai", "gpt-4o", operation, meter_provider=bridge.meter_provider):
+                pass
+        family = families_of(bridge)["llm_incident_manager_llm_requests"]
+    found = {sample.labels["operation"]: sample.value for sample in family.samples}
+    assert found == {"text_completion": 2, "chat": 1, "embeddings": 1, "other": 1}
