@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from functools import lru_cache
 from importlib import resources
@@ -59,9 +58,3 @@ def page() -> Page:
 def schema() -> bytes:
     """The JSON schema of all answers."""
     return resources.files(__package__).joinpath("schema.json").read_bytes()
-
-
-def schema_of(name: str) -> dict[str, object]:
-    """The schema of one answer, for who validates it."""
-    found: dict[str, object] = json.loads(schema())
-    return {**found, "$ref": f"#/$defs/{name}"}
