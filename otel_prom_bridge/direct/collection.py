@@ -77,15 +77,15 @@ class DirectCollections(Collections):
         start = time.perf_counter()
         try:
             resource = provider.resource.attributes
-            self._pipeline.take(self._source, list(batch), resource=resource, failing=failing)
+            self._pipeline.take(self._source, batch, resource=resource, failing=failing)
         finally:
             self._take_seconds += time.perf_counter() - start
 
     def _recorded(self, provider: DirectMeterProvider) -> Iterator[tuple[Stream, Sequence[SourcePoint]]]:
+        """What was recorded, taken from the cells when the store asks for it."""
         now = time_ns()
         for instrument in provider.synchronous:
-            points = instrument.drain(now)
-            if points:
+            for points in instrument.drain(now):
                 yield instrument.stream, points
 
     def _observed(

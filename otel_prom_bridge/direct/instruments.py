@@ -21,7 +21,7 @@ import math
 from abc import abstractmethod
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 
 from opentelemetry import metrics
@@ -48,6 +48,9 @@ _PLAIN = frozenset({str, bool, int, bytes, type(None)})
 _LONGEST = 4096
 # How many characters such cells may have together between two collections.
 _MOST_CHARACTERS = 16_000_000
+# How many cells a collection takes at once: fewer than there must be new objects (700) before the garbage
+# collector looks for cycles.
+_AT_ONCE = 256
 
 C = TypeVar("C", bound=Cell)
 
@@ -110,19 +113,33 @@ class Synchronous(Generic[C]):
         """In a forked child: wait for no thread of the parent."""
         renew_lock(self)
 
-    def drain(self, now: int) -> Sequence[Any]:
-        """What was recorded since the last time, as points."""
-        with self._lock:
+    def drain(self, now: int) -> Iterator[Sequence[Any]]:
+        """What was recorded since the last time, as points, some of them at a time.
+
+        So few of them are there at once, which the garbage collector would count. What nobody asks for waits
+        for the next time.
+        """
+        lock = self._lock
+        with lock:
             changed, self._changed = self._changed, []
             self._loose = self._characters = 0
             if 2 * len(self._cells) > self.recording.limit:
                 self.forget()
-        points, lock = [], self._lock
-        for cell in self._arranged(changed):
-            with lock:  # for each cell by itself, as somebody may wait to record
-                point = cell.take(now)
-            points.append(point)
-        return points
+        cells = self._arranged(changed)
+        done = 0
+        try:
+            while done < len(cells):
+                points = []
+                for cell in cells[done : done + _AT_ONCE]:
+                    with lock:  # for each cell by itself, as somebody may wait to record
+                        point = cell.take(now)
+                    points.append(point)
+                done += len(points)
+                yield points
+        finally:
+            if done < len(cells):
+                with lock:
+                    self._changed += cells[done:]
 
     def _arranged(self, cells: list[C]) -> list[C]:
         """The cells in the order in which they are to be taken."""
