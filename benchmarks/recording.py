@@ -1,150 +1,104 @@
-"""What it costs to record, and the whole interval between two scrapes: ``python -m benchmarks.recording``.
+"""What it costs to record and to scrape, the whole interval between two scrapes, and who waits for whom.
 
-Each party runs in processes of its own, since the heap of one makes every garbage collection of another
-dearer:
+The parties (``parties.py``) are measured in processes of their own, since the heap of one makes every garbage
+collection of another dearer. ``exporter`` and ``client`` are there with the SDK that is installed; ``exporter
+1.44`` has an older one, in a virtual environment that is made the first time. All take turns, and what is
+printed is the median of the turns. Times are those of the processor, except where it says "waited".
 
-* ``direct``: ``DirectMeterProvider``;
-* ``reader``: the SDK's provider with ``PrometheusMetricReader`` of this package, as ``start()`` makes it;
-* ``exporter``: the SDK's provider with ``opentelemetry-exporter-prometheus``;
-* ``client``: ``prometheus_client`` by itself, with ``labels()`` for each call.
-
-Times are those of the processor, the best of several rounds. ``--quick`` has fewer series and rounds.
+    python -m benchmarks.recording                    # everything: a quarter of an hour
+    python -m benchmarks.recording --only interval    # tables whose name has this in it
+    python -m benchmarks.recording --quick            # few series, one turn; CI runs it
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
+import http.client
 import json
+import os
+import statistics
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-PARTIES = ("direct", "reader", "exporter", "client")
-Record = Callable[[float, dict[str, str]], object]
-_LIMIT = 1_000_000
+from benchmarks.parties import Party, attributes, older_interpreter, series, span
+
+# By the names in the tables: the party, and whether it has the older SDK.
+PARTIES = {
+    "direct": ("direct", False),
+    "reader": ("reader", False),
+    "exporter": ("exporter", False),
+    "exporter 1.44": ("exporter", True),
+    "client": ("client", False),
+    "bound": ("bound", False),
+}
+TITLES = {
+    "recordings": "µs for one recording",
+    "interval 1": "ms, each series once",
+    "interval 10": "ms, each series 10 times",
+    "interval 100": "ms, each series 100 times",
+    "scrape 10k": "ms for a scrape of 10,000 counters and 1,000 histograms",
+    "scrape 100k": "ms for a scrape of 100,000 counters and 10,000 histograms",
+    "idle": "ms for a scrape when nothing was recorded",
+    "stall": "ms that a recording took at most during a scrape of 11,000 changed series",
+}
 _HISTOGRAMS = 10  # one histogram series for so many counters
+_SHARES = (1.0, 0.1, 0.01, 0.0)
 _STATM = Path("/proc/self/statm")
 _PAGE = 4096
 
 
-class Party:
-    """Somebody who records, by its name."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.add: Record
-        self.record: Record
-        self._scrape: Callable[[], bytes]
-        if name == "client":
-            self._use_client()
-        else:
-            self._use_meter(name)
-
-    def _use_client(self) -> None:
-        import prometheus_client
-
-        def made(kind: Any, method: str) -> Record:
-            metrics: dict[int, Any] = {}
-
-            def record(value: float, attributes: dict[str, str]) -> None:
-                metric = metrics.get(len(attributes))
-                if metric is None:
-                    name = f"{kind.__name__}_{len(attributes)}"
-                    metric = metrics[len(attributes)] = kind(name, "", list(attributes))
-                child = metric.labels(*attributes.values()) if attributes else metric
-                getattr(child, method)(value)
-
-            return record
-
-        self.add, self.record = (
-            made(prometheus_client.Counter, "inc"),
-            made(prometheus_client.Histogram, "observe"),
-        )
-        self._scrape = prometheus_client.generate_latest
-
-    def _use_meter(self, name: str) -> None:
-        from opentelemetry.sdk.metrics import MeterProvider
-        from opentelemetry.sdk.metrics.view import View
-
-        provider: Any
-        if name == "exporter":
-            import prometheus_client
-            from opentelemetry.exporter.prometheus import PrometheusMetricReader as Exporter
-
-            view = View(instrument_name="*", aggregation_cardinality_limit=_LIMIT)
-            provider = MeterProvider([Exporter()], views=[view])
-            self._scrape = prometheus_client.generate_latest
-        else:
-            from otel_prom_bridge import PrometheusMetricReader
-            from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
-
-            options: Any = {"registry": None, "max_series_per_metric": _LIMIT, "max_lines_per_metric": 0}
-            if name == "direct":
-                direct = DirectReader(**options, collect_interval=0)
-                provider, self._scrape = DirectMeterProvider(direct), lambda: direct.expose().body
-            else:
-                reader = PrometheusMetricReader(**options, collect_interval=0)
-                provider = MeterProvider([reader], views=reader.policy.sdk_views())
-                self._scrape = lambda: reader.expose().body
-        meter = provider.get_meter("benchmark")
-        self.add = meter.create_counter("c").add
-        self.record = meter.create_histogram("h").record
-
-    def scrape(self) -> int:
-        """The size of what a scrape gets."""
-        return len(self._scrape())
-
-
-def attributes(number: int) -> dict[str, str]:
-    """So many attributes."""
-    return {f"attribute_{index}": f"value {index}" for index in range(number)}
-
-
-def series(count: int) -> list[dict[str, str]]:
-    """The attribute sets of so many series, with three attributes each."""
-    return [{"method": "GET", "route": f"/things/{number}", "status": "200"} for number in range(count)]
-
-
-def span(sampled: bool) -> AbstractContextManager[object]:
-    """A sampled span around the recordings, or none."""
-    if not sampled:
-        return nullcontext()
-    from opentelemetry.sdk.trace import TracerProvider
-
-    return TracerProvider().get_tracer("benchmark").start_as_current_span("work")
-
-
 def each(calls: int, rounds: int, work: Callable[[], object]) -> float:
     """Microseconds of processor time that one of so many calls takes."""
-    best = float("inf")
+    times = []
     for _ in range(rounds):
         start = time.process_time()
         for _ in range(calls):
             work()
-        best = min(best, time.process_time() - start)
-    return best / calls * 1e6
+        times.append(time.process_time() - start)
+    return min(times) / calls * 1e6
 
 
-def recordings(party: Party, calls: int, rounds: int) -> dict[str, float]:
+def all_of(calls: Sequence[Callable[[], object]], times: int = 1) -> float:
+    """Seconds of processor time that these calls take, each so many times."""
+    start = time.process_time()
+    for call in calls:
+        for _ in range(times):
+            call()
+    return time.process_time() - start
+
+
+def recordings(party: Party, quick: bool) -> dict[str, float]:
     """Microseconds of one recording."""
-    found = {}
+    calls, rounds, found = (5000, 2, {}) if quick else (50_000, 5, {})
     for number in (0, 3, 8):
         given = attributes(number)
-        found[f"add, {number} attributes"] = each(calls, rounds, partial(party.add, 1, given))
-        found[f"record, {number} attributes"] = each(calls, rounds, partial(party.record, 0.3, given))
-    given = attributes(3)
-    found["add, 3 attributes, 8 threads"] = in_threads(8, calls, lambda: party.add(1, given))
-    if party.name != "client":
+        found[f"add, {number} attributes"] = each(calls, rounds, party.adding(1, given))
+        found[f"record, {number} attributes"] = each(calls, rounds, party.recording(0.3, given))
+    work = party.adding(1, attributes(3))
+    found["add, 3 attributes, 8 threads"] = in_threads(8, calls, work)
+    if party.name not in ("client", "bound"):
         with span(True):
-            found["add, 3 attributes, in a sampled span"] = each(calls, rounds, lambda: party.add(1, given))
-    sets = iter(series(calls))
-    found["add, a new series"] = each(calls, 1, lambda: party.add(1, next(sets)))
+            found["add, in a sampled span"] = each(calls, rounds, work)
+            found["record, in a sampled span"] = each(calls, rounds, party.recording(0.3, attributes(3)))
+    sets = series(calls // 5)
+    for name, method, making in (("add", party.add, party.adding), ("record", party.record, party.recording)):
+        start = time.process_time()
+        for given in sets:
+            method(1, given)
+        found[f"{name}, a new series"] = (time.process_time() - start) / len(sets) * 1e6
+        known = [making(1, given) for given in sets]
+        firsts, laters = [], []
+        for _ in range(rounds):
+            party.scrape()
+            firsts.append(all_of(known))
+            laters.append(all_of(known))
+        found[f"{name}, first after a scrape"] = min(firsts) / len(sets) * 1e6
+        found[f"{name}, after that"] = min(laters) / len(sets) * 1e6
     return found
 
 
@@ -164,52 +118,131 @@ def in_threads(count: int, calls: int, work: Callable[[], object]) -> float:
     return (time.process_time() - start) / (calls * count) * 1e6
 
 
-def interval(party: Party, count: int, times: int, rounds: int) -> dict[str, float]:
+class Load:
+    """Recordings of so many counters, and of a tenth as many histograms."""
+
+    def __init__(self, party: Party, count: int) -> None:
+        sets = series(count)
+        self.size = count + count // _HISTOGRAMS
+        self._calls = [party.adding(1, given) for given in sets]
+        self._calls += [party.recording(0.3, given) for given in sets[::_HISTOGRAMS]]
+
+    def record(self, share: float = 1.0, times: int = 1) -> float:
+        """Record this share of the series, evenly spread, so many times each; seconds."""
+        return all_of(self._calls[:: round(1 / share)] if share else (), times)
+
+
+def interval(party: Party, times: int, quick: bool) -> dict[str, float]:
     """Milliseconds that recording each series so many times and a scrape take, and memory per series."""
-    sets = series(count)
     before = memory()
-
-    def record() -> None:
-        for given in sets:
-            for _ in range(times):
-                party.add(1, given)
-        for given in sets[::_HISTOGRAMS]:
-            for _ in range(times):
-                party.record(0.3, given)
-
-    best: dict[str, float] = {}
-    for turn in range(rounds + 1):
-        start = time.process_time()
-        record()
-        middle = time.process_time()
-        party.scrape()
-        end = time.process_time()
+    load = Load(party, 2000 if quick else 10_000)
+    bound = memory() - before if party.name != "bound" else 0.0  # the children are the client's
+    found: dict[str, list[float]] = {"recording": [], "scrape": [], "interval": []}
+    for turn in range(3 if quick or times == 100 else 6):
+        recording = load.record(times=times)
+        scrape = scraped(party)
         if turn:  # the first one makes the series
-            found = {"recording": middle - start, "scrape": end - middle, "interval": end - start}
-            best = {key: min(value, best.get(key, value)) for key, value in found.items()}
-    result = {f"{key}, {times} times": value * 1000 for key, value in best.items()}
-    used = memory() - before
-    return {**result, "kB per series": used / (count + count // _HISTOGRAMS) / 1000}
+            for name, seconds in zip(found, (recording, scrape, recording + scrape), strict=True):
+                found[name].append(seconds * 1000)
+    used = memory() - before - bound
+    medians = {f"{name}, {times} times": statistics.median(taken) for name, taken in found.items()}
+    return {**medians, "kB per series": used / load.size / 1000}
 
 
-def stall(party: Party, count: int) -> dict[str, float]:
-    """The longest time in milliseconds that a recording takes while a scrape goes on."""
-    sets = series(count)
-    for given in sets:
-        party.add(1, given)
+def scraped(party: Party) -> float:
+    """Seconds of processor time that a scrape takes."""
+    start = time.process_time()
     party.scrape()
-    for given in sets:
-        party.add(1, given)
-    scraper = threading.Thread(target=party.scrape)
-    longest, given = 0.0, sets[0]
+    return time.process_time() - start
+
+
+def shares(party: Party, count: int) -> dict[str, float]:
+    """Milliseconds of a scrape, if this share of the series changed."""
+    load = Load(party, count)
+    load.record()
+    party.scrape()
+    found = {}
+    for share in _SHARES:
+        times: list[float] = []
+        while len(times) < 3 or (sum(times) < 0.3 and len(times) < 20):
+            load.record(share)
+            times.append(scraped(party) * 1000)
+            if sum(times) > 2000:  # a peer that takes seconds
+                break
+        found[f"{share:.0%} changed"] = statistics.median(times)
+    return found
+
+
+def idle(party: Party, quick: bool) -> dict[str, float]:
+    """Milliseconds of a scrape, if nothing was recorded since the last one."""
+    found = {}
+    for count in (200, 2000 if quick else 10_000):
+        load = Load(party, count)
+        load.record()
+        for _ in range(3):
+            party.scrape()
+        times, waited = [], []
+        for _ in range(10 if quick or party.name in ("exporter", "client", "bound") else 200):
+            start = time.perf_counter()
+            times.append(scraped(party) * 1000)
+            waited.append((time.perf_counter() - start) * 1000)
+        found[f"{load.size:,} series"] = statistics.median(times)
+        found[f"{load.size:,} series, waited"] = statistics.median(waited)
+        found[f"{load.size:,} series, waited for HTTP"] = over_http(party)
+    return found
+
+
+def over_http(party: Party) -> float:
+    """Milliseconds that a client waits, in a process of its own that keeps its connection if it may."""
+    command = [sys.executable, "-m", "benchmarks.recording", "--ask", str(party.serve())]
+    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=600).stdout)
+
+
+def ask(port: int) -> float:
+    """The median of the milliseconds in which this port answers."""
+    connection, times = http.client.HTTPConnection("127.0.0.1", port, timeout=60), []
+    while len(times) < 10 or (sum(times) < 1000 and len(times) < 300):
+        start = time.perf_counter()
+        connection.request("GET", "/metrics")
+        connection.getresponse().read()
+        times.append((time.perf_counter() - start) * 1000)
+    return statistics.median(times)
+
+
+def stall(party: Party, quick: bool) -> dict[str, float]:
+    """The longest time that a recording takes while a scrape goes on.
+
+    Processor time, so what other programs do does not count: it is what this process did meanwhile.
+    """
+    load, given = Load(party, 2000 if quick else 10_000), series(1)[0]
+    work = party.adding(1, given)
+    load.record()
+    party.scrape()
     # A thread gets the interpreter every 5 ms by default, whoever records; this makes locks the rest of it.
     sys.setswitchinterval(0.0001)
+    found = {}
+    for name, collects in (("longest stall", True), ("without garbage collections", False)):
+        if not collects:
+            gc.disable()
+        longest = []
+        for _ in range(2 if quick else 8):
+            load.record()
+            longest.append(longest_beside(party.scrape, work) * 1000)
+        found[name] = max(longest)
+        found[f"{name}, median of the scrapes"] = statistics.median(longest)
+    return found
+
+
+def longest_beside(scrape: Callable[[], object], work: Callable[[], object]) -> float:
+    """Seconds that one piece of work takes at most while a scrape goes on."""
+    scraper = threading.Thread(target=scrape)
+    longest, clock = 0.0, time.process_time
     scraper.start()
     while scraper.is_alive():
-        start = time.perf_counter()
-        party.add(1, given)
-        longest = max(longest, time.perf_counter() - start)
-    return {"longest stall": longest * 1000}
+        start = clock()
+        work()
+        longest = max(longest, clock() - start)
+    return longest
 
 
 def memory() -> float:
@@ -219,54 +252,71 @@ def memory() -> float:
 
 def measured(name: str, what: str, *, quick: bool) -> dict[str, float]:
     """What one party takes for one thing, in this process."""
-    party, count, rounds = Party(name), 2000 if quick else 10_000, 2 if quick else 5
-    if what == "recordings":
-        return recordings(party, 5000 if quick else 50_000, rounds)
-    if what == "stall":
-        return stall(party, count)
-    return interval(party, count, int(what), rounds)
+    party = Party(name)
+    kind, _, detail = what.partition(" ")
+    if kind == "interval":
+        return interval(party, int(detail), quick)
+    if kind == "scrape":
+        return shares(party, (200 if quick else 1000) * int(detail.removesuffix("k")))
+    measures = {"recordings": recordings, "idle": idle, "stall": stall}
+    return measures[kind](party, quick)
 
 
-def elsewhere(name: str, what: str, *, quick: bool) -> dict[str, float]:
+def elsewhere(title: str, what: str, *, quick: bool) -> dict[str, float]:
     """The same in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.recording", "--party", name, "--what", what]
+    name, is_older = PARTIES[title]
+    python = older_interpreter() if is_older else sys.executable
+    command = [python, "-m", "benchmarks.recording", "--party", name, "--what", what]
     done = subprocess.run(
         [*command, *(["--quick"] if quick else [])],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
         timeout=600,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
     )
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
 
-def table(title: str, rows: Sequence[str], found: dict[str, dict[str, float]]) -> None:
-    print(f"\n{title:40}" + "".join(f"{name:>12}" for name in found))
-    for row in rows:
-        cells = (f"{values[row]:12.2f}" if row in values else f"{'-':>12}" for values in found.values())
-        print(f"{row:40}" + "".join(cells))
+def in_turns(what: str, turns: int, *, quick: bool) -> dict[str, dict[str, float]]:
+    """The medians of all parties, which take turns."""
+    all_turns = [{title: elsewhere(title, what, quick=quick) for title in PARTIES} for _ in range(turns)]
+    return {
+        title: {row: statistics.median(turn[title][row] for turn in all_turns) for row in all_turns[0][title]}
+        for title in PARTIES
+    }
+
+
+def table(title: str, found: dict[str, dict[str, float]]) -> None:
+    """Print what was found, a party in each column."""
+    width = max(35, *(len(row) + 1 for row in found["direct"]), len(title) + 1)
+    print(f"\n{title:{width}}" + "".join(f"{name:>14}" for name in found))
+    for row in found["direct"]:
+        cells = (f"{values[row]:14.2f}" if row in values else f"{'-':>14}" for values in found.values())
+        print(f"{row:{width}}" + "".join(cells), flush=True)
 
 
 def main() -> None:
-    """Measure and print: one process for each party and kind of figure."""
+    """Measure and print: one process for each party, kind of figure, and turn."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--party", choices=PARTIES)
+    parser.add_argument("--only", default="", help="tables whose name has this in it: " + ", ".join(TITLES))
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--party")
     parser.add_argument("--what")
+    parser.add_argument("--ask", type=int)
     given = parser.parse_args()
-    if given.party:
+    if given.ask:
+        print(ask(given.ask))
+    elif given.party:
         print(json.dumps(measured(given.party, given.what, quick=given.quick)))
-        return
-    for what, title in (
-        ("recordings", "µs for one recording"),
-        ("1", "ms, each series once"),
-        ("10", "ms, each series 10 times"),
-        *(() if given.quick else (("100", "ms, each series 100 times"),)),
-        ("stall", "ms"),
-    ):
-        found = {name: elsewhere(name, what, quick=given.quick) for name in PARTIES}
-        table(title, list(next(iter(found.values()))), found)
+    else:
+        print(f"load average of the machine before: {os.getloadavg()[0]:.1f}")
+        skipped = ("interval 100", "scrape 100k") if given.quick else ()
+        for what, title in TITLES.items():
+            if given.only in what and what not in skipped:
+                table(title, in_turns(what, 1 if given.quick else given.turns, quick=given.quick))
 
 
 if __name__ == "__main__":
