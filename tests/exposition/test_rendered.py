@@ -1,11 +1,10 @@
-"""An encoder that has seen other families before writes what a new one writes."""
+"""An encoder that has seen other points before writes what a new one writes."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
-from hypothesis import given
+from any_families import POINTS, texts
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_prom_bridge.diagnostics import Findings
@@ -14,43 +13,49 @@ from otel_prom_bridge.exposition.openmetrics import OpenMetricsWriter
 from otel_prom_bridge.exposition.openmetrics2 import OpenMetrics2Writer
 from otel_prom_bridge.exposition.protobuf import ProtobufWriter
 from otel_prom_bridge.exposition.text import TextWriter
-from otel_prom_bridge.families import HistogramPoint, Kind, MetricFamily, NativeHistogramPoint, Point
+from otel_prom_bridge.exposition.writer import WriterOptions
+from otel_prom_bridge.families import GaugePoint, Kind, MetricFamily, Point
 
-WRITERS = (TextWriter(), OpenMetricsWriter(), OpenMetrics2Writer(), ProtobufWriter())
-
-
-def point(number: int, count: int, native: bool) -> Point:
-    """A histogram, of either sort, whose text and bytes are the longer the larger the count is."""
-    labels = (("k", "v" * number),)
-    if native:
-        return NativeHistogramPoint(labels, 0, 0.0, 0, ((1, count),), (), 1.0)
-    return HistogramPoint(labels, (1.0,), (count, 0), 1.0)
-
-
-POINTS = st.lists(
-    st.builds(point, st.integers(0, 9), st.integers(1, 10**6), st.booleans()), max_size=9, unique_by=id
-)
+OPTIONS = WriterOptions(created=True)
+WRITERS = (TextWriter(OPTIONS), OpenMetricsWriter(OPTIONS), OpenMetrics2Writer(OPTIONS), ProtobufWriter())
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[tuple[Point, ...]]:
-    """What a family shows at one scrape after the other: some points stay, change, move, come or go."""
-    shown = draw(POINTS)
+def histories(draw: st.DrawFn) -> list[MetricFamily]:
+    """A family at one scrape after the other: points stay, change, get other labels, come, move or go."""
+    kind = draw(st.sampled_from(list(Kind)))
+    name, points = draw(texts.filter(bool)), st.lists(POINTS[kind], max_size=6)
+    shown: list[Point] = draw(points)
     history = [tuple(shown)]
-    for _ in range(draw(st.integers(1, 6))):
-        others = draw(POINTS)
-        shown = [draw(st.sampled_from([known, *others])) for known in shown]
-        history.append(tuple([*shown, *others][: draw(st.integers(0, 12))]))
-        shown = list(history[-1])
-    return history
+    for _ in range(draw(st.integers(1, 4))):
+        others = draw(points)
+        for index, other in enumerate(others[: len(shown)]):
+            match draw(st.sampled_from(["stays", "changes", "is another"])):
+                case "changes":  # with the very same labels, as the store has it
+                    shown[index] = other._replace(labels=shown[index].labels)
+                case "is another":
+                    shown[index] = other
+        shown = [*shown, *others[len(shown) :]]
+        if draw(st.booleans()):
+            shown = draw(st.permutations(shown))[: draw(st.integers(0, 6))]
+        history.append(tuple(shown))
+    return [MetricFamily(name, kind, "H", "", points) for points in history]
 
 
 @pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: type(writer).__name__)
+@settings(max_examples=30)
 @given(histories())
-def test_whatever_was_before(writer: TextWriter | ProtobufWriter, history: list[tuple[Point, ...]]) -> None:
-    """Points that stay are taken from the body before, wherever they stand in it."""
-    empty = MetricFamily("h", Kind.HISTOGRAM, "H", "", ())
+def test_whatever_was_before(writer: TextWriter | ProtobufWriter, history: list[MetricFamily]) -> None:
+    """Points that stay, and labels that do, are taken from the body before, wherever they stand in it."""
     encoder = Encoder(writer, findings=Findings())
-    for points in history:
-        family = replace(empty, points=points)
+    for family in history:
         assert encoder.encode((family,)) == Encoder(writer, findings=Findings()).encode((family,))
+
+
+@pytest.mark.parametrize("size", [0, 1, 60, 120, 121, 122, 123, 124, 125, 126, 127, 128, 300, 16_350, 16_400])
+def test_labels_of_every_size(size: int) -> None:
+    """In protobuf, what stands before the labels depends on how long a metric is."""
+    encoder, labels = Encoder(ProtobufWriter(), findings=Findings()), (("k", "v" * size),)
+    for value in (1.0, 2.0, 3.0):
+        family = MetricFamily("g", Kind.GAUGE, "", "", (GaugePoint(labels, value),))
+        assert encoder.encode((family,)) == Encoder(ProtobufWriter(), findings=Findings()).encode((family,))
