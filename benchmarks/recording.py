@@ -202,7 +202,8 @@ def over_http(party: Party) -> float:
 
 def ask(port: int) -> float:
     """The median of the milliseconds in which this port answers."""
-    connection, times = http.client.HTTPConnection("127.0.0.1", port, timeout=60), []
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    times: list[float] = []
     while len(times) < 10 or (sum(times) < 1000 and len(times) < 300):
         start = time.perf_counter()
         connection.request("GET", "/metrics")
