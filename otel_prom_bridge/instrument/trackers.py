@@ -119,6 +119,7 @@ class Tracker(Tracked):
         meter_provider: MeterProvider | None = None,
         context: Context | None = None,
     ) -> None:
+        name = said(name)
         what = f"Duration of {name}."
         self._duration = Metric(f"{name}.duration", "histogram", "s", what, conventions.WORK_SECONDS)
         self._counted = Metric(

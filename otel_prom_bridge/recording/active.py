@@ -9,8 +9,8 @@ forked begins with nothing.
 from __future__ import annotations
 
 import itertools
-import math
 import os
+import sys
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from typing import TypeAlias
@@ -132,7 +132,8 @@ class Active:
 
     def say(self, number: float, attributes: Mapping[str, AttributeValue]) -> None:
         """Say how many go on beside those that were begun here. What is said last counts."""
-        if isinstance(number, int | float) and 0 <= number < math.inf:
+        # What is too large for a float would fail whenever metrics are collected.
+        if isinstance(number, int | float) and 0 <= number <= sys.float_info.max:
             self._numbers.say(self.key(attributes), number)
         else:
             report(("value", self._name), "%s: %r is not recorded", self._name, number)

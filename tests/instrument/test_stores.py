@@ -36,7 +36,7 @@ def test_queues(recorded: Recorded, caplog: pytest.LogCaptureFixture) -> None:
     Queue("jobs", meter_provider=recorded.provider).size(3)
     Queue("jobs", meter_provider=recorded.provider).size(0)
     NotificationQueue("mail", meter_provider=recorded.provider).size(5)
-    for odd in (-1, "many", float("nan"), None):
+    for odd in (-1, "many", float("nan"), None, 10**400):
         Queue("jobs", meter_provider=recorded.provider).size(odd)  # type: ignore[arg-type]
     assert recorded.point("queue.size", queue__name="jobs").value == 0
     assert recorded.point("notification.queue.size", channel="mail").value == 5

@@ -187,6 +187,7 @@ def test_words_that_are_no_texts(recorded: Recorded, caplog: pytest.LogCaptureFi
     """They are logged, and raise nothing into the application."""
     word: Any = _Unsayable()
     IncidentTracker("low", meter_provider=recorded.provider).start().success(word)
+    Tracker(word, meter_provider=recorded.provider).start().end()
     WebSockets(meter_provider=recorded.provider).connection().received(word)
     Database("x", meter_provider=recorded.provider).connections(used=1, pool=word)
     RpcMetrics(meter_provider=recorded.provider).call(word, word).start().end()
