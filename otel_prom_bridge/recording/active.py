@@ -32,14 +32,18 @@ _MOST_KNOWN = 1000
 _order = itertools.count()
 
 
+Count: TypeAlias = tuple[Key, Hashable]
+"""What an operation is counted as, and within what: of several within the same thing one counts, or all for
+None."""
+
+
 class Begun:
-    """An operation that goes on."""
+    """An operation that goes on, and what it is counted as."""
 
-    __slots__ = ("key", "within")
+    __slots__ = ("counts",)
 
-    def __init__(self, key: Key, within: Hashable) -> None:
-        self.key = key
-        self.within = within
+    def __init__(self, counts: tuple[Count, ...]) -> None:
+        self.counts = counts
 
 
 class _Numbers:
@@ -60,14 +64,17 @@ class _Numbers:
         self._known: dict[Key, None] = {}  # what is shown though it is 0; what became 0 last comes last
 
     def begin(self, begun: Begun) -> None:
-        self._known[begun.key] = None
+        for key, _ in begun.counts:
+            self._known[key] = None
         self._running[begun] = None
 
     def end(self, begun: Begun) -> None:
         if self._running.pop(begun, begun) is None:
-            self._known.pop(begun.key, None)
-            self._known[begun.key] = None
-            if len(self._known) > _MOST_KNOWN:  # nobody collects
+            known = self._known
+            for key, _ in begun.counts:
+                known.pop(key, None)
+                known[key] = None
+            if len(known) > _MOST_KNOWN:  # nobody collects
                 self._tidy(self._counted())
 
     def say(self, key: Key, number: float) -> None:
@@ -85,11 +92,13 @@ class _Numbers:
 
     def _counted(self) -> Counter[Key]:
         running: Counter[Key] = Counter()
-        seen: set[tuple[Key, Hashable]] = set()
+        seen: set[Count] = set()
         for begun in list(self._running):
-            if begun.within is None or (begun.key, begun.within) not in seen:
-                running[begun.key] += 1
-                seen.add((begun.key, begun.within))
+            for count in begun.counts:
+                key, within = count
+                if within is None or count not in seen:
+                    running[key] += 1
+                    seen.add(count)
         return running
 
     def _tidy(self, running: Counter[Key]) -> None:
@@ -114,14 +123,15 @@ class Active:
 
     def begin(self, attributes: Mapping[str, AttributeValue]) -> Begun:
         """Count one more. Hand the result to :meth:`end`."""
-        return self.begin_as(self.key(attributes))
+        return self.begin_as((self.key(attributes), None))
 
-    def begin_as(self, key: Key, *, within: Hashable = None) -> Begun:
+    def begin_as(self, *counts: Count) -> Begun:
         """The same with the :meth:`key` of the attributes, for whoever has few of them and begins often.
 
-        Several that go on ``within`` the same thing, requests on one connection for example, count as one.
+        One operation may count in several metrics of the provider. Several that go on within the same thing,
+        requests on one connection for example, count as one.
         """
-        begun = Begun(key, within)
+        begun = Begun(counts)
         self._numbers.begin(begun)
         return begun
 

@@ -153,19 +153,21 @@ class Measurements:
             if not math.isfinite(value) or (value < 0 and metric.instrument != "up_down_counter"):
                 report(("value", metric.name), "%s: %r is not recorded", metric.name, value)
                 return
-            record = self._records.get(metric.name)
-            if record is None:
-                record = self._records[metric.name] = self._recording(metric)
+            record = self._records.get(metric.name) or self.recorder(metric)
             record(value, attributes, context)
         except Exception as error:
             report((metric.name, type(error)), "%s: %r is not recorded: %r", metric.name, value, error)
 
-    def _recording(self, metric: Metric) -> Record:
-        return recording(
-            self._meter,
-            metric.instrument,
-            metric.name,
-            unit=metric.unit,
-            description=metric.description,
-            buckets=metric.buckets or None,
-        )
+    def recorder(self, metric: Metric) -> Record:
+        """What records values of this metric, for whoever knows that they are right."""
+        record = self._records.get(metric.name)
+        if record is None:
+            record = self._records[metric.name] = recording(
+                self._meter,
+                metric.instrument,
+                metric.name,
+                unit=metric.unit,
+                description=metric.description,
+                buckets=metric.buckets or None,
+            )
+        return record

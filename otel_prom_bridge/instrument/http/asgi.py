@@ -95,7 +95,7 @@ class AsgiMetrics:
         client = scope.get("client")
         connections = self._server.connections
         key = connections.key({"url.scheme": "wss" if scope.get("scheme") == "wss" else "ws"})
-        within = connections.begin_as(key, within=tuple(client) if client else None)
+        connected = connections.begin_as((key, tuple(client) if client else None))
         socket = self._sockets.connection()
 
         async def received() -> Message:
@@ -115,7 +115,7 @@ class AsgiMetrics:
             await self._app(scope, received, sent)
         finally:
             socket.end()
-            connections.end(within)
+            connections.end(connected)
 
 
 class _Exchange(Request):

@@ -22,7 +22,7 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.instrument import conventions
 from otel_prom_bridge.instrument.http.routes import Templates
 from otel_prom_bridge.instrument.scope import scope_of
-from otel_prom_bridge.recording.active import Begun, Key
+from otel_prom_bridge.recording.active import Begun, Count, Key
 from otel_prom_bridge.recording.operations import ERROR_TYPE, Operation, is_cancelled
 from otel_prom_bridge.rules import Rule
 from otel_prom_bridge.values.checks import BOOLEAN, is_number
@@ -71,6 +71,10 @@ class HttpServer:
         self.scope = scope_of(meter_provider)
         self.active = self.scope.active(conventions.HTTP_ACTIVE)
         self.connections = self.scope.active(conventions.HTTP_CONNECTIONS)
+        recorder = self.scope.measurements.recorder
+        self.record_duration = recorder(conventions.HTTP_DURATION)
+        self.record_request_size = recorder(conventions.HTTP_REQUEST_SIZE)
+        self.record_response_size = recorder(conventions.HTTP_RESPONSE_SIZE)
         self._identities: dict[tuple[str, str, str], Identity] = {}
 
     def is_excluded(self, path: str) -> bool:
@@ -90,7 +94,7 @@ class HttpServer:
 
     def _identity(self, method: str, scheme: str, version: str) -> Identity:
         attributes: Attributes = {"http.request.method": method, "url.scheme": scheme}
-        active = self.active.key(attributes)
+        active = self.active.key(attributes), None
         connection = self.connections.key({"url.scheme": scheme})
         if version:
             attributes["network.protocol.version"] = version
@@ -101,7 +105,7 @@ class Identity(NamedTuple):
     """What many requests have in common. There are as many as there are methods, schemes and versions."""
 
     attributes: Attributes
-    active: Key
+    active: Count
     connection: Key
 
 
@@ -120,7 +124,7 @@ class Request(Operation):
     """A request that goes on. What is known of it is set while it runs."""
 
     __slots__ = (
-        *("_client", "_connected", "_going_on", "_identity", "_path", "_server"),
+        *("_client", "_going_on", "_identity", "_path", "_server"),
         *("received", "request_size", "route", "sent", "status"),
     )
 
@@ -136,7 +140,6 @@ class Request(Operation):
     def _reset(self) -> None:
         super()._reset()
         self._going_on: Begun | None = None
-        self._connected: Begun | None = None
         self.status: int | None = None
         self.route: str | None = None
         self.request_size: int | None = None  # as the client said
@@ -147,31 +150,31 @@ class Request(Operation):
         """The answer has begun, with this status."""
         self.status = int(status)  # it may be a member of an enumeration, or a text of a careless application
         # Whoever traces the request may have begun its span after we began, and it goes on now.
-        if not trace.get_current_span(self._context).get_span_context().is_valid:
-            self._context = get_current()
+        now = get_current()
+        if now is not self._context and not trace.get_current_span(self._context).get_span_context().is_valid:
+            self._context = now
 
     def _on_start(self) -> None:
-        self._going_on = self._server.active.begin_as(self._identity.active)
-        connections = self._server.connections
-        self._connected = connections.begin_as(self._identity.connection, within=self._client)
+        identity = self._identity
+        connection = identity.connection, self._client
+        self._going_on = self._server.active.begin_as(identity.active, connection)
 
     def _on_end(self, took: float, error: str | None) -> None:
         server = self._server
         server.active.end(self._going_on)
-        server.connections.end(self._connected)
         attributes = self._described(error)
-        record = server.scope.record
+        context = self._context
         if server.sample < 1 and random.random() >= server.sample:
-            record(conventions.HTTP_UNSAMPLED, 1, attributes, self._context)
+            server.scope.record(conventions.HTTP_UNSAMPLED, 1, attributes, context)
             return
-        record(conventions.HTTP_DURATION, took, attributes, self._context)
+        server.record_duration(took, attributes, context)
         if not server.sizes:
             return
         if attributes["http.request.method"] == "HEAD":
             self.sent = 0  # the server leaves out what the application sends
         received = self.received if self.request_size is None else self.request_size
-        record(conventions.HTTP_REQUEST_SIZE, received, attributes, self._context)
-        record(conventions.HTTP_RESPONSE_SIZE, self.sent, attributes, self._context)
+        server.record_request_size(received, attributes, context)
+        server.record_response_size(self.sent, attributes, context)
 
     def _described(self, error: str | None) -> Attributes:
         attributes = dict(self._identity.attributes)

@@ -6,7 +6,7 @@ or drops, was cancelled by the client.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -16,7 +16,7 @@ from otel_prom_bridge.instrument.http.exchanges import EXCLUDED, HttpServer, Req
 from otel_prom_bridge.instrument.http.routes import wsgi_route
 from otel_prom_bridge.recording.operations import CANCELLED
 from otel_prom_bridge.recording.reports import failed, guarded
-from otel_prom_bridge.recording.streams import How, Stream
+from otel_prom_bridge.recording.streams import How
 from otel_prom_bridge.rules import PathTemplate, Rule
 
 Environ: TypeAlias = dict[str, Any]
@@ -86,7 +86,8 @@ class _Exchange(Request):
             _VERSIONS.get(environ.get("SERVER_PROTOCOL", ""), ""),
             None,  # a connection has one request at a time
         )
-        self.request_size = length_of(environ.get("CONTENT_LENGTH") or "")
+        said = environ.get("CONTENT_LENGTH")
+        self.request_size = length_of(said) if said else None
         self._input: _Input | None = None
         if self.request_size is None and "wsgi.input" in environ:
             self._input = environ["wsgi.input"] = _Input(environ["wsgi.input"])
@@ -120,8 +121,7 @@ class _Exchange(Request):
                 self.sent = self._said_length()
             self.ended(None, "over")
             return body
-        made = _SizedBody if isinstance(body, Sized) else _Body
-        return made(body, self._passed, self.ended)
+        return _SizedBody(self, body) if hasattr(body, "__len__") else _Body(self, body)
 
     def _found_route(self) -> str | None:
         return wsgi_route(self._environ, self._root, self._server.templates)
@@ -131,18 +131,15 @@ class _Exchange(Request):
         lengths = [value for name, value in self._headers if name.lower() == "content-length"]
         return (length_of(lengths[0]) if lengths else None) or 0
 
-    def _passed(self, part: object) -> None:
-        if isinstance(part, bytes):
-            self.sent += len(part)
-
     def ended(self, error: BaseException | None, how: How) -> None:
         """The answer is over, or nobody wants the rest of it."""
         if not self.running:
             return
-        try:
-            self.route = self._found_route() or self.route
-        except Exception as failure:
-            failed("the route of a request", failure)
+        if self.route is None:
+            try:
+                self.route = self._found_route()
+            except Exception as failure:
+                failed("the route of a request", failure)
         if self._input is not None:
             self.received = self._input.count
         if how == "over":
@@ -157,15 +154,63 @@ def _path(environ: Environ) -> str:
     return path if path.isascii() else path.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
-class _Body(Stream[bytes]):
-    """The parts of an answer."""
+class _Body:
+    """The parts of an answer.
+
+    It is a stream as those of ``recording.streams``, with what servers ask of it and nothing else.
+    """
+
+    __slots__ = ("_exchange", "_parts", "_source")
+
+    def __init__(self, exchange: _Exchange, source: Iterable[bytes]) -> None:
+        self._parts = iter(source)
+        self._source: Any = source
+        self._exchange = exchange
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            part = next(self._parts)
+        except StopIteration:
+            self._exchange.ended(None, "over")
+            raise
+        except BaseException as error:
+            self._exchange.ended(error, "over")
+            raise
+        if isinstance(part, bytes):
+            self._exchange.sent += len(part)
+        return part
+
+    def close(self) -> None:
+        """The server wants no more of it."""
+        try:
+            if hasattr(self._source, "close"):
+                self._source.close()
+        finally:
+            self._exchange.ended(None, "closed")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._source, name)
+
+    def __del__(self) -> None:
+        try:
+            if self._exchange.running:
+                self._exchange.ended(None, "dropped")
+        except Exception:  # at the end of the interpreter the names used may be gone
+            pass
 
 
 class _SizedBody(_Body):
     """The same of a list. Servers that know the number of parts know the length of a single one."""
 
+    __slots__ = ()
+
     def __len__(self) -> int:
-        return len(self._source)  # type: ignore[arg-type]
+        return len(self._source)
 
 
 class _Input:
