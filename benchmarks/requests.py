@@ -2,8 +2,9 @@
 
 Each row is an ASGI or WSGI application that answers at once, wrapped in one middleware and driven without a
 server. The times are those of the middleware: the median of the wrapped application's requests less that of
-the bare one, each in the round in which the machine was quietest, as other work only adds to them. All record through OpenTelemetry into this bridge, but for prometheus-fastapi-instrumentator,
-which uses ``prometheus_client``.
+the bare one, each of the round in which the machine was quietest, as other work can only add to it. All
+record through OpenTelemetry into this bridge, but for prometheus-fastapi-instrumentator, which uses
+``prometheus_client``.
 
     python -m benchmarks.requests            # half a minute
     python -m benchmarks.requests --quick    # CI runs it so that this file does not rot
