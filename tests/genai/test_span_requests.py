@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import openai
@@ -19,6 +20,13 @@ URL = "https://api.openai.com/v1/chat/completions"
 ASKED = {"http.request.method": "POST", "url.full": URL}
 
 
+@pytest.fixture(scope="module")
+def it() -> Iterator[Setup]:
+    """One bridge for all, as each would take longer to start than its test."""
+    with spans() as setup:
+        yield setup
+
+
 def _ask(it: Setup, *requests: dict[str, Any], **call: Any) -> None:
     """A call of a model that is made of these requests."""
     with it.tracer().start_as_current_span("chat", attributes={**CHAT, **call}):
@@ -30,8 +38,8 @@ def _ask(it: Setup, *requests: dict[str, Any], **call: Any) -> None:
                     span.set_status(Status(StatusCode.ERROR))
 
 
-def _retries(it: Setup) -> dict[tuple[str, ...], float]:
-    return it.totals("llm_retries", "error_type")
+def _retries(it: Setup) -> Callable[[], dict[tuple[str, ...], float]]:
+    return it.changes("llm_retries", "error_type")
 
 
 def _limits(it: Setup) -> dict[tuple[str, ...], float]:
@@ -39,12 +47,13 @@ def _limits(it: Setup) -> dict[tuple[str, ...], float]:
     return {(s.labels["provider"], s.labels["model"], s.labels["limit_type"]): s.value for s in samples}
 
 
-def test_a_real_client_that_tries_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_client_that_tries_again(it: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenAI's client with OpenTelemetry's instrumentations: retries have reasons, limits are those said."""
     captured = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_RESPONSE"
     monkeypatch.setenv(captured, "x-ratelimit-.*")
     instrumentors = (OpenAIInstrumentor(), HTTPX2ClientInstrumentor())
-    with spans() as it, fake_openai() as url:
+    retries = _retries(it)
+    with fake_openai() as url:
         for instrumentor in instrumentors:
             instrumentor.instrument(tracer_provider=it.tracers, meter_provider=MeterProvider())
         try:
@@ -55,9 +64,9 @@ def test_a_real_client_that_tries_again(monkeypatch: pytest.MonkeyPatch) -> None
         finally:
             for instrumentor in instrumentors:
                 instrumentor.uninstrument()
-        assert _retries(it) == {("rate_limit",): 1, ("server_error",): 1}
-        assert _limits(it)["openai", "gpt-4o", "requests"] == 59
-        assert _limits(it)["openai", "gpt-4o", "tokens"] == 149_984
+    assert retries() == {("rate_limit",): 1, ("server_error",): 1}
+    assert _limits(it)["openai", "gpt-4o", "requests"] == 59
+    assert _limits(it)["openai", "gpt-4o", "tokens"] == 149_984
 
 
 @pytest.mark.parametrize(
@@ -85,53 +94,57 @@ def test_a_real_client_that_tries_again(monkeypatch: pytest.MonkeyPatch) -> None
         ([{"http.request.resend_count": "often"}, {"http.request.resend_count": -3}], {}),
     ],
 )
-def test_requests_inside_of_a_call(requests: list[dict[str, Any]], wanted: dict[tuple[str], int]) -> None:
+def test_requests_inside_of_a_call(
+    it: Setup, requests: list[dict[str, Any]], wanted: dict[tuple[str], int]
+) -> None:
     """A request that follows a failed one is a retry, and so is one that says so; each counts once."""
-    with spans() as it:
-        _ask(it, *requests)
-        assert _retries(it) == wanted
+    retries = _retries(it)
+    _ask(it, *requests)
+    assert retries() == wanted
 
 
 @pytest.mark.parametrize(
     "attributes", [{"http.request.resend_count": 3}, {"retry_attempts": 3}], ids=["Anthropic", "botocore"]
 )
-def test_a_span_of_a_call_that_says_how_often(attributes: dict[str, Any]) -> None:
+def test_a_span_of_a_call_that_says_how_often(it: Setup, attributes: dict[str, Any]) -> None:
     """Also if it is inside of another library's, and what the requests said is among them."""
-    with spans() as it:
-        _ask(it, {"http.response.status_code": 429}, {"http.response.status_code": 200}, **attributes)
-        assert _retries(it) == {("rate_limit",): 1, ("other",): 2}
-        with it.tracer("outer").start_as_current_span("chat", attributes=CHAT):
-            _ask(it, **attributes)
-        assert _retries(it) == {("rate_limit",): 1, ("other",): 5}
+    retries = _retries(it)
+    _ask(it, {"http.response.status_code": 429}, {"http.response.status_code": 200}, **attributes)
+    assert retries() == {("rate_limit",): 1, ("other",): 2}
+    with it.tracer("outer").start_as_current_span("chat", attributes=CHAT):
+        _ask(it, **attributes)
+    assert retries() == {("rate_limit",): 1, ("other",): 5}
 
 
-def test_retries_of_one_call_are_not_those_of_the_next() -> None:
+def test_retries_of_one_call_are_not_those_of_the_next(it: Setup) -> None:
     """An agent that asks again after a failed call begins a new call."""
-    agent = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "meteo"}
-    with spans() as it, it.tracer().start_as_current_span("agent", attributes=agent):
+    agent, retries = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "meteo"}, _retries(it)
+    with it.tracer().start_as_current_span("agent", attributes=agent):
         _ask(it, {"http.response.status_code": 500})
         _ask(it, {"http.response.status_code": 200})
-        assert _retries(it) == {}
+    assert retries() == {}
 
 
-def test_events_of_retries() -> None:
+def test_events_of_retries(it: Setup) -> None:
     """OpenLIT writes one for each retry of LangChain."""
-    with spans() as it:
-        with it.tracer().start_as_current_span("chat", attributes=CHAT) as span:
-            for attributes in ({"retry.error.type": "RateLimitError"}, {}):
-                span.add_event("retry", {"retry.attempt": 1, **attributes})
-        assert _retries(it) == {("rate_limit",): 1, ("other",): 1}
+    retries = _retries(it)
+    with it.tracer().start_as_current_span("chat", attributes=CHAT) as span:
+        for attributes in ({"retry.error.type": "RateLimitError"}, {}):
+            span.add_event("retry", {"retry.attempt": 1, **attributes})
+    assert retries() == {("rate_limit",): 1, ("other",): 1}
 
 
-def test_limits_in_hidden_params() -> None:
+def test_limits_in_hidden_params(it: Setup) -> None:
     """litellm's default callback has the headers there."""
     said = {"x_ratelimit_remaining_requests": 7, "llm_provider-x-ratelimit-remaining-tokens": "42"}
-    with spans() as it:
-        _ask(it, hidden_params=json.dumps({"additional_headers": said}))
-        assert _limits(it) == {("openai", "gpt-4o", "requests"): 7, ("openai", "gpt-4o", "tokens"): 42}
-        for wrong in ("ratelimit", '{"additional_headers": "ratelimit"}', "[" * 9000 + "ratelimit", "{}"):
-            _ask(it, hidden_params=wrong)
-        assert len(_limits(it)) == 2
+    model = {"gen_ai.request.model": "of-litellm"}
+    _ask(it, hidden_params=json.dumps({"additional_headers": said}), **model)
+    before = _limits(it)
+    assert before["openai", "of-litellm", "requests"] == 7
+    assert before["openai", "of-litellm", "tokens"] == 42
+    for wrong in ("ratelimit", '{"additional_headers": "ratelimit"}', "[" * 9000 + "ratelimit", "{}"):
+        _ask(it, hidden_params=wrong, **model)
+    assert _limits(it) == before
 
 
 def test_what_is_measured_elsewhere_is_left_alone() -> None:
@@ -142,7 +155,7 @@ def test_what_is_measured_elsewhere_is_left_alone() -> None:
         _ask(it, {"http.response.status_code": 429}, {"http.response.status_code": 200, **headers})
         with it.tracer().start_as_current_span("check", attributes={"gen_ai.guardrail.triggered": True}):
             trace.get_current_span().add_event("guard.evaluation", {"guard.action": "deny"})
-        assert _retries(it) == {}
+        assert it.totals("llm_retries") == {}
         assert it.totals("llm_guardrail_results") == {}
         assert "llmdevops_llm_rate_limit_remaining" not in it.families()
 
@@ -192,29 +205,28 @@ GUARDRAIL = {"openinference.span.kind": "GUARDRAIL"}
         (GUARDRAIL, "", None),  # it does not say what came of it
     ],
 )
-def test_guardrails(attributes: dict[str, Any], name: str, result: str | None) -> None:
+def test_guardrails(it: Setup, attributes: dict[str, Any], name: str, result: str | None) -> None:
     """Each in its library's words; what says no result is no result."""
-    with spans() as it:
-        with it.tracer().start_as_current_span("check", attributes=attributes):
-            pass
-        wanted = {} if result is None else {(name, result): 1}
-        assert it.totals("llm_guardrail_results", "guardrail", "result") == wanted
-        assert it.totals("llm_other_operations", "operation") == {("guardrail",): 1}
-        assert it.totals("agent_executions") == {}
+    results = it.changes("llm_guardrail_results", "guardrail", "result")
+    others, agents = it.changes("llm_other_operations", "operation"), it.changes("agent_executions")
+    with it.tracer().start_as_current_span("check", attributes=attributes):
+        pass
+    assert results() == ({} if result is None else {(name, result): 1})
+    assert others() == {("guardrail",): 1}
+    assert agents() == {}
 
 
-def test_guards_of_openlit() -> None:
+def test_guards_of_openlit(it: Setup) -> None:
     """They are events of whatever span is the current one."""
-    with spans() as it:
-        with it.tracer().start_as_current_span("request") as span:
-            for action in ("allow", "redact", "deny", "warn", "?", 7):
-                span.add_event("guard.evaluation", {"guard.name": "pii", "guard.action": action})
-        found = it.totals("llm_guardrail_results", "guardrail", "result")
-        assert found == {("pii", result): 1 for result in ("pass", "modify", "block", "warn")}
+    results = it.changes("llm_guardrail_results", "guardrail", "result")
+    with it.tracer().start_as_current_span("request") as span:
+        for action in ("allow", "redact", "deny", "warn", "?", 7):
+            span.add_event("guard.evaluation", {"guard.name": "pii", "guard.action": action})
+    assert results() == {("pii", result): 1 for result in ("pass", "modify", "block", "warn")}
 
 
-def test_a_call_with_a_guardrail_is_a_call() -> None:
+def test_a_call_with_a_guardrail_is_a_call(it: Setup) -> None:
     """A provider's own guardrail is named in the span of the call."""
-    with spans() as it:
-        _ask(it, **{"gen_ai.guardrail.name": "bedrock"})
-        assert it.totals("llm_requests", "operation") == {("chat",): 1}
+    calls = it.changes("llm_requests", "operation")
+    _ask(it, **{"gen_ai.guardrail.name": "bedrock"})
+    assert calls() == {("chat",): 1}
