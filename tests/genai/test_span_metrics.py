@@ -435,6 +435,41 @@ def test_wrong_attributes_are_logged_once(caplog: pytest.LogCaptureFixture) -> N
     assert len(lines) == len(set(lines)) <= 2
 
 
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("weather", {"langfuse.observation.type": "tool"}),
+        ("execute_tool weather", {"gen_ai.operation.name": "execute_tool"}),
+    ],
+)
+def test_tools_that_are_named_by_their_spans(name: str, attributes: dict[str, Any]) -> None:
+    """Langfuse has no other name, and the conventions' spans have one that says it."""
+    with spans() as it:
+        with it.tracer().start_as_current_span(name, attributes=attributes):
+            pass
+        assert it.totals("agent_tool_calls", "tool_name") == {("weather",): 1}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"input": -1, "output": "x"}',
+        '{"input": 1e400}',
+        "[1]",
+        '{"input": true}',
+        '{"prompt_tokens_details": 1}',
+    ],
+)
+def test_what_langfuse_says_wrongly(said: str) -> None:
+    """It is taken for not said."""
+    usage = "langfuse.observation.usage_details"
+    with spans() as it:
+        with it.tracer().start_as_current_span("x", attributes={**CALLS["Langfuse"], usage: said}):
+            pass
+        assert it.totals("llm_unpriced_requests") == {(): 1}
+        assert it.totals("llm_tokens") == {}
+
+
 def test_reasons_as_json() -> None:
     """litellm's default callback writes them so; each is a reason of its own."""
     with spans() as it:

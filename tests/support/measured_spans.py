@@ -57,7 +57,20 @@ CALLS: dict[str, dict[str, Any]] = {
         "gen_ai.system": "openai",
         "langfuse.observation.model.name": "gpt-4o",
         "langfuse.observation.usage_details": json.dumps(
-            {"input": 1000, "output": 100, "input_cached_tokens": 400}
+            {"input": 600, "output": 100, "input_cache_read": 400}  # its parts add up
+        ),
+    },
+    "Langfuse, of OpenAI": {
+        "langfuse.observation.type": "generation",
+        "gen_ai.system": "openai",
+        "langfuse.observation.model.name": "gpt-4o",
+        "langfuse.observation.usage_details": json.dumps(
+            {
+                "prompt_tokens": 1000,
+                "completion_tokens": 100,
+                "total_tokens": 1100,
+                "prompt_tokens_details": {"cached_tokens": 400, "audio_tokens": 0},
+            }
         ),
     },
     "Vercel": {

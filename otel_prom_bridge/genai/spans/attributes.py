@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from otel_prom_bridge.genai import vocabulary
 from otel_prom_bridge.genai.emission import Usage
-from otel_prom_bridge.genai.spans import guardrails
+from otel_prom_bridge.genai.spans import guardrails, langfuse
 from otel_prom_bridge.recording.operations import OTHER_ERROR
 from otel_prom_bridge.recording.reports import report
 
@@ -319,6 +319,8 @@ def outline(name: str, attributes: Attributes) -> Seen | None:
         found.name = _text(attributes, getattr(keys, _NAMED[kind]))
         if found.name is None and kind in ("agent", "workflow"):
             found.name, found.is_named = _of_span(name), False
+        elif found.name is None and kind == "tool":
+            found.name = _tool_of_span(name, keys)
     return found
 
 
@@ -364,6 +366,12 @@ def _of_span(name: str) -> str | None:
     """The name of an agent in that of its span: `meteo.run`, `invoke_agent meteo`, `meteo run`."""
     found = name.removeprefix("invoke_agent ").removesuffix(".run").removesuffix(" run").strip()
     return found if found and found not in ("agent", "invoke_agent", "invoke_workflow") else None
+
+
+def _tool_of_span(name: str, keys: Keys) -> str | None:
+    """The name of a tool in that of its span: `execute_tool weather`, and all of it in Langfuse."""
+    found = name.removeprefix("execute_tool ").strip()
+    return found if found and ("langfuse.observation.type" in keys.kind or found != name) else None
 
 
 def _kind(name: str, attributes: Attributes, keys: Keys) -> tuple[Kind | None, str]:
@@ -429,14 +437,9 @@ def _listed(text: str) -> list[Any] | tuple[str, ...]:
 
 def _langfuse(attributes: Attributes, found: Seen) -> None:
     """Langfuse writes tokens and costs as JSON."""
-    usage = _table(attributes, "langfuse.observation.usage_details")
-    if usage:
-        found.usage.input = found.usage.input or _count(usage, ("input", "prompt_tokens", "input_tokens"))
-        found.usage.output = found.usage.output or _count(
-            usage, ("output", "completion_tokens", "output_tokens")
-        )
-        cached = ("input_cached_tokens", "cache_read_input_tokens", "input_cache_read")
-        found.usage.cached = found.usage.cached or _count(usage, cached)
+    said = _table(attributes, "langfuse.observation.usage_details")
+    if said and not found.usage.reported:
+        found.usage = langfuse.usage_of(said)
     costs = _table(attributes, "langfuse.observation.cost_details")
     if costs and found.cost is None:
         found.cost = _number(costs, ("total",), "a cost")

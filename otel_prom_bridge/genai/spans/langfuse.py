@@ -1,0 +1,62 @@
+"""The tokens of a generation, as Langfuse writes them: JSON, in the words of whoever has recorded it.
+
+Langfuse's own words are parts that add up: `input` is without `input_cache_read`. Its wrapper of OpenAI's
+client hands on what that API says, where the parts are among `prompt_tokens`.
+
+https://langfuse.com/docs/observability/features/token-and-cost-tracking
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from otel_prom_bridge.genai.emission import Usage
+
+# Anthropic's words, which have kept their names, are parts of the input, too.
+_CACHED = ("input_cached_tokens", "input_cache_read", "cache_read_input_tokens")
+_WRITTEN = ("input_cache_creation", "input_cache_write", "cache_creation_input_tokens")
+_REASONING = ("output_reasoning", "output_reasoning_tokens")
+_APIS = ("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details")
+
+
+def usage_of(said: Mapping[str, Any]) -> Usage:
+    """The tokens of a generation. What is no number of them is not reported."""
+    given = _details(said, "prompt_tokens_details", "input_tokens_details")
+    answered = _details(said, "completion_tokens_details", "output_tokens_details")
+    return Usage(
+        _whole(said, "input", ("prompt_tokens", "input_tokens")),
+        _whole(said, "output", ("completion_tokens", "output_tokens")),
+        cached=_first(said, _CACHED) or _first(given, ("cached_tokens",)),
+        reasoning=_first(said, _REASONING) or _first(answered, ("reasoning_tokens",)),
+        cache_write=_first(said, _WRITTEN),
+    )
+
+
+def _whole(said: Mapping[str, Any], word: str, of_apis: tuple[str, ...]) -> int | None:
+    """All tokens in one direction: those of the word and its parts, or what an API says."""
+    own = _number(said.get(word))
+    if own is None:
+        return _first(said, of_apis)
+    return own + sum(
+        _number(value) or 0
+        for key, value in said.items()
+        if isinstance(key, str) and key not in _APIS and (key.startswith(f"{word}_") or _is_part(key, word))
+    )
+
+
+def _is_part(key: str, word: str) -> bool:
+    return key.startswith("cache_") and key.endswith(f"_{word}_tokens")
+
+
+def _details(said: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    return next((said[key] for key in keys if isinstance(said.get(key), dict)), {})
+
+
+def _first(said: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
+    return next((number for key in keys if (number := _number(said.get(key))) is not None), None)
+
+
+def _number(value: Any) -> int | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_number and 0 <= value < 2**63 else None
