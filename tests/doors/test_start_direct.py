@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from instrumented import EXPORTERS, instrumented
 from opentelemetry.sdk.metrics.view import View
+from oracles import samples
 from servers import free_port
 
 from otel_prom_bridge import ConfigurationError, PrometheusMetricReader, start
@@ -155,6 +156,75 @@ def test_an_instrumented_application_records_directly(tmp_path: Path, how: dict[
     assert result.stdout.startswith("DirectMeterProvider\n")
     assert "jobs_total{" in result.stdout
     assert 'telemetry_auto_version="' in result.stdout
+
+
+# An application as anybody would write it: it serves, and it calls itself.
+SERVING = """
+import sys
+import threading
+import requests
+import uvicorn
+from fastapi import FastAPI
+from opentelemetry import metrics
+
+app = FastAPI()
+app.get("/users/{user}")(lambda user: {"user": user})
+server = uvicorn.Server(uvicorn.Config(app, port=int(sys.argv[2]), log_level="error"))
+thread = threading.Thread(target=server.run)
+thread.start()
+while not server.started:
+    pass
+with requests.Session() as session:
+    session.trust_env = False
+    for path in ("users/1", "users/2", "nowhere"):
+        session.get(f"http://127.0.0.1:{sys.argv[2]}/{path}", timeout=10)
+    server.should_exit = True
+    thread.join()
+    print(type(metrics.get_meter_provider()).__name__)
+    print(session.get(sys.argv[1], timeout=10).text)
+"""
+OTHERS = {
+    "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "openai,genai_openai,django,sqlalchemy,system_metrics,httpx"
+}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_instrumented_frameworks_and_clients_show_the_same(tmp_path: Path) -> None:
+    """FastAPI and requests, without a line of code: through the SDK, and directly in both ways."""
+    port, own = str(free_port()), str(free_port())
+    ways = {"MeterProvider": {}, "DirectMeterProvider": {"OTEL_PROM_BRIDGE_RECORDING": "direct"}}
+    shown = []
+    for provider, how in [
+        *ways.items(),
+        ("DirectMeterProvider", {"OTEL_PYTHON_METER_PROVIDER": "prometheus_bridge"}),
+    ]:
+        where = {"OTEL_EXPORTER_PROMETHEUS_PORT": port}
+        url = f"http://localhost:{port}/metrics"
+        result = instrumented(tmp_path, SERVING, url, own, **EXPORTERS, **OTHERS, **where, **how)
+        assert result.returncode == 0, result.stderr[-2000:]
+        kind, _, body = result.stdout.partition("\n")
+        assert kind == provider
+        found = samples("text/plain; version=0.0.4", body.encode())
+        ours = {key: value for key, value in found.items() if key[0].startswith("http_")}
+        shown.append({key: value for key, value in ours.items() if key[0].endswith(("_count", "_requests"))})
+        assert (
+            sum(
+                value
+                for (name, _), value in ours.items()
+                if name.startswith("http_server_duration") and name.endswith("_count")
+            )
+            == 3
+        )
+        assert (
+            sum(
+                value
+                for (name, _), value in ours.items()
+                if name.startswith("http_client_duration") and name.endswith("_count")
+            )
+            >= 3
+        )
+    assert shown[0] == shown[1] == shown[2]
 
 
 def test_beside_other_exporters_the_sdk_records(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.parametrize("recording", ["sdk", "direct"])
 @pytest.mark.parametrize(
     ("name", "opted", "broken"),
     [
@@ -36,11 +37,13 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("django", "http", "5xx"),
     ],
 )
-def test_requests_are_counted_by_route(python: Path, name: str, opted: str, broken: str) -> None:
+def test_requests_are_counted_by_route(
+    python: Path, name: str, opted: str, broken: str, recording: str
+) -> None:
     """Each has the method, the route and the class of the status that the application answered with."""
     variables = {"OTEL_SEMCONV_STABILITY_OPT_IN": opted, "PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
     done = subprocess.run(
-        [python, ROOT / "tests" / "support" / "packaged_http.py", name, "research_api"],
+        [python, ROOT / "tests" / "support" / "packaged_http.py", name, "research_api", recording],
         capture_output=True,
         text=True,
         timeout=100,

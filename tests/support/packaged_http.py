@@ -1,6 +1,7 @@
 """Applications with the packaged instrumentations of web frameworks, and the bridge with a profile.
 
-It runs in an environment of its own, as ``packaged_http.py flask PROFILE``, and prints what a scrape shows.
+It runs in an environment of its own, as ``packaged_http.py flask PROFILE RECORDING``, and prints what a
+scrape shows.
 Each application is asked for two users, and for something that raises.
 """
 
@@ -85,6 +86,7 @@ def visit(get: Any) -> None:
 
 
 if __name__ == "__main__":
-    bridge = otel_prom_bridge.start(port=0, addr="127.0.0.1", profile=sys.argv[2])
+    recording: Any = sys.argv[3]
+    bridge = otel_prom_bridge.start(port=0, addr="127.0.0.1", profile=sys.argv[2], recording=recording)
     globals()[sys.argv[1]]()
     sys.stdout.write(bridge.reader.expose().body.decode())

@@ -1,8 +1,8 @@
 """Real instrumentations, recorded under a profile; a script that test_real_producers runs.
 
-`python tests/producers.py conventions|openllmetry PROFILE` prints JSON: what a scrape showed, and which spans
-there are. Two instrumentations of one client cannot be in one process, nor OpenLLMetry's twice (it keeps
-recording with the instruments that it had). Everything talks to a server on loopback.
+`python tests/producers.py conventions|openllmetry PROFILE [direct]` prints JSON: what a scrape showed, and
+which spans there are. Two instrumentations of one client cannot be in one process, nor OpenLLMetry's twice:
+it keeps recording with the instruments that it had. Everything talks to a server on loopback.
 """
 
 from __future__ import annotations
@@ -105,14 +105,21 @@ def openllmetry(metrics: MeterProvider, tracer: TracerProvider, url: str, truth:
     calls(url, truth)
 
 
-def main(record: Callable[..., None], profile: str) -> None:
+def main(record: Callable[..., None], profile: str, recording: Any = "sdk") -> None:
     """Record under a profile, and print what a scrape shows."""
     spans, truth = InMemorySpanExporter(), {}  # type: ignore[var-annotated]
     tracer = TracerProvider(shutdown_on_exit=False)
     tracer.add_span_processor(SimpleSpanProcessor(spans))
     with (
         fake_openai() as url,
-        start(profile=profile, port=0, addr="127.0.0.1", set_global=False, collect_interval=0) as bridge,
+        start(
+            profile=profile,
+            recording=recording,
+            port=0,
+            addr="127.0.0.1",
+            set_global=False,
+            collect_interval=0,
+        ) as bridge,
     ):
         record(bridge.meter_provider, tracer, url, truth)
         shown = bridge.reader.expose(OPENMETRICS)
@@ -129,4 +136,4 @@ def main(record: Callable[..., None], profile: str) -> None:
 
 
 if __name__ == "__main__":
-    main({"conventions": conventions, "openllmetry": openllmetry}[sys.argv[1]], sys.argv[2])
+    main({"conventions": conventions, "openllmetry": openllmetry}[sys.argv[1]], *sys.argv[2:])
