@@ -158,13 +158,19 @@ class Synchronous(Generic[C]):
                     if self._bare is None:
                         self._bare = self._new({})
                     return self._bare
-            return self._found(attributes if isinstance(attributes, Mapping) else dict(attributes))
+            if not isinstance(attributes, Mapping):
+                message = "instrument %r: attributes that are no mapping are left out: %s"
+                self._findings.report(("attributes", self.stream), message, self.name, type(attributes))
+                return self.find(None)
+            return self._found(attributes)
         except Exception as error:
             message = "instrument %r: attributes that are none are left out: %r"
             self._findings.report(("attributes", self.stream), message, self.name, error)
             return self._past_limit()
 
     def _found(self, attributes: Mapping[str, object]) -> C:
+        if not _TEXT.issuperset(map(type, attributes)) or "" in attributes:
+            attributes = _named(attributes)
         attributes = self._needed(attributes)
         if not attributes:
             return self.find(None)
@@ -253,6 +259,11 @@ class Synchronous(Generic[C]):
             self._refused(value, "negative")
             return None
         return number
+
+
+def _named(attributes: Mapping[Any, object]) -> dict[str, object]:
+    """The attributes with keys that are texts; without those that have no name, as the SDK does it."""
+    return {key if isinstance(key, str) else str(key): value for key, value in attributes.items() if key}
 
 
 def _lasting(value: object) -> object:

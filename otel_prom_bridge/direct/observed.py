@@ -33,7 +33,7 @@ class Observed:
         self.instrumentation_scope = stream.scope
         self._findings = findings
         self.begin(recording)
-        self.callbacks = [Callback(self, function) for function in _functions(callbacks or ())]
+        self.callbacks = [Callback(self, _function(callback)) for callback in callbacks or ()]
 
     def begin(self, recording: Recording) -> None:
         """Observe for another reader."""
@@ -110,9 +110,8 @@ class Callback:
         return points, None
 
 
-def _functions(callbacks: Sequence[Any]) -> Iterator[Callable[[CallbackOptions], Any]]:
-    for callback in callbacks:
-        yield _of_generator(callback) if isinstance(callback, Generator) else callback
+def _function(callback: Any) -> Callable[[CallbackOptions], Any]:
+    return _of_generator(callback) if isinstance(callback, Generator) else callback
 
 
 def _of_generator(generator: Generator[Any, Any, Any]) -> Callable[[CallbackOptions], Any]:
