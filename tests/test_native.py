@@ -27,7 +27,7 @@ logging.basicConfig()
 {first}
 from opentelemetry import metrics
 import otel_prom_bridge
-bridge = otel_prom_bridge.start(port=0, cache_ttl=0)
+bridge = otel_prom_bridge.start(port=0, cache_ttl=0, recording=sys.argv[1])
 server = bridge.server
 {later}
 import gevent
@@ -59,11 +59,13 @@ print(server.is_serving)
 """
 
 
+@pytest.mark.parametrize("recording", ["sdk", pytest.param("direct", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("when", [FIRST, LATER])
-def test_a_process_of_greenlets_is_scraped(when: str) -> None:
+def test_a_process_of_greenlets_is_scraped(when: str, recording: str) -> None:
     """Every scrape is answered, sums are exact, the endpoint closes, and nothing is said on stderr."""
     program = BUSY.format(first=PATCH * (when == FIRST), later=PATCH * (when == LATER))
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", program, recording]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (found.stdout, found.returncode) == ("True True\nFalse\n", 0), found.stderr
     assert "Traceback" not in found.stderr
     assert "otel_prom_bridge" not in found.stderr

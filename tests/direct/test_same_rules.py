@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import ChainMap, UserDict
 from collections.abc import Callable, Iterator
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -172,6 +174,19 @@ def attributes(door: Door) -> None:
     counter.add(1, {"b": 2, "a": 1})
 
 
+def odd_attributes(door: Door) -> None:
+    """Keys that are no texts are what they say, and what is no mapping is none."""
+    counter = door.provider.get_meter("m").create_counter("c")
+    keys: list[Any] = [1, True, 1.0, b"x", ("t",), None, "", 0, "a b", "é"]
+    for key in keys:
+        door.tried(lambda key=key: counter.add(1, {key: "v"}))
+    door.tried(lambda: counter.add(1, {1: "v", "k": "w", "": "x"}))
+    sets: list[Any] = [MappingProxyType({"a": 1}), ChainMap({"a": "1"}, {"b": "2"}), UserDict(z=1)]
+    sets += [[("a", "b")], (), "", 0, "text", 7, [1], iter([("q", "r")]), dict]
+    for attributes in sets:
+        door.tried(lambda attributes=attributes: counter.add(1, attributes))
+
+
 class Text(str):
     """A text that the application made a class of."""
 
@@ -207,7 +222,11 @@ def callbacks(door: Door) -> None:
         yield Observation(2, {"from": "function"})
         yield Observation(3, {"from": "function"})
 
+    def ended() -> Iterator[Any]:
+        yield from ()
+
     meter = door.provider.get_meter("m")
+    door.tried(lambda: meter.create_observable_gauge("ended", [ended()]))
     for kind in OBSERVED:
         create = getattr(meter, f"create_{kind}")
         create(f"{kind}_all", [generator(), function, lambda options: [Observation(4), Observation(5)]])
@@ -324,6 +343,7 @@ CASES = (
     values,
     observed_values,
     attributes,
+    odd_attributes,
     subclasses,
     callbacks,
     callbacks_that_fail,

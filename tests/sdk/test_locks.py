@@ -63,6 +63,18 @@ def test_what_the_garbage_collector_finds_records(seconds: float, every: float, 
     assert counted == observed == recorded + 2 * finalized
 
 
+@pytest.mark.parametrize(
+    ("door", "times"),
+    [("direct", 3), *(pytest.param(door, 60, marks=pytest.mark.slow) for door in ("sdk", "direct"))],
+)
+def test_greenlets_record(door: str, times: int) -> None:
+    """A hundred of them, which switch wherever they can, and scrapes: nothing hangs, all are counted."""
+    pytest.importorskip("gevent")
+    recorded, *counted = printed("greenlets.py", times, door, seconds=200)
+    assert counted == [recorded] * 3
+    assert recorded == 101 * 3 * times
+
+
 def test_which_names_of_the_sdk_we_use() -> None:
     """All that is listed as private to the SDK is there, in this release."""
     reader = PrometheusMetricReader(registry=None)
