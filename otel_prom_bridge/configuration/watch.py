@@ -137,7 +137,7 @@ class Watch(Attached):
     def _recorded(self) -> None:
         self._records = True
         processes.tell_of_recording()
-        if not self.is_serving:
+        if self.reader.is_ready and not self.is_serving:  # after a shutdown there is nothing to serve
             # Whoever records must not wait for us, and may be a signal handler.
             with contextlib.suppress(RuntimeError):  # there can be no more threads
                 native.Thread(self._help, name="otel-prom-bridge-child").start()

@@ -23,6 +23,7 @@ from otel_prom_bridge.direct.meter import Meter
 from otel_prom_bridge.direct.observed import Observed
 from otel_prom_bridge.direct.reader import DirectReader
 from otel_prom_bridge.direct.recording import Recording
+from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import Stream
@@ -74,9 +75,11 @@ class DirectMeterProvider(metrics.MeterProvider):
         """Record for this reader from now on, from nothing. All instruments go on.
 
         Raises:
-            ConfigurationError: the resource is none.
+            ConfigurationError: the resource is none, or another provider records for the reader.
         """
         _RESOURCE.optional("resource", resource)
+        if not reader.is_free_for(self):  # what the other one records would be lost
+            raise ConfigurationError("reader", reader, "a DirectReader that no other provider records for")
         if not isinstance(resource, Resource):
             resource = Resource.create(dict(resource or {}))
         self.resource = resource

@@ -47,6 +47,10 @@ class DirectReader(Exposed):
         self._pipeline.shutdown.add(self._collections.close)
         self._pipeline.join(registry, self.families)
 
+    def is_free_for(self, provider: DirectMeterProvider) -> bool:
+        """Whether no other provider records for it."""
+        return self._provider in (None, provider)
+
     def attached(self, provider: DirectMeterProvider) -> None:
         """This is the provider that records for it."""
         self._provider = provider

@@ -375,6 +375,14 @@ def test_what_makes_no_sense_is_refused() -> None:
         DirectMeterProvider(reader, exemplar_filter="on")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="reader"):
         DirectMeterProvider(object())  # type: ignore[arg-type]
+    direct, other = Direct(), Direct()
+    with pytest.raises(ConfigurationError, match="no other provider"):
+        DirectMeterProvider(direct.reader, shutdown_on_exit=False)
+    with pytest.raises(ConfigurationError, match="no other provider"):
+        other.provider.attach(direct.reader)
+    direct.meter.create_counter("c").add(1)
+    other.meter.create_counter("d").add(1)
+    assert (direct.shown(), other.shown()) == ({"c_total": 1}, {"d_total": 1})
 
 
 def test_the_next_recording_is_noticed_once() -> None:

@@ -21,6 +21,7 @@ from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
 # Instruments of the API that were made before there was a provider, and one bridge after the other.
 STARTED = """
 import json
+import time
 from opentelemetry import metrics
 early = metrics.get_meter("early").create_counter("early")
 import otel_prom_bridge
@@ -43,6 +44,9 @@ bridge = otel_prom_bridge.start(recording="direct", port=0)
 early.add(7)
 second = shown(bridge)
 bridge.shutdown()
+otel_prom_bridge.start(recording="direct", port=0).shutdown()
+early.add(9)  # nobody serves it, as was asked for: the log says nothing
+time.sleep(0.2)  # in a thread, if at all
 try:
     otel_prom_bridge.start(port=0)
 except otel_prom_bridge.ConfigurationError as error:
