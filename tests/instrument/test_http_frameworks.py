@@ -157,6 +157,22 @@ def test_starlette_web_socket(recorded: Recorded) -> None:
     assert recorded.point("ws.messages.received").value == recorded.point("ws.messages.sent").value == 1
 
 
+def test_an_application_that_is_mounted_and_recorded_itself(recorded: Recorded) -> None:
+    """A request is recorded once, by the outermost middleware, and once for each provider."""
+    other = Recorded()
+    inner = AsgiMetrics(starlette(recorded), meter_provider=other.provider)
+    app = Starlette(routes=[Mount("/inner", inner), Mount("/", starlette(recorded))])
+    app.add_middleware(AsgiMetrics, meter_provider=recorded.provider)
+    for path in ("/inner/pages/a", "/pages/b"):
+        assert ask(app, path).status == 200
+    assert (recorded.count(DURATION), other.count(DURATION)) == (2, 1)
+    twice = WsgiMetrics(
+        WsgiMetrics(flask(), meter_provider=recorded.provider), meter_provider=recorded.provider
+    )
+    ask_wsgi(twice, "/stream")
+    assert recorded.count(DURATION) == 3
+
+
 def test_litestar(recorded: Recorded) -> None:
     """A framework that does not say its routes gets templates."""
 

@@ -64,7 +64,7 @@ class AsgiMetrics:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass what comes on to the application."""
         kind = scope["type"]
-        if kind not in ("http", "websocket") or self._is_excluded(scope):
+        if kind not in ("http", "websocket") or self._is_excluded(scope) or not self._server.is_first(scope):
             await self._app(scope, receive, send)
         elif kind == "http":
             await self._request(scope, receive, send)

@@ -10,8 +10,8 @@ https://opentelemetry.io/docs/specs/semconv/http/http-metrics/
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Iterable
-from typing import NamedTuple, TypeAlias
+from collections.abc import Hashable, Iterable, MutableMapping
+from typing import Any, NamedTuple, TypeAlias
 
 from opentelemetry import trace
 from opentelemetry.context import get_current
@@ -33,6 +33,7 @@ _METHODS = frozenset(
     {"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"}
 )
 _OTHER = "_OTHER"
+_RECORDED = "otel_prom_bridge.http.recorded"
 _SCHEMES = frozenset({"http", "https", "ws", "wss"})
 _VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
 _SERVER_ERROR = 500
@@ -80,6 +81,17 @@ class HttpServer:
     def is_excluded(self, path: str) -> bool:
         """Whether nothing is recorded of this path."""
         return path in self.excluded[0] or path.startswith(self.excluded[1])
+
+    def is_first(self, request: MutableMapping[str, Any]) -> bool:
+        """Whether no middleware around this one records the same request for the same provider.
+
+        ``request`` is a scope of ASGI or an environ of WSGI, and keeps that.
+        """
+        recorded = request.get(_RECORDED, ())
+        if self.scope in recorded:
+            return False
+        request[_RECORDED] = (*recorded, self.scope)
+        return True
 
     def identity(self, method: str, scheme: str, version: str) -> Identity:
         """What a request with this method, scheme and version of HTTP has in common with others."""

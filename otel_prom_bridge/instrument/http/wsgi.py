@@ -56,9 +56,13 @@ class WsgiMetrics:
         """Pass a request on to the application."""
         script, path = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "")
         excluded = self._server.is_excluded
-        if excluded(path) or (script and excluded(script + path)):
+        if excluded(path) or (script and excluded(script + path)) or not self._server.is_first(environ):
             return self._app(environ, start_response)
-        exchange = _Exchange(self._server, environ, start_response)
+        try:
+            exchange = _Exchange(self._server, environ, start_response)
+        except Exception as error:  # no server says what we do not understand, but a test may
+            failed("a request", error)
+            return self._app(environ, start_response)
         exchange.start()
         try:
             body = self._app(environ, exchange.start_response)
