@@ -63,7 +63,7 @@ def _report():
         tracer = getattr(traces, "_TRACER_PROVIDER", None)
         found["tracer"] = None if tracer is None else type(tracer).__name__
         found["modules"] = sorted({m.split(".")[0] for m in sys.modules if m.startswith("otel_prom_bridge")})
-        with open(os.environ["OTEL_PROM_BRIDGE_DOCTOR_REPORT"], "w") as file:
+        with open(os.environ["_PROM_BRIDGE_DOCTOR_REPORT"], "w") as file:
             json.dump(found, file)
     except Exception as error:
         sys.stderr.write(f"otel-prom-bridge doctor: {error!r}\\n")
@@ -72,7 +72,7 @@ _stay_first()
 try:
     _watch()
     atexit.register(_report)
-    timer = threading.Timer(float(os.environ["OTEL_PROM_BRIDGE_DOCTOR_SECONDS"]), _report)
+    timer = threading.Timer(float(os.environ["_PROM_BRIDGE_DOCTOR_SECONDS"]), _report)
     timer.daemon = True
     timer.start()
 except ImportError:
@@ -88,8 +88,8 @@ def examine_program(command: Sequence[str], *, seconds: float) -> Iterator[Sympt
         report = Path(folder, "report.json")
         env = dict(os.environ)
         env["PYTHONPATH"] = os.pathsep.join(filter(None, (folder, env.get("PYTHONPATH", ""))))
-        env["OTEL_PROM_BRIDGE_DOCTOR_REPORT"] = str(report)
-        env["OTEL_PROM_BRIDGE_DOCTOR_SECONDS"] = str(seconds)
+        env["_PROM_BRIDGE_DOCTOR_REPORT"] = str(report)
+        env["_PROM_BRIDGE_DOCTOR_SECONDS"] = str(seconds)
         ended = _run(command, env, seconds)
         try:
             found = json.loads(report.read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 
 from otel_prom_bridge.doctor.symptoms import Symptom
@@ -23,6 +24,8 @@ SCRAPERS = {
     "q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
 }
 _OURS = "otel_prom_bridge_"
+_CERTIFICATE = f"{_OURS}certificate_expiry_timestamp_seconds"
+_SOON = 14  # days, as in the alert
 
 
 def examine_scrapes(url: str, *, timeout: float, headers: Mapping[str, str]) -> Iterator[Symptom]:
@@ -47,6 +50,19 @@ def examine_scrapes(url: str, *, timeout: float, headers: Mapping[str, str]) -> 
             last = found if "openmetrics" in kind else last
     if last is not None:
         yield from _contents(last.families)
+        yield from _certificate(last.families)
+
+
+def _certificate(families: tuple[MetricFamily, ...]) -> Iterator[Symptom]:
+    for point in (point for family in families if family.name == _CERTIFICATE for point in family.points):
+        days = (getattr(point, "value", 0) - time.time()) / 86400
+        if days < _SOON:
+            remedy = (
+                "put a new one and its key in the place of the old ones; the endpoint reads them by itself"
+            )
+            yield Symptom("problem", "certificate", f"it ends in {days:.1f} days", remedy)
+        else:
+            yield Symptom("ok", "certificate", f"it ends in {days:,.0f} days")
 
 
 def _contents(families: tuple[MetricFamily, ...]) -> Iterator[Symptom]:

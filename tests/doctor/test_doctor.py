@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from certificates import CA, write_authority, write_pair
 
-from otel_prom_bridge import start_http_server
+from otel_prom_bridge import start, start_http_server
 from otel_prom_bridge.cli import main
 from otel_prom_bridge.doctor.environment import examine_environment
 from otel_prom_bridge.testing import MetricsProbe
@@ -67,6 +69,25 @@ def test_an_endpoint_that_works(capsys: Capture, monkeypatch: pytest.MonkeyPatch
     assert (code, found.get("problem")) == (0, None)
     assert sum("endpoint: Prometheus" in text for text in found["ok"]) == 3
     assert any("nothing was recorded within a sampled span" in text for text in found["note"])
+
+
+def test_a_certificate_that_is_about_to_end(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a problem before it ends, and none if it is new."""
+    monkeypatch.setenv("SSL_CERT_FILE", write_authority(tmp_path))
+    for days, code, said in (
+        (5, 1, "certificate: it ends in 5.0 days"),
+        (90, 0, "certificate: it ends in 90 days"),
+    ):
+        when = datetime.now(UTC) + timedelta(days=days)
+        cert, key = write_pair(tmp_path, CA.issue_cert("localhost", "127.0.0.1", not_after=when))
+        files = {"tls_cert_file": cert, "tls_key_file": key}
+        with start(set_global=False, port=0, addr="127.0.0.1", **files) as bridge:
+            bridge.meter_provider.get_meter("shop").create_counter("c").add(1)
+            found = doctor(capsys, "--url", bridge.server.url)
+        assert found[0] == code
+        assert said in found[1]["problem" if code else "ok"]
 
 
 def test_an_endpoint_that_is_not_there(capsys: Capture) -> None:
