@@ -45,12 +45,12 @@ class _Hand:
     """
 
     def __init__(self) -> None:
-        self._runs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._runs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         # Whoever has it may give it a run. A thread that ends takes it for ever.
         self._turn = Lock()
 
-    def take(self, run: Callable[[], None]) -> bool:
-        """Do this run next; False if it is busy, or has ended."""
+    def take(self, run: Callable[[], None] | None) -> bool:
+        """Do this run next, or end if it is none; False if it is busy, or has ended."""
         if not self._turn.acquire(blocking=False):
             return False
         self._runs.put(run)
@@ -69,6 +69,8 @@ class _Hand:
                 if self._turn.acquire(blocking=False):
                     return
                 continue  # somebody gives it one at this moment
+            if run is None:
+                return
             try:
                 run()
             except BaseException:  # the work is at fault, and the next run must not miss this thread
@@ -154,6 +156,12 @@ class Coalesced:
             run, self._running = self._running, None
         if run is not None:
             run.done.set()
+
+    def rest(self) -> None:
+        """Have no thread wait for the next run, which may be long in coming."""
+        hand, self._hand = self._hand, None
+        if hand is not None:
+            hand.take(None)
 
     def _current(self) -> tuple[_Run, bool]:
         """The run that is going on (started, if there is none), and whether somebody else started it."""

@@ -82,6 +82,7 @@ class Collections:
     def close(self) -> None:
         """Collect no more."""
         background.discard(self)
+        self._task.rest()
 
     @abstractmethod
     def _collect(self) -> bool:

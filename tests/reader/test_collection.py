@@ -424,6 +424,13 @@ def test_a_thread_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     once = Coalesced(work, name="test", stays=True)
     assert [once.wait(5) for _ in range(4)] == [True, False, True, True]
     assert (len(set(ran_in)), raised) == (1, [SystemExit])
+    assert [thread.name for thread in threading.enumerate() if thread.ident == ran_in[0]] == ["test"]
+    once.rest()
+    ended = "the thread that has nothing to do"
+    wait_for(
+        lambda: all(thread.ident != ran_in[0] for thread in threading.enumerate()), seconds=5, what=ended
+    )
+    assert once.wait(5)
     known = weakref.ref(once)
     del once
     wait_for(lambda: gc.collect() >= 0 and known() is None, seconds=5, what="the end of it")
