@@ -20,7 +20,6 @@ from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from otel_prom_bridge import native, processes
 from otel_prom_bridge.configuration.serving import serve, serve_if_possible
 from otel_prom_bridge.configuration.settings import Settings
-from otel_prom_bridge.configuration.spans import measure_spans, measure_spans_later
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.direct.reader import DirectReader
 from otel_prom_bridge.endpoint.server.server import MetricsServer
@@ -63,6 +62,9 @@ class Attached:
 
     def _measure_spans(self, provider: object, prices: PriceTable | None, *, by_itself: bool) -> None:
         """Record metrics of spans for this provider. ``by_itself``: somebody else makes the providers."""
+        # Few ask for it, and recorders with all that they know of models take a fifth of the time to start.
+        from otel_prom_bridge.configuration.spans import measure_spans, measure_spans_later
+
         if by_itself or not isinstance(provider, SdkMeterProvider):
             measure_spans_later(prices)
         else:
