@@ -139,7 +139,7 @@ def test_every_family_is_to_be_seen(name: str) -> None:
 def test_it_is_the_same_every_time(tmp_path: Path) -> None:
     """Two processes write the same bytes, whatever order their sets have."""
     for seed in ("1", "2"):
-        command = [sys.executable, "-W", "error", "-m", "otel_prom_bridge.cli", "dashboards"]
+        command = [sys.executable, "-W", "error", "-m", "otel_prom_bridge", "dashboards"]
         subprocess.run(
             [*command, "--profile", "llmdevops", "--out", str(tmp_path / seed)],
             env={"PYTHONHASHSEED": seed},

@@ -495,7 +495,7 @@ def run(
     *arguments: str, stdin: bytes = b"", env: Mapping[str, str] | None = None
 ) -> tuple[int, bytes, bytes]:
     """The command line as a process."""
-    command = [sys.executable, "-m", "otel_prom_bridge.cli", *arguments]
+    command = [sys.executable, "-m", "otel_prom_bridge", *arguments]
     done = subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False, env=env)
     return done.returncode, done.stdout, done.stderr
 
@@ -523,7 +523,7 @@ def test_a_terminal_that_knows_few_characters() -> None:
 def test_a_closed_pipe_is_silent() -> None:
     """`| head` may go away."""
     text = "".join(f"m{number} 1\n" for number in range(20_000)).encode()
-    command = [sys.executable, "-m", "otel_prom_bridge.cli", "cardinality", "-", "--top", "0"]
+    command = [sys.executable, "-m", "otel_prom_bridge", "cardinality", "-", "--top", "0"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

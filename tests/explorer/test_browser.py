@@ -396,7 +396,7 @@ def test_serve_shows_anybodys_exposition(browser: Browser, tmp_path: Path) -> No
     """`serve` has the same page for a file, with what is wrong in it."""
     path = tmp_path / "metrics.prom"
     path.write_text('# TYPE requests_total counter\nrequests_total{code="200"} 5\nwhat is this\n')
-    command = [sys.executable, "-m", "otel_prom_bridge.cli", "serve", str(path), "--port", "0"]
+    command = [sys.executable, "-m", "otel_prom_bridge", "serve", str(path), "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
