@@ -120,7 +120,7 @@ class _Reading:
         self._namespace = STRING.value(".namespace", table.namespace)
         self._buckets = _each(".buckets", table.buckets, lambda _, value: BOUNDS.value("", value))
         self._labels = _each(".labels", table.labels, self._label)
-        self._patterns = _each(".patterns", table.patterns, lambda _, value: _PATTERNS.value("", value))
+        self._patterns = _each(".patterns", table.patterns, lambda _, value: [*_PATTERNS.value("", value)])
         self._sources = _each(".sources", table.sources, lambda _, value: self._selections(value))
         own = read_at(".instruments", tables(self._instrument), table.instruments)
         self._own: Sequence[InstrumentSpec] = _instruments(own)

@@ -121,22 +121,14 @@ class AttributeMap:
         self._keep = None if view.keep is None else glob(view.keep)
         self._forbidden = glob(view.forbidden)
         self._drop = glob((*view.drop, *view.forbidden))
-        # Rules of attributes come first, then those of labels that the view makes. So each value meets the
-        # rules of both of its names, and each rule once.
-        rename, rules = view.rename, view.rules
-        self._before = [
-            (key, rule, Fold(rename.get(key, key), _rule_name(rule)))
-            for key, rule in rules.items()
-            if rename.get(key) != key
-        ]
-        self._after = [(label, rule, Fold(label, _rule_name(rule))) for label, rule in rules.items()]
+        self._before, self._after = _ruled(view)
         self._kept: dict[str, bool] = {}
         asked = [key for key in view.keep or () if not is_pattern(key)]
         told = self._context.labels if self._context else ()
         self._first = frozenset(filter(None, (*asked, *self._own.values(), *told, self.tenant_label)))
         tenant = () if tenants is None else (tenants.attribute,)
         # Whoever names an attribute, or has a rule for its values, knows what these are.
-        self._asked = frozenset((*asked, *rename, *rules, *tenant))
+        self._asked = frozenset((*asked, *view.rename, *view.rules, *tenant))
 
     def keeps(self, key: str) -> bool:
         """Whether an attribute becomes a label, under whatever name."""
@@ -538,6 +530,21 @@ def _hides(rule: AnyRule) -> bool:
     if isinstance(rule, Chain):
         return any(map(_hides, rule.rules))
     return isinstance(rule, Forbid | Redact)
+
+
+def _ruled(view: ExportView) -> tuple[list[NamedRule], list[NamedRule]]:
+    """The rules of attributes, and those of labels.
+
+    Rules of attributes come first, then those of labels that the view makes. So each value meets the rules of
+    both of its names, and each rule once.
+    """
+    rename, rules = view.rename, view.rules
+    before = [
+        (key, rule, Fold(rename.get(key, key), _rule_name(rule)))
+        for key, rule in rules.items()
+        if rename.get(key) != key
+    ]
+    return before, [(label, rule, Fold(label, _rule_name(rule))) for label, rule in rules.items()]
 
 
 def _rule_name(rule: object) -> str:
