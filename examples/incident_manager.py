@@ -179,6 +179,8 @@ def main() -> None:
 
         tracers.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(tracers)
+    # This is for the uptime. It has a start time, too, and the log says once that it is shown instead of the
+    # one of prometheus_client.
     instrument_process()
     instrument_build(version="1.2.0", commit="0a1b2c3", timestamp="2026-01-01T00:00:00Z")
     # The outer middleware makes the spans that exemplars lead to, and no metrics.
