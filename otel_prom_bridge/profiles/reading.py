@@ -249,20 +249,18 @@ class _Reading:
 
     def _conditions(self, value: object) -> dict[str, object]:
         """Conditions as views have them, with the patterns that ``in`` and ``not_in`` name."""
-        found: dict[str, object] = {}
-        for key, condition in as_table(value).items():
-            found[key] = condition
-            if isinstance(condition, Mapping):
-                found[key] = {
-                    NAMING_PATTERNS.get(word, word): self._named_patterns(word, item, at=f"[{key!r}]")
-                    for word, item in condition.items()
-                }
-        return found
+        return {key: self._condition(item, at=f"[{key!r}]") for key, item in as_table(value).items()}
 
-    def _named_patterns(self, word: str, value: object, *, at: str) -> object:
-        if word not in NAMING_PATTERNS:
+    def _condition(self, value: object, *, at: str) -> object:
+        if not isinstance(value, Mapping):
             return value
-        return self._known(value, "patterns", self._patterns, at=f"{at}.{word}")
+        found = dict(value)
+        for word in NAMING_PATTERNS.keys() & found.keys():
+            key, name = NAMING_PATTERNS[word], found.pop(word)
+            if key in found:
+                raise ConfigurationError(f"{at}.{word}", name, f"either {word!r} or {key!r}")
+            found[key] = self._known(name, "patterns", self._patterns, at=f"{at}.{word}")
+        return found
 
     def _with_own(self, source: Source) -> list[Source]:
         """An instrument of the profile may be called with or without the namespace, so both are selected."""

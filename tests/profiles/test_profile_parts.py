@@ -280,6 +280,12 @@ MISTAKES = [
     ("[patterns]\na = 'x'", "patterns.a", "'x'", "a list of patterns"),
     ("[patterns]\na = []", "patterns.a", "[]", "a list of patterns"),
     (
+        "[patterns]\na = ['x']\n[[sources.a]]\ninstrument = 'x'\nwhere.k = { in = 'a', included = 'y' }",
+        "sources.a.where['k'].in",
+        "'a'",
+        "either 'in' or 'included'",
+    ),
+    (
         "[patterns]\nprobes = ['x']\n[[sources.a]]\ninstrument = 'x'\nwhere = { k = { in = 'prob' } }",
         "sources.a.where['k'].in",
         "'prob'",
