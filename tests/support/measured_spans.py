@@ -81,6 +81,14 @@ CALLS: dict[str, dict[str, Any]] = {
         "ai.usage.outputTokens": 100,
         "ai.usage.cachedInputTokens": 400,
     },
+    "Vercel, newer": {
+        "ai.operationId": "ai.streamText.doStream",
+        "ai.model.id": "gpt-4o",
+        "ai.model.provider": "openai.responses",
+        "ai.usage.inputTokens": 1000,
+        "ai.usage.outputTokens": 100,
+        "ai.usage.inputTokenDetails.cacheReadTokens": 400,
+    },
 }
 CHAT = CALLS["gen_ai of today"]
 

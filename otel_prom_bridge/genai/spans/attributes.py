@@ -213,6 +213,7 @@ ALL: Keys = Keys(
         "gen_ai.usage.cache_read_input_tokens",
         "llm.token_count.prompt_details.cache_read",
         "ai.usage.cachedInputTokens",
+        "ai.usage.inputTokenDetails.cacheReadTokens",
         "gen_ai.usage.details.cache_read_tokens",
     ),
     written=(
@@ -221,12 +222,14 @@ ALL: Keys = Keys(
         "gen_ai.usage.cache_creation_input_tokens",
         "gen_ai.usage.cache_write_input_tokens",
         "llm.token_count.prompt_details.cache_write",
+        "ai.usage.inputTokenDetails.cacheWriteTokens",
         "gen_ai.usage.details.cache_write_tokens",
     ),
     reasoning=(
         "gen_ai.usage.reasoning.output_tokens",
         "gen_ai.usage.reasoning_tokens",
         "ai.usage.reasoningTokens",
+        "ai.usage.outputTokenDetails.reasoningTokens",
         "llm.token_count.completion_details.reasoning",
         "gen_ai.usage.details.reasoning_tokens",
     ),
