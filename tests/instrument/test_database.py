@@ -196,6 +196,22 @@ def test_dbapi(recorded: Recorded) -> None:
     assert codes == {None, "SQLITE_CONSTRAINT_UNIQUE"}
 
 
+def test_dbapi_procedures(recorded: Recorded) -> None:
+    """The name of a procedure is no statement."""
+
+    class Cursor:
+        def callproc(self, name: str, parameters: tuple[int, ...]) -> tuple[int, ...]:
+            return parameters
+
+    class Connection:
+        def cursor(self) -> Cursor:
+            return Cursor()
+
+    connection = instrument_connection(Connection(), Database("mysql", meter_provider=recorded.provider))
+    assert connection.cursor().callproc("select_x", (1, 2)) == (1, 2)
+    assert recorded.point(DURATION).attributes["db.operation.name"] == "CALL"
+
+
 def no_secret(recorded: Recorded, *secrets: str) -> None:
     """None of these is in a name or a value of an attribute."""
     said = str([dict(p.attributes) for m in recorded.metrics().values() for p in m.data.data_points])

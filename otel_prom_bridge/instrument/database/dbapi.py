@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from otel_prom_bridge.instrument.database.queries import Database
 
-_EXECUTING = frozenset({"execute", "executemany", "executescript"})
+_EXECUTING = frozenset({"execute", "executemany", "executescript", "callproc"})
 
 
 def instrument_connection(connection: Any, database: Database) -> Any:
@@ -32,14 +32,16 @@ class _Wrapper:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._wrapped, name)
-        return self._executing(found) if name in _EXECUTING else found
+        return self._executing(found, name) if name in _EXECUTING else found
 
     def __setattr__(self, name: str, value: object) -> None:
         setattr(self._wrapped, name, value)
 
-    def _executing(self, execute: Any) -> Any:
+    def _executing(self, execute: Any, name: str) -> Any:
         def recorded(statement: Any, *arguments: Any, **options: Any) -> Any:
             text = statement if isinstance(statement, str) else ""
+            if name == "callproc":  # it takes the name of a procedure
+                text = "CALL"
             with self._database.statement(text):
                 result = execute(statement, *arguments, **options)
             return self._own(result)
