@@ -267,7 +267,7 @@ def test_sqlalchemy_with_asyncio(recorded: Recorded, tmp_path: Path) -> None:
             async with engine.connect() as connection:
                 await connection.execute(text(sql))
 
-        await asyncio.gather(*(ask("SELECT 1 FROM sqlite_master") for _ in range(10)))
+        await asyncio.gather(*(ask("SELECT 1 FROM sqlite_master") for _ in range(3)))
         with pytest.raises(OperationalError):
             await ask("SELECT 1 FROM nowhere")
         long = (
@@ -281,8 +281,8 @@ def test_sqlalchemy_with_asyncio(recorded: Recorded, tmp_path: Path) -> None:
         await engine.dispose()
 
     asyncio.run(run())
-    assert recorded.count(DURATION) == 12
-    assert recorded.point(DURATION, db__collection__name="sqlite_master").count == 10
+    assert recorded.count(DURATION) == 5
+    assert recorded.point(DURATION, db__collection__name="sqlite_master").count == 3
     assert recorded.errors(DURATION)[-2:] == ["asyncio.exceptions.CancelledError", "sqlite3.OperationalError"]
 
 
