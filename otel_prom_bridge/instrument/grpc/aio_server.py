@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from asyncio import CancelledError
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 import grpc.aio
@@ -73,8 +73,9 @@ class _Run:
 
     async def asynchronous_generator(self, request: Any, context: Any) -> AsyncIterator[Any]:
         with self._call(context):
-            async for response in self._behavior(request, context):
-                yield response
+            async with aclosing(self._behavior(request, context)) as responses:
+                async for response in responses:
+                    yield response
 
     def function(self, request: Any, context: Any) -> Any:
         context = _Context(context)
