@@ -29,6 +29,7 @@ from opentelemetry.context import Context, get_current
 
 from otel_prom_bridge.attribution import FromContext
 from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.direct.attributes import TEXT, usable
 from otel_prom_bridge.direct.cells import Cell, ExponentialCell, GaugeCell, HistogramCell, SumCell
 from otel_prom_bridge.direct.exemplars import Sampled, sampled
 from otel_prom_bridge.direct.recording import Recording
@@ -41,7 +42,6 @@ from otel_prom_bridge.store.series.base import added
 from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES
 
 _INFINITY = math.inf
-_TEXT = frozenset({str})
 # Values of these types stand in a key as they are.
 _PLAIN = frozenset({str, bool, int, bytes, type(None)})
 # An attribute set whose texts have more characters gets a cell that no table keeps.
@@ -158,19 +158,13 @@ class Synchronous(Generic[C]):
                     if self._bare is None:
                         self._bare = self._new({})
                     return self._bare
-            if not isinstance(attributes, Mapping):
-                message = "instrument %r: attributes that are no mapping are left out: %s"
-                self._findings.report(("attributes", self.stream), message, self.name, type(attributes))
-                return self.find(None)
-            return self._found(attributes)
+            return self._found(usable(attributes, self.stream, self._findings))
         except Exception as error:
             message = "instrument %r: attributes that are none are left out: %r"
             self._findings.report(("attributes", self.stream), message, self.name, error)
             return self._past_limit()
 
     def _found(self, attributes: Mapping[str, object]) -> C:
-        if not _TEXT.issuperset(map(type, attributes)) or "" in attributes:
-            attributes = _named(attributes)
         attributes = self._needed(attributes)
         if not attributes:
             return self.find(None)
@@ -209,7 +203,7 @@ class Synchronous(Generic[C]):
         values = attributes.values()
         if self._typed:
             return items_key(attributes)
-        if _TEXT.issuperset(map(type, values)):
+        if TEXT.issuperset(map(type, values)):
             return (*attributes, *values)
         with self._lock:
             self._typed = True
@@ -259,11 +253,6 @@ class Synchronous(Generic[C]):
             self._refused(value, "negative")
             return None
         return number
-
-
-def _named(attributes: Mapping[Any, object]) -> dict[str, object]:
-    """The attributes with keys that are texts; without those that have no name, as the SDK does it."""
-    return {key if isinstance(key, str) else str(key): value for key, value in attributes.items() if key}
 
 
 def _lasting(value: object) -> object:

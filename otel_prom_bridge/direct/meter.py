@@ -5,6 +5,7 @@ What is valid, and which of two equal instruments counts, is decided as the SDK 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
@@ -171,12 +172,9 @@ class Meter(metrics.Meter):
     def _checked(self, name: str, advised: Any) -> tuple[float, ...] | None:
         if advised is None:
             return None
-        try:
-            bounds = tuple(advised)
-            if all(isinstance(each, int | float) for each in bounds):
-                return tuple(each for each in bounds if math.isfinite(each))
-        except Exception:
-            bounds = ()
+        with contextlib.suppress(Exception):
+            if isinstance(advised, Sequence) and all(isinstance(each, int | float) for each in advised):
+                return tuple(each for each in advised if math.isfinite(each))
         message = "histogram %r: explicit_bucket_boundaries_advisory must be a sequence of numbers, not %r"
         self._owner.findings.report(("advisory", name, _text(advised)), message, name, advised)
         return None

@@ -11,6 +11,7 @@ from opentelemetry.context import get_current
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.direct.attributes import usable
 from otel_prom_bridge.direct.cells import Number
 from otel_prom_bridge.direct.exemplars import sampled
 from otel_prom_bridge.direct.recording import Recording
@@ -53,7 +54,9 @@ class Observed:
                 found = observation.context or get_current()
                 taken = sampled(value, found, always=recording.samples_all, left_out=None)
                 exemplars = () if taken is None else (taken,)
-            yield Number(dict(observation.attributes or {}), value, exemplars, now, now)
+            given = observation.attributes
+            attributes = dict(usable(given, self.stream, self._findings)) if given else {}
+            yield Number(attributes, value, exemplars, now, now)
 
     def together(self, points: Sequence[Number]) -> Sequence[Number]:
         """The points of all callbacks, each attribute set once where only the last one stands."""

@@ -128,7 +128,7 @@ def callbacks_of_duplicates(door: Door) -> None:
 def advice(door: Door) -> None:
     """Buckets that are none are told apart from buckets; of two histograms the first one's count."""
     meter = door.provider.get_meter("m")
-    lists = [None, [], [1], [1.0, 2, 3.5], (5, 10), "hello", ["1"], 7, [None], [1, "2"]]
+    lists = [None, [], [1], [1.0, 2, 3.5], (5, 10), "hello", ["1"], 7, [None], [1, "2"], {1, 2}, range(3)]
     for number, bounds in enumerate(lists):
         made = door.tried(
             lambda n=number, bounds=bounds: meter.create_histogram(
@@ -176,7 +176,8 @@ def attributes(door: Door) -> None:
 
 def odd_attributes(door: Door) -> None:
     """Keys that are no texts are what they say, and what is no mapping is none."""
-    counter = door.provider.get_meter("m").create_counter("c")
+    meter = door.provider.get_meter("m")
+    counter = meter.create_counter("c")
     keys: list[Any] = [1, True, 1.0, b"x", ("t",), None, "", 0, "a b", "é"]
     for key in keys:
         door.tried(lambda key=key: counter.add(1, {key: "v"}))
@@ -185,6 +186,10 @@ def odd_attributes(door: Door) -> None:
     sets += [[("a", "b")], (), "", 0, "text", 7, [1], iter([("q", "r")]), dict]
     for attributes in sets:
         door.tried(lambda attributes=attributes: counter.add(1, attributes))
+    said = [*({key: "v"} for key in keys), [("a", "b")], "text", 7, iter([]), {"k": {1}}]
+    for number, attributes in enumerate(said):
+        answer = [Observation(1, attributes), Observation(2, {"k": "v"})]
+        meter.create_observable_gauge(f"g{number}", [lambda options, answer=answer: answer])
 
 
 class Text(str):
