@@ -18,6 +18,7 @@ for that purpose. When the table is more than half full, a collection empties it
 from __future__ import annotations
 
 import math
+import sys
 from abc import abstractmethod
 from bisect import bisect_left
 from collections import deque
@@ -44,6 +45,9 @@ from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES
 _INFINITY = math.inf
 # Values of these types stand in a key as they are.
 _PLAIN = frozenset({str, bool, int, bytes, type(None)})
+# An interpreter without a global lock has one for each object. Those that other threads held at a fork stay
+# taken in the child (CPython 3.13.5, whatever is forked), and the table is what threads read all the time.
+_LOCKS_OBJECTS = not getattr(sys, "_is_gil_enabled", lambda: True)()
 # An attribute set whose texts have more characters gets a cell that no table keeps.
 _LONGEST = 4096
 # How many characters such cells may have together between two collections.
@@ -112,6 +116,8 @@ class Synchronous(Generic[C]):
     def renew(self) -> None:
         """In a forked child: wait for no thread of the parent."""
         renew_lock(self)
+        if _LOCKS_OBJECTS:
+            self.forget()
 
     def drain(self, now: int) -> Iterator[Sequence[Any]]:
         """What was recorded since the last time, as points, some of them at a time.
