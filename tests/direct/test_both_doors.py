@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from properties import examples
 from otel_prom_bridge import ExportView, PrometheusMetricReader
 from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
 from otel_prom_bridge.rules import Allow
+from otel_prom_bridge.testing import Clock
 from otel_prom_bridge.testing.probe import ALONE
 
 Attributes = Mapping[str, Any]
@@ -44,6 +46,7 @@ INSTRUMENTS = (
 STEP = st.one_of(
     st.tuples(st.sampled_from(range(8)), NUMBERS, SETS, st.booleans()),
     st.just("scrape"),
+    st.just("wait"),
     st.tuples(st.just("observe"), st.integers(0, 2), st.lists(st.tuples(NUMBERS, SETS), max_size=3)),
 )
 VIEWS = st.sampled_from(
@@ -61,7 +64,10 @@ VIEWS = st.sampled_from(
         ],
     ]
 )
-OPTIONS = st.sampled_from([{}, {"max_series_per_metric": 2}, {"max_series": 3}, {"id_labels": True}])
+OPTIONS = st.sampled_from(
+    [{}, {"max_series_per_metric": 2}, {"max_series": 3}, {"id_labels": True}, {"expire_after": 15}]
+)
+GAUGES = (2, 6)  # by their number among those that record
 
 
 class Door:
@@ -82,6 +88,16 @@ class Door:
 
     def _observed(self, number: int) -> list[Observation]:
         return [Observation(value, attributes) for value, attributes in self.said[number]]
+
+    def does(self, step: Any) -> None:
+        """Record, or say something else from now on."""
+        if step[0] == "observe":
+            self.said[step[1]] = step[2]
+            return
+        number, value, attributes, in_span = step
+        span = trace.NonRecordingSpan(SPAN) if in_span else trace.INVALID_SPAN
+        with trace.use_span(span):
+            self.record[number](value, attributes)
 
     def shown(self) -> dict[Any, float]:
         """The samples of a scrape."""
@@ -114,29 +130,57 @@ def test_equal_recordings_give_equal_expositions(
 ) -> None:
     """Whatever is recorded and observed, with whichever views and limits, and scrapes in between."""
     if "max_series" in options:  # The last place is his who comes first; each door has an order of its own.
-        recorded = [step for step in steps if step != "scrape"]
-        steps = [step for step in steps if step == "scrape" or instrument(step) == instrument(recorded[0])]
-    both = doors(views, options)
-    try:
-        for step in (*steps, "scrape"):
-            if step == "scrape":
-                one, other = (door.shown() for door in both)
-                assert one == other
-            elif step[0] == "observe":
-                for door in both:
-                    door.said[step[1]] = step[2]
-            else:
-                for door in both:
-                    number, value, attributes, in_span = step
-                    with (
-                        trace.use_span(trace.NonRecordingSpan(SPAN))
-                        if in_span
-                        else trace.use_span(trace.INVALID_SPAN)
-                    ):
-                        door.record[number](value, attributes)
-    finally:
-        for door in both:
-            door.reader.shutdown()
+        recorded = [step for step in steps if not isinstance(step, str)]
+        steps = [
+            step for step in steps if isinstance(step, str) or instrument(step) == instrument(recorded[0])
+        ]
+    if "expire_after" in options:  # With the SDK's door a gauge that was set stays.
+        steps = [step for step in steps if step[0] not in GAUGES]
+    clock = Clock()
+    with clock.standing():
+        both = doors(views, options)
+        try:
+            for step in (*steps, "scrape"):
+                if step == "wait":
+                    clock.advance(10)
+                elif step == "scrape":
+                    one, other = (door.shown() for door in both)
+                    assert one == other
+                else:
+                    for door in both:
+                        door.does(step)
+        finally:
+            for door in both:
+                door.reader.shutdown()
+
+
+@settings(max_examples=examples(20))
+@given(
+    recorded=st.lists(st.tuples(st.sampled_from([0, 1, 3, 4, 5, 7]), st.integers(-3, 3), SETS), max_size=30),
+    views=VIEWS,
+)
+def test_equal_recordings_of_threads_give_equal_expositions(
+    recorded: list[Any], views: list[ExportView]
+) -> None:
+    """Three threads share the work, in whichever order they come, and somebody scrapes meanwhile."""
+    both = doors(views, {})
+    for door in both:
+
+        def work(first: int, door: Door = door) -> None:
+            for number, value, attributes in recorded[first::3] * 3:
+                door.record[number](value, attributes)
+
+        threads = [threading.Thread(target=work, args=(first,)) for first in range(3)]
+        for thread in threads:
+            thread.start()
+        door.shown()
+        for thread in threads:
+            thread.join()
+        door.reader.force_flush()
+    one, other = (door.shown() for door in both)
+    for door in both:
+        door.reader.shutdown()
+    assert one == other
 
 
 SPAN = trace.SpanContext(1, 2, is_remote=False, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
