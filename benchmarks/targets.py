@@ -16,7 +16,9 @@ import tracemalloc
 import zlib
 from collections.abc import Callable
 from functools import partial
+from types import SimpleNamespace
 
+import grpc
 from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_prom_bridge import PrometheusMetricReader
@@ -25,6 +27,7 @@ from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
 from otel_prom_bridge.exposition import Exposer
 from otel_prom_bridge.genai import LLMRecorder
 from otel_prom_bridge.instrument import Storage, WsgiMetrics
+from otel_prom_bridge.instrument.grpc import ServerInterceptor
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 LABELS = {"route": "/orders", "method": "POST", "status": "200"}
@@ -203,10 +206,40 @@ def recorders() -> None:
     show("WsgiMetrics, a request", median(lambda: list(measured(dict(environ), respond))))
 
 
+class Context:
+    """What a server of gRPC says of a call that goes well."""
+
+    def code(self) -> None:
+        """The application set none."""
+
+    def time_remaining(self) -> None:
+        """There is no deadline."""
+
+    def add_callback(self, callback: Callable[[], object]) -> bool:
+        """Nobody is told of the end, since nothing follows it."""
+        return callable(callback)
+
+
+def interceptor() -> None:
+    """What the interceptor adds to a call, from the way to its handler to its answer, without a network."""
+    reader = PrometheusMetricReader(registry=None)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    handler = grpc.unary_unary_rpc_method_handler(lambda request, _: request)
+    details = SimpleNamespace(method="/incidents.Service/Create", invocation_metadata=())
+    intercept = ServerInterceptor(meter_provider=provider).intercept_service
+
+    def call() -> None:
+        intercept(lambda _: handler, details).unary_unary(b"", Context())
+
+    taken = median(call)
+    assert b"rpc_server_call_duration_seconds_count" in reader.expose().body
+    show("ServerInterceptor, a call", taken)
+
+
 def main() -> None:
     """Print all of it."""
     logging.getLogger("otel_prom_bridge").setLevel("ERROR")  # a limit that is reached is no news here
-    for part in (scrapes, writing, together, memory, compression, recordings, recorders):
+    for part in (scrapes, writing, together, memory, compression, recordings, recorders, interceptor):
         part()
 
 
