@@ -1,13 +1,14 @@
-"""What metrics from spans cost: ``python -m benchmarks.spans``.
+"""What recorders and metrics from spans cost: ``python -m benchmarks.spans``.
 
 A span is begun and ended by a tracer without and with ``SpanMetrics``, as ``start(span_metrics=True)`` adds
-it: with the SDK's meter provider, and with direct recording. The recorder that an application calls itself is
-beside it. Times are those of the processor, the best of several rounds. ``--quick`` has fewer of them.
+it: with the SDK's meter provider, and with direct recording. The recorders that an application calls itself
+are beside it, at their defaults. Times are medians of single calls. ``--quick`` has fewer of them.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Tracer
 
 import otel_prom_bridge
-from otel_prom_bridge.genai import LLMRecorder, PriceTable, SpanMetrics
+from otel_prom_bridge.genai import AgentRecorder, LLMRecorder, PriceTable, SpanMetrics
 
 CALL: dict[str, Any] = {
     "gen_ai.operation.name": "chat",
@@ -36,14 +37,13 @@ REQUEST = {"http.request.method": "GET", "http.route": "/orders", "http.response
 
 
 def seconds(call: Callable[[], object], rounds: int) -> float:
-    """Of the processor for one call, at best."""
-    best = float("inf")
-    for _ in range(rounds):
-        start = time.process_time()
-        for _ in range(1000):
-            call()
-        best = min(best, time.process_time() - start)
-    return best / 1000
+    """Of one call, the median."""
+    took = []
+    for _ in range(1000 * rounds):
+        start = time.perf_counter()
+        call()
+        took.append(time.perf_counter() - start)
+    return statistics.median(took)
 
 
 def span(tracer: Tracer, attributes: dict[str, Any]) -> Callable[[], object]:
@@ -58,30 +58,45 @@ def call_in_agent(tracer: Tracer) -> Callable[[], object]:
     return run
 
 
-def added(provider: Any, rounds: int) -> dict[str, float]:
+def of_spans(provider: Any, rounds: int) -> dict[str, float]:
     """What each kind of span costs more than without, in µs."""
     tracers = TracerProvider(shutdown_on_exit=False)
     processor: Any = SpanMetrics(provider, prices=PriceTable.default(), costs="shown")
     tracers.add_span_processor(processor)
     plain, measured = TracerProvider(shutdown_on_exit=False).get_tracer("a"), tracers.get_tracer("a")
-    recorder = LLMRecorder(provider)
-
-    def record() -> None:
-        recorder.record_request(
-            model="gpt-4o", provider="openai", duration=1, input_tokens=1000, output_tokens=100
-        )
-
     kinds: dict[str, Callable[[Tracer], Callable[[], object]]] = {
-        "a call of a model": lambda tracer: span(tracer, CALL),
-        "a call with cached tokens": lambda tracer: span(tracer, CACHED),
-        "an agent with a call": call_in_agent,
+        "a span of a call of a model": lambda tracer: span(tracer, CALL),
+        "the same with cached tokens": lambda tracer: span(tracer, CACHED),
+        "an agent's with a call inside": call_in_agent,
         "a span of HTTP": lambda tracer: span(tracer, REQUEST),
     }
-    found = {
+    return {
         kind: (seconds(make(measured), rounds) - seconds(make(plain), rounds)) * 1e6
         for kind, make in kinds.items()
     }
-    return {**found, "a call, by a recorder": seconds(record, rounds) * 1e6}
+
+
+def of_recorders(provider: Any, rounds: int) -> dict[str, float]:
+    """What each record of a recorder costs, in µs."""
+    llm, agents = LLMRecorder(provider), AgentRecorder(provider)
+    asked: dict[str, Any] = {"model": "gpt-4o", "provider": "openai"}
+
+    def request() -> None:
+        llm.record_request(duration=1, input_tokens=1000, output_tokens=100, **asked)
+
+    def call() -> None:
+        with llm.call(**asked) as running:
+            running.tokens(input=1000, output=100)
+
+    def chunk() -> None:
+        llm.record_streaming_chunk(duration=0.01, **asked)
+
+    def tool() -> None:
+        with agents.tool("web_search", agent="planner"):
+            pass
+
+    kinds = {"record_request()": request, "with call()": call, "a chunk": chunk, "with tool()": tool}
+    return {kind: seconds(record, rounds) * 1e6 for kind, record in kinds.items()}
 
 
 def main() -> None:
@@ -93,10 +108,11 @@ def main() -> None:
         with otel_prom_bridge.start(
             port=0, addr="127.0.0.1", recording=recording, set_global=False, collect_interval=0
         ) as bridge:
-            columns[recording] = added(bridge.meter_provider, rounds)
-    print(f"{'µs':<28}{'sdk':>10}{'direct':>10}")
+            provider = bridge.meter_provider
+            columns[recording] = {**of_spans(provider, rounds), **of_recorders(provider, rounds)}
+    print(f"{'µs':<30}{'sdk':>10}{'direct':>10}")
     for kind in columns["sdk"]:
-        print(f"{kind:<28}{columns['sdk'][kind]:>10.1f}{columns['direct'][kind]:>10.1f}")
+        print(f"{kind:<30}{columns['sdk'][kind]:>10.1f}{columns['direct'][kind]:>10.1f}")
 
 
 if __name__ == "__main__":

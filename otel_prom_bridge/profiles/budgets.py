@@ -23,6 +23,7 @@ _PERIOD = re.compile(r"(\d{1,4})([hdw])")
 _SECONDS = {"h": 3600, "d": 86_400, "w": 7 * 86_400}
 _LONGEST = 366 * 86_400
 _OF_TARGETS = ("job", "instance")
+_OF_RULES = ("budget", "severity", "alertname")  # what rules and alerts set themselves
 _CURRENCY = re.compile(r"\{?USD\}?")
 
 
@@ -72,7 +73,7 @@ def _budget(value: object, *, costs: Family, labels: Iterable[str] | None) -> Bu
     read: dict[str, Read] = {
         "amount": partial(FACTOR.value, ""),
         "period": _period,
-        "by": lambda names: tuple(dict.fromkeys(label("", name) for name in listed(names))),
+        "by": lambda names: tuple(dict.fromkeys(_own(label("", name)) for name in listed(names))),
         "where": partial(_where, label=label),
         "name": partial(TEXT.value, ""),
     }
@@ -115,6 +116,12 @@ def _label(key: str, value: object, *, labels: Iterable[str] | None) -> str:
         hint = "; options.context_labels has those of the context"
         raise unknown(value, value, labels, "labels that costs have", at=key, hint=hint)
     return value
+
+
+def _own(label: str) -> str:
+    if label in _OF_RULES:
+        raise ConfigurationError("", label, "another label: the rules of a budget set this one themselves")
+    return label
 
 
 def _where(value: object, *, label: Any) -> dict[str, str]:

@@ -193,6 +193,11 @@ class StreamRecord:
         """Whether something new found no place since the last time that there was room."""
         return any(projection.is_pressed for projection in self.projections)
 
+    def attributes(self) -> Iterator[Mapping[str, object]]:
+        """The attributes of all series, which become labels."""
+        for projection in self.projections:
+            yield from (series.attributes for series in projection.series.values())
+
     def relieve(self) -> None:
         """Let everything ask for a place anew, after some series have gone."""
         self.by_items.clear()

@@ -243,8 +243,17 @@ class Store:
             if silent and record.key.meaning.accumulates and record.is_pressed:
                 self._forget(record, silent, overflow=False)
                 record.relieve()
+        if (expired or silent) and self._policy.context.is_pressed:
+            self._relieve_context()
         for record in self._origins.records():
             record.take_back()
+
+    def _relieve_context(self) -> None:
+        """Let others take the places of teams, say, of which no family has a series any more."""
+        records = list(self._origins.records())
+        if self._policy.context.make_room(found for record in records for found in record.attributes()):
+            for record in records:
+                record.relieve()
 
     def _forget_kept(self, last_seen: int) -> None:
         """What failing callbacks said so long ago is gone, too."""

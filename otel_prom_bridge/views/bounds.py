@@ -103,11 +103,13 @@ class ClientValues:
         self.is_pressed = True
         return True
 
-    def keep(self, kept: Iterable[Mapping[str, object]]) -> None:
-        """Forget the values that are in none of these attribute sets, so that others may come."""
+    def keep(self, kept: Iterable[Mapping[str, object]]) -> bool:
+        """Forget the values that are in none of these attribute sets. True if others may come now."""
         found: dict[str, set[str]] = {}
         for attributes in kept:
             for label in self._seen.keys() & attributes.keys():
                 found.setdefault(label, set()).add(label_value(attributes[label]))
-        self._seen = {label: seen & found.get(label, set()) for label, seen in self._seen.items()}
+        before = self._seen
+        self._seen = {label: seen & found.get(label, set()) for label, seen in before.items()}
         self.is_pressed = False
+        return self._seen != before

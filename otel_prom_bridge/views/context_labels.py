@@ -6,7 +6,7 @@ each has a number of values, and what looks like an id or a secret is none of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from otel_prom_bridge.attribution import FromContext
 from otel_prom_bridge.diagnostics import Findings
@@ -74,6 +74,17 @@ class ContextLabels:
     def completes(self, instrument: str) -> bool:
         """Whether measurements of this instrument are completed by what their context says."""
         return bool(self.labels) and self.recorded.selects(instrument)
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether a label had more values than it may."""
+        return self._known.is_pressed
+
+    def make_room(self, kept: Iterable[Mapping[str, object]]) -> bool:
+        """Forget the values that no series has, of these attributes. True if others may come now."""
+        found = self._known.keep(kept)
+        self._known.is_pressed = not found
+        return found
 
     def shown(self, label: str, value: str) -> tuple[str, str]:
         """What a label says of a value, and the rule by which that is ``other``; "" if it is not."""

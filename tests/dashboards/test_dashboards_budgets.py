@@ -29,6 +29,7 @@ source = { instrument = "gen_ai.usage.cost" }
 labels = ["model"]
 [options.context_labels]
 team = "app.team"
+severity = "app.severity"
 [options.common_labels]
 service = "service.name"
 [dashboard]
@@ -258,6 +259,7 @@ MISTAKES = [
     ('{ amount = 5, period = "20m" }', ".period", "'1h' to '366d'"),
     (f'{{ {PLAIN}, by = "taem" }}', ".by", "did you mean 'team'?"),
     (f"{{ {PLAIN}, by = [1] }}", ".by", "name of a label"),
+    (f'{{ {PLAIN}, by = "severity" }}', ".by", "another label"),
     (f'{{ {PLAIN}, where = {{ modle = "x" }} }}', ".where.modle", "did you mean 'model'?"),
     (f"{{ {PLAIN}, where = {{ model = 5 }} }}", ".where.model", "a string"),
     ('{ amuont = 5, period = "1d" }', ".amuont", "did you mean 'amount'?"),

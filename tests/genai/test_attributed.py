@@ -28,6 +28,7 @@ from otel_prom_bridge.genai import LLMRecorder, PriceTable, SpanMetrics, attribu
 from otel_prom_bridge.hub.process import running as hub
 from otel_prom_bridge.profiles import load_profile
 from otel_prom_bridge.push.reader import PushReader
+from otel_prom_bridge.testing import Clock
 from otel_prom_bridge.views.policy import Policy
 
 PRICES = PriceTable.parse('date = 2026-01-31\n[models]\n"gpt-4o" = { input = 2.50, output = 10.00 }')
@@ -174,6 +175,27 @@ def test_ids_secrets_and_floods_are_other(recording: str, caplog: pytest.LogCapt
         body = found.reader.expose("application/openmetrics-text").body.decode()
     assert not any(value in text for value in hostile for text in (body, caplog.text))
     assert caplog.text.count("looks like a secret") == caplog.text.count("looks like an id") == 1
+
+
+@pytest.mark.parametrize("recording", DOORS)
+def test_teams_whose_series_expired_make_room(recording: str, clock: Clock) -> None:
+    """Others take the places of those that are gone, and no total is lost; who records keeps a place."""
+    with bridge(recording=recording, max_client_values=3, expire_after=100) as (found, some):
+
+        def calls(*teams: str) -> dict[str, float]:
+            for team in teams:
+                with attributed(team=team):
+                    some.call(1000)
+            return by_team(found, "llmdevops_llm_tokens")
+
+        assert set(calls("ads", "search", "maps")) == {"ads", "search", "maps"}
+        assert calls("ads", "mail", "news")["other"] == 2000
+        for _ in range(3):
+            clock.advance(60)
+            shown = calls("ads")
+        assert shown == {"ads": 5000}
+        assert calls("mail", "news", "ads") == {"ads": 6000, "mail": 1000, "news": 1000}
+        assert calls("search")["other"] == 1000
 
 
 @pytest.mark.parametrize("recording", DOORS)
