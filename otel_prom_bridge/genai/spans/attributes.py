@@ -16,7 +16,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
@@ -484,8 +484,10 @@ def _number(attributes: Attributes, keys: tuple[str, ...], what: str) -> float |
     return None
 
 
-def first_chunk(attributes: Attributes, keys: Keys, span: Any, took: float) -> float | None:
-    """Seconds from the start of the span to the first chunk, where attributes or events say it."""
+def first_chunk(
+    attributes: Attributes, keys: Keys, start: int, events: Sequence[Any], took: float
+) -> float | None:
+    """Seconds from the start of a span to the first chunk, where attributes or events say it."""
     seconds = _number(attributes, keys.first_seconds, "a time")
     if seconds is not None:
         # No chunk comes after the end: strands-agents says it in milliseconds.
@@ -497,16 +499,16 @@ def first_chunk(attributes: Attributes, keys: Keys, span: Any, took: float) -> f
     if isinstance(text, str):
         try:
             when = datetime.datetime.fromisoformat(text.strip('"'))
-            return max(0.0, float(when.timestamp() - span.start_time / 1e9))
+            return max(0.0, float(when.timestamp() - start / 1e9))
         except (ValueError, OverflowError):
             return None
-    for event in span.events or ():
+    for event in events:
         if event.name in _FIRST_EVENTS:
-            return max(0.0, float(event.timestamp - span.start_time) / 1e9)
+            return max(0.0, float(event.timestamp - start) / 1e9)
     return None
 
 
-def error_of(attributes: Attributes, span: Any) -> str | None:
+def error_of(attributes: Attributes, span: Any, events: Sequence[Any]) -> str | None:
     """The type of the error that a span ended with, or None."""
     said = attributes.get("error.type")
     failed = getattr(getattr(span.status, "status_code", None), "name", "") == "ERROR"
@@ -514,7 +516,7 @@ def error_of(attributes: Attributes, span: Any) -> str | None:
         return said if isinstance(said, str) and said else None
     if isinstance(said, str) and said:
         return said
-    for event in reversed(span.events or ()):
+    for event in reversed(events):
         kind = (event.attributes or {}).get("exception.type")
         if event.name == "exception" and isinstance(kind, str) and kind:
             return kind

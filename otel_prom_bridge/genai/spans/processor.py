@@ -6,7 +6,7 @@ class. What a span says is recorded when it ends, with the span itself as the ex
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from opentelemetry import trace
@@ -60,15 +60,18 @@ _NAME = {
 class Ended:
     """A span that has ended, and what is recorded of it."""
 
-    __slots__ = ("attributes", "context", "error", "found", "left_alone", "span", "took")
+    __slots__ = ("attributes", "context", "error", "events", "found", "left_alone", "span", "took")
 
-    def __init__(self, span: Any, attributes: Attributes, found: Seen, context: Context) -> None:
+    def __init__(
+        self, span: Any, attributes: Attributes, events: Sequence[Any], found: Seen, context: Context
+    ) -> None:
         self.span = span
         self.attributes = attributes
+        self.events = events
         self.found = found
         self.left_alone: frozenset[str] = frozenset()  # what its library records itself
         self.took = max(0.0, (span.end_time - span.start_time) / 1e9)  # clocks are set back, too
-        self.error = error_of(attributes, span)
+        self.error = error_of(attributes, span, events)
         # Exemplars are of this very span; who it was for is said where it began.
         itself = trace.NonRecordingSpan(span.get_span_context())
         self.context = trace.set_span_in_context(itself, context)
@@ -135,7 +138,8 @@ class SpanMetrics:
             node = self._open.end(span)
             if self._is_shut_down:
                 return
-            for event in span.events or ():
+            events = span.events or ()  # the SDK makes a copy of them each time
+            for event in events:
                 if event.name in _EVENTS:
                     self._event(event, span, node.context)
             attributes = attributes_of(span)
@@ -145,7 +149,7 @@ class SpanMetrics:
                 for one in (node, *self._open.ancestors(node)):
                     one.sent(request)
             if found is not None:
-                self._take(Ended(span, attributes, found, node.context), node)
+                self._take(Ended(span, attributes, events, found, node.context), node)
 
     def _on_ending(self, span: Any) -> None:
         """Called by newer SDKs while the span can still be changed."""
@@ -177,7 +181,7 @@ class SpanMetrics:
         outer = self._open.ancestors(node)
         around = self._around(outer) if outer else []
         own = self._measured.by(scope, _release(ended.span))
-        if not around and not _is_inside(outer, scope):
+        if ended.found.kind == "step" and not around and not _is_inside(outer, scope):
             ended.found = outermost(ended.span.name or "", ended.attributes, ended.found)
         step = _count_in_agent(ended.found, outer, around)
         if around and _is_same(ended.found, around[0][1], ended.span, around[0][0].span):
@@ -228,18 +232,19 @@ class SpanMetrics:
             return
         self._answers(ended, labels)
         self._sent(ended, node, labels)
-        self._tokens(ended, labels)
+        is_unpaid = self._is_unpaid(ended)
+        self._tokens(ended, labels, is_unpaid=is_unpaid)
         if not left_alone.isdisjoint(("tokens", "cost")):
             return  # its library says it, or its tokens have a price
         if found.cost is not None:
             record(conventions.COST, found.cost, labels.common, ended.context)
-        elif not self._is_unpaid(ended) or not found.usage.reported:
+        elif not is_unpaid or not found.usage.reported:
             self._costs.add(labels, found.usage, ended.error, ended.context)
 
     def _answers(self, ended: Ended, labels: Labels) -> None:
         """How fast the answers came, and why they ended."""
         found, left_alone, record = ended.found, ended.left_alone, self._measurements.record
-        first = first_chunk(ended.attributes, found.keys, ended.span, ended.took)
+        first = first_chunk(ended.attributes, found.keys, ended.span.start_time, ended.events, ended.took)
         if first is not None and "chunks" not in left_alone:
             record(CURRENT.first_chunk, first, labels.common, ended.context)
         if ended.error is None and "token_times" not in left_alone:
@@ -255,7 +260,7 @@ class SpanMetrics:
         requests, found = node.requests, ended.found
         if "retries" not in ended.left_alone:
             retries = dict(requests.retries) if requests is not None else {}
-            for event in ended.span.events or ():
+            for event in ended.events:
                 if event.name == _RETRY_EVENT:
                     reason = (event.attributes or {}).get("retry.error.type")
                     retries[reason] = retries.get(reason, 0) + 1
@@ -271,11 +276,11 @@ class SpanMetrics:
         others = ("tokens", "nameless_tokens", "cost")
         return self._are_costs_shown and ended.found.cost is None and ended.left_alone.isdisjoint(others)
 
-    def _tokens(self, ended: Ended, labels: Labels) -> None:
+    def _tokens(self, ended: Ended, labels: Labels, *, is_unpaid: bool) -> None:
         if "nameless_tokens" in ended.left_alone:
             return
         usage = ended.found.usage
-        record = (self._unpaid if self._is_unpaid(ended) else self._measurements).record
+        record = (self._unpaid if is_unpaid else self._measurements).record
         if "tokens" not in ended.left_alone:
             record(conventions.TOKEN_USAGE, usage.input, labels.input, ended.context)
             record(conventions.TOKEN_USAGE, usage.output, labels.output, ended.context)
