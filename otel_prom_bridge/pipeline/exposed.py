@@ -42,7 +42,8 @@ class Exposed:
     def prices(self) -> PriceTable | None:
         """The table by which tokens are shown as costs; None for no costs.
 
-        Another one counts from then on. What was shown before stays, so that no counter falls.
+        Another one counts from then on, for all that was not collected before. What was shown stays, so that
+        no counter falls.
         """
         return self.policy.pricing.table
 

@@ -7,6 +7,7 @@ import logging
 import threading
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
 from pathlib import Path
@@ -245,6 +246,32 @@ def test_tasks_and_threads_have_it_with_their_context(recording: str) -> None:
                 thread.join()
         expected = {f"team {number}": 8.0 for number in range(5)} | {"threads": 4.0}
         assert by_team(found, "llmdevops_llm_requests") == expected
+
+
+def test_one_object_serves_many_tasks_and_threads(caplog: pytest.LogCaptureFixture) -> None:
+    """It can stand for a team at the top of a module: each block ends where it began."""
+    search, ads = attributed(team="search"), attributed(team="ads")
+
+    def said() -> Any:
+        return (get_current().get(ATTRIBUTED) or {}).get("team")
+
+    async def task(number: int) -> list[Any]:
+        found = []
+        with search:
+            await asyncio.sleep(0.001 * (number % 3))
+            with ads, search:
+                await asyncio.sleep(0)
+            found.append(said())
+            await asyncio.sleep(0.001 * ((number + 1) % 3))
+        return [*found, said()]
+
+    async def tasks() -> list[list[Any]]:
+        return await asyncio.gather(*map(task, range(20)))
+
+    with ThreadPoolExecutor(4) as pool:
+        each = list(pool.map(lambda _: asyncio.run(tasks()), range(4)))
+    assert all(found == ["search", None] for together in each for found in together)
+    assert (said(), caplog.records) == (None, [])
 
 
 @pytest.mark.parametrize("recording", DOORS)
