@@ -11,7 +11,7 @@ be wrong. So the tokens of a producer (its scope) cost nothing here for models o
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from otel_prom_bridge.prices import KINDS, PriceTable
@@ -40,7 +40,7 @@ ATTRIBUTES = frozenset((*MODELS, *PROVIDERS))
 # in another scope; in a third one are those that correct what a library records itself.
 _OURS = "otel_prom_bridge.genai"
 _OF_OTHERS = "otel_prom_bridge.genai.details"
-_REMEMBERED = 10_000
+_REMEMBERED = 2_000
 
 _provider = FirstOf(PROVIDERS)
 
@@ -50,8 +50,8 @@ class Pricing:
 
     def __init__(self, table: PriceTable | None) -> None:
         self._table = table
-        # The scope, and what its attributes say of the model.
-        self._reported: set[tuple[str, tuple[str, ...]]] = set()
+        # By scopes, what the attributes of their costs say of the model.
+        self._reported: dict[str, frozenset[frozenset[str]]] = {}
         self._is_used = False
         # Another number when answers may be others. There is no lock, for which a forked child would wait.
         self._versions = itertools.count(1)
@@ -75,10 +75,15 @@ class Pricing:
 
     def report(self, scope: str, attributes: Mapping[str, object]) -> None:
         """Remember that a producer says itself what this model costs."""
-        found = (scope, _models(attributes))
-        if found not in self._reported and len(self._reported) < _REMEMBERED:
-            self._reported.add(found)
+        known, models = self._reported.get(scope, frozenset()), frozenset(_models(attributes))
+        if models not in known and sum(map(len, self._reported.values())) < _REMEMBERED:
+            self._reported[scope] = known | {models}  # a new one, as somebody may go through the other
             self.version = next(self._versions)
+
+    def _is_reported(self, scope: str, models: Sequence[str]) -> bool:
+        """Whether it costs what its producer says; its tokens may have less names of the model, or more."""
+        said = frozenset(models)
+        return any(said <= known or known <= said for known in self._reported.get(scope, ()))
 
     def price(self, kind: str, scope: str, attributes: Mapping[str, object]) -> Fraction | None:
         """What one token of this kind costs in USD, or None if it costs nothing here.
@@ -86,7 +91,7 @@ class Pricing:
         Of the kind ``missing`` that is 1 for a token without a price.
         """
         models = _models(attributes)
-        if self._table is None or scope == _OURS or (scope, models) in self._reported:
+        if self._table is None or scope == _OURS or self._is_reported(scope, models):
             return None
         if (kind in _CORRECTIONS) != (scope == _OF_OTHERS):
             return None

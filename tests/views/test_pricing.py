@@ -118,6 +118,32 @@ def test_reported_costs_are_used_instead(name: str, first: str) -> None:
     assert later == pytest.approx({("gpt-4o",): 1.5025, ("o3",): 0.006})
 
 
+@pytest.mark.parametrize(
+    ("cost", "tokens", "shown"),
+    [
+        (("gpt-4o", "gpt-4o-2024-05-13"), ("gpt-4o", ""), 0.5),
+        (("", "gpt-4o"), ("gpt-4o", "gpt-4o"), 0.5),
+        (("", ""), ("gpt-4o", "gpt-4o-2024-05-13"), 0.5),
+        (("router", "gpt-4o"), ("router", "o3"), 0.5 + 0.002),  # of another answer no cost is reported
+    ],
+)
+def test_costs_are_of_the_same_tokens_though_one_says_more(
+    cost: tuple[str, str], tokens: tuple[str, str], shown: float
+) -> None:
+    """A metric may have only one of the names of a model, or none, and the other metric both."""
+
+    def attributes(names: tuple[str, str]) -> dict[str, str]:
+        both = zip(("gen_ai.request.model", "gen_ai.response.model"), names, strict=True)
+        return {**CALL, **{key: name for key, name in both if name}}
+
+    with running(profile="llmdevops", prices=TABLE) as bridge:
+        meter = bridge.meter_provider.get_meter("a.producer")
+        meter.create_counter("gen_ai.usage.cost", "USD").add(0.5, attributes(cost))
+        histogram = meter.create_histogram("gen_ai.client.token.usage")
+        histogram.record(1000, {**attributes(tokens), "gen_ai.token.type": "input"})
+        assert sum(costs(bridge, "model").values()) == pytest.approx(shown)
+
+
 def test_our_recorders_count_themselves() -> None:
     """What they record has its cost already, or is counted as unpriced; nothing is added to it."""
     with running(profile="llmdevops", prices=TABLE) as bridge:
