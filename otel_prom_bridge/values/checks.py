@@ -18,7 +18,7 @@ from typing import Any, TypeGuard
 
 from otel_prom_bridge.errors import ConfigurationError, Described
 from otel_prom_bridge.families import is_legacy_label, is_legacy_name
-from otel_prom_bridge.values.notation import is_list, listed
+from otel_prom_bridge.values.notation import is_list, listed, nearest
 from otel_prom_bridge.values.patterns import Filter, filter_of, glob
 
 # The longest time that anything here waits: eleven days. A wait has to fit into the number in which the
@@ -241,8 +241,18 @@ def read_list(text: str) -> list[str]:
 
 
 def one_of(*allowed: str) -> Check:
-    """A check for one of these words."""
-    return Check(allowed=f"one of {listed(allowed)}", check=lambda value: allowed[allowed.index(value)])
+    """A check for one of these words. Of several, the error says which one was probably meant."""
+    words = f"one of {listed(allowed)}"
+
+    def check(value: object) -> str:
+        if value in allowed:
+            return allowed[allowed.index(value)]
+        near = nearest(value, allowed) if isinstance(value, str) and len(allowed) > 1 else None
+        if near is None:
+            raise ValueError
+        raise ConfigurationError("", value, f"{words} (did you mean {near!r}?)")
+
+    return Check(allowed=words, check=check)
 
 
 def instance_of(kind: Any, allowed: str) -> Check:

@@ -454,6 +454,12 @@ INSTRUMENT = '[[instruments]]\nname = "a"\n'
 # What is written, the key that the error names, the value, and something of what is allowed.
 MISTAKES = [
     ("familes = []", "familes", "[]", "did you mean 'families'"),
+    (
+        "[[families]]\nname = 'x'\ntype = 'guage'\nhelp = 'x'\nsource = { instrument = 'x' }",
+        "families['x'].type",
+        "'guage'",
+        "did you mean 'gauge'",
+    ),
     ("extend = 'semconv'", "extend", "'semconv'", "did you mean 'extends'"),
     ("part = []", "part", "[]", "did you mean 'parts'"),
     ("name = ''", "name", "''", "not empty"),
