@@ -85,6 +85,7 @@ class Party:
             from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
 
             options: Any = {"registry": None, "max_series_per_metric": LIMIT, "max_lines_per_metric": 0}
+            options["scrape_timeout"] = 600  # what is shown in time costs less than all of it
             reader: Any
             if name == "direct":
                 reader = DirectReader(**options, collect_interval=0)

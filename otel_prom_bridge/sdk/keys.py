@@ -14,17 +14,28 @@ from typing import Any
 
 from opentelemetry.sdk.metrics._internal import _view_instrument_match as sdk
 
+from otel_prom_bridge.points import AttributeSet
+
+_TEXT = {str}
 _PLAIN = {str, bool, int, float}
+_EXACT = {str, bool, int}  # of which equal ones say the same
 _slow_key: Any = getattr(sdk, "_hash_attributes", None)
 
 
 def key_of(attributes: Mapping[str, Any]) -> object:
     """What tells these attributes apart: names, values and their types, since 1, 1.0 and True are equal."""
     values = attributes.values()
+    if _TEXT.issuperset(map(type, values)):
+        return (*attributes, *values)
     kinds = (*map(type, values),)
     if _PLAIN.issuperset(kinds):
         return (*attributes, *values, *kinds)
     return _slow_key(attributes)  # what is in a sequence has a type, too
+
+
+def attributes_of(key: Any, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Attributes that are nothing but their key, where that says everything; otherwise these."""
+    return AttributeSet(key) if _EXACT.issuperset(map(type, attributes.values())) else attributes
 
 
 class QuickMatch(sdk._ViewInstrumentMatch):
@@ -40,7 +51,7 @@ class QuickMatch(sdk._ViewInstrumentMatch):
         with self._lock:
             series = self._attributes_aggregation.get(key)
             if series is None:
-                series = self._get_or_create_aggregation(key, attributes)
+                series = self._get_or_create_aggregation(key, attributes_of(key, attributes))
             series.aggregate(measurement, should_sample_exemplar)
 
 

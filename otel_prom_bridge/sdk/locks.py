@@ -37,7 +37,9 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality
 
 from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.native import RLock
+from otel_prom_bridge.points import plain
 from otel_prom_bridge.sdk import versions
+from otel_prom_bridge.sdk.deltas import deltas_like
 from otel_prom_bridge.sdk.keys import quick
 
 # What we touch, by the class that has it.
@@ -48,6 +50,7 @@ PRIVATE = {
         "_lock",
         "_view",
         "_instrument_class_aggregation",
+        "_aggregation",
         "_attributes_aggregation",
         "collect",
     ),
@@ -269,7 +272,7 @@ class _Reentrant(sdk.Aggregation):
 
     def _create_aggregation(self, instrument: Any, attributes: Any, *others: Any) -> Any:
         # A copy: the application's own mapping may change, and SDKs before 1.42 keep that one.
-        attributes = attributes if attributes is None else dict(attributes)
+        attributes = attributes if attributes is None else dict(plain(attributes))
         series: Any = self._aggregation._create_aggregation(instrument, attributes, *others)
         owner: Any
         for owner in (series, getattr(series, "_reservoir", None)):
@@ -284,10 +287,11 @@ class _Reentrant(sdk.Aggregation):
 def _make_series_reentrant(match: Any) -> None:
     kind = type(match._instrument)
     by_kind = match._instrument_class_aggregation
-    match._instrument_class_aggregation = {**by_kind, kind: _Reentrant(by_kind[kind])}
+    deltas = deltas_like(match._aggregation) if versions.empties(match) else None
+    match._instrument_class_aggregation = {**by_kind, kind: deltas or _Reentrant(by_kind[kind])}
     if not isinstance(match._view._aggregation, sdk.DefaultAggregation):
         match._view = copy.copy(match._view)
-        match._view._aggregation = _Reentrant(match._view._aggregation)
+        match._view._aggregation = deltas or _Reentrant(match._view._aggregation)
 
 
 class _Buckets(aggregation._ExplicitBucketHistogramAggregation):

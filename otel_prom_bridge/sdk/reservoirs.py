@@ -24,6 +24,13 @@ from opentelemetry.util.types import Attributes
 from otel_prom_bridge.native import RLock
 
 
+def reentrant(reservoir: ExemplarReservoir) -> ExemplarReservoir:
+    """This new reservoir with a lock as `locks.py` makes them, since a signal handler may record, too."""
+    if hasattr(reservoir, "_lock"):
+        reservoir._lock = RLock()
+    return reservoir
+
+
 class LazyReservoir(ExemplarReservoir):
     """Stands for a reservoir of the kind ``KIND``, which is ``made`` once something is offered."""
 
@@ -38,10 +45,8 @@ class LazyReservoir(ExemplarReservoir):
         """Offer a measurement to the reservoir."""
         made = self.made
         if made is None:
-            made = type(self).KIND(**self._options)
-            if hasattr(made, "_lock"):
-                made._lock = RLock()  # as `locks.py` does it, since a signal handler may record, too
-            self.made = made  # of two threads that come first at once, one loses its exemplar
+            # Of two threads that come first at once, one loses its exemplar.
+            made = self.made = reentrant(type(self).KIND(**self._options))
         made.offer(value, time_unix_nano, attributes, context)
 
     def collect(self, point_attributes: Attributes) -> list[Exemplar]:

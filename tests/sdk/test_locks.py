@@ -79,7 +79,7 @@ def test_which_names_of_the_sdk_we_use() -> None:
     """All that is listed as private to the SDK is there, in this release."""
     reader = PrometheusMetricReader(registry=None)
     provider = MeterProvider([reader], shutdown_on_exit=False)
-    provider.get_meter("t").create_counter("c").add(1)
+    provider.get_meter("t").create_gauge("g").set(1)
     consumer: Any = provider._measurement_consumer
     storage = consumer._reader_storages[reader]
     [[match]] = storage._instrument_view_instrument_matches.values()
