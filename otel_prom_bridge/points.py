@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
-from operator import is_
 from typing import NamedTuple, Protocol
 
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -55,11 +54,6 @@ class AttributeSet(Mapping[str, object]):
         size = len(self)
         return dict(zip(key[:size], key[size:], strict=False))  # type: ignore[arg-type]
 
-    def is_all_of(self, other: Mapping[str, object]) -> bool:
-        """Whether these are the very names and values of the other one, in its order."""
-        size = len(self)
-        return self.key[:size] == (*other,) and all(map(is_, other.values(), self.key[size:]))
-
     def items(self) -> ItemsView[str, object]:
         """Names and values."""
         return self.plain().items()
@@ -69,7 +63,11 @@ class AttributeSet(Mapping[str, object]):
         return self.plain().values()
 
     def __getitem__(self, name: str) -> object:
-        return self.plain()[name]
+        key, size = self.key, len(self)
+        try:
+            return key[size + key.index(name, 0, size)]
+        except ValueError:
+            raise KeyError(name) from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.key[: len(self)])  # type: ignore[arg-type]

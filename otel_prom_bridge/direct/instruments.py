@@ -38,7 +38,7 @@ from otel_prom_bridge.families import Kind
 from otel_prom_bridge.forks import renew_lock
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import AttributeSet, Meaning, Shape, Stream
-from otel_prom_bridge.store.lookup import items_key
+from otel_prom_bridge.store.keys import items_key
 from otel_prom_bridge.store.series.base import added
 from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES
 

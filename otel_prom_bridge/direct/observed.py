@@ -17,7 +17,7 @@ from otel_prom_bridge.direct.exemplars import sampled
 from otel_prom_bridge.direct.recording import Recording
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.points import Meaning, Stream
-from otel_prom_bridge.store.lookup import items_key
+from otel_prom_bridge.store.keys import items_key
 
 _INFINITY = float("inf")
 

@@ -30,6 +30,7 @@ class GrowingFamily:
     """
 
     __slots__ = (
+        "_empty",
         "_frozen",
         "_has_gaps",
         "_points",
@@ -47,7 +48,10 @@ class GrowingFamily:
         self.kind = empty.kind
         self.take = "value"
         self.stale: list[Slot] = []
+        # By their labels as they are, as long as all series have the same empty ones (``_empty``), so that no
+        # slot needs a second tuple without these. Otherwise by what makes series one, and ``_empty`` is None.
         self.by_labels: dict[Labels, Slot] = {}
+        self._empty: Labels | None = ()
         self._slots: list[Slot] = []
         self._points: list[Point | None] = []  # one for each slot, None until it is frozen for the first time
         self._has_gaps = False
@@ -56,16 +60,35 @@ class GrowingFamily:
 
     def place(self, series: Series, labels: Labels) -> None:
         """Show a series under these labels."""
-        key = identity(labels)
+        key = self._key(labels)
         slot = self.by_labels.get(key)
         if slot is None:
             slot = self.by_labels[key] = Slot(labels, index=len(self._slots), queue=self.stale)
             self._slots.append(slot)
             self._points.append(None)
-        slot.series += (series,)
+        slot.series += series.alone
         series.slot = slot
         self._takes_away = self._takes_away or series.takes_away
         slot.touch()
+
+    def _key(self, labels: Labels) -> Labels:
+        """By what the slot of a series with these labels is found."""
+        if self._empty is None:
+            return identity(labels)
+        empty = tuple([pair for pair in labels if not pair[1]])
+        if empty == self._empty:
+            return labels
+        if self.by_labels:
+            self._empty = None
+            self.by_labels = {identity(slot.labels): slot for slot in self._slots}
+            return identity(labels)
+        self._empty = empty
+        return labels
+
+    def slot_of(self, labels: Labels) -> Slot | None:
+        """Where a series is shown that has these labels, with or without empty ones."""
+        given = identity(labels)
+        return self.by_labels.get(tuple(sorted((*given, *self._empty))) if self._empty else given)
 
     def remove(self, series: Series) -> None:
         """Stop showing a series. Its slot goes with the last of its series."""
@@ -76,7 +99,7 @@ class GrowingFamily:
         if slot.series:
             slot.touch()
             return
-        del self.by_labels[identity(slot.labels)]
+        del self.by_labels[self._key(slot.labels)]
         # The last slot moves into the gap, so that it stays cheap to remove many.
         last, point = self._slots.pop(), self._points.pop()
         if last is not slot:

@@ -12,14 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.points import AttributeSet, SourcePoint, Stream
+from otel_prom_bridge.store.keys import items_key
 from otel_prom_bridge.store.projections import Projection
 from otel_prom_bridge.store.series import Series, Target
 from otel_prom_bridge.views.tenants import SDK_LIMIT_AT_LEAST
 
-# Values of these types can be part of a dictionary key as they are (together with their types: 1 == True).
-_PLAIN = frozenset({str, bool, int, bytes, type(None)})
 _TEXT = frozenset({str})
-_SEQUENCES = (tuple, list)
 
 # For each series that the stream may have, so many attribute sets are remembered. They are at least as many
 # as the SDK hands over in one collection, or sets that come back would be asked for anew each time.
@@ -116,6 +114,8 @@ class StreamRecord:
     def _targets(self, point: SourcePoint) -> Sequence[Target]:
         # Several views may send one stream to one family, each with a `where` of its own. The first one that
         # wants a point takes it, so that nothing is counted twice.
+        if len(self.projections) == 1:
+            return self.projections[0].targets(point) or ()
         taken: set[str] = set()
         targets: list[Target] = []
         for projection in self.projections:
@@ -235,37 +235,3 @@ def _is_gone(targets: Sequence[Target]) -> bool:
 
 def _is_overflow(targets: Sequence[Target]) -> bool:
     return any(isinstance(target, Series) and target.overflowed for target in targets)
-
-
-def items_key(attributes: Mapping[str, object]) -> tuple[object, ...] | None:
-    """Keys, values and types, which are equal for equal attribute sets only.
-
-    None if some value is of no type that OTel knows. Plain values are part of the key as they are.
-    """
-    values = attributes.values()
-    types = tuple(map(type, values))
-    try:
-        return (*attributes, *map(_hashable, values, types), *types)
-    except (TypeError, RecursionError):
-        return None
-
-
-def _hashable(value: object, kind: type) -> object:
-    """What stands for a value in a key. Among values of one type it is equal for equal texts only."""
-    if kind in _PLAIN:
-        return value
-    if isinstance(value, float):
-        number = float.__float__(value)
-        # 0.0 == -0.0, and a NaN is not even equal to itself.
-        return number if number and number == number else float.__repr__(number)
-    if isinstance(value, _SEQUENCES):
-        # A type is no value, so with its types this cannot equal another sequence that is a key as it is.
-        types = tuple(map(type, value))
-        return (*map(_hashable, value, types), *types)
-    if isinstance(value, str):  # of an enum
-        return str.__str__(value)
-    if isinstance(value, int):
-        return int.__int__(value)
-    if isinstance(value, dict):
-        return _hashable([*value, *value.values()], list)
-    raise TypeError  # it may change, or say something else each time

@@ -7,7 +7,7 @@ kept. What a new attribute set becomes is decided here once; ``lookup.py`` remem
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, MutableMapping, Sequence
 from typing import NamedTuple, cast
 
 from otel_prom_bridge.arithmetic.histograms import MAX_CLASSIC_BUCKETS
@@ -19,6 +19,7 @@ from otel_prom_bridge.points import AttributeSet, BucketPoint, SourcePoint, Stre
 from otel_prom_bridge.store.budgets import Budget, Budgets
 from otel_prom_bridge.store.growing import GrowingFamily
 from otel_prom_bridge.store.intake import ExemplarIntake, Shift
+from otel_prom_bridge.store.keys import as_set, set_key
 from otel_prom_bridge.store.origins import Origin
 from otel_prom_bridge.store.series import (
     ExponentialSeries,
@@ -32,7 +33,6 @@ from otel_prom_bridge.store.series import (
 )
 from otel_prom_bridge.translate import Attributes, Translation
 from otel_prom_bridge.translate.labels import (
-    attribute_identity,
     label_name,
     label_value,
     shortened,
@@ -86,6 +86,7 @@ class Projection:
 
     __slots__ = (
         "_attributes",
+        "_began",
         "_defaults",
         "_full",
         "_has_buckets",
@@ -137,7 +138,8 @@ class Projection:
         self.folds: dict[Fold, Folded] = {}
         self.family: GrowingFamily | None = None
         self.rejected = False
-        self.series: dict[str, Series] = {}
+        self._began = (0, 0.0)
+        self.series: dict[Hashable, Series] = {}
         label_of = label_name if shared.translation.strategy.escapes else str
         self._attributes = shared.policy.attribute_map(
             view,
@@ -308,7 +310,9 @@ class Projection:
         mapped = self._mapped(point)
         if mapped is None or self.rejected:
             return None
-        key = attribute_identity(mapped.attributes)
+        key, recorded = set_key(mapped.attributes), point.attributes
+        if type(recorded) is AttributeSet and recorded.key == key:
+            key = recorded.key  # which is kept already
         if key == _SDK_OVERFLOW:
             return self._overflow(mapped, point)
         series = self.series.get(key)
@@ -318,16 +322,16 @@ class Projection:
             if full:
                 self._full.update(full)
                 return self._overflow(mapped, point, full)
-            series = self.series[key] = self._new_series(mapped.attributes, point)
+            series = self._new_series(mapped.attributes, key, point)
             series.budgets = budgets
             for budget in budgets:
                 budget.add(series.lines)
-        return (series, *self._folded(mapped.folds)) if mapped.folds else (series,)
+        return (series, *self._folded(mapped.folds)) if mapped.folds else series.alone
 
     def known(self, point: SourcePoint) -> Series | None:
         """The series of an attribute set, if it has one already."""
         mapped = self._mapped(point)
-        return None if mapped is None else self.series.get(attribute_identity(mapped.attributes))
+        return None if mapped is None else self.series.get(set_key(mapped.attributes))
 
     def _mapped(self, point: SourcePoint) -> Mapped | None:
         try:
@@ -342,14 +346,14 @@ class Projection:
         """The overflow series for what is past these limits of ours or, if there are none, past the SDK's."""
         # Every point of a flood comes here, so the usual case takes no detour.
         attributes = mapped.overflow
-        key = _SDK_OVERFLOW if attributes is OVERFLOW_ATTRIBUTES else attribute_identity(attributes)
+        key = _SDK_OVERFLOW if attributes is OVERFLOW_ATTRIBUTES else set_key(attributes)
         series = self.series.get(key)
         if full:
             self._report_limits(full, mapped.tenant)
         if series is None:
             if not full:
                 self._report_sdk_limit()
-            series = self.series[key] = self._new_series(attributes, point)
+            series = self._new_series(attributes, key, point)
             series.overflowed = True
         return (series, *self._folded((*mapped.folds, OVERFLOW)))
 
@@ -402,20 +406,21 @@ class Projection:
                 fold = Fold("", fold.rule)
         return self.folds.setdefault(fold, Folded())
 
-    def _new_series(self, attributes: Mapping[str, object], point: SourcePoint) -> Series:
+    def _new_series(self, attributes: Mapping[str, object], key: Hashable, point: SourcePoint) -> Series:
         new = priced(self._new) if PRICE_KEY in attributes else self._new
-        recorded = point.attributes
-        if type(recorded) is AttributeSet and recorded.is_all_of(attributes):
-            attributes = recorded
-        elif attributes is recorded:  # it is somebody else's, and may change
-            attributes = dict(attributes)
-        series = new(self.traits, attributes)
+        series = self.series[key] = new(self.traits, as_set(attributes, key))
         if point.start_time_unix_nano is not None:
-            series.created = point.start_time_unix_nano / 1_000_000_000
+            series.created = self._seconds(point.start_time_unix_nano)
         if self._has_buckets:
             self._prepare(series, point)
         self._shared.unplaced[series] = self
         return series
+
+    def _seconds(self, nanoseconds: int) -> float:
+        """These nanoseconds as seconds; most series that are new in one collection began with it."""
+        if nanoseconds != self._began[0]:
+            self._began = (nanoseconds, nanoseconds / 1_000_000_000)
+        return self._began[1]
 
     def _prepare(self, series: Series, point: SourcePoint) -> None:
         """Count the lines of a histogram, and say so if no bucket that the view wants is recorded."""
@@ -461,11 +466,11 @@ class Projection:
     def drop(self, gone: Iterable[Series]) -> None:
         """Drop these series."""
         for series in gone:
-            del self.series[attribute_identity(series.attributes)]
+            del self.series[set_key(series.attributes)]
             self._let_go(series)
 
     def _let_go(self, series: Series) -> None:
-        series.gone = True
+        series.gone, series.alone = True, ()
         self._shared.unplaced.pop(series, None)
         if self.family is not None:
             self.family.remove(series)
@@ -475,4 +480,4 @@ class Projection:
             budget.remove(series.lines)
 
 
-_SDK_OVERFLOW = attribute_identity(OVERFLOW_ATTRIBUTES)
+_SDK_OVERFLOW = set_key(OVERFLOW_ATTRIBUTES)

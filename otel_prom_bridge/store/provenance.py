@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from otel_prom_bridge.families import Labels
-from otel_prom_bridge.points import Stream
+from otel_prom_bridge.points import AttributeSet, Stream
 from otel_prom_bridge.report.inside import Fate, Recorded, StreamOrigin
 from otel_prom_bridge.store.lookup import StreamRecord
 from otel_prom_bridge.store.projections import Projection
@@ -99,11 +99,10 @@ def _fates(record: StreamRecord, projection: Projection) -> Iterator[Fate]:
 
 def _sets(record: StreamRecord, of: frozenset[Series] | None = None) -> Iterator[Mapping[str, object]]:
     """The attribute sets that are remembered, as they were recorded; with ``of`` those of these series."""
-    for parts, remembered in ((2, record.by_texts), (3, record.by_items)):
+    for remembered in (record.by_texts, record.by_items):
         for key, targets in list(remembered.items()):
             if of is None or not of.isdisjoint(targets):
-                size = len(key) // parts
-                yield dict(zip(map(str, key[:size]), map(_plain, key[size : 2 * size]), strict=True))
+                yield {str(name): _plain(value) for name, value in AttributeSet(key).items()}
 
 
 def _plain(value: object) -> object:
@@ -125,6 +124,6 @@ def series_of(projections: Iterable[Projection], labels: Labels) -> list[Series]
     """The series that are shown under these labels."""
     for projection in projections:
         if projection.family is not None:
-            slot = projection.family.by_labels.get(labels)
+            slot = projection.family.slot_of(labels)
             return list(slot.series) if slot is not None else []
     return []

@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 from otel_prom_bridge.points import Source, SourcePoint, Stream
 from otel_prom_bridge.store.intake import SetClock
-from otel_prom_bridge.store.lookup import StreamRecord, items_key
+from otel_prom_bridge.store.keys import items_key
+from otel_prom_bridge.store.lookup import StreamRecord
 from otel_prom_bridge.store.origins import Origin
 from otel_prom_bridge.store.series import Current, Series, Target
 

@@ -28,7 +28,7 @@ from typing import Any, TypeAlias
 from otel_prom_bridge.clocks import monotonic
 from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
-from otel_prom_bridge.families import Kind, Labels, MetricFamily, identity
+from otel_prom_bridge.families import Kind, Labels, MetricFamily
 from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.interrupts import keep, postponed
 from otel_prom_bridge.native import RLock
@@ -384,8 +384,7 @@ class Store:
                 return ()
             try:
                 feeding = self.feeding(name)
-                key = None if labels is None else identity(labels)
-                series = series_of((item for _, item in feeding), key) if key is not None else []
+                series = [] if labels is None else series_of((item for _, item in feeding), labels)
                 return tuple(
                     origin_of(record, item, tier=self._policy.tier_of(record.key)[0], series=series)
                     for record, item in feeding

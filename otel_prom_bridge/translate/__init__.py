@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TypeAlias
 
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -27,6 +28,7 @@ _SCOPE_FIELDS = ("otel_scope_name", "otel_scope_version", "otel_scope_schema_url
 _RESERVED = {Kind.HISTOGRAM: frozenset({"le"})}
 # The label that says which worker a gauge is of. An attribute of this name makes way where there is one.
 _WORKER = "worker"
+_VALUE = itemgetter(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +114,7 @@ class Translation:
 
     def _cut(self, found: Labels) -> Labels:
         longest = self.value_length
-        if not longest or all(len(value) <= longest for _, value in found):
+        if not longest or max(map(len, map(_VALUE, found)), default=0) <= longest:
             return found
         return tuple((name, shortened(value, longest)) for name, value in found)
 

@@ -49,6 +49,8 @@ def label_value(value: object) -> str:
     OpenTelemetry does not know are written with ``str()``. An integer of too many digits is written in
     hexadecimal, and any other object whose ``str()`` fails as ``<type name>``.
     """
+    if type(value) is str and value.isascii():
+        return value
     try:
         return valid_unicode(_text(value) if type(value) is str else sheltered(_text, value))
     except Exception:
@@ -99,16 +101,21 @@ def labels(
     >>> labels({"foo.bar": "a", "foo-bar": "b"}.items())
     (('foo_bar', 'b;a'),)
     """
+    items = [(key, _name_of(key, reserved, escape), label_value(value)) for key, value in attributes]
+    if len({name for _, name, _ in items}) == len(items):  # as nearly always: no two keys become one label
+        return tuple(sorted([_pair(name, text) for _, name, text in items]))
     found: dict[str, list[tuple[str, str]]] = {}
-    for key, value in attributes:
-        # "NoTranslation … leaves label names unaltered". But an empty name cannot be a label at all.
-        name = label_name(key) if escape else valid_unicode(key) or "_"
-        # Prometheus keeps names that begin with two underscores for itself. A __name__ would break the
-        # scrape.
-        if name in reserved or name.startswith("__"):
-            name = f"exported_{name}"
-        found.setdefault(name, []).append((key, label_value(value)))
+    for key, name, text in items:
+        found.setdefault(name, []).append((key, text))
     return tuple(sorted(_pair(name, _joined(values)) for name, values in found.items()))
+
+
+@lru_cache(maxsize=_KEYS_REMEMBERED)
+def _name_of(key: str, reserved: frozenset[str], escape: bool) -> str:
+    # "NoTranslation … leaves label names unaltered". But an empty name cannot be a label at all.
+    name = label_name(key) if escape else valid_unicode(key) or "_"
+    # Prometheus keeps names that begin with two underscores for itself. A __name__ would break the scrape.
+    return f"exported_{name}" if name in reserved or name.startswith("__") else name
 
 
 # Of the labels of a series most are those of others, too, as the scope's are. So the pairs are shared.

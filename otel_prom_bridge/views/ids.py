@@ -144,17 +144,17 @@ class Ids:
     def __init__(self) -> None:
         # Of a key that is watched: the different values that look like ids, and how many do not.
         self._watched: dict[str, tuple[set[str], set[str]]] = {}
-        self._known: dict[str, bool] = {}
+        self.settled: dict[str, bool] = {}  # whether a key is one of ids, where that is known
 
     def is_id(self, key: str, value: object) -> bool:
         """Whether this attribute is an id, as far as its values so far tell."""
-        known = self._known.get(key)
+        known = self.settled.get(key)
         if known is not None:
             return known
-        if isinstance(value, bool | float) or len(self._known) + len(self._watched) >= _KEYS_WATCHED:
+        if isinstance(value, bool | float) or len(self.settled) + len(self._watched) >= _KEYS_WATCHED:
             return False
         if not may_be_id(key):
-            self._known[key] = False
+            self.settled[key] = False
             return False
         ids, others = self._watched.setdefault(key, (set(), set()))
         text = label_value(value)[: _LONGEST + 1]
@@ -166,11 +166,7 @@ class Ids:
             return self._settle(key, is_id=False)
         return False
 
-    def knows(self, key: str) -> bool:
-        """Whether this attribute was found to be an id."""
-        return self._known.get(key, False)
-
     def _settle(self, key: str, *, is_id: bool) -> bool:
         del self._watched[key]
-        self._known[key] = is_id
+        self.settled[key] = is_id
         return is_id

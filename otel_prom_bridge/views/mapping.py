@@ -134,7 +134,7 @@ class AttributeMap:
         """Whether an attribute becomes a label, under whatever name."""
         kept = self._kept.get(key)
         if kept is None:
-            if self._ids is not None and self._ids.knows(key):
+            if self._ids is not None and self._ids.settled.get(key):
                 return False
             if len(self._kept) >= _KEYS_REMEMBERED:
                 self._kept.clear()
@@ -168,7 +168,7 @@ class AttributeMap:
             return "a rule forbids it"
         if self._drop.fullmatch(key):
             return "drop of the view names it"
-        if self._ids is not None and self._ids.knows(key):
+        if self._ids is not None and self._ids.settled.get(key):
             return "its values look like ids: a label of exemplars only"
         if self.keeps(key):
             return ""
@@ -344,8 +344,11 @@ class AttributeMap:
         self, ids: Ids, attributes: Mapping[str, object], result: dict[str, object], folds: list[Fold]
     ) -> None:
         """Leave out attributes whose values turned out to be ids, in place."""
+        settled = ids.settled
         for key, value in attributes.items():
-            known = ids.knows(key)
+            known = settled.get(key)
+            if known is False:
+                continue
             if not known and (key not in result or key in self._asked or not ids.is_id(key, value)):
                 continue
             result.pop(key, None)

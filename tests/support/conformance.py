@@ -34,7 +34,7 @@ from otel_prom_bridge.direct import observed as observed_instruments
 from otel_prom_bridge.direct.meter import Meter
 from otel_prom_bridge.direct.observed import Observed
 from otel_prom_bridge.points import Stream
-from otel_prom_bridge.store.lookup import items_key
+from otel_prom_bridge.store.keys import items_key
 
 OUTCOMES = "CONFORMANCE_OUTCOMES"  # the variable with the path of the file
 FILTERS = {

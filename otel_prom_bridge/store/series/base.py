@@ -105,10 +105,12 @@ class Folded(Target):
 class Series(Target):
     """What the store asks of a series, whatever its points look like."""
 
-    __slots__ = ("attributes", "budgets", "created", "lines", "overflowed", "traits", "turn")
+    __slots__ = ("alone", "attributes", "budgets", "created", "lines", "overflowed", "traits", "turn")
 
     def __init__(self, traits: Traits, attributes: Mapping[str, object]) -> None:
         super().__init__()
+        # This series in a tuple, for whoever holds it alone. Empty when it is gone, or it would hold itself.
+        self.alone: tuple[Series, ...] = (self,)
         self.traits = traits
         self.attributes = attributes
         self.created: float | None = None  # when it began, in seconds since the epoch
