@@ -101,7 +101,7 @@ class StreamRecord:
         key: tuple[object, ...] | None,
         targets: Sequence[Target],
     ) -> None:
-        if key is not None and sum(len(item) for item in key if type(item) is str) <= _LONGEST:
+        if key is not None and sum([len(item) for item in key if type(item) is str]) <= _LONGEST:
             table[key] = targets
 
     def follow(self, version: int) -> None:

@@ -158,6 +158,8 @@ class Ids:
             return False
         ids, others = self._watched.setdefault(key, (set(), set()))
         text = label_value(value)[: _LONGEST + 1]
+        if text in others or text in ids:  # most values come again and again
+            return False
         (ids if looks_like_id(text) else others).add(text)
         # A random word of digits and letters looks like a number or a word once in a while.
         if len(ids) >= FIRST_VALUES and len(ids) >= FIRST_VALUES * len(others):
