@@ -6,8 +6,8 @@ counters and histograms, with three attributes each that are made anew for every
 application. A body is written, packed where the row says so, and let go.
 
 "holds" is what the process has resident beyond what it had before the first recording, and "peak" the most
-that it ever had, as Linux counts both. The columns are after the first scrape, and after ten more with
-everything changed before each and after ten more with nothing changed.
+that it ever had, as Linux counts both. The columns are after the first scrape, after four more with
+everything changed before each, and after four more with nothing changed.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ FORMATS: dict[str, str | None] = {
 _PEER_FORMATS = ("text", "OpenMetrics")
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _MB = 1024
+ROUNDS = 4
 
 
 def resident() -> tuple[float, float]:
@@ -69,11 +70,11 @@ def measured(name: str, what: str, *, packed: bool, counters: int, histograms: i
     record(party, counters, histograms)
     scrape()
     note("first")
-    for _ in range(10):
+    for _ in range(ROUNDS):
         record(party, counters, histograms)
         scrape()
     note("all changed")
-    for _ in range(10):
+    for _ in range(ROUNDS):
         scrape()
     note("nothing changed")
     return found
