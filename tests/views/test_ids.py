@@ -159,7 +159,7 @@ def test_keys_without_end_take_no_room() -> None:
     ids = Ids()
     for number in range(5000):
         ids.is_id(f"key{number}", str(uuid.uuid4()))
-    assert len(ids._watched) + len(ids._known) <= 1000
+    assert len(ids._watched) + len(ids.settled) <= 1000
 
 
 def test_runs_of_agents_make_no_series(caplog: pytest.LogCaptureFixture) -> None:
