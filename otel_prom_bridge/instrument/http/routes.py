@@ -25,6 +25,7 @@ _LONGEST = 2048  # characters of a path
 # Nothing was found under the path, or it was not understood, so it is the client's own.
 _NOT_FOUND = frozenset({400, 404, 405, 410, 414, 421, 501})
 _OK = 200
+_NOWHERE = "\n"  # is in no path
 _PARAMETER = re.compile(r"\{([^{}:]+)(?::[^{}]*)?\}")
 
 
@@ -72,8 +73,10 @@ def asgi_route(scope: Mapping[str, Any], root: str) -> str | None:
     parameters: Mapping[str, Any] = scope.get("path_params") or {}
     if tail == path or (not parameters and path.endswith(tail)):
         return path
-    names = {name: str(value) for name, value in parameters.items()}
-    concrete = _PARAMETER.sub(lambda found: names.get(found[1], found[0]), tail)
+    parts = _parts(tail)
+    concrete = _filled(parts, parameters)
+    if path == concrete:  # nothing is mounted, which is so for most
+        return tail
     if path.endswith(concrete):
         head = path[: len(path) - len(concrete)]
     elif ":path}" in tail:
@@ -81,8 +84,22 @@ def asgi_route(scope: Mapping[str, Any], root: str) -> str | None:
     else:  # a value was converted: 007 is 7
         segments = path.split("/")
         head = "/".join(segments[: max(len(segments) - tail.count("/"), 0)])
-    own = set(_PARAMETER.findall(tail))
-    return _with_names(head, {name: value for name, value in names.items() if name not in own}) + tail
+    own = parts[1::2]
+    others = {name: str(value) for name, value in parameters.items() if name not in own}
+    return _with_names(head, others) + tail
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _parts(tail: str) -> tuple[str, ...]:
+    """A path with parameters, taken apart: every second part is the name of one."""
+    return tuple(_PARAMETER.split(tail))
+
+
+def _filled(parts: tuple[str, ...], parameters: Mapping[str, Any]) -> str:
+    filled = list(parts)
+    for place in range(1, len(filled), 2):
+        filled[place] = str(parameters.get(filled[place], _NOWHERE))
+    return "".join(filled)
 
 
 def _with_names(head: str, parameters: Mapping[str, str]) -> str:
