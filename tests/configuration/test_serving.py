@@ -114,6 +114,7 @@ def test_a_rate_limit(begin: Start) -> None:
     assert ask(beside(bridge, "/health"))[0] == 200
 
 
+@pytest.mark.usefixtures("clock")  # which stands still, however long a busy machine takes for the requests
 @pytest.mark.parametrize(("rate", "passed"), [(0.001, 1), (1.2, 2)])
 def test_a_rate_limit_without_a_burst(begin: Start, rate: float, passed: int) -> None:
     """As many at once as one second has, and one at least; also for each peer."""
