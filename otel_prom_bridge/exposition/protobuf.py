@@ -10,7 +10,7 @@ are constants below. Lengths and counts come from tables, since most of them are
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, chain, compress
@@ -153,11 +153,11 @@ class ProtobufWriter:
         """
         native = list(map(_is_native, family.points)) if family.kind in _HISTOGRAMS else []
         if not any(native) or all(native):
-            return _message(header, rendered.body)
-        each = rendered.each()
+            return _message(header, rendered.pieces)
+        each = rendered.each
         return chain(
-            _message(header, b"".join(compress(each, map(not_, native)))),
-            _message(header, b"".join(compress(each, native))),
+            _message(header, tuple(compress(each, map(not_, native)))),
+            _message(header, tuple(compress(each, native))),
         )
 
 
@@ -166,8 +166,8 @@ def _is_native(point: Any) -> bool:
     return isinstance(point, NativeHistogramPoint) or point.native is not None
 
 
-def _message(header: bytes, metrics: bytes) -> Iterable[bytes]:
-    return (varint(len(header) + len(metrics)), header, metrics) if metrics else ()
+def _message(header: bytes, metrics: Sequence[bytes]) -> Iterable[bytes]:
+    return (varint(len(header) + sum(map(len, metrics))), header, *metrics) if metrics else ()
 
 
 def _single(tag: bytes) -> Callable[[GaugePoint | UnknownPoint, bytes], bytes]:

@@ -64,7 +64,7 @@ class TextWriter:
 
     def page(self, header: bytes, family: MetricFamily, rendered: Rendered) -> Iterable[bytes]:
         """The header, then the lines."""
-        return header, rendered.body
+        return (header, *rendered.pieces)
 
 
 def with_companions(families: tuple[MetricFamily, ...]) -> tuple[MetricFamily, ...]:
