@@ -8,8 +8,8 @@ have to be copied where one point changed.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
-from itertools import accumulate, groupby
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, chain, groupby, islice
 from typing import NamedTuple
 
 _AT_ONCE = 64
@@ -21,14 +21,15 @@ class Rendered(NamedTuple):
     pieces: tuple[bytes, ...]
     sizes: array[int]
 
-    def updated(self, changed: Sequence[int], made: Sequence[bytes], *, size: int) -> Rendered:
-        """The same for so many points, with what was made of those that ``changed`` and of the last ones.
+    def updated(self, changed: Sequence[int], made: Iterator[bytes], *, size: int) -> Rendered:
+        """The same for so many points, with what is made of those that ``changed`` and of the last ones.
 
-        ``changed`` are the places of points that were there before, in ascending order.
+        ``changed`` are the places of points that were there before, in ascending order. What is made is put
+        together at once, so it is in memory only once.
         """
         known = min(len(self.sizes), size)
         if len(changed) == known:
-            return Rendered(_together(made), array("I", map(len, made)))
+            return _together(made)
         # The last piece is made anew where points come or go.
         whole = len(self.pieces) if size == len(self.sizes) else known // _AT_ONCE
         pieces, sizes = list(self.pieces[:whole]), self.sizes[:known]
@@ -39,10 +40,8 @@ class Rendered(NamedTuple):
             else:
                 for index, line in group:
                     rest[index - whole * _AT_ONCE] = line
-        rest += made[len(changed) :]
-        if whole * _AT_ONCE < size:
-            sizes = sizes[: whole * _AT_ONCE] + array("I", map(len, rest))
-        return Rendered((*pieces, *_together(rest)), sizes)
+        last = _together(chain(rest, made))
+        return Rendered((*pieces, *last.pieces), sizes[: whole * _AT_ONCE] + last.sizes)
 
     def _replaced(self, number: int, group: Iterable[tuple[int, bytes]], sizes: array[int]) -> bytes:
         """A piece with other points in these places, whose sizes are put into ``sizes``."""
@@ -73,8 +72,12 @@ def _piece_of(item: tuple[int, bytes]) -> int:
     return item[0] // _AT_ONCE
 
 
-def _together(made: Sequence[bytes]) -> tuple[bytes, ...]:
-    return tuple([b"".join(made[at : at + _AT_ONCE]) for at in range(0, len(made), _AT_ONCE)])
+def _together(made: Iterator[bytes]) -> Rendered:
+    pieces, sizes = [], array("I")
+    while lines := list(islice(made, _AT_ONCE)):
+        pieces.append(b"".join(lines))
+        sizes.extend(map(len, lines))
+    return Rendered(tuple(pieces), sizes)
 
 
 NOTHING_RENDERED = Rendered((), array("I"))

@@ -137,7 +137,7 @@ class Escaper:
         points = page.points[: len(family.points)] if page is not None else []
         for index, point in zip(changed, made, strict=False):
             points[index] = point
-        points += made[len(changed) :]
+        points += made
         if page is not None and labels is page.labels and len(page.escaped.points) == len(points):
             # No labels changed, and no two points were merged: neither need they be now.
             result = replace(

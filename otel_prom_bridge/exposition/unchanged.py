@@ -10,7 +10,7 @@ make the same thing at once merely do the work twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import compress
 from operator import is_not
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -64,13 +64,13 @@ class Memory(Generic[Page, Whole]):
 class Anew(NamedTuple):
     """What is made anew of points that differ from those before.
 
-    ``changed`` are the places of those that were there before and are other objects now. ``made`` is what was
-    made of these, and of the points after them that are new. ``labels`` is what was made of the labels of
-    all points: the same list as before as long as no point has other labels.
+    ``changed`` are the places of those that were there before and are other objects now. ``made`` makes
+    something of these, and of the points after them that are new, when it is asked for. ``labels`` is what
+    was made of the labels of all points: the same list as before as long as no point has other labels.
     """
 
     changed: list[int]
-    made: list[Any]
+    made: Iterator[Any]
     labels: list[Any]
 
 
@@ -90,14 +90,14 @@ def made_anew(
     known = min(len(before), len(points))
     labels = known_labels if len(before) == len(points) else known_labels[:known]
     changed = list(compress(range(known), map(is_not, before, points)))
-    made = []
     for index in changed:
-        point = points[index]
-        if point.labels is not before[index].labels:
+        if points[index].labels is not before[index].labels:
             labels = labels.copy() if labels is known_labels else labels
-            labels[index] = of_labels(point.labels)
-        made.append(of_point(point, labels[index]))
+            labels[index] = of_labels(points[index].labels)
     for point in points[known:]:
         labels.append(of_labels(point.labels))
-        made.append(of_point(point, labels[-1]))
+    if len(changed) == known:
+        return Anew(changed, map(of_point, points, labels), labels)
+    places = (*changed, *range(known, len(points)))
+    made = map(of_point, map(points.__getitem__, places), map(labels.__getitem__, places))
     return Anew(changed, made, labels)
