@@ -46,7 +46,7 @@ class Rendered(NamedTuple):
     def _replaced(self, number: int, group: Iterable[tuple[int, bytes]], sizes: array[int]) -> bytes:
         """A piece with other points in these places, whose sizes are put into ``sizes``."""
         old, at, following = self.pieces[number], 0, number * _AT_ONCE
-        parts = []
+        parts: list[bytes] = []
         for index, line in group:
             until = at + sum(sizes[following:index])
             parts += (old[at:until], line)
