@@ -269,6 +269,7 @@ _FIRST_EVENTS = frozenset(
         *("ai.stream.firstChunk", "gen_ai.first_token", "gen_ai.content.completion.chunk", "First chunk"),
     }
 )
+_NO_KEYS = Keys(*((),) * len(ALL))
 # Attributes that only spans of these dialects have; without any of them nothing else is looked at.
 _KNOWN = frozenset(key for keys in ALL for key in keys)
 _NONE: Attributes = MappingProxyType({})
@@ -353,6 +354,18 @@ def seen(name: str, attributes: Attributes) -> Seen | None:
 def _guardrail(name: str, attributes: Attributes, found: Seen) -> None:
     found.result = guardrails.result_of(attributes)
     found.name = _text(attributes, guardrails.NAMES) or _text(attributes, found.keys.agent_around) or name
+
+
+def without_attributes(name: str, scope: str) -> Seen | None:
+    """A call of which the name of its span says all: one of OpenLIT's that failed before it had attributes.
+
+    OpenLIT has no metric of it either.
+    """
+    operation, _, model = name.partition(" ")
+    if not scope.startswith("openlit.instrumentation.") or _OPERATIONS.get(operation) != "call" or not model:
+        return None
+    provider = scope.rpartition(".")[2]
+    return Seen("call", operation, provider=provider, model=model, usage=Usage(), keys=_NO_KEYS)
 
 
 def outermost(name: str, attributes: Attributes, found: Seen) -> Seen:

@@ -7,6 +7,7 @@ class. What a span says is recorded when it ends, with the span itself as the ex
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal
 
 from opentelemetry import trace
@@ -32,6 +33,7 @@ from otel_prom_bridge.genai.spans.attributes import (
     outermost,
     outline,
     seen,
+    without_attributes,
 )
 from otel_prom_bridge.genai.spans.measured import Measured
 from otel_prom_bridge.genai.spans.open import Node, OpenSpans
@@ -40,6 +42,7 @@ from otel_prom_bridge.recording.measurements import Measurements, clean
 from otel_prom_bridge.recording.operations import ERROR_TYPE, OTHER_ERROR
 from otel_prom_bridge.recording.reports import guarded
 
+_NOTHING: Attributes = MappingProxyType({})
 _RETRY_EVENT = "retry"  # of OpenLIT, for LangChain
 _EVENTS = frozenset((vocabulary.EVALUATION_EVENT, guardrails.EVENT))
 _ASPECT = {"agent": "agents", "tool": "tools", "workflow": "workflows", "step": "steps", "mcp": "mcp"}
@@ -150,6 +153,8 @@ class SpanMetrics:
                     one.sent(request)
             if found is not None:
                 self._take(Ended(span, attributes, events, found, node.context), node)
+            elif not attributes:
+                self._without_attributes(span, events, node)
 
     def _on_ending(self, span: Any) -> None:
         """Called by newer SDKs while the span can still be changed."""
@@ -161,6 +166,14 @@ class SpanMetrics:
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Everything is recorded already."""
         return True
+
+    def _without_attributes(self, span: Any, events: Sequence[Any], node: Node) -> None:
+        """Record a call that failed before its span said anything, which its library measures nowhere."""
+        found = without_attributes(span.name or "", _scope(span))
+        if found is not None:
+            ended = Ended(span, _NOTHING, events, found, node.context)
+            if ended.error is not None:
+                self._call(ended, node)
 
     def _event(self, event: Any, span: Any, context: Context) -> None:
         """Record an event that says something by itself, whatever the span is about."""
