@@ -45,6 +45,7 @@ slow: .venv/dev docs
 	$(BIN)/python -m benchmarks.latency --quick
 	$(BIN)/python -m benchmarks.requests --quick
 	$(BIN)/python -m benchmarks.recording --quick
+	$(BIN)/python -m benchmarks.memory --quick
 	$(BIN)/python -m benchmarks.capacity --quick
 	$(BIN)/python -m benchmarks.workers --quick
 	$(BIN)/python -m benchmarks.spans --quick
@@ -66,6 +67,7 @@ benchmark: .venv/dev
 	$(BIN)/python -m benchmarks.latency
 	$(BIN)/python -m benchmarks.requests
 	$(BIN)/python -m benchmarks.recording
+	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.capacity
 	$(BIN)/python -m benchmarks.workers
 	$(BIN)/python -m benchmarks.spans
