@@ -48,8 +48,6 @@ TITLES = {
 }
 _HISTOGRAMS = 10  # one histogram series for so many counters
 _SHARES = (1.0, 0.1, 0.01, 0.0)
-_STATM = Path("/proc/self/statm")
-_PAGE = 4096
 
 
 def each(calls: int, rounds: int, work: Callable[[], object]) -> float:
@@ -134,10 +132,8 @@ class Load:
 
 
 def interval(party: Party, times: int, quick: bool) -> dict[str, float]:
-    """Milliseconds that recording each series so many times and a scrape take, and memory per series."""
-    before = memory()
+    """Milliseconds that recording each series so many times and a scrape take."""
     load = Load(party, 2000 if quick else 10_000)
-    bound = memory() - before if party.name != "bound" else 0.0  # the children are the client's
     found: dict[str, list[float]] = {"recording": [], "scrape": [], "interval": []}
     for turn in range(3 if quick or times == 100 else 6):
         recording = load.record(times=times)
@@ -145,9 +141,7 @@ def interval(party: Party, times: int, quick: bool) -> dict[str, float]:
         if turn:  # the first one makes the series
             for name, seconds in zip(found, (recording, scrape, recording + scrape), strict=True):
                 found[name].append(seconds * 1000)
-    used = memory() - before - bound
-    medians = {f"{name}, {times} times": statistics.median(taken) for name, taken in found.items()}
-    return {**medians, "kB per series": used / load.size / 1000}
+    return {f"{name}, {times} times": statistics.median(taken) for name, taken in found.items()}
 
 
 def scraped(party: Party) -> float:
@@ -247,11 +241,6 @@ def longest_beside(scrape: Callable[[], object], work: Callable[[], object]) -> 
         work()
         longest = max(longest, clock() - start)
     return longest
-
-
-def memory() -> float:
-    """Bytes in use by this process; 0 where nobody says."""
-    return int(_STATM.read_text().split()[1]) * _PAGE if _STATM.exists() else 0.0
 
 
 def measured(name: str, what: str, *, quick: bool) -> dict[str, float]:
