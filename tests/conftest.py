@@ -68,11 +68,19 @@ def small_heap() -> None:
     gc.freeze()
 
 
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever is set where the tests run, no test sees it."""
+def _forget_variables() -> None:
     for name in [name for name in os.environ if name.startswith(("OTEL_", "METRICS_"))]:
-        monkeypatch.delenv(name)
+        del os.environ[name]
+
+
+_forget_variables()
+
+
+@pytest.fixture(autouse=True)
+def clean_environment() -> Iterator[None]:
+    """Whatever is set where the tests run, or was left by another test, no test or fixture sees it."""
+    yield
+    _forget_variables()
 
 
 @pytest.fixture(autouse=True)
