@@ -2,8 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Processes that share the tests: one more than two processors, since many tests wait for a server or a process.
-JOBS ?= 3
+# Processes that share the tests: twice as many as two processors, since many tests wait for a server or a process.
+JOBS ?= 4
 # Tests that judge by a clock run after all others, and no more than three at a time: they mostly wait, so that the
 # processors are idle for each.
 CLOCKED := -n 3 --dist worksteal
