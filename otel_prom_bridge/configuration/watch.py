@@ -62,7 +62,7 @@ class Attached:
 
     def _measure_spans(self, provider: object, prices: PriceTable | None, *, by_itself: bool) -> None:
         """Record metrics of spans for this provider. ``by_itself``: somebody else makes the providers."""
-        # Few ask for it, and recorders with all that they know of models take a fifth of the time to start.
+        # Few ask for it, and recorders with all that they know of models take a tenth of the time to start.
         from otel_prom_bridge.configuration.spans import measure_spans, measure_spans_later
 
         if by_itself or not isinstance(provider, SdkMeterProvider):

@@ -103,9 +103,13 @@ class HistogramDelta(Delta):
             self._offer(measurement)
 
 
-_KINDS: Mapping[type, type[Delta]] = {
-    aggregation._SumAggregation: SumDelta,
-    aggregation._ExplicitBucketHistogramAggregation: HistogramDelta,
+# By the SDK's class; one that an SDK does not have is left out.
+_KINDS: Mapping[object, type[Delta]] = {
+    getattr(aggregation, name, None): kind
+    for name, kind in (
+        ("_SumAggregation", SumDelta),
+        ("_ExplicitBucketHistogramAggregation", HistogramDelta),
+    )
 }
 
 
