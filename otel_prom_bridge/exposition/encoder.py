@@ -14,14 +14,17 @@ from typing import Any, NamedTuple
 
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.errors import SerializationError
-from otel_prom_bridge.exposition.rendered import NOTHING_RENDERED, Rendered
+from otel_prom_bridge.exposition.rendered import Rendered
 from otel_prom_bridge.exposition.unchanged import Memory, made_anew
 from otel_prom_bridge.exposition.writer import Writer
 from otel_prom_bridge.families import MetricFamily
 
 
 class _Page(NamedTuple):
-    """A family as it was rendered last: its labels one by one, its points together, and how it is written."""
+    """A family as it was rendered last: its labels one by one, its points together, and how it is written.
+
+    ``parts`` is what it is in a body. All the rest belongs to whoever takes the page out of the memory.
+    """
 
     family: MetricFamily
     header: bytes
@@ -62,20 +65,25 @@ class Encoder:
         pages = self._memory.pages
         page = pages.get(family.name)
         if page is None or page.family is not family:
-            page = pages[family.name] = self._updated(page, family)
+            del page  # or its parts would keep the old lines while the new ones are made
+            page = pages[family.name] = self._updated(family)
         return page
 
-    def _updated(self, page: _Page | None, family: MetricFamily) -> _Page:
+    def _updated(self, family: MetricFamily) -> _Page:
+        """The page of a family that is another object than last time."""
         writer = self._writer
+        # A thread that comes meanwhile finds no page, and makes one of its own.
+        page = self._memory.pages.pop(family.name, None)
         if page is None or _metadata(page.family) != _metadata(family):
             header, render = writer.header(family), writer.renderer(family)
-            page = _Page(replace(family, points=()), header, render, [], NOTHING_RENDERED, ())
+            page = _Page(replace(family, points=()), header, render, [], Rendered(), ())
+        before, header, render, labels, rendered, _ = page
+        del page, _
         changed, made, labels = made_anew(
-            page.family.points, family.points, page.labels, of_labels=writer.labels, of_point=page.render
+            before.points, family.points, labels, of_labels=writer.labels, of_point=render
         )
-        rendered = page.rendered.updated(changed, made, size=len(family.points))
-        parts = tuple(writer.page(page.header, family, rendered))
-        return _Page(family, page.header, page.render, labels, rendered, parts)
+        rendered.update(changed, made, size=len(family.points))
+        return _Page(family, header, render, labels, rendered, tuple(writer.page(header, family, rendered)))
 
 
 def _metadata(family: MetricFamily) -> tuple[object, ...]:

@@ -10,42 +10,47 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, groupby, islice
-from typing import NamedTuple
 
 _AT_ONCE = 64
 
 
-class Rendered(NamedTuple):
-    """What the points of a family became, and how many bytes each of them."""
+class Rendered:
+    """What the points of a family became, and how many bytes each of them.
 
-    pieces: tuple[bytes, ...]
-    sizes: array[int]
+    It is changed in place, so that the old lines go one piece after the other while the new ones come. Where
+    that is interrupted, it is of no use any more.
+    """
 
-    def updated(self, changed: Sequence[int], made: Iterator[bytes], *, size: int) -> Rendered:
-        """The same for so many points, with what is made of those that ``changed`` and of the last ones.
+    __slots__ = ("pieces", "sizes")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.sizes = array("I")
+
+    def update(self, changed: Sequence[int], made: Iterator[bytes], *, size: int) -> None:
+        """Be of so many points, with what is made of those that ``changed`` and of the last ones.
 
         ``changed`` are the places of points that were there before, in ascending order. What is made is put
         together at once, so it is in memory only once.
         """
         known = min(len(self.sizes), size)
         if len(changed) == known:
-            return _together(made)
+            self._put(0, made)
+            return
         # The last piece is made anew where points come or go.
         whole = len(self.pieces) if size == len(self.sizes) else known // _AT_ONCE
-        pieces, sizes = list(self.pieces[:whole]), self.sizes[:known]
         rest = self._each(whole, known)
         for number, group in groupby(zip(changed, made, strict=False), key=_piece_of):
             if number < whole:
-                pieces[number] = self._replaced(number, group, sizes)
+                self._replace(number, group)
             else:
                 for index, line in group:
                     rest[index - whole * _AT_ONCE] = line
-        last = _together(chain(rest, made))
-        return Rendered((*pieces, *last.pieces), sizes[: whole * _AT_ONCE] + last.sizes)
+        self._put(whole, chain(rest, made))
 
-    def _replaced(self, number: int, group: Iterable[tuple[int, bytes]], sizes: array[int]) -> bytes:
-        """A piece with other points in these places, whose sizes are put into ``sizes``."""
-        old, at, following = self.pieces[number], 0, number * _AT_ONCE
+    def _replace(self, number: int, group: Iterable[tuple[int, bytes]]) -> None:
+        """Put other points into these places of a piece."""
+        old, sizes, at, following = self.pieces[number], self.sizes, 0, number * _AT_ONCE
         parts: list[bytes] = []
         for index, line in group:
             until = at + sum(sizes[following:index])
@@ -53,7 +58,16 @@ class Rendered(NamedTuple):
             at = until + sizes[index]
             sizes[index] = len(line)
             following = index + 1
-        return b"".join((*parts, old[at:]))
+        self.pieces[number] = b"".join((*parts, old[at:]))
+
+    def _put(self, number: int, made: Iterator[bytes]) -> None:
+        """Have these in the place of everything from this piece on."""
+        end = number * _AT_ONCE
+        while lines := list(islice(made, _AT_ONCE)):
+            self.pieces[number : number + 1] = (b"".join(lines),)
+            self.sizes[end : end + _AT_ONCE] = array("I", map(len, lines))
+            number, end = number + 1, end + len(lines)
+        del self.pieces[number:], self.sizes[end:]
 
     def _each(self, number: int, until: int) -> list[bytes]:
         """What each point became from this piece on and up to this place."""
@@ -70,14 +84,3 @@ class Rendered(NamedTuple):
 
 def _piece_of(item: tuple[int, bytes]) -> int:
     return item[0] // _AT_ONCE
-
-
-def _together(made: Iterator[bytes]) -> Rendered:
-    pieces, sizes = [], array("I")
-    while lines := list(islice(made, _AT_ONCE)):
-        pieces.append(b"".join(lines))
-        sizes.extend(map(len, lines))
-    return Rendered(tuple(pieces), sizes)
-
-
-NOTHING_RENDERED = Rendered((), array("I"))
