@@ -81,8 +81,9 @@ class _Hand:
 class Coalesced:
     """Runs ``work``, which says whether it succeeded and must not raise.
 
-    With ``stays``, runs have one thread that waits for the next one. That is for work that calls no code of
-    the application's that may have something of its own in each thread, such as a connection that breaks.
+    While ``stays`` says so, runs have one thread that waits for the next one. That is for work that calls no
+    code of the application's that may have something of its own in each thread, such as a connection that
+    breaks.
 
     A run is late when somebody waited for it in vain and it is older than ``patience`` seconds, because
     somebody who has no time must not keep the others from waiting. When it is older than ``too_long``
@@ -96,7 +97,7 @@ class Coalesced:
         name: str,
         patience: float = 0.0,
         too_long: float = math.inf,
-        stays: bool = False,
+        stays: Callable[[], bool] = lambda: False,
     ) -> None:
         self._work = work
         self._name = name
@@ -176,7 +177,7 @@ class Coalesced:
         return run, False
 
     def _begin(self, run: _Run) -> None:
-        if not self._stays:
+        if not self._stays():
             Thread(partial(self._perform, run), name=self._name).start()
             return
         hand = self._hand

@@ -37,7 +37,7 @@ class DirectCollections(Collections):
         self._source = Source()
         self._provider = provider
         self._callbacks = Callbacks[Callback]()
-        super().__init__(pipeline, interval=interval, stays=True)
+        super().__init__(pipeline, interval=interval, stays=lambda: True)
         renew_in_child(self)
 
     def renew(self) -> None:

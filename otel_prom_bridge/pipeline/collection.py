@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
+from collections.abc import Callable
 
 from otel_prom_bridge.diagnostics import Findings, endpoint_logger
 from otel_prom_bridge.errors import CollectionError, CollectionTimeoutError
@@ -26,11 +27,11 @@ class Collections:
 
     After ``interval`` seconds without a collection one runs on its own; None stands for never. A collection
     that somebody waited for in vain counts as one that hangs when it has used up their patience, and when it
-    takes longer than a scrape would wait in any case. ``stays`` is for collections that call no callbacks in
-    their own thread (``once.py``).
+    takes longer than a scrape would wait in any case. ``stays`` says whether collections call no callbacks in
+    their own thread at the moment (``once.py``).
     """
 
-    def __init__(self, pipeline: Pipeline, *, interval: float | None, stays: bool = False) -> None:
+    def __init__(self, pipeline: Pipeline, *, interval: float | None, stays: Callable[[], bool]) -> None:
         self._pipeline = pipeline
         self._findings = Findings(log=endpoint_logger)
         self._self_metrics = pipeline.self_metrics

@@ -36,7 +36,8 @@ class SdkCollections(Collections):
         self._taken = False  # the collection that is going on brought something
         # The order of collections. A signal handler may collect while its thread does.
         self._order, self._begun, self._here = RLock(), 0, _Here()
-        super().__init__(pipeline, interval=interval)
+        self._guards: CallbackGuards | None = None
+        super().__init__(pipeline, interval=interval, stays=self._calls_nothing)
         renew_in_child(self)
 
     def _collect(self) -> bool:
@@ -55,7 +56,7 @@ class SdkCollections(Collections):
         Collections that the application starts in threads of its own may reach :meth:`take` in another
         order. The times of the points do not say which one is later, since the clock may be set back.
         """
-        guards = CallbackGuards(getattr(collect, "__self__", None))
+        guards = self._guards = CallbackGuards(getattr(collect, "__self__", None))
 
         def numbered(*args: Any, **kwargs: Any) -> Any:
             with self._order:
@@ -67,6 +68,10 @@ class SdkCollections(Collections):
                 return result
 
         return numbered
+
+    def _calls_nothing(self) -> bool:
+        """Whether the provider has no callbacks, which a collection would call."""
+        return self._guards is not None and not self._guards.are_needed
 
     def renew(self) -> None:
         """In a forked child: what another thread was doing is over."""

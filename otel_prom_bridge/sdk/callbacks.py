@@ -83,8 +83,15 @@ class CallbackGuards:
     """
 
     def __init__(self, consumer: object) -> None:
-        self._instruments: list[Any] = getattr(consumer, "_async_instruments", [])
+        found = getattr(consumer, "_async_instruments", None)
+        self._knows = found is not None
+        self._instruments: list[Any] = [] if found is None else found
         self._guarded = 0  # how many of them are guarded
+
+    @property
+    def are_needed(self) -> bool:
+        """Whether there is a callback, as far as we know."""
+        return not self._knows or bool(self._instruments)
 
     def renew(self) -> None:
         """Guard the callbacks of instruments that were made since the last time."""

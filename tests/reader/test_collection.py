@@ -28,6 +28,7 @@ from otel_prom_bridge import ExportView, PrometheusMetricReader, native
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.pipeline.background import Background
+from otel_prom_bridge.reader.collection import SdkCollections
 
 pytestmark = pytest.mark.clocked
 
@@ -405,7 +406,7 @@ STAYS = pytest.mark.parametrize("stays", [False, True], ids=["thread each", "thr
 def test_work_that_ends_is_run_again(stays: bool) -> None:
     """Each call that finds no run starts one; its answer is what the work said."""
     answers = iter([True, False, True])
-    work = Coalesced(lambda: next(answers), name="test", stays=stays)
+    work = Coalesced(lambda: next(answers), name="test", stays=lambda: stays)
     assert [work.wait(5) for _ in range(3)] == [True, False, True]
 
 
@@ -421,7 +422,7 @@ def test_a_thread_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
             raise SystemExit
         return True
 
-    once = Coalesced(work, name="test", stays=True)
+    once = Coalesced(work, name="test", stays=lambda: True)
     assert [once.wait(5) for _ in range(4)] == [True, False, True, True]
     assert (len(set(ran_in)), raised) == (1, [SystemExit])
     assert [thread.name for thread in threading.enumerate() if thread.ident == ran_in[0]] == ["test"]
@@ -439,7 +440,7 @@ def test_a_thread_that_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_thread_that_stayed_for_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has ended, and the next run gets another one. No run is lost to a thread that is about to end."""
     monkeypatch.setattr("otel_prom_bridge.once._IDLE_SECONDS", 0.0001)
-    once = Coalesced(lambda: True, name="test", stays=True)
+    once = Coalesced(lambda: True, name="test", stays=lambda: True)
     for number in range(300):
         assert once.wait(5)
         time.sleep(0.0001 * (number % 3))
@@ -447,7 +448,7 @@ def test_a_thread_that_stayed_for_too_long(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_thread_that_is_lost_is_not_waited_for(hanging: Hanging) -> None:
     """What was given up hangs in its own thread, and the next run has another one."""
-    once = Coalesced(lambda: bool(hanging.call()) or True, name="test", stays=True)
+    once = Coalesced(lambda: bool(hanging.call()) or True, name="test", stays=lambda: True)
     assert once.wait(5)
     hanging.hang()
     assert not once.wait(0.05)
@@ -455,6 +456,29 @@ def test_a_thread_that_is_lost_is_not_waited_for(hanging: Hanging) -> None:
     assert not once.wait(0.05)
     hanging.release.set()
     assert once.wait(5)
+
+
+def test_collections_have_a_thread_that_stays_until_there_are_callbacks(
+    bridge: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A callback may keep something of its own in its thread, so it has a new thread each time."""
+    ran_in: list[object] = []  # the threads themselves, as idents are given again
+    original = SdkCollections._collect
+
+    def watched(self: SdkCollections) -> bool:
+        ran_in.append(threading.current_thread())
+        return original(self)
+
+    monkeypatch.setattr(SdkCollections, "_collect", watched)
+    setup = bridge()
+    setup.meter.create_counter("c").add(1)
+    for _ in range(3):
+        setup.reader.expose()
+    assert len(set(ran_in)) == 1
+    setup.meter.create_observable_gauge("g", [lambda _: [Observation(1)]])
+    for _ in range(3):
+        assert "g 1" in setup.text()
+    assert len(set(ran_in)) == 4
 
 
 def test_work_without_a_thread_to_run_in_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -479,7 +503,7 @@ def test_work_without_a_thread_to_run_in_is_done_here(monkeypatch: pytest.Monkey
 @STAYS
 def test_a_forked_child_collects_by_itself(bridge: Make, hanging: Hanging, stays: bool) -> None:
     """A collection that hung in the parent at the fork does not hang the child's work."""
-    work = Coalesced(lambda: bool(hanging.call()) or True, name="test", stays=stays)
+    work = Coalesced(lambda: bool(hanging.call()) or True, name="test", stays=lambda: stays)
     hanging.hang()
     assert not work.wait(0.05)
     child = os.fork()

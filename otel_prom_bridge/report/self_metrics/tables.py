@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import replace
-from operator import is_not
 from typing import Any, TypeAlias
 
 from otel_prom_bridge.families import CounterPoint, GaugePoint, HistogramPoint, Labels, MetricFamily
@@ -44,6 +43,7 @@ class Table:
         self._created = created
         self._limit = limit
         self._points: dict[Key, Any] = {}
+        self._is_shown = True  # the family has the points as they are
 
     def rename(self, name: str) -> None:
         """Give the family another name."""
@@ -51,13 +51,14 @@ class Table:
 
     def family(self) -> MetricFamily:
         """The family as it is now. It is the same object as before if all of its points are."""
-        before = self._family.points
-        if not before and not self._points:  # as most of them, in most processes
-            return self._family
-        points = tuple(self._points.values())
-        if len(before) != len(points) or any(map(is_not, before, points)):
-            self._family = replace(self._family, points=points)
+        if not self._is_shown:  # few tables change between two scrapes
+            self._is_shown = True  # first: a signal handler may change it meanwhile
+            self._family = replace(self._family, points=tuple(self._points.values()))
         return self._family
+
+    def _put(self, key: Key, point: Any) -> None:
+        self._points[key] = point
+        self._is_shown = False
 
     def _room(self, key: Key) -> Key:
         return key if key in self._points or len(self._points) < self._limit else _REST
@@ -78,7 +79,7 @@ class Counters(Table):
         key = self._room(key)
         point = self._points.get(key)
         if point is None or more:
-            self._put(key, more if point is None else point.value + more)
+            self._set(key, more if point is None else point.value + more)
 
     def raise_all(self, totals: Mapping[Any, int]) -> None:
         """Take over these totals, except those that are lower than before.
@@ -91,14 +92,14 @@ class Counters(Table):
             if point is None and self._room(key) == _REST:
                 rest += value
             elif point is None or value > point.value:
-                self._put(key, value)
+                self._set(key, value)
         if rest and (_REST not in points or rest > points[_REST].value):
-            self._put(_REST, rest)
+            self._set(_REST, rest)
 
-    def _put(self, key: Key, value: int) -> None:
+    def _set(self, key: Key, value: int) -> None:
         point = self._points.get(key)
         labels = self._labels(key) if point is None else point.labels
-        self._points[key] = CounterPoint(labels, value, None, self._created)
+        self._put(key, CounterPoint(labels, value, None, self._created))
 
 
 class Gauges(Table):
@@ -106,27 +107,31 @@ class Gauges(Table):
 
     def set(self, key: Key, value: float) -> None:
         """Set one value."""
-        self._put(self._room(key), value)
+        self._set(self._room(key), value)
 
     def set_all(self, values: Mapping[Any, int]) -> None:
         """Set all values. A point of which none is given goes."""
         points, rest, known_rest = self._points, 0, self._points.pop(_REST, None)
         if not points.keys() <= values.keys():
             points = self._points = {key: point for key, point in points.items() if key in values}
+            self._is_shown = False
         for key, value in values.items():
             point = points.get(key)
             if point is None and self._room(key) == _REST:
                 rest += value
             elif point is None or point.value != value:
-                self._put(key, value)
-        if rest:
-            same = known_rest is not None and known_rest.value == rest
-            points[_REST] = known_rest if same else GaugePoint(_OVERFLOW, rest)
+                self._set(key, value)
+        if known_rest is not None and known_rest.value == rest:
+            points[_REST] = known_rest
+        elif rest:
+            self._put(_REST, GaugePoint(_OVERFLOW, rest))
+        elif known_rest is not None:
+            self._is_shown = False
 
-    def _put(self, key: Key, value: float) -> None:
+    def _set(self, key: Key, value: float) -> None:
         point = self._points.get(key)
         if point is None or point.value != value:
-            self._points[key] = GaugePoint(self._labels(key) if point is None else point.labels, value)
+            self._put(key, GaugePoint(self._labels(key) if point is None else point.labels, value))
 
 
 class Durations(Table):
@@ -143,4 +148,4 @@ class Durations(Table):
         counts = list(point.counts)
         counts[bisect_left(BOUNDS, seconds)] += 1
         total = (point.sum or 0.0) + seconds
-        self._points[key] = HistogramPoint(point.labels, BOUNDS, tuple(counts), total, (), self._created)
+        self._put(key, HistogramPoint(point.labels, BOUNDS, tuple(counts), total, (), self._created))
