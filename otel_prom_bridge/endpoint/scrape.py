@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 from otel_prom_bridge.clocks import process_start
 from otel_prom_bridge.diagnostics import endpoint_logger
 from otel_prom_bridge.endpoint.cache import Cache
+from otel_prom_bridge.endpoint.compression import Compression
 from otel_prom_bridge.endpoint.files.tls import Certificates
 from otel_prom_bridge.endpoint.health import HEALTH, Health
 from otel_prom_bridge.endpoint.messages import (
@@ -48,8 +49,6 @@ GZIP_THRESHOLD = 1024
 _MOST_FIELDS = 1000
 # How many seconds a scraper waits for an answer that another scrape is making, unless it says how long.
 _PATIENCE = 10.0
-# Level 1 is seven times faster than zlib's default, and its result is larger by 1 % of the plain size.
-_GZIP_LEVEL, _GZIP_FORMAT = 1, 31
 
 
 class Scrape(Handler):
@@ -94,8 +93,7 @@ class Scrape(Handler):
         self._process_start = _process_start()
         seconds = INTERVAL.optional("cache_ttl", cache_ttl, DEFAULT_CACHE_TTL)
         self._cache = Cache[Response](seconds, size=lambda response: len(response.body))
-        # Scrapes without a change in between get the same body object, so the compressed form is kept.
-        self._compressed: tuple[bytes, bytes] = (b"", b"")
+        self._compression = Compression()
 
     @property
     def has_health(self) -> bool:
@@ -218,29 +216,26 @@ class Scrape(Handler):
         return response
 
     def _response(self, exposition: Exposition, *, compressed: bool) -> Response:
-        body = exposition.body
         headers = [("Content-Type", exposition.content_type), ("Vary", "Accept, Accept-Encoding")]
         if self._process_start is not None:
             headers.append(("Process-Start-Time-Unix", self._process_start))
-        smaller = self._gzip(exposition) if compressed and len(body) >= self._compression_threshold else None
-        if smaller is not None:
-            body = smaller
+        is_large = compressed and exposition.pieces.size >= self._compression_threshold
+        body = self._gzip(exposition) if is_large else None
+        if body is None:
+            body = exposition.body
+        else:
             headers.append(("Content-Encoding", "gzip"))
         return Response(200, (*headers, ("Content-Length", str(len(body)))), body)
 
     def _gzip(self, exposition: Exposition) -> bytes | None:
-        plain, compressed = self._compressed
-        if plain is exposition.body:
-            return compressed
         observer = self._source.observer
         try:
             with observer.phase("compress"):
-                compressed = zlib.compress(exposition.body, _GZIP_LEVEL, _GZIP_FORMAT)
-        except (MemoryError, zlib.error) as error:  # the plain body is there already
+                compressed = self._compression.gzip(exposition.pieces, kind=exposition.content_type)
+        except (MemoryError, zlib.error) as error:  # what is plain is there already
             endpoint_logger.debug("%s", CompressionError(error))
             return None
         observer.size(exposition.content_type, len(compressed), encoding="gzip")
-        self._compressed = (exposition.body, compressed)
         return compressed
 
     def _state(self, path: str, request: Request) -> Response:

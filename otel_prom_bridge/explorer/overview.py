@@ -69,7 +69,7 @@ class Rows:
         points = family.points
         step = max(1, len(points) // _SAMPLE)
         some = replace(family, points=points[::step][:_SAMPLE])
-        size = len(self._exposer.expose((some,), accept=None).body)
+        size = self._exposer.expose((some,), accept=None).pieces.size
         return round(size * len(points) / len(some.points)) if some.points else size
 
 

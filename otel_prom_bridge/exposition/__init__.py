@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.exposition.encoder import Encoder
+from otel_prom_bridge.exposition.encoder import Encoder, Pieces
 from otel_prom_bridge.exposition.negotiation import Format, Negotiated, accepts_gzip, negotiate
 from otel_prom_bridge.exposition.openmetrics import OpenMetricsWriter
 from otel_prom_bridge.exposition.openmetrics2 import OpenMetrics2Writer
@@ -29,16 +29,45 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False, eq=False)
 class Exposition:
     """What a scrape is answered with: the Content-Type header and the body.
 
     ``complete`` is False if something in it could not be collected and is shown as it was last known.
+    ``pieces`` are the body before it is put together. Those that are as in the exposition before are the same
+    objects.
     """
 
     content_type: str
-    body: bytes
-    complete: bool = True
+    pieces: Pieces
+    complete: bool
+
+    def __init__(
+        self,
+        content_type: str,
+        body: bytes | None = None,
+        complete: bool = True,
+        *,
+        pieces: Iterable[bytes] = (),
+    ) -> None:
+        if not isinstance(pieces, Pieces) or body is not None:
+            pieces = Pieces(pieces if body is None else (body,))
+        for name, value in (("content_type", content_type), ("pieces", pieces), ("complete", complete)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def body(self) -> bytes:
+        """The body."""
+        return self.pieces.body
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Exposition) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    def _parts(self) -> tuple[str, bytes, bool]:
+        return self.content_type, self.body, self.complete
 
 
 class Exposer:
@@ -79,4 +108,4 @@ class Exposer:
             shown = tuple(family for family in shown if wanted & claimed_names(family.name, family.kind))
         if choice.format in (Format.TEXT_0_0_4, Format.TEXT_1_0_0):
             shown = self._companions.whole(shown, with_companions)
-        return Exposition(choice.content_type, self._encoders[choice.format].encode(shown))
+        return Exposition(choice.content_type, pieces=self._encoders[choice.format].encode(shown))

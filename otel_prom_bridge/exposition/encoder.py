@@ -2,13 +2,14 @@
 
 An encoder keeps, for each family, what it rendered last. It renders a point again only if the point is
 another object than last time, and puts it between what stays (``rendered.py``). If every family is the same
-object as last time, it hands out the same body again (``unchanged.py``).
+object as last time, it hands out the same pieces again (``unchanged.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -18,6 +19,20 @@ from otel_prom_bridge.exposition.rendered import Rendered
 from otel_prom_bridge.exposition.unchanged import Memory, made_anew
 from otel_prom_bridge.exposition.writer import Writer
 from otel_prom_bridge.families import MetricFamily
+
+
+class Pieces(tuple[bytes, ...]):
+    """A body that is put together when somebody asks for it: who compresses it needs the pieces only."""
+
+    @cached_property
+    def body(self) -> bytes:
+        """All of them, one after the other."""
+        return b"".join(self)
+
+    @cached_property
+    def size(self) -> int:
+        """The number of bytes in all of them."""
+        return sum(map(len, self))
 
 
 class _Page(NamedTuple):
@@ -40,18 +55,18 @@ class Encoder:
     def __init__(self, writer: Writer, *, findings: Findings) -> None:
         self._writer = writer
         self._findings = findings
-        self._memory = Memory[_Page, bytes](nothing=writer.trailer)
+        self._memory = Memory[_Page, Pieces](nothing=Pieces((writer.trailer,)))
 
-    def encode(self, families: Sequence[MetricFamily]) -> bytes:
-        """The exposition of these families, in this order.
+    def encode(self, families: Sequence[MetricFamily]) -> Pieces:
+        """The exposition of these families, in this order. Pieces that did not change are the same objects.
 
         A family that cannot be rendered is left out and reported; it never fails the others.
         """
-        return self._memory.whole(tuple(families), self._body)
+        return self._memory.whole(tuple(families), self._pieces)
 
-    def _body(self, families: tuple[MetricFamily, ...]) -> bytes:
+    def _pieces(self, families: tuple[MetricFamily, ...]) -> Pieces:
         pages = [page for family in families if (page := self._page_or_none(family)) is not None]
-        return b"".join(chain(*(page.parts for page in pages), (self._writer.trailer,)))
+        return Pieces(chain(*(page.parts for page in pages), (self._writer.trailer,)))
 
     def _page_or_none(self, family: MetricFamily) -> _Page | None:
         try:

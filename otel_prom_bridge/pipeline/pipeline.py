@@ -237,7 +237,7 @@ class Pipeline:
         families, is_whole = self.gathered(timeout=timeout, collect=collect, state=state)
         with self.self_metrics.phase("encode"):
             result = self._exposer.expose(families, accept=accept, names=names)
-        self.self_metrics.size(result.content_type, len(result.body))
+        self.self_metrics.size(result.content_type, result.pieces.size)
         return result if is_whole else replace(result, complete=False)
 
     def gathered(

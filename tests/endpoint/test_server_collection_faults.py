@@ -274,7 +274,7 @@ def test_26_no_memory_to_compress(bridge: Make, capfd: Capture, monkeypatch: pyt
 
     with serve(setup) as server, unharmed(server, capfd):
         with monkeypatch.context() as patched:
-            patched.setattr(zlib, "compress", fail)
+            patched.setattr(zlib, "compressobj", fail)
             answer = get(server, "Accept-Encoding: gzip")
         assert (answer.status, answer.headers.get("content-encoding")) == (200, None)
         assert answer.body == get(server).body

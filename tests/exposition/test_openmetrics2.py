@@ -348,7 +348,7 @@ acme_http_request_seconds{path="/api/v1",method="GET"} {count:2,sum:1.2e2,schema
 def written(*families: MetricFamily) -> str:
     """What we write of these families, which must all be there."""
     findings = Findings()
-    text = Encoder(OpenMetrics2Writer(), findings=findings).encode(families).decode()
+    text = Encoder(OpenMetrics2Writer(), findings=findings).encode(families).body.decode()
     assert text.count("# TYPE") >= len(families)
     return text
 

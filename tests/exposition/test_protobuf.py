@@ -52,7 +52,7 @@ class Recorded(Findings):
 def encoded(*families: MetricFamily) -> bytes:
     """The exposition of these families; fails the test if one was left out."""
     findings = Recorded()
-    body = Encoder(ProtobufWriter(), findings=findings).encode(families)
+    body = Encoder(ProtobufWriter(), findings=findings).encode(families).body
     assert not findings.texts
     return body
 
@@ -216,7 +216,7 @@ def test_counts_that_cannot_be_leave_only_their_family_out(counts: tuple[int, ..
     wrong = MetricFamily("w", Kind.HISTOGRAM, "", "", (HistogramPoint((), (1.0,), counts, 1.0),))
     good = MetricFamily("g", Kind.GAUGE, "", "", (GaugePoint((), 1),))
     findings = Recorded()
-    body = Encoder(ProtobufWriter(), findings=findings).encode((wrong, good))
+    body = Encoder(ProtobufWriter(), findings=findings).encode((wrong, good)).body
     assert [family.name for family in decode(body)] == ["g"]
     assert len(findings.texts) == 1
 
@@ -323,8 +323,8 @@ def test_only_changed_points_are_rendered(monkeypatch: pytest.MonkeyPatch) -> No
         if change is not None:
             points[change] = native(labels=points[change].labels, zero_count=change)
         family = MetricFamily("h", Kind.HISTOGRAM, "", "", tuple(points))
-        body = encoder.encode((family,))
-        assert encoder.encode((family,)) is body
+        body = encoder.encode((family,)).body
+        assert encoder.encode((family,)).body is body
         assert len(rendered) == (9 if change is None else 1)
     assert body == encoded(family)
     assert [len(message.metric) for message in decode(body)] == [7, 2]

@@ -20,6 +20,11 @@ OPTIONS = WriterOptions(created=True)
 WRITERS = (TextWriter(OPTIONS), OpenMetricsWriter(OPTIONS), OpenMetrics2Writer(OPTIONS), ProtobufWriter())
 
 
+def body(encoder: Encoder, family: MetricFamily) -> bytes:
+    """What it writes of the family."""
+    return encoder.encode((family,)).body
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> list[MetricFamily]:
     """A family at one scrape after the other: points stay, change, get other labels, come, move or go."""
@@ -49,7 +54,7 @@ def test_whatever_was_before(writer: TextWriter | ProtobufWriter, history: list[
     """Points that stay, and labels that do, are taken from the body before, wherever they stand in it."""
     encoder = Encoder(writer, findings=Findings())
     for family in history:
-        assert encoder.encode((family,)) == Encoder(writer, findings=Findings()).encode((family,))
+        assert body(encoder, family) == body(Encoder(writer, findings=Findings()), family)
 
 
 @pytest.mark.parametrize("size", [0, 1, 60, 120, 121, 122, 123, 124, 125, 126, 127, 128, 300, 16_350, 16_400])
@@ -58,4 +63,4 @@ def test_labels_of_every_size(size: int) -> None:
     encoder, labels = Encoder(ProtobufWriter(), findings=Findings()), (("k", "v" * size),)
     for value in (1.0, 2.0, 3.0):
         family = MetricFamily("g", Kind.GAUGE, "", "", (GaugePoint(labels, value),))
-        assert encoder.encode((family,)) == Encoder(ProtobufWriter(), findings=Findings()).encode((family,))
+        assert body(encoder, family) == body(Encoder(ProtobufWriter(), findings=Findings()), family)
