@@ -33,7 +33,6 @@ from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping import (
     exponent_mapping,
     logarithm_mapping,
 )
-from opentelemetry.sdk.metrics.export import AggregationTemporality
 
 from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.native import RLock
@@ -209,6 +208,8 @@ def _take_in_match(match: Any) -> Any:
         return match
     _make_reentrant(match)
     _make_series_reentrant(match)
+    if versions.empties(match) and versions.sets(match._aggregation, match._instrument):
+        match._reset_on_collect = False  # what was set is what there is, so its series stay
     if versions.empties(match):
         match._attributes_aggregation = _Once(match._attributes_aggregation)
         recording = _as(quick(type(match)), match)
@@ -326,13 +327,13 @@ class _Exponential(aggregation._ExponentialBucketHistogramAggregation):
 
 
 class _Gauge(aggregation._LastValueAggregation):
-    """A synchronous gauge that is what it was set to, until it is set again."""
+    """What an application set, until it is set again."""
 
     def collect(self, temporality: Any, start: int) -> Any:
         with self._lock:
             value = self._value
             point = super().collect(temporality, start)
-            if self._value is None and temporality is AggregationTemporality.CUMULATIVE:
+            if self._value is None:
                 self._value = value
             return point
 

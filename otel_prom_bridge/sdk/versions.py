@@ -21,6 +21,7 @@ from typing import Any
 
 from opentelemetry.metrics import Asynchronous
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import _Gauge as Gauge
 from opentelemetry.sdk.metrics._internal.aggregation import _LastValueAggregation
 from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.metrics.view import View
@@ -66,10 +67,12 @@ def asks_table(match: object) -> bool:
     return not hasattr(match, "_reset_on_collect")
 
 
+def sets(series: object, instrument: object) -> bool:
+    """Whether a series shows what an application set last: that of a gauge, or what a View made like one."""
+    return type(series) is _LastValueAggregation and not isinstance(instrument, Asynchronous)
+
+
 def forgets(series: object, instrument: object) -> bool:
-    """Whether this series of a gauge that is set would be gone after a collection."""
-    return (
-        type(series) is _LastValueAggregation
-        and not hasattr(series, "_instrument_is_synchronous")
-        and not isinstance(instrument, Asynchronous)
-    )
+    """Whether a series that shows what was set last would be gone after a collection."""
+    stays = isinstance(instrument, Gauge) and hasattr(series, "_instrument_is_synchronous")
+    return sets(series, instrument) and not stays
