@@ -24,7 +24,7 @@ from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.direct.reader import DirectReader
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.forks import renew_in_child
-from otel_prom_bridge.prices import PriceTable
+from otel_prom_bridge.prices import PriceTable, show
 from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
 
@@ -59,6 +59,7 @@ class Attached:
     def begin(self, provider: object) -> None:
         """The provider uses the reader by now. If nobody tells which provider, the reader stands for it."""
         _watches[provider] = self
+        show(provider, self.reader.policy.pricing)
 
     def _measure_spans(self, provider: object, prices: PriceTable | None, *, by_itself: bool) -> None:
         """Record metrics of spans for this provider. ``by_itself``: somebody else makes the providers."""

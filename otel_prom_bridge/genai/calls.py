@@ -15,7 +15,7 @@ from collections.abc import (
 )
 from enum import Enum
 from time import perf_counter
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 from opentelemetry.context import Context
 
@@ -25,6 +25,7 @@ from otel_prom_bridge.genai.emission import Emission, Emit, Usage
 from otel_prom_bridge.genai.rate_limits import RateLimits
 from otel_prom_bridge.genai.requests import LabelSets, LLMRequest
 from otel_prom_bridge.instruments import Metric
+from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.recording.active import Begun
 from otel_prom_bridge.recording.decorators import DecoratingOperation
 from otel_prom_bridge.recording.measurements import Measurements, clean, mapping
@@ -50,9 +51,14 @@ class Requests:
     Raises ConfigurationError for a generation of the conventions that there is not.
     """
 
-    def __init__(self, measurements: Measurements, emit: Emit) -> None:
+    def __init__(
+        self,
+        measurements: Measurements,
+        emit: Emit,
+        prices: PriceTable | Literal["default"] | None,
+    ) -> None:
         self._measurements = measurements
-        self.costs = Costs(measurements)
+        self.costs = Costs(measurements, prices)
         self._rate_limits = RateLimits(measurements)
         self._emission = Emission(measurements, emit)
         self._active = measurements.active(conventions.ACTIVE_REQUESTS)
@@ -108,8 +114,10 @@ class Requests:
         """Record a request that has ended after ``took`` seconds, and why the answers to it ended."""
         labels = self._labels.of(request)
         usage.check()
-        self._emission.request(labels, usage, took, error, context, first=first)
-        self.costs.add(labels, usage, error, context)
+        unpaid = self.costs.leaves(request, usage)
+        self._emission.request(labels, usage, took, error, context, first=first, unpaid=unpaid)
+        if not unpaid:
+            self.costs.add(labels, usage, error, context)
         reasons = (finished,) if isinstance(finished, str | Enum) else finished
         for reason in reasons if isinstance(reasons, Iterable) else ():
             said = {**labels.common, **clean({vocabulary.FINISH_REASON: reason})}

@@ -23,6 +23,8 @@ from otel_prom_bridge.genai.vocabulary import (
 from otel_prom_bridge.instruments import Metric
 
 SCOPE = "otel_prom_bridge.genai"
+# That of tokens whose cost is not recorded beside them. A bridge shows it, as it does of any other scope.
+UNPAID_SCOPE = "otel_prom_bridge.genai.tokens"
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.41.0"
 
 _FIRST_CHUNK = (

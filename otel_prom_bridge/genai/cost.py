@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 from weakref import WeakKeyDictionary, WeakSet
 
 from opentelemetry import metrics
@@ -13,7 +13,7 @@ from opentelemetry.metrics import MeterProvider, Observation
 from otel_prom_bridge.genai import conventions, vocabulary
 from otel_prom_bridge.genai.emission import Usage
 from otel_prom_bridge.genai.requests import Labels, LLMRequest
-from otel_prom_bridge.prices import Price, PriceTable
+from otel_prom_bridge.prices import Price, PriceTable, shown
 from otel_prom_bridge.recording.measurements import Measurements, clean
 
 # The tokens that these operations report are those of the calls inside of them, which are counted already.
@@ -31,22 +31,42 @@ _lock = threading.RLock()  # reentrant, because a signal handler may make a reco
 
 
 class Costs:
-    """Counts what requests cost, and those whose cost is not known."""
+    """Counts what requests cost, and those whose cost is not known.
 
-    def __init__(self, measurements: Measurements) -> None:
+    By default that is by the table of whoever shows what is recorded.
+    """
+
+    def __init__(
+        self, measurements: Measurements, prices: PriceTable | Literal["default"] | None = "default"
+    ) -> None:
         self._measurements = measurements
         self._record = measurements.record
-        self.table: PriceTable | None = None
+        self._is_default = prices == "default"
+        self._table: PriceTable | None = None
         self._prices: dict[tuple[str | None, str | None, str | None], Price | None] = {}
         self._tables = _tables_of(measurements)
         # Observed, since what is said before there is an SDK is lost, and saying it each time is dear.
         measurements.observe(conventions.PRICE_TABLE_INFO, lambda: _observed(measurements))
         with _lock:
             _in_use.add(self)
+        self._use(shown(measurements.provider) if prices == "default" else prices)
+
+    @property
+    def table(self) -> PriceTable | None:
+        """The table of now; None is for no costs here."""
+        if self._is_default:
+            table = shown(self._measurements.provider)
+            if table is not self._table:
+                self._use(table)
+        return self._table
 
     def replace(self, table: PriceTable | None) -> None:
         """Use another table from now on. What was counted so far stays, so the counter never goes down."""
-        before, self.table = self.table, table
+        self._is_default = False
+        self._use(table)
+
+    def _use(self, table: PriceTable | None) -> None:
+        before, self._table = self._table, table
         self._prices = {}
         with _lock:
             others = list(_in_use)
@@ -57,8 +77,12 @@ class Costs:
 
     def _uses(self, table: PriceTable, measurements: Measurements) -> bool:
         """Whether this recorder uses that version of a table, and records for the same provider."""
-        same = self.table is not None and self.table.version == table.version
+        same = self._table is not None and self._table.version == table.version
         return same and self._measurements.provider is measurements.provider
+
+    def leaves(self, request: LLMRequest, usage: Usage) -> bool:
+        """Whether the cost of a request is left to whoever shows its tokens, as there is no table here."""
+        return usage.cost is None and request.operation not in _CONTAINERS and self.table is None
 
     def add(self, labels: Labels, usage: Usage, error: str | None, context: Context | None) -> None:
         """Count a request that has ended."""
@@ -66,9 +90,10 @@ class Costs:
         if usage.cost is not None:
             self._record(conventions.COST, usage.cost, labels.common, context)
             return
-        if self.table is None or not _charged(request.operation, usage, error):
+        table = self.table
+        if table is None or not _charged(request.operation, usage, error):
             return
-        price = self._price(request, self.table)
+        price = self._price(request, table)
         if price is None or not usage.reported:
             unpriced = clean({vocabulary.REQUEST_MODEL: request.model})
             self._record(conventions.UNPRICED_REQUESTS, 1, unpriced, context)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 from opentelemetry.context import Context
@@ -93,7 +94,13 @@ class Emission:
         if emit not in list(GENERATIONS):  # a list, because the value may be anything and have no hash
             raise ConfigurationError("emit", emit, '"current" or "latest"')
         self._record = measurements.record
+        self._provider = measurements.own_provider
         self._names = GENERATIONS[emit]
+
+    @cached_property
+    def _unpaid(self) -> Measurements:
+        """For tokens whose cost is left to whoever shows them: these are paid for there, and no others."""
+        return Measurements(self._provider, scope=conventions.UNPAID_SCOPE, schema_url=conventions.SCHEMA_URL)
 
     def _names_of(self, request: LLMRequest) -> Names:
         # "gen_ai.client.operation.duration remains for other GenAI client operations and SHOULD NOT be
@@ -114,13 +121,18 @@ class Emission:
         context: Context | None,
         *,
         first: float | None = None,
+        unpaid: bool = False,
     ) -> None:
         """Record a request that has ended, with its duration and its tokens.
 
-        ``first`` is the time to the first chunk of what was streamed.
+        ``first`` is the time to the first chunk of what was streamed. What the tokens cost is recorded, too,
+        unless they are ``unpaid``.
         """
-        record, names, failed = self._record, self._names_of(labels.request), labels.failed(error)
-        record(names.duration, seconds, failed, context)
+        names, failed = self._names_of(labels.request), labels.failed(error)
+        self._record(names.duration, seconds, failed, context)
+        slow = per_token(usage, seconds, first)
+        self._record(conventions.TIME_PER_OUTPUT_TOKEN, slow, labels.common, context)
+        record = self._unpaid.record if unpaid else self._record
         if names is LATEST:
             # "Instrumentations SHOULD record this metric for each inference operation, including failed ones.
             # The recorded value SHOULD match the token count returned by the provider, or 0 if the response
@@ -135,7 +147,6 @@ class Emission:
         else:
             record(conventions.TOKEN_USAGE, usage.input, labels.input, context)
             record(conventions.TOKEN_USAGE, usage.output, labels.output, context)
-        record(conventions.TIME_PER_OUTPUT_TOKEN, per_token(usage, seconds, first), labels.common, context)
         # The current generation has no metrics for these, so those of the latest one are used in both cases.
         record(conventions.CACHE_READ_TOKENS, usage.cached, labels.counted, context)
         record(conventions.CACHE_WRITE_TOKENS, usage.cache_write, labels.counted, context)

@@ -35,7 +35,9 @@ class LLMRecorder:
 
     ``emit`` is the generation of the conventions: "current" for the names that producers and dashboards have
     today, or "latest" for the names that the conventions have now. ``prices`` is the table that costs are
-    computed with; with None there are no costs. Without a ``meter_provider`` the global one is used.
+    computed with: by default that of the bridge which shows what is recorded, and without one that of the
+    package. With None no costs are recorded, and a bridge shows those of the tokens, as it does of anybody's.
+    Without a ``meter_provider`` the global one is used.
 
     Raises :class:`~otel_prom_bridge.errors.ConfigurationError` for a wrong argument. After that no method
     raises: what cannot be recorded is logged once.
@@ -51,8 +53,9 @@ class LLMRecorder:
         self._measurements = Measurements(
             meter_provider, scope=conventions.SCOPE, schema_url=conventions.SCHEMA_URL
         )
-        self._requests = Requests(self._measurements, emit)
-        self.prices = PriceTable.default() if prices == "default" else prices
+        self._requests = Requests(
+            self._measurements, emit, prices if prices == "default" else _checked(prices)
+        )
 
     @property
     def prices(self) -> PriceTable | None:
@@ -61,9 +64,7 @@ class LLMRecorder:
 
     @prices.setter
     def prices(self, table: PriceTable | None) -> None:
-        if table is not None and not isinstance(table, PriceTable):
-            raise ConfigurationError("prices", table, "a PriceTable or None")
-        self._requests.costs.replace(table)
+        self._requests.costs.replace(_checked(table))
 
     def call(
         self,
@@ -280,3 +281,9 @@ class LLMRecorder:
         with guarded("an evaluation"):
             about = {**mapping(attributes), vocabulary.PROVIDER: provider, vocabulary.REQUEST_MODEL: model}
             record_evaluation(self._measurements, name, score, label, failure_of(error_type), about, context)
+
+
+def _checked(table: PriceTable | None) -> PriceTable | None:
+    if table is not None and not isinstance(table, PriceTable):
+        raise ConfigurationError("prices", table, "a PriceTable or None")
+    return table

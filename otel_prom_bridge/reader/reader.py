@@ -18,7 +18,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 from otel_prom_bridge.pipeline.collection import DEFAULT_COLLECT_INTERVAL
 from otel_prom_bridge.pipeline.exposed import Exposed
 from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT, Pipeline
-from otel_prom_bridge.prices import PriceTable
+from otel_prom_bridge.prices import PriceTable, show
 from otel_prom_bridge.reader.collection import SdkCollections
 from otel_prom_bridge.sdk.batches import TEMPORALITY
 from otel_prom_bridge.sdk.reader import BridgeReader
@@ -211,6 +211,10 @@ class PrometheusMetricReader(Exposed, BridgeReader):
 
     def _ordered(self, collect: Callable[..., Any]) -> Callable[..., Any]:
         return self._collections.ordered(collect)
+
+    def _set_meter_provider(self, meter_provider: Any) -> None:
+        super()._set_meter_provider(meter_provider)
+        show(meter_provider, self.policy.pricing)
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any

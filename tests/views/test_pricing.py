@@ -7,6 +7,7 @@ import re
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bridges import families_of, running
@@ -14,15 +15,19 @@ from exported import in_span
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.metrics import MeterProvider
+from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
+from opentelemetry.sdk.trace import TracerProvider
 from oracles import OPENMETRICS
 from prometheus_client import Metric
 from properties import examples
 
-from otel_prom_bridge import ExportView
+from otel_prom_bridge import ExportView, PrometheusMetricReader
 from otel_prom_bridge.bridge import Bridge
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.genai import LLMRecorder, Price, PriceTable
+from otel_prom_bridge.genai import LLMRecorder, Price, PriceTable, SpanMetrics
+from otel_prom_bridge.genai.emission import Emit
 from otel_prom_bridge.prices import KINDS
+from otel_prom_bridge.sdk.versions import TELLS_PROVIDER
 
 CALL = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai"}
 TABLE = PriceTable(
@@ -154,6 +159,94 @@ def test_our_recorders_count_themselves() -> None:
             )
         assert costs(bridge, "model") == {("gpt-4o",): 0.0025}
         assert "llmdevops_llm_unpriced_tokens" not in families_of(bridge)
+
+
+def ask(recorder: LLMRecorder, model: str = "gpt-4o", **options: Any) -> None:
+    """A request with 1,000 tokens of input, of which 400 were cached."""
+    usage = {"input_tokens": 1000, "output_tokens": 0, "cached_tokens": 400}
+    recorder.record_request(model=model, provider="openai", duration=1, **usage, **options)
+
+
+@pytest.mark.parametrize("recording", ["sdk", "direct"])
+@pytest.mark.parametrize("emit", ["current", "latest"])
+def test_a_recorder_without_a_table_leaves_costs_to_the_bridge(recording: str, emit: Emit) -> None:
+    """Its tokens are anybody's tokens: they have a price, or are without one, and count once."""
+    with running(profile="llmdevops", prices=TABLE, recording=recording) as bridge:
+        recorder = LLMRecorder(bridge.meter_provider, emit=emit, prices=None)
+        ask(recorder)
+        ask(recorder, "house-model")
+        ask(recorder, operation="invoke_agent")  # its tokens are those of its calls
+        assert costs(bridge, "model", "type") == {
+            ("gpt-4o", "input"): 0.0015,
+            ("gpt-4o", "cached"): 0.0005,
+            ("gpt-4o", "output"): 0,
+        }
+        assert costs(bridge, "model", name="llmdevops_llm_unpriced_tokens") == {("house-model",): 1000}
+        assert "llmdevops_llm_unpriced_requests" not in families_of(bridge)
+
+
+def test_recorders_with_and_without_a_table_are_told_apart() -> None:
+    """Of one model, each call costs what its recorder, its provider or the bridge says, and never two."""
+    with running(profile="llmdevops", prices=TABLE) as bridge:
+        own = PriceTable("own", {"gpt-4o": Price(100)})
+        with_table = LLMRecorder(bridge.meter_provider, prices=own)
+        without = LLMRecorder(bridge.meter_provider, prices=None)
+        for times in (1, 2):
+            ask(with_table)  # 0.1
+            ask(without)  # 0.002
+            ask(without, cost=3)
+            assert sum(costs(bridge, "model").values()) == pytest.approx(times * 3.102)
+        with_table.prices = None
+        ask(with_table)
+        assert sum(costs(bridge, "model").values()) == pytest.approx(6.206)
+
+
+@pytest.mark.parametrize("made", ["before", "after"])
+def test_a_recorder_has_the_table_of_its_bridge(made: str) -> None:
+    """The one of `start()`, and the one that the reader has later; another provider's is another one."""
+    provider: Any = None
+    with running(prices=TABLE) as bridge, running() as other:
+        recorder = LLMRecorder(bridge.meter_provider)
+        assert recorder.prices is TABLE
+        assert LLMRecorder(other.meter_provider).prices is PriceTable.default()
+        ask(recorder)
+        if made == "after":
+            recorder = LLMRecorder(bridge.meter_provider)
+        new = PriceTable("new", {"gpt-4o": Price(1)})
+        bridge.reader.prices = new
+        assert recorder.prices is new
+        ask(recorder)
+        assert costs(bridge, name="gen_ai_usage_cost_USD") == {(): pytest.approx(0.002 + 0.001)}
+        bridge.reader.prices = None
+        ask(recorder)
+        assert costs(bridge, name="gen_ai_usage_cost_USD") == {(): pytest.approx(0.002 + 0.001)}
+        recorder.prices = TABLE
+        ask(recorder)
+        assert costs(bridge, name="gen_ai_usage_cost_USD") == {(): pytest.approx(0.002 + 0.001 + 0.002)}
+        provider = bridge.meter_provider
+    assert LLMRecorder(provider).prices is None  # as long as nobody else shows it
+    assert LLMRecorder(SdkMeterProvider()).prices is PriceTable.default()
+
+
+@pytest.mark.skipif(not TELLS_PROVIDER, reason="this SDK does not say which provider has a reader")
+def test_a_recorder_has_the_table_of_a_reader_of_ones_own() -> None:
+    """Where the application makes the provider, too."""
+    reader = PrometheusMetricReader(registry=None, prices=TABLE)
+    provider = SdkMeterProvider(metric_readers=[reader])
+    assert LLMRecorder(provider).prices is TABLE
+    provider.shutdown()
+
+
+@pytest.mark.parametrize("options", [{"prices": None}, {"costs": "shown"}])
+def test_spans_without_a_table_leave_costs_to_the_bridge(options: dict[str, Any]) -> None:
+    """As recorders do."""
+    with running(profile="llmdevops", prices=TABLE) as bridge:
+        tracers = TracerProvider()
+        tracers.add_span_processor(SpanMetrics(bridge.meter_provider, **options))
+        said = {"gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 0}
+        with tracers.get_tracer("app").start_as_current_span("chat") as span:
+            span.set_attributes({**CALL, "gen_ai.request.model": "gpt-4o", **said})
+        assert sum(costs(bridge, "model").values()) == 0.0025
 
 
 def test_what_agents_say_is_not_paid_twice() -> None:

@@ -101,8 +101,7 @@ class SpanMetrics:
         measured: Mapping[str, Iterable[str]] | None = None,
         costs: Literal["recorded", "shown"] = "recorded",
     ) -> None:
-        table = PriceTable.default() if prices == "default" else prices
-        if table is not None and not isinstance(table, PriceTable):
+        if prices not in ("default", None) and not isinstance(prices, PriceTable):
             raise ConfigurationError("prices", prices, "a PriceTable or None")
         if costs not in ("recorded", "shown"):
             raise ConfigurationError("costs", costs, '"recorded" or "shown"')
@@ -119,8 +118,7 @@ class SpanMetrics:
             )
             for part in ("spans", "details")
         )
-        self._costs = Costs(self._measurements)
-        self._costs.replace(table)
+        self._costs = Costs(self._measurements, prices)
         self._limits = RateLimits(self._measurements)
         self._labels = LabelSets()
         self._open = OpenSpans()
@@ -286,8 +284,9 @@ class SpanMetrics:
 
     def _is_unpaid(self, ended: Ended) -> bool:
         """Whether what its tokens cost is left to whoever shows them."""
-        others = ("tokens", "nameless_tokens", "cost")
-        return self._are_costs_shown and ended.found.cost is None and ended.left_alone.isdisjoint(others)
+        if ended.found.cost is not None or not (self._are_costs_shown or self._costs.table is None):
+            return False
+        return ended.left_alone.isdisjoint(("tokens", "nameless_tokens", "cost"))
 
     def _tokens(self, ended: Ended, labels: Labels, *, is_unpaid: bool) -> None:
         if "nameless_tokens" in ended.left_alone:
