@@ -70,7 +70,7 @@ class _Made:
             costs = f"{budget.costs}{{{chosen}}}" if chosen else budget.costs
             window = max(3, -(-budget.period // 24 // step)) * step
             pace = budget.period / window / budget.amount
-            yield self._rule("increase", f"{by}(increase({costs}[{_duration(step)}]))", labels)
+            yield self._rule("increase", f"{by}({_increase(costs, step)})", labels)
             over = f"{by}(sum_over_time({self._name}:increase{own}[%s:{_duration(step)}]))"
             yield self._rule("spent", over % _just_below(budget.period), labels)
             yield self._rule("spent_ratio", f"{self._name}:spent{own} / {budget.amount:.12g}", labels)
@@ -134,6 +134,23 @@ class _Made:
             queries=(Query(legend=self._legend, expr=f"1000 * {self._name}:gone_timestamp_seconds"),),
             namespace=self._namespace,
         )
+
+
+def _increase(costs: str, seconds: int) -> str:
+    """What was spent in a step, with what a series of this step showed first.
+
+    To `increase()` that is none, so the first call of a team in each process would be free. A series is of
+    this step if it was not there at the beginning, while its process was scraped, or if its process is not
+    older. Any other one may have been spending for days, unseen: Prometheus was away, or it is a new target.
+    """
+    step = _duration(seconds)
+    return (
+        f"(last_over_time({costs}[{step}]) unless resets({costs}[{step}]) > 0"
+        f" or increase({costs}[{step}]) + min_over_time({costs}[{step}]))"
+        f" unless {costs} offset {step}"
+        f" and on (job, instance) (up offset {step} == 1 or process_start_time_seconds > time() - {seconds})"
+        f" or increase({costs}[{step}])"
+    )
 
 
 def _step(budget: Budget) -> int:

@@ -143,6 +143,43 @@ def test_what_is_spent_is_known(tmp_path: Path) -> None:
     )
 
 
+def test_what_a_series_shows_first_is_spent(tmp_path: Path) -> None:
+    """By a new team of a process that runs, and by a new process; not what nobody has seen being spent."""
+
+    def of(instance: str, team: str, values: str) -> dict[str, str]:
+        labels = f'job="shop", instance="{instance}"'
+        return {f'shop_llm_cost_usd_total{{team="{team}", {labels}}}': values}
+
+    def process(instance: str, up: str, start: str) -> dict[str, str]:
+        labels = f'{{job="shop", instance="{instance}"}}'
+        return {f"up{labels}": up, f"process_start_time_seconds{labels}": start}
+
+    series = {
+        # Two teams call for the first time while it runs, one of them once, and the other goes on.
+        **process("old:1", "1x400", "-90000x400"),
+        **of("old:1", "once", "_x102 5x300"),
+        **of("old:1", "often", "_x102 3+1x10 13x289"),
+        # A process that begins, spends at once, restarts in place, and spends again.
+        **process("new:1", "_x102 1x300", "_x102 6100x50 9180x250"),
+        **of("new:1", "new", "_x102 7x50 2x250"),
+        # Targets of a Prometheus that is new, or was away: what they spent before was spent at another time.
+        **process("unseen:1", "_x102 1x300", "-90000x400"),
+        **of("unseen:1", "unseen", "_x102 1000x300"),
+        **process("away:1", "1x50 _x90 1x260", "-90000x400"),
+        **of("away:1", "away", "100x50 _x90 1000x260"),
+        # Scrapes fail at the beginning of a step.
+        **process("ill:1", "1x98 0x3 1x300", "-90000x400"),
+        **of("ill:1", "ill", "100x98 stale _x2 100x300"),
+        # Pushed by something that has another name than the target.
+        **{'shop_llm_cost_usd_total{team="pushed"}': "_x102 9x300"},
+    }
+    expected = {"once": 5, "often": 13, "new": 9, "unseen": 0, "away": 0, "ill": 0, "pushed": 0}
+    labels = '{budget="by team in 1d", team="%s"}'
+    samples = [{"labels": labels % team, "value": value} for team, value in expected.items()]
+    test = {"expr": f"round({SPENT}:spent, 0.5)", "eval_time": "390m", "exp_samples": samples}
+    judged(tmp_path, DAY, series, promql_expr_test=[test])
+
+
 def test_each_alert_fires_in_its_time(tmp_path: Path) -> None:
     """At half, at most and at all of a budget, one at a time, and of the team that spends."""
     written(tmp_path, DAY)
@@ -247,7 +284,7 @@ def test_a_profile_that_extends_another_has_its_names(tmp_path: Path) -> None:
         file = tmp_path / f"{parent}_more.toml"
         file.write_text(f'extends = "{parent}"\nbudget = {{ amount = 5, period = "7d", by = "job" }}')
         rules = files_of(load_profile(file))[f"{parent}_more.rules.yml"]
-        assert f"sum by (job) (increase({name}_total[15m]))" in rules
+        assert f"sum by (job) ((last_over_time({name}_total[15m]) unless " in rules
 
 
 PLAIN = 'amount = 5, period = "1d"'
