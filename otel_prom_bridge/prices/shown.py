@@ -1,6 +1,7 @@
 """The prices of whoever shows what a meter provider records: those of a bridge.
 
-Recorders use them, unless they have a table of their own: so one table says what calls cost, whoever counts it.
+Recorders use them, unless they have a table of their own. So one table says what calls cost, whoever counts
+them.
 """
 
 from __future__ import annotations
