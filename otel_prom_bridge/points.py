@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
+from time import time_ns
 from typing import NamedTuple, Protocol
 
+from opentelemetry.context import Context
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import INVALID_SPAN, get_current_span
 
 from otel_prom_bridge.families import Kind
 
@@ -101,6 +104,41 @@ class SourceExemplar(Protocol):
     def trace_id(self) -> int | None: ...
     @property
     def span_id(self) -> int | None: ...
+
+
+class Sampled(NamedTuple):
+    """A measurement that is to be an exemplar, since it stands for the others of its series.
+
+    ``filtered_attributes`` are those with which it was recorded and its series was not.
+    """
+
+    value: float
+    time_unix_nano: int
+    trace_id: int | None
+    span_id: int | None
+    filtered_attributes: Mapping[str, object] | None = None
+
+
+def sampled(
+    value: float,
+    context: Context | None,
+    *,
+    always: bool,
+    left_out: Mapping[str, object] | None,
+    when: int | None = None,
+) -> Sampled | None:
+    """The exemplar of a measurement in this context, if it is to be one: in a sampled span, or ``always``.
+
+    ``when`` is the time of the measurement, if that is not now.
+    """
+    span = get_current_span(context)
+    if span is INVALID_SPAN:
+        return Sampled(value, when or time_ns(), None, None, left_out) if always else None
+    about = span.get_span_context()
+    if not always and not about.trace_flags.sampled:
+        return None
+    # Made as the class makes it, but without a call of a Python function.
+    return tuple.__new__(Sampled, (value, when or time_ns(), about.trace_id, about.span_id, left_out))
 
 
 class SourcePoint(Protocol):

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from time import time_ns
 from typing import Any, ClassVar, NamedTuple
 
-from otel_prom_bridge.direct.exemplars import Sampled
 from otel_prom_bridge.direct.exponential import ExponentialBuckets
+from otel_prom_bridge.points import Sampled
 from otel_prom_bridge.store.series.base import added
 
 _NO_EXEMPLARS: tuple[Sampled, ...] = ()

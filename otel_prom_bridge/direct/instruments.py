@@ -32,12 +32,11 @@ from otel_prom_bridge.attribution import FromContext
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.direct.attributes import TEXT, usable
 from otel_prom_bridge.direct.cells import Cell, ExponentialCell, GaugeCell, HistogramCell, SumCell
-from otel_prom_bridge.direct.exemplars import Sampled, sampled
 from otel_prom_bridge.direct.recording import Recording
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.forks import renew_lock
 from otel_prom_bridge.native import RLock
-from otel_prom_bridge.points import AttributeSet, Meaning, Shape, Stream
+from otel_prom_bridge.points import AttributeSet, Meaning, Sampled, Shape, Stream, sampled
 from otel_prom_bridge.store.keys import items_key
 from otel_prom_bridge.store.series.base import added
 from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES

@@ -13,10 +13,9 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.direct.attributes import usable
 from otel_prom_bridge.direct.cells import Number
-from otel_prom_bridge.direct.exemplars import sampled
 from otel_prom_bridge.direct.recording import Recording
 from otel_prom_bridge.families import Kind
-from otel_prom_bridge.points import Meaning, Stream
+from otel_prom_bridge.points import Meaning, Stream, sampled
 from otel_prom_bridge.store.keys import items_key
 
 _INFINITY = float("inf")

@@ -5,6 +5,13 @@ dictionary of attributes, and then a point for what it holds: eight objects for 
 holds the lock of the instrument meanwhile, so a series needs none. Nothing is asked of it after it was
 collected, so it is the point itself. And its attributes are the key by which it was found.
 
+What the lock is held for is an addition. Within, nothing is called, so no thread loses the interpreter while
+others wait for what it holds. The series is found before, and may be collected meanwhile: then it is not in
+the table of the match any more, and the measurement is for the series that is.
+
+An exemplar is the newest measurement in a sampled span: of a sum, or of each bucket. That is what a series
+keeps, unless a View of the application has reservoirs of its own.
+
 Only what counters, up-down counters and histograms with explicit buckets become is made so. The classes that
 it is like are private to the SDK. What is of another class is left to the SDK.
 """
@@ -12,46 +19,48 @@ it is like are private to the SDK. What is of another class is left to the SDK.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import inf
 from typing import Any
 
-from opentelemetry.sdk.metrics import Exemplar, ExemplarReservoir
+from opentelemetry.sdk.metrics import ExemplarReservoir
 from opentelemetry.sdk.metrics import view as sdk
-from opentelemetry.sdk.metrics._internal import aggregation
 
-from otel_prom_bridge.points import plain
-from otel_prom_bridge.sdk.reservoirs import reentrant
+from otel_prom_bridge.native import RLock
+from otel_prom_bridge.points import Sampled, SourceExemplar, plain, sampled
+from otel_prom_bridge.sdk.keys import QuickMatch, is_known
+from otel_prom_bridge.sdk.private import private_class
+from otel_prom_bridge.sdk.reservoirs import are_usual, shown
 
 
 class Delta:
-    """What all of them have in common. ``maker`` knows what is the same for all series of an instrument."""
+    """What all of them have in common. ``_reservoir`` has what is to become exemplars, if there is any."""
 
-    __slots__ = ("_maker", "_reservoir", "attributes", "exemplars", "start_time_unix_nano", "time_unix_nano")
+    __slots__ = ("_reservoir", "attributes", "exemplars", "start_time_unix_nano", "time_unix_nano")
 
     def __init__(self, maker: Deltas, attributes: Mapping[str, object], start: int) -> None:
-        self._maker = maker
-        self._reservoir: ExemplarReservoir | None = None
         self.attributes = attributes
-        self.exemplars: Sequence[Exemplar] = ()
+        self.exemplars: Sequence[SourceExemplar] = ()
+        self._reservoir: Any = None
         self.start_time_unix_nano = start
         self.time_unix_nano = start
 
     def collect(self, temporality: object, now: int) -> Delta:
         """What was recorded, to which nothing is added any more."""
         self.time_unix_nano = now
-        if self._reservoir is not None:
+        kept = self._reservoir
+        if kept is not None:
             attributes: Any = plain(self.attributes)
-            self.exemplars = self._reservoir.collect(attributes)
+            if isinstance(kept, ExemplarReservoir):
+                self.exemplars = kept.collect(attributes)
+            else:
+                self.exemplars = shown(self._sampled(), attributes)
+            self._reservoir = None
         return self
 
-    def _offer(self, measurement: Any) -> None:
-        if self._reservoir is None:
-            self._reservoir = self._maker.reservoir()
-        self._reservoir.offer(
-            measurement.value, measurement.time_unix_nano, measurement.attributes, measurement.context
-        )
+    def _sampled(self) -> Sequence[Sampled]:
+        return (self._reservoir,)
 
 
 class SumDelta(Delta):
@@ -62,12 +71,6 @@ class SumDelta(Delta):
     def __init__(self, maker: Deltas, attributes: Mapping[str, object], start: int) -> None:
         super().__init__(maker, attributes, start)
         self.value: float = 0
-
-    def aggregate(self, measurement: Any, should_sample_exemplar: bool = True) -> None:
-        """Add a measurement."""
-        self.value += measurement.value
-        if should_sample_exemplar:
-            self._offer(measurement)
 
 
 class HistogramDelta(Delta):
@@ -87,58 +90,117 @@ class HistogramDelta(Delta):
         """The number of all observations."""
         return sum(self.bucket_counts)
 
-    def aggregate(self, measurement: Any, should_sample_exemplar: bool = True) -> None:
-        """Count a measurement."""
-        value = measurement.value
-        bucket = bisect_left(self.explicit_bounds, value)
-        # From here on nothing is called, so neither a signal handler nor a fork finds half of it.
-        self.sum += value
-        self.bucket_counts[bucket] += 1
-        if self._maker.has_extremes:
-            if value < self.min:
-                self.min = value
-            if value > self.max:
-                self.max = value
-        if should_sample_exemplar:
-            self._offer(measurement)
+    def _sampled(self) -> Sequence[Sampled]:
+        return (*self._reservoir.values(),)
 
 
-# By the SDK's class; one that an SDK does not have is left out.
-_KINDS: Mapping[object, type[Delta]] = {
-    getattr(aggregation, name, None): kind
-    for name, kind in (
-        ("_SumAggregation", SumDelta),
-        ("_ExplicitBucketHistogramAggregation", HistogramDelta),
-    )
-}
+class DeltaMatch(QuickMatch):
+    """Records in the series that ``deltas`` makes."""
+
+    deltas: Deltas
+
+    def _offer(self, series: Delta, measurement: Any) -> None:
+        """To the reservoir that a View of the application wants."""
+        if series._reservoir is None:
+            series._reservoir = self.deltas.reservoir()
+        series._reservoir.offer(
+            measurement.value, measurement.time_unix_nano, measurement.attributes, measurement.context
+        )
+
+
+class SumMatch(DeltaMatch):
+    """Adds measurements to sums."""
+
+    def consume_measurement(self, measurement: Any, should_sample_exemplar: bool = True) -> None:
+        """Take a measurement."""
+        value, attributes = measurement.value, measurement.attributes or {}
+        keeps = self.deltas.keeps_newest
+        taken = None
+        if should_sample_exemplar and keeps:
+            when = measurement.time_unix_nano
+            taken = sampled(value, measurement.context, always=True, left_out=attributes, when=when)
+        while True:
+            table = self._attributes_aggregation
+            series = self.series_of(attributes, table)
+            with self._lock:
+                if self._attributes_aggregation is not table:
+                    continue
+                series.value += value
+                if taken is not None:
+                    series._reservoir = taken
+                elif should_sample_exemplar and not keeps:
+                    self._offer(series, measurement)
+                return
+
+
+class HistogramMatch(DeltaMatch):
+    """Counts measurements in histograms."""
+
+    def consume_measurement(self, measurement: Any, should_sample_exemplar: bool = True) -> None:
+        """Take a measurement."""
+        value, attributes, deltas = measurement.value, measurement.attributes or {}, self.deltas
+        keeps, has_extremes = deltas.keeps_newest, deltas.has_extremes
+        taken = None
+        if should_sample_exemplar and keeps:
+            when = measurement.time_unix_nano
+            taken = sampled(value, measurement.context, always=True, left_out=attributes, when=when)
+        bucket = bisect_left(deltas.bounds, value)
+        while True:
+            table = self._attributes_aggregation
+            series = self.series_of(attributes, table)
+            with self._lock:
+                if self._attributes_aggregation is not table:
+                    continue
+                series.sum += value
+                series.bucket_counts[bucket] += 1
+                if has_extremes:
+                    if value < series.min:
+                        series.min = value
+                    if value > series.max:
+                        series.max = value
+                if taken is not None:
+                    if series._reservoir is None:
+                        series._reservoir = {}
+                    series._reservoir[bucket] = taken
+                elif should_sample_exemplar and not keeps:
+                    self._offer(series, measurement)
+                return
 
 
 class Deltas(sdk.Aggregation):
-    """Makes series like ``example``, each of class ``kind``."""
+    """Makes series like ``example``. ``reservoirs`` is what the View says of them."""
 
-    def __init__(self, kind: type[Delta], example: Any) -> None:
-        self._kind = kind
-        self._like = type(example)
-        self._made: Callable[[], ExemplarReservoir] | None = None
+    def __init__(self, example: Any, reservoirs: Any) -> None:
+        self._series, self.match = _KINDS[type(example)]
         self.bounds: tuple[float, ...] = getattr(example, "_boundaries", ())
         self.has_extremes: bool = getattr(example, "_record_min_max", False)
+        self.keeps_newest = are_usual(reservoirs)
+        self._made = partial(reservoirs, type(example))
 
-    def _create_aggregation(
-        self, instrument: Any, attributes: Any, reservoirs: Callable[[type], Any], start: int
-    ) -> Any:
-        if self._made is None:
-            self._made = reservoirs(self._like)
-            if self._kind is HistogramDelta:
-                self._made = partial(reservoirs(self._like), boundaries=self.bounds)
-        return self._kind(self, attributes, start)
+    def _create_aggregation(self, instrument: Any, attributes: Any, reservoirs: object, start: int) -> Any:
+        return self._series(self, attributes, start)
 
     def reservoir(self) -> ExemplarReservoir:
-        """What keeps the exemplars of a series, as the View of the instrument wants it."""
-        assert self._made is not None
-        return reentrant(self._made())
+        """A new one of the View's."""
+        options = {"boundaries": self.bounds} if self._series is HistogramDelta else {}
+        result = self._made()(**options)
+        if hasattr(result, "_lock"):
+            result._lock = RLock()  # a signal handler may record, too
+        return result
 
 
-def deltas_like(example: object) -> Deltas | None:
-    """What makes series like this one of the SDK's; None if we do not know such series."""
-    kind = _KINDS.get(type(example))
-    return None if kind is None else Deltas(kind, example)
+# What records, and in which series, by the SDK's class.
+_KINDS: Mapping[object, tuple[type[Delta], type[DeltaMatch]]] = {
+    private_class(".aggregation", "_SumAggregation"): (SumDelta, SumMatch),
+    private_class(".aggregation", "_ExplicitBucketHistogramAggregation"): (
+        HistogramDelta,
+        HistogramMatch,
+    ),
+}
+
+
+def deltas_for(match: Any) -> Deltas | None:
+    """What makes series like those of this match; None if we do not know such series."""
+    if not is_known(match) or type(match._aggregation) not in _KINDS:
+        return None
+    return Deltas(match._aggregation, getattr(match._view, "_exemplar_reservoir_factory", None))

@@ -4,7 +4,8 @@ Since 1.45 the SDK sorts the attributes of each measurement and pairs every valu
 That takes a third of a recording with five attributes. What reads deltas does not need the order: attributes
 in another order make one more point in that collection, and the points are added up.
 
-The names are private to the SDK. Where one is missing, nothing is changed: its own key is only slower.
+As long as all values that an instrument was recorded with are texts, its keys have no types: then a value
+that is no text equals none of them.
 """
 
 from __future__ import annotations
@@ -12,25 +13,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from opentelemetry.sdk.metrics._internal import _view_instrument_match as sdk
-
 from otel_prom_bridge.points import AttributeSet
+from otel_prom_bridge.sdk.private import private, private_class
 
 _TEXT = {str}
 _PLAIN = {str, bool, int, float}
 _EXACT = {str, bool, int}  # of which equal ones say the same
-_slow_key: Any = getattr(sdk, "_hash_attributes", None)
+_slow_key = private("._view_instrument_match", "_hash_attributes")
 
 
-def key_of(attributes: Mapping[str, Any]) -> object:
-    """What tells these attributes apart: names, values and their types, since 1, 1.0 and True are equal."""
+def key_of(attributes: Mapping[str, Any], *, typed: bool = False) -> object:
+    """What tells these attributes apart: names, values and their types, since 1, 1.0 and True are equal.
+
+    Those that are all texts need no types, unless others of the same table are ``typed``.
+    """
     values = attributes.values()
-    if _TEXT.issuperset(map(type, values)):
+    if not typed and _TEXT.issuperset(map(type, values)):
         return (*attributes, *values)
     kinds = (*map(type, values),)
     if _PLAIN.issuperset(kinds):
         return (*attributes, *values, *kinds)
-    return _slow_key(attributes)  # what is in a sequence has a type, too
+    return (_slow_key(attributes),)  # what is in a sequence has a type, too
 
 
 def attributes_of(key: Any, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -38,24 +41,41 @@ def attributes_of(key: Any, attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     return AttributeSet(key) if _EXACT.issuperset(map(type, attributes.values())) else attributes
 
 
-class QuickMatch(sdk._ViewInstrumentMatch):
+class QuickMatch(private_class("._view_instrument_match", "_ViewInstrumentMatch")):  # type: ignore[misc]
     """Aggregates measurements as the class of the SDK does where a collection empties its table."""
+
+    _typed = False  # some value was no text
 
     def consume_measurement(self, measurement: Any, should_sample_exemplar: bool = True) -> None:
         """Take a measurement."""
-        attributes = measurement.attributes or {}
-        kept = self._view._attribute_keys
-        if kept is not None:
-            attributes = {key: value for key, value in attributes.items() if key in kept}
-        key: Any = key_of(attributes)
         with self._lock:
-            series = self._attributes_aggregation.get(key)
-            if series is None:
-                series = self._get_or_create_aggregation(key, attributes_of(key, attributes))
+            series = self.series_of(measurement.attributes or {}, self._attributes_aggregation)
             series.aggregate(measurement, should_sample_exemplar)
 
+    def series_of(self, attributes: Mapping[str, Any], table: Mapping[object, Any]) -> Any:
+        """The series in which to record. If it is not in the table, it is a new one in that of the match."""
+        kept = self._view._attribute_keys
+        if kept is not None and not all(map(kept.__contains__, attributes)):
+            attributes = {key: value for key, value in attributes.items() if key in kept}
+        values = attributes.values()
+        try:
+            if self._typed:
+                series = table.get((*attributes, *values, *map(type, values)))
+            else:
+                series = table.get((*attributes, *values))
+        except TypeError:  # a value that has no hash
+            series = None
+        return self._made(attributes) if series is None else series
 
-def quick(kind: type) -> type:
-    """What records in the place of this class."""
-    is_known = kind is sdk._ViewInstrumentMatch and hasattr(kind, "_get_or_create_aggregation")
-    return QuickMatch if is_known and _slow_key is not None else kind
+    def _made(self, attributes: Mapping[str, Any]) -> Any:
+        if not _TEXT.issuperset(map(type, attributes.values())):
+            self._typed = True
+        key: Any = key_of(attributes, typed=self._typed)
+        with self._lock:
+            return self._get_or_create_aggregation(key, attributes_of(key, attributes))
+
+
+def is_known(match: object) -> bool:
+    """Whether ours can record in the place of this one of the SDK, which is only slower."""
+    is_like_ours = type(match) is QuickMatch.__base__ and hasattr(match, "_get_or_create_aggregation")
+    return is_like_ours and _slow_key is not None

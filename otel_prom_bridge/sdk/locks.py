@@ -28,18 +28,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from opentelemetry.sdk.metrics import view as sdk
-from opentelemetry.sdk.metrics._internal import aggregation
-from opentelemetry.sdk.metrics._internal.exponential_histogram.mapping import (
-    exponent_mapping,
-    logarithm_mapping,
-)
 
 from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import plain
 from otel_prom_bridge.sdk import versions
-from otel_prom_bridge.sdk.deltas import deltas_like
-from otel_prom_bridge.sdk.keys import quick
+from otel_prom_bridge.sdk.deltas import Deltas, deltas_for
+from otel_prom_bridge.sdk.keys import QuickMatch, is_known
+from otel_prom_bridge.sdk.private import private, private_class
 
 # What we touch, by the class that has it.
 PRIVATE = {
@@ -57,9 +53,10 @@ PRIVATE = {
 }
 # The SDK makes a mapping of each scale once, and lets it be found before it is whole.
 _MAPPINGS = {
-    exponent_mapping.ExponentMapping: range(-10, 1),
-    logarithm_mapping.LogarithmMapping: range(1, 21),
+    private(".exponential_histogram.mapping.exponent_mapping", "ExponentMapping"): range(-10, 1),
+    private(".exponential_histogram.mapping.logarithm_mapping", "LogarithmMapping"): range(1, 21),
 }
+_MAPPINGS.pop(None, None)
 
 
 class Locks:
@@ -131,8 +128,7 @@ def _renew_match(match: Any) -> None:
     table = getattr(match, "_attributes_aggregation", {})
     for key, series in list(table.items()):
         was_held = renew_lock(series)
-        reservoir = getattr(series, "_reservoir", None)
-        renew_lock(getattr(reservoir, "made", reservoir))  # see reservoirs.py
+        renew_lock(getattr(series, "_reservoir", None))
         # A histogram is many numbers, and the other thread had changed some of them. It counts that
         # measurement in the parent.
         if was_held and isinstance(series, _HISTOGRAMS):
@@ -207,14 +203,18 @@ def _take_in_match(match: Any) -> Any:
     if not _has(match, "_ViewInstrumentMatch"):
         return match
     _make_reentrant(match)
-    _make_series_reentrant(match)
     if versions.empties(match) and versions.sets(match._aggregation, match._instrument):
         match._reset_on_collect = False  # what was set is what there is, so its series stay
     if versions.empties(match):
+        deltas = deltas_for(match)
+        kind = deltas.match if deltas else QuickMatch if is_known(match) else type(match)
+        _make_series_with(match, deltas)
         match._attributes_aggregation = _Once(match._attributes_aggregation)
-        recording = _as(quick(type(match)), match)
+        recording = _as(kind, match)
+        recording.deltas = deltas
         recording.collect = _swapping(recording, shadow=match)
         return recording
+    _make_series_with(match)
     # Of what is not a delta, the one that is made last is the one to stay.
     table = _Lasting if versions.asks_table(match) else _Stable
     match._attributes_aggregation = table(match._attributes_aggregation)
@@ -285,17 +285,17 @@ class _Reentrant(sdk.Aggregation):
         return _as(_Gauge, series) if versions.forgets(series, instrument) else series
 
 
-def _make_series_reentrant(match: Any) -> None:
+def _make_series_with(match: Any, deltas: Deltas | None = None) -> None:
+    """Have the match make these series, or those that it makes anyway with locks that are re-entrant."""
     kind = type(match._instrument)
     by_kind = match._instrument_class_aggregation
-    deltas = deltas_like(match._aggregation) if versions.empties(match) else None
     match._instrument_class_aggregation = {**by_kind, kind: deltas or _Reentrant(by_kind[kind])}
     if not isinstance(match._view._aggregation, sdk.DefaultAggregation):
         match._view = copy.copy(match._view)
         match._view._aggregation = deltas or _Reentrant(match._view._aggregation)
 
 
-class _Buckets(aggregation._ExplicitBucketHistogramAggregation):
+class _Buckets(private_class(".aggregation", "_ExplicitBucketHistogramAggregation")):  # type: ignore[misc]
     """A histogram that finds what was counted while it made room to count."""
 
     def _get_empty_bucket_counts(self) -> list[int]:
@@ -304,7 +304,9 @@ class _Buckets(aggregation._ExplicitBucketHistogramAggregation):
         return empty if counted is None else counted
 
 
-class _Exponential(aggregation._ExponentialBucketHistogramAggregation):
+class _Exponential(
+    private_class(".aggregation", "_ExponentialBucketHistogramAggregation"),  # type: ignore[misc]
+):
     """An exponential histogram that counts one measurement after the other.
 
     It moves its buckets in many steps, and what comes in between must not find it half moved.
@@ -326,7 +328,7 @@ class _Exponential(aggregation._ExponentialBucketHistogramAggregation):
                     self._busy = False
 
 
-class _Gauge(aggregation._LastValueAggregation):
+class _Gauge(private_class(".aggregation", "_LastValueAggregation")):  # type: ignore[misc]
     """What an application set, until it is set again."""
 
     def collect(self, temporality: Any, start: int) -> Any:
@@ -338,8 +340,5 @@ class _Gauge(aggregation._LastValueAggregation):
             return point
 
 
-_KINDS: dict[type, type] = {
-    aggregation._ExplicitBucketHistogramAggregation: _Buckets,
-    aggregation._ExponentialBucketHistogramAggregation: _Exponential,
-}
+_KINDS = {kind.__base__: kind for kind in (_Buckets, _Exponential)}
 _HISTOGRAMS = tuple(_KINDS)

@@ -1,67 +1,65 @@
-"""Reservoirs of exemplars that are made when there is a first exemplar.
+"""Which measurements become exemplars of series of the SDK: the newest ones.
 
-After each collection of deltas the SDK makes every series anew with the first recording, and a reservoir with
-it: several objects and a lock, of which most never hold anything, as most measurements are in no sampled
-span. So the Views of ours give a series a placeholder, and the reservoir of the SDK takes its place when
-something is offered to it. ``exemplar_reservoir_factory`` of a View is public for such things.
+The SDK's own reservoirs are several objects and a lock for each series, and most never hold anything, as most
+measurements are in no sampled span. Ours are a tuple, and are given to the Views of ours:
+``exemplar_reservoir_factory`` of a View is public for such things. A View that has none gets those of the
+SDK, which for sums choose by chance. Series of deltas (``deltas.py``) need no reservoir in either case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from opentelemetry.context import Context
-from opentelemetry.sdk.metrics import (
-    AlignedHistogramBucketExemplarReservoir,
-    Exemplar,
-    ExemplarReservoir,
-    SimpleFixedSizeExemplarReservoir,
-)
-from opentelemetry.sdk.metrics._internal.aggregation import _ExplicitBucketHistogramAggregation
+from opentelemetry.sdk.metrics import AlignedHistogramBucketExemplarReservoir, ExemplarReservoir
 from opentelemetry.util.types import Attributes
 
-from otel_prom_bridge.native import RLock
+from otel_prom_bridge.points import Sampled, sampled
+from otel_prom_bridge.sdk.private import private, private_class
+
+_BUCKETS = private_class(".aggregation", "_ExplicitBucketHistogramAggregation")
 
 
-def reentrant(reservoir: ExemplarReservoir) -> ExemplarReservoir:
-    """This new reservoir with a lock as `locks.py` makes them, since a signal handler may record, too."""
-    if hasattr(reservoir, "_lock"):
-        reservoir._lock = RLock()
-    return reservoir
+def shown(kept: Sequence[Sampled], attributes: Mapping[str, Any]) -> list[Sampled]:
+    """These exemplars, with nothing left out but what a series with these attributes does not have."""
+    result = []
+    for each in kept:
+        given = each.filtered_attributes
+        left_out = {name: value for name, value in given.items() if name not in attributes} if given else None
+        result.append(each._replace(filtered_attributes=left_out))
+    return result
 
 
-class LazyReservoir(ExemplarReservoir):
-    """Stands for a reservoir of the kind ``KIND``, which is ``made`` once something is offered."""
+class NewestReservoir(ExemplarReservoir):
+    """The newest measurements, as many as ``size``. Of two threads at a time, one may lose its own."""
 
-    __slots__ = ("_options", "made")
-    KIND: ClassVar[Callable[..., ExemplarReservoir]] = SimpleFixedSizeExemplarReservoir
+    __slots__ = ("_kept", "_size")
 
-    def __init__(self, **options: Any) -> None:
-        self._options = options
-        self.made: ExemplarReservoir | None = None
+    def __init__(self, size: int = 1, **_: Any) -> None:
+        self._size = size
+        self._kept: tuple[Sampled, ...] = ()
 
     def offer(self, value: float, time_unix_nano: int, attributes: Attributes, context: Context) -> None:
-        """Offer a measurement to the reservoir."""
-        made = self.made
-        if made is None:
-            # Of two threads that come first at once, one loses its exemplar.
-            made = self.made = reentrant(type(self).KIND(**self._options))
-        made.offer(value, time_unix_nano, attributes, context)
+        """Keep a measurement."""
+        found = sampled(value, context, always=True, left_out=attributes, when=time_unix_nano)
+        if found is not None:
+            self._kept = (*self._kept, found)[-self._size :]
 
-    def collect(self, point_attributes: Attributes) -> list[Exemplar]:
-        """What the reservoir has; nothing if there is none."""
-        return [] if self.made is None else self.made.collect(point_attributes)
-
-
-class LazyAlignedReservoir(LazyReservoir):
-    """The same for the buckets of a histogram."""
-
-    __slots__ = ()
-    KIND = AlignedHistogramBucketExemplarReservoir
+    def collect(self, point_attributes: Attributes) -> list[Any]:
+        """What is kept, which is nothing any more."""
+        kept, self._kept = self._kept, ()
+        return shown(kept, point_attributes or {})
 
 
-def lazy_reservoirs(kind: type) -> type[LazyReservoir]:
-    """What makes reservoirs for series of this class, each of the kind that the SDK has by default."""
-    is_aligned = issubclass(kind, _ExplicitBucketHistogramAggregation)
-    return LazyAlignedReservoir if is_aligned else LazyReservoir
+def newest(kind: type) -> Callable[..., ExemplarReservoir]:
+    """What makes reservoirs for series of this class. For each bucket it takes one of the SDK's."""
+    return AlignedHistogramBucketExemplarReservoir if issubclass(kind, _BUCKETS) else NewestReservoir
+
+
+_USUAL = (newest, private(".view", "_default_reservoir_factory"))
+
+
+def are_usual(reservoirs: object) -> bool:
+    """Whether a View has no reservoirs of its own; then what it says of them is not asked."""
+    return reservoirs is None or reservoirs in _USUAL

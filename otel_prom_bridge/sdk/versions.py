@@ -22,15 +22,15 @@ from typing import Any
 from opentelemetry.metrics import Asynchronous
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics import _Gauge as Gauge
-from opentelemetry.sdk.metrics._internal.aggregation import _LastValueAggregation
 from opentelemetry.sdk.metrics.export import MetricReader
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.version import __version__
-from opentelemetry.semconv._incubating.attributes.otel_attributes import OtelComponentTypeValues
 
-from otel_prom_bridge.sdk.reservoirs import lazy_reservoirs
+from otel_prom_bridge.sdk.private import private, private_class
+from otel_prom_bridge.sdk.reservoirs import newest
 
 RELEASE = __version__
+_LAST_VALUE = private_class(".aggregation", "_LastValueAggregation")
 _READER = inspect.signature(MetricReader.__init__).parameters
 _VIEW = inspect.signature(View.__init__).parameters
 
@@ -41,19 +41,20 @@ HAS_LIMITS = "cardinality_limits" in _READER and "aggregation_cardinality_limit"
 
 
 # What a reader is called in the SDK's metrics of itself.
-PULLS = OtelComponentTypeValues.PROMETHEUS_HTTP_TEXT_METRIC_EXPORTER
-PUSHES = OtelComponentTypeValues.PERIODIC_METRIC_READER
+_TYPES = private("opentelemetry.semconv._incubating.attributes.otel_attributes", "OtelComponentTypeValues")
+PULLS: object = getattr(_TYPES, "PROMETHEUS_HTTP_TEXT_METRIC_EXPORTER", None)
+PUSHES: object = getattr(_TYPES, "PERIODIC_METRIC_READER", None)
 
 
-def reader_options(limits: Mapping[type, int], kind: OtelComponentTypeValues) -> dict[str, Any]:
+def reader_options(limits: Mapping[type, int], kind: object) -> dict[str, Any]:
     """What a ``MetricReader`` is told; ``limits``: of attribute sets, by the class of the instrument."""
     options = {"cardinality_limits": limits, "otel_component_type": kind}
-    return {name: value for name, value in options.items() if name in _READER}
+    return {name: value for name, value in options.items() if name in _READER and value is not None}
 
 
 def view_options(limit: int | None) -> dict[str, Any]:
     """What a ``View`` is told: of the number of attribute sets that it may keep, and of reservoirs."""
-    options = {"aggregation_cardinality_limit": limit, "exemplar_reservoir_factory": lazy_reservoirs}
+    options = {"aggregation_cardinality_limit": limit, "exemplar_reservoir_factory": newest}
     return {name: value for name, value in options.items() if name in _VIEW}
 
 
@@ -69,7 +70,7 @@ def asks_table(match: object) -> bool:
 
 def sets(series: object, instrument: object) -> bool:
     """Whether a series shows what an application set last: that of a gauge, or what a View made like one."""
-    return type(series) is _LastValueAggregation and not isinstance(instrument, Asynchronous)
+    return type(series) is _LAST_VALUE and not isinstance(instrument, Asynchronous)
 
 
 def forgets(series: object, instrument: object) -> bool:

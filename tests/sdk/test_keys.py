@@ -42,7 +42,7 @@ def test_what_is_recorded_with_it() -> None:
         counter.add(8)
     consumer: Any = provider._measurement_consumer
     matches = consumer._reader_storages[reader]._instrument_view_instrument_matches.values()
-    assert all(type(match) is QuickMatch for [match] in matches)
+    assert all(isinstance(match, QuickMatch) for [match] in matches)
     text = reader.expose().body.decode()
     lines = (line.partition(",otel_scope")[0].partition("{otel")[0] for line in text.splitlines())
     values = (line.rpartition(" ")[2] for line in text.splitlines())

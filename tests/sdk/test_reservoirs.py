@@ -1,4 +1,4 @@
-"""Reservoirs that are made with their first exemplar."""
+"""Which measurements become exemplars, and what keeps them until a collection."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import MeterProvider, SimpleFixedSizeExemplarReservoir
+from opentelemetry.sdk.metrics.view import View
 
-from otel_prom_bridge import PrometheusMetricReader
-from otel_prom_bridge.sdk.reservoirs import LazyReservoir
+from otel_prom_bridge import ExportView, PrometheusMetricReader
+from otel_prom_bridge.sdk.reservoirs import NewestReservoir
+from otel_prom_bridge.sdk.versions import HAS_LIMITS
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
-SPAN = trace.NonRecordingSpan(
-    trace.SpanContext(1, 2, is_remote=False, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
-)
+
+
+def span(number: int) -> trace.Span:
+    """A sampled span of this number."""
+    flags = trace.TraceFlags(trace.TraceFlags.SAMPLED)
+    return trace.NonRecordingSpan(trace.SpanContext(number, 2, is_remote=False, trace_flags=flags))
 
 
 @pytest.mark.parametrize("with_views", [True, False])
@@ -27,7 +32,7 @@ def test_exemplars_are_those_that_the_sdk_keeps(with_views: bool) -> None:
     counter, histogram = meter.create_counter("c"), meter.create_histogram("h")
     bodies = []
     for value in (3, 7, 3):
-        with trace.use_span(SPAN):
+        with trace.use_span(span(1)):
             counter.add(value, {"k": "a"})
             histogram.record(value, {"k": "a"})
             histogram.record(20, {"k": "a"})
@@ -36,21 +41,63 @@ def test_exemplars_are_those_that_the_sdk_keeps(with_views: bool) -> None:
     assert [body.count(" # {") for body in bodies] == [3, 4, 4]
 
 
-def test_a_series_without_an_exemplar_has_no_reservoir(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is made once, when something is offered."""
-    made: list[Any] = []
-    monkeypatch.setattr(LazyReservoir, "KIND", lambda **options: made.append(options) or original(**options))
-    reader = PrometheusMetricReader(registry=None, self_metrics=False)
-    provider = MeterProvider([reader], views=reader.policy.sdk_views(), shutdown_on_exit=False)
+@pytest.mark.parametrize("with_views", [True, False])
+@pytest.mark.skipif(not HAS_LIMITS, reason="here the series of deltas are the SDK's, which choose by chance")
+def test_of_a_sum_it_is_the_newest(with_views: bool) -> None:
+    """However many there are, and of the span in which it was recorded; what a View left out comes along."""
+    reader = PrometheusMetricReader(
+        registry=None, self_metrics=False, views=[ExportView(instrument_name="*", drop=["request"])]
+    )
+    views = reader.policy.sdk_views() if with_views else []
+    provider = MeterProvider([reader], views=views, shutdown_on_exit=False)
     counter = provider.get_meter("m").create_counter("c")
-    counter.add(1, {"k": "a"})
-    assert not made
-    for _ in range(3):
-        with trace.use_span(SPAN):
-            counter.add(1, {"k": "a"})
-    assert len(made) == 1
-    assert reader.expose(OPENMETRICS).body.count(b" # {") == 1
+    for number in range(1, 30):
+        with trace.use_span(span(number)):
+            counter.add(number, {"k": "a", "request": f"r{number}"})
+    counter.add(1, {"k": "a", "request": "in no span"})
+    [line] = [line for line in reader.expose(OPENMETRICS).body.decode().splitlines() if " # {" in line]
+    assert f'trace_id="{29:032x}"' in line
+    assert 'request="r29"} 29 ' in line
     provider.shutdown()
 
 
-original = LazyReservoir.KIND
+def test_a_reservoir_of_the_newest() -> None:
+    """It has as many as it may, once, and says which attributes the series does not have."""
+    reservoir = NewestReservoir(size=2)
+    for number in range(1, 5):
+        context = trace.set_span_in_context(span(number))
+        reservoir.offer(number, number * 10, {"k": "a", "n": number}, context)
+    found = reservoir.collect({"k": "a"})
+    assert [tuple(each) for each in found] == [(3, 30, 3, 2, {"n": 3}), (4, 40, 4, 2, {"n": 4})]
+    assert reservoir.collect({"k": "a"}) == []
+    reservoir.offer(5, 50, None, trace.set_span_in_context(trace.INVALID_SPAN))
+    assert [tuple(each) for each in reservoir.collect(None)] == [(5, 50, None, None, None)]
+
+
+def test_views_with_reservoirs_of_their_own() -> None:
+    """Each series gets one, with its first exemplar, and is shown with what that chooses."""
+    made: list[Any] = []
+
+    class First(SimpleFixedSizeExemplarReservoir):
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            made.append(self)
+
+        def _find_bucket_index(self, value: float, *_: Any) -> int:
+            return 0 if not self._reservoir_storage else 1  # which nobody reads
+
+        def collect(self, point_attributes: Any) -> list[Any]:
+            return super().collect(point_attributes)[:1]
+
+    reader = PrometheusMetricReader(registry=None, self_metrics=False)
+    view = View(instrument_name="*", exemplar_reservoir_factory=lambda kind: First)
+    provider = MeterProvider([reader], views=[view], shutdown_on_exit=False)
+    counter = provider.get_meter("m").create_counter("c")
+    counter.add(1)
+    made.clear()  # the SDK makes one series of each instrument, in which nothing is recorded
+    for number in range(1, 4):
+        with trace.use_span(span(number)):
+            counter.add(number)
+    assert len(made) == (1 if HAS_LIMITS else 0)
+    assert f'trace_id="{1:032x}"' in reader.expose(OPENMETRICS).body.decode()
+    provider.shutdown()
