@@ -183,7 +183,7 @@ class Deltas(sdk.Aggregation):
     def reservoir(self) -> ExemplarReservoir:
         """A new one of the View's."""
         options = {"boundaries": self.bounds} if self._series is HistogramDelta else {}
-        result = self._made()(**options)
+        result: ExemplarReservoir = self._made()(**options)
         if hasattr(result, "_lock"):
             result._lock = RLock()  # a signal handler may record, too
         return result

@@ -331,6 +331,8 @@ class _Exponential(
 class _Gauge(private_class(".aggregation", "_LastValueAggregation")):  # type: ignore[misc]
     """What an application set, until it is set again."""
 
+    _value: Any
+
     def collect(self, temporality: Any, start: int) -> Any:
         with self._lock:
             value = self._value
