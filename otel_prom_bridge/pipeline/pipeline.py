@@ -254,7 +254,7 @@ class Pipeline:
         left = max(deadline - time.monotonic(), _LEAST_WAIT)
         stuck = others.ask(left) if others is not None else None
         shown = self.families(deadline - time.monotonic())
-        now = replace(self.store.state(), collected=collected.successful, stuck=stuck)
+        now = self.store.state(collected=collected.successful, stuck=stuck)
         families = list(self.self_metrics.beside(shown, state(now)))
         if others is not None:
             families += others.families(ours=families)

@@ -330,8 +330,8 @@ class Store:
         finally:
             self._lock.release()
 
-    def state(self) -> State:
-        """How many series each metric shows, and how many points were folded so far."""
+    def state(self, *, collected: bool | None = None, stuck: int | None = None) -> State:
+        """How many series each metric shows, and how many points were folded so far, beside what is given."""
         series: dict[str, int] = {}
         overflowed: Counter[str] = Counter()
         folded: Counter[tuple[str, str, str]] = Counter()
@@ -355,6 +355,8 @@ class Store:
             exemplars=sum(projection.exemplars_held for projection in projections),
             prices=self._policy.pricing.in_use,
             limit=self._policy.max_series,
+            collected=collected,
+            stuck=stuck,
             rest=self._origins.rest,
         )
 
