@@ -184,23 +184,25 @@ def idle(party: Party, quick: bool) -> dict[str, float]:
             waited.append((time.perf_counter() - start) * 1000)
         found[f"{load.size:,} series"] = statistics.median(times)
         found[f"{load.size:,} series, waited"] = statistics.median(waited)
-        found[f"{load.size:,} series, waited for HTTP"] = over_http(party)
+        port = party.serve()
+        found[f"{load.size:,} series, waited for HTTP"] = over_http(port, "identity")
+        found[f"{load.size:,} series, waited for HTTP, gzip"] = over_http(port, "gzip")
     return found
 
 
-def over_http(party: Party) -> float:
+def over_http(port: int, encoding: str) -> float:
     """Milliseconds that a client waits, in a process of its own that keeps its connection if it may."""
-    command = [sys.executable, "-m", "benchmarks.recording", "--ask", str(party.serve())]
+    command = [sys.executable, "-m", "benchmarks.recording", "--ask", str(port), "--encoding", encoding]
     return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=600).stdout)
 
 
-def ask(port: int) -> float:
-    """The median of the milliseconds in which this port answers."""
+def ask(port: int, encoding: str) -> float:
+    """The median of the milliseconds in which this port answers in this encoding."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     times: list[float] = []
     while len(times) < 10 or (sum(times) < 1000 and len(times) < 300):
         start = time.perf_counter()
-        connection.request("GET", "/metrics")
+        connection.request("GET", "/metrics", headers={"Accept-Encoding": encoding})
         connection.getresponse().read()
         times.append((time.perf_counter() - start) * 1000)
     return statistics.median(times)
@@ -300,9 +302,10 @@ def main() -> None:
     parser.add_argument("--party")
     parser.add_argument("--what")
     parser.add_argument("--ask", type=int)
+    parser.add_argument("--encoding", default="identity")
     given = parser.parse_args()
     if given.ask:
-        print(ask(given.ask))
+        print(ask(given.ask, given.encoding))
     elif given.party:
         print(json.dumps(measured(given.party, given.what, quick=given.quick)))
     else:
