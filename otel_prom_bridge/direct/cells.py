@@ -4,22 +4,36 @@ A cell knows no series: what a view makes of its attributes is decided by the st
 over what the cell has. So a recorder does no more than to find its cell and to add. A cell is emptied and
 stays, so recording after a scrape costs what it did before.
 
-Nothing here takes a lock, because the owner of a cell does. What is taken away is taken in steps between
-which nothing can come but a recording in the same thread, and that is counted now or the next time: a cell
-says first that it has nothing, and then its values are taken.
+Cells of most kinds need no lock, which would be a third of what it costs to record. CPython gives another
+thread its turn, and runs signal handlers, where a function is called or a loop begins anew, and nowhere
+between reading a number, adding to it and storing it, or putting another one in its place. A test looks for
+that in the bytecode. Where the interpreter has no global lock, or where adding takes several steps, a
+:class:`Guard` lets one thing happen after the other.
 """
 
 from __future__ import annotations
 
+import itertools
+import sys
 from abc import abstractmethod
+from bisect import bisect_left
+from collections import deque
 from collections.abc import Mapping, Sequence
 from time import time_ns
 from typing import Any, ClassVar, NamedTuple
 
 from otel_prom_bridge.direct.exponential import ExponentialBuckets
+from otel_prom_bridge.forks import renew_lock
+from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import Sampled
 from otel_prom_bridge.store.series.base import added
 
+# Whether one thread at a time runs Python, in an interpreter of which it is known when another one may.
+HAS_GLOBAL_LOCK = (
+    sys.implementation.name == "cpython"
+    and sys.version_info < (3, 15)
+    and getattr(sys, "_is_gil_enabled", lambda: True)()
+)
 _NO_EXEMPLARS: tuple[Sampled, ...] = ()
 
 
@@ -72,11 +86,16 @@ class Cell:
     """What all cells have: their attributes, whether a scrape has something to take, and since when."""
 
     __slots__ = ("attributes", "changed", "since")
+    IS_ATOMIC: ClassVar[bool] = HAS_GLOBAL_LOCK  # nothing can come in between while it adds or is taken
 
     def __init__(self, attributes: Mapping[str, object]) -> None:
         self.attributes = attributes
         self.changed = False
         self.since = time_ns()
+
+    @abstractmethod
+    def add(self, value: float, sampled: Sampled | None) -> None:
+        """Count a value, and have its exemplar, if there is one."""
 
     @abstractmethod
     def take(self, now: int) -> Any:
@@ -93,16 +112,23 @@ class SumCell(Cell):
         self.value: float = 0
         self.sampled: Sampled | None = None
 
+    def add(self, value: float, sampled: Sampled | None) -> None:
+        """Add to the sum."""
+        try:
+            self.value += value
+        except OverflowError:  # what comes in between does not matter: it is infinite
+            self.value = added(self.value, value)
+        if sampled is not None:
+            self.sampled = sampled
+
     def take(self, now: int) -> Number:
         """The sum since the last time."""
         self.changed = False
-        value = self.value
-        self.value = 0
-        sampled = self.sampled
-        if sampled is None:
+        value, self.value = self.value, 0
+        if self.sampled is None:
             # Made as the class makes it, but without a call of a Python function.
             return tuple.__new__(Number, (self.attributes, value, _NO_EXEMPLARS, self.since, now))
-        self.sampled = None
+        sampled, self.sampled = self.sampled, None
         return Number(self.attributes, value, (sampled,), self.since, now)
 
 
@@ -110,11 +136,18 @@ class GaugeCell(Cell):
     """Of a gauge: what it was set to last, and the place of that among all that was set."""
 
     __slots__ = ("order", "value")
+    IS_ATOMIC = True
+    _ORDER: ClassVar = itertools.count(1)
 
     def __init__(self, attributes: Mapping[str, object]) -> None:
         super().__init__(attributes)
         self.value: float = 0
         self.order = 0
+
+    def add(self, value: float, sampled: Sampled | None) -> None:
+        """Have this as the value."""
+        self.order = next(self._ORDER)
+        self.value = value
 
     def take(self, now: int) -> Number:
         """What it was set to."""
@@ -134,22 +167,26 @@ class HistogramCell(Cell):
         self.sum: float = 0
         self.sampled: dict[int, Sampled] | None = None
 
-    def keep(self, bucket: int, sampled: Sampled) -> None:
-        """Have this as the exemplar of a bucket."""
-        if self.sampled is None:
-            self.sampled = {}
-        self.sampled[bucket] = sampled
+    def add(self, value: float, sampled: Sampled | None) -> None:
+        """Count the value in its bucket."""
+        bucket = bisect_left(self.bounds, value)
+        self.counts[bucket] += 1
+        try:
+            self.sum += value
+        except OverflowError:
+            self.sum = added(self.sum, value)
+        if sampled is not None:
+            empty: dict[int, Sampled] = {}  # first, as the garbage collector may run here
+            kept = self.sampled = self.sampled or empty
+            kept[bucket] = sampled
 
     def take(self, now: int) -> Bucketed:
         """What was observed since the last time."""
         empty = [0] * len(self.counts)
         self.changed = False
-        counts = self.counts
-        self.counts = empty
-        total = self.sum
-        self.sum = 0
-        sampled = self.sampled
-        self.sampled = None
+        counts, self.counts = self.counts, empty
+        total, self.sum = self.sum, 0
+        sampled, self.sampled = self.sampled, None
         exemplars = _NO_EXEMPLARS if sampled is None else tuple(sampled.values())
         return Bucketed(self.attributes, sum(counts), total, self.bounds, counts, exemplars, self.since, now)
 
@@ -158,6 +195,7 @@ class ExponentialCell(Cell):
     """Of a histogram with exponential buckets."""
 
     __slots__ = ("buckets", "sampled", "sum")
+    IS_ATOMIC = False
     _NEGATIVE: ClassVar[Side] = Side(0, ())
     MOST_EXEMPLARS: ClassVar[int] = 20
 
@@ -168,7 +206,7 @@ class ExponentialCell(Cell):
         self.sampled: list[Sampled] = []
 
     def add(self, value: float, sampled: Sampled | None) -> None:
-        """Count a value. It takes several steps, so nothing may come in between."""
+        """Count a value."""
         self.buckets.add(value)
         self.sum = added(self.sum, value)
         if sampled is not None:
@@ -177,14 +215,10 @@ class ExponentialCell(Cell):
 
     def take(self, now: int) -> Exponential:
         """What was observed since the last time."""
-        empty = ExponentialBuckets()
         self.changed = False
-        buckets = self.buckets
-        self.buckets = empty
-        total = self.sum
-        self.sum = 0
-        sampled = self.sampled
-        self.sampled = []
+        buckets, self.buckets = self.buckets, ExponentialBuckets()
+        total, self.sum = self.sum, 0
+        sampled, self.sampled = self.sampled, []
         offset, counts = buckets.consecutive()
         return Exponential(
             self.attributes,
@@ -198,3 +232,60 @@ class ExponentialCell(Cell):
             self.since,
             now,
         )
+
+
+class Guard:
+    """Lets one thing happen after the other, in whatever thread.
+
+    What comes in between in the same thread (a signal handler, a ``__del__``) must not wait for itself: what
+    it adds is added by what it has interrupted.
+    """
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._waiting: deque[tuple[Cell, float, Sampled | None]] = deque()
+        self._is_adding = False
+
+    def renew(self) -> None:
+        """In a forked child: wait for no thread of the parent."""
+        if renew_lock(self):
+            self._is_adding = False
+
+    def add(self, cell: Cell, value: float, sampled: Sampled | None) -> None:
+        """Have the cell add this."""
+        with self._lock:
+            waiting = self._waiting
+            waiting.append((cell, value, sampled))
+            while waiting and not self._is_adding:
+                self._is_adding = True
+                try:
+                    if waiting:  # what came in before we were adding may have done it
+                        cell, value, sampled = waiting.popleft()
+                        cell.add(value, sampled)
+                finally:
+                    self._is_adding = False
+
+    def take(self, cell: Cell, now: int) -> Any:
+        """What the cell has."""
+        with self._lock:
+            return cell.take(now)
+
+
+class GuardedCell(Cell):
+    """Another cell, in which one thing happens after the other."""
+
+    __slots__ = ("_cell", "_guard")
+
+    def __init__(self, cell: Cell, guard: Guard) -> None:
+        super().__init__(cell.attributes)
+        self._cell = cell
+        self._guard = guard
+
+    def add(self, value: float, sampled: Sampled | None) -> None:
+        """Count a value, when it is its turn."""
+        self._guard.add(self._cell, value, sampled)
+
+    def take(self, now: int) -> Any:
+        """What was recorded since the last time, as a point."""
+        self.changed = False
+        return self._guard.take(self._cell, now)

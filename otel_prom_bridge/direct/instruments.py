@@ -1,29 +1,28 @@
 """Synchronous instruments: what it takes to record, and no more.
 
-To record is to find the cell of an attribute set and to add to it under a lock. The cell is found by the
-attributes as they are given: names and values in their order and, where some value is no text, its types.
-That is decided for each instrument. The first time, and where something is odd, it is found in a slower way
-(:meth:`Synchronous.find`). Each method that records repeats how that begins: to share it takes one more call
-of a Python function, which is a thirtieth of a recording.
+To record is to find the cell of an attribute set, and to have it add a value (:meth:`Synchronous.measure`).
+The cell is found by the attributes as they are given: names and values in their order and, where some value
+is no text, its types. That is decided for each instrument. The first time, and where something is odd, it is
+found in a slower way (:meth:`Synchronous.find`).
 
-While the lock is held, no code runs but ours, and no allocation that the garbage collector counts. So what
-may come in between in the same thread (a signal handler, a ``__del__``) comes before or after, and if it does
-not, the lock lets it in.
+No lock is held while a cell that is known adds (see ``cells.py``). So what may come in between (another
+thread, a signal handler, a ``__del__``) waits for nothing, and nothing waits for it.
 
-What was recorded waits in ``changed`` cells until a collection takes it (:meth:`Synchronous.drain`). The
-number of cells is bounded. Past the limit there is one cell for everything, whose attribute set is the SDK's
-for that purpose. When the table is more than half full, a collection empties it.
+What was recorded waits in ``changed`` cells until a collection takes it (:meth:`Synchronous.drain`). A cell
+is marked and put there after it has added, and a collection takes the mark away before it takes the rest. So
+in whichever order these come, what one collection leaves is there for the next. The number of cells is
+bounded. Past the limit there is one cell for everything, whose attribute set is the SDK's for that purpose.
+When the table is more than half full, a collection empties it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
-import sys
 from abc import abstractmethod
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar
 
 from opentelemetry import metrics
 from opentelemetry.context import Context, get_current
@@ -31,22 +30,27 @@ from opentelemetry.context import Context, get_current
 from otel_prom_bridge.attribution import FromContext
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.direct.attributes import TEXT, usable
-from otel_prom_bridge.direct.cells import Cell, ExponentialCell, GaugeCell, HistogramCell, SumCell
+from otel_prom_bridge.direct.cells import (
+    HAS_GLOBAL_LOCK,
+    Cell,
+    ExponentialCell,
+    GaugeCell,
+    Guard,
+    GuardedCell,
+    HistogramCell,
+    SumCell,
+)
 from otel_prom_bridge.direct.recording import Recording
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.forks import renew_lock
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import AttributeSet, Meaning, Sampled, Shape, Stream, sampled
 from otel_prom_bridge.store.keys import items_key
-from otel_prom_bridge.store.series.base import added
 from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES
 
 _INFINITY = math.inf
 # Values of these types stand in a key as they are.
 _PLAIN = frozenset({str, bool, int, bytes, type(None)})
-# An interpreter without a global lock has one for each object. Those that other threads held at a fork stay
-# taken in the child (CPython 3.13.5, whatever is forked), and the table is what threads read all the time.
-_LOCKS_OBJECTS = not getattr(sys, "_is_gil_enabled", lambda: True)()
 # An attribute set whose texts have more characters gets a cell that no table keeps.
 _LONGEST = 4096
 # How many characters such cells may have together between two collections.
@@ -55,10 +59,8 @@ _MOST_CHARACTERS = 16_000_000
 # collector looks for cycles.
 _AT_ONCE = 256
 
-C = TypeVar("C", bound=Cell)
 
-
-class Synchronous(Generic[C]):
+class Synchronous:
     """What all synchronous instruments have in common.
 
     ``recorded`` is called for each attribute set that is not found in the fast way. ``findings`` hears of
@@ -81,6 +83,7 @@ class Synchronous(Generic[C]):
         self._recorded = recorded
         self._findings = findings
         self._lock = RLock()
+        self._guard = Guard()
         self.begin(recording)
 
     def begin(self, recording: Recording) -> None:
@@ -88,35 +91,67 @@ class Synchronous(Generic[C]):
         self.recording = recording
         self.stream = recording.stream
         method = self._method(recording)
-        if recording.is_shown and recording.completing is not None:
-            own: Any = getattr(type(self), self.METHOD).__get__(self)
-            method = _completed(method or own, recording.completing)
-        if method is None:
-            vars(self).pop(self.METHOD, None)
+        # Not in `vars(self)`: once that was asked for, it takes longer to read any attribute.
+        if method is not None:
+            setattr(self, self.METHOD, method)
         else:
-            vars(self)[self.METHOD] = method
+            with contextlib.suppress(AttributeError):
+                delattr(self, self.METHOD)
         self._samples, self._samples_all = recording.samples, recording.samples_all
         self._reduces = False  # some attribute is recorded that no view needs
         self._typed = False  # some value is no text, so keys have types
-        self._changed: list[C] = []
-        self._overflow: C | None = None
+        self._changed: deque[Cell] = deque()
+        self._overflow: Cell | None = None
         self.forget()
 
     def _method(self, recording: Recording) -> Callable[..., None] | None:
         """What stands in the place of the method that records; None for that of the class."""
-        return None if recording.is_shown else _nothing
+        if not recording.is_shown:
+            return _nothing
+        return None if recording.completing is None else _completed(self.measure, recording.completing)
 
     def forget(self) -> None:
         """Find no cell in the fast way. What they have is not lost."""
-        self._cells: dict[tuple[object, ...], C] = {}
-        self._bare: C | None = None  # the cell of no attributes
+        self._cells: dict[tuple[object, ...], Cell] = {}
+        self._bare: Cell | None = None  # the cell of no attributes
         self._loose = self._characters = 0  # cells that are in no table, and the length of their texts
 
     def renew(self) -> None:
         """In a forked child: wait for no thread of the parent."""
         renew_lock(self)
-        if _LOCKS_OBJECTS:
+        self._guard.renew()
+        # Without a global lock, each object has one. Those that other threads held at a fork stay taken in
+        # the child (CPython 3.13.5, whatever is forked), and the table is what threads read all the time.
+        if not HAS_GLOBAL_LOCK:
             self.forget()
+
+    def measure(self, amount: float, attributes: Any = None, context: Context | None = None) -> None:
+        """Record a measurement."""
+        kind = type(amount)
+        if not (amount >= 0 if kind is int else kind is float and 0 <= amount < _INFINITY):
+            number = self._number(amount)
+            if number is None:
+                return
+            amount = number
+        try:
+            if not attributes:
+                cell = self._bare
+            elif self._typed:
+                values = attributes.values()
+                cell = self._cells.get((*attributes, *values, *map(type, values)))
+            else:
+                cell = self._cells.get((*attributes, *attributes.values()))
+        except Exception:
+            cell = None
+        if cell is None:
+            cell = self.find(attributes)
+        taken = None
+        if self._samples and ((context := context or get_current()) or self._samples_all):
+            taken = self._sampled(amount, attributes, context)
+        cell.add(amount, taken)
+        if not cell.changed:
+            cell.changed = True
+            self._changed.append(cell)
 
     def drain(self, now: int) -> Iterator[Sequence[Any]]:
         """What was recorded since the last time, as points, some of them at a time.
@@ -124,44 +159,44 @@ class Synchronous(Generic[C]):
         So few of them are there at once, which the garbage collector would count. What nobody asks for waits
         for the next time.
         """
-        lock = self._lock
-        with lock:
-            changed, self._changed = self._changed, []
+        with self._lock:
             self._loose = self._characters = 0
             if 2 * len(self._cells) > self.recording.limit:
                 self.forget()
-        cells = self._arranged(changed)
-        done = 0
+        changed, found = self._changed, list[Cell]()
+        with contextlib.suppress(IndexError):  # somebody else has just taken them
+            for _ in range(len(changed)):
+                found.append(changed.popleft())
+        cells, done = self._arranged(found), 0
         try:
             while done < len(cells):
-                points = []
-                for cell in cells[done : done + _AT_ONCE]:
-                    with lock:  # for each cell by itself, as somebody may wait to record
-                        point = cell.take(now)
-                    points.append(point)
+                points = [cell.take(now) for cell in cells[done : done + _AT_ONCE]]
                 done += len(points)
                 yield points
         finally:
-            if done < len(cells):
-                with lock:
-                    self._changed += cells[done:]
+            changed.extend(cells[done:])
 
-    def _arranged(self, cells: list[C]) -> list[C]:
+    def _arranged(self, cells: list[Cell]) -> list[Cell]:
         """The cells in the order in which they are to be taken."""
         return cells
 
+    def _made(self, attributes: Mapping[str, object]) -> Cell:
+        """A cell of this attribute set, which may be used by several threads."""
+        cell = self._new(attributes)
+        return cell if cell.IS_ATOMIC else GuardedCell(cell, self._guard)
+
     @abstractmethod
-    def _new(self, attributes: Mapping[str, object]) -> C:
+    def _new(self, attributes: Mapping[str, object]) -> Cell:
         """A cell of this attribute set."""
 
-    def find(self, attributes: Any) -> C:
+    def find(self, attributes: Any) -> Cell:
         """The cell of an attribute set that was not found in the fast way. Never raises."""
         self._recorded()
         try:
             if not attributes:
                 with self._lock:
                     if self._bare is None:
-                        self._bare = self._new({})
+                        self._bare = self._made({})
                     return self._bare
             return self._found(usable(attributes, self.stream, self._findings))
         except Exception as error:
@@ -169,7 +204,7 @@ class Synchronous(Generic[C]):
             self._findings.report(("attributes", self.stream), message, self.name, error)
             return self._past_limit()
 
-    def _found(self, attributes: Mapping[str, object]) -> C:
+    def _found(self, attributes: Mapping[str, object]) -> Cell:
         attributes = self._needed(attributes)
         if not attributes:
             return self.find(None)
@@ -188,9 +223,9 @@ class Synchronous(Generic[C]):
             if key is None or size > _LONGEST:
                 self._loose += 1
                 self._characters += size
-                return self._new(kept)
+                return self._made(kept)
             plain = _PLAIN.issuperset(map(type, kept.values()))
-            return self._cells.setdefault(key, self._new(AttributeSet(key) if plain else kept))
+            return self._cells.setdefault(key, self._made(AttributeSet(key) if plain else kept))
 
     def _needed(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
         """The attributes without those that no view needs."""
@@ -215,10 +250,10 @@ class Synchronous(Generic[C]):
             self.forget()
         return items_key(attributes)
 
-    def _past_limit(self) -> C:
+    def _past_limit(self) -> Cell:
         with self._lock:
             if self._overflow is None:
-                self._overflow = self._new(OVERFLOW_ATTRIBUTES)
+                self._overflow = self._made(OVERFLOW_ATTRIBUTES)
             return self._overflow
 
     def _sampled(self, value: float, attributes: Any, context: Context | None) -> Sampled | None:
@@ -236,12 +271,6 @@ class Synchronous(Generic[C]):
     def _refused(self, value: object, why: str) -> None:
         message = "instrument %r: a value that is %s is passed over, the first one is %r"
         self._findings.report(("value", self.stream, why), message, self.name, why, value)
-
-    def _odd(self, value: Any, attributes: Any, context: Context | None) -> None:
-        """Record a value that is neither an int nor a float, if it is a number that can be recorded."""
-        number = self._number(value)
-        if number is not None:
-            getattr(self, self.METHOD)(number, attributes, context)
 
     def _number(self, value: Any) -> float | None:
         """The value as an int or float; None if it cannot be recorded, which the log says."""
@@ -265,209 +294,54 @@ def _lasting(value: object) -> object:
     return tuple(value) if type(value) is list else bytes(value) if type(value) is bytearray else value
 
 
-class Counter(Synchronous[SumCell], metrics.Counter):
+class Counter(Synchronous, metrics.Counter):
     """A counter."""
 
     MEANING = Meaning(Kind.COUNTER, accumulates=True, additive=True)
     METHOD = "add"
+    add = Synchronous.measure
 
     def _new(self, attributes: Mapping[str, object]) -> SumCell:
         return SumCell(attributes)
 
-    def add(self, amount: float, attributes: Any = None, context: Context | None = None) -> None:
-        """Record an increment."""
-        kind = type(amount)
-        if (kind is not int and kind is not float) or not 0 <= amount < _INFINITY:
-            self._odd(amount, attributes, context)
-            return
-        try:
-            if not attributes:
-                cell = self._bare
-            elif self._typed:
-                values = attributes.values()
-                cell = self._cells.get((*attributes, *values, *map(type, values)))
-            else:
-                cell = self._cells.get((*attributes, *attributes.values()))
-        except Exception:
-            cell = None
-        if cell is None:
-            cell = self.find(attributes)
-        taken = None
-        if self._samples and ((context := context or get_current()) or self._samples_all):
-            taken = self._sampled(amount, attributes, context)
-        with self._lock:
-            try:
-                cell.value += amount
-            except OverflowError:
-                cell.value = added(cell.value, amount)
-            if taken is not None:
-                cell.sampled = taken
-            if not cell.changed:
-                cell.changed = True
-                self._changed.append(cell)
 
-
-class UpDownCounter(Synchronous[SumCell], metrics.UpDownCounter):
+class UpDownCounter(Synchronous, metrics.UpDownCounter):
     """An up-down counter."""
 
     MEANING = Meaning(Kind.GAUGE, accumulates=True, additive=True)
     METHOD = "add"
     MAY_FALL = True
+    add = Synchronous.measure
 
     def _new(self, attributes: Mapping[str, object]) -> SumCell:
         return SumCell(attributes)
 
-    def add(self, amount: float, attributes: Any = None, context: Context | None = None) -> None:
-        """Record an increment or a decrement."""
-        kind = type(amount)
-        if (kind is not int and kind is not float) or not -_INFINITY < amount < _INFINITY:
-            self._odd(amount, attributes, context)
-            return
-        try:
-            if not attributes:
-                cell = self._bare
-            elif self._typed:
-                values = attributes.values()
-                cell = self._cells.get((*attributes, *values, *map(type, values)))
-            else:
-                cell = self._cells.get((*attributes, *attributes.values()))
-        except Exception:
-            cell = None
-        if cell is None:
-            cell = self.find(attributes)
-        with self._lock:
-            try:
-                cell.value += amount
-            except OverflowError:
-                cell.value = added(cell.value, amount)
-            if not cell.changed:
-                cell.changed = True
-                self._changed.append(cell)
 
-
-class Gauge(Synchronous[GaugeCell], metrics._Gauge):
+class Gauge(Synchronous, metrics._Gauge):
     """A gauge that is set."""
 
     MEANING = Meaning(Kind.GAUGE, accumulates=True, additive=False)
     METHOD = "set"
     MAY_FALL = True
-    _order = 0
+    set = Synchronous.measure
 
     def _new(self, attributes: Mapping[str, object]) -> GaugeCell:
         return GaugeCell(attributes)
 
-    def _arranged(self, cells: list[GaugeCell]) -> list[GaugeCell]:
+    def _arranged(self, cells: list[Any]) -> list[Any]:
         return sorted(cells, key=lambda cell: cell.order)
 
-    def set(self, amount: float, attributes: Any = None, context: Context | None = None) -> None:
-        """Set the value, which stands until it is set again."""
-        kind = type(amount)
-        if (kind is not int and kind is not float) or not -_INFINITY < amount < _INFINITY:
-            self._odd(amount, attributes, context)
-            return
-        try:
-            if not attributes:
-                cell = self._bare
-            elif self._typed:
-                values = attributes.values()
-                cell = self._cells.get((*attributes, *values, *map(type, values)))
-            else:
-                cell = self._cells.get((*attributes, *attributes.values()))
-        except Exception:
-            cell = None
-        if cell is None:
-            cell = self.find(attributes)
-        with self._lock:
-            self._order = cell.order = self._order + 1
-            cell.value = amount
-            if not cell.changed:
-                cell.changed = True
-                self._changed.append(cell)
 
-
-class Histogram(Synchronous[HistogramCell], metrics.Histogram):
-    """A histogram with explicit bounds."""
+class Histogram(Synchronous, metrics.Histogram):
+    """A histogram with the buckets that its reader wants."""
 
     MEANING = Meaning(Kind.HISTOGRAM, accumulates=True, additive=True, shape=Shape.BUCKETS)
     METHOD = "record"
+    record = Synchronous.measure
 
-    def begin(self, recording: Recording) -> None:
-        """Record for another reader, from nothing, with the buckets that it wants."""
-        buckets = recording.buckets
-        self._bounds: tuple[float, ...] = () if buckets == "exponential" else buckets
-        self._is_counting = False
-        self._waiting: deque[tuple[Any, float, Sampled | None]] = deque()
-        super().begin(recording)
-
-    def _new(self, attributes: Mapping[str, object]) -> Any:
-        if self.recording.buckets == "exponential":
-            return ExponentialCell(attributes)
-        return HistogramCell(attributes, self._bounds)
-
-    def _method(self, recording: Recording) -> Callable[..., None] | None:
-        is_exponential = recording.is_shown and recording.buckets == "exponential"
-        return self._record_exponential if is_exponential else super()._method(recording)
-
-    def record(self, amount: float, attributes: Any = None, context: Context | None = None) -> None:
-        """Record an observation."""
-        kind = type(amount)
-        if (kind is not int and kind is not float) or not 0 <= amount < _INFINITY:
-            self._odd(amount, attributes, context)
-            return
-        try:
-            if not attributes:
-                cell = self._bare
-            elif self._typed:
-                values = attributes.values()
-                cell = self._cells.get((*attributes, *values, *map(type, values)))
-            else:
-                cell = self._cells.get((*attributes, *attributes.values()))
-        except Exception:
-            cell = None
-        if cell is None:
-            cell = self.find(attributes)
-        taken = None
-        if self._samples and ((context := context or get_current()) or self._samples_all):
-            taken = self._sampled(amount, attributes, context)
-        bucket = bisect_left(cell.bounds, amount)
-        with self._lock:
-            cell.counts[bucket] += 1
-            try:
-                cell.sum += amount
-            except OverflowError:
-                cell.sum = added(cell.sum, amount)
-            if taken is not None:
-                cell.keep(bucket, taken)
-            if not cell.changed:
-                cell.changed = True
-                self._changed.append(cell)
-
-    def _record_exponential(
-        self, amount: float, attributes: Any = None, context: Context | None = None
-    ) -> None:
-        """Count in exponential buckets, one value after the other, as that takes several steps."""
-        number = self._number(amount)
-        if number is None:
-            return
-        cell: Any = self.find(attributes)
-        context = context or get_current()
-        taken = self._sampled(number, attributes, context) if self._samples else None
-        with self._lock:
-            waiting = self._waiting
-            waiting.append((cell, number, taken))
-            while waiting and not self._is_counting:
-                self._is_counting = True
-                try:
-                    if waiting:  # what came in before we were counting may have done it
-                        self._count(*waiting.popleft())
-                finally:
-                    self._is_counting = False
-
-    def _count(self, cell: Any, value: float, taken: Sampled | None) -> None:
-        cell.add(value, taken)
-        if not cell.changed:
-            cell.changed = True
-            self._changed.append(cell)
+    def _new(self, attributes: Mapping[str, object]) -> HistogramCell | ExponentialCell:
+        buckets = self.recording.buckets
+        return ExponentialCell(attributes) if buckets == "exponential" else HistogramCell(attributes, buckets)
 
 
 def _completed(record: Callable[..., None], labels: FromContext) -> Callable[..., None]:

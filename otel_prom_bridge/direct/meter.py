@@ -26,7 +26,7 @@ from otel_prom_bridge.forks import renew_lock
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import Stream
 
-R = TypeVar("R", bound=Synchronous[Any])
+R = TypeVar("R", bound=Synchronous)
 A = TypeVar("A", bound=Observed)
 
 

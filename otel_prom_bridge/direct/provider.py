@@ -128,7 +128,7 @@ class DirectMeterProvider(metrics.MeterProvider):
         return [each for meter in list(self._meters.values()) for each in meter.instruments]
 
     @property
-    def synchronous(self) -> list[Synchronous[Any]]:
+    def synchronous(self) -> list[Synchronous]:
         """Those of them that record."""
         return [each for each in self.instruments if isinstance(each, Synchronous)]
 
