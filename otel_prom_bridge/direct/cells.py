@@ -83,7 +83,7 @@ class Exponential(NamedTuple):
 
 
 class Cell:
-    """What all cells have: their attributes, whether a scrape has something to take, and since when."""
+    """What all cells have: attributes, whether a scrape has something to take, and when they were made."""
 
     __slots__ = ("attributes", "changed", "since")
     IS_ATOMIC: ClassVar[bool] = HAS_GLOBAL_LOCK  # nothing can come in between while it adds or is taken
@@ -98,8 +98,11 @@ class Cell:
         """Count a value, and have its exemplar, if there is one."""
 
     @abstractmethod
-    def take(self, now: int) -> Any:
-        """What was recorded since the last time, as a point."""
+    def take(self, before: int, now: int) -> Any:
+        """What was recorded since the last time, as a point. ``before`` is when all cells were asked last.
+
+        Its series may have begun anew since then, so what it adds does not begin when the cell was made.
+        """
 
 
 class SumCell(Cell):
@@ -121,15 +124,16 @@ class SumCell(Cell):
         if sampled is not None:
             self.sampled = sampled
 
-    def take(self, now: int) -> Number:
+    def take(self, before: int, now: int) -> Number:
         """The sum since the last time."""
         self.changed = False
         value, self.value = self.value, 0
+        since = self.since if self.since > before else before
         if self.sampled is None:
             # Made as the class makes it, but without a call of a Python function.
-            return tuple.__new__(Number, (self.attributes, value, _NO_EXEMPLARS, self.since, now))
+            return tuple.__new__(Number, (self.attributes, value, _NO_EXEMPLARS, since, now))
         sampled, self.sampled = self.sampled, None
-        return Number(self.attributes, value, (sampled,), self.since, now)
+        return Number(self.attributes, value, (sampled,), since, now)
 
 
 class GaugeCell(Cell):
@@ -149,7 +153,7 @@ class GaugeCell(Cell):
         self.order = next(self._ORDER)
         self.value = value
 
-    def take(self, now: int) -> Number:
+    def take(self, before: int, now: int) -> Number:
         """What it was set to."""
         self.changed = False
         return Number(self.attributes, self.value, _NO_EXEMPLARS, None, now)
@@ -180,7 +184,7 @@ class HistogramCell(Cell):
             kept = self.sampled = self.sampled or empty
             kept[bucket] = sampled
 
-    def take(self, now: int) -> Bucketed:
+    def take(self, before: int, now: int) -> Bucketed:
         """What was observed since the last time."""
         empty = [0] * len(self.counts)
         self.changed = False
@@ -188,7 +192,8 @@ class HistogramCell(Cell):
         total, self.sum = self.sum, 0
         sampled, self.sampled = self.sampled, None
         exemplars = _NO_EXEMPLARS if sampled is None else tuple(sampled.values())
-        return Bucketed(self.attributes, sum(counts), total, self.bounds, counts, exemplars, self.since, now)
+        since = max(self.since, before)
+        return Bucketed(self.attributes, sum(counts), total, self.bounds, counts, exemplars, since, now)
 
 
 class ExponentialCell(Cell):
@@ -213,7 +218,7 @@ class ExponentialCell(Cell):
             self.sampled.append(sampled)
             del self.sampled[: -self.MOST_EXEMPLARS]
 
-    def take(self, now: int) -> Exponential:
+    def take(self, before: int, now: int) -> Exponential:
         """What was observed since the last time."""
         self.changed = False
         buckets, self.buckets = self.buckets, ExponentialBuckets()
@@ -229,7 +234,7 @@ class ExponentialCell(Cell):
             Side(offset, counts),
             self._NEGATIVE,
             sampled,
-            self.since,
+            max(self.since, before),
             now,
         )
 
@@ -265,10 +270,10 @@ class Guard:
                 finally:
                     self._is_adding = False
 
-    def take(self, cell: Cell, now: int) -> Any:
+    def take(self, cell: Cell, before: int, now: int) -> Any:
         """What the cell has."""
         with self._lock:
-            return cell.take(now)
+            return cell.take(before, now)
 
 
 class GuardedCell(Cell):
@@ -285,7 +290,7 @@ class GuardedCell(Cell):
         """Count a value, when it is its turn."""
         self._guard.add(self._cell, value, sampled)
 
-    def take(self, now: int) -> Any:
+    def take(self, before: int, now: int) -> Any:
         """What was recorded since the last time, as a point."""
         self.changed = False
-        return self._guard.take(self._cell, now)
+        return self._guard.take(self._cell, before, now)

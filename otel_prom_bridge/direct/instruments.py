@@ -102,6 +102,7 @@ class Synchronous:
         self._typed = False  # some value is no text, so keys have types
         self._changed: deque[Cell] = deque()
         self._overflow: Cell | None = None
+        self._drained = 0  # when that was, in nanoseconds since the epoch
         self.forget()
 
     def _method(self, recording: Recording) -> Callable[..., None] | None:
@@ -160,6 +161,7 @@ class Synchronous:
         for the next time.
         """
         with self._lock:
+            before, self._drained = self._drained, now
             self._loose = self._characters = 0
             if 2 * len(self._cells) > self.recording.limit:
                 self.forget()
@@ -170,7 +172,7 @@ class Synchronous:
         cells, done = self._arranged(found), 0
         try:
             while done < len(cells):
-                points = [cell.take(now) for cell in cells[done : done + _AT_ONCE]]
+                points = [cell.take(before, now) for cell in cells[done : done + _AT_ONCE]]
                 done += len(points)
                 yield points
         finally:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from opentelemetry import metrics
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.direct.instruments import Counter, Gauge, Histogram, Synchronous, UpDownCounter
 from otel_prom_bridge.direct.observed import (
     ObservableCounter,
@@ -21,7 +20,7 @@ from otel_prom_bridge.direct.observed import (
     ObservableUpDownCounter,
     Observed,
 )
-from otel_prom_bridge.direct.recording import Recording
+from otel_prom_bridge.direct.recording import Recording, Recordings
 from otel_prom_bridge.forks import renew_lock
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import Stream
@@ -30,27 +29,13 @@ R = TypeVar("R", bound=Synchronous)
 A = TypeVar("A", bound=Observed)
 
 
-class Owner(Protocol):
-    """What a meter asks of its provider."""
-
-    findings: Findings
-
-    def recording_of(self, stream: Stream, own_buckets: Sequence[float] | None) -> Recording:
-        """How an instrument is recorded that makes this stream, and advises these buckets."""
-        ...
-
-    def recorded(self) -> None:
-        """Something new is recorded."""
-        ...
-
-
 class Meter(metrics.Meter):
-    """The instruments of one scope."""
+    """The instruments of one scope. ``recordings`` says how each is recorded."""
 
-    def __init__(self, scope: InstrumentationScope, owner: Owner) -> None:
+    def __init__(self, scope: InstrumentationScope, recordings: Recordings) -> None:
         super().__init__(scope.name, scope.version, scope.schema_url)
         self._scope = scope
-        self._owner = owner
+        self._recordings = recordings
         self._lock = RLock()  # a signal handler may make instruments, too
         self._instruments: dict[tuple[object, ...], Any] = {}
         self._advised: dict[int, Sequence[float] | None] = {}
@@ -117,19 +102,18 @@ class Meter(metrics.Meter):
     def _recorded(
         self, kind: type[R], name: str, unit: str, description: str, advised: Sequence[float] | None = None
     ) -> R:
-        stream = self._stream(kind, name, unit, description)
+        stream, recordings = self._stream(kind, name, unit, description), self._recordings
         with self._lock:
             found: Any = self._instruments.get((kind, *stream))
             if found is None:
-                recording = self._owner.recording_of(stream, advised)
-                owner = self._owner
-                found = kind(stream, recording, recorded=owner.recorded, findings=owner.findings)
+                recording, findings = recordings.of(stream, advised), recordings.findings
+                found = kind(stream, recording, recorded=recordings.heard, findings=findings)
                 self._advised[id(found)] = advised
                 self._instruments[(kind, *stream)] = found
         if self._advised[id(found)] != advised:
             message = "histogram %r of scope %r is there already with other buckets (%r), which count"
             before = self._advised[id(found)]
-            self._owner.findings.report(("advised", stream), message, name, self._scope.name, before)
+            self._recordings.findings.report(("advised", stream), message, name, self._scope.name, before)
         made: R = found
         return made
 
@@ -138,8 +122,8 @@ class Meter(metrics.Meter):
         with self._lock:
             found: Any = self._instruments.get((kind, *stream))
             if found is None:
-                recording = self._owner.recording_of(stream, None)
-                found = kind(stream, recording, callbacks=callbacks, findings=self._owner.findings)
+                recording, findings = self._recordings.of(stream, None), self._recordings.findings
+                found = kind(stream, recording, callbacks=callbacks, findings=findings)
                 self._instruments[(kind, *stream)] = found
         made: A = found
         return made
@@ -147,7 +131,7 @@ class Meter(metrics.Meter):
     def _recording_of(self, instrument: Any) -> Recording:
         meaning = instrument.MEANING
         stream = instrument.stream._replace(meaning=meaning)
-        return self._owner.recording_of(stream, self._advised.get(id(instrument)))
+        return self._recordings.of(stream, self._advised.get(id(instrument)))
 
     def _stream(self, kind: Any, name: str, unit: str, description: str) -> Stream:
         """The stream of an instrument.
@@ -176,7 +160,7 @@ class Meter(metrics.Meter):
             if isinstance(advised, Sequence) and all(isinstance(each, int | float) for each in advised):
                 return tuple(each for each in advised if math.isfinite(each))
         message = "histogram %r: explicit_bucket_boundaries_advisory must be a sequence of numbers, not %r"
-        self._owner.findings.report(("advisory", name, _text(advised)), message, name, advised)
+        self._recordings.findings.report(("advisory", name, _text(advised)), message, name, advised)
         return None
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from opentelemetry import metrics
@@ -16,17 +15,16 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import AttributeValue
 
-from otel_prom_bridge.diagnostics import Findings, logger
+from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.direct.exemplars import FILTER, Filter, filter_of_environment
 from otel_prom_bridge.direct.instruments import Synchronous
 from otel_prom_bridge.direct.meter import Meter
 from otel_prom_bridge.direct.observed import Observed
 from otel_prom_bridge.direct.reader import DirectReader
-from otel_prom_bridge.direct.recording import Recording
+from otel_prom_bridge.direct.recording import Recordings
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.native import RLock
-from otel_prom_bridge.points import Stream
 from otel_prom_bridge.values.checks import instance_of
 
 _READER = instance_of(DirectReader, "a DirectReader")
@@ -57,13 +55,11 @@ class DirectMeterProvider(metrics.MeterProvider):
     ) -> None:
         _READER.value("reader", reader)
         given = FILTER.optional("exemplar_filter", exemplar_filter)
-        self._filter: Filter = given or filter_of_environment()
+        self._recordings = Recordings(reader.policy, exemplar_filter=given or filter_of_environment())
         self._is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
         self._is_shut_down = False
         self._lock = RLock()
         self._meters: dict[InstrumentationScope, Meter] = {}
-        self._at_next: list[Callable[[], object]] = []
-        self.findings = Findings()
         self.attach(reader, resource)
         renew_in_child(self)
         if shutdown_on_exit:
@@ -84,6 +80,7 @@ class DirectMeterProvider(metrics.MeterProvider):
             resource = Resource.create(dict(resource or {}))
         self.resource = resource
         self.reader = reader
+        self._recordings.policy = reader.policy
         self._is_shut_down = False
         with self._lock:
             for meter in list(self._meters.values()):
@@ -109,18 +106,8 @@ class DirectMeterProvider(metrics.MeterProvider):
         with self._lock:
             meter = self._meters.get(scope)
             if meter is None:
-                meter = self._meters.setdefault(scope, Meter(scope, self))
+                meter = self._meters.setdefault(scope, Meter(scope, self._recordings))
             return meter
-
-    def recording_of(self, stream: Stream, own_buckets: Sequence[float] | None) -> Recording:
-        """How an instrument is recorded that makes this stream, and advises these buckets."""
-        return Recording(
-            stream,
-            self.reader.policy,
-            self.findings,
-            exemplar_filter=self._filter,
-            own_buckets=own_buckets,
-        )
 
     @property
     def instruments(self) -> list[Any]:
@@ -139,15 +126,9 @@ class DirectMeterProvider(metrics.MeterProvider):
 
     def at_next_recording(self, call: Callable[[], object]) -> None:
         """Call ``call`` once, when something is recorded next, in the thread that records."""
-        self._at_next.append(call)
+        self._recordings.at_next(call)
         for instrument in self.synchronous:
             instrument.forget()
-
-    def recorded(self) -> None:
-        """Something is recorded that was not found in the fast way."""
-        while self._at_next:
-            with contextlib.suppress(IndexError):  # another thread took it
-                self._at_next.pop()()
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Have the reader take what was recorded so far. False if that did not succeed in time."""

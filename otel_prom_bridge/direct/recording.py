@@ -6,7 +6,8 @@ for each attribute key), never when something is recorded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from otel_prom_bridge.diagnostics import Findings
@@ -71,3 +72,32 @@ class Recording:
             if len(self.needed) < _MOST_KEYS:
                 self.needed[key] = found
         return found
+
+
+class Recordings:
+    """How all instruments of a provider are recorded, for the reader that it has, whose ``policy`` this is.
+
+    ``findings`` hears of what makes no sense in any of them.
+    """
+
+    def __init__(self, policy: Policy, *, exemplar_filter: Filter) -> None:
+        self.policy = policy
+        self.findings = Findings()
+        self._filter = exemplar_filter
+        self._at_next: list[Callable[[], object]] = []
+
+    def of(self, stream: Stream, own_buckets: Sequence[float] | None) -> Recording:
+        """How an instrument is recorded that makes this stream, and advises these buckets."""
+        return Recording(
+            stream, self.policy, self.findings, exemplar_filter=self._filter, own_buckets=own_buckets
+        )
+
+    def at_next(self, call: Callable[[], object]) -> None:
+        """Call ``call`` once, when :meth:`heard` is called next."""
+        self._at_next.append(call)
+
+    def heard(self) -> None:
+        """Something is recorded that was not found in the fast way."""
+        while self._at_next:
+            with contextlib.suppress(IndexError):  # another thread took it
+                self._at_next.pop()()

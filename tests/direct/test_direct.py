@@ -18,6 +18,7 @@ from oracles import OPENMETRICS, samples
 
 from otel_prom_bridge import ConfigurationError, ExportView
 from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
+from otel_prom_bridge.testing import Clock
 from otel_prom_bridge.testing.probe import ALONE
 
 SPAN = trace.SpanContext(1, 2, is_remote=False, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED))
@@ -35,6 +36,12 @@ class Direct:
             shutdown_on_exit=False,
         )
         self.meter = self.provider.get_meter("test")
+
+    def created(self) -> dict[str, float]:
+        """When each series began."""
+        lines = self.reader.expose(OPENMETRICS).body.decode().splitlines()
+        found = dict(line.rsplit(" ", 1) for line in lines if "_created" in line)
+        return {name: float(value) for name, value in found.items()}
 
     def shown(self) -> dict[str, float]:
         """The samples by name and labels."""
@@ -67,6 +74,57 @@ def test_numbers_of_other_types_count(value: Any) -> None:
     direct.meter.create_counter("c").add(value)
     direct.meter.create_gauge("g").set(value)
     assert direct.shown() == {"c_total": float(value), "g": float(value)}
+
+
+class Eager(float):
+    """A number whose arithmetic is Python, which records something itself."""
+
+    def __add__(self, other: float) -> float:
+        raise AssertionError("nobody adds with this")
+
+    __radd__ = __ge__ = __le__ = __lt__ = __gt__ = __add__  # type: ignore[assignment]
+
+
+class Small(int):
+    """The same as an integer."""
+
+    def __add__(self, other: int) -> int:
+        raise AssertionError("nobody adds with this")
+
+    __radd__ = __ge__ = __le__ = __lt__ = __gt__ = __add__  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(("value", "plain"), [(Eager(2.0), 2.0), (Small(2), 2), (True, 1)])
+@pytest.mark.parametrize("kind", ["counter", "up_down_counter", "gauge", "histogram"])
+def test_only_plain_numbers_are_added(kind: str, value: float, plain: float) -> None:
+    """What a subclass does when it is added or compared cannot come in between."""
+    direct: Any = Direct()
+    instrument = getattr(direct.meter, f"create_{kind}")("i")
+    getattr(instrument, instrument.METHOD)(value)
+    cell = instrument._bare
+    held = cell.sum if kind == "histogram" else cell.value
+    assert (type(held), held) == (type(plain), plain)
+    assert direct.shown()
+
+
+def test_a_series_that_comes_back_begins_anew() -> None:
+    """Its value does, so the time of that beginning is another, too."""
+    with Clock().standing() as clock:
+        direct = Direct(expire_after=15, created_timestamps=True)
+        recorders = [direct.meter.create_counter("c").add, direct.meter.create_histogram("h").record]
+        first: dict[str, float] = {}
+        for turn in range(2):
+            for record in recorders:
+                record(3)
+            shown = direct.created()
+            if turn:
+                assert len(shown) == len(first) == 2
+                assert all(shown[name] >= first[name] + 20 for name in first)
+            first = first or shown
+            for _ in range(4):
+                clock.advance(10)
+                left = direct.created()
+            assert left == {}
 
 
 class Odd:
