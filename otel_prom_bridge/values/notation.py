@@ -54,20 +54,26 @@ def called(
         raise ConfigurationError("", given, f"other values of {listed(names)} ({error})") from None
 
 
-@lru_cache(maxsize=100)  # there are few classes, and a profile calls them for a hundred views
+# There are few classes, and a profile calls them for a hundred views.
+_remembered = lru_cache(maxsize=100)
+
+
+@_remembered
 def _parameters(make: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(make).parameters
 
 
+@_remembered
 def arguments_of(make: Callable[..., Any]) -> tuple[str, ...]:
     """The names of the arguments of ``make``."""
     return tuple(_parameters(make))
 
 
-def required_by(make: Callable[..., Any]) -> set[str]:
+@_remembered
+def required_by(make: Callable[..., Any]) -> frozenset[str]:
     """The names of the arguments of ``make`` that have no default."""
     parameters = _parameters(make).values()
-    return {parameter.name for parameter in parameters if parameter.default is parameter.empty}
+    return frozenset(parameter.name for parameter in parameters if parameter.default is parameter.empty)
 
 
 def first_of(make: Callable[..., Any]) -> str | None:

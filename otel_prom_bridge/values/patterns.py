@@ -15,7 +15,7 @@ from typing import TypeAlias
 Filter: TypeAlias = Callable[[str], bool]
 
 
-def glob(patterns: object, *, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
+def glob(patterns: object) -> re.Pattern[str]:
     """One regular expression for a list of patterns. Use it with ``fullmatch``.
 
     Raises TypeError or ValueError for anything that is not a list of patterns.
@@ -24,14 +24,19 @@ def glob(patterns: object, *, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str
         raise TypeError("no list of patterns")
     if not all(isinstance(item, str) for item in patterns):
         raise TypeError("a pattern is a string")
-    escaped = (re.escape(item).replace(r"\*", ".*").replace(r"\?", ".") for item in patterns)
-    return re.compile("|".join(escaped) if patterns else r"(?!)", re.DOTALL | flags)
+    return _expression(tuple(patterns))
 
 
 @lru_cache(maxsize=1000)
-def one_pattern(pattern: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
+def one_pattern(pattern: str, *, any_case: bool = False) -> re.Pattern[str]:
     """The expression for one pattern. It is remembered: every view is asked about every instrument."""
-    return glob((pattern,), flags=flags)
+    return _expression((pattern,), re.IGNORECASE if any_case else re.NOFLAG)
+
+
+@lru_cache(maxsize=200)  # the views of a profile have the same few lists, and each of them asks several times
+def _expression(patterns: tuple[str, ...], flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
+    escaped = (re.escape(item).replace(r"\*", ".*").replace(r"\?", ".") for item in patterns)
+    return re.compile("|".join(escaped) if patterns else r"(?!)", re.DOTALL | flags)
 
 
 def is_pattern(text: str) -> bool:

@@ -233,7 +233,7 @@ class ExportView:
 
     def selects_name(self, name: str) -> bool:
         """Whether the view selects instruments of this name. Case does not matter in such names."""
-        return one_pattern(self.instrument_name, re.IGNORECASE).fullmatch(name) is not None
+        return one_pattern(self.instrument_name, any_case=True).fullmatch(name) is not None
 
     def _check_selection(self) -> None:
         self.selects_name("")  # this compiles the pattern now, and not when the application first records
@@ -315,8 +315,9 @@ class ExportView:
                 name = label_name(label)
                 if name in _RESERVED or name.startswith("otel_scope_") or label.startswith("__"):
                     self._refuse(key, getattr(self, key), f"a label other than {label!r}, which is reserved")
+        dropped = glob(self.drop)
         for key in self.rename:
-            if glob(self.drop).fullmatch(key):
+            if dropped.fullmatch(key):
                 self._refuse("rename", key, "an attribute that 'drop' does not leave out")
         self._check_names(rename=self.rename.values(), compute=self.compute)
         self._check_names(labels=self.labels)
