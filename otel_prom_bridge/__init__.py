@@ -7,8 +7,9 @@ the installed package when somebody asks for it.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from otel_prom_bridge.lazy import names_of
 
 if TYPE_CHECKING:
     __version__: str
@@ -83,16 +84,16 @@ __all__ = [
     "EndpointError",
 ]
 
-_NAMES = {
-    "bridge": ("Bridge", "serve_inherited", "start"),
-    "views.computations": ("FirstOf", "Outcome"),
-    "diagnostics": ("Conflict",),
-    "endpoint": ("MetricsServer", "make_asgi_app", "make_wsgi_app", "start_http_server"),
-    "endpoint.guards": ("Guards", "RateLimit"),
-    "endpoint.health": ("Health",),
-    "endpoint.server.limits": ("ServerLimits",),
-    "endpoint.files.tls": ("Tls", "TlsSettings"),
-    "errors": (
+_HOMES = {
+    "otel_prom_bridge.bridge": ("Bridge", "serve_inherited", "start"),
+    "otel_prom_bridge.views.computations": ("FirstOf", "Outcome"),
+    "otel_prom_bridge.diagnostics": ("Conflict",),
+    "otel_prom_bridge.endpoint": ("MetricsServer", "make_asgi_app", "make_wsgi_app", "start_http_server"),
+    "otel_prom_bridge.endpoint.guards": ("Guards", "RateLimit"),
+    "otel_prom_bridge.endpoint.health": ("Health",),
+    "otel_prom_bridge.endpoint.server.limits": ("ServerLimits",),
+    "otel_prom_bridge.endpoint.files.tls": ("Tls", "TlsSettings"),
+    "otel_prom_bridge.errors": (
         "BridgeError",
         "CollectionError",
         "ConfigurationError",
@@ -102,26 +103,21 @@ _NAMES = {
         "SerializationError",
         "TranslationError",
     ),
-    "views.exemplars": ("Exemplars",),
-    "exposition": ("Exposition",),
-    "views.tenants": ("Tenants",),
-    "views.policy": ("Policy",),
-    "profiles": ("Profile", "load_profile"),
-    "reader.reader": ("PrometheusMetricReader",),
-    "push.reader": ("PushReader",),
-    "translate": ("TranslationStrategy",),
-    "views.view": ("ExportView",),
+    "otel_prom_bridge.views.exemplars": ("Exemplars",),
+    "otel_prom_bridge.exposition": ("Exposition",),
+    "otel_prom_bridge.views.tenants": ("Tenants",),
+    "otel_prom_bridge.views.policy": ("Policy",),
+    "otel_prom_bridge.profiles": ("Profile", "load_profile"),
+    "otel_prom_bridge.reader.reader": ("PrometheusMetricReader",),
+    "otel_prom_bridge.push.reader": ("PushReader",),
+    "otel_prom_bridge.translate": ("TranslationStrategy",),
+    "otel_prom_bridge.views.view": ("ExportView",),
 }
-_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+_named = names_of(__name__, _HOMES)
 
 
 def __getattr__(name: str) -> object:
-    if name == "__version__":
-        return _version()
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    return value
+    return _version() if name == "__version__" else _named(name)
 
 
 def _version() -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 from weakref import WeakSet
 
 from opentelemetry import metrics
@@ -16,19 +16,22 @@ from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import AttributeValue
 
-from otel_prom_bridge.configuration.arguments import Options
+from otel_prom_bridge import direct, push
 from otel_prom_bridge.configuration.pushing import Pushing, has_hub, push_options
 from otel_prom_bridge.configuration.settings import Settings, from_arguments
 from otel_prom_bridge.configuration.watch import Watch, watch_of, watches
 from otel_prom_bridge.diagnostics import logger
-from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
-from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
 from otel_prom_bridge.sdk.reader import BridgeReader
 from otel_prom_bridge.sdk.versions import RELEASE, TAKES_READERS_LATER
 from otel_prom_bridge.values.checks import BOOLEAN, instance_of, list_of
+
+if TYPE_CHECKING:
+    from otel_prom_bridge.configuration.arguments import Options
+    from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
+    from otel_prom_bridge.push import PushReader
 
 # What start() takes that is no option.
 _RESOURCE = instance_of(Resource | Mapping, "a Resource, or a mapping of attributes")
@@ -81,7 +84,7 @@ class Bridge:
             return
         provider: Any = self.meter_provider
         is_global = provider is metrics.get_meter_provider()
-        if isinstance(provider, DirectMeterProvider) and is_global:
+        if direct.is_provider(provider) and is_global:
             self.reader.shutdown()
             _free.add(provider)
         elif isinstance(self.reader, BridgeReader) and TAKES_READERS_LATER and is_global:
@@ -161,14 +164,14 @@ def start(
         if not isinstance(resource, Resource):
             resource = Resource.create(dict(resource or {}))
         provider: MeterProvider | DirectMeterProvider
-        if isinstance(watch.reader, DirectReader):
-            provider = _direct(watch.reader, resource, is_global=set_global)
-        else:
+        if isinstance(watch.reader, BridgeReader):
             views = [*sdk_views, *watch.reader.policy.sdk_views(beside=sdk_views)]
             if set_global:
                 provider = _global(watch.reader, resource, views)
             else:
                 provider = MeterProvider(metric_readers=[watch.reader], resource=resource, views=views)
+        else:
+            provider = _direct(watch.reader, resource, is_global=set_global)
         undo.pop_all()
     watch.begin(provider)
     return Bridge(watch.reader, provider, server)
@@ -202,13 +205,13 @@ def _attached(
     """The reader that the provider is to use; with a hub it has the policy of the application's own."""
     if has_hub(settings):
         policy = None if reader is None else reader.policy
-        pushing = PushReader(**push_options(settings, policy))
+        pushing = push.PushReader(**push_options(settings, policy))
         undo.callback(pushing.shutdown)
         return Pushing(pushing, settings)
     if is_direct:
-        direct = DirectReader(**settings.reader)
-        undo.callback(direct.shutdown)
-        return Watch(direct, settings, is_main=is_main)
+        recorder = direct.DirectReader(**settings.reader)
+        undo.callback(recorder.shutdown)
+        return Watch(recorder, settings, is_main=is_main)
     if reader is None:
         reader = PrometheusMetricReader(**settings.reader)
         undo.callback(reader.shutdown)
@@ -250,7 +253,7 @@ def _check_global() -> None:
     current = metrics.get_meter_provider()
     watch = watch_of(current)
     is_inherited = watch is not None and watch.is_inherited
-    takes_readers = TAKES_READERS_LATER or isinstance(current, DirectMeterProvider)
+    takes_readers = TAKES_READERS_LATER or direct.is_provider(current)
     if takes_readers and (current in _free or is_inherited):
         return
     if watch is not None and watch.reader.is_ready and not is_inherited:
@@ -261,7 +264,7 @@ def _check_global() -> None:
         raise _refused(_ONLY_ONCE)
     if current in _ours:
         raise _refused(_ENDED)
-    if isinstance(current, MeterProvider | DirectMeterProvider):
+    if isinstance(current, MeterProvider) or direct.is_provider(current):
         raise _refused(_FOREIGN)
 
 
@@ -289,7 +292,7 @@ def _direct(reader: DirectReader, resource: Resource, *, is_global: bool) -> Dir
         ConfigurationError: the global one is another one.
     """
     current = metrics.get_meter_provider() if is_global else None
-    if isinstance(current, DirectMeterProvider):
+    if direct.is_provider(current):
         current.reader.shutdown()  # it may be that of the process that this one was forked from
         current.attach(reader, resource)
         _free.discard(current)
@@ -297,7 +300,7 @@ def _direct(reader: DirectReader, resource: Resource, *, is_global: bool) -> Dir
         return current
     if watch_of(current) is not None:
         raise _refused(_OTHERWISE)
-    provider = DirectMeterProvider(reader, resource=resource)
+    provider = direct.DirectMeterProvider(reader, resource=resource)
     if is_global:
         metrics.set_meter_provider(provider)
         if metrics.get_meter_provider() is not provider:
@@ -316,7 +319,7 @@ def _global(
     """
     current: Any = metrics.get_meter_provider()
     watch = watch_of(current)
-    if isinstance(current, DirectMeterProvider):
+    if direct.is_provider(current):
         raise _refused(_OTHERWISE)
     if watch is None:
         provider = MeterProvider(metric_readers=[reader], resource=resource, views=views)

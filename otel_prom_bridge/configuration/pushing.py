@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import logging
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from otel_prom_bridge.configuration.serving import unserved
 from otel_prom_bridge.configuration.settings import Settings
 from otel_prom_bridge.configuration.watch import Attached
 from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.endpoint.server.server import MetricsServer
-from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.written import PRICES
+
+if TYPE_CHECKING:
+    from otel_prom_bridge.push import PushReader
 
 _findings = Findings()
 _NOT_HERE = (

@@ -13,6 +13,7 @@ import weakref
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
@@ -21,12 +22,14 @@ from otel_prom_bridge import native, processes
 from otel_prom_bridge.configuration.serving import serve, serve_if_possible
 from otel_prom_bridge.configuration.settings import Settings
 from otel_prom_bridge.diagnostics import logger
-from otel_prom_bridge.direct.reader import DirectReader
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.forks import renew_in_child
 from otel_prom_bridge.prices import PriceTable, show
-from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
+
+if TYPE_CHECKING:
+    from otel_prom_bridge.direct import DirectReader
+    from otel_prom_bridge.push import PushReader
 
 # The last one of each provider. Also one whose reader was shut down, since its provider may get another
 # reader.

@@ -1,8 +1,26 @@
-"""A ``MeterProvider`` whose instruments write straight into the store, without the SDK's metrics."""
+"""A ``MeterProvider`` whose instruments write straight into the store, without the SDK's metrics.
+
+Each name is imported when it is used: most processes record with the SDK.
+"""
 
 from __future__ import annotations
 
-from otel_prom_bridge.direct.provider import DirectMeterProvider
-from otel_prom_bridge.direct.reader import DirectReader
+import sys
+from typing import TYPE_CHECKING, TypeGuard
+
+from otel_prom_bridge.lazy import names_of
+
+if TYPE_CHECKING:
+    from otel_prom_bridge.direct.provider import DirectMeterProvider
+    from otel_prom_bridge.direct.reader import DirectReader
 
 __all__ = ["DirectMeterProvider", "DirectReader"]
+
+_PROVIDERS, _READERS = "otel_prom_bridge.direct.provider", "otel_prom_bridge.direct.reader"
+__getattr__ = names_of(__name__, {_PROVIDERS: ("DirectMeterProvider",), _READERS: ("DirectReader",)})
+
+
+def is_provider(provider: object) -> TypeGuard[DirectMeterProvider]:
+    """Whether this is one of ours. There is none where nobody has imported its class."""
+    module = sys.modules.get(_PROVIDERS)
+    return module is not None and isinstance(provider, module.DirectMeterProvider)

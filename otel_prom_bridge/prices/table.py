@@ -7,7 +7,6 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, Self
 
@@ -137,7 +136,7 @@ def _spellings(model: str) -> tuple[str, ...]:
 
 @cache
 def _default() -> PriceTable:
-    text = resources.files(__package__ or "").joinpath("prices.toml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("prices.toml").read_text(encoding="utf-8")
     return PriceTable.parse(text, name="prices.toml")
 
 

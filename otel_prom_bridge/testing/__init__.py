@@ -5,8 +5,9 @@ Each name is imported when it is used.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from otel_prom_bridge.lazy import names_of
 
 if TYPE_CHECKING:
     from otel_prom_bridge.snapshots import Difference, Finding, Snapshot
@@ -33,25 +34,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "MetricsProbe": "testing.probe",
-    "Histogram": "testing.probe",
-    "NoMetricError": "testing.lookup",
-    "Clock": "testing.clock",
-    "Snapshot": "snapshots",
-    "Difference": "snapshots",
-    "Finding": "snapshots",
-    "assert_valid_exposition": "testing.oracles",
-    "Recording": "snapshots.recording",
-    "Replay": "testing.replay",
-    "Synthetic": "testing.synthetic",
+    "otel_prom_bridge.snapshots": ("Snapshot", "Difference", "Finding"),
+    "otel_prom_bridge.snapshots.recording": ("Recording",),
+    "otel_prom_bridge.testing.clock": ("Clock",),
+    "otel_prom_bridge.testing.lookup": ("NoMetricError",),
+    "otel_prom_bridge.testing.oracles": ("assert_valid_exposition",),
+    "otel_prom_bridge.testing.probe": ("MetricsProbe", "Histogram"),
+    "otel_prom_bridge.testing.replay": ("Replay",),
+    "otel_prom_bridge.testing.synthetic": ("Synthetic",),
 }
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"otel_prom_bridge.{_HOMES[name]}"), name)
-    return value
+__getattr__ = names_of(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,6 @@ attribute set. So it works on instrumentation that nobody can edit, and what it 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from fractions import Fraction
