@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from opentelemetry.metrics import CallbackOptions
 
@@ -31,8 +30,7 @@ class Callback(Protocol):
 _Callback = TypeVar("_Callback", bound=Callback)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer(Generic[_Callback]):
+class Answer(NamedTuple, Generic[_Callback]):
     """What a callback said. ``error`` is what it raised then, and ``is_late`` that it has not answered."""
 
     callback: _Callback

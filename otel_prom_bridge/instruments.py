@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import Meter
@@ -15,8 +14,7 @@ Attributes: TypeAlias = Mapping[str, AttributeValue]
 Record: TypeAlias = Callable[[float, Attributes | None, Context | None], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(NamedTuple):
     """One metric, as its instrument is created; ``buckets`` are those of a histogram."""
 
     name: str

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -81,10 +80,9 @@ _WEIGHT = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)")
 _MAX_LENGTH = 2048
 
 
-@dataclass(frozen=True, slots=True)
-class _Range:
+class _Range(NamedTuple):
     type: tuple[str, str]
-    parameters: dict[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, str] = {}
 
     @property
     def weight(self) -> float:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import is_legacy_label
@@ -27,8 +26,7 @@ _OF_RULES = ("budget", "severity", "alertname")  # what rules and alerts set the
 _CURRENCY = re.compile(r"\{?USD\}?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetTable:
+class BudgetTable(NamedTuple):
     """A budget as it is written.
 
     ``amount`` is in USD, for each value of the labels ``by``, or for all costs together. ``where`` says which
@@ -38,7 +36,7 @@ class BudgetTable:
     amount: float
     period: int
     by: Sequence[str] = ()
-    where: Mapping[str, str] = field(default_factory=dict)
+    where: Mapping[str, str] = {}
     name: str = ""
 
 

@@ -9,8 +9,7 @@ changed key by key, and new ones come at the end of their row.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.values.checks import Check, is_text
@@ -25,8 +24,7 @@ NAMING_PATTERNS = {"in": "included", "not_in": "excluded"}
 _EXPRESSIONS = {"queries", "expr", "query"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartTable:
+class PartTable(NamedTuple):
     """``[[parts]]``: what is taken of another profile, by patterns of the names that it has there.
 
     What these refer to is taken, too: the labels, buckets, sources and patterns of a family, the variables
@@ -54,7 +52,7 @@ def _patterns(value: object) -> Sequence[str]:
 
 
 _PATTERNS = Check(allowed="a list of names, with '*' and '?'", check=_patterns)
-_KINDS = tuple(item.name for item in fields(PartTable))[1:]
+_KINDS = PartTable._fields[1:]
 
 
 def listed(value: object) -> Sequence[Any]:

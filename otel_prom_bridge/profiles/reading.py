@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, NamedTuple
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import Kind, claimed_names
@@ -38,28 +38,26 @@ _PATTERNS = list_of(TEXT, "a list of patterns", least=1)
 _VIEW_KEYS = ("keep", "drop", "rename", "compute", "rules", "max_series", "exemplars", "workers")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfileTable:
+class ProfileTable(NamedTuple):
     """The whole file, without ``extends`` and ``parts``."""
 
     name: str
     description: str = ""
     namespace: str = ""
     fallback: bool = False
-    labels: Mapping[str, Any] = field(default_factory=dict)
-    buckets: Mapping[str, Any] = field(default_factory=dict)
-    patterns: Mapping[str, Any] = field(default_factory=dict)
-    sources: Mapping[str, Any] = field(default_factory=dict)
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, Any] = {}
+    buckets: Mapping[str, Any] = {}
+    patterns: Mapping[str, Any] = {}
+    sources: Mapping[str, Any] = {}
+    defaults: Mapping[str, Any] = {}
     families: Sequence[Any] = ()
     instruments: Sequence[Any] = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-    dashboard: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = {}
+    dashboard: Mapping[str, Any] = {}
     budget: Any = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelTable:
+class LabelTable(NamedTuple):
     """``[labels.model]``: where the value of a label comes from, and the rules for what it may say.
 
     ``label`` is the name of the label if that is not the name of the table. ``like`` is the name of another
@@ -75,8 +73,7 @@ class LabelTable:
     rules: Any = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FamilyTable:
+class FamilyTable(NamedTuple):
     """``[[families]]``: a family as it is written. From ``keep`` on, the keys are those of a view.
 
     ``stream`` is the name of an instrument. With it the family gets the name into which the reader translates
@@ -93,12 +90,12 @@ class FamilyTable:
     present: Sequence[str] = PRESENT
     take: str = "value"
     buckets: Any = None
-    where: Mapping[str, Any] = field(default_factory=dict)
+    where: Mapping[str, Any] = {}
     keep: Sequence[str] | None = None
     drop: Sequence[str] = ()
-    rename: Mapping[str, str] = field(default_factory=dict)
-    compute: Mapping[str, Any] = field(default_factory=dict)
-    rules: Mapping[str, Any] = field(default_factory=dict)
+    rename: Mapping[str, str] = {}
+    compute: Mapping[str, Any] = {}
+    rules: Mapping[str, Any] = {}
     max_series: int | None = None
     exemplars: Any = None
     workers: str | None = None

@@ -7,7 +7,6 @@ OpenTelemetry and of the options, without any format.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from otel_prom_bridge.diagnostics import Conflict, Said
@@ -44,8 +43,7 @@ class WorkerState(NamedTuple):
     dropped: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Facts(NamedTuple):
     """How a bridge is doing.
 
     ``interval`` is after how many seconds without a scrape it collects on its own, and ``due`` is in how many
@@ -86,16 +84,14 @@ class Step(NamedTuple):
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class Recorded(NamedTuple):
     """One attribute set as it was recorded, and what its labels were made of, step by step."""
 
     attributes: Mapping[str, object]
     steps: tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamOrigin:
+class StreamOrigin(NamedTuple):
     """A stream that feeds a family, and the view that makes it so.
 
     ``tier`` says whose view it is: ``"own"`` is one of the option ``views``, ``"fallback"`` one of the
@@ -117,12 +113,11 @@ class StreamOrigin:
     attributes: tuple[Fate, ...]
     series: int
     rejected: bool
-    folds: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    folds: Mapping[tuple[str, str], int] = {}
     recorded: tuple[Recorded, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FamilyOrigin:
+class FamilyOrigin(NamedTuple):
     """Where a family comes from. Without streams it is none of the store's."""
 
     name: str

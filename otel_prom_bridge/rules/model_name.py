@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from otel_prom_bridge.model_names import canonical
 from otel_prom_bridge.rules.aliases import Aliased
 
 
-@dataclass(frozen=True, slots=True, init=False)
 class ModelName(Aliased):
     """The canonical name of a language model. Chain it with :class:`Allow` or :class:`First` for a bound.
 
@@ -23,6 +20,8 @@ class ModelName(Aliased):
     >>> name("gpt-4o-2024-08-06"), name("us.anthropic.claude-3-5-sonnet-20240620-v1:0"), name("Prod-Chat")
     ('gpt-4o', 'claude-3-5-sonnet', 'gpt-4o')
     """
+
+    __slots__ = ()
 
     def __call__(self, value: str) -> str:
         """The canonical name. Of an unknown name, what is left without provider, region and date."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from otel_prom_bridge.rules.aliases import Aliased
 
@@ -41,7 +40,6 @@ _BETWEEN = re.compile(r"[^a-z0-9]+")
 _API = re.compile(r"_(chat|messages|responses|completions?|embeddings?|text_?embedding|image|generative_ai)$")
 
 
-@dataclass(frozen=True, slots=True, init=False)
 class ProviderName(Aliased):
     """The name that the semantic conventions have for a provider of models.
 
@@ -52,6 +50,8 @@ class ProviderName(Aliased):
     >>> name("gemini"), name("AzureOpenAI"), name("LLM-Gateway"), name("together")
     ('gcp.gemini', 'azure.ai.openai', 'openai', 'together')
     """
+
+    __slots__ = ()
 
     def __call__(self, value: str) -> str:
         """The name of the conventions or, if they have none, the value in lower case."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from otel_prom_bridge.rules.rule import OTHER
 from otel_prom_bridge.translate.labels import label_value, shortened
@@ -54,8 +54,7 @@ def comes_from_clients(key: str, metric: str) -> bool:
     return _OF_SERVERS.fullmatch(key) is not None and _SERVER.search(metric) is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabelBounds:
+class LabelBounds(NamedTuple):
     """How large labels may be; 0 stands for no limit.
 
     ``value_length`` is the number of characters of a value, ``labels`` the number of labels of a series, and

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.files.validity import not_after
@@ -196,8 +196,7 @@ CERTIFICATES = instance_of(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
+class _Loaded(NamedTuple):
     context: ssl.SSLContext
     ends: float | None
 

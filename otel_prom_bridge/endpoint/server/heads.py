@@ -14,8 +14,8 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import h11
@@ -36,8 +36,7 @@ _HOST = re.compile(
 _SECRETS = (b"authorization", b"cookie")  # the first is the end of Proxy-Authorization, too
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """What a request asks for. Header names are in lower case.
 
     ``has_body`` means that bytes follow which belong to it. ``expects`` means that the client wants to hear
@@ -55,8 +54,7 @@ class Head:
     expects: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """Why a request gets no answer but this status code; the connection closes after it."""
 
     status: int
