@@ -106,3 +106,95 @@ def test_recorders_load_no_sdk(module: str, more: set[str]) -> None:
         "values",
         *more,
     }
+
+
+# What only those pay for who ask for it: other doors, other ways in and out, and what stands beside them.
+UNUSED = {
+    "otel_prom_bridge.autoconfigure",
+    "otel_prom_bridge.checks",
+    "otel_prom_bridge.cli",
+    "otel_prom_bridge.configuration.arguments",
+    "otel_prom_bridge.configuration.spans",
+    "otel_prom_bridge.dashboards",
+    "otel_prom_bridge.direct.instruments",
+    "otel_prom_bridge.direct.provider",
+    "otel_prom_bridge.direct.reader",
+    "otel_prom_bridge.doctor",
+    "otel_prom_bridge.endpoint.apps",
+    "otel_prom_bridge.explorer.answers",
+    "otel_prom_bridge.genai",
+    "otel_prom_bridge.hub",
+    "otel_prom_bridge.instrument",
+    "otel_prom_bridge.prices.packages",
+    "otel_prom_bridge.push.connection",
+    "otel_prom_bridge.push.reader",
+    "otel_prom_bridge.recording",
+    "otel_prom_bridge.snapshots",
+    "otel_prom_bridge.testing",
+    "asyncio",
+    "importlib.resources",
+    "multiprocessing",
+    "yaml",
+    "zipfile",
+}
+# Of a reader alone, without an endpoint of ours.
+UNUSED_BY_READERS = {
+    "otel_prom_bridge.bridge",
+    "otel_prom_bridge.configuration",
+    "otel_prom_bridge.direct",
+    "otel_prom_bridge.endpoint",
+    "otel_prom_bridge.explorer",
+    "otel_prom_bridge.profiles",
+    "otel_prom_bridge.push",
+    "h11",
+}
+START = "from otel_prom_bridge import start; bridge = start(port=0)"
+READER = "from otel_prom_bridge import PrometheusMetricReader; PrometheusMetricReader()"
+
+
+def loaded_after(*steps: str) -> list[set[str]]:
+    """The modules that a process has after each of these steps, beside those of the SDK and the client."""
+    tell = "print(*(set(sys.modules) - before))"
+    code = "import sys, opentelemetry.sdk.metrics.export, opentelemetry.sdk.metrics.view, prometheus_client"
+    lines = [code, "before = set(sys.modules)", *chain(*((step, tell) for step in steps))]
+    command = [sys.executable, "-c", "\n".join(lines)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return [set(line.split()) for line in result.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("step", "unused"), [(START, UNUSED), (READER, UNUSED | UNUSED_BY_READERS)], ids=["start", "reader"]
+)
+def test_nobody_pays_for_what_was_not_asked_for(step: str, unused: set[str]) -> None:
+    """A start imports what it needs. Tests and short jobs feel it: each import is a part of their time."""
+    (loaded,) = loaded_after(step)
+    assert sorted(loaded & unused) == []
+
+
+@pytest.mark.parametrize("recording", ["sdk", "direct"])
+def test_nothing_is_imported_where_something_is_recorded(recording: str) -> None:
+    """Whoever records or forks may hold any lock, or be a signal handler, and must not wait for an import."""
+    record = """
+import os, urllib.request
+from opentelemetry import metrics
+def record():
+    meter = metrics.get_meter("shop")
+    meter.create_counter("orders").add(1, {"key": "value", "user.id": "7"})
+    meter.create_histogram("paid", unit="s").record(0.5, {"http.route": "/orders"})
+    meter.create_observable_gauge("queue", [lambda options: [metrics.Observation(3)]])
+"""
+    use = """
+record()
+assert b"orders_total" in urllib.request.urlopen(bridge.server.url).read()
+child = os.fork()
+if child == 0:
+    before = set(sys.modules)
+    record()
+    os._exit(sorted(set(sys.modules) - before) != [])
+assert os.waitpid(child, 0)[1] == 0
+bridge.shutdown()
+"""
+    start = f"{START[:-1]}, recording={recording!r})"
+    before, after = loaded_after(record + start, use)
+    ours = [name for name in after - before if name.startswith("otel_prom_bridge")]
+    assert sorted(ours) == []

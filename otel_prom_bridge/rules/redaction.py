@@ -18,6 +18,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -175,7 +176,11 @@ _TABLE: tuple[tuple[str, str, _Judge | None], ...] = (
     ("phone", r"(?<![a-zA-Z0-9.+/-])0[0-9]{1,4}[ /-][0-9]{3,4}[ /-]?[0-9]{3,5}(?![\w/-]|\.[0-9])", None),
 )
 KINDS = tuple(dict.fromkeys(kind for kind, _, _ in _TABLE))
-_COMPILED = tuple((kind, re.compile(pattern), judge) for kind, pattern, judge in _TABLE)
+
+
+@cache  # made with the first rule that looks for the kind, since few applications have such a rule
+def _expressions(kind: str) -> tuple[tuple[re.Pattern[str], _Judge | None], ...]:
+    return tuple((re.compile(pattern), judge) for other, pattern, judge in _TABLE if other == kind)
 
 
 def _chosen(value: object) -> tuple[str, ...]:
@@ -216,6 +221,8 @@ class Redact:
                 )
         object.__setattr__(self, "patterns", compiled)
         object.__setattr__(self, "kinds", chosen)
+        for kind in chosen:
+            _expressions(kind)  # this compiles them now, and not when the application first records
 
     @property
     def max_values(self) -> None:
@@ -227,8 +234,8 @@ class Redact:
         text = value if len(value) <= _LONGEST else _beginning(value)
         for pattern, placeholder in self.patterns:
             text = _replaced(pattern, placeholder, None, text)
-        for kind, pattern, judge in _COMPILED:
-            if kind in self.kinds:
+        for kind in self.kinds:
+            for pattern, judge in _expressions(kind):
                 text = _replaced(pattern, f"{{{kind}}}", judge, text)
         return text
 

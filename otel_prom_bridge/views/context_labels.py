@@ -13,6 +13,7 @@ from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import is_legacy_label
 from otel_prom_bridge.rules import Redact, is_identifier
+from otel_prom_bridge.rules.redaction import KINDS
 from otel_prom_bridge.rules.rule import OTHER
 from otel_prom_bridge.values.checks import Check, is_text, read_list
 from otel_prom_bridge.views.bounds import CLIENT_VALUES, ClientValues
@@ -23,8 +24,6 @@ CONTEXT_LABELS = "context_labels"
 LONGEST = 100
 _REMEMBERED = 1000
 _RESERVED = ("le", "quantile")
-
-_redact = Redact()
 
 
 def _read(text: str) -> dict[str, str]:
@@ -65,6 +64,7 @@ class ContextLabels:
         self.values = values
         self.recorded = FromContext(labels)
         self._known = ClientValues(values)
+        self._redact = Redact(kinds=KINDS if labels else ())
         self._judged: dict[str, str | None] = {}
         self._findings = Findings()
 
@@ -90,7 +90,7 @@ class ContextLabels:
         """What a label says of a value, and the rule by which that is ``other``; "" if it is not."""
         rule = self._judged.get(value, "")
         if rule == "":
-            rule = _refused(value)
+            rule = self._refused(value)
             if len(self._judged) < _REMEMBERED:
                 self._judged[value] = rule
         if rule is None and self.values and self._known.folded(label, value):
@@ -110,9 +110,8 @@ class ContextLabels:
         # The value itself may be a secret.
         self._findings.report((label, rule), "a value of the label %r is %r, as it %s", label, OTHER, why)
 
-
-def _refused(value: str) -> str | None:
-    """The rule by which a value is no value of such a label, or None."""
-    if len(value) > LONGEST or _redact(value) != value:
-        return CONTEXT_LABELS
-    return VALUES_LIKE_IDS if looks_like_id(value) else None
+    def _refused(self, value: str) -> str | None:
+        """The rule by which a value is no value of such a label, or None."""
+        if len(value) > LONGEST or self._redact(value) != value:
+            return CONTEXT_LABELS
+        return VALUES_LIKE_IDS if looks_like_id(value) else None
