@@ -7,6 +7,7 @@ the installed package when somebody asks for it.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from otel_prom_bridge.lazy import names_of
@@ -120,6 +121,7 @@ def __getattr__(name: str) -> object:
     return _version() if name == "__version__" else _named(name)
 
 
+@cache
 def _version() -> str:
     from importlib.metadata import PackageNotFoundError, version  # which takes a millisecond
 

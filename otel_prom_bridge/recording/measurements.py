@@ -8,8 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from functools import cache, partial
-from importlib.metadata import PackageNotFoundError, version
+from functools import partial
 from typing import TypeAlias
 
 from opentelemetry import metrics
@@ -17,6 +16,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
 from opentelemetry.util.types import AttributeValue
 
+import otel_prom_bridge
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.instruments import Attributes, Metric, Record, recording
 from otel_prom_bridge.recording.active import Active
@@ -75,14 +75,6 @@ def said(value: object) -> str:
         return ""
 
 
-@cache
-def _release() -> str:
-    try:
-        return version("otel-prom-bridge")
-    except PackageNotFoundError:  # a checkout that is not installed
-        return ""
-
-
 class Measurements:
     """Records values of metrics in one scope. The instrument of each metric is made when it is first needed.
 
@@ -97,7 +89,8 @@ class Measurements:
             provider = None  # before there is an SDK it is only a proxy of the one that comes
         get_meter = metrics.get_meter if provider is None else provider.get_meter
         self.own_provider = provider  # None stands for the global one
-        self._meter: Meter = get_meter(scope, _release(), schema_url=schema_url)
+        version = getattr(otel_prom_bridge, "__version__", "")  # a checkout that is not installed has none
+        self._meter: Meter = get_meter(scope, version, schema_url=schema_url)
         self._records: dict[str, Record] = {}
         self._reads: dict[str, list[Read]] = {}
         # This gauge never has a value, so it is in no export. It is there for its callback: when metrics are
