@@ -26,8 +26,7 @@ from otel_prom_bridge.endpoint.scrape import DEFAULT_CACHE_TTL, GZIP_THRESHOLD
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.server import DEFAULT_ADDRESS, DEFAULT_PORT
 from otel_prom_bridge.explorer.options import EXPLORER, TRACE_URL
-from otel_prom_bridge.pipeline.collection import DEFAULT_COLLECT_INTERVAL
-from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT
+from otel_prom_bridge.pipeline.options import DEFAULT_COLLECT_INTERVAL, DEFAULT_SCRAPE_TIMEOUT
 from otel_prom_bridge.profiles import GENERATION, PROFILES
 from otel_prom_bridge.push.wire import DEFAULT_INTERVAL, HUB, TOKEN
 from otel_prom_bridge.translate import TranslationStrategy

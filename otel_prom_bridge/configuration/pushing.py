@@ -8,7 +8,6 @@ given in code, and the log says so where they were to protect the metrics.
 from __future__ import annotations
 
 import logging
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from otel_prom_bridge.configuration.serving import unserved
@@ -16,8 +15,8 @@ from otel_prom_bridge.configuration.settings import Settings
 from otel_prom_bridge.configuration.watch import Attached
 from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.endpoint.server.server import MetricsServer
+from otel_prom_bridge.pipeline.options import PipelineOptions
 from otel_prom_bridge.views.policy import Policy
-from otel_prom_bridge.views.written import PRICES
 
 if TYPE_CHECKING:
     from otel_prom_bridge.push import PushReader
@@ -70,20 +69,10 @@ def push_options(settings: Settings, policy: Policy | None = None) -> dict[str, 
     return {
         "hub": worker["hub"],
         "token": worker["hub_token"],
-        "policy": _policy(settings) if policy is None else policy,
+        "policy": PipelineOptions(**settings.reader).policy() if policy is None else policy,
         "interval": worker["push_interval"],
         "flush_on_sigterm": worker["flush_on_sigterm"],
     }
-
-
-def _policy(settings: Settings) -> Policy:
-    given = {
-        **settings.reader,
-        "max_series_by_type": settings.reader["cardinality_limits"] or {},
-        "prices": PRICES.value("prices", settings.reader["prices"]) or None,
-        "context_labels": settings.reader["context_labels"] or {},
-    }
-    return Policy(**{item.name: given[item.name] for item in fields(Policy) if item.name in given})
 
 
 def _say_what_does_nothing(settings: Settings) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
-
-from prometheus_client import REGISTRY, CollectorRegistry
+from typing import TYPE_CHECKING
 
 from otel_prom_bridge.direct.collection import DirectCollections
-from otel_prom_bridge.pipeline.collection import DEFAULT_COLLECT_INTERVAL
 from otel_prom_bridge.pipeline.exposed import Exposed
+from otel_prom_bridge.pipeline.options import PipelineOptions, takes
 from otel_prom_bridge.pipeline.pipeline import Pipeline
-from otel_prom_bridge.values.checks import INTERVAL
 
 if TYPE_CHECKING:
     from otel_prom_bridge.direct.provider import DirectMeterProvider
@@ -20,32 +17,22 @@ if TYPE_CHECKING:
 class DirectReader(Exposed):
     """Exposes what a :class:`DirectMeterProvider` records in Prometheus' formats.
 
-    Args:
-        registry: the ``prometheus_client`` registry to register with, as a collector. Its other collectors
-            are part of what :meth:`expose` returns. None for none.
-        collect_interval: seconds after which a collection runs on its own if nobody scrapes; 0 for never.
-        options: all other options of ``PrometheusMetricReader``, with the same meaning. ``sdk_max_series`` is
-            the number of attribute sets that an instrument may hold between two collections.
+    It has the options of ``PrometheusMetricReader``. ``sdk_max_series`` is the number of attribute sets that
+    an instrument may hold between two collections.
 
     Raises:
         ConfigurationError: an option has a value that cannot work.
     """
 
-    def __init__(
-        self,
-        *,
-        registry: CollectorRegistry | None = REGISTRY,
-        collect_interval: float = DEFAULT_COLLECT_INTERVAL,
-        **options: Any,
-    ) -> None:
+    @takes(PipelineOptions)
+    def __init__(self, options: PipelineOptions) -> None:
         self._provider: DirectMeterProvider | None = None
-        self._pipeline = Pipeline(**options)
-        interval = INTERVAL.value("collect_interval", collect_interval)
+        self._pipeline = Pipeline(options)
         self._collections = DirectCollections(
-            self._pipeline, provider=lambda: self._provider, interval=interval or None
+            self._pipeline, provider=lambda: self._provider, interval=options.collect_interval or None
         )
         self._pipeline.shutdown.add(self._collections.close)
-        self._pipeline.join(registry, self.families)
+        self._pipeline.join(options.registry, self.families)
 
     def is_free_for(self, provider: DirectMeterProvider) -> bool:
         """Whether no other provider records for it."""

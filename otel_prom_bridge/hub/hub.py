@@ -11,12 +11,10 @@ from otel_prom_bridge.diagnostics import Conflict
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.hub.receiver import Receiver
 from otel_prom_bridge.pipeline.inside import Inside
+from otel_prom_bridge.pipeline.options import PipelineOptions
 from otel_prom_bridge.pipeline.pipeline import Collected, Pipeline
 from otel_prom_bridge.report.cardinality import CardinalityReport
 from otel_prom_bridge.report.self_metrics import SelfMetrics, State
-
-# Options of a reader that are about what is recorded in its own process.
-_OF_READERS = ("collect_interval",)
 
 
 def _collected(seconds: float) -> Collected:
@@ -36,8 +34,7 @@ class Hub:
     def __init__(
         self, options: Mapping[str, Any], *, max_services: int = DEFAULT_MAX_SERVICES, **receiving: Any
     ) -> None:
-        shown = {key: value for key, value in options.items() if key not in _OF_READERS}
-        self._pipeline = Pipeline(**shown, max_services=max_services)
+        self._pipeline = Pipeline(PipelineOptions(**options), max_services=max_services)
         # Not the collectors of this process: its memory and its processor time are not the application's.
         self._pipeline.join(None, lambda: self._pipeline.families(self._pipeline.scrape_timeout))
         self.receiver = Receiver(self._pipeline, **receiving)

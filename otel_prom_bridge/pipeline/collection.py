@@ -19,8 +19,6 @@ from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.pipeline.background import background
 from otel_prom_bridge.pipeline.pipeline import Pipeline
 
-DEFAULT_COLLECT_INTERVAL = 10.0
-
 
 class Collections:
     """Runs the collections that bring points into a ``pipeline``.

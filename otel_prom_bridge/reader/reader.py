@@ -8,33 +8,20 @@ leaves nothing behind.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 from opentelemetry.sdk.metrics.export import MetricsData
-from prometheus_client import REGISTRY, CollectorRegistry
 
-from otel_prom_bridge.pipeline.collection import DEFAULT_COLLECT_INTERVAL
 from otel_prom_bridge.pipeline.exposed import Exposed
-from otel_prom_bridge.pipeline.pipeline import DEFAULT_SCRAPE_TIMEOUT, Pipeline
-from otel_prom_bridge.prices import PriceTable, show
+from otel_prom_bridge.pipeline.options import PipelineOptions, takes
+from otel_prom_bridge.pipeline.pipeline import Pipeline
+from otel_prom_bridge.prices import show
 from otel_prom_bridge.reader.collection import SdkCollections
 from otel_prom_bridge.sdk.batches import TEMPORALITY
 from otel_prom_bridge.sdk.reader import BridgeReader
 from otel_prom_bridge.sdk.versions import HAS_LIMITS, PULLS, RELEASE, reader_options
-from otel_prom_bridge.translate import TranslationStrategy
-from otel_prom_bridge.values.checks import INTERVAL
-from otel_prom_bridge.views.bounds import (
-    DEFAULT_CLIENT_VALUES,
-    DEFAULT_HELP_LENGTH,
-    DEFAULT_LABELS,
-    DEFAULT_VALUE_LENGTH,
-)
-from otel_prom_bridge.views.exemplars import Exemplars
-from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants, sdk_limits
-from otel_prom_bridge.views.view import ExportView
-from otel_prom_bridge.views.workers import Workers
+from otel_prom_bridge.views.tenants import sdk_limits
 
 # When the SDK gives a collection up between two callbacks. No scrape waits that long, but the next one has
 # what was collected meanwhile.
@@ -123,77 +110,9 @@ class PrometheusMetricReader(Exposed, BridgeReader):
 
     _collections: SdkCollections
 
-    def __init__(
-        self,
-        disable_target_info: bool = False,
-        prefix: str = "",
-        scope_info_enabled: bool = True,
-        *,
-        resource_attribute_filter: Callable[[str], bool] | None = None,
-        common_labels: Mapping[str, str | Sequence[str]] | None = None,
-        registry: CollectorRegistry | None = REGISTRY,
-        cardinality_limits: Mapping[type, int] | None = None,
-        translation_strategy: TranslationStrategy
-        | str = TranslationStrategy.UNDERSCORE_ESCAPING_WITH_SUFFIXES,
-        views: Sequence[ExportView] = (),
-        fallback_views: Sequence[ExportView] = (),
-        max_series_per_metric: int = DEFAULT_MAX_SERIES,
-        max_series: int | None = None,
-        max_label_value_length: int = DEFAULT_VALUE_LENGTH,
-        max_labels: int = DEFAULT_LABELS,
-        max_help_length: int = DEFAULT_HELP_LENGTH,
-        max_client_values: int = DEFAULT_CLIENT_VALUES,
-        max_lines_per_metric: int | None = None,
-        seconds_buckets: bool = True,
-        prices: PriceTable | str | os.PathLike[str] | Literal[False] = "default",
-        tenant: Tenants | None = None,
-        context_labels: Mapping[str, str] | None = None,
-        id_labels: bool = False,
-        gauges: Workers = "each",
-        exemplars: Exemplars | bool = True,
-        expire_after: float | None = None,
-        scrape_timeout: float = DEFAULT_SCRAPE_TIMEOUT,
-        collect_interval: float = DEFAULT_COLLECT_INTERVAL,
-        self_metrics: bool = True,
-        self_metric_names: Mapping[str, str] | None = None,
-        sdk_max_series: int | None = None,
-        created_timestamps: bool = False,
-        openmetrics_2: bool = False,
-        exponential_histogram_bounds: Sequence[float] | None = None,
-    ) -> None:
-        self._pipeline = Pipeline(
-            disable_target_info=disable_target_info,
-            prefix=prefix,
-            scope_info_enabled=scope_info_enabled,
-            resource_attribute_filter=resource_attribute_filter,
-            common_labels=common_labels,
-            cardinality_limits=cardinality_limits,
-            translation_strategy=translation_strategy,
-            views=views,
-            fallback_views=fallback_views,
-            max_series_per_metric=max_series_per_metric,
-            max_series=max_series,
-            max_label_value_length=max_label_value_length,
-            max_labels=max_labels,
-            max_help_length=max_help_length,
-            max_client_values=max_client_values,
-            max_lines_per_metric=max_lines_per_metric,
-            seconds_buckets=seconds_buckets,
-            prices=prices,
-            tenant=tenant,
-            context_labels=context_labels,
-            id_labels=id_labels,
-            gauges=gauges,
-            exemplars=exemplars,
-            expire_after=expire_after,
-            scrape_timeout=scrape_timeout,
-            self_metrics=self_metrics,
-            self_metric_names=self_metric_names,
-            sdk_max_series=sdk_max_series,
-            created_timestamps=created_timestamps,
-            openmetrics_2=openmetrics_2,
-            exponential_histogram_bounds=exponential_histogram_bounds,
-        )
+    @takes(PipelineOptions)
+    def __init__(self, options: PipelineOptions) -> None:
+        self._pipeline = Pipeline(options)
         policy, findings = self._pipeline.policy, self._pipeline.findings
         super().__init__(
             shutdown=self._pipeline.shutdown,
@@ -202,12 +121,13 @@ class PrometheusMetricReader(Exposed, BridgeReader):
             preferred_aggregation={**policy.preferred_aggregations(findings)},
             **reader_options(sdk_limits(policy.max_series_by_type, policy.sdk_limit), PULLS),
         )
-        if sdk_max_series is not None and not HAS_LIMITS:
+        if options.sdk_max_series is not None and not HAS_LIMITS:
             findings.report("sdk_max_series", _NO_LIMITS, RELEASE)
-        interval = INTERVAL.value("collect_interval", collect_interval)
-        self._collections = SdkCollections(self._pipeline, pull=self._pull, interval=interval or None)
+        self._collections = SdkCollections(
+            self._pipeline, pull=self._pull, interval=options.collect_interval or None
+        )
         self._pipeline.shutdown.add(self._collections.close)
-        self._pipeline.join(registry, self.families)
+        self._pipeline.join(options.registry, self.families)
 
     def _ordered(self, collect: Callable[..., Any]) -> Callable[..., Any]:
         return self._collections.ordered(collect)

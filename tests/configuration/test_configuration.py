@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -49,6 +50,8 @@ from otel_prom_bridge.configuration.settings import (
     log_error,
     raise_error,
 )
+from otel_prom_bridge.direct import DirectReader
+from otel_prom_bridge.pipeline.options import _CHECKS, PipelineOptions
 from otel_prom_bridge.profiles import load_profile
 from otel_prom_bridge.push.wire import Address
 from otel_prom_bridge.rules import Forbid
@@ -705,3 +708,19 @@ def test_the_page_has_the_table_of_the_code() -> None:
     between = re.search(r"<!-- options: begin .*?-->\n(.*?)<!-- options: end -->", page, re.DOTALL)
     assert between is not None
     assert between[1] == markdown_tables()
+
+
+@pytest.mark.parametrize("reader", [PrometheusMetricReader, DirectReader])
+def test_readers_take_the_options_of_one_list(reader: type) -> None:
+    """What `help()` and editors show of a reader is that list, with the three places that always were."""
+    shown = inspect.signature(reader).parameters
+    assert list(shown) == [item.name for item in fields(PipelineOptions)]
+    places = [name for name, item in shown.items() if item.kind is item.POSITIONAL_OR_KEYWORD]
+    assert places == ["disable_target_info", "prefix", "scope_info_enabled"]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'prefxi'"):
+        reader(prefxi="shop")
+
+
+def test_each_option_of_a_reader_is_checked() -> None:
+    """All of them but the registry, which is checked where it is joined."""
+    assert _CHECKS.keys() == {item.name for item in fields(PipelineOptions)} - {"registry"}

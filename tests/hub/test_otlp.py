@@ -36,6 +36,7 @@ from properties import examples
 
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.hub.hub import Hub
+from otel_prom_bridge.pipeline.options import PipelineOptions
 from otel_prom_bridge.pipeline.pipeline import Collected, Pipeline
 from otel_prom_bridge.points import Source
 from otel_prom_bridge.sdk.batches import TEMPORALITY, streams_of
@@ -93,7 +94,7 @@ def test_a_request_is_what_the_sdk_said(batches: list[list[tuple[str, float, dic
     """Through the SDK's own encoder and this decoder, everything is shown as if it had never left."""
     options: dict[str, Any] = {"self_metrics": False, "gauges": "newest", "disable_target_info": True}
     recorder, source = Recorder(), Source()
-    hub, here = Hub(options), Pipeline(**options)
+    hub, here = Hub(options), Pipeline(PipelineOptions(**options))
     try:
         for batch in batches:
             for recording in batch:
