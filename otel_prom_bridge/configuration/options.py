@@ -59,7 +59,7 @@ from otel_prom_bridge.views.bounds import (
     DEFAULT_VALUE_LENGTH,
 )
 from otel_prom_bridge.views.context_labels import CHECK as CONTEXT_LABELS
-from otel_prom_bridge.views.instruments import LIMITS
+from otel_prom_bridge.views.kinds import LIMITS
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES
 from otel_prom_bridge.views.workers import WORKERS
 from otel_prom_bridge.views.written import EXEMPLARS, PRICES, TENANTS, VIEWS

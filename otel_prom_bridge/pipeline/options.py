@@ -39,7 +39,7 @@ from otel_prom_bridge.views.bounds import (
 )
 from otel_prom_bridge.views.context_labels import CHECK as CONTEXT_LABELS
 from otel_prom_bridge.views.exemplars import Exemplars
-from otel_prom_bridge.views.instruments import LIMITS
+from otel_prom_bridge.views.kinds import LIMITS
 from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.tenants import DEFAULT_MAX_SERIES, Tenants
 from otel_prom_bridge.views.view import ExportView

@@ -6,8 +6,8 @@ instrumentation records. A profile is data. Everything that it says could also b
 options, export views and instruments.
 """
 
-from otel_prom_bridge.profiles.instruments import Instruments, InstrumentSpec
 from otel_prom_bridge.profiles.loading import BUILT_IN, GENERATION, PROFILES, load_profile
+from otel_prom_bridge.profiles.own_instruments import Instruments, InstrumentSpec
 from otel_prom_bridge.profiles.profile import Budget, Family, Label, Present, Profile, Source
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 from opentelemetry.metrics import Meter
 
 from otel_prom_bridge.families import Kind, claimed_names
-from otel_prom_bridge.profiles.instruments import Instruments, InstrumentSpec
+from otel_prom_bridge.profiles.own_instruments import Instruments, InstrumentSpec
 from otel_prom_bridge.views.computations import Computation, attributes_of
 from otel_prom_bridge.views.view import ExportView
 

@@ -50,9 +50,9 @@ from otel_prom_bridge.push.wire import (
     SourceName,
     failing_text,
 )
-from otel_prom_bridge.sdk.callbacks import CallbackFailures, CallbackGuards, Guarded
+from otel_prom_bridge.sdk.failures import CallbackFailures, CallbackGuards, Guarded
 from otel_prom_bridge.sdk.inherited import forget, has_callbacks
-from otel_prom_bridge.sdk.instruments import INSTRUMENTS
+from otel_prom_bridge.sdk.meanings import INSTRUMENTS
 from otel_prom_bridge.sdk.reader import BridgeReader
 from otel_prom_bridge.sdk.versions import PUSHES, reader_options
 from otel_prom_bridge.values.checks import BOOLEAN, SECONDS, instance_of

@@ -1,6 +1,6 @@
 """Collections of the SDK's, from the question to the store.
 
-What can go wrong in callbacks is dealt with here and in ``sdk/callbacks.py``: they may raise, and two
+What can go wrong in callbacks is dealt with here and in ``sdk/failures.py``: they may raise, and two
 collections may overtake each other, since not only we make the SDK collect.
 """
 
@@ -19,7 +19,7 @@ from otel_prom_bridge.pipeline.collection import Collections
 from otel_prom_bridge.pipeline.pipeline import Pipeline
 from otel_prom_bridge.points import Source
 from otel_prom_bridge.sdk.batches import streams_of
-from otel_prom_bridge.sdk.callbacks import CallbackFailures, CallbackGuards
+from otel_prom_bridge.sdk.failures import CallbackFailures, CallbackGuards
 
 
 class SdkCollections(Collections):

@@ -24,7 +24,7 @@ from otel_prom_bridge.errors import TranslationError
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.interrupts import sheltered
 from otel_prom_bridge.points import Meaning, Shape, SourcePoint, Stream
-from otel_prom_bridge.sdk.instruments import INSTRUMENTS
+from otel_prom_bridge.sdk.meanings import INSTRUMENTS
 
 # What the SDK adds up itself we take as deltas: it then hands over (and locks) only what changed since the
 # last collection. Asynchronous instruments report their current totals at every collection anyway. So do

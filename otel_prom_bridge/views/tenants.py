@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.points import Stream
-from otel_prom_bridge.sdk.instruments import INSTRUMENTS, instruments_of
+from otel_prom_bridge.sdk.meanings import INSTRUMENTS, instruments_of
 from otel_prom_bridge.values.checks import POSITIVE, STRING, TEXT, Check, check_fields
 
 # The specification's default for a stream.

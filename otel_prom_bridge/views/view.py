@@ -18,7 +18,7 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import Kind, claimed_names
 from otel_prom_bridge.points import Stream
 from otel_prom_bridge.rules import Forbid, Rule
-from otel_prom_bridge.sdk.instruments import HISTOGRAM, KINDS, instruments_of
+from otel_prom_bridge.sdk.meanings import HISTOGRAM, KINDS, instruments_of
 from otel_prom_bridge.translate.labels import label_name
 from otel_prom_bridge.translate.names import metric_name
 from otel_prom_bridge.translate.units import conversion
@@ -37,7 +37,7 @@ from otel_prom_bridge.values.checks import (
 from otel_prom_bridge.values.patterns import Filter, condition, glob, is_pattern, one_pattern
 from otel_prom_bridge.views.computations import Computation, computation
 from otel_prom_bridge.views.exemplars import Exemplars
-from otel_prom_bridge.views.instruments import INSTRUMENT, INSTRUMENTS_BY_NAME
+from otel_prom_bridge.views.kinds import INSTRUMENT, INSTRUMENTS_BY_NAME
 from otel_prom_bridge.views.pricing import PRICE
 from otel_prom_bridge.views.workers import ENDED, WORKERS, Ended, Workers
 

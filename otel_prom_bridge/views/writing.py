@@ -20,7 +20,7 @@ from otel_prom_bridge.rules import Chain
 from otel_prom_bridge.values.notation import is_list
 from otel_prom_bridge.views.computations import FirstOf, Outcome
 from otel_prom_bridge.views.exemplars import Exemplars
-from otel_prom_bridge.views.instruments import INSTRUMENTS_BY_NAME
+from otel_prom_bridge.views.kinds import INSTRUMENTS_BY_NAME
 from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.written import RULES, VIEWS
 

@@ -36,7 +36,7 @@ from otel_prom_bridge.values.notation import (
 )
 from otel_prom_bridge.views.computations import FirstOf, Outcome
 from otel_prom_bridge.views.exemplars import Exemplars
-from otel_prom_bridge.views.instruments import INSTRUMENT
+from otel_prom_bridge.views.kinds import INSTRUMENT
 from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.tenants import Tenants
 from otel_prom_bridge.views.view import ExportView, title_of

@@ -55,7 +55,7 @@ from otel_prom_bridge.pipeline.options import _CHECKS, PipelineOptions
 from otel_prom_bridge.profiles import load_profile
 from otel_prom_bridge.push.wire import Address
 from otel_prom_bridge.rules import Forbid
-from otel_prom_bridge.sdk.instruments import INSTRUMENTS
+from otel_prom_bridge.sdk.meanings import INSTRUMENTS
 from otel_prom_bridge.values.checks import PATTERNS
 
 Make = Callable[..., Setup]

@@ -30,7 +30,7 @@ from otel_prom_bridge.families import (
 )
 from otel_prom_bridge.report.self_metrics import COMPONENT_TYPE, SelfMetrics, State
 from otel_prom_bridge.report.self_metrics.tables import BOUNDS, MAX_SERIES
-from otel_prom_bridge.sdk.callbacks import CallbackFailures
+from otel_prom_bridge.sdk.failures import CallbackFailures
 
 STATE = State(
     series={"jobs_total": 3, "queue": 2},

@@ -24,7 +24,7 @@ from setups import Setup, maxima, values
 from otel_prom_bridge import ExportView, PrometheusMetricReader, Tenants
 from otel_prom_bridge.families import CounterPoint, GaugePoint, HistogramPoint, NativeHistogramPoint
 from otel_prom_bridge.rules import Allow, Chain, First, Forbid, Truncate
-from otel_prom_bridge.sdk.instruments import INSTRUMENTS
+from otel_prom_bridge.sdk.meanings import INSTRUMENTS
 from otel_prom_bridge.testing import Clock
 from otel_prom_bridge.views.tenants import sdk_limit, sdk_limits
 

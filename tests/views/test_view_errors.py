@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics import Counter, ObservableCounter
 
 from otel_prom_bridge import ConfigurationError, ExportView, Outcome, Policy
 from otel_prom_bridge.rules import Forbid
-from otel_prom_bridge.views.instruments import INSTRUMENTS_BY_NAME
+from otel_prom_bridge.views.kinds import INSTRUMENTS_BY_NAME
 
 TYPES = "one of " + ", ".join(map(repr, INSTRUMENTS_BY_NAME))
 TEXT = "a string that is not empty"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from otel_prom_bridge.sdk.instruments import INSTRUMENTS
+from otel_prom_bridge.sdk.meanings import INSTRUMENTS
 from otel_prom_bridge.values.checks import POSITIVE, Check, read_whole
 from otel_prom_bridge.values.notation import listed
 
