@@ -111,7 +111,7 @@ def test_recorders_load_no_sdk(module: str, more: set[str]) -> None:
 # What only those pay for who ask for it: other doors, other ways in and out, and what stands beside them.
 UNUSED = {
     "otel_prom_bridge.autoconfigure",
-    "otel_prom_bridge.checks",
+    "otel_prom_bridge.audit",
     "otel_prom_bridge.cli",
     "otel_prom_bridge.configuration.arguments",
     "otel_prom_bridge.configuration.spans",

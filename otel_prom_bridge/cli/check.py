@@ -6,8 +6,8 @@ import argparse
 import json
 from collections.abc import Iterable
 
-from otel_prom_bridge.checks import Limits, check
-from otel_prom_bridge.checks.asking import Query, check_queries, queries_of_dashboard, queries_of_rules
+from otel_prom_bridge.audit import Limits, check
+from otel_prom_bridge.audit.asking import Query, check_queries, queries_of_dashboard, queries_of_rules
 from otel_prom_bridge.cli.arguments import WHOLE, add_access, add_source, checked
 from otel_prom_bridge.cli.output import FOUND, write
 from otel_prom_bridge.report.cardinality import visible

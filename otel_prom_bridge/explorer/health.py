@@ -10,7 +10,7 @@ from functools import lru_cache
 from importlib import metadata
 from typing import NamedTuple
 
-from otel_prom_bridge.checks.checking import check
+from otel_prom_bridge.audit.checking import check
 from otel_prom_bridge.explorer.looking import Look, Source
 from otel_prom_bridge.explorer.values import Json, text
 from otel_prom_bridge.report.inside import Facts

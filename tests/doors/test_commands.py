@@ -46,7 +46,7 @@ def test_a_command_loads_no_other(files: tuple[str, str]) -> None:
     loaded = done.stdout.splitlines()[-1].split()
     assert "otel_prom_bridge.cli.diff" in loaded
     assert not [
-        name for name in loaded if name.startswith(("opentelemetry.sdk", "rich", "otel_prom_bridge.checks"))
+        name for name in loaded if name.startswith(("opentelemetry.sdk", "rich", "otel_prom_bridge.audit"))
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from servers import missing
 
-from otel_prom_bridge.checks import check
+from otel_prom_bridge.audit import check
 from otel_prom_bridge.snapshots import Finding, Snapshot
 
 PROMTOOL = shutil.which("promtool")

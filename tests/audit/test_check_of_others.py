@@ -24,7 +24,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_fastapi_instrumentator import Instrumentator
 from promtool import agrees
 
-from otel_prom_bridge.checks import check
+from otel_prom_bridge.audit import check
 from otel_prom_bridge.snapshots import Finding, Snapshot
 from otel_prom_bridge.testing import assert_valid_exposition
 

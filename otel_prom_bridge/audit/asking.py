@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from otel_prom_bridge.checks.promql import Selector, asked
+from otel_prom_bridge.audit.promql import Selector, asked
 from otel_prom_bridge.errors import ConfigurationError, MissingPackageError
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.snapshots.findings import Faults

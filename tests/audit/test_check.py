@@ -13,8 +13,8 @@ import pytest
 from promtool import agrees
 from servers import free_port, get, newer, prometheus, victoria_metrics, wait_for
 
-from otel_prom_bridge.checks import Limits, check
-from otel_prom_bridge.checks.buckets import better_bounds
+from otel_prom_bridge.audit import Limits, check
+from otel_prom_bridge.audit.buckets import better_bounds
 from otel_prom_bridge.cli import main
 from otel_prom_bridge.snapshots import Snapshot
 
