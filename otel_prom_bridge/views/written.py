@@ -68,6 +68,8 @@ def _views(value: object) -> tuple[ExportView, ...]:
 
 def _check_together(views: tuple[ExportView, ...]) -> None:
     """Refuse a view that no policy can have together with the views before it."""
+    if len(views) < 2:
+        return
     with suppress(ConfigurationError):
         Policy(views=views)
         return
