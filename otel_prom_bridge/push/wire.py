@@ -103,18 +103,6 @@ class SourceName:
         return f"{self.id};{self.pid}"
 
 
-def read_source(text: str) -> SourceName:
-    """The source that a header names.
-
-    Raises:
-        ValueError: it is not as we write it.
-    """
-    name, _, process = text.partition(";")
-    if not name or not process.isdecimal():
-        raise ValueError(text)
-    return SourceName(name, int(process))
-
-
 def failing_text(names: Iterable[str]) -> str:
     """The names of instruments as one header has them."""
     return ",".join(quote(name, safe="", errors="replace") for name in sorted(names))
