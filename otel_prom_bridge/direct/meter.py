@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 from opentelemetry import metrics
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from otel_prom_bridge.direct.instruments import Counter, Gauge, Histogram, Synchronous, UpDownCounter
 from otel_prom_bridge.direct.observed import (
     ObservableCounter,
     ObservableGauge,
@@ -21,6 +20,7 @@ from otel_prom_bridge.direct.observed import (
     Observed,
 )
 from otel_prom_bridge.direct.recording import Recording, Recordings
+from otel_prom_bridge.direct.synchronous import Counter, Gauge, Histogram, Synchronous, UpDownCounter
 from otel_prom_bridge.forks import renew_lock
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import Stream

@@ -14,7 +14,7 @@ from otel_prom_bridge.testing.probe import ALONE
 
 # Where CPython lets other threads and signal handlers in: it calls something, or goes back in a loop.
 _LETS_IN = ("CALL", "JUMP_BACKWARD", "SEND", "RESUME", "FOR_ITER", "YIELD")
-pytestmark = pytest.mark.skipif(not HAS_GLOBAL_LOCK, reason="cells have locks here")
+without_locks = pytest.mark.skipif(not HAS_GLOBAL_LOCK, reason="cells have locks here")
 
 
 def between(method: Callable[..., Any], name: str) -> Iterator[list[str]]:
@@ -28,6 +28,7 @@ def between(method: Callable[..., Any], name: str) -> Iterator[list[str]]:
                 break
 
 
+@without_locks
 @pytest.mark.parametrize(
     ("method", "name"),
     [
@@ -46,6 +47,7 @@ def test_nobody_comes_in_between(method: Callable[..., Any], name: str) -> None:
     assert [step for step in shortest if step.startswith(_LETS_IN)] == []
 
 
+@without_locks
 def test_the_mark_is_taken_away_first() -> None:
     """Before what it stands for, so that what is added afterwards is marked anew."""
     for kind in (SumCell, GaugeCell, HistogramCell):

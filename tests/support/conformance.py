@@ -29,8 +29,8 @@ from opentelemetry.sdk.metrics._internal.measurement import Measurement
 
 from otel_prom_bridge import ExportView
 from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
-from otel_prom_bridge.direct import instruments as ours
 from otel_prom_bridge.direct import observed as observed_instruments
+from otel_prom_bridge.direct import synchronous as ours
 from otel_prom_bridge.direct.meter import Meter
 from otel_prom_bridge.direct.observed import Observed
 from otel_prom_bridge.points import Stream
