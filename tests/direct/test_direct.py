@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import logging
 import threading
 import time
@@ -152,6 +153,28 @@ def test_no_attributes_raise(attributes: Any) -> None:
         counter.add(1, attributes)
         gauge.set(1, attributes)
     assert sum(value for name, value in direct.shown().items() if name.startswith("c_total")) == 2
+
+
+def test_what_records_looks_like_what_the_api_says() -> None:
+    """Its name, its arguments and their defaults, for help texts, tracebacks and whoever wraps it."""
+    meter, codes = Direct().meter, set()
+    for kind, method in (
+        ("counter", "add"),
+        ("up_down_counter", "add"),
+        ("gauge", "set"),
+        ("histogram", "record"),
+    ):
+        found = getattr(getattr(meter, f"create_{kind}")("i"), method)
+        assert found.__name__ == found.__code__.co_name == method
+        assert found.__doc__
+        arguments = inspect.signature(found).parameters.values()
+        assert [(each.name, each.default) for each in arguments] == [
+            ("amount", inspect.Parameter.empty),
+            ("attributes", None),
+            ("context", None),
+        ]
+        codes.add(id(found.__code__))
+    assert len(codes) == 4  # one that is shared would be slower
 
 
 def test_equal_instruments_are_one() -> None:
