@@ -65,24 +65,24 @@ class Encoder:
         return self._memory.whole(tuple(families), self._pieces)
 
     def _pieces(self, families: tuple[MetricFamily, ...]) -> Pieces:
-        pages = [page for family in families if (page := self._page_or_none(family)) is not None]
-        return Pieces(chain(*(page.parts for page in pages), (self._writer.trailer,)))
+        known, pages = self._memory.pages, []
+        for family in families:
+            page = known.get(family.name)
+            if page is None or page.family is not family:
+                del page  # or its parts would keep the old lines while the new ones are made
+                page = self._page_or_none(family)
+            if page is not None:
+                pages.append(page.parts)
+        return Pieces(chain(*pages, (self._writer.trailer,)))
 
     def _page_or_none(self, family: MetricFamily) -> _Page | None:
         try:
-            return self._page(family)
+            page = self._memory.pages[family.name] = self._updated(family)
+            return page
         except Exception as error:
             finding = ("encode", family.name, type(error))
             self._findings.report(finding, "%s", SerializationError(family.name, error))
             return None
-
-    def _page(self, family: MetricFamily) -> _Page:
-        pages = self._memory.pages
-        page = pages.get(family.name)
-        if page is None or page.family is not family:
-            del page  # or its parts would keep the old lines while the new ones are made
-            page = pages[family.name] = self._updated(family)
-        return page
 
     def _updated(self, family: MetricFamily) -> _Page:
         """The page of a family that is another object than last time."""

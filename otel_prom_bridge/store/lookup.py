@@ -215,7 +215,7 @@ class StreamRecord:
 
     def take_back(self) -> None:
         """Where a limit has room again, let what was past it ask for a place when it comes next."""
-        if any(projection.has_room_again for projection in self.projections):
+        if [projection for projection in self.projections if projection.has_room_again]:
             self._forget_sets(_is_overflow)
             for projection in self.projections:
                 projection.take_back()

@@ -230,7 +230,7 @@ class Projection:
     @property
     def has_room_again(self) -> bool:
         """Whether a budget that sent points to the overflow is not full any more."""
-        return any(not budget.is_full for budget in self._full)
+        return bool(self._full) and not all(budget.is_full for budget in self._full)
 
     @property
     def is_pressed(self) -> bool:

@@ -335,24 +335,22 @@ class Store:
         series: dict[str, int] = {}
         overflowed: Counter[str] = Counter()
         folded: Counter[tuple[str, str, str]] = Counter()
-        projections = [item for record in self._origins.records() for item in record.projections]
-        for projection in projections:
-            if projection.family is not None and projection.family.by_labels:
-                series[projection.name] = len(projection.family.by_labels)
-            if not projection.folds:
-                continue
-            for fold, counter in list(projection.folds.items()):
-                if fold is OVERFLOW:
-                    overflowed[projection.name] += counter.points
-                else:
-                    folded[(projection.name, *fold)] += counter.points
+        dropped = exemplars = 0
+        for record in self._origins.records():
+            for projection in record.projections:
+                if projection.family is not None and projection.family.by_labels:
+                    series[projection.name] = len(projection.family.by_labels)
+                dropped += projection.rejected
+                exemplars += projection.exemplars_held
+                if projection.folds:
+                    _count_folds(projection, overflowed, folded)
         return State(
             series=series,
             overflowed=overflowed,
             folded=folded,
-            dropped=sum(projection.rejected for projection in projections),
+            dropped=dropped,
             conflicting=len(self._findings.conflicts),
-            exemplars=sum(projection.exemplars_held for projection in projections),
+            exemplars=exemplars,
             prices=self._policy.pricing.in_use,
             limit=self._policy.max_series,
             collected=collected,
@@ -588,3 +586,14 @@ class Store:
 
 def _tokens_or_other(item: _Taken) -> bool:
     return not item[0].reports_cost
+
+
+def _count_folds(
+    projection: Projection, overflowed: Counter[str], folded: Counter[tuple[str, str, str]]
+) -> None:
+    """Add the points that it has folded to these."""
+    for fold, counter in list(projection.folds.items()):
+        if fold is OVERFLOW:
+            overflowed[projection.name] += counter.points
+        else:
+            folded[(projection.name, *fold)] += counter.points
