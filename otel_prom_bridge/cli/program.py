@@ -54,6 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, and return the exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = parser_of(name for name in COMMANDS if name in given)
+    if given and not given[0].startswith("-") and given[0] not in COMMANDS:
+        near = nearest(given[0], COMMANDS)
+        hint = f"did you mean {near}?" if near else f"there are {', '.join(COMMANDS)}"
+        parser.error(f"there is no command {given[0]!r}; {hint}")
     options, unknown = parser.parse_known_args(given)
     if unknown:
         near = nearest(unknown[0].partition("=")[0], options.flags)

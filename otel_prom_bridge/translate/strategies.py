@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 
-from otel_prom_bridge.values.checks import Check
+from otel_prom_bridge.values.checks import Check, no_word
 from otel_prom_bridge.values.notation import listed
 
 
@@ -47,7 +47,14 @@ class TranslationStrategy(enum.Enum):
         return self.name.endswith("WITH_SUFFIXES")
 
 
-STRATEGY = Check(
-    allowed=f"one of {listed(strategy.value for strategy in TranslationStrategy)}",
-    check=TranslationStrategy,
-)
+_SPELLINGS = tuple(strategy.value for strategy in TranslationStrategy)
+
+
+def _strategy(value: object) -> TranslationStrategy:
+    try:
+        return TranslationStrategy(value)
+    except ValueError:
+        raise no_word(value, _SPELLINGS, STRATEGY.allowed) from None
+
+
+STRATEGY = Check(allowed=f"one of {listed(_SPELLINGS)}", check=_strategy)

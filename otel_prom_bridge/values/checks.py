@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, TypeGuard
@@ -240,19 +240,22 @@ def read_list(text: str) -> list[str]:
     return [item.strip() for item in text.split(",")]
 
 
-def one_of(*allowed: str) -> Check:
-    """A check for one of these words. Of several, the error says which one was probably meant."""
-    words = f"one of {listed(allowed)}"
+def no_word(value: object, words: Sequence[str], allowed: str) -> ValueError:
+    """The error about what is none of these words. Of several, it says which one was probably meant."""
+    near = nearest(value, words) if isinstance(value, str) and len(words) > 1 else None
+    return ConfigurationError("", value, f"{allowed} (did you mean {near!r}?)") if near else ValueError()
+
+
+def one_of(*words: str) -> Check:
+    """A check for one of these words."""
+    allowed = f"one of {listed(words)}"
 
     def check(value: object) -> str:
-        if value in allowed:
-            return allowed[allowed.index(value)]
-        near = nearest(value, allowed) if isinstance(value, str) and len(allowed) > 1 else None
-        if near is None:
-            raise ValueError
-        raise ConfigurationError("", value, f"{words} (did you mean {near!r}?)")
+        if value in words:
+            return words[words.index(value)]
+        raise no_word(value, words, allowed)
 
-    return Check(allowed=words, check=check)
+    return Check(allowed=allowed, check=check)
 
 
 def instance_of(kind: Any, allowed: str) -> Check:

@@ -10,13 +10,14 @@ import re
 from collections.abc import Mapping
 
 from otel_prom_bridge.sdk.meanings import INSTRUMENTS
-from otel_prom_bridge.values.checks import POSITIVE, Check, read_whole
+from otel_prom_bridge.values.checks import POSITIVE, Check, no_word, read_whole
 from otel_prom_bridge.values.notation import listed
 
 INSTRUMENTS_BY_NAME: Mapping[str, type] = {
     re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__.lstrip("_")).lower(): kind for kind in INSTRUMENTS
 }
-_LIMIT_KEYS = listed((*INSTRUMENTS_BY_NAME, "default"))
+_NAMES = tuple(INSTRUMENTS_BY_NAME)
+_LIMIT_KEYS = listed((*_NAMES, "default"))
 
 
 def _instrument(value: object) -> str | type:
@@ -24,7 +25,7 @@ def _instrument(value: object) -> str | type:
         return value
     if isinstance(value, type) and value in INSTRUMENTS:
         return value
-    raise ValueError
+    raise no_word(value, _NAMES, INSTRUMENT.allowed)
 
 
 def _limits(value: object) -> dict[type, int]:
@@ -46,7 +47,7 @@ def _read_limits(text: str) -> dict[str, object]:
     return {key.strip(): read_whole(value.strip()) for key, _, value in pairs}
 
 
-INSTRUMENT = Check(allowed=f"one of {listed(INSTRUMENTS_BY_NAME)}", check=_instrument)
+INSTRUMENT = Check(allowed=f"one of {listed(_NAMES)}", check=_instrument)
 LIMITS = Check(
     allowed=f"a mapping of {_LIMIT_KEYS} to whole numbers of at least 1",
     example="counter=500,default=1000",

@@ -20,7 +20,7 @@ from opentelemetry.sdk.metrics.view import View
 from otel_prom_bridge import rules
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.prices import PriceTable
-from otel_prom_bridge.values.checks import BOOLEAN, STRING, TEXT, Check
+from otel_prom_bridge.values.checks import BOOLEAN, STRING, TEXT, Check, no_word
 from otel_prom_bridge.values.notation import (
     Read,
     arguments_of,
@@ -237,7 +237,7 @@ def _prices(value: object) -> PriceTable | Literal[False]:
             return PriceTable.load(Path(value))
     except ConfigurationError as error:
         raise error.renamed("" if error.key == "prices" else f": {error.key}") from None
-    raise TypeError
+    raise no_word(value, ("default", "genai-prices"), PRICES.allowed)
 
 
 PRICES = Check(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from otel_prom_bridge import ConfigurationError, EndpointError, ExportView, PrometheusMetricReader, start
+from otel_prom_bridge.cli import main
 from otel_prom_bridge.configuration.options import OPTIONS
 from otel_prom_bridge.configuration.settings import from_environment, from_mapping, log_error, raise_error
 from otel_prom_bridge.endpoint.files.webconfig import load
@@ -214,3 +215,26 @@ def test_words_in_the_place_of_a_value_have_no_quotes(tmp_path: Path) -> None:
     said = message(start, config_file=file, set_global=False)
     assert f"{file}: bearer_token: what stands there is not allowed" in said
     assert "secret'" not in said
+
+
+@pytest.mark.parametrize(
+    ("options", "key", "meant"),
+    [
+        ({"translation_strategy": "notranslation"}, "translation_strategy", "NoTranslation"),
+        ({"translation_strategy": "NoUTF8Escaping"}, "translation_strategy", "NoUTF8EscapingWithSuffixes"),
+        ({"prices": "genai_prices"}, "prices", "genai-prices"),
+        ({"views": [{"instrument_type": "histo"}]}, "views[0].instrument_type", "histogram"),
+    ],
+)
+def test_which_word_was_meant(options: dict[str, Any], key: str, meant: str) -> None:
+    """An option that takes one of some words says which of them is most like what was written."""
+    said = message(start, port=0, **options)
+    assert said.startswith(f"{key}: ")
+    assert f"(did you mean {meant!r}?)" in said
+
+
+def test_which_command_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command line says it, too."""
+    with pytest.raises(SystemExit):
+        main(["chek", "metrics.txt"])
+    assert "there is no command 'chek'; did you mean check?" in capsys.readouterr().err
