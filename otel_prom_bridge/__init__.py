@@ -7,9 +7,9 @@ the installed package when somebody asks for it.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
+from otel_prom_bridge.installed import release_of
 from otel_prom_bridge.lazy import names_of
 
 if TYPE_CHECKING:
@@ -118,17 +118,14 @@ _named = names_of(__name__, _HOMES)
 
 
 def __getattr__(name: str) -> object:
-    return _version() if name == "__version__" else _named(name)
+    return _release() if name == "__version__" else _named(name)
 
 
-@cache
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version  # which takes a millisecond
-
-    try:
-        return version("otel-prom-bridge")
-    except PackageNotFoundError:  # a copy of the code, for example in a bundle
-        raise AttributeError(f"module {__name__!r} has no metadata that say its version") from None
+def _release() -> str:
+    found = release_of("otel-prom-bridge")
+    if found is None:
+        raise AttributeError(f"module {__name__!r} has no metadata that say its version")
+    return found
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,7 @@ import otel_prom_bridge
 ROOT = Path(otel_prom_bridge.__file__).parent
 DESIGN = Path(__file__).parents[1] / "docs" / "design.md"
 # What every part may use; the picture leaves these arrows out.
-WORDS = {"families", "errors", "diagnostics", "forks", "interrupts", "native", "clocks", "lazy"}
+WORDS = {"families", "errors", "diagnostics", "forks", "interrupts", "native", "clocks", "installed", "lazy"}
 
 
 def arrows() -> dict[str, set[str]]:
@@ -97,6 +97,7 @@ def test_recorders_load_no_sdk(module: str, more: set[str]) -> None:
         "errors",
         "families",
         "genai",
+        "installed",
         "instruments",
         "interrupts",
         "lazy",

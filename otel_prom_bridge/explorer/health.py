@@ -7,12 +7,12 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from importlib import metadata
 from typing import NamedTuple
 
 from otel_prom_bridge.audit.checking import check
 from otel_prom_bridge.explorer.looking import Look, Source
 from otel_prom_bridge.explorer.values import Json, text
+from otel_prom_bridge.installed import release_of
 from otel_prom_bridge.report.inside import Facts
 
 _SCRAPES = 50
@@ -136,9 +136,4 @@ def _findings(look: Look) -> list[Json]:
 @lru_cache(maxsize=1)
 def _versions() -> Mapping[str, str]:
     found = {"Python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    return found | {package: release for package in _PACKAGES if (release := release_of(package))}

@@ -11,13 +11,13 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 from urllib.parse import unquote
 
 from opentelemetry.metrics import MeterProvider, Observation
 
 from otel_prom_bridge.clocks import process_start
+from otel_prom_bridge.installed import release_of
 from otel_prom_bridge.instrument import conventions
 from otel_prom_bridge.instrument.scope import Scope, scope_of
 from otel_prom_bridge.instruments import Metric
@@ -62,7 +62,7 @@ def instrument_build(
         "version": version
         or resource.get("service.version")
         or _first(_VERSIONS)
-        or (_version_of(package) if package else None),
+        or (release_of(package) if package else None),
         "commit": commit or resource.get("vcs.ref.head.revision") or _first(_COMMITS),
         "timestamp": timestamp or _first(_TIMESTAMPS),
     }
@@ -86,13 +86,6 @@ def _resource() -> Mapping[str, str]:
 
 def _first(names: tuple[str, ...]) -> str | None:
     return next((value for name in names if (value := os.environ.get(name, "").strip())), None)
-
-
-def _version_of(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _cpu() -> list[Observation]:

@@ -16,8 +16,8 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Meter, MeterProvider, Observation
 from opentelemetry.util.types import AttributeValue
 
-import otel_prom_bridge
 from otel_prom_bridge.errors import ConfigurationError
+from otel_prom_bridge.installed import release_of
 from otel_prom_bridge.instruments import Attributes, Metric, Record, recording
 from otel_prom_bridge.recording.active import Active
 from otel_prom_bridge.recording.operations import settle
@@ -89,8 +89,8 @@ class Measurements:
             provider = None  # before there is an SDK it is only a proxy of the one that comes
         get_meter = metrics.get_meter if provider is None else provider.get_meter
         self.own_provider = provider  # None stands for the global one
-        version = getattr(otel_prom_bridge, "__version__", "")  # a checkout that is not installed has none
-        self._meter: Meter = get_meter(scope, version, schema_url=schema_url)
+        release = release_of("otel-prom-bridge") or ""
+        self._meter: Meter = get_meter(scope, release, schema_url=schema_url)
         self._records: dict[str, Record] = {}
         self._reads: dict[str, list[Read]] = {}
         # This gauge never has a value, so it is in no export. It is there for its callback: when metrics are
