@@ -50,6 +50,7 @@ from otel_prom_bridge.store.keys import items_key
 from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES
 
 _INFINITY = math.inf
+_NUMBERS = (int, float)
 # Values of these types stand in a key as they are.
 _PLAIN = frozenset({str, bool, int, bytes, type(None)})
 # An attribute set whose texts have more characters gets a cell that no table keeps.
@@ -277,6 +278,9 @@ class Synchronous:
 
     def _number(self, value: Any) -> float | None:
         """The value as an int or float; None if it cannot be recorded, which the log says."""
+        if self.MAY_FALL and type(value) in _NUMBERS and -_INFINITY < value < 0:  # as is usual
+            down: float = value
+            return down
         try:
             number = value if isinstance(value, int | float) else float(value)
             number = int(number) if isinstance(number, int) else float.__float__(number)
