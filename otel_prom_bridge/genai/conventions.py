@@ -148,6 +148,12 @@ UNPRICED_REQUESTS = Metric(
     "{request}",
     "Requests whose cost is not known: the price table has no such model, or no tokens were reported.",
 )
+REPRICED_TOKENS = Metric(
+    "gen_ai.client.repriced_tokens",
+    "counter",
+    "{token}",
+    "Tokens that a library counts, and of which only its spans say that they have another price.",
+)
 PRICE_TABLE_INFO = Metric(
     "gen_ai.client.price_table.info",
     "gauge",

@@ -13,7 +13,7 @@ from opentelemetry.metrics import MeterProvider, Observation
 from otel_prom_bridge.genai import conventions, vocabulary
 from otel_prom_bridge.genai.emission import Usage
 from otel_prom_bridge.genai.requests import Labels, LLMRequest
-from otel_prom_bridge.prices import Price, PriceTable, shown
+from otel_prom_bridge.prices import Price, PriceTable, Shown
 from otel_prom_bridge.recording.measurements import Measurements, clean
 
 # The tokens that these operations report are those of the calls inside of them, which are counted already.
@@ -41,7 +41,10 @@ class Costs:
     ) -> None:
         self._measurements = measurements
         self._record = measurements.record
-        self._is_default = prices == "default"
+        self._shown: Shown | None = None
+        if prices == "default":
+            self._shown = shown = Shown(lambda: measurements.provider)
+            prices = shown.table
         self._table: PriceTable | None = None
         self._prices: dict[tuple[str | None, str | None, str | None], Price | None] = {}
         self._tables = _tables_of(measurements)
@@ -49,20 +52,20 @@ class Costs:
         measurements.observe(conventions.PRICE_TABLE_INFO, lambda: _observed(measurements))
         with _lock:
             _in_use.add(self)
-        self._use(shown(measurements.provider) if prices == "default" else prices)
+        self._use(prices)
 
     @property
     def table(self) -> PriceTable | None:
         """The table of now; None is for no costs here."""
-        if self._is_default:
-            table = shown(self._measurements.provider)
+        if self._shown is not None:
+            table = self._shown.table
             if table is not self._table:
                 self._use(table)
         return self._table
 
     def replace(self, table: PriceTable | None) -> None:
         """Use another table from now on. What was counted so far stays, so the counter never goes down."""
-        self._is_default = False
+        self._shown = None
         self._use(table)
 
     def _use(self, table: PriceTable | None) -> None:
@@ -90,7 +93,7 @@ class Costs:
         if usage.cost is not None:
             self._record(conventions.COST, usage.cost, labels.common, context)
             return
-        table = self.table
+        table = self._table  # that of now: whoever calls this has asked whether there is one
         if table is None or not _charged(request.operation, usage, error):
             return
         price = self._price(request, table)

@@ -6,6 +6,7 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -22,14 +23,31 @@ class Prices(Protocol):
 
 
 _shown: WeakKeyDictionary[object, Prices] = WeakKeyDictionary()
+_latest: object = None  # another one whenever somebody begins to show something
 
 
 def show(provider: object, prices: Prices) -> None:
     """From now on these prices are those of whoever shows what this provider records."""
+    global _latest
     _shown[provider] = prices
+    _latest = object()
 
 
-def shown(provider: object) -> PriceTable | None:
-    """The table of whoever shows what this provider records; if that is nobody we know, the default one."""
-    prices = _shown.get(provider)
-    return PriceTable.default() if prices is None else prices.table
+class Shown:
+    """The table of whoever shows what a provider records; if that is nobody we know, the default one.
+
+    ``provider`` gives the provider, which may be another one later. Each request asks for the table, so what
+    was found is kept for as long as it can be right.
+    """
+
+    def __init__(self, provider: Callable[[], object]) -> None:
+        self._provider = provider
+        self._found: tuple[object, object, Prices | None] | None = None
+
+    @property
+    def table(self) -> PriceTable | None:
+        """The table of now."""
+        provider, latest, found = self._provider(), _latest, self._found
+        if found is None or found[0] is not provider or found[1] is not latest:
+            found = self._found = (provider, latest, _shown.get(provider))
+        return PriceTable.default() if found[2] is None else found[2].table

@@ -36,8 +36,9 @@ PRICE_KEY = "otel_prom_bridge.price"
 MODELS = ("gen_ai.request.model", "gen_ai.response.model")
 PROVIDERS = ("gen_ai.provider.name", "gen_ai.system")
 ATTRIBUTES = frozenset((*MODELS, *PROVIDERS))
-# Our recorders count what calls cost, and those without a price. Where SpanMetrics does not, its tokens are
-# in another scope; in a third one are those that correct what a library records itself.
+# Recorders with a table count in this scope what calls cost, and those without a price. Tokens of others are
+# in another scope, and are anybody's. In a third one are those that a library counts itself without saying
+# that they were cached; what they cost less is said where its own tokens are.
 _OURS = "otel_prom_bridge.genai"
 _OF_OTHERS = "otel_prom_bridge.genai.details"
 _REMEMBERED = 2_000
@@ -93,7 +94,7 @@ class Pricing:
         models = _models(attributes)
         if self._table is None or scope == _OURS or self._is_reported(scope, models):
             return None
-        if (kind in _CORRECTIONS) != (scope == _OF_OTHERS):
+        if scope == _OF_OTHERS:
             return None
         self._is_used = True
         provider = _provider(attributes)

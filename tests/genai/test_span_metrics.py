@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bridges import families_of, running
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from measured_spans import CALLS, CHAT, Setup, spans
+from measured_spans import CALLS, CHAT, TABLE, Setup, spans
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -30,6 +31,9 @@ from servers import free_port, get
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.genai import LLMRecorder, SpanMetrics, record_all
+
+ANSWERED = {"gen_ai.provider.name": "openai", "gen_ai.response.model": "gpt-4o-2024-08-06"}
+ASKED = {**ANSWERED, "gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"}
 
 
 @pytest.mark.parametrize("dialect", CALLS)
@@ -331,6 +335,38 @@ def test_cached_tokens_correct_the_cost_of_tokens_that_others_record() -> None:
         }
         usage.record(1000, {**said, "gen_ai.token.type": "input"})
         assert it.totals("llm_cost_usd", "type")["input",] == pytest.approx(0.0045)
+
+
+@pytest.mark.parametrize(
+    ("scope", "said"),
+    [
+        ("opentelemetry.instrumentation.genai.openai", {**ASKED, "server.address": "x", "server.port": 1}),
+        (
+            "opentelemetry.instrumentation.openai.v1",
+            {**ANSWERED, "gen_ai.operation.name": "chat", "server.address": "http://x:1"},
+        ),
+        ("opentelemetry.instrumentation.anthropic", ANSWERED),
+        ("opentelemetry.instrumentation.langchain", ANSWERED),
+    ],
+)
+def test_cached_tokens_correct_the_cost_where_all_attributes_are_labels(
+    scope: str, said: dict[str, Any]
+) -> None:
+    """As with `semconv`: they are counted with the scope and the attributes of the library's own tokens."""
+    with running(prices=TABLE, scope_info_enabled=True) as bridge:
+        tracers = TracerProvider()
+        tracers.add_span_processor(SpanMetrics(bridge.meter_provider))
+        meter = bridge.meter_provider.get_meter(scope, "1.0", schema_url="https://x/1")
+        tokens = meter.create_histogram("gen_ai.client.token.usage")
+        tokens.record(1000, {**said, "gen_ai.token.type": "input"})
+        usage = {"gen_ai.usage.input_tokens": 1000, "gen_ai.usage.cache_read.input_tokens": 400}
+        where = {"server.address": "x", "server.port": 1, "gen_ai.openai.api_base": "http://x:1"}
+        tracer = tracers.get_tracer(scope, "1.0", "https://x/1")
+        with tracer.start_as_current_span("chat", attributes={**ASKED, **usage, **where}):
+            pass
+        (cost,) = families_of(bridge)["gen_ai_usage_cost_USD"].samples
+        assert cost.labels["otel_scope_name"] == scope
+        assert cost.value == pytest.approx((600 * 2.5 + 400 * 1.25) / 1e6)
 
 
 @pytest.mark.parametrize("dialect", CALLS)

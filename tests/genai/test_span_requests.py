@@ -230,3 +230,61 @@ def test_a_call_with_a_guardrail_is_a_call(it: Setup) -> None:
     calls = it.changes("llm_requests", "operation")
     _ask(it, **{"gen_ai.guardrail.name": "bedrock"})
     assert calls() == {("chat",): 1}
+
+
+TRIPPED = "Guardrail tripwire triggered: {'guardrail': 'pii'}"
+
+
+@pytest.mark.parametrize(
+    ("description", "expected"),
+    [
+        (None, {("pii", "pass"): 1, ("tone", "pass"): 1}),
+        (TRIPPED, {("pii", "block"): 1}),  # nobody knows whether the other one was done
+        ("{'message': 'Guardrail tripwire triggered', 'data': {'guardrail': 'pii'}}", {("pii", "block"): 1}),
+        ("Error code: 429 - slow down", {("pii", "pass"): 1, ("tone", "pass"): 1}),
+    ],
+)
+def test_guardrails_of_openai_agents(description: str | None, expected: dict[tuple[str, str], int]) -> None:
+    """What came of them is known when the turn around them ends; then each counts once."""
+    with spans() as it:
+        tracer = it.tracer("openinference.instrumentation.openai_agents")
+        with tracer.start_as_current_span("turn", attributes={"openinference.span.kind": "CHAIN"}) as turn:
+            for name in ("pii", "tone"):
+                with tracer.start_as_current_span(name, attributes=GUARDRAIL):
+                    pass
+            assert it.totals("llm_guardrail_results") == {}
+            if description is not None:
+                turn.set_status(Status(StatusCode.ERROR, description))
+        assert it.totals("llm_guardrail_results", "guardrail", "result") == expected
+
+
+def test_guardrails_of_others_wait_for_nobody() -> None:
+    """Only where it is known that the span around them says it."""
+    with spans() as it:
+        begin = it.tracer("another").start_as_current_span
+        with begin("turn"), begin("pii", attributes=GUARDRAIL):
+            pass
+        assert it.totals("llm_guardrail_results") == {}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "description", "kind"),
+    [
+        ({}, "Error getting response: {'error': 'Error code: 429 - slow down'}", "rate_limit"),
+        ({"error.type": "_OTHER"}, "{'error': 'Error code: 500 - no'}", "server_error"),
+        ({"error.type": "openai.APITimeoutError"}, "Error code: 429", "timeout"),
+        ({}, TRIPPED, "guardrail"),
+        ({}, "Error code: 4290", "other"),
+        ({}, "Error code: 200", "other"),
+        ({}, None, "other"),
+    ],
+)
+def test_errors_that_only_a_text_tells(
+    attributes: dict[str, Any], description: str | None, kind: str
+) -> None:
+    """openai-agents has no types of errors, and the text of those of its client."""
+    with spans() as it:
+        said = {"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o", **attributes}
+        with it.tracer().start_as_current_span("response", attributes=said) as span:
+            span.set_status(Status(StatusCode.ERROR, description))
+        assert it.totals("llm_errors", "error_type") == {(kind,): 1}

@@ -42,8 +42,8 @@ Each number was compared with what the server and the program did:
 - **partly** and **no** have a reason in the next table;
 - an empty cell is something that the program does not do.
 
-| Producer | Calls | Errors | Tokens in | Tokens out | Cost | Agents | Tools | Failed tools |
-|---|---|---|---|---|---|---|---|---|
+| Producer | Calls | Errors | Tokens in | Tokens out | Cost | Agents | Tools | Failed tools | Guardrails | Retries |
+|---|---|---|---|---|---|---|---|---|---|---|
 """
 WHY = """
 ## What is missing, and why
@@ -66,11 +66,10 @@ def cell(producer: Producer, results: list[Result], aspect: str) -> str:
     if aspect not in producer.does:
         return ""
     alone, spans = ([r.verdict(aspect) for r in results if r.spans == mode] for mode in ("off", "on"))
-    for found, word in ((alone, "yes"), (spans, "spans")):
-        if set(found) == {"yes"}:
-            return word
-    if set(spans) == {"yes", "cached as input"}:
-        return "cached as input; right with spans and `llmdevops`"
+    if set(alone) == {"yes"}:
+        return "yes"
+    if set(spans) == {"yes"}:
+        return "spans; else cached as input" if set(alone) == {"cached as input"} else "spans"
     if set(spans) <= {"yes", "cached as input"}:
         return "cached as input" if set(alone) <= {"yes", "cached as input"} else "spans, cached as input"
     return next(v for v in ("too much", "no", "partly", "cached as input", "yes") if v in spans)

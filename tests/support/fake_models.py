@@ -2,7 +2,8 @@
 
 It is what the real client libraries of tests/producers talk to. What it answers is decided by the words of
 the question, so that one program can have every case: `refuse 429` is an error of this status, `cached` says
-that most of the prompt came from a cache, and `Use weather` asks for the tool of this name. The number of
+that most of the prompt came from a cache, `busy twice` is an error that clients send again for, twice, and
+`Use weather` asks for the tool of this name. The number of
 tokens follows from the number of words. Every answer is written down with its tokens, which is the truth that
 the metrics of a producer are compared with. The first part of the path names the run that an answer belongs
 to: `/RUN/v1/chat/completions`.
@@ -14,6 +15,7 @@ import json
 import re
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,6 +41,7 @@ class Answer:
     input: int = 0
     output: int = 0
     cached: int = 0  # they are among the input
+    busy: bool = False  # the same is sent again, and is no call of its own
 
 
 @dataclass
@@ -86,6 +89,7 @@ class _Server(ModelServer):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.answers: list[Answer] = []
+        self.busy: Counter[tuple[str, str]] = Counter()  # refusals so far, by run and question
 
 
 class _Handler(ModelHandler):
@@ -112,6 +116,8 @@ class _Handler(ModelHandler):
     def _taken(self, run: str, question: _Question, kind: str = "chat") -> Answer | None:
         """The answer, written down; None if the request was refused."""
         refused = re.search(r"refuse (\d+)", question.text)
+        if "busy twice" in question.text and self._is_busy(run, question):
+            return None
         if refused is None:
             answer = question.answer(run)
             self.server.answers.append(answer)
@@ -123,6 +129,17 @@ class _Handler(ModelHandler):
         error = {"message": f"no: {reason}", "type": reason, "code": status, "status": reason.upper()}
         self._json(status, {"type": "error", "error": error}, ("x-should-retry", "false"))
         return None
+
+    def _is_busy(self, run: str, question: _Question) -> bool:
+        """Whether to refuse this time: the first two of three times that the same is asked."""
+        asked = (run, question.text)
+        self.server.busy[asked] += 1
+        if self.server.busy[asked] % 3 == 0:
+            return False
+        self.server.answers.append(Answer(run, question.model, "chat", 429, busy=True))
+        error = {"message": "later", "type": "rate_limit_exceeded"}
+        self._json(429, {"error": error}, ("x-should-retry", "true"), ("retry-after-ms", "5"))
+        return True
 
     def _embeddings(self, run: str, request: dict[str, Any]) -> None:
         texts = request["input"] if isinstance(request["input"], list) else [request["input"]]

@@ -26,8 +26,12 @@ from otel_prom_bridge.prices import PriceTable
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests" / "producers"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
-# What is compared, in the order of the tables: calls, tokens, what they cost, agents and their tools.
-ASPECTS = ("calls", "errors", "input", "output", "cost", "agents", "tools", "tool errors")
+# What is compared, in the order of the tables: calls, tokens, what they cost, agents and their tools, checks
+# of guardrails, and what clients send again.
+ASPECTS = (
+    *("calls", "errors", "input", "output", "cost"),
+    *("agents", "tools", "tool errors", "guardrails", "retries"),
+)
 _RUN_SECONDS = 240
 
 
@@ -176,7 +180,8 @@ def releases(producer: Producer) -> dict[str, str]:
 
 def _result(producer: Producer, part: Mapping[str, Any], answers: Iterable[Answer]) -> Result:
     name = f"{producer.name}.{part['profile']}.{part['spans']}"
-    own = [answer for answer in answers if answer.run == name]
+    sent = [answer for answer in answers if answer.run == name]
+    own = [answer for answer in sent if not answer.busy]
     prices, cost, as_input = PriceTable.default(), 0.0, 0.0
     for answer in own:
         price = prices.price(answer.model)
@@ -195,6 +200,8 @@ def _result(producer: Producer, part: Mapping[str, Any], answers: Iterable[Answe
         "agents": did.get("agents", 0),
         "tools": did.get("tools", 0),
         "tool errors": did.get("tool errors", 0),
+        "guardrails": did.get("guardrails", 0),
+        "retries": len(sent) - len(own),
     }
     return Result(part["profile"], part["spans"], part["shown"], truth, as_input, part["error"], part["log"])
 
@@ -224,6 +231,8 @@ def _dialect(families: Mapping[str, Metric]) -> dict[str, float]:
         "agents": total("agent_executions"),
         "tools": total("agent_tool_calls") + sum(mcp.values()),
         "tool errors": total("agent_tool_calls", status="error") + mcp[True],
+        "guardrails": total("guardrail_results"),
+        "retries": total("llm_retries"),
     }
 
 
@@ -259,4 +268,6 @@ def _conventions(families: Mapping[str, Metric]) -> dict[str, float]:
         "agents": sum(sample.value for sample in counted("gen_ai_invoke_agent_duration_seconds")),
         "tools": sum(sample.value for sample in tools) + sum(mcp.values()),
         "tool errors": sum(s.value for s in tools if s.labels.get("error_type")) + mcp[True],
+        "guardrails": _sum(families, "gen_ai_guardrail_results", "_total"),
+        "retries": _sum(families, "gen_ai_client_retries", "_total"),
     }

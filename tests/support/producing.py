@@ -51,6 +51,10 @@ class Run:
         self.did["tool errors"] += 1
         raise ValueError(f"no weather in {city}")
 
+    def checked(self) -> None:
+        """A guardrail checks something."""
+        self.did["guardrails"] += 1
+
     @contextlib.contextmanager
     def failing(self) -> Iterator[None]:
         """What fails here was meant to."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -52,6 +53,9 @@ class Seen:
     keys: Keys = field(default_factory=lambda: ALL, repr=False)  # the attributes that the span has
 
 
+# What the clients of OpenAI and Anthropic say of an answer that is an error.
+_STATUS = re.compile(r"\bError code: ([45]\d\d)\b")
+_LONGEST_TEXT = 1000
 _NO_USAGE: Usage = Usage()
 _INFERENCE = {*vocabulary.INFERENCE, *vocabulary.EMBEDDINGS, "fetch_response"}
 _OPERATIONS: Mapping[str, Kind] = {
@@ -527,10 +531,18 @@ def error_of(attributes: Attributes, span: Any, events: Sequence[Any]) -> str | 
     failed = getattr(getattr(span.status, "status_code", None), "name", "") == "ERROR"
     if not failed and attributes.get("langfuse.observation.level") != "ERROR":
         return said if isinstance(said, str) and said else None
-    if isinstance(said, str) and said:
+    if isinstance(said, str) and said and said != OTHER_ERROR:
         return said
     for event in reversed(events):
         kind = (event.attributes or {}).get("exception.type")
         if event.name == "exception" and isinstance(kind, str) and kind:
             return kind
-    return OTHER_ERROR
+    return _described(getattr(span.status, "description", None)) or OTHER_ERROR
+
+
+def _described(text: object) -> str | None:
+    """The type of an error of which a span has a text only, as openai-agents writes it."""
+    if not isinstance(text, str):
+        return None
+    code = _STATUS.search(text[:_LONGEST_TEXT])
+    return code[1] if code else guardrails.TRIPPED_ERROR if guardrails.tripped(text) is not None else None

@@ -11,6 +11,7 @@ https://docs.openlit.io/latest/sdk/features/guardrails
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,11 @@ RESULTS = (
     "guardrail_status",
 )
 EVENT = "guard.evaluation"  # of OpenLIT's guards, on whatever span is the current one
+
+# A check of openai-agents does not say what came of it. If it stopped the agent, the span around it fails so.
+SAID_AROUND = frozenset({"openinference.instrumentation.openai_agents"})
+TRIPPED_ERROR = "GuardrailTripwireTriggered"
+_TRIPPED = re.compile(r"Guardrail tripwire triggered\b(?:.{0,20}'guardrail': '([^']{0,100})')?")
 
 _WORDS = {
     **dict.fromkeys(("pass", "passed", "success", "allow"), "pass"),
@@ -49,6 +55,12 @@ def result_of(attributes: Mapping[str, Any]) -> str | None:
             found = _WORDS.get(said.lower())
             return "modify" if found == "pass" and _has_masked(attributes) else found
     return None
+
+
+def tripped(description: object) -> str | None:
+    """The guardrail that stopped what a span is about, as the text of its error says; None if none did."""
+    found = _TRIPPED.search(description[:_LONGEST]) if isinstance(description, str) else None
+    return None if found is None else found[1] or ""
 
 
 def labels_of_event(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:

@@ -19,13 +19,14 @@ _NOTHING: frozenset[str] = frozenset()
 _GONE = SimpleNamespace(name="", attributes={}, instrumentation_scope=None, kind=None)
 _MOST = 10_000
 _DEEPEST = 64
+_MOST_CHECKS = 100
 
 
 class Node:
     """A span that goes on."""
 
     __slots__ = (
-        *("context", "covered", "has_agent", "has_call", "inference_calls"),
+        *("checks", "context", "covered", "has_agent", "has_call", "inference_calls"),
         *("_span", "parent", "requests", "steps", "tool_calls", "trace"),
     )
 
@@ -40,6 +41,7 @@ class Node:
         self.inference_calls = 0
         self.tool_calls = 0
         self.steps = 0
+        self.checks: tuple[Any, ...] = ()  # of guardrails, of which it says at its end what came of them
         self.requests: Requests | None = None  # those that were sent inside, where they say something
 
     @property
@@ -58,6 +60,11 @@ class Node:
         self.inference_calls += other.inference_calls
         self.tool_calls += other.tool_calls
         self.steps += other.steps
+
+    def check(self, ended: Any) -> None:
+        """A check of a guardrail has ended inside of it."""
+        if len(self.checks) < _MOST_CHECKS:
+            self.checks = (*self.checks, ended)
 
     def sent(self, request: Request) -> None:
         """A request inside of it has ended."""

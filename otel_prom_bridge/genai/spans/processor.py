@@ -37,6 +37,7 @@ from otel_prom_bridge.genai.spans.attributes import (
 )
 from otel_prom_bridge.genai.spans.measured import Measured
 from otel_prom_bridge.genai.spans.open import Node, OpenSpans
+from otel_prom_bridge.genai.spans.repriced import Repriced
 from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.recording.measurements import Measurements, clean
 from otel_prom_bridge.recording.operations import ERROR_TYPE, OTHER_ERROR
@@ -118,6 +119,7 @@ class SpanMetrics:
             )
             for part in ("spans", "details")
         )
+        self._repriced = Repriced(self._measurements.own_provider)
         self._costs = Costs(self._measurements, prices)
         self._limits = RateLimits(self._measurements)
         self._labels = LabelSets()
@@ -139,6 +141,8 @@ class SpanMetrics:
             node = self._open.end(span)
             if self._is_shut_down:
                 return
+            if node.checks:
+                self._checks(node.checks, span)
             events = span.events or ()  # the SDK makes a copy of them each time
             for event in events:
                 if event.name in _EVENTS:
@@ -237,9 +241,8 @@ class SpanMetrics:
         if "calls" not in left_alone and not ("successes" in left_alone and ended.error is None):
             record(CURRENT.duration, ended.took, labels.failed(ended.error), ended.context)
         if found.kind == "other":
-            if found.result is not None and "guardrails" not in left_alone:
-                checked = guardrails.labels(found.name, found.result, found.provider, found.model)
-                record(conventions.GUARDRAIL_RESULTS, 1, checked, ended.context)
+            if found.operation == "guardrail" and "guardrails" not in left_alone:
+                self._check(ended, node)
             return
         self._answers(ended, labels)
         self._sent(ended, node, labels)
@@ -251,6 +254,29 @@ class SpanMetrics:
             record(conventions.COST, found.cost, labels.common, ended.context)
         elif not is_unpaid or not found.usage.reported:
             self._costs.add(labels, found.usage, ended.error, ended.context)
+
+    def _check(self, ended: Ended, node: Node) -> None:
+        """A guardrail has checked something; what came of it may be known when the span around it ends."""
+        result = ended.found.result
+        if result is not None:
+            self._checked(ended, result)
+        elif _scope(ended.span) in guardrails.SAID_AROUND:
+            for around in self._open.ancestors(node)[:1]:
+                around.check(ended)
+
+    def _checks(self, checks: Iterable[Ended], around: Any) -> None:
+        """The span around these checks has ended. If one has stopped it, nobody knows of the others."""
+        name = guardrails.tripped(getattr(around.status, "description", None))
+        for ended in checks:
+            if name is None:
+                self._checked(ended, "pass")
+            elif name in ("", ended.found.name):
+                self._checked(ended, "block")
+
+    def _checked(self, ended: Ended, result: str) -> None:
+        found = ended.found
+        checked = guardrails.labels(found.name, result, found.provider, found.model)
+        self._measurements.record(conventions.GUARDRAIL_RESULTS, 1, checked, ended.context)
 
     def _answers(self, ended: Ended, labels: Labels) -> None:
         """How fast the answers came, and why they ended."""
@@ -298,6 +324,7 @@ class SpanMetrics:
             record(conventions.TOKEN_USAGE, usage.output, labels.output, ended.context)
         elif "cost" not in ended.left_alone:
             record = self._details.record
+            self._repriced.add(ended.span, usage, labels, ended.context)
         # Of these no other library has metrics. Most calls have none, and of a counter 0 says nothing.
         if usage.cached:
             record(conventions.CACHE_READ_TOKENS, usage.cached, labels.counted, ended.context)

@@ -29,6 +29,12 @@ def openai_calls(run, openai) -> None:
                 chat(model=MODEL, messages=question(f"refuse {status}"))
 
 
+def retried_call(run, openai) -> None:
+    """One chat that the client sends three times, as the server is busy twice."""
+    with openai.OpenAI(base_url=run.url, max_retries=2, timeout=5) as client:
+        client.chat.completions.create(model=MODEL, messages=question("Be busy twice"))
+
+
 def anthropic_calls(run, anthropic) -> None:
     """Two messages, one of which is cached, and one that is refused."""
     with anthropic.Anthropic(base_url=run.root, max_retries=0, timeout=5) as client:
