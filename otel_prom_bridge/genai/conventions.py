@@ -148,12 +148,14 @@ UNPRICED_REQUESTS = Metric(
     "{request}",
     "Requests whose cost is not known: the price table has no such model, or no tokens were reported.",
 )
-REPRICED_TOKENS = Metric(
-    "gen_ai.client.repriced_tokens",
-    "counter",
-    "{token}",
-    "Tokens that a library counts, and of which only its spans say that they have another price.",
+_REPRICED = "Tokens that a library counts, and of which only its spans say that they have another price."
+REPRICED_CACHE_READ = Metric(
+    "gen_ai.client.repriced.cache_read.input_tokens", "counter", "{token}", _REPRICED
 )
+REPRICED_CACHE_WRITE = Metric(
+    "gen_ai.client.repriced.cache_write.input_tokens", "counter", "{token}", _REPRICED
+)
+REPRICED_REASONING = Metric("gen_ai.client.repriced.reasoning.output_tokens", "counter", "{token}", _REPRICED)
 PRICE_TABLE_INFO = Metric(
     "gen_ai.client.price_table.info",
     "gauge",

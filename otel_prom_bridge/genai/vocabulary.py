@@ -22,7 +22,6 @@ EVALUATION_EVENT = "gen_ai.evaluation.result"
 # OpenLLMetry's key for one of the conventions' `gen_ai.response.finish_reasons`, in a metric.
 FINISH_REASON = "gen_ai.response.finish_reason"
 # The conventions have no keys for these, so the names are ours.
-TOKEN_KIND = "gen_ai.token.kind"
 STEP_TYPE = "gen_ai.agent.step.type"
 STEP_NUMBER = "gen_ai.agent.step.number"
 RATE_LIMIT_TYPE = "gen_ai.client.rate_limit.type"

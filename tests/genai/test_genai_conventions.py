@@ -25,7 +25,10 @@ OURS = {
     *("gen_ai.client.generation.choices", "gen_ai.client.retries", "gen_ai.invoke_agent.steps"),
     *("gen_ai.client.operation.time_per_output_token", "gen_ai.guardrail.results"),
     *("gen_ai.client.rate_limit.remaining", "gen_ai.client.rate_limit.limit"),
-    *("gen_ai.evaluation.score", "gen_ai.evaluation.results", "gen_ai.client.repriced_tokens"),
+    *("gen_ai.evaluation.score", "gen_ai.evaluation.results"),
+    "gen_ai.client.repriced.cache_read.input_tokens",
+    "gen_ai.client.repriced.cache_write.input_tokens",
+    "gen_ai.client.repriced.reasoning.output_tokens",
 }
 NOT_RECORDED = {
     *("gen_ai.server.request.duration", "gen_ai.server.time_per_output_token"),
@@ -95,7 +98,7 @@ def test_attributes_are_spelled_as_installed() -> None:
     ours = {vocabulary.STEP_TYPE, vocabulary.PRICE_TABLE_VERSION, vocabulary.STEP_NUMBER}
     ours |= {vocabulary.GUARDRAIL_NAME, vocabulary.GUARDRAIL_RESULT, vocabulary.RATE_LIMIT_TYPE}
     # OpenLLMetry's, and the name of the conventions' event.
-    ours |= {vocabulary.FINISH_REASON, vocabulary.EVALUATION_EVENT, vocabulary.TOKEN_KIND}
+    ours |= {vocabulary.FINISH_REASON, vocabulary.EVALUATION_EVENT}
     assert keys - ours <= spelled
     assert vocabulary.REQUEST_MODEL in keys
     assert error_attributes.ErrorTypeValues.OTHER.value == OTHER_ERROR

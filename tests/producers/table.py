@@ -42,7 +42,8 @@ Each number was compared with what the server and the program did:
 - **partly** and **no** have a reason in the next table;
 - an empty cell is something that the program does not do.
 
-| Producer | Calls | Errors | Tokens in | Tokens out | Cost | Agents | Tools | Failed tools | Guardrails | Retries |
+| Producer | Calls | Errors | Tokens in | Tokens out | Cost | Agents | Tools | Failed tools | Guardrails \
+| Retries |
 |---|---|---|---|---|---|---|---|---|---|---|
 """
 WHY = """

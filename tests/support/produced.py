@@ -231,7 +231,7 @@ def _dialect(families: Mapping[str, Metric]) -> dict[str, float]:
         "agents": total("agent_executions"),
         "tools": total("agent_tool_calls") + sum(mcp.values()),
         "tool errors": total("agent_tool_calls", status="error") + mcp[True],
-        "guardrails": total("guardrail_results"),
+        "guardrails": total("llm_guardrail_results"),
         "retries": total("llm_retries"),
     }
 

@@ -20,10 +20,10 @@ from opentelemetry.util.types import AttributeValue
 from otel_prom_bridge.genai import conventions, vocabulary
 from otel_prom_bridge.genai.emission import Usage
 from otel_prom_bridge.genai.requests import Labels
-from otel_prom_bridge.instruments import Record, recording
+from otel_prom_bridge.instruments import Metric, Record, recording
 from otel_prom_bridge.recording.reports import guarded
 
-_MOST = 100  # libraries
+_MOST = 300  # instruments, three of a library
 _INPUT, _OUTPUT = vocabulary.TOKEN_TYPES
 _ANSWERED = {key: key for key in (vocabulary.PROVIDER, vocabulary.RESPONSE_MODEL)}
 # What a library's metric of tokens says of a call, by the attribute of the span that says it: for those of
@@ -50,20 +50,19 @@ class Repriced:
         """Count those of a call."""
         with guarded("tokens of another price"):
             scope = span.instrumentation_scope
-            for kind, among, count in (
-                ("cached", _INPUT, usage.cached),
-                ("cache_write", _INPUT, usage.cache_write),
-                ("reasoning", _OUTPUT, usage.reasoning),
+            for metric, among, count in (
+                (conventions.REPRICED_CACHE_READ, _INPUT, usage.cached),
+                (conventions.REPRICED_CACHE_WRITE, _INPUT, usage.cache_write),
+                (conventions.REPRICED_REASONING, _OUTPUT, usage.reasoning),
             ):
                 if count:
-                    own = {vocabulary.TOKEN_TYPE: among, vocabulary.TOKEN_KIND: kind}
-                    self._record(scope)(count, {**_said(scope.name, span, labels), **own}, context)
+                    said = {**_said(scope.name, span, labels), vocabulary.TOKEN_TYPE: among}
+                    self._record(metric, scope)(count, said, context)
 
-    def _record(self, scope: Any) -> Record:
-        key = (scope.name, scope.version, scope.schema_url)
+    def _record(self, metric: Metric, scope: Any) -> Record:
+        key = (metric.name, scope.name, scope.version, scope.schema_url)
         found = self._records.get(key)
         if found is None:
-            metric = conventions.REPRICED_TOKENS
             meter = self._get_meter(scope.name, scope.version, schema_url=scope.schema_url)
             found = recording(
                 meter, metric.instrument, metric.name, unit=metric.unit, description=metric.description
