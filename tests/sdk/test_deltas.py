@@ -141,3 +141,33 @@ def test_which_series_are_ours() -> None:
     assert kinds[ours] == [SumDelta, SumDelta, HistogramDelta]
     assert not {SumDelta, HistogramDelta} & set(kinds[theirs])
     provider.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["counter", "histogram"])
+def test_a_collection_in_the_middle_of_a_recording(kind: str) -> None:
+    """What comes between finding a series and adding to it takes nothing away: it is counted the next time."""
+    reader = PrometheusMetricReader(registry=None, self_metrics=False, disable_target_info=True)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    instrument = getattr(provider.get_meter("t"), f"create_{kind}")("i")
+    record = instrument.add if kind == "counter" else instrument.record
+    record(1, {"k": "a"})
+    consumer: Any = provider._measurement_consumer
+    [[match]] = consumer._reader_storages[reader]._instrument_view_instrument_matches.values()
+    found = match.series_of
+
+    def interrupted(*arguments: Any) -> Any:
+        series = found(*arguments)
+        if not done:
+            done.append(True)
+            reader.collect()
+        return series
+
+    done: list[bool] = []
+    match.series_of = interrupted
+    record(2, {"k": "a"})
+    assert done
+    text = reader.expose().body.decode()
+    assert 'i_total{k="a"' in text or 'i_count{k="a"' in text
+    values = {line.partition("{")[0]: line.split()[-1] for line in text.splitlines() if line[0] != "#"}
+    assert values["i_total" if kind == "counter" else "i_sum"] == "3"
+    provider.shutdown()
