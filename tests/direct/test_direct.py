@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -198,6 +199,24 @@ def test_attributes_are_copied() -> None:
     attributes["k"].append("b")
     attributes["l"] = 1
     assert direct.shown() == {'c_total,k=["a"]': 1}
+
+
+class Silent:
+    """An object that cannot be written."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def test_an_object_without_a_text_of_its_own_is_no_value() -> None:
+    """Its address would be a series for each object. One that has a text is that text, as with the SDK."""
+    direct = Direct()
+    counter: Any = direct.meter.create_counter("c")
+    odd: Any = {"k": object()}
+    for value in (object(), Silent(), Fraction(1, 2)):
+        counter.add(1, {"k": value, "l": "x"})
+    direct.meter.create_observable_gauge("g", [lambda _: [Observation(1, odd)]])
+    assert direct.shown() == {"c_total,k=,l=x": 2, "c_total,k=1/2,l=x": 1, "g,k=": 1}
 
 
 def test_a_gauge_stays_until_it_is_set_again() -> None:
