@@ -117,8 +117,10 @@ _HOMES = {
 _named = names_of(__name__, _HOMES)
 
 
-def __getattr__(name: str) -> object:
-    return _release() if name == "__version__" else _named(name)
+if not TYPE_CHECKING:  # so that checkers refuse a name that is not there
+
+    def __getattr__(name: str) -> object:
+        return _release() if name == "__version__" else _named(name)
 
 
 def _release() -> str:

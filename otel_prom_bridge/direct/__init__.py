@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["DirectMeterProvider", "DirectReader"]
 
 _PROVIDERS, _READERS = "otel_prom_bridge.direct.provider", "otel_prom_bridge.direct.reader"
-__getattr__ = names_of(__name__, {_PROVIDERS: ("DirectMeterProvider",), _READERS: ("DirectReader",)})
+if not TYPE_CHECKING:  # so that checkers refuse a name that is not there
+    __getattr__ = names_of(__name__, {_PROVIDERS: ("DirectMeterProvider",), _READERS: ("DirectReader",)})
 
 
 def is_provider(provider: object) -> TypeGuard[DirectMeterProvider]:

@@ -19,4 +19,5 @@ _HOMES = {
     "otel_prom_bridge.endpoint.apps": ("make_asgi_app", "make_wsgi_app"),
     "otel_prom_bridge.endpoint.server.server": ("MetricsServer", "start_http_server"),
 }
-__getattr__ = names_of(__name__, _HOMES)
+if not TYPE_CHECKING:  # so that checkers refuse a name that is not there
+    __getattr__ = names_of(__name__, _HOMES)

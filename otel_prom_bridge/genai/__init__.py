@@ -47,4 +47,5 @@ _HOMES = {
     "otel_prom_bridge.genai.spans.processor": ("SpanMetrics",),
     "otel_prom_bridge.genai.spans.sampling": ("record_all",),
 }
-__getattr__ = names_of(__name__, _HOMES)
+if not TYPE_CHECKING:  # so that checkers refuse a name that is not there
+    __getattr__ = names_of(__name__, _HOMES)

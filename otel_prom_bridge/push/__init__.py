@@ -14,4 +14,5 @@ if TYPE_CHECKING:
 
 __all__ = ["PushReader"]
 
-__getattr__ = names_of(__name__, {"otel_prom_bridge.push.reader": ("PushReader",)})
+if not TYPE_CHECKING:  # so that checkers refuse a name that is not there
+    __getattr__ = names_of(__name__, {"otel_prom_bridge.push.reader": ("PushReader",)})

@@ -43,7 +43,8 @@ _HOMES = {
     "otel_prom_bridge.testing.replay": ("Replay",),
     "otel_prom_bridge.testing.synthetic": ("Synthetic",),
 }
-__getattr__ = names_of(__name__, _HOMES)
+if not TYPE_CHECKING:  # so that checkers refuse a name that is not there
+    __getattr__ = names_of(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

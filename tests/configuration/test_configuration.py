@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -719,6 +721,30 @@ def test_readers_take_the_options_of_one_list(reader: type) -> None:
     assert places == ["disable_target_info", "prefix", "scope_info_enabled"]
     with pytest.raises(TypeError, match="unexpected keyword argument 'prefxi'"):
         reader(prefxi="shop")
+
+
+WRONG = """
+from otel_prom_bridge import PrometheusMetricReader, direct, strat
+PrometheusMetricReader(True, "shop", registry=None)
+PrometheusMetricReader(prefxi="shop")
+direct.DirectReader(collect_interval="x")
+direct.DirectRaeder()
+"""
+
+
+@pytest.mark.slow
+def test_type_checkers_know_the_options_of_readers_and_names_of_packages(tmp_path: Path) -> None:
+    """Also where options are taken from a list, and where names are imported when they are asked for."""
+    program = tmp_path / "program.py"
+    program.write_text(WRONG)
+    command = [sys.executable, "-m", "mypy", "--strict", str(program)]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200).stdout
+    assert re.findall(r"program.py:(\d+): error: .*\[(.*)\]", said) == [
+        ("2", "attr-defined"),
+        ("4", "call-arg"),
+        ("5", "arg-type"),
+        ("6", "attr-defined"),
+    ]
 
 
 def test_each_option_of_a_reader_is_checked() -> None:
