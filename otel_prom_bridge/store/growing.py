@@ -17,7 +17,7 @@ from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.errors import ConflictError
 from otel_prom_bridge.families import CounterPoint, Kind, Labels, MetricFamily, Point, claimed_names, identity
 from otel_prom_bridge.interrupts import keep, sheltered
-from otel_prom_bridge.store.series import Series, Slot
+from otel_prom_bridge.store.series import Series, Slot, each
 
 _ONE_UNIT = "an ExportView can show all in one unit, or rename one"
 
@@ -66,7 +66,7 @@ class GrowingFamily:
             slot = self.by_labels[key] = Slot(labels, index=len(self._slots), queue=self.stale)
             self._slots.append(slot)
             self._points.append(None)
-        slot.series += series.alone
+        slot.series = (*each(slot.series), series) if slot.series else series
         series.slot = slot
         self._takes_away = self._takes_away or series.takes_away
         slot.touch()
@@ -95,8 +95,9 @@ class GrowingFamily:
         slot, series.slot = series.slot, None
         if slot is None:
             return
-        slot.series = tuple(each for each in slot.series if each is not series)
-        if slot.series:
+        rest = tuple(other for other in each(slot.series) if other is not series)
+        slot.series = rest[0] if len(rest) == 1 else rest
+        if rest:
             slot.touch()
             return
         del self.by_labels[self._key(slot.labels)]
@@ -115,9 +116,10 @@ class GrowingFamily:
                 slot.stale = False
                 try:
                     # This runs for each changed series at each scrape. Nearly always it is alone in its slot.
-                    if len(slot.series) == 1 and not self._takes_away:
-                        self._points[slot.index] = slot.series[0].freeze(slot.labels, self.kind)
-                    elif slot.series:  # otherwise it was removed meanwhile
+                    series = slot.series
+                    if not isinstance(series, tuple) and not self._takes_away:
+                        self._points[slot.index] = series.freeze(slot.labels, self.kind)
+                    elif series:  # otherwise it was removed meanwhile
                         self._points[slot.index] = sheltered(self._point, slot, findings)
                 except Exception as error:  # the point from before stays, if there is one
                     self._has_gaps = True
@@ -132,17 +134,18 @@ class GrowingFamily:
 
     def _point(self, slot: Slot, findings: Findings) -> Point:
         """What a slot shows: its series, their sum, or the newest of them if they do not add up."""
-        if any(series.takes_away for series in slot.series):
-            return self._not_below(slot, [item.freeze(slot.labels, self.kind) for item in slot.series])
-        if len(slot.series) == 1:
-            return slot.series[0].freeze(slot.labels, self.kind)
-        group = [series for series in slot.series if series.traits.stream.meaning.additive]
-        if group and len(group) < len(slot.series):
+        together = each(slot.series)
+        if any(series.takes_away for series in together):
+            return self._not_below(slot, [item.freeze(slot.labels, self.kind) for item in together])
+        if len(together) == 1:
+            return together[0].freeze(slot.labels, self.kind)
+        group = [series for series in together if series.traits.stream.meaning.additive]
+        if group and len(group) < len(together):
             # An up-down counter that is left out cannot be had again. A gauge will be set or observed again.
-            for series in slot.series:
+            for series in together:
                 if not series.traits.stream.meaning.additive:
                     findings.conflict(_gauge_beside_sum(self.empty.name, series))
-        points = [series.freeze(slot.labels, self.kind) for series in group or slot.series]
+        points = [series.freeze(slot.labels, self.kind) for series in group or together]
         return merged(points, additive=bool(group))
 
     def _not_below(self, slot: Slot, points: Sequence[Point]) -> Point:

@@ -14,7 +14,7 @@ from otel_prom_bridge.diagnostics import Conflict, Findings
 from otel_prom_bridge.points import AttributeSet, SourcePoint, Stream
 from otel_prom_bridge.store.keys import items_key
 from otel_prom_bridge.store.projections import Projection
-from otel_prom_bridge.store.series import Series, Target
+from otel_prom_bridge.store.series import Series, Target, Targets, each
 from otel_prom_bridge.views.tenants import SDK_LIMIT_AT_LEAST
 
 _TEXT = frozenset({str})
@@ -55,17 +55,17 @@ class StreamRecord:
         self._most = max(_REMEMBERED_AT_LEAST, _REMEMBERED * limit)
         # The fast way: keys, values and their types in the order in which they come. It only holds what
         # `resolve` found in the slow way.
-        self.by_items: dict[tuple[object, ...], Sequence[Target]] = {}
+        self.by_items: dict[tuple[object, ...], Targets] = {}
         # Faster still, and nearly always enough: where all values are strings, their types need no mention.
-        self.by_texts: dict[tuple[object, ...], Sequence[Target]] = {}
+        self.by_texts: dict[tuple[object, ...], Targets] = {}
         self.has_types = False  # some value was no text, so the others are with their types from then on, too
 
-    def find(self, point: SourcePoint) -> Sequence[Target]:
+    def find(self, point: SourcePoint) -> Targets:
         """What takes a point of this attribute set."""
         targets = self._remembered(point.attributes or {})
         return self.resolve(point) if targets is None else targets
 
-    def _remembered(self, attributes: Mapping[str, object]) -> Sequence[Target] | None:
+    def _remembered(self, attributes: Mapping[str, object]) -> Targets | None:
         if type(attributes) is AttributeSet:
             return self.by_items.get(attributes.key)
         values = attributes.values()
@@ -79,7 +79,7 @@ class StreamRecord:
             targets = self.by_items.get(key)
         return targets
 
-    def resolve(self, point: SourcePoint) -> Sequence[Target]:
+    def resolve(self, point: SourcePoint) -> Targets:
         """The same for an attribute set that is not remembered."""
         targets = self._targets(point)
         attributes = point.attributes or {}
@@ -97,9 +97,9 @@ class StreamRecord:
 
     def _remember(
         self,
-        table: dict[tuple[object, ...], Sequence[Target]],
+        table: dict[tuple[object, ...], Targets],
         key: tuple[object, ...] | None,
-        targets: Sequence[Target],
+        targets: Targets,
     ) -> None:
         if key is not None and sum([len(item) for item in key if type(item) is str]) <= _LONGEST:
             table[key] = targets
@@ -111,11 +111,12 @@ class StreamRecord:
             self.by_items.clear()
             self.by_texts.clear()
 
-    def _targets(self, point: SourcePoint) -> Sequence[Target]:
+    def _targets(self, point: SourcePoint) -> Targets:
         # Several views may send one stream to one family, each with a `where` of its own. The first one that
         # wants a point takes it, so that nothing is counted twice.
         if len(self.projections) == 1:
-            return self.projections[0].targets(point) or ()
+            found = self.projections[0].targets(point)
+            return () if found is None else found
         taken: set[str] = set()
         targets: list[Target] = []
         for projection in self.projections:
@@ -124,8 +125,8 @@ class StreamRecord:
                 if found is not None:
                     if not projection.takes_away:
                         taken.add(projection.name)
-                    targets += found
-        return tuple(targets)
+                    targets += each(found)
+        return targets[0] if len(targets) == 1 else tuple(targets)
 
     def conflicts(self) -> Iterator[Conflict]:
         """The projections that get no points, because an earlier one without a ``where`` takes them all."""
@@ -148,10 +149,13 @@ class StreamRecord:
 
     def known(self, point: SourcePoint) -> list[Series]:
         """The series that a point of this attribute set has already, not counting the overflow."""
-        found: Iterable[Target | None] | None = self._remembered(point.attributes or {})
-        if found is None:
-            found = (projection.known(point) for projection in self.projections)
-        return [series for series in found if isinstance(series, Series) and not series.overflowed]
+        remembered = self._remembered(point.attributes or {})
+        found: Iterable[Target | None] = (
+            (projection.known(point) for projection in self.projections)
+            if remembered is None
+            else each(remembered)
+        )
+        return [series for series in found if isinstance(series, Series) and not series.room.overflowed]
 
     def report_left_out_ids(self, findings: Findings) -> None:
         """Say that several current values became one, where it was ids that told them apart."""
@@ -224,14 +228,14 @@ class StreamRecord:
         if gone:
             self._forget_sets(_is_gone)
 
-    def _forget_sets(self, condition: Callable[[Sequence[Target]], bool]) -> None:
+    def _forget_sets(self, condition: Callable[[Targets], bool]) -> None:
         self.by_items = {key: found for key, found in self.by_items.items() if not condition(found)}
         self.by_texts = {key: found for key, found in self.by_texts.items() if not condition(found)}
 
 
-def _is_gone(targets: Sequence[Target]) -> bool:
-    return any(target.gone for target in targets)
+def _is_gone(targets: Targets) -> bool:
+    return any(target.gone for target in each(targets))
 
 
-def _is_overflow(targets: Sequence[Target]) -> bool:
-    return any(isinstance(target, Series) and target.overflowed for target in targets)
+def _is_overflow(targets: Targets) -> bool:
+    return any(isinstance(target, Series) and target.room.overflowed for target in each(targets))

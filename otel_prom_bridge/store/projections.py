@@ -25,8 +25,10 @@ from otel_prom_bridge.store.series import (
     ExponentialSeries,
     Folded,
     HistogramSeries,
+    Room,
     Series,
     Target,
+    Targets,
     Traits,
     priced,
     series_class,
@@ -94,6 +96,7 @@ class Projection:
         "_new",
         "_own",
         "_resource",
+        "_room",
         "_scope",
         "_shared",
         "_shown_as",
@@ -139,6 +142,7 @@ class Projection:
         self.family: GrowingFamily | None = None
         self.rejected = False
         self._began = (0, 0.0)
+        self._room = Room()
         self.series: dict[Hashable, Series] = {}
         label_of = label_name if shared.translation.strategy.escapes else str
         self._attributes = shared.policy.attribute_map(
@@ -302,7 +306,7 @@ class Projection:
         scope = tuple(item for item in self._scope if label_name(item[0]) not in made)
         return scope, tuple(item for item in resource if label_name(item[0]) not in made)
 
-    def targets(self, point: SourcePoint) -> tuple[Target, ...] | None:
+    def targets(self, point: SourcePoint) -> Targets | None:
         """What takes the points of this point's attribute set: a series, and the counters of its folds.
 
         None if the view does not want them, or if its family cannot be shown.
@@ -323,10 +327,13 @@ class Projection:
                 self._full.update(full)
                 return self._overflow(mapped, point, full)
             series = self._new_series(mapped.attributes, key, point)
-            series.budgets = budgets
+            lines = self._lines(point)
+            if self._room.lines != lines or self._room.budgets is not budgets:
+                self._room = Room(budgets, lines)  # nearly all have the same
+            series.room = self._room
             for budget in budgets:
-                budget.add(series.lines)
-        return (series, *self._folded(mapped.folds)) if mapped.folds else series.alone
+                budget.add(lines)
+        return (series, *self._folded(mapped.folds)) if mapped.folds else series
 
     def known(self, point: SourcePoint) -> Series | None:
         """The series of an attribute set, if it has one already."""
@@ -354,7 +361,7 @@ class Projection:
             if not full:
                 self._report_sdk_limit()
             series = self._new_series(attributes, key, point)
-            series.overflowed = True
+            series.room = Room(lines=self._lines(point), overflowed=True)
         return (series, *self._folded((*mapped.folds, OVERFLOW)))
 
     def _report_limits(self, full: Sequence[Budget], tenant: str | None) -> None:
@@ -411,8 +418,6 @@ class Projection:
         series = self.series[key] = new(self.traits, as_set(attributes, key))
         if point.start_time_unix_nano is not None:
             series.created = self._seconds(point.start_time_unix_nano)
-        if self._has_buckets:
-            self._prepare(series, point)
         self._shared.unplaced[series] = self
         return series
 
@@ -422,16 +427,17 @@ class Projection:
             self._began = (nanoseconds, nanoseconds / 1_000_000_000)
         return self._began[1]
 
-    def _prepare(self, series: Series, point: SourcePoint) -> None:
-        """Count the lines of a histogram, and say so if no bucket that the view wants is recorded."""
+    def _lines(self, point: SourcePoint) -> int:
+        """The lines of a new series. Says so if no bucket that the view wants is recorded."""
+        if not self._has_buckets:
+            return 1
         wanted = self.traits.bounds
-        if isinstance(series, HistogramSeries):
-            recorded = cast("BucketPoint", point).explicit_bounds
-            series.lines = 3 + len(recorded if wanted is None else wanted)
-            if wanted:
-                self._compare_bounds(wanted, recorded)
-        else:
-            series.lines = 3 + (MAX_CLASSIC_BUCKETS if wanted is None else len(wanted))
+        if issubclass(self._new, ExponentialSeries):
+            return 3 + (MAX_CLASSIC_BUCKETS if wanted is None else len(wanted))
+        recorded = cast("BucketPoint", point).explicit_bounds
+        if wanted:
+            self._compare_bounds(wanted, recorded)
+        return 3 + len(recorded if wanted is None else wanted)
 
     def _compare_bounds(self, wanted: Sequence[float], recorded: Sequence[float]) -> None:
         if set(wanted).isdisjoint(recorded):
@@ -457,7 +463,7 @@ class Projection:
             series
             for series in self.series.values()
             if series.seen <= last_seen
-            and (overflow or not series.overflowed)
+            and (overflow or not series.room.overflowed)
             and (self.rejected or not series.is_level)
         ]
         self.drop(gone)
@@ -470,14 +476,14 @@ class Projection:
             self._let_go(series)
 
     def _let_go(self, series: Series) -> None:
-        series.gone, series.alone = True, ()
+        series.gone = True
         self._shared.unplaced.pop(series, None)
         if self.family is not None:
             self.family.remove(series)
         if self.traits.intake is not None:
             self.traits.intake.held -= series.exemplars_held
-        for budget in series.budgets:
-            budget.remove(series.lines)
+        for budget in series.room.budgets:
+            budget.remove(series.room.lines)
 
 
 _SDK_OVERFLOW = set_key(OVERFLOW_ATTRIBUTES)

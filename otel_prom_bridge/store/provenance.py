@@ -13,7 +13,7 @@ from otel_prom_bridge.points import AttributeSet, Stream
 from otel_prom_bridge.report.inside import Fate, Recorded, StreamOrigin
 from otel_prom_bridge.store.lookup import StreamRecord
 from otel_prom_bridge.store.projections import Projection
-from otel_prom_bridge.store.series import Series
+from otel_prom_bridge.store.series import Series, each
 from otel_prom_bridge.store.steps import computed, label_of, names_of, read_for, rule_name, shown_as, steps
 from otel_prom_bridge.views.mapping import OVERFLOW_KEY
 from otel_prom_bridge.views.view import instrument_names
@@ -101,7 +101,7 @@ def _sets(record: StreamRecord, of: frozenset[Series] | None = None) -> Iterator
     """The attribute sets that are remembered, as they were recorded; with ``of`` those of these series."""
     for remembered in (record.by_texts, record.by_items):
         for key, targets in list(remembered.items()):
-            if of is None or not of.isdisjoint(targets):
+            if of is None or not of.isdisjoint(each(targets)):
                 yield {str(name): _plain(value) for name, value in AttributeSet(key).items()}
 
 
@@ -125,5 +125,5 @@ def series_of(projections: Iterable[Projection], labels: Labels) -> list[Series]
     for projection in projections:
         if projection.family is not None:
             slot = projection.family.slot_of(labels)
-            return list(slot.series) if slot is not None else []
+            return list(each(slot.series)) if slot is not None else []
     return []

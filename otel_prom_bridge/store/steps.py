@@ -80,7 +80,7 @@ def _changed(projection: Projection, key: str, before: str, after: str) -> str:
 
 def _missing(projection: Projection, key: str, series: Series) -> str:
     """Why the series lacks what should be a label."""
-    if series.overflowed:
+    if series.room.overflowed:
         return "the series is the one past a limit"
     rules = [rule_name(projection.view.rules[name]) for name in names_of(projection, key)]
     if rules:
@@ -101,7 +101,7 @@ def _from_elsewhere(projection: Projection, name: str, series: Series) -> str:
         return "from the resource"
     if name in map(label_name, projection.origin.common):
         return "from the resource: common_labels"
-    if series.overflowed:
+    if series.room.overflowed:
         return "past a limit, or past the SDK's"
     return "the view gives it to every series, or it says which worker"
 

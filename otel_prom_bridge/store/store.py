@@ -43,7 +43,7 @@ from otel_prom_bridge.store.lookup import StreamRecord
 from otel_prom_bridge.store.origins import Origin, Origins
 from otel_prom_bridge.store.projections import OVERFLOW, Projection, Shared
 from otel_prom_bridge.store.provenance import origin_of, series_of
-from otel_prom_bridge.store.series import Folded, Series, Target
+from otel_prom_bridge.store.series import Folded, Series, Target, each
 from otel_prom_bridge.store.sources import Failing, Said, Speaker
 from otel_prom_bridge.translate import Translation
 from otel_prom_bridge.values.checks import LONGEST_WAIT
@@ -451,6 +451,7 @@ class Store:
         changed, collection = self._changed, self._collection
         for point in points:
             attributes: Any = point.attributes
+            targets: Any  # mypy does not see that what is no tuple is a target
             try:
                 if type(attributes) is AttributeSet:
                     targets = by_items[attributes.key]
@@ -461,7 +462,7 @@ class Store:
                     targets = by_texts[(*attributes, *attributes.values())]
             except Exception:  # it is new, or some value of it cannot be hashed
                 targets = record.find(point)
-            for series in targets:
+            for series in targets if type(targets) is tuple else (targets,):
                 try:
                     series.add(point)
                 except BaseException as error:
@@ -512,7 +513,7 @@ class Store:
         found_all = True
         for point in points:
             try:
-                for series in record.find(point):
+                for series in each(record.find(point)):
                     groups.setdefault(series, []).append(point)
             except BaseException as error:
                 self._report_point(record.key, error)
@@ -533,7 +534,7 @@ class Store:
             mentioned.update(known)
         if is_whole or is_new:
             before = speaker.said[record].last_seen(self._collection - 1)
-            unsaid = [each for each in before if each not in mentioned and not each.overflowed]
+            unsaid = [item for item in before if item not in mentioned and not item.room.overflowed]
             self._leave(speaker, record, unsaid)
             record.take_back()
 

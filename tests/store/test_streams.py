@@ -169,7 +169,7 @@ def test_what_is_remembered_is_what_was_said(sets: list[dict[str, Any]]) -> None
     asked = Asked()
     record = _record(asked)
     for attributes in [*sets, *copy.deepcopy(sets)]:
-        (target,) = record.find(_point(attributes))
+        target = record.find(_point(attributes))
         assert target is asked.sets[attribute_identity(attributes)]
     # In another order the same attributes ask again.
     assert asked.times == len({(repr(attributes), *map(type, attributes.values())) for attributes in sets})

@@ -83,8 +83,8 @@ def check_places(store: Store) -> None:
     """Every budget counts the series that are charged to it, and none holds more than its limit."""
     charged: Counter[int] = Counter()
     for each in series(store):
-        for budget in each.budgets:
-            charged[id(budget)] += each.lines if budget.unit == "lines" else 1
+        for budget in each.room.budgets:
+            charged[id(budget)] += each.room.lines if budget.unit == "lines" else 1
     for budget in (*budgets(store), *store._budgets._lines.values()):
         assert budget.used == charged[id(budget)] <= budget.limit
 

@@ -9,7 +9,16 @@ from functools import lru_cache
 from otel_prom_bridge.arithmetic.scaling import Scale
 from otel_prom_bridge.families import Kind, Labels, Point
 from otel_prom_bridge.points import Meaning, Shape
-from otel_prom_bridge.store.series.base import Folded, Series, Slot, Target, Traits
+from otel_prom_bridge.store.series.base import (
+    Folded,
+    Room,
+    Series,
+    Slot,
+    Target,
+    Targets,
+    Traits,
+    each,
+)
 from otel_prom_bridge.store.series.current import (
     Current,
     CurrentExponential,
@@ -28,10 +37,13 @@ __all__ = [
     "Folded",
     "HistogramSeries",
     "NumberSeries",
+    "Room",
     "Series",
     "Slot",
     "Target",
+    "Targets",
     "Traits",
+    "each",
     "priced",
     "series_class",
 ]

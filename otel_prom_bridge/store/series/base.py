@@ -10,15 +10,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from otel_prom_bridge.arithmetic.histograms import total
 from otel_prom_bridge.arithmetic.scaling import Scale
 from otel_prom_bridge.families import Exemplar, Kind, Labels, Point
-from otel_prom_bridge.points import Source, SourcePoint, Stream
+from otel_prom_bridge.points import AttributeSet, Source, SourcePoint, Stream
 from otel_prom_bridge.store.budgets import Budget
 from otel_prom_bridge.store.intake import NO_TURN, ExemplarIntake, Turn
 from otel_prom_bridge.views.workers import Workers
+
+One = TypeVar("One")
 
 
 class Traits(NamedTuple):
@@ -38,11 +40,16 @@ class Traits(NamedTuple):
     keeps_ended: bool = False
 
 
+def each(found: One | tuple[One, ...]) -> tuple[One, ...]:
+    """All of one or several. Nearly always it is one, which is kept without a tuple around it."""
+    return found if isinstance(found, tuple) else (found,)
+
+
 class Slot:
     """One series of a family as a scraper sees it: all series with these labels, shown as one.
 
-    ``index`` is its place among the points of the family. ``queue`` is the family's list of the slots that
-    have to be frozen anew.
+    ``series`` is that one, or several. ``index`` is its place among the points of the family. ``queue`` is
+    the family's list of the slots that have to be frozen anew.
     """
 
     __slots__ = ("index", "labels", "queue", "series", "stale")
@@ -51,7 +58,7 @@ class Slot:
         self.labels = labels
         self.index = index
         self.queue = queue
-        self.series: tuple[Series, ...] = ()
+        self.series: Series | tuple[Series, ...] = ()
         self.stale = False
 
     def touch(self) -> None:
@@ -82,6 +89,24 @@ class Target(ABC):
         raise NotImplementedError  # of what adds up deltas
 
 
+Targets: TypeAlias = Target | tuple[Target, ...]
+"""What takes the points of an attribute set; see :func:`each`."""
+
+
+class Room(NamedTuple):
+    """The place that a series has: the ``budgets`` that it is taken from, and the ``lines`` of a text format.
+
+    If it is ``overflowed``, the series stands for what is past a limit.
+    """
+
+    budgets: tuple[Budget, ...] = ()
+    lines: int = 1
+    overflowed: bool = False
+
+
+NO_ROOM = Room()  # of a series that has none yet
+
+
 class Folded(Target):
     """Counts the points that lost what told them apart. It is never shown as a series."""
 
@@ -105,19 +130,22 @@ class Folded(Target):
 class Series(Target):
     """What the store asks of a series, whatever its points look like."""
 
-    __slots__ = ("alone", "attributes", "budgets", "created", "lines", "overflowed", "traits", "turn")
+    __slots__ = ("_attributes", "created", "room", "traits", "turn")
 
     def __init__(self, traits: Traits, attributes: Mapping[str, object]) -> None:
         super().__init__()
-        # This series in a tuple, for whoever holds it alone. Empty when it is gone, or it would hold itself.
-        self.alone: tuple[Series, ...] = (self,)
         self.traits = traits
-        self.attributes = attributes
+        # The key of an attribute set is enough to make it anew, and is kept elsewhere already.
+        self._attributes = attributes.key if type(attributes) is AttributeSet else attributes
         self.created: float | None = None  # when it began, in seconds since the epoch
         self.turn: Turn = NO_TURN  # when it may take its next exemplar
-        self.budgets: tuple[Budget, ...] = ()  # the budgets in which it takes up room
-        self.lines = 1  # that it is written as, in a text format
-        self.overflowed = False  # it stands for what is past a limit
+        self.room = NO_ROOM
+
+    @property
+    def attributes(self) -> Mapping[str, object]:
+        """What became its labels."""
+        found = self._attributes
+        return AttributeSet(found) if isinstance(found, tuple) else found
 
     @property
     @abstractmethod
@@ -147,7 +175,7 @@ class Series(Target):
         intake = self.traits.intake
         if intake is None:
             return []
-        taken, self.turn = intake.taken(point, self.turn, overflowed=self.overflowed)
+        taken, self.turn = intake.taken(point, self.turn, overflowed=self.room.overflowed)
         return taken
 
 
