@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import sys
 from decimal import Decimal
+from functools import lru_cache
 
 from otel_prom_bridge.families import Labels, is_legacy_label, is_legacy_name
 
 _LABEL_VALUE = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 _HELP_TEXT = str.maketrans({"\\": r"\\", "\n": r"\n"})
+_NAMES_REMEMBERED = 1024
 _HIGHEST = int(sys.float_info.max)
 _LOWEST = -_HIGHEST
 
@@ -26,12 +28,19 @@ def metadata_name(name: str) -> str:
 
 def label_set(labels: Labels) -> str:
     r"""The labels without braces: ``a="b",c="d\"e","f.g"="h"``."""
-    return ",".join(
-        [
-            f'{name if is_legacy_label(name) else quoted(name)}="{value.translate(_LABEL_VALUE)}"'
-            for name, value in labels
-        ]
-    )
+    return ",".join([f'{_label_name(name)}="{_label_value(value)}"' for name, value in labels])
+
+
+@lru_cache(maxsize=_NAMES_REMEMBERED)  # there are few names and many series
+def _label_name(name: str) -> str:
+    return name if is_legacy_label(name) else quoted(name)
+
+
+def _label_value(value: str) -> str:
+    # To look for each is faster than to translate, and nearly no value has any of them.
+    if '"' in value or "\\" in value or "\n" in value:
+        return value.translate(_LABEL_VALUE)
+    return value
 
 
 def help_text(text: str, *, openmetrics: bool) -> str:

@@ -13,7 +13,7 @@ PLACEHOLDER = "{key}"
 SECRETS = "secrets"  # the rule by which points are counted whose labels had one
 
 # No key is shorter. Most values of labels are, so that they are not searched.
-_SHORTEST = 20
+SHORTEST = 20
 _LONGEST = 4096
 _FORMS = re.compile(
     r"(?<![a-zA-Z0-9_-])(?:"
@@ -38,7 +38,7 @@ def without_secrets(text: str) -> str | None:
     >>> without_secrets("scikit-learn 1.7.2") is without_secrets("sk-estimators-of-all-kinds") is None
     True
     """
-    if len(text) < _SHORTEST:
+    if len(text) < SHORTEST:
         return None
     found, count = _FORMS.subn(PLACEHOLDER, text[:_LONGEST])
     return found if count else None

@@ -101,7 +101,7 @@ class StreamRecord:
         key: tuple[object, ...] | None,
         targets: Targets,
     ) -> None:
-        if key is not None and sum([len(item) for item in key if type(item) is str]) <= _LONGEST:
+        if key is not None and _length(key) <= _LONGEST:
             table[key] = targets
 
     def follow(self, version: int) -> None:
@@ -231,6 +231,14 @@ class StreamRecord:
     def _forget_sets(self, condition: Callable[[Targets], bool]) -> None:
         self.by_items = {key: found for key, found in self.by_items.items() if not condition(found)}
         self.by_texts = {key: found for key, found in self.by_texts.items() if not condition(found)}
+
+
+def _length(key: tuple[object, ...]) -> int:
+    """How many characters its texts have together."""
+    try:
+        return sum(map(len, key))  # type: ignore[arg-type]  # nearly always all of it is text
+    except TypeError:
+        return sum([len(item) for item in key if type(item) is str])
 
 
 def _is_gone(targets: Targets) -> bool:

@@ -299,8 +299,8 @@ class Projection:
 
     def _beside(self, attributes: Mapping[str, object]) -> tuple[Attributes, Attributes]:
         """What scope and resource say, without the labels that the view makes of attributes itself."""
-        made = {label_name(label) for label in self._made if label in attributes}
         resource = self._resource + self.origin.service
+        made = self._made and {label_name(label) for label in self._made if label in attributes}
         if not made:
             return self._scope, resource
         scope = tuple(item for item in self._scope if label_name(item[0]) not in made)

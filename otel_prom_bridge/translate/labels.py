@@ -102,8 +102,9 @@ def labels(
     (('foo_bar', 'b;a'),)
     """
     items = [(key, _name_of(key, reserved, escape), label_value(value)) for key, value in attributes]
-    if len({name for _, name, _ in items}) == len(items):  # as nearly always: no two keys become one label
-        return tuple(sorted([_pair(name, text) for _, name, text in items]))
+    single = {name: text for _, name, text in items}
+    if len(single) == len(items):  # as nearly always: no two keys become one label
+        return tuple([_pair(name, single[name]) for name in sorted(single)])
     found: dict[str, list[tuple[str, str]]] = {}
     for key, name, text in items:
         found.setdefault(name, []).append((key, text))

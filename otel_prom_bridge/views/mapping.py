@@ -17,7 +17,7 @@ from otel_prom_bridge.interrupts import RaisedAgainError, sheltered
 from otel_prom_bridge.points import WORKER
 from otel_prom_bridge.rules import Chain, Forbid, Redact, Rule, is_identifier
 from otel_prom_bridge.rules.rule import OTHER
-from otel_prom_bridge.rules.secrets import SECRETS, without_secrets
+from otel_prom_bridge.rules.secrets import SECRETS, SHORTEST, without_secrets
 from otel_prom_bridge.translate.labels import label_name, label_value
 from otel_prom_bridge.values.patterns import glob, is_pattern
 from otel_prom_bridge.views.bounds import (
@@ -302,7 +302,11 @@ class AttributeMap:
         tenant = None
         if self._tenants is not None and self._tenants.attribute in attributes:
             tenant, attributes = self._listed(self._tenants, attributes, folds)
-        result = {key: value for key, value in attributes.items() if self.keeps(key)}
+        kept = self._kept
+        try:
+            result = {key: value for key, value in attributes.items() if kept[key]}
+        except KeyError:  # a key comes for the first time
+            result = {key: value for key, value in attributes.items() if self.keeps(key)}
         if self._ids is not None:
             self._leave_out_ids(self._ids, attributes, result, folds)
         made: dict[str, object] = {}
@@ -310,14 +314,15 @@ class AttributeMap:
             made = self._made(result, attributes, folds)
             self._displace(result, made)
         # Rules see what becomes a label and nothing else, because some rules remember what they saw.
-        self._rule(result, self._before, folds)
-        self._rule(made, self._after, folds)
+        if self._view.rules:
+            self._rule(result, self._before, folds)
+            self._rule(made, self._after, folds)
         result.update(made)
         if self._context is not None:
             self._tell(self._context, attributes, result, folds)
         self._bound(result, folds)
-        label = self.tenant_label
-        if tenant is None or label not in result:  # it belongs to no tenant, or the view shows none
+        label = None if tenant is None else self.tenant_label
+        if label not in result:  # it belongs to no tenant, or the view shows none
             return Mapped(result, tuple(folds), tenant)
         return Mapped(result, tuple(folds), tenant, {**OVERFLOW_ATTRIBUTES, label: result[label]})
 
@@ -370,7 +375,7 @@ class AttributeMap:
         """Cut and fold what is too large, in place."""
         bounds, longest, by_clients = self._bounds, self._bounds.value_length, self._by_clients
         for key, value in result.items():
-            if type(value) is str:  # which is nearly all there is
+            if type(value) is str and len(value) >= SHORTEST:  # nearly all there is are shorter texts
                 hidden = without_secrets(value)
                 if hidden is not None:
                     result[key] = value = hidden
