@@ -4,8 +4,8 @@ The store hands out the same point object until the series changes, and the same
 its points does, so "changed" means "another object". The encoder and the escaper both remember what they made
 of the families that they saw last, and both do it with what is here.
 
-Nothing here needs a lock. What was made is never modified after it has been published, and two threads that
-make the same thing at once merely do the work twice.
+Nothing here needs a lock. What was made is not modified as long as somebody else can find it, and two threads
+that make the same thing at once merely do the work twice.
 """
 
 from __future__ import annotations
