@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import enum
+import gc
 from collections import Counter as Tally
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -133,6 +134,22 @@ def test_what_may_change_is_asked_each_time() -> None:
         assert not record.by_items
 
 
+def test_a_series_is_few_objects(bridge: Make) -> None:
+    """Of a series nothing is kept but itself, its place in a family, its point, and tuples of texts."""
+    setup = bridge(max_series_per_metric=3000)
+    counter = setup.meter.create_counter("c")
+    before = 0
+    for number in range(2000):
+        if number == 1000:
+            setup.text()
+            gc.collect()
+            before = len(gc.get_objects())
+        counter.add(1, {"k": f"value {number}", "l": "l"})
+    setup.text()
+    gc.collect()  # it looks at tuples of texts no more
+    assert len(gc.get_objects()) - before < 3.5 * 1000
+
+
 # ---------------------------------------------------------------- kept apart
 
 
@@ -169,7 +186,7 @@ def test_what_is_remembered_is_what_was_said(sets: list[dict[str, Any]]) -> None
     asked = Asked()
     record = _record(asked)
     for attributes in [*sets, *copy.deepcopy(sets)]:
-        target = record.find(_point(attributes))
+        (target,) = record.find(_point(attributes))
         assert target is asked.sets[attribute_identity(attributes)]
     # In another order the same attributes ask again.
     assert asked.times == len({(repr(attributes), *map(type, attributes.values())) for attributes in sets})
