@@ -42,7 +42,7 @@ from otel_prom_bridge.translate.labels import (
 )
 from otel_prom_bridge.translate.units import unit_words
 from otel_prom_bridge.views.bounds import CLIENT_VALUES, LABELS, VALUE_LENGTH
-from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES, AttributeMap, Fold, Mapped
+from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES, OVERFLOW_KEY, AttributeMap, Fold, Mapped
 from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.pricing import PRICE_KEY
 from otel_prom_bridge.views.view import ExportView
@@ -380,15 +380,15 @@ class Projection:
         )
 
     def _flooding_label(self) -> str:
-        """Which label has the most values, as a part of a sentence."""
+        """Which label has the most values, as a part of a sentence, if any of them has several."""
         values: dict[str, set[str]] = {}
         for series in self.series.values():
             for key, value in series.attributes.items():
-                if key != PRICE_KEY:
+                if key not in (PRICE_KEY, OVERFLOW_KEY):
                     values.setdefault(key, set()).add(label_value(value))
-        if not values:
+        label = max(values, key=lambda key: len(values[key]), default="")
+        if len(values.get(label, ())) < 2:
             return ""
-        label = max(values, key=lambda key: len(values[key]))
         return f"the label {label!r} has {len(values[label])} values; "
 
     def _report_sdk_limit(self) -> None:

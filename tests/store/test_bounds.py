@@ -14,7 +14,7 @@ from opentelemetry.sdk.resources import Resource
 from oracles import OPENMETRICS, samples
 from setups import Setup, maxima
 
-from otel_prom_bridge import ExportView, PrometheusMetricReader
+from otel_prom_bridge import ExportView, PrometheusMetricReader, Tenants
 from otel_prom_bridge.rules import Allow
 from otel_prom_bridge.store.store import Expiry
 from otel_prom_bridge.views.bounds import comes_from_clients
@@ -460,3 +460,17 @@ def test_gauges_that_only_ids_told_apart_are_said_once(caplog: pytest.LogCapture
     (line,) = [record.getMessage() for record in caplog.records if "told apart" in record.getMessage()]
     assert line.startswith("metric 'queue': gauges that only ids told apart are one series")
     assert "id_labels=True" in line
+
+
+def test_a_label_that_makes_no_series_is_not_named(caplog: pytest.LogCaptureFixture) -> None:
+    """Neither that of the overflow itself, nor one with a single value is why a metric is at its limit."""
+    tenants = Tenants("tenant", {"a": 1, "b": 1})
+    reader = PrometheusMetricReader(registry=None, tenant=tenants)
+    meter = MeterProvider([reader]).get_meter("app")
+    for name in ("first", "second"):
+        for number in range(3):
+            meter.create_counter(name).add(1, {"tenant": "a", "k": str(number)})
+    reader.expose()
+    said = [record.getMessage() for record in caplog.records if "at a limit" in record.getMessage()]
+    assert len(said) == 2
+    assert not any("the label" in line for line in said)
