@@ -4,8 +4,8 @@ Since 1.45 the SDK sorts the attributes of each measurement and pairs every valu
 That takes a third of a recording with five attributes. What reads deltas does not need the order: attributes
 in another order make one more point in that collection, and the points are added up.
 
-As long as all values that an instrument was recorded with are texts, its keys have no types: then a value
-that is no text equals none of them.
+The key of texts has no types, and no value of another type equals one of its own. So as long as an
+instrument was recorded with nothing else, nobody has to look at the types of what is recorded.
 """
 
 from __future__ import annotations
@@ -22,13 +22,10 @@ _EXACT = {str, bool, int}  # of which equal ones say the same
 _slow_key = private("._view_instrument_match", "_hash_attributes")
 
 
-def key_of(attributes: Mapping[str, Any], *, typed: bool = False) -> object:
-    """What tells these attributes apart: names, values and their types, since 1, 1.0 and True are equal.
-
-    Those that are all texts need no types, unless others of the same table are ``typed``.
-    """
+def key_of(attributes: Mapping[str, Any]) -> object:
+    """What tells these attributes apart: names, values and their types, since 1, 1.0 and True are equal."""
     values = attributes.values()
-    if not typed and _TEXT.issuperset(map(type, values)):
+    if _TEXT.issuperset(map(type, values)):
         return (*attributes, *values)
     kinds = (*map(type, values),)
     if _PLAIN.issuperset(kinds):
@@ -59,7 +56,7 @@ class QuickMatch(private_class("._view_instrument_match", "_ViewInstrumentMatch"
             attributes = {key: value for key, value in attributes.items() if key in kept}
         values = attributes.values()
         try:
-            if self._typed:
+            if self._typed and not _TEXT.issuperset(map(type, values)):
                 series = table.get((*attributes, *values, *map(type, values)))
             else:
                 series = table.get((*attributes, *values))
@@ -70,7 +67,7 @@ class QuickMatch(private_class("._view_instrument_match", "_ViewInstrumentMatch"
     def _made(self, attributes: Mapping[str, Any]) -> Any:
         if not _TEXT.issuperset(map(type, attributes.values())):
             self._typed = True
-        key: Any = key_of(attributes, typed=self._typed)
+        key: Any = key_of(attributes)
         with self._lock:
             return self._get_or_create_aggregation(key, attributes_of(key, attributes))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import Counter, Histogram, MeterProvider, UpDownCounter
 from opentelemetry.sdk.metrics.export import (
@@ -83,6 +83,13 @@ def said(point: Any) -> Mapping[str, Any]:
 
 
 @given(st.lists(RECORDINGS, min_size=1, max_size=3))
+@example(
+    [
+        [("counter", 1, {"a": "x"}, False), ("counter", 1, {"a": "x", "b": 1}, False)],
+        [("counter", 1, {"a": "x", "b": 1}, False), ("counter", 1, {"a": "x"}, False)],
+        [(name, 1, {"a": "x", **more}, False) for more in ({}, {"b": 1}, {}) for name in NAMES],
+    ]
+)
 def test_they_say_what_the_sdk_says(rounds: list[Any]) -> None:
     """Values, buckets, extremes, attributes and exemplars, over several collections."""
     ours = Caught(registry=None)
@@ -145,7 +152,7 @@ def test_which_series_are_ours() -> None:
 
 @pytest.mark.parametrize("kind", ["counter", "histogram"])
 def test_a_collection_in_the_middle_of_a_recording(kind: str) -> None:
-    """What comes between finding a series and adding to it takes nothing away: it is counted the next time."""
+    """What comes between finding a series and adding to it takes nothing away: it is counted later."""
     reader = PrometheusMetricReader(registry=None, self_metrics=False, disable_target_info=True)
     provider = MeterProvider([reader], shutdown_on_exit=False)
     instrument = getattr(provider.get_meter("t"), f"create_{kind}")("i")
