@@ -6,7 +6,6 @@ import json
 import logging
 import re
 import socket
-import subprocess
 import sys
 import threading
 import urllib.error
@@ -17,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import programs
 import prometheus_client
 import pytest
 import yaml
@@ -406,7 +406,7 @@ start(port=0)
 metrics.set_meter_provider(MeterProvider())
 """
     command = [sys.executable, "-c", code]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    result = programs.run(command, capture_output=True, text=True, timeout=30, check=True)
     (line,) = result.stderr.splitlines()
     logging.getLogger("opentelemetry").warning("%s", line)
 

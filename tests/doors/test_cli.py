@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import programs
 import prometheus_client
 import pytest
 from hypothesis import given, settings
@@ -496,7 +497,7 @@ def run(
 ) -> tuple[int, bytes, bytes]:
     """The command line as a process."""
     command = [sys.executable, "-m", "otel_prom_bridge", *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, timeout=60, check=False, env=env)
+    done = programs.run(command, input=stdin, capture_output=True, timeout=60, check=False, env=env)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -524,7 +525,7 @@ def test_a_closed_pipe_is_silent() -> None:
     """`| head` may go away."""
     text = "".join(f"m{number} 1\n" for number in range(20_000)).encode()
     command = [sys.executable, "-m", "otel_prom_bridge", "cardinality", "-", "--top", "0"]
-    with subprocess.Popen(
+    with programs.Program(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         assert process.stdin is not None
@@ -542,9 +543,7 @@ def test_python_m_runs_it() -> None:
     command = [sys.executable, "-m", "otel_prom_bridge", "profile", "semconv"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.startswith("# Profile `semconv`")
-    wrong = subprocess.run(
-        [*command[:-1], "nothing"], capture_output=True, text=True, timeout=60, check=False
-    )
+    wrong = programs.run([*command[:-1], "nothing"], capture_output=True, text=True, timeout=60, check=False)
     assert wrong.returncode == 2
     assert wrong.stderr.startswith("otel-prom-bridge: ")
 

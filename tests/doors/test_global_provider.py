@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from typing import Any
+
+import programs
 
 # Each program has a process of its own, since the global provider can be set once in each.
 HEAD = """
@@ -36,7 +37,7 @@ meter = metrics.get_meter("app")
 def run(program: str) -> Any:
     """What a program says at its end, as JSON; it may write nothing else."""
     command = [sys.executable, "-W", "error", "-c", HEAD + program]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    result = programs.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (result.returncode, result.stderr) == (0, "")
     return json.loads(result.stdout)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 from instrumented import EXPORTERS, NO_OTHERS
 from servers import free_ports
@@ -76,7 +76,7 @@ def run(program: str, folder: Path, *, instrumented: bool = False, **variables: 
     command = [sys.executable, str(path)]
     if instrumented:
         command.insert(0, str(Path(sys.executable).with_name("opentelemetry-instrument")))
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    result = programs.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout), result.stderr.splitlines()
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from urllib.error import URLError
 
+import programs
 import pytest
 from opentelemetry import metrics
 from opentelemetry.metrics import MeterProvider
@@ -92,7 +92,7 @@ with start(port=0) as bridge:
     with build_opener(ProxyHandler({})).open(bridge.server.url, timeout=5) as response:
         print(response.read().decode())
 """
-    result = subprocess.run(
+    result = programs.run(
         [sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=30, check=False
     )
     assert result.returncode == 0, result.stderr

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 from instrumented import EXPORTERS, instrumented
 from opentelemetry.sdk.metrics.view import View
@@ -68,7 +68,7 @@ print(build_opener(ProxyHandler({})).open(sys.argv[1], timeout=5).read().decode(
 def printed(code: str, *arguments: str, **environment: str) -> str:
     """What a program prints."""
     command = [sys.executable, "-W", "error", "-c", code, *arguments]
-    done = subprocess.run(
+    done = programs.run(
         command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment}
     )
     assert done.returncode == 0, done.stderr

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import programs
 import pytest
 from setups import Setup
 
@@ -137,7 +137,7 @@ def test_a_unix_socket_goes_with_the_interpreter(tmp_path: Path) -> None:
         "assert os.path.exists(sys.argv[1])\n"
     )
     command = [sys.executable, "-c", code, str(path)]
-    result = subprocess.run(command, capture_output=True, timeout=30, check=False)
+    result = programs.run(command, capture_output=True, timeout=30, check=False)
     assert (result.returncode, result.stderr) == (0, b"")
     assert not path.exists()
 
@@ -168,7 +168,7 @@ def test_sockets_of_systemd() -> None:
             os.dup2(first, 3)
             os.dup2(second, 4)
 
-        result = subprocess.run(
+        result = programs.run(
             [sys.executable, "-c", ACTIVATED, "systemd:metrics", "systemd", "systemd:metrics"],
             env={**os.environ, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "app:metrics"},
             preexec_fn=inherit,

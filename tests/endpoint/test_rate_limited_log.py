@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 
+import programs
 import pytest
 from servers import wait_for
 
@@ -191,7 +191,7 @@ def run(code: str) -> str:
     environment = {
         name: text for name, text in os.environ.items() if not name.startswith(("OTEL_", "METRICS_"))
     }
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment
     )
     assert done.stdout == "done\n", done.stderr

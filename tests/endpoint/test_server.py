@@ -7,7 +7,6 @@ import http.client
 import re
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 from prometheus_client import REGISTRY
 from setups import Setup
@@ -287,7 +287,7 @@ def test_the_interpreter_exits_with_the_server_running() -> None:
         "client.sendall(b'GET /met')\n"
     )
     start = time.perf_counter()
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=20, check=False)
+    result = programs.run([sys.executable, "-c", code], capture_output=True, timeout=20, check=False)
     assert (result.returncode, result.stderr) == (0, b"")
     assert time.perf_counter() - start < 10
 

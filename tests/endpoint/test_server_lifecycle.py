@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import programs
 import pytest
 from servers import running, wait_for
 from setups import Setup
@@ -58,7 +59,7 @@ def get(port, path="/", timeout=5):
 def run(code: str, *, seconds: float = 30) -> subprocess.CompletedProcess[str]:
     """Run a process to its end."""
     command = [sys.executable, "-W", "error", "-c", PROCESS + code]
-    return subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+    return programs.run(command, capture_output=True, text=True, timeout=seconds, check=False)
 
 
 def ended_well(result: subprocess.CompletedProcess[str]) -> list[str]:

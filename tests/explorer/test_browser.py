@@ -11,6 +11,7 @@ from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
+import programs
 import pytest
 from browser import Browser
 from explored import shop
@@ -397,7 +398,7 @@ def test_serve_shows_anybodys_exposition(browser: Browser, tmp_path: Path) -> No
     path = tmp_path / "metrics.prom"
     path.write_text('# TYPE requests_total counter\nrequests_total{code="200"} 5\nwhat is this\n')
     command = [sys.executable, "-m", "otel_prom_bridge", "serve", str(path), "--port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = programs.Program(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         url = process.stdout.readline().split(" at ")[1].split(";")[0]

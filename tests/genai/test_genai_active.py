@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import programs
 from genai_points import ACTIVE, Recorded
 
 from otel_prom_bridge.genai import AgentRecorder, LLMRecorder
@@ -27,7 +27,7 @@ def output_of(script: str) -> str:
     CALL = {"model": "gpt-4o", "provider": "openai"}
     """
     code = textwrap.dedent(setup) + textwrap.dedent(script)
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,

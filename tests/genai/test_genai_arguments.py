@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 from genai_points import DURATION, FIRST, Recorded
 from opentelemetry.metrics import NoOpMeterProvider
@@ -176,7 +176,7 @@ took._began -= 2
 took.end()
 print(2000 <= recorded.point("plain").sum < 5000)
 """
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=HERE, check=False
     )
     assert (done.stdout, done.stderr) == ("True\n", "")

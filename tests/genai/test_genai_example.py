@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+import programs
 import pytest
 
 AGENT = Path(__file__).parents[2] / "examples" / "agent.py"
@@ -15,7 +15,7 @@ AGENT = Path(__file__).parents[2] / "examples" / "agent.py"
 
 def test_the_agent_shows_what_it_did() -> None:
     """Its calls, chunks, tokens, cost, steps and tools, with the tool that failed, are printed; quickly."""
-    result = subprocess.run(
+    result = programs.run(
         [sys.executable, "-W", "error", AGENT],
         env={**os.environ, "OTEL_EXPORTER_PROMETHEUS_PORT": "0"},
         capture_output=True,

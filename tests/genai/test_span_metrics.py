@@ -6,7 +6,6 @@ import gc
 import json
 import logging
 import os
-import subprocess
 import sys
 import time
 import weakref
@@ -14,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 from bridges import families_of, running
 from hypothesis import given, settings
@@ -675,7 +675,7 @@ def test_start_has_it(how: str) -> None:
     options = 'profile="llmdevops"' + (", span_metrics=True" if how != "variable" else "")
     code = EVALUATE + PROGRAM.format(options=options, again=how == "again", early=how != "variable")
     environment = {"OTEL_PROM_BRIDGE_SPAN_METRICS": "true"} if how == "variable" else {}
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
@@ -731,7 +731,7 @@ def test_processes_with_a_hub(tmp_path: Path, way: str) -> None:
         reader += "(bridge.reader,) = metrics.get_meter_provider()._metric_readers"
         code = WORKERS.replace("bridge = otel_prom_bridge.start()", f"{begin}\n{reader}")
     run = [sys.executable, "-m", "otel_prom_bridge", "run", "--", sys.executable, "-c", code]
-    done = subprocess.run(run, capture_output=True, text=True, env=_environment(environment), timeout=60)
+    done = programs.run(run, capture_output=True, text=True, env=_environment(environment), timeout=60)
     assert done.returncode == 0, done.stderr
     text = get(f"http://127.0.0.1:{port}/metrics")[1].decode()
     shown = [line for line in text.splitlines() if line.startswith("llmdevops_llm_requests_total{")]
@@ -760,7 +760,7 @@ print(reader.expose().body.decode())
         "OTEL_PYTHON_CONFIGURATOR": "",
     }
     start = "from opentelemetry.sdk._configuration import _OTelSDKConfigurator as C; C().configure()\n"
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-c", start + EVALUATE + code],
         capture_output=True,
         text=True,

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import programs
 import pytest
 from servers import free_port, get, wait_for
 
@@ -84,7 +85,7 @@ class Program:
     @contextlib.contextmanager
     def running(self, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         """The program, from the time when it answers."""
-        with subprocess.Popen(command, env=self.environment, stderr=subprocess.PIPE) as program:
+        with programs.Program(command, env=self.environment, stderr=subprocess.PIPE) as program:
             threading.Thread(target=lambda: program.stderr and program.stderr.read(), daemon=True).start()
             try:
                 wait_for(lambda: self.ask() or program.poll() is not None, seconds=30, what="an answer")
@@ -220,7 +221,7 @@ def test_gunicorn_does_not_start_without_its_hub(program: Program) -> None:
     """A taken port is an error, and says so."""
     with socket.create_server(("127.0.0.1", program.metrics_port)):
         command = gunicorn(program, "-c", "python:otel_prom_bridge.gunicorn")
-        result = subprocess.run(command, env=program.environment, capture_output=True, text=True, timeout=60)
+        result = programs.run(command, env=program.environment, capture_output=True, text=True, timeout=60)
     assert result.returncode == 1
     assert f"port {program.metrics_port}" in result.stderr
 
@@ -305,7 +306,7 @@ def test_celery(program: Program, tmp_path: Path, where: str, recycled: bool) ->
     program.environment["WHERE"] = where
     command = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "-c", "2", "--without-mingle"]
     command += ["--without-gossip", *(["--max-tasks-per-child", "5"] if recycled else [])]
-    with subprocess.Popen([*RUN, *command], env=program.environment, stderr=subprocess.DEVNULL) as running:
+    with programs.Program([*RUN, *command], env=program.environment, stderr=subprocess.DEVNULL) as running:
         wait_for(lambda: program.done >= TASKS, seconds=60, what="all tasks")
         wait_for(lambda: program.shown("orders_total") == [TASKS], seconds=10, what="all of them in the hub")
         assert program.shown("level") == ([3] if where == "import" else [])
@@ -346,7 +347,7 @@ if __name__ == "__main__":
 def test_pools(program: Program, tmp_path: Path) -> None:
     """Pools that are closed and terminated; what was recorded before counts once."""
     (tmp_path / "pools.py").write_text(POOLS)
-    with subprocess.Popen(
+    with programs.Program(
         [*RUN, sys.executable, str(tmp_path / "pools.py")],
         env=program.environment,
         stdin=subprocess.PIPE,
@@ -383,7 +384,7 @@ def test_opentelemetry_instrument(program: Program, is_behind: bool) -> None:
         "OTEL_TRACES_EXPORTER": "none",
         "OTEL_LOGS_EXPORTER": "none",
     }
-    with subprocess.Popen(
+    with programs.Program(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as running:
         assert running.stdout is not None

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import programs
 import pytest
 from servers import free_port, get, wait_for
 
@@ -78,7 +79,7 @@ def running(
     command: Sequence[str], environment: Mapping[str, str], *flags: str
 ) -> Iterator[subprocess.Popen[str]]:
     """A program with a hub, once it says that it is there."""
-    with subprocess.Popen(
+    with programs.Program(
         [*RUN, *flags, "--", *command],
         env=environment,
         stdin=subprocess.PIPE,
@@ -176,7 +177,7 @@ def test_ctrl_c_in_a_terminal(environment: dict[str, str], port: int) -> None:
 def test_a_pipe_that_closes_ends_the_program(environment: dict[str, str]) -> None:
     """Python ignores SIGPIPE, and whoever is executed by Python would, too."""
     command = f"{' '.join(RUN)} -- yes | head -1; echo ${{PIPESTATUS[0]}}"
-    result = subprocess.run(
+    result = programs.run(
         ["bash", "-c", command], env=environment, capture_output=True, text=True, timeout=60
     )
     assert result.stdout == "y\n141\n"  # 128 and SIGPIPE
@@ -206,7 +207,7 @@ def test_what_cannot_be_run(environment: dict[str, str], tmp_path: Path) -> None
         ([str(plain)], 126, "cannot be executed"),
         ([], 2, "there is no COMMAND"),
     ):
-        result = subprocess.run(
+        result = programs.run(
             [*RUN, "--", *command], env=environment, capture_output=True, text=True, timeout=60
         )
         assert result.returncode == code, result
@@ -231,7 +232,7 @@ def test_wrong_options(
 ) -> None:
     """The key, the value and what is allowed are said before the program starts."""
     command = [*RUN, *flags, "--", "echo", "started"]
-    result = subprocess.run(
+    result = programs.run(
         command, env={**environment, **variables}, capture_output=True, text=True, timeout=60
     )
     assert says in result.stderr, result
@@ -242,7 +243,7 @@ def test_wrong_options(
 def test_a_taken_port_is_said_before_the_program_starts(environment: dict[str, str], port: int) -> None:
     """Nobody would look for its metrics elsewhere."""
     with socket.create_server(("127.0.0.1", port)):
-        result = subprocess.run(
+        result = programs.run(
             [*RUN, "--", "echo", "started"], env=environment, capture_output=True, text=True, timeout=60
         )
     assert result.returncode == 2
@@ -258,13 +259,13 @@ def test_a_program_that_is_started_again_has_its_port(environment: dict[str, str
         with running([sys.executable, "-c", PROGRAM], environment) as program:
             ready(program)
             wait_for(lambda: jobs(port) == 1, seconds=10, what="what was recorded")
-            other = subprocess.run(
+            other = programs.run(
                 [*RUN, "--", "true"], env=environment, capture_output=True, text=True, timeout=60
             )
             assert other.returncode == 2
             tell(program, "exit 0")
             assert program.wait(10) == 0
-    result = subprocess.run([*RUN, "--linger", "0", "--", "true"], env=environment, timeout=60)
+    result = programs.run([*RUN, "--linger", "0", "--", "true"], env=environment, timeout=60)
     assert result.returncode == 0
 
 
@@ -272,7 +273,7 @@ def test_exporters_of_opentelemetry_are_led_to_the_hub(environment: dict[str, st
     """With ``--otlp``, by the variables that nobody has set."""
     script = "import json, os; print(json.dumps(dict(os.environ)))"
     environment = {**environment, "OTEL_METRIC_EXPORT_INTERVAL": "5000"}
-    result = subprocess.run(
+    result = programs.run(
         [*RUN, "--otlp", "--", sys.executable, "-c", script],
         env=environment,
         capture_output=True,
@@ -290,9 +291,9 @@ def test_exporters_of_opentelemetry_are_led_to_the_hub(environment: dict[str, st
 def test_as_the_first_process_of_a_container(environment: dict[str, str]) -> None:
     """It has the number 1 there, and its exit code is the container's."""
     unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
-    if subprocess.run([*unshare, "true"], capture_output=True).returncode:
+    if programs.run([*unshare, "true"], capture_output=True).returncode:
         pytest.skip("no namespaces for this user")
-    result = subprocess.run(
+    result = programs.run(
         [*unshare, *RUN, "--", sys.executable, "-c", PROGRAM],
         env=environment,
         input="2\nexit 4\n",
@@ -311,7 +312,7 @@ def test_as_the_first_process_of_a_container(environment: dict[str, str]) -> Non
 def test_a_hub_on_its_own(environment: dict[str, str], runtime: Path, port: int) -> None:
     """It says where it is, and a signal ends it."""
     path = runtime / "own.sock"
-    with subprocess.Popen(
+    with programs.Program(
         [*RUN[:-1], "hub", "--otlp-socket", str(path)], env=environment, stderr=subprocess.PIPE, text=True
     ) as hub:
         assert hub.stderr is not None
@@ -319,7 +320,7 @@ def test_a_hub_on_its_own(environment: dict[str, str], runtime: Path, port: int)
         assert f":{port}/metrics" in said
         assert f"unix:{path}" in said
         environment = {**environment, "OTEL_PROM_BRIDGE_HUB": f"unix:{path}"}
-        subprocess.run([sys.executable, "-c", PROGRAM], env=environment, input="6\n", text=True, timeout=30)
+        programs.run([sys.executable, "-c", PROGRAM], env=environment, input="6\n", text=True, timeout=30)
         assert jobs(port) == 7
         hub.send_signal(signal.SIGTERM)
         assert hub.wait(10) == 0
@@ -328,7 +329,7 @@ def test_a_hub_on_its_own(environment: dict[str, str], runtime: Path, port: int)
 
 def test_a_port_for_pushes_needs_a_token(environment: dict[str, str]) -> None:
     """Anybody on the machine could push otherwise."""
-    result = subprocess.run(
+    result = programs.run(
         [*RUN[:-1], "hub", "--otlp-port", "0"], env=environment, capture_output=True, text=True, timeout=60
     )
     assert result.returncode == 2
@@ -339,7 +340,7 @@ def test_closed_descriptors(environment: dict[str, str]) -> None:
     """What is started without stdin and the rest stays without, and finds nothing of the hub there."""
     script = "ls /proc/self/fd > " + environment["XDG_RUNTIME_DIR"] + "/found; exit 6"
     command = f"exec {' '.join(RUN)} -- sh -c '{script}' <&- >&- 2>&-"
-    assert subprocess.run(["bash", "-c", command], env=environment, timeout=60).returncode == 6
+    assert programs.run(["bash", "-c", command], env=environment, timeout=60).returncode == 6
     found = Path(environment["XDG_RUNTIME_DIR"], "found").read_text().split()
     assert len(found) <= 4  # its output, what ls reads, and nothing else
 
@@ -363,7 +364,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 def test_sockets_of_systemd(environment: dict[str, str], runtime: Path) -> None:
     """The hub takes them for its endpoint, also a second hub. The program finds them as without a hub."""
     command = [*RUN, "--addr", "systemd", "--", sys.executable, "-c", ACTIVATED]
-    with subprocess.Popen(
+    with programs.Program(
         [sys.executable, "-c", ACTIVATING, *command],
         env=environment,
         stdin=subprocess.PIPE,
@@ -385,8 +386,8 @@ def test_what_the_program_holds_is_not_held_by_the_hub(environment: dict[str, st
     environment = {**environment, "OTEL_PROM_BRIDGE_LINGER": "5"}
     lock = tmp_path / "lock"
     command = f"exec 9>{lock}; flock -n 9; {' '.join(RUN)} -- sh -c 'flock -n 9'"
-    subprocess.run(["bash", "-c", command], env=environment, timeout=60, check=True)
-    subprocess.run(["flock", "-n", str(lock), "true"], timeout=10, check=True)
+    programs.run(["bash", "-c", command], env=environment, timeout=60, check=True)
+    programs.run(["flock", "-n", str(lock), "true"], timeout=10, check=True)
     assert processes(Path(environment["XDG_RUNTIME_DIR"])) != []
 
 
@@ -504,7 +505,7 @@ time.sleep(8)
 def test_a_program_that_goes_into_the_background(environment: dict[str, str], port: int) -> None:
     """The process that was started ends at once; the hub stays for those that push."""
     environment = {**environment, "OTEL_PROM_BRIDGE_LINGER": "4"}
-    subprocess.run([*RUN, "--", sys.executable, "-c", DAEMON], env=environment, timeout=60, check=True)
+    programs.run([*RUN, "--", sys.executable, "-c", DAEMON], env=environment, timeout=60, check=True)
     wait_for(lambda: jobs(port) == 2, seconds=10, what="what was recorded")
     time.sleep(5)
     assert jobs(port) == 2

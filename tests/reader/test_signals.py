@@ -6,8 +6,9 @@ In processes of their own, where no coverage is measured: its lock is none that 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
+
+import programs
 
 from otel_prom_bridge.once import Shutdown
 
@@ -40,7 +41,7 @@ def left_by(again: str, left: str) -> str:
     """What the process prints in the end; one that waits for itself would never end."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
     code = INTERRUPTED.format(again=again, left=left)
-    done = subprocess.run(
+    done = programs.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, env=env
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import programs
 import pytest
 from servers import Prometheus, free_port, newer, prometheus, wait_for
 
@@ -82,7 +83,7 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
     run = [sys.executable, "-m", "otel_prom_bridge", "run", "--port", str(port), "--linger", "0.1", "--"]
     with contextlib.ExitStack() as stack:
         program = stack.enter_context(
-            subprocess.Popen(
+            programs.Program(
                 [*run, sys.executable, "-c", PROGRAM, str(WORKERS)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

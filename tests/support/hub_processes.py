@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import programs
 from servers import free_port, get
 
 
@@ -32,7 +33,7 @@ class HubProcess:
         """Return when it listens."""
         command = [sys.executable, "-m", "otel_prom_bridge", "hub", "--otlp-socket", self.path]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL")}
-        self._process = subprocess.Popen(
+        self._process = programs.Program(
             [*command, "--port", str(self.port), "--cache-ttl", "0"],
             env={**kept, "XDG_RUNTIME_DIR": str(self._folder)},
             stderr=subprocess.PIPE,
@@ -130,7 +131,7 @@ class Workers:
 
     def __init__(self, path: str, number: int, **variables: str) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("OTEL")}
-        self._process = subprocess.Popen(
+        self._process = programs.Program(
             [sys.executable, "-c", _PROGRAM, str(number)],
             env={**kept, "OTEL_PROM_BRIDGE_HUB": f"unix:{path}", **variables},
             stdin=subprocess.PIPE,

@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import programs
 from fake_hub import FakeHub
 from servers import wait_for
 
@@ -45,7 +46,9 @@ class Program:
         self._path = folder / "program.py"
         self._path.write_text(head + code)
         self._mark = uuid.uuid4().hex
-        self._process = subprocess.Popen(
+        # A program that does something before it imports the packages has an interpreter that has not.
+        start = programs.Program if head is HEAD else subprocess.Popen[Any]
+        self._process = start(
             [*(command or (sys.executable,)), str(self._path)] if not command else [*command],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -85,11 +88,12 @@ class Program:
         return self._process.returncode, json.loads(lines[-1]) if lines else None, log
 
     def left(self) -> list[str]:
-        """The command lines of processes of it that still run."""
+        """The command lines of processes of it that still run: those in its folder, or with its mark."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
-                if f"PROGRAM_MARK={self._mark}".encode() in (folder / "environ").read_bytes():
+                is_here = (folder / "cwd").readlink() == self._path.parent.resolve()
+                if is_here or f"PROGRAM_MARK={self._mark}".encode() in (folder / "environ").read_bytes():
                     found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
             except OSError:  # it has ended, or is not ours
                 continue

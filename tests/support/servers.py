@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlencode
 
+import programs
 import pytest
 
 _Found = TypeVar("_Found")
@@ -108,7 +109,7 @@ def running(
     """Run a process, and end it: SIGTERM, and SIGKILL after five seconds."""
     environment = {**os.environ, **(env or {})}
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = programs.Program(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment
         )
     try:

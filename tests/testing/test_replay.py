@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import subprocess
 import sys
 import threading
 from pathlib import Path
 from typing import Any
 
+import programs
 import pytest
 from promtool import promtool
 from servers import newer, prometheus
@@ -196,7 +196,7 @@ def test_an_hour_is_the_same_in_a_real_prometheus(tmp_path: Path) -> None:
     save_recording(recording.snapshots, tmp_path / "hour.jsonl.gz")
     (tmp_path / "hour.om").write_bytes(backfill(tmp_path / "hour.jsonl.gz"))
     make = [tool, "tsdb", "create-blocks-from", "openmetrics", tmp_path / "hour.om", tmp_path / "data"]
-    subprocess.run(make, check=True, capture_output=True, timeout=100)
+    programs.run(make, check=True, capture_output=True, timeout=100)
     end = recording.snapshots[-1].time
     settings = ["--storage.tsdb.retention.time=100y"]
     with MetricsProbe() as probe:
@@ -223,7 +223,7 @@ def test_backfill_is_what_promtool_reads(tmp_path: Path) -> None:
 def backfill(path: Path) -> bytes:
     """What the command writes, in a process of its own: the parser that judges here reads no such series."""
     command = [sys.executable, "-m", "otel_prom_bridge", "replay", str(path), "--backfill"]
-    body = subprocess.run(command, capture_output=True, check=True, timeout=100).stdout
+    body = programs.run(command, capture_output=True, check=True, timeout=100).stdout
     assert_valid_exposition(body, "application/openmetrics-text; version=1.0.0")
     return body
 
