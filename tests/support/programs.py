@@ -108,9 +108,9 @@ class _Origin:
             finally:
                 self._prctl(_SET_CHILD_SUBREAPER, 0)
 
-
     def _end(self) -> None:
         self._control.close()
+        self._process.kill()
         self._process.wait()
 
 
