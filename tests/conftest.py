@@ -18,7 +18,7 @@ from opentelemetry.sdk.resources import Resource
 from oracles import parse
 from prometheus_client import REGISTRY
 from promtool import promtool_complaint
-from properties import examples
+from properties import WHOLE, examples
 from registries import collectors
 from servers import missing
 from setups import Setup
@@ -34,7 +34,10 @@ from otel_prom_bridge.testing import Clock
 pytest_plugins = ["otel_prom_bridge.pytest_plugin"]
 settings.register_profile("project", max_examples=examples(100), deadline=None)  # machines are shared
 settings.load_profile("project")
-PROMTOOL_RUNS_PER_TEST = 5  # it takes 40 ms each, and property tests produce thousands of expositions
+# It takes 40 ms each, and property tests produce thousands of expositions.
+PROMTOOL_RUNS_PER_TEST = 5 if WHOLE else 2
+# What starts programs as forks. `make slow` runs the tests of those who use it with real interpreters, too.
+STARTERS = {"programs", "pushing", "hub_processes", "instrumented"}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -46,6 +49,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if mark not in ("clocked", "slow") or not collection_path.name.startswith("test_"):
         return None
     return mark not in collection_path.read_text(encoding="utf-8") or None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the tests of files that start programs."""
+    names = vars(item.module) if isinstance(item, pytest.Function) else {}
+    homes = {getattr(value, "__module__", None) for value in names.values()}
+    if not STARTERS.isdisjoint({*names, *homes}):
+        item.add_marker("programs")
 
 
 @pytest.hookimpl(trylast=True)  # when those of other marks are out

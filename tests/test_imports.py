@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -27,6 +28,7 @@ def arrows() -> dict[str, set[str]]:
     return {part.strip(): set(re.findall(r"\w+", targets)) for part, targets in rows}
 
 
+@functools.cache
 def imports() -> dict[str, set[str]]:
     """The parts of the package as they are, and what each imports beside the common words."""
     found: dict[str, set[str]] = {}

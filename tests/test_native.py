@@ -60,7 +60,7 @@ print(server.is_serving)
 
 
 @pytest.mark.parametrize("recording", ["sdk", pytest.param("direct", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("when", [FIRST, LATER])
+@pytest.mark.parametrize("when", [FIRST, pytest.param(LATER, marks=pytest.mark.slow)])
 def test_a_process_of_greenlets_is_scraped(when: str, recording: str) -> None:
     """Every scrape is answered, sums are exact, the endpoint closes, and nothing is said on stderr."""
     program = BUSY.format(first=PATCH * (when == FIRST), later=PATCH * (when == LATER))

@@ -111,6 +111,7 @@ def test_prometheus_takes_the_rules(tmp_path: Path, budget: str) -> None:
     approved("check", "rules", "--lint=all", "--lint-fatal", written(tmp_path, budget))
 
 
+@pytest.mark.slow
 def test_what_is_spent_is_known(tmp_path: Path) -> None:
     """By team, of several models, and of the last day only; the pace is that of the last hour.
 

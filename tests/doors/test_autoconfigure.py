@@ -91,7 +91,7 @@ def test_an_application_gets_an_endpoint_without_a_line_of_code(tmp_path: Path) 
     port = free_port()
     where = {HOST: "127.0.0.1", PORT: str(port)}
     url = f"http://127.0.0.1:{port}/metrics"
-    result = instrumented(tmp_path, APP + IS_SERVING, url, **EXPORTERS, **where)
+    result = instrumented(tmp_path, APP + IS_SERVING, url, by_command=True, **EXPORTERS, **where)
     assert (result.returncode, result.stderr) == (0, "")
     assert value(result.stdout, "jobs_total") == ["5", "7.0"]
     assert "is_serving=True" in result.stdout

@@ -11,7 +11,7 @@ from typing import Any
 
 import programs
 import pytest
-from instrumented import EXPORTERS, NO_OTHERS
+from instrumented import EXPORTERS, NO_OTHERS, with_folder
 from servers import free_ports
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -71,11 +71,9 @@ def run(program: str, folder: Path, *, instrumented: bool = False, **variables: 
     environment = {
         **{**os.environ, "PORT": port},
         **{"OTEL_EXPORTER_PROMETHEUS_PORT": port, "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1"},
-        **{**EXPORTERS, **NO_OTHERS, **variables},
+        **{**EXPORTERS, **NO_OTHERS, **(with_folder() if instrumented else {}), **variables},
     }
     command = [sys.executable, str(path)]
-    if instrumented:
-        command.insert(0, str(Path(sys.executable).with_name("opentelemetry-instrument")))
     result = programs.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout), result.stderr.splitlines()

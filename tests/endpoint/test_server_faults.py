@@ -261,7 +261,8 @@ def flood(server: Port) -> Iterator[None]:
         thread.join()
 
 
-def test_6_readers_that_do_not_read_give_way() -> None:
+@pytest.mark.parametrize("scrapes", [4, pytest.param(15, marks=pytest.mark.slow)])
+def test_6_readers_that_do_not_read_give_way(scrapes: int) -> None:
     """However many come, scrapers get in, and one that reads slowly gets all of its answer."""
     size = 10_000_000
     limits = replace(SHORT, max_connections=64, write_timeout=30)
@@ -269,7 +270,7 @@ def test_6_readers_that_do_not_read_give_way() -> None:
         counted = pool.submit(read_slowly, slow)
         with flood(server):
             time.sleep(1.5)
-            for _ in range(15):
+            for _ in range(scrapes):
                 answer = exchange(server, LAST_GET)
                 assert statuses(answer[:1000]) == [b"200"]
                 assert len(answer) > size
@@ -344,6 +345,7 @@ def test_tls_serves(trusting: ssl.SSLContext, size: int) -> None:
     assert {request.peer for request in handler.requests} == {"127.0.0.1"}
 
 
+@pytest.mark.slow  # test_server_guard_faults.py has it with a whole server
 def test_8_silence_on_a_tls_port(trusting: ssl.SSLContext, capfd: Capture) -> None:
     """Connections without a handshake are closed when their time is over; others are served meanwhile."""
     with looping(tls=Certificate(), limits=PATIENT) as server:
@@ -358,6 +360,7 @@ def test_8_silence_on_a_tls_port(trusting: ssl.SSLContext, capfd: Capture) -> No
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow  # as well
 def test_9_what_is_no_tls(trusting: ssl.SSLContext, capfd: Capture) -> None:
     """Half a ClientHello, plain HTTP, garbage and resets on a TLS port: closed, and nobody else notices."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -407,13 +410,14 @@ def test_13_bursts(capfd: Capture) -> None:
             assert max(pool.map(timed, range(30))) < 0.9
 
 
-def test_44_ten_thousand_scrapes(capfd: Capture) -> None:
+@pytest.mark.parametrize("times", [200, pytest.param(1000, marks=pytest.mark.slow)])
+def test_44_ten_thousand_scrapes(capfd: Capture, times: int) -> None:
     """Threads, descriptors and memory stay as they are."""
     with looping() as server, unharmed(server, capfd):
 
-        def scrape(times: int) -> None:
+        def scrape(number: int) -> None:
             client = connect(server)
-            for _ in range(times):
+            for _ in range(number):
                 client.sendall(GET)
                 assert client.recv(1000).endswith(b"up 1\n")
             client.close()
@@ -421,10 +425,10 @@ def test_44_ten_thousand_scrapes(capfd: Capture) -> None:
         scrape(500)
         server_threads, before = threading.active_count(), memory()
         for _ in range(8):
-            scrape(1000)
-        for _ in range(2000):
+            scrape(times)
+        for _ in range(2 * times):
             scrape(1)
-        # A request may come before the last one's worker is idle again; ten thousand of them change nothing.
+        # A request may come before the last one's worker is idle again; thousands of them change nothing.
         assert threading.active_count() <= server_threads + 4
         assert memory() - before < 5_000_000
 

@@ -217,6 +217,7 @@ time.sleep(60)
             os.kill(child, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_36_a_host_with_gevent() -> None:
     """Patched before anything else: scrapes succeed beside idle and half-open connections, and it stops."""
     code = (
@@ -251,6 +252,7 @@ os._exit(0)
     assert ended_well(result)[1:] == ["200"] * 12 + ["True", "True", "False"]
 
 
+@pytest.mark.slow
 def test_42_a_process_that_was_stopped(tmp_path: Path) -> None:
     """After SIGSTOP and SIGCONT who was waiting is answered or closed, and scrapes go on."""
     code = (

@@ -71,6 +71,7 @@ def test_the_first_screen(setup: Setup, visit: Visit) -> None:
     assert severe(browser) == []
 
 
+@pytest.mark.slow
 def test_families_are_searched_and_sorted(setup: Setup, visit: Visit) -> None:
     """The search finds names and help as one types; a type and an order can be chosen."""
     browser = visit(setup.reader)
@@ -91,6 +92,7 @@ def test_families_are_searched_and_sorted(setup: Setup, visit: Visit) -> None:
     assert names == sorted(names)
 
 
+@pytest.mark.slow
 def test_change_since_the_page_was_opened(setup: Setup, visit: Visit) -> None:
     """What is counted while the page is open shows as a rate; a new family is marked and first."""
     browser = visit(setup.reader)
@@ -124,6 +126,7 @@ def test_series_are_sorted_and_filtered(setup: Setup, visit: Visit) -> None:
     browser.wait_for("1 of 11 series")
 
 
+@pytest.mark.slow
 def test_a_counter_and_a_gauge_have_lines(setup: Setup, visit: Visit) -> None:
     """A counter is drawn by its rate, a gauge by its value, and both are told to who cannot see them."""
     browser = visit(setup.reader, family("queue_size"))
@@ -159,6 +162,7 @@ def test_a_histogram_with_exemplars(bridge: Make, visit: Visit) -> None:
         assert query in browser.texts("pre")
 
 
+@pytest.mark.slow
 def test_a_native_histogram_and_the_doctor(bridge: Make, visit: Visit) -> None:
     """Native buckets are drawn as such; buckets that say nothing get the doctor's remark."""
     view = View(instrument_name="e", aggregation=ExponentialBucketHistogramAggregation())
@@ -173,6 +177,7 @@ def test_a_native_histogram_and_the_doctor(bridge: Make, visit: Visit) -> None:
     assert "bounds that fit" in browser.wait_for("nearly all of 60 observations", ".note")
 
 
+@pytest.mark.slow
 def test_labels_and_what_if(setup: Setup, visit: Visit) -> None:
     """A tick beside a label says what would be without it, and gives the view in Python and TOML to copy."""
     browser = visit(setup.reader)
@@ -190,6 +195,7 @@ def test_labels_and_what_if(setup: Setup, visit: Visit) -> None:
     browser.wait_for("Copied", "#what-if")
 
 
+@pytest.mark.slow
 def test_where_a_series_comes_from(setup: Setup, visit: Visit) -> None:
     """A series is followed from its recorded attributes to its labels."""
     browser = visit(setup.reader, family("shop_orders_total"))
@@ -206,6 +212,7 @@ def test_where_a_series_comes_from(setup: Setup, visit: Visit) -> None:
     browser.wait_for("The bridge says this of itself")
 
 
+@pytest.mark.slow
 def test_models_and_agents(bridge: Make, visit: Visit) -> None:
     """Where models are called there is a page of them, which names the slowest."""
     setup = bridge()
@@ -225,6 +232,7 @@ def test_models_and_agents(bridge: Make, visit: Visit) -> None:
     assert violations(browser) == []
 
 
+@pytest.mark.slow
 def test_health(setup: Setup, visit: Visit, serve: Callable[..., MetricsServer]) -> None:
     """Who scraped and how long it took, which callback failed, what was logged, versions, and the command."""
     browser = visit(setup.reader)
@@ -325,7 +333,8 @@ def violations(browser: Browser) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("theme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nothing_serious_for_who_cannot_see(setup: Setup, visit: Visit, theme: str) -> None:
     """axe-core finds no serious fault in any view, in both themes."""
     browser = visit(setup.reader)

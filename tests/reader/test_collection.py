@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-import programs
 import pytest
 from exported import Application
 from inside import lock_of_self_metrics, store_of
@@ -652,7 +652,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_the_sdks_hook_after_a_fork_waits_for_no_lock() -> None:
     """It submits work to a pool: whose lock has to be new by then, whoever imports pools, and when."""
-    done = programs.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, text=True, timeout=60)
     assert (done.stdout.strip(), done.stderr) == ("7", "")
 
 

@@ -292,7 +292,7 @@ def defaults(server: Any, executable: str, folder: Path) -> None:
     application.provider.shutdown()
 
 
-@pytest.mark.parametrize("suite", ["trixie", "sid"])
+@pytest.mark.parametrize("suite", [pytest.param("trixie", marks=pytest.mark.slow), "sid"])
 def test_prometheus_as_it_comes(suite: str, tmp_path: Path) -> None:
     """2.53 and 3.5, with nothing configured."""
     defaults(prometheus, newer(suite, "prometheus"), tmp_path)

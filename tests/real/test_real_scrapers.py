@@ -435,6 +435,15 @@ def test_untranslated_names_arrive_with_underscores(scraper: Scraper) -> None:
     assert differences(scraper, "untranslated", wanted) == []
 
 
+@pytest.mark.parametrize(
+    "scraper",
+    [
+        *(pytest.param(f"prometheus-{name}", marks=pytest.mark.slow) for name in ("text", "openmetrics")),
+        "prometheus-protobuf",
+        "victoria-text",
+    ],
+    indirect=True,
+)
 def test_a_counter_only_grows(scraper: Scraper, targets: Targets) -> None:
     """Every step arrives, the last value is right, and neither rises nor resets are seen that were none."""
     application = targets.application

@@ -7,6 +7,7 @@ so that the test's process adopts the program and can wait for it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import importlib
@@ -30,9 +31,6 @@ PACKAGES = (
     "otel_prom_bridge.configuration.serving",
     "otel_prom_bridge.configuration.spans",
     "otel_prom_bridge.testing",
-    "encodings.idna",
-    "multiprocessing.pool",
-    "urllib.request",
 )
 _fork = ctypes.PyDLL(None).fork
 
@@ -74,6 +72,9 @@ def _begin(arguments: list[str], folder: str, environment: dict[str, str]) -> No
         del arguments[:2]
     paths = environment.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[0:0] = [path for path in paths if path not in sys.path]
+    with contextlib.suppress(ModuleNotFoundError):  # most have none
+        sys.modules.pop("sitecustomize", None)
+        importlib.import_module("sitecustomize")
     if arguments[0] == "-m":
         sys.path.insert(0, folder)
         sys.argv = arguments[1:]

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 
 WHOLE = os.environ.get("PROPERTIES") == "whole"
-FEW = 25
+FEW = 10
 
 
 def examples(number: int) -> int:
-    """So many examples, or a fifth of them."""
-    return number if WHOLE else min(number, max(FEW, number // 5))
+    """So many examples, or a tenth of them."""
+    return number if WHOLE else min(number, max(FEW, number // 10))
