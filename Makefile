@@ -4,9 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Processes that share the tests: twice as many as two processors, since many tests wait for a server or a process.
 JOBS ?= 4
-# Tests that judge by a clock run after all others, and no more than four at a time: they mostly wait, so that the
+# Tests that judge by a clock run after all others, and no more than three at a time: they mostly wait, so that the
 # processors are idle for each.
-CLOCKED := -n 4 --dist worksteal
+CLOCKED := -n 3 --dist worksteal
 # Threads, processes and real servers on a shared machine: what fails gets another chance, alone, and the summary
 # names what used it. (Reruns in the first run would cost 40 ms in each test.) A plain `pytest` gives none.
 AGAIN := --last-failed --last-failed-no-failures none --reruns 2 --reruns-delay 1 -n 0
