@@ -27,7 +27,7 @@ from servers import free_port, get, prometheus, wait_for
 from setups import Setup
 
 import otel_prom_bridge
-from otel_prom_bridge import start_http_server
+from otel_prom_bridge import installed, start_http_server
 from otel_prom_bridge.cli import main
 from otel_prom_bridge.errors import ExpositionError
 from otel_prom_bridge.report.cardinality import MetricCardinality, of_family
@@ -562,6 +562,7 @@ def test_a_copy_without_metadata(monkeypatch: pytest.MonkeyPatch, capsys: Captur
     """Whoever looks at the version of every module must not get an odd exception from a bundled copy."""
     missing = importlib.metadata.PackageNotFoundError("otel-prom-bridge")
     monkeypatch.setattr(importlib.metadata, "version", Mock(side_effect=missing))
+    monkeypatch.setattr(otel_prom_bridge, "release_of", installed.release_of.__wrapped__)  # which remembers
     assert not hasattr(otel_prom_bridge, "__version__")
     with pytest.raises(SystemExit):
         main(["--version"])
