@@ -13,13 +13,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from otel_prom_bridge import clocks
+from otel_prom_bridge import clocks, points
+from otel_prom_bridge.direct import cells, collection, observed
 from otel_prom_bridge.genai import calls
 from otel_prom_bridge.recording import operations
 
 _TIMERS = (calls, operations)
-# Whose modules look at the time of day when something is measured.
-_MEASURING = ("opentelemetry.sdk.metrics", "opentelemetry.sdk.trace", "otel_prom_bridge.direct")
+# What looks at the time of day when something is measured: modules of ours, and packages of the SDK.
+_MEASURING = (points, cells, collection, observed)
+_SDK_MEASURING = ("opentelemetry.sdk.metrics", "opentelemetry.sdk.trace")
 EPOCH = 1_700_000_000.0
 
 
@@ -63,7 +65,7 @@ class Clock:
             stack.enter_context(clocks.standing(self))
             for module in _TIMERS:
                 stack.enter_context(patch.object(module, "perf_counter", self))
-            for name, module in list(sys.modules.items()):
-                if name.startswith(_MEASURING) and hasattr(module, "time_ns"):
-                    stack.enter_context(patch.object(module, "time_ns", self.time_ns))
+            sdk = [module for name, module in list(sys.modules.items()) if name.startswith(_SDK_MEASURING)]
+            for module in (*_MEASURING, *(module for module in sdk if hasattr(module, "time_ns"))):
+                stack.enter_context(patch.object(module, "time_ns", self.time_ns))
             yield self

@@ -132,7 +132,7 @@ def test_imports(module: Path) -> None:
     ours = [name for name in imported if name.startswith("otel_prom_bridge")]
     assert all(
         re.match(
-            r"otel_prom_bridge\.((attribution|clocks|diagnostics|errors|instruments|model_names|prices|rules|values\.(checks|notation))$|genai|instrument|recording)",
+            r"otel_prom_bridge\.((attribution|clocks|diagnostics|errors|installed|instruments|lazy|model_names|prices|rules|values\.(checks|notation))$|genai|instrument|recording)",
             name,
         )
         for name in ours
