@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from functools import wraps
+from inspect import signature
 from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 from prometheus_client import REGISTRY, CollectorRegistry
@@ -31,6 +32,7 @@ from otel_prom_bridge.values.checks import (
     STRING,
     check_fields,
 )
+from otel_prom_bridge.values.notation import nearest
 from otel_prom_bridge.views.bounds import (
     DEFAULT_CLIENT_VALUES,
     DEFAULT_HELP_LENGTH,
@@ -170,11 +172,17 @@ def takes(
 
     mypy and editors check its calls, and ``help()`` shows all of the arguments.
     """
+    names = list(signature(options).parameters)
 
     def taking(
         init: Callable[[_Self, _Options], None],
     ) -> Callable[Concatenate[_Self, _Given], None]:
         def __init__(self: _Self, *args: _Given.args, **given: _Given.kwargs) -> None:  # noqa: N807
+            for name in given:
+                if name not in names:
+                    near = nearest(name, names)
+                    meant = f"; did you mean {near!r}?" if near else ""
+                    raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {name!r}{meant}")
             init(self, options(*args, **given))
 
         return wraps(options.__init__)(__init__)  # type: ignore[return-value]

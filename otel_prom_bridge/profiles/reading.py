@@ -104,7 +104,10 @@ class FamilyTable(NamedTuple):
 def read_profile(values: Mapping[str, Any], *, name: str, where: str = "") -> Profile:
     """The profile that these tables describe. The keys of errors begin with ``where``."""
     try:
-        return replace(_Reading(called(ProfileTable, {"name": name, **values})).profile(), where=where)
+        return replace(
+            _Reading(called(ProfileTable, {"name": name, **values}, read={"defaults": as_table})).profile(),
+            where=where,
+        )
     except ConfigurationError as error:
         raise error.renamed(where + error.key.lstrip(".")) from None
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from bridges import families_of, labels_of, running
 from genai_conventions import BY_NAME
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from instrumented import EXPORTERS, instrumented
 from opentelemetry.sdk.metrics import MeterProvider
@@ -601,6 +601,7 @@ def test_a_file_that_is_no_toml_is_named(write: Write) -> None:
         max_size=4,
     )
 )
+@example({"name": "a", "defaults": [], "families": [{}]})  # a list is no table
 def test_whatever_a_file_holds_is_a_profile_or_one_error(values: dict[str, Any]) -> None:
     """No content ends in anything but a profile or a ConfigurationError."""
     with suppress(ConfigurationError):
