@@ -182,7 +182,8 @@ def takes(
                 if name not in names:
                     near = nearest(name, names)
                     meant = f"; did you mean {near!r}?" if near else ""
-                    raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {name!r}{meant}")
+                    called = f"{type(self).__name__}()"
+                    raise TypeError(f"{called} got an unexpected keyword argument {name!r}{meant}")
             init(self, options(*args, **given))
 
         return wraps(options.__init__)(__init__)  # type: ignore[return-value]

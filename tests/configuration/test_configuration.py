@@ -719,7 +719,7 @@ def test_readers_take_the_options_of_one_list(reader: type) -> None:
     assert list(shown) == [item.name for item in fields(PipelineOptions)]
     places = [name for name, item in shown.items() if item.kind is item.POSITIONAL_OR_KEYWORD]
     assert places == ["disable_target_info", "prefix", "scope_info_enabled"]
-    with pytest.raises(TypeError, match="argument 'prefxi'; did you mean 'prefix'?"):
+    with pytest.raises(TypeError, match=r"argument 'prefxi'; did you mean 'prefix'\?"):
         reader(prefxi="shop")
 
 
