@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from openmetrics2 import parse2
 from prometheus_client import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -20,12 +18,8 @@ def parse(content_type: str, body: bytes) -> list[Metric]:
     if "version=2.0.0" in content_type:
         parse2(body.decode())
         return []
-    return list(_parsed(content_type.startswith("application/openmetrics"), body))
-
-
-@lru_cache(maxsize=4)  # what was judged when it was made is often what the test asks for next
-def _parsed(is_openmetrics: bool, body: bytes) -> tuple[Metric, ...]:
-    families = tuple((parse_openmetrics if is_openmetrics else parse_text)(body.decode()))
+    parser = parse_openmetrics if content_type.startswith("application/openmetrics") else parse_text
+    families = list(parser(body.decode()))
     series: set[tuple[str, frozenset[tuple[str, str]], object]] = set()
     for family in families:
         for sample in family.samples:
