@@ -18,6 +18,9 @@ ROOT = Path(__file__).parents[1]
 # Pages that are not below docs/, by the name that they get there.
 OUTSIDE = {"readme.md": "README.md", "changelog.md": "CHANGELOG.md"}
 REFERENCE = "reference"
+# Whose constructors take the fields of a class of options as their arguments.
+OPTIONS = "pipeline.options.PipelineOptions"
+READERS = ("reader.reader.PrometheusMetricReader", "direct.reader.DirectReader")
 _EXAMPLE = re.compile(r"^>>> (?:.+\n?)+", re.MULTILINE)
 
 
@@ -78,3 +81,16 @@ class Docstrings(griffe.Extension):
         if obj.docstring is not None:
             text = re.sub(r":(?:class|func|meth|mod|attr|exc|data|obj):`~?", "`", obj.docstring.value)
             obj.docstring.value = _EXAMPLE.sub(_section, text)
+
+    def on_package(self, *, pkg: griffe.Module, **_: object) -> None:
+        """Show the arguments of readers, which a decorator makes of the fields of their options."""
+        kind = griffe.ParameterKind.positional_or_keyword
+        arguments = [griffe.Parameter("self", kind=kind)]
+        for name, field in pkg[OPTIONS].attributes.items():
+            if name == "_":  # a dataclass takes what follows by its name only
+                kind = griffe.ParameterKind.keyword_only
+            else:
+                argument = griffe.Parameter(name, annotation=field.annotation, kind=kind, default=field.value)
+                arguments.append(argument)
+        for reader in READERS:
+            pkg[reader]["__init__"].parameters = griffe.Parameters(*arguments)
