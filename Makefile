@@ -23,7 +23,9 @@ export PYTHONDONTWRITEBYTECODE =
 demo: .venv/demo
 	$(BIN)/otel-prom-bridge demo
 
-test: .venv/dev lint
+# One process reads all tests first, beside the checks of types: of several at once each would compile all of them.
+test: .venv/dev
+	$(BIN)/python -m pytest --collect-only -q > /dev/null & $(MAKE) lint && wait
 	sh scripts/install-servers
 	sh scripts/newer-servers
 	$(call tests,-m "not clocked and not slow" -n $(JOBS))

@@ -244,6 +244,7 @@ def test_the_pace_says_when_it_is_gone(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_several_budgets(tmp_path: Path) -> None:
     """Each counts its own costs: one of everything, one of some series."""
     both = """

@@ -200,6 +200,7 @@ PODS: dict[str, tuple[dict[str, str], bool]] = {  # what else a pod has, and whe
 }
 
 
+@pytest.mark.slow
 def test_pods_are_found(tmp_path: Path) -> None:
     """The relabeling keeps the ports for metrics of running pods that are to be scraped, and no others."""
     (config,) = (_without_kubernetes(config) for config in SCRAPES if "kubernetes_sd_configs" in config)

@@ -235,6 +235,7 @@ def test_alerts_of_hubs(tmp_path: Path) -> None:
     approved("test", "rules", tmp_path / "test.yml")
 
 
+@pytest.mark.slow
 def test_a_name_for_each_instance(tmp_path: Path) -> None:
     """The YAML of docs/ha.md gives a target that name in place of its address."""
     (block,) = (block for block in blocks(DOCS / "ha.md") if block.language == "yaml")

@@ -246,6 +246,7 @@ def test_odd_histograms_that_can_be_read(hub: Hub) -> None:
     assert shown(hub, "b_count") == {(): 5}
 
 
+@pytest.mark.slow
 def test_a_request_of_millions_is_read_in_part(hub: Hub) -> None:
     """It is small when it is compressed, and would keep everybody else waiting for a minute."""
     request = ExportMetricsServiceRequest.FromString(request_of(counter("orders", 1)))

@@ -23,8 +23,8 @@ def churn(seconds: float, *beside: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("door", ["sdk", "direct"])
 def test_some_churn(door: str) -> None:
-    """For a second, with children that fork off and a limit that is reached."""
-    found = churn(1, "limit", "fork", "others", door)
+    """For half a second, with children that fork off and a limit that is reached."""
+    found = churn(0.5, "limit", "fork", "others", door)
     assert found["recorded"]
     assert found["wrong"] == []
 
