@@ -32,6 +32,8 @@ from otel_prom_bridge.store.series.base import added
 HAS_GLOBAL_LOCK = (
     sys.implementation.name == "cpython"
     and sys.version_info < (3, 15)
+    and "t"
+    not in getattr(sys, "abiflags", "")  # a free-threaded one has the lock while it loads some modules
     and getattr(sys, "_is_gil_enabled", lambda: True)()
 )
 _NO_EXEMPLARS: tuple[Sampled, ...] = ()
@@ -137,16 +139,19 @@ class SumCell(Cell):
 
 
 class GaugeCell(Cell):
-    """Of a gauge: what it was set to last, and the place of that among all that was set."""
+    """Of a gauge: what it was set to last, and the order of that among all that was set.
 
-    __slots__ = ("order", "value")
+    ``place`` is what that was when a collection arranged the cells.
+    """
+
+    __slots__ = ("order", "place", "value")
     IS_ATOMIC = True
     _ORDER: ClassVar = itertools.count(1)
 
     def __init__(self, attributes: Mapping[str, object]) -> None:
         super().__init__(attributes)
         self.value: float = 0
-        self.order = 0
+        self.order = self.place = 0
 
     def add(self, value: float, sampled: Sampled | None) -> None:
         """Have this as the value."""

@@ -167,14 +167,14 @@ class Synchronous:
             self._loose = self._characters = 0
             if 2 * len(self._cells) > self.recording.limit:
                 self.forget()
-        changed, found = self._changed, list[Cell]()
-        with contextlib.suppress(IndexError):  # somebody else has just taken them
-            for _ in range(len(changed)):
-                found.append(changed.popleft())
-        cells, done = self._arranged(found), 0
+        changed, cells, done = self._changed, list[Cell](), 0
         try:
+            with contextlib.suppress(IndexError):  # somebody else has just taken them
+                for _ in range(len(changed)):
+                    cells.append(changed.popleft())
+            cells = self._arranged(cells)
             while done < len(cells):
-                points = [cell.take(before, now) for cell in cells[done : done + _AT_ONCE]]
+                points = self._taken(cells[done : done + _AT_ONCE], before, now)
                 done += len(points)
                 yield points
         finally:
@@ -183,6 +183,10 @@ class Synchronous:
     def _arranged(self, cells: list[Cell]) -> list[Cell]:
         """The cells in the order in which they are to be taken."""
         return cells
+
+    def _taken(self, cells: list[Any], before: int, now: int) -> list[Any]:
+        """What these cells have, as points."""
+        return [cell.take(before, now) for cell in cells]
 
     def _made(self, attributes: Mapping[str, object]) -> Cell:
         """A cell of this attribute set, which may be used by several threads."""
@@ -296,9 +300,14 @@ class Synchronous:
         return number
 
 
-def _lasting(value: object) -> object:
-    """The value as it is now, which the application may change."""
-    return tuple(value) if type(value) is list else bytes(value) if type(value) is bytearray else value
+def _lasting(value: Any) -> Any:
+    """The value as it is now, which the application may change, and whatever is in it."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return tuple(map(_lasting, value))
+    if kind is dict:
+        return {key: _lasting(each) for key, each in value.items()}
+    return bytes(value) if kind is bytearray else value
 
 
 def _measuring(name: str) -> Callable[..., None]:
@@ -349,7 +358,18 @@ class Gauge(Synchronous, metrics._Gauge):
         return GaugeCell(attributes)
 
     def _arranged(self, cells: list[Any]) -> list[Any]:
-        return sorted(cells, key=lambda cell: cell.order)
+        for cell in cells:
+            cell.place = cell.order
+        return sorted(cells, key=lambda cell: cell.place)
+
+    def _taken(self, cells: list[Any], before: int, now: int) -> list[Any]:
+        points = super()._taken(cells, before, now)
+        for cell in cells:
+            # It was set since. An older value of the same series may come behind it, so it comes once more.
+            if cell.order != cell.place:
+                cell.changed = True
+                self._changed.append(cell)
+        return points
 
 
 class Histogram(Synchronous, metrics.Histogram):

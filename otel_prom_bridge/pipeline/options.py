@@ -172,18 +172,20 @@ def takes(
 
     mypy and editors check its calls, and ``help()`` shows all of the arguments.
     """
-    names = list(signature(options).parameters)
+    shape = signature(options)
+    names = list(shape.parameters)
 
     def taking(
         init: Callable[[_Self, _Options], None],
     ) -> Callable[Concatenate[_Self, _Given], None]:
         def __init__(self: _Self, *args: _Given.args, **given: _Given.kwargs) -> None:  # noqa: N807
-            for name in given:
-                if name not in names:
-                    near = nearest(name, names)
-                    meant = f"; did you mean {near!r}?" if near else ""
-                    called = f"{type(self).__name__}()"
-                    raise TypeError(f"{called} got an unexpected keyword argument {name!r}{meant}")
+            try:
+                shape.bind(*args, **given)
+            except TypeError as error:
+                unknown = next((name for name in given if name not in names), "")
+                near = nearest(unknown, names) if unknown else None
+                meant = f"; did you mean {near!r}?" if near else ""
+                raise TypeError(f"{type(self).__name__}() {error}{meant}") from None
             init(self, options(*args, **given))
 
         return wraps(options.__init__)(__init__)  # type: ignore[return-value]

@@ -5,9 +5,9 @@ dictionary of attributes, and then a point for what it holds: eight objects for 
 holds the lock of the instrument meanwhile, so a series needs none. Nothing is asked of it after it was
 collected, so it is the point itself. And its attributes are the key by which it was found.
 
-What the lock is held for is an addition. Within, nothing is called, so no thread loses the interpreter while
-others wait for what it holds. The series is found before, and may be collected meanwhile: then it is not in
-the table of the match any more, and the measurement is for the series that is.
+What the lock is held for is an addition. Within, nothing is called but a View's own reservoir, so no thread
+loses the interpreter while others wait for what it holds. The series is found before, and may be collected
+meanwhile: then it is not in the table of the match any more, and the measurement is for the series that is.
 
 An exemplar is the newest measurement in a sampled span: of a sum, or of each bucket. That is what a series
 keeps, unless a View of the application has reservoirs of its own.
@@ -19,7 +19,8 @@ it is like are private to the SDK. What is of another class is left to the SDK.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from math import inf
 from typing import Any
@@ -27,11 +28,24 @@ from typing import Any
 from opentelemetry.sdk.metrics import ExemplarReservoir
 from opentelemetry.sdk.metrics import view as sdk
 
+from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import Sampled, SourceExemplar, plain, sampled
 from otel_prom_bridge.sdk.keys import QuickMatch, is_known
 from otel_prom_bridge.sdk.private import private_class
 from otel_prom_bridge.sdk.reservoirs import are_usual, shown
+
+_OURS = (Sampled, dict)  # what a series keeps where no View has a reservoir of its own
+_findings = Findings()
+
+
+@contextmanager
+def _failing_alone() -> Iterator[None]:
+    """A reservoir of the application's that fails costs its exemplars, and nothing else."""
+    try:
+        yield
+    except Exception as error:
+        _findings.report(type(error), "an exemplar reservoir of a View failed: %r", error)
 
 
 class Delta:
@@ -49,18 +63,18 @@ class Delta:
     def collect(self, temporality: object, now: int) -> Delta:
         """What was recorded, to which nothing is added any more."""
         self.time_unix_nano = now
-        kept = self._reservoir
+        kept, self._reservoir = self._reservoir, None
         if kept is not None:
             attributes: Any = plain(self.attributes)
-            if isinstance(kept, ExemplarReservoir):
-                self.exemplars = kept.collect(attributes)
+            if type(kept) in _OURS:
+                self.exemplars = shown(self._sampled(kept), attributes)
             else:
-                self.exemplars = shown(self._sampled(), attributes)
-            self._reservoir = None
+                with _failing_alone():
+                    self.exemplars = kept.collect(attributes)
         return self
 
-    def _sampled(self) -> Sequence[Sampled]:
-        return (self._reservoir,)
+    def _sampled(self, kept: Any) -> Sequence[Sampled]:
+        return (kept,)
 
 
 class SumDelta(Delta):
@@ -90,8 +104,8 @@ class HistogramDelta(Delta):
         """The number of all observations."""
         return sum(self.bucket_counts)
 
-    def _sampled(self) -> Sequence[Sampled]:
-        return (*self._reservoir.values(),)
+    def _sampled(self, kept: Any) -> Sequence[Sampled]:
+        return (*kept.values(),)
 
 
 class DeltaMatch(QuickMatch):
@@ -101,11 +115,12 @@ class DeltaMatch(QuickMatch):
 
     def _offer(self, series: Delta, measurement: Any) -> None:
         """To the reservoir that a View of the application wants."""
-        if series._reservoir is None:
-            series._reservoir = self.deltas.reservoir()
-        series._reservoir.offer(
-            measurement.value, measurement.time_unix_nano, measurement.attributes, measurement.context
-        )
+        with _failing_alone():
+            if series._reservoir is None:
+                series._reservoir = self.deltas.reservoir()
+            series._reservoir.offer(
+                measurement.value, measurement.time_unix_nano, measurement.attributes, measurement.context
+            )
 
 
 class SumMatch(DeltaMatch):
@@ -175,13 +190,14 @@ class Deltas(sdk.Aggregation):
         self.bounds: tuple[float, ...] = getattr(example, "_boundaries", ())
         self.has_extremes: bool = getattr(example, "_record_min_max", False)
         self.keeps_newest = are_usual(reservoirs)
-        self._made = partial(reservoirs, type(example))
+        self._made = None if reservoirs is None else partial(reservoirs, type(example))
 
     def _create_aggregation(self, instrument: Any, attributes: Any, reservoirs: object, start: int) -> Any:
         return self._series(self, attributes, start)
 
     def reservoir(self) -> ExemplarReservoir:
         """A new one of the View's."""
+        assert self._made is not None  # a View that has none keeps the newest
         options = {"boundaries": self.bounds} if self._series is HistogramDelta else {}
         result: ExemplarReservoir = self._made()(**options)
         if hasattr(result, "_lock"):

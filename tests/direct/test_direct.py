@@ -20,6 +20,7 @@ from oracles import OPENMETRICS, samples
 
 from otel_prom_bridge import ConfigurationError, ExportView
 from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
+from otel_prom_bridge.direct.cells import GaugeCell
 from otel_prom_bridge.testing import Clock
 from otel_prom_bridge.testing.probe import ALONE
 
@@ -228,6 +229,35 @@ def test_a_gauge_stays_until_it_is_set_again() -> None:
     assert direct.shown() == direct.shown() == {"g,k=a": 2}
     gauge.set(1, {"k": "a", "l": "1"})  # to what it was
     assert direct.shown() == {"g,k=a": 1}
+
+
+def test_a_gauge_that_is_set_while_it_is_collected(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next scrape shows it, although an older value of its series was collected behind it."""
+    direct = Direct()
+    gauge = direct.meter.create_gauge("g")
+    gauge.set(1, {"k": "a", "l": "b"})
+    gauge.set(2, {"l": "b", "k": "a"})
+    take, sets = GaugeCell.take, iter([99])
+
+    def late(cell: GaugeCell, *times: int) -> Any:
+        for value in sets:
+            gauge.set(value, {"k": "a", "l": "b"})
+        return take(cell, *times)
+
+    monkeypatch.setattr(GaugeCell, "take", late)
+    direct.shown()
+    assert direct.shown() == {"g,k=a,l=b": 99}
+
+
+def test_what_is_in_an_attribute_may_change_later() -> None:
+    """The series is that of what it was when it was recorded."""
+    direct = Direct()
+    counter = direct.meter.create_counter("c")
+    table: Any = {"x": [1]}
+    counter.add(1, {"k": table})
+    table["x"][0] = 2
+    counter.add(2, {"k": table})
+    assert direct.shown() == {'c_total,k={"x": [1]}': 1, 'c_total,k={"x": [2]}': 2}
 
 
 @pytest.mark.parametrize(("name", "count"), [("trace_based", 1), ("always_on", 2), ("always_off", 0)])

@@ -101,3 +101,54 @@ def test_views_with_reservoirs_of_their_own() -> None:
     assert len(made) == (1 if HAS_LIMITS else 0)
     assert f'trace_id="{1:032x}"' in reader.expose(OPENMETRICS).body.decode()
     provider.shutdown()
+
+
+class Plain:
+    """A reservoir that is of no class of the SDK's, and keeps nothing."""
+
+    def __init__(self, **_: Any) -> None:
+        pass
+
+    def offer(self, *measurement: Any) -> None:
+        """Take a measurement."""
+
+    def collect(self, attributes: Any) -> list[Any]:
+        """Nothing."""
+        return []
+
+
+class FailsToOffer(Plain):
+    """One that takes nothing."""
+
+    def offer(self, *measurement: Any) -> None:
+        """Take a measurement."""
+        raise ValueError("of the application")
+
+
+class FailsToCollect(Plain):
+    """One that gives nothing."""
+
+    def collect(self, attributes: Any) -> list[Any]:
+        """Nothing."""
+        raise KeyError("of the application")
+
+
+@pytest.mark.parametrize("reservoir", [Plain, FailsToOffer, FailsToCollect])
+@pytest.mark.skipif(not HAS_LIMITS, reason="here the series of deltas are the SDK's")
+def test_a_reservoir_that_fails_costs_exemplars_alone(reservoir: type, caplog: Any) -> None:
+    """Whoever records hears nothing of it, and no number is lost, of no instrument."""
+    reader = PrometheusMetricReader(registry=None, self_metrics=False, disable_target_info=True)
+    view = View(instrument_name="own", exemplar_reservoir_factory=lambda kind: reservoir)
+    provider = MeterProvider([reader], views=[view], shutdown_on_exit=False)
+    meter = provider.get_meter("m")
+    own, other = meter.create_counter("own"), meter.create_counter("other")
+    for _ in range(2):
+        with trace.use_span(span(1)):
+            own.add(1)
+            other.add(1)
+        body = reader.expose().body.decode()
+    provider.shutdown()
+    values = [line.rpartition(" ")[2] for line in body.splitlines() if not line.startswith("#")]
+    assert values == ["2", "2"]
+    said = [each for each in caplog.records if "exemplar reservoir" in each.message]
+    assert len(said) == (reservoir is not Plain)
