@@ -45,7 +45,7 @@ def _failing_alone() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        _findings.report(type(error), "an exemplar reservoir of a View failed: %r", error)
+        _findings.report(("reservoir", type(error)), "an exemplar reservoir of a View failed: %r", error)
 
 
 class Delta:
