@@ -26,7 +26,8 @@ _SPARE_PAGES = 100
 class Memory(Generic[Page, Whole]):
     """What was made of the last families: of each family a page, and of all of them together a whole.
 
-    ``pages`` holds the pages by the names of their families; whoever makes a page puts it there.
+    ``pages`` holds the pages by the names of their families; whoever makes a page puts it there. It stays the
+    same dict: a page that somebody takes out of it, to change it, is found by nobody else.
 
     A whole that nobody asked for again is not worth its memory, nor are those after it: where there are
     self-metrics, every one differs from the one before. So it is kept while the last one was asked for twice.
@@ -58,7 +59,9 @@ class Memory(Generic[Page, Whole]):
         # this drops too much now and then, which costs making those pages again.
         if len(self.pages) > 2 * len(families) + _SPARE_PAGES:
             names = {family.name for family in families}
-            self.pages = {name: page for name, page in self.pages.items() if name in names}
+            for name in list(self.pages):  # another scrape may change them meanwhile
+                if name not in names:
+                    self.pages.pop(name, None)
 
 
 class Anew(NamedTuple):

@@ -21,6 +21,7 @@ from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.exposition import Exposer, samples
 from otel_prom_bridge.exposition.encoder import Encoder
 from otel_prom_bridge.exposition.text import TextWriter
+from otel_prom_bridge.exposition.unchanged import Memory
 from otel_prom_bridge.families import (
     CounterPoint,
     Exemplar,
@@ -288,6 +289,26 @@ def test_threads_that_see_different_states_get_each_its_own(exposer: Exposer) ->
     with ThreadPoolExecutor(8) as pool:
         bodies = list(pool.map(lambda n: exposer.expose((families[n],), accept=None).body, numbers))
     assert bodies == [wanted[number] for number in numbers]
+
+
+def test_pages_that_others_take_while_one_scrape_forgets_names() -> None:
+    """As a thread or a signal handler may: a page that somebody takes, to change it, does not come back."""
+
+    class Interrupting(str):
+        def __hash__(self) -> int:
+            while others:
+                others.pop()()
+            return super().__hash__()
+
+    others: list[Callable[[], object]] = []
+    memory = Memory[str, str](nothing="")
+    pages = memory.pages
+    pages.update(dict.fromkeys(["m", Interrupting("x"), *map(str, range(150))], ""))
+    others += [lambda: pages.pop("m"), lambda: pages.pop("1"), lambda: pages.setdefault("n", "")]
+    family = MetricFamily("m", Kind.GAUGE, "", "", ())
+    assert memory.whole((family,), lambda _: "made") == "made"
+    assert others == []
+    assert memory.pages == {"n": ""}
 
 
 def test_quotes_in_exemplar_labels_are_escaped() -> None:
