@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import ItemsView, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
@@ -244,6 +244,21 @@ def test_metrics_without_end(metrics: SelfMetrics) -> None:
     found = values(metrics.families(fewer), "otel_prom_bridge_metric_series")
     assert found[REST] == 4
     assert len(found) == MAX_SERIES + 1
+
+
+def test_a_scrape_in_the_middle_of_another_one(metrics: SelfMetrics) -> None:
+    """As in a signal handler, and of other metrics: afterwards all those of the outer one are shown."""
+
+    class Interrupted(dict[str, int]):
+        def items(self) -> ItemsView[str, int]:
+            metrics.families(State(series=dict(list(series.items())[3:])))
+            return super().items()
+
+    series = {f"m{index}": 2 for index in range(MAX_SERIES + 5)}
+    shown = values(metrics.families(State(series=series)), "otel_prom_bridge_metric_series")
+    for state in (State(series=Interrupted(series)), State(series=series)):
+        found = values(metrics.families(state), "otel_prom_bridge_metric_series")
+        assert found == shown
 
 
 def test_names_without_end(metrics: SelfMetrics) -> None:

@@ -111,21 +111,19 @@ class Gauges(Table):
 
     def set_all(self, values: Mapping[Any, int]) -> None:
         """Set all values. A point of which none is given goes."""
-        points, rest, known_rest = self._points, 0, self._points.pop(_REST, None)
-        if not points.keys() <= values.keys():
-            points = self._points = {key: point for key, point in points.items() if key in values}
-            self._is_shown = False
+        before, rest = self._points, 0
+        points = {key: point for key, point in before.items() if key in values}
         for key, value in values.items():
             point = points.get(key)
-            if point is None and self._room(key) == _REST:
+            if point is None and len(points) >= self._limit:
                 rest += value
             elif point is None or point.value != value:
-                self._set(key, value)
-        if known_rest is not None and known_rest.value == rest:
-            points[_REST] = known_rest
-        elif rest:
-            self._put(_REST, GaugePoint(_OVERFLOW, rest))
-        elif known_rest is not None:
+                points[key] = GaugePoint(self._labels(key) if point is None else point.labels, value)
+        if rest:
+            known = before.get(_REST)
+            points[_REST] = known if known and known.value == rest else GaugePoint(_OVERFLOW, rest)
+        if points != self._points:  # a signal handler that scrapes sees all of the old ones or all of the new
+            self._points = points
             self._is_shown = False
 
     def _set(self, key: Key, value: float) -> None:
