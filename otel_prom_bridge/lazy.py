@@ -1,8 +1,11 @@
 """The names of a package whose modules are imported when somebody asks for the name.
 
-This is the one place where an import waits. What a process does not use costs it nothing then: of the server
-alone, nobody pays for asyncio. Names are asked for where an application is written down or begins, and never
-where it records, so no import begins in a signal handler, in a fork or at exit.
+What a process does not use costs it nothing then: of the server alone, nobody pays for asyncio. Names are
+asked for where an application is written down or begins, and never where it records, so no import of theirs
+begins in a signal handler, in a fork or at exit.
+
+An import that waits for anything else stands in the function that needs it: what only one option, command or
+kind of file needs, and packages that need not be installed.
 """
 
 from __future__ import annotations
