@@ -25,7 +25,7 @@ _RAW = -zlib.MAX_WBITS  # no header and no checksum
 # "ID1, ID2, CM = 8", no flags, no time, "XFL = 4 - compressor used fastest algorithm", "OS = 255 - unknown".
 _HEADER = b"\x1f\x8b\x08\0\0\0\0\0\x04\xff"
 _LAST_BLOCK = b"\x03\0"  # an empty one
-# Each keeps the pieces of a body, which are kept for the next scrape of this kind anyway.
+# Each keeps the pieces of a body until there is another one of its kind, or of so many others.
 _MOST_KINDS = 4
 
 
@@ -39,7 +39,12 @@ class _Block(NamedTuple):
 
 
 class Compression:
-    """Compresses bodies, of each kind of which it remembers the last one. Safe to use from any thread."""
+    """Compresses bodies, of each kind of which it remembers the last one. Safe to use from any thread.
+
+    So the lines of that one are let go when the next one of this kind is compressed, and not while it is
+    rendered. Where nobody asks for this kind again, they stay. A body that is a part of another one would
+    take the place of that, so it is for a compression of its own.
+    """
 
     def __init__(self) -> None:
         self._last: dict[str, list[_Block]] = {}

@@ -210,28 +210,29 @@ class Scrape(Handler):
         asked = self._cache.now()
         accept = request.headers.get("accept")
         exposition = self._source.expose(accept, names=question.names, timeout=timeout)
-        response = self._response(exposition, compressed=question.compressed)
+        response = self._response(exposition, question)
         if exposition.complete:
             self._cache.put(question, response, asked)
         return response
 
-    def _response(self, exposition: Exposition, *, compressed: bool) -> Response:
+    def _response(self, exposition: Exposition, question: _Question) -> Response:
         headers = [("Content-Type", exposition.content_type), ("Vary", "Accept, Accept-Encoding")]
         if self._process_start is not None:
             headers.append(("Process-Start-Time-Unix", self._process_start))
-        is_large = compressed and exposition.pieces.size >= self._compression_threshold
-        body = self._gzip(exposition) if is_large else None
+        is_large = question.compressed and exposition.pieces.size >= self._compression_threshold
+        body = self._gzip(exposition, is_whole=not question.names) if is_large else None
         if body is None:
             body = exposition.body
         else:
             headers.append(("Content-Encoding", "gzip"))
         return Response(200, (*headers, ("Content-Length", str(len(body)))), body)
 
-    def _gzip(self, exposition: Exposition) -> bytes | None:
+    def _gzip(self, exposition: Exposition, *, is_whole: bool) -> bytes | None:
         observer = self._source.observer
+        compression = self._compression if is_whole else Compression()  # only what is whole is remembered
         try:
             with observer.phase("compress"):
-                compressed = self._compression.gzip(exposition.pieces, kind=exposition.content_type)
+                compressed = compression.gzip(exposition.pieces, kind=exposition.content_type)
         except (MemoryError, zlib.error) as error:  # what is plain is there already
             endpoint_logger.debug("%s", CompressionError(error))
             return None

@@ -69,7 +69,7 @@ class Encoder:
         for family in families:
             page = known.get(family.name)
             if page is None or page.family is not family:
-                del page  # or its parts would keep the old lines while the new ones are made
+                del page  # or its parts, too, would keep the old lines while the new ones are made
                 page = self._page_or_none(family)
             if page is not None:
                 pages.append(page.parts)

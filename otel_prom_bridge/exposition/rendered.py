@@ -18,8 +18,9 @@ _AT_ONCE = 64
 class Rendered:
     """What the points of a family became, and how many bytes each of them.
 
-    It is changed in place, so that the old lines go one piece after the other while the new ones come. Where
-    that is interrupted, it is of no use any more.
+    It is changed in place, so that the old lines go one piece after the other while the new ones come, unless
+    somebody else has them: where bodies are compressed, the last one stays until the new one is compressed.
+    Where a change is interrupted, it is of no use any more.
     """
 
     __slots__ = ("ends", "pieces")

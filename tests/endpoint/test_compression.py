@@ -109,3 +109,20 @@ def test_a_scrape_in_which_nothing_changed(bridge: Make, compressed: list[int]) 
         response = scrape.respond(Request(headers={"accept-encoding": "gzip"}))
     assert b'c_total{some_attribute="some value 4999"} 1\n' in plain(response.body)
     assert sum(compressed) < len(plain(response.body)) / 5
+
+
+def test_a_scrape_of_some_names_leaves_the_whole_body_remembered(bridge: Make, compressed: list[int]) -> None:
+    """Who asks for a part between two scrapes of everything does not have everything compressed again."""
+    setup = bridge(self_metrics=False, max_series_per_metric=5000)
+    for name in ("a", "b"):
+        counter = setup.meter.create_counter(name)
+        for number in range(2000):
+            counter.add(1, {"some.attribute": f"some value {number}"})
+    scrape = Scrape(setup.reader, cache_ttl=0)
+    headers = {"accept-encoding": "gzip"}
+    whole = scrape.respond(Request(headers=headers))
+    part = scrape.respond(Request(headers=headers, query="name[]=a_total"))
+    assert plain(part.body) in plain(whole.body)
+    compressed.clear()
+    assert scrape.respond(Request(headers=headers)).body == whole.body
+    assert compressed == []
