@@ -142,13 +142,16 @@ def _increase(costs: str, seconds: int) -> str:
     To `increase()` that is none, so the first call of a team in each process would be free. A series is of
     this step if it was not there at the beginning, while its process was scraped, or if its process is not
     older. Any other one may have been spending for days, unseen: Prometheus was away, or it is a new target.
+    A target that got other labels in this step goes on, and so do its costs, in new series.
     """
     step = _duration(seconds)
+    relabelled = f"(last_over_time(up[{step}]) unless up offset {step})"
+    stays = f"up offset {step} == 1 unless on (job, instance) {relabelled}"
     return (
         f"(last_over_time({costs}[{step}]) unless resets({costs}[{step}]) > 0"
         f" or increase({costs}[{step}]) + min_over_time({costs}[{step}]))"
         f" unless {costs} offset {step}"
-        f" and on (job, instance) (up offset {step} == 1 or process_start_time_seconds > time() - {seconds})"
+        f" and on (job, instance) ({stays} or process_start_time_seconds > time() - {seconds})"
         f" or increase({costs}[{step}])"
     )
 

@@ -181,6 +181,36 @@ def test_what_a_series_shows_first_is_spent(tmp_path: Path) -> None:
     judged(tmp_path, DAY, series, promql_expr_test=[test])
 
 
+def test_a_target_with_other_labels_has_spent_nothing_anew(tmp_path: Path) -> None:
+    """Its series are new, and its process goes on. What one shows first that has gone since does count."""
+
+    def target(team: str, values: str, up: str, *, of: str = "1000", env: str = "") -> dict[str, str]:
+        labels = f'job="shop", instance="{team}:1"' + (f', env="{env}"' if env else "")
+        return {
+            f"up{{{labels}}}": up,
+            f"process_start_time_seconds{{{labels}}}": up.replace("1x", "-90000x"),
+            f'shop_llm_cost_usd_total{{team="{team}", {labels}}}': values.replace("1x", f"{of}x"),
+        }
+
+    until, since, briefly = "1x102 stale", "_x103 1x300", "_x103 1x0 stale"
+    series = {
+        **target("reloaded", until, until),
+        **target("reloaded", since, since, env="prod"),
+        # A Prometheus that began anew has not marked the end of the old series.
+        **target("restarted", "1x102", "1x102"),
+        **target("restarted", since, since, env="prod"),
+        # The process ends right after that, as does one that has not got other labels.
+        **target("ended", until, until),
+        **target("ended", briefly, briefly, env="prod"),
+        **target("gone", "_x101 1x2 stale", "1x103 stale", of="5"),
+    }
+    expected = {"reloaded": 0, "restarted": 0, "ended": 0, "gone": 5}
+    labels = '{budget="by team in 1d", team="%s"}'
+    samples = [{"labels": labels % team, "value": value} for team, value in expected.items()]
+    test = {"expr": f"round({SPENT}:spent, 0.5)", "eval_time": "390m", "exp_samples": samples}
+    judged(tmp_path, DAY, series, promql_expr_test=[test])
+
+
 def test_each_alert_fires_in_its_time(tmp_path: Path) -> None:
     """At half, at most and at all of a budget, one at a time, and of the team that spends."""
     written(tmp_path, DAY)
