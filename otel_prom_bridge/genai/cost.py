@@ -21,6 +21,8 @@ _CONTAINERS = vocabulary.AGENT | vocabulary.TOOL | vocabulary.WORKFLOW
 _PRICED = vocabulary.INFERENCE | vocabulary.EMBEDDINGS
 _MOST_PRICES = 2000
 
+_Found: TypeAlias = dict[tuple[str | None, str | None, str | None], Price | None]
+"""The prices that a table has, by the model that was asked, the one that answered, and the provider."""
 _Tables: TypeAlias = dict[tuple[str, str], int]
 """Versions and currencies of the tables of a provider, and whether somebody still uses them: 1 or 0."""
 
@@ -45,8 +47,8 @@ class Costs:
         if prices == "default":
             self._shown = shown = Shown(lambda: measurements.provider)
             prices = shown.table
-        self._table: PriceTable | None = None
-        self._prices: dict[tuple[str | None, str | None, str | None], Price | None] = {}
+        # The table, and which prices were found in it: read and replaced together, whatever threads do.
+        self._current: tuple[PriceTable | None, _Found] = (None, {})
         self._tables = _tables_of(measurements)
         # Observed, since what is said before there is an SDK is lost, and saying it each time is dear.
         measurements.observe(conventions.PRICE_TABLE_INFO, lambda: _observed(measurements))
@@ -59,9 +61,9 @@ class Costs:
         """The table of now; None is for no costs here."""
         if self._shown is not None:
             table = self._shown.table
-            if table is not self._table:
+            if table is not self._current[0]:
                 self._use(table)
-        return self._table
+        return self._current[0]
 
     def replace(self, table: PriceTable | None) -> None:
         """Use another table from now on. What was counted so far stays, so the counter never goes down."""
@@ -69,8 +71,7 @@ class Costs:
         self._use(table)
 
     def _use(self, table: PriceTable | None) -> None:
-        before, self._table = self._table, table
-        self._prices = {}
+        before, self._current = self._current[0], (table, {})
         with _lock:
             others = list(_in_use)
         if before is not None and not any(other._uses(before, self._measurements) for other in others):
@@ -80,7 +81,8 @@ class Costs:
 
     def _uses(self, table: PriceTable, measurements: Measurements) -> bool:
         """Whether this recorder uses that version of a table, and records for the same provider."""
-        same = self._table is not None and self._table.version == table.version
+        own = self._current[0]
+        same = own is not None and own.version == table.version
         return same and self._measurements.provider is measurements.provider
 
     def leaves(self, request: LLMRequest, usage: Usage) -> bool:
@@ -93,30 +95,31 @@ class Costs:
         if usage.cost is not None:
             self._record(conventions.COST, usage.cost, labels.common, context)
             return
-        table = self._table  # that of now: whoever calls this has asked whether there is one
+        table, found = self._current  # that of now: whoever calls this has asked whether there is one
         if table is None or not _charged(request.operation, usage, error):
             return
-        price = self._price(request, table)
+        price = _price(request, table, found)
         if price is None or not usage.reported:
             unpriced = clean({vocabulary.REQUEST_MODEL: request.model})
             self._record(conventions.UNPRICED_REQUESTS, 1, unpriced, context)
         else:
             self._record(conventions.COST, price.cost(usage), labels.common, context)
 
-    def _price(self, request: LLMRequest, table: PriceTable) -> Price | None:
-        """The price of the model that was asked or, if it has none, of the one that answered."""
-        key, prices = (request.model, request.response_model, request.provider), self._prices
-        try:
-            if key in prices:
-                return prices[key]
-        except TypeError:  # what an application gives as a model may have no hash
-            return None
-        price = table.price(request.model, request.provider)
-        if price is None:
-            price = table.price(request.response_model, request.provider)
-        if len(prices) < _MOST_PRICES:
-            prices[key] = price
-        return price
+
+def _price(request: LLMRequest, table: PriceTable, found: _Found) -> Price | None:
+    """The price of the model that was asked or, if it has none, of the one that answered."""
+    key = (request.model, request.response_model, request.provider)
+    try:
+        if key in found:
+            return found[key]
+    except TypeError:  # what an application gives as a model may have no hash
+        return None
+    price = table.price(request.model, request.provider)
+    if price is None:
+        price = table.price(request.response_model, request.provider)
+    if len(found) < _MOST_PRICES:
+        found[key] = price
+    return price
 
 
 def _charged(operation: str, usage: Usage, error: str | None) -> bool:

@@ -49,5 +49,12 @@ class Shown:
         """The table of now."""
         provider, latest, found = self._provider(), _latest, self._found
         if found is None or found[0] is not provider or found[1] is not latest:
-            found = self._found = (provider, latest, _shown.get(provider))
+            found = self._found = (provider, latest, _prices_of(provider))
         return PriceTable.default() if found[2] is None else found[2].table
+
+
+def _prices_of(provider: object) -> Prices | None:
+    try:
+        return _shown.get(provider)
+    except TypeError:  # a provider without a hash or weak references, which nobody can have shown
+        return None

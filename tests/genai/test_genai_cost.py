@@ -213,6 +213,25 @@ def test_new_prices(recorded: Recorded, table: PriceTable) -> None:
         llm.prices = "prices.toml"  # type: ignore[assignment]
 
 
+def test_new_prices_while_a_request_is_counted(
+    recorded: Recorded, table: PriceTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread changes the table: this request has the old price, and none after it has."""
+    llm = LLMRecorder(recorded.provider, prices=table)
+    cheaper = PriceTable("cheaper", {"gpt-4o": Price(1, 0)})
+
+    def changing(_: Usage) -> bool:
+        if llm.prices is table:
+            llm.prices = cheaper
+        return True
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Usage, "reported", property(changing))
+        ask(llm)
+    ask(llm)
+    assert recorded.total(COST) == pytest.approx(3.5 + 1)
+
+
 def test_a_table_that_somebody_else_still_uses(recorded: Recorded, table: PriceTable) -> None:
     """The info of a table is 0 when none of the recorders has it any more."""
     one, two = (LLMRecorder(recorded.provider, prices=table) for _ in range(2))

@@ -30,7 +30,7 @@ from properties import examples
 from servers import free_port, get
 
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.genai import LLMRecorder, SpanMetrics, record_all
+from otel_prom_bridge.genai import LLMRecorder, Price, PriceTable, SpanMetrics, record_all
 
 ANSWERED = {"gen_ai.provider.name": "openai", "gen_ai.response.model": "gpt-4o-2024-08-06"}
 ASKED = {**ANSWERED, "gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4o"}
@@ -388,6 +388,15 @@ def test_costs_can_be_left_to_whoever_shows_the_tokens(dialect: str) -> None:
         assert it.totals("llm_unpriced_requests") == {(): 1}
     with pytest.raises(ConfigurationError, match="costs"):
         SpanMetrics(costs="hidden")  # type: ignore[arg-type]
+
+
+def test_costs_that_are_not_left_are_by_the_table_of_now() -> None:
+    """Tokens without a name are priced here, also where other costs are left to whoever shows the tokens."""
+    with spans(costs="shown", prices="default") as it:
+        it.bridge.reader.prices = PriceTable("dearer", {"gpt-4o": Price(5, 20, cached=2.5)})
+        with it.tracer("strands.telemetry").start_as_current_span("chat", attributes=CHAT):
+            pass
+        assert it.totals("llm_cost_usd") == {(): pytest.approx(0.006)}
 
 
 def test_reported_costs_are_used() -> None:

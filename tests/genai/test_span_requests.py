@@ -258,6 +258,17 @@ def test_guardrails_of_openai_agents(description: str | None, expected: dict[tup
         assert it.totals("llm_guardrail_results", "guardrail", "result") == expected
 
 
+def test_a_guardrail_that_fails_itself_has_not_passed() -> None:
+    """Its span says so, whatever stops the turn around it."""
+    with spans() as it:
+        tracer = it.tracer("openinference.instrumentation.openai_agents")
+        with tracer.start_as_current_span("turn", attributes={"openinference.span.kind": "CHAIN"}) as turn:
+            with tracer.start_as_current_span("pii", attributes=GUARDRAIL) as check:
+                check.set_status(Status(StatusCode.ERROR, "its model cannot be reached"))
+            turn.set_status(Status(StatusCode.ERROR, "Error code: 500 - no"))
+        assert it.totals("llm_guardrail_results", "guardrail", "result") == {("pii", "error"): 1}
+
+
 def test_guardrails_of_others_wait_for_nobody() -> None:
     """Only where it is known that the span around them says it."""
     with spans() as it:

@@ -14,7 +14,7 @@ from bridges import families_of, running
 from exported import in_span
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry.metrics import MeterProvider
+from opentelemetry.metrics import MeterProvider, NoOpMeterProvider
 from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 from oracles import OPENMETRICS
@@ -26,7 +26,7 @@ from otel_prom_bridge.bridge import Bridge
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.genai import LLMRecorder, Price, PriceTable, SpanMetrics
 from otel_prom_bridge.genai.emission import Emit
-from otel_prom_bridge.prices import KINDS
+from otel_prom_bridge.prices import KINDS, Shown
 from otel_prom_bridge.sdk.versions import TELLS_PROVIDER
 
 CALL = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai"}
@@ -226,6 +226,20 @@ def test_a_recorder_has_the_table_of_its_bridge(made: str) -> None:
         provider = bridge.meter_provider
     assert LLMRecorder(provider).prices is None  # as long as nobody else shows it
     assert LLMRecorder(SdkMeterProvider()).prices is PriceTable.default()
+
+
+class _NoHash(NoOpMeterProvider):
+    __hash__ = None  # type: ignore[assignment]
+
+
+class _NoReference:
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("provider", [_NoHash(), _NoReference()], ids=["no hash", "no weak reference"])
+def test_a_provider_that_cannot_be_looked_up_is_shown_by_nobody(provider: object) -> None:
+    """So the table is the default one, whatever the application has as its provider."""
+    assert Shown(lambda: provider).table is PriceTable.default()
 
 
 @pytest.mark.skipif(not TELLS_PROVIDER, reason="this SDK does not say which provider has a reader")

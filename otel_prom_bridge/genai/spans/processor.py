@@ -261,6 +261,9 @@ class SpanMetrics:
         if result is not None:
             self._checked(ended, result)
         elif _scope(ended.span) in guardrails.SAID_AROUND:
+            if ended.error is not None:
+                self._checked(ended, "error")  # the check itself has failed
+                return
             for around in self._open.ancestors(node)[:1]:
                 around.check(ended)
 
@@ -310,7 +313,8 @@ class SpanMetrics:
 
     def _is_unpaid(self, ended: Ended) -> bool:
         """Whether what its tokens cost is left to whoever shows them."""
-        if ended.found.cost is not None or not (self._are_costs_shown or self._costs.table is None):
+        table = self._costs.table  # always asked: what is not left to them is counted by the table of now
+        if ended.found.cost is not None or not (self._are_costs_shown or table is None):
             return False
         return ended.left_alone.isdisjoint(("tokens", "nameless_tokens", "cost"))
 
