@@ -58,11 +58,17 @@ class Observed:
             yield Number(attributes, value, exemplars, now, now)
 
     def together(self, points: Sequence[Number]) -> Sequence[Number]:
-        """The points of all callbacks, each attribute set once where only the last one stands."""
+        """The points of all callbacks, each attribute set once where only the last one stands.
+
+        They are in the order in which they were said last, since some may become one series.
+        """
         if self.MEANING.additive or len(points) < 2:
             return points
-        keys = [items_key(point.attributes) for point in points]
-        known = {id(point) if key is None else key: point for key, point in zip(keys, points, strict=True)}
+        known: dict[object, Number] = {}
+        for point in points:
+            key = items_key(point.attributes)
+            known.pop(key, None)
+            known[id(point) if key is None else key] = point
         return [*known.values()]
 
     def _number(self, value: Any) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
 from opentelemetry.metrics import MeterProvider as AnyProvider
@@ -130,6 +130,7 @@ def first_observed(steps: Sequence[Any], number: int) -> Any:
 
 @settings(max_examples=examples(80))
 @given(steps=st.lists(STEP, max_size=25), views=VIEWS, options=OPTIONS)
+@example([("observe", 2, [(0, {"user.id": "a"}), (0, None), (1, {"user.id": "a"})])], [], {})
 def test_equal_recordings_give_equal_expositions(
     steps: list[Any], views: list[ExportView], options: dict[str, Any]
 ) -> None:
