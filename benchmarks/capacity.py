@@ -28,7 +28,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, M
 
 from benchmarks.endpoint import Client
 from benchmarks.latency import HEADERS
-from otel_prom_bridge.push.connection import Connection
+from otel_prom_bridge.push.hub_connection import Connection
 from otel_prom_bridge.push.wire import NUMBER, SOURCE, Address
 
 DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA

@@ -26,7 +26,7 @@ from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
-from otel_prom_bridge.sdk.reader import BridgeReader
+from otel_prom_bridge.sdk.base_reader import BridgeReader
 from otel_prom_bridge.sdk.versions import TELLS_PROVIDER
 
 # The name of the bridge's entry points.

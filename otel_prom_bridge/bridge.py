@@ -24,7 +24,7 @@ from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
-from otel_prom_bridge.sdk.reader import BridgeReader
+from otel_prom_bridge.sdk.base_reader import BridgeReader
 from otel_prom_bridge.sdk.versions import RELEASE, TAKES_READERS_LATER
 from otel_prom_bridge.values.checks import BOOLEAN, instance_of, list_of
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from otel_prom_bridge.audit.buckets import check_buckets
-from otel_prom_bridge.audit.conventions import check_conventions
-from otel_prom_bridge.audit.names import check_names
+from otel_prom_bridge.audit.bucket_advice import check_buckets
+from otel_prom_bridge.audit.collisions import check_names
+from otel_prom_bridge.audit.practices import check_conventions
 from otel_prom_bridge.families import Exemplar, HistogramPoint, Labels, MetricFamily, identity
 from otel_prom_bridge.snapshots import Finding, Snapshot
 from otel_prom_bridge.snapshots.findings import MOST, Faults

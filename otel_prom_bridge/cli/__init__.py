@@ -1,5 +1,5 @@
 """The command line: ``otel-prom-bridge COMMAND …``."""
 
-from otel_prom_bridge.cli.program import main
+from otel_prom_bridge.cli.parser import main
 
 __all__ = ["main"]

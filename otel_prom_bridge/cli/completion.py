@@ -42,7 +42,7 @@ def _completion(options: argparse.Namespace) -> int:
 
 def options_of_commands() -> dict[str, list[str]]:
     """The options of every command."""
-    from otel_prom_bridge.cli.program import COMMANDS
+    from otel_prom_bridge.cli.parser import COMMANDS
 
     found = {}
     for name in COMMANDS:

@@ -10,7 +10,7 @@ from otel_prom_bridge.cli.arguments import WHOLE, add_access, checked
 from otel_prom_bridge.cli.output import Progress, write
 from otel_prom_bridge.errors import ExpositionError
 from otel_prom_bridge.snapshots import Snapshot
-from otel_prom_bridge.snapshots.recording import Recorder
+from otel_prom_bridge.snapshots.recordings import Recorder
 from otel_prom_bridge.values.checks import SECONDS
 
 

@@ -10,7 +10,7 @@ from otel_prom_bridge.cli.output import until_interrupted, write
 from otel_prom_bridge.endpoint import start_http_server
 from otel_prom_bridge.exposition import Format
 from otel_prom_bridge.snapshots import Snapshot
-from otel_prom_bridge.snapshots.recording import Recording
+from otel_prom_bridge.snapshots.recordings import Recording
 from otel_prom_bridge.testing.replay import Replay
 from otel_prom_bridge.values.checks import FACTOR
 

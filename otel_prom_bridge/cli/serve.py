@@ -13,7 +13,7 @@ from otel_prom_bridge.explorer.options import TRACE_URL
 from otel_prom_bridge.explorer.target import FileTarget, RecordingTarget, Target, UrlTarget
 from otel_prom_bridge.snapshots import Snapshot
 from otel_prom_bridge.snapshots.fetching import as_url, fetch
-from otel_prom_bridge.snapshots.recording import Recording
+from otel_prom_bridge.snapshots.recordings import Recording
 
 
 def add(command: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from otel_prom_bridge.cli.arguments import add_endpoint, checked
 from otel_prom_bridge.cli.output import Progress, write
 from otel_prom_bridge.endpoint import start_http_server
-from otel_prom_bridge.snapshots.recording import Recorder
+from otel_prom_bridge.snapshots.recordings import Recorder
 from otel_prom_bridge.testing.probe import MetricsProbe
 from otel_prom_bridge.testing.synthetic import Synthetic
 from otel_prom_bridge.values.checks import SECONDS

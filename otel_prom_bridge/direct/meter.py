@@ -19,7 +19,7 @@ from otel_prom_bridge.direct.observed import (
     ObservableUpDownCounter,
     Observed,
 )
-from otel_prom_bridge.direct.recording import Recording, Recordings
+from otel_prom_bridge.direct.plans import Recording, Recordings
 from otel_prom_bridge.direct.synchronous import Counter, Gauge, Histogram, Synchronous, UpDownCounter
 from otel_prom_bridge.forks import renew_lock
 from otel_prom_bridge.native import RLock

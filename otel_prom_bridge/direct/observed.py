@@ -11,9 +11,9 @@ from opentelemetry.context import get_current
 from opentelemetry.metrics import CallbackOptions, Observation
 
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.direct.attributes import usable
 from otel_prom_bridge.direct.cells import Number
-from otel_prom_bridge.direct.recording import Recording
+from otel_prom_bridge.direct.given_attributes import usable
+from otel_prom_bridge.direct.plans import Recording
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.points import Meaning, Stream, sampled
 from otel_prom_bridge.store.keys import items_key

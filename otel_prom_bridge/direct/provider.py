@@ -16,11 +16,11 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.diagnostics import logger
-from otel_prom_bridge.direct.exemplars import FILTER, Filter, filter_of_environment
+from otel_prom_bridge.direct.exemplar_filter import FILTER, Filter, filter_of_environment
 from otel_prom_bridge.direct.meter import Meter
 from otel_prom_bridge.direct.observed import Observed
+from otel_prom_bridge.direct.plans import Recordings
 from otel_prom_bridge.direct.reader import DirectReader
-from otel_prom_bridge.direct.recording import Recordings
 from otel_prom_bridge.direct.synchronous import Synchronous
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.forks import renew_in_child, renew_lock

@@ -30,7 +30,6 @@ from opentelemetry.context import Context, get_current
 
 from otel_prom_bridge.attribution import FromContext
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.direct.attributes import TEXT, usable
 from otel_prom_bridge.direct.cells import (
     HAS_GLOBAL_LOCK,
     Cell,
@@ -41,7 +40,8 @@ from otel_prom_bridge.direct.cells import (
     HistogramCell,
     SumCell,
 )
-from otel_prom_bridge.direct.recording import Recording
+from otel_prom_bridge.direct.given_attributes import TEXT, usable
+from otel_prom_bridge.direct.plans import Recording
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.forks import renew_lock
 from otel_prom_bridge.native import RLock

@@ -26,7 +26,7 @@ from otel_prom_bridge.endpoint.pages import Wanted, check_guarded, pages_of
 from otel_prom_bridge.endpoint.scrape import Scrape
 from otel_prom_bridge.endpoint.served import Served
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
-from otel_prom_bridge.endpoint.server.workers import Workers
+from otel_prom_bridge.endpoint.server.threads import Workers
 from otel_prom_bridge.forks import renew_in_child
 from otel_prom_bridge.native import Room
 

@@ -13,17 +13,17 @@ from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from otel_prom_bridge.errors import ExpositionError
+from otel_prom_bridge.explorer.as_json import Json, text
 from otel_prom_bridge.explorer.health import Scrapes, health_answer
 from otel_prom_bridge.explorer.labels import Counted, largest, of_one
 from otel_prom_bridge.explorer.looking import Look, Source, inside_of, look_at
 from otel_prom_bridge.explorer.models import has_models, models_answer
-from otel_prom_bridge.explorer.origins import origin_answer
 from otel_prom_bridge.explorer.overview import Rows, overview
 from otel_prom_bridge.explorer.page import page, schema
+from otel_prom_bridge.explorer.provenance import origin_answer
 from otel_prom_bridge.explorer.series import MOST_ROWS, ROWS, Question, family_answer, labels_of
-from otel_prom_bridge.explorer.values import Json, text
 from otel_prom_bridge.families import MetricFamily
-from otel_prom_bridge.report.inside import Facts
+from otel_prom_bridge.report.facts import Facts
 
 VERSION = 1
 API = "/api/v1/"

@@ -10,10 +10,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from otel_prom_bridge.audit.checking import check
+from otel_prom_bridge.explorer.as_json import Json, text
 from otel_prom_bridge.explorer.looking import Look, Source
-from otel_prom_bridge.explorer.values import Json, text
 from otel_prom_bridge.installed import release_of
-from otel_prom_bridge.report.inside import Facts
+from otel_prom_bridge.report.facts import Facts
 
 _SCRAPES = 50
 _PACKAGES = (

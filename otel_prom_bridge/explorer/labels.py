@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from heapq import nlargest
 
+from otel_prom_bridge.explorer.as_json import Json, text
 from otel_prom_bridge.explorer.looking import Inside, Look
-from otel_prom_bridge.explorer.values import Json, text
 from otel_prom_bridge.families import Labels, MetricFamily, identity
 from otel_prom_bridge.report.cardinality import MetricCardinality, of_family
-from otel_prom_bridge.report.inside import BudgetUse, Facts
+from otel_prom_bridge.report.facts import BudgetUse, Facts
 
 _VALUES = 20
 _FAMILIES, _LARGEST = 20, 12

@@ -10,10 +10,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from otel_prom_bridge.explorer.values import text
+from otel_prom_bridge.explorer.as_json import text
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.families import Labels, MetricFamily
-from otel_prom_bridge.report.inside import Facts, FamilyOrigin
+from otel_prom_bridge.report.facts import Facts, FamilyOrigin
 from otel_prom_bridge.snapshots import Finding, Snapshot
 
 

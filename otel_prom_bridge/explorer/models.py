@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from otel_prom_bridge.explorer.as_json import Json, main_value, number, text
 from otel_prom_bridge.explorer.series import distribution
-from otel_prom_bridge.explorer.values import Json, main_value, number, text
 from otel_prom_bridge.families import HistogramPoint, MetricFamily, NativeHistogramPoint, Point
 
 _ROLES: Mapping[str, re.Pattern[str]] = {

@@ -12,12 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.explorer.as_json import Json, exemplars_of, main_value, number, text
 from otel_prom_bridge.explorer.looking import Look
-from otel_prom_bridge.explorer.values import Json, exemplars_of, main_value, number, text
 from otel_prom_bridge.exposition import Exposer
 from otel_prom_bridge.families import Kind, MetricFamily
 from otel_prom_bridge.report.cardinality import samples_of
-from otel_prom_bridge.report.inside import BudgetUse, Facts
+from otel_prom_bridge.report.facts import BudgetUse, Facts
 
 _SAMPLE = 50  # series of a family that are written, to know its bytes
 _GROWING = (Kind.COUNTER, Kind.HISTOGRAM, Kind.SUMMARY)

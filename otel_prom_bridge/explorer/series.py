@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from otel_prom_bridge.arithmetic.histograms import native_sum, to_classic, upper_bound
-from otel_prom_bridge.audit.buckets import check_buckets
-from otel_prom_bridge.explorer.values import Json, exemplar, exemplars_of, labels, main_value, number, text
+from otel_prom_bridge.audit.bucket_advice import check_buckets
+from otel_prom_bridge.explorer.as_json import Json, exemplar, exemplars_of, labels, main_value, number, text
 from otel_prom_bridge.families import (
     HistogramPoint,
     InfoPoint,

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.exposition.unobserved import Unobserved
 from otel_prom_bridge.snapshots import Snapshot
-from otel_prom_bridge.snapshots.recording import Recording
+from otel_prom_bridge.snapshots.recordings import Recording
 
 _KEPT_SECONDS = 1.0
 

@@ -3,8 +3,8 @@
 https://github.com/prometheus/client_model/blob/master/io/prometheus/client/metrics.proto
 
 This format has native histograms. One ``Metric`` stands for all samples of a series, and whoever reads it
-adds the suffixes to the names. Its messages are put together field by field (``protobuf.py``), with tags that
-are constants below. Lengths and counts come from tables, since most of them are small.
+adds the suffixes to the names. Its messages are put together field by field (``protobuf_fields.py``), with
+tags that are constants below. Lengths and counts come from tables, since most of them are small.
 """
 
 from __future__ import annotations
@@ -32,7 +32,17 @@ from otel_prom_bridge.families import (
     SummaryPoint,
     UnknownPoint,
 )
-from otel_prom_bridge.protobuf import SMALL, VARINTS, double, encoded, field, int64, pack, varint, zigzag
+from otel_prom_bridge.protobuf_fields import (
+    SMALL,
+    VARINTS,
+    double,
+    encoded,
+    field,
+    int64,
+    pack,
+    varint,
+    zigzag,
+)
 
 # The enumeration MetricType. It has neither info nor stateset. The specification has gauges stand for infos.
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/compatibility/prometheus_and_openmetrics.md#resource-attributes-1

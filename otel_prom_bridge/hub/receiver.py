@@ -23,7 +23,7 @@ from otel_prom_bridge.endpoint.messages import Handler, Link, Request, Response,
 from otel_prom_bridge.endpoint.server.log import log_without_waiting
 from otel_prom_bridge.hub.otlp import Decoder, Reading, Rejected, RequestError
 from otel_prom_bridge.hub.places import MAKE_WAY_PATH
-from otel_prom_bridge.hub.sources import End, Pusher, Sources, Watch
+from otel_prom_bridge.hub.pushers import End, Pusher, Sources, Watch
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.pipeline.pipeline import Pipeline
 from otel_prom_bridge.points import WORKER, SourcePoint, Stream

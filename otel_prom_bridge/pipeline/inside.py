@@ -12,7 +12,7 @@ from typing import NamedTuple
 from otel_prom_bridge.families import Labels, MetricFamily
 from otel_prom_bridge.pipeline.collection import Collections
 from otel_prom_bridge.pipeline.pipeline import Collected, Pipeline
-from otel_prom_bridge.report.inside import Facts, FamilyOrigin, WorkerState
+from otel_prom_bridge.report.facts import Facts, FamilyOrigin, WorkerState
 from otel_prom_bridge.report.self_metrics import State
 from otel_prom_bridge.store.lookup import StreamRecord
 from otel_prom_bridge.store.projections import Projection

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import is_legacy_label
-from otel_prom_bridge.profiles.merging import listed
+from otel_prom_bridge.profiles.inheritance import listed
 from otel_prom_bridge.profiles.profile import Budget, Family
 from otel_prom_bridge.values.checks import FACTOR, TEXT, is_text
 from otel_prom_bridge.values.notation import Read, as_table, called, is_list, part, read_at, tables, unknown

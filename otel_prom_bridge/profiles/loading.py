@@ -1,7 +1,7 @@
 """From a name or a path to a profile, with the profiles that it extends and the parts that it takes.
 
-``merging.py`` puts the tables of these over each other. What several built-in profiles share is in files of
-``parts/``. These can be extended and taken from, and they are no profiles to choose.
+``inheritance.py`` puts the tables of these over each other. What several built-in profiles share is in files
+of ``parts/``. These can be extended and taken from, and they are no profiles to choose.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from otel_prom_bridge.errors import ConfigurationError
-from otel_prom_bridge.profiles.merging import PartTable, extended, listed, picked
+from otel_prom_bridge.profiles.inheritance import PartTable, extended, listed, picked
 from otel_prom_bridge.profiles.profile import PRESENT, Profile
 from otel_prom_bridge.profiles.reading import ProfileTable, read_profile
 from otel_prom_bridge.values.checks import Check, one_of

@@ -18,7 +18,7 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.families import Kind, claimed_names
 from otel_prom_bridge.instruments import METHODS
 from otel_prom_bridge.profiles.budgets import read_budgets
-from otel_prom_bridge.profiles.merging import NAMING_PATTERNS, beside, listed
+from otel_prom_bridge.profiles.inheritance import NAMING_PATTERNS, beside, listed
 from otel_prom_bridge.profiles.own_instruments import InstrumentSpec
 from otel_prom_bridge.profiles.profile import PRESENT, Family, Label, Profile, Source
 from otel_prom_bridge.translate.names import metric_name

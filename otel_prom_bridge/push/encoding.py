@@ -22,7 +22,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.protobuf import double, field, int64, varint, zigzag
+from otel_prom_bridge.protobuf_fields import double, field, int64, varint, zigzag
 
 # Tags, by message.
 _MESSAGE_1, _TEXT_1, _TEXT_2, _TEXT_3 = b"\x0a", b"\x0a", b"\x12", b"\x1a"

@@ -32,9 +32,9 @@ from otel_prom_bridge.native import Event, RLock, sleep
 from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.pipeline.background import background
 from otel_prom_bridge.push import ends, sigterm
-from otel_prom_bridge.push.connection import Answer, Connection
 from otel_prom_bridge.push.elsewhere import Elsewhere
 from otel_prom_bridge.push.encoding import Encoder
+from otel_prom_bridge.push.hub_connection import Answer, Connection
 from otel_prom_bridge.push.unsent import Batch, Unsent
 from otel_prom_bridge.push.wire import (
     DEFAULT_INTERVAL,
@@ -50,10 +50,10 @@ from otel_prom_bridge.push.wire import (
     SourceName,
     failing_text,
 )
+from otel_prom_bridge.sdk.base_reader import BridgeReader
 from otel_prom_bridge.sdk.failures import CallbackFailures, CallbackGuards, Guarded
 from otel_prom_bridge.sdk.inherited import forget, has_callbacks
 from otel_prom_bridge.sdk.meanings import INSTRUMENTS
-from otel_prom_bridge.sdk.reader import BridgeReader
 from otel_prom_bridge.sdk.versions import PUSHES, reader_options
 from otel_prom_bridge.values.checks import BOOLEAN, SECONDS, instance_of
 from otel_prom_bridge.views.policy import Policy

@@ -18,8 +18,8 @@ from otel_prom_bridge.pipeline.options import PipelineOptions, takes
 from otel_prom_bridge.pipeline.pipeline import Pipeline
 from otel_prom_bridge.prices import show
 from otel_prom_bridge.reader.collection import SdkCollections
+from otel_prom_bridge.sdk.base_reader import BridgeReader
 from otel_prom_bridge.sdk.batches import TEMPORALITY
-from otel_prom_bridge.sdk.reader import BridgeReader
 from otel_prom_bridge.sdk.versions import HAS_LIMITS, PULLS, RELEASE, reader_options
 from otel_prom_bridge.views.tenants import sdk_limits
 

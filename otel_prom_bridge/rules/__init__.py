@@ -14,7 +14,15 @@ from otel_prom_bridge.rules.paths import PathTemplate
 from otel_prom_bridge.rules.provider_name import ProviderName
 from otel_prom_bridge.rules.redaction import Redact
 from otel_prom_bridge.rules.rule import Rule
-from otel_prom_bridge.rules.values import Allow, Extract, First, Forbid, StatusClass, Translate, Truncate
+from otel_prom_bridge.rules.whole_values import (
+    Allow,
+    Extract,
+    First,
+    Forbid,
+    StatusClass,
+    Translate,
+    Truncate,
+)
 
 __all__ = [
     "Rule",

@@ -32,8 +32,8 @@ from otel_prom_bridge.families import (
     UnknownPoint,
     identity,
 )
+from otel_prom_bridge.snapshots.assembly import is_foreign
 from otel_prom_bridge.snapshots.findings import Faults
-from otel_prom_bridge.snapshots.points import is_foreign
 
 _Fields: TypeAlias = dict[int, list[Any]]
 _KINDS = (

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from otel_prom_bridge.exposition import Format
 from otel_prom_bridge.families import MetricFamily
+from otel_prom_bridge.snapshots.assembly import family_of
 from otel_prom_bridge.snapshots.findings import Faults, Finding
 from otel_prom_bridge.snapshots.groups import grouped
 from otel_prom_bridge.snapshots.lines import read_lines, shortened
-from otel_prom_bridge.snapshots.points import family_of
 from otel_prom_bridge.snapshots.protobuf import looks_like_protobuf, read_protobuf
 
 _VERSION = re.compile(r'version="?([0-9.]+)')

@@ -10,7 +10,7 @@ from itertools import islice
 
 from otel_prom_bridge.families import Labels
 from otel_prom_bridge.points import AttributeSet, Stream
-from otel_prom_bridge.report.inside import Fate, Recorded, StreamOrigin
+from otel_prom_bridge.report.facts import Fate, Recorded, StreamOrigin
 from otel_prom_bridge.store.lookup import StreamRecord
 from otel_prom_bridge.store.projections import Projection
 from otel_prom_bridge.store.series import Series, each

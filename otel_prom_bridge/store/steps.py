@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from otel_prom_bridge.families import Labels
-from otel_prom_bridge.report.inside import Step
+from otel_prom_bridge.report.facts import Step
 from otel_prom_bridge.store.projections import Projection
 from otel_prom_bridge.store.series import Series
 from otel_prom_bridge.translate.labels import label_name, label_value

@@ -33,7 +33,7 @@ from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.interrupts import keep, postponed
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import AttributeSet, Source, SourcePoint, Stream
-from otel_prom_bridge.report.inside import BudgetUse, StreamOrigin
+from otel_prom_bridge.report.facts import BudgetUse, StreamOrigin
 from otel_prom_bridge.report.self_metrics import State
 from otel_prom_bridge.store.budgets import Budgets
 from otel_prom_bridge.store.expiry import Expiry

@@ -11,12 +11,12 @@ from otel_prom_bridge.lazy import names_of
 
 if TYPE_CHECKING:
     from otel_prom_bridge.snapshots import Difference, Finding, Snapshot
-    from otel_prom_bridge.snapshots.recording import Recording
+    from otel_prom_bridge.snapshots.recordings import Recording
     from otel_prom_bridge.testing.clock import Clock
-    from otel_prom_bridge.testing.lookup import NoMetricError
     from otel_prom_bridge.testing.oracles import assert_valid_exposition
     from otel_prom_bridge.testing.probe import Histogram, MetricsProbe
     from otel_prom_bridge.testing.replay import Replay
+    from otel_prom_bridge.testing.search import NoMetricError
     from otel_prom_bridge.testing.synthetic import Synthetic
 
 __all__ = [
@@ -35,9 +35,9 @@ __all__ = [
 
 _HOMES = {
     "otel_prom_bridge.snapshots": ("Snapshot", "Difference", "Finding"),
-    "otel_prom_bridge.snapshots.recording": ("Recording",),
+    "otel_prom_bridge.snapshots.recordings": ("Recording",),
     "otel_prom_bridge.testing.clock": ("Clock",),
-    "otel_prom_bridge.testing.lookup": ("NoMetricError",),
+    "otel_prom_bridge.testing.search": ("NoMetricError",),
     "otel_prom_bridge.testing.oracles": ("assert_valid_exposition",),
     "otel_prom_bridge.testing.probe": ("MetricsProbe", "Histogram"),
     "otel_prom_bridge.testing.replay": ("Replay",),

@@ -28,7 +28,7 @@ from otel_prom_bridge.reader.reader import PrometheusMetricReader
 from otel_prom_bridge.snapshots import Snapshot
 from otel_prom_bridge.snapshots.quantities import matching, quantile_of, quantities
 from otel_prom_bridge.testing.baseline import since
-from otel_prom_bridge.testing.lookup import NoMetricError, find, total
+from otel_prom_bridge.testing.search import NoMetricError, find, total
 
 # A test asks for what it recorded and nothing else. It wants a collection of its own each time.
 ALONE: dict[str, Any] = {

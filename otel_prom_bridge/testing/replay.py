@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.exposition.unobserved import Unobserved
-from otel_prom_bridge.snapshots.recording import Recording
+from otel_prom_bridge.snapshots.recordings import Recording
 from otel_prom_bridge.values.checks import FACTOR
 
 

@@ -34,7 +34,7 @@ from opentelemetry.metrics import Meter
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.instruments import METHODS, InstrumentKind, recording
 from otel_prom_bridge.snapshots import Snapshot
-from otel_prom_bridge.snapshots.recording import Recording
+from otel_prom_bridge.snapshots.recordings import Recording
 from otel_prom_bridge.testing.clock import EPOCH, Clock
 from otel_prom_bridge.testing.probe import MetricsProbe
 from otel_prom_bridge.values.checks import BOUNDS, FACTOR, STRING, TEXT, Check, is_number, one_of, whole

@@ -14,7 +14,7 @@ from promtool import agrees
 from servers import free_port, get, newer, prometheus, victoria_metrics, wait_for
 
 from otel_prom_bridge.audit import Limits, check
-from otel_prom_bridge.audit.buckets import better_bounds
+from otel_prom_bridge.audit.bucket_advice import better_bounds
 from otel_prom_bridge.cli import main
 from otel_prom_bridge.snapshots import Snapshot
 

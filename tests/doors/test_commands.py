@@ -16,7 +16,7 @@ from servers import running
 from otel_prom_bridge import start_http_server
 from otel_prom_bridge.cli import main, top
 from otel_prom_bridge.cli.completion import options_of_commands
-from otel_prom_bridge.cli.program import COMMANDS
+from otel_prom_bridge.cli.parser import COMMANDS
 from otel_prom_bridge.snapshots.findings import RULES
 from otel_prom_bridge.testing import MetricsProbe, Snapshot
 

@@ -24,7 +24,7 @@ from otel_prom_bridge.endpoint.server import door
 from otel_prom_bridge.endpoint.server.client import Plain
 from otel_prom_bridge.endpoint.server.conversations import Conversation, Deadlines, Wait
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
-from otel_prom_bridge.endpoint.server.workers import Workers
+from otel_prom_bridge.endpoint.server.threads import Workers
 
 pytestmark = pytest.mark.clocked
 

@@ -25,7 +25,7 @@ from otel_prom_bridge.explorer.page import schema
 from otel_prom_bridge.explorer.target import FileTarget, RecordingTarget, UrlTarget
 from otel_prom_bridge.rules import Allow, ModelName
 from otel_prom_bridge.snapshots import Snapshot
-from otel_prom_bridge.snapshots.recording import Recording
+from otel_prom_bridge.snapshots.recordings import Recording
 from otel_prom_bridge.views.written import VIEWS
 
 Make = Callable[..., Setup]

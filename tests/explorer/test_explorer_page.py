@@ -17,7 +17,7 @@ from servers import missing
 from setups import Setup
 
 from otel_prom_bridge import MetricsServer
-from otel_prom_bridge.cli.program import parser_of
+from otel_prom_bridge.cli.parser import parser_of
 from otel_prom_bridge.cli.serve import target_of
 from otel_prom_bridge.explorer.options import TRACE_URL
 from otel_prom_bridge.explorer.target import FileTarget, RecordingTarget, UrlTarget

@@ -16,8 +16,8 @@ from properties import examples
 from otel_prom_bridge import ConfigurationError
 from otel_prom_bridge.dashboards import files_of, read_dashboard
 from otel_prom_bridge.profiles import BUILT_IN, load_profile
+from otel_prom_bridge.profiles.inheritance import PartTable, extended, picked
 from otel_prom_bridge.profiles.loading import PARTS
-from otel_prom_bridge.profiles.merging import PartTable, extended, picked
 
 Write = Callable[..., Path]
 

@@ -23,7 +23,7 @@ from simulated import SimulatedTime
 
 from otel_prom_bridge import start
 from otel_prom_bridge.demo import AGENTS, Service
-from otel_prom_bridge.snapshots.recording import save_recording
+from otel_prom_bridge.snapshots.recordings import save_recording
 from otel_prom_bridge.testing import Clock, Snapshot
 
 pytestmark = [pytest.mark.real_server, pytest.mark.slow, pytest.mark.timeout(400)]

@@ -16,7 +16,7 @@ from servers import newer, prometheus
 from otel_prom_bridge import start_http_server
 from otel_prom_bridge.cli import main
 from otel_prom_bridge.errors import ConfigurationError, ExpositionError
-from otel_prom_bridge.snapshots.recording import Recorder, save_recording
+from otel_prom_bridge.snapshots.recordings import Recorder, save_recording
 from otel_prom_bridge.testing import (
     Clock,
     MetricsProbe,

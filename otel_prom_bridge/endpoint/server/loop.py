@@ -27,7 +27,7 @@ from otel_prom_bridge.endpoint.server.door import Door
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.listeners import Listener
 from otel_prom_bridge.endpoint.server.log import MOST_WRITING, RateLimitedLog
-from otel_prom_bridge.endpoint.server.workers import Workers
+from otel_prom_bridge.endpoint.server.threads import Workers
 from otel_prom_bridge.native import DefaultSelector, Thread, sleep, socket_pair
 
 _STOP_SECONDS, _POLL_SECONDS, _JOIN_SECONDS = 2.0, 0.002, 0.1

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.direct.exemplars import Filter
+from otel_prom_bridge.direct.exemplar_filter import Filter
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.points import Shape, Stream
 from otel_prom_bridge.views.buckets import recorded_buckets

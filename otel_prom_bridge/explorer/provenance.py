@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from otel_prom_bridge.explorer.as_json import Json, labels, text, texts
 from otel_prom_bridge.explorer.looking import Inside
-from otel_prom_bridge.explorer.values import Json, labels, text, texts
 from otel_prom_bridge.families import Labels
-from otel_prom_bridge.report.inside import Facts, Recorded, StreamOrigin
+from otel_prom_bridge.report.facts import Facts, Recorded, StreamOrigin
 
 _OURS = ("otel_prom_bridge_", "otel_sdk_", "otel.sdk.")
 

@@ -31,7 +31,7 @@ from otel_prom_bridge.endpoint.messages import Link
 from otel_prom_bridge.hub.baselines import Baselines
 from otel_prom_bridge.native import DefaultSelector, Empty, RLock, SimpleQueue, Thread, socket_pair
 from otel_prom_bridge.points import Source
-from otel_prom_bridge.report.inside import WorkerState
+from otel_prom_bridge.report.facts import WorkerState
 
 End: TypeAlias = Literal["goodbye", "connection", "timeout"]
 

@@ -12,7 +12,7 @@ from servers import wait_for
 
 from otel_prom_bridge.endpoint.messages import Link
 from otel_prom_bridge.hub.hub import Hub
-from otel_prom_bridge.hub.sources import End, Pusher, Sources
+from otel_prom_bridge.hub.pushers import End, Pusher, Sources
 from otel_prom_bridge.native import RLock
 
 

@@ -13,7 +13,7 @@ from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.once import Shutdown
 from otel_prom_bridge.sdk.completing import complete_measurements
 from otel_prom_bridge.sdk.locks import Locks
-from otel_prom_bridge.sdk.recordings import at_next_recording
+from otel_prom_bridge.sdk.next_recording import at_next_recording
 from otel_prom_bridge.sdk.versions import RELEASE
 
 _NO_CONTEXT = "context_labels do nothing: opentelemetry-sdk %s hands over measurements in another way"
