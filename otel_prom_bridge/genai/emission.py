@@ -5,7 +5,6 @@ It is never recorded in both, because nobody could tell one call under two names
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
@@ -21,6 +20,9 @@ from otel_prom_bridge.recording.measurements import Measurements
 from otel_prom_bridge.recording.reports import report
 
 Emit = Literal["current", "latest"]
+
+# No call has so many tokens, or costs so many USD. One wrong number would be all that a counter says.
+TOO_MANY = 10**15
 
 
 class Names(NamedTuple):
@@ -73,9 +75,9 @@ _AMOUNTS = {kind: f"{kind} tokens" for kind in KINDS} | {"cost": "the cost"}
 
 
 def _is_amount(value: object) -> bool:
-    """Whether it is a number of any library that is none below zero; True is 1 and none of tokens."""
+    """Whether it is a number of any library that a call can have; True is 1 and none of tokens."""
     try:
-        return not isinstance(value, bool) and bool(0 <= value < math.inf)  # type: ignore[operator]
+        return not isinstance(value, bool) and bool(0 <= value < TOO_MANY)  # type: ignore[operator]
     except Exception:  # not comparable, or in a way of its own
         return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import logging
@@ -209,6 +210,60 @@ def test_nothing_is_counted_twice(outer: str, inner: str, calls: int, tokens: in
             pass
         assert sum(it.totals("llm_requests").values()) == calls
         assert it.totals("llm_tokens", "type").get(("input",), 0) == tokens
+
+
+@pytest.mark.parametrize("deep", [1, 2])
+def test_what_only_the_inner_span_of_a_call_says(deep: int) -> None:
+    """A framework streams and sees no tokens; the client below it does, at its second attempt."""
+    said = {"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o"}
+    inner = {**CHAT, "gen_ai.response.finish_reasons": ["stop"]}
+    with spans() as it:
+        with contextlib.ExitStack() as outer:
+            for number in range(deep):
+                tracer = it.tracer(f"framework{number}")
+                outer.enter_context(tracer.start_as_current_span("ChatOpenAI", attributes=said))
+            with it.tracer("client").start_as_current_span("chat", attributes=ASKED) as failed:
+                failed.set_status(Status(StatusCode.ERROR))
+            with it.tracer("client").start_as_current_span("chat", attributes=inner):
+                pass
+        one = ("gpt-4o", "openai")
+        assert it.totals("llm_requests", "model", "provider", "status") == {(*one, "success"): 1}
+        assert it.totals("llm_tokens", "model", "provider", "type") == {
+            (*one, "input"): 1000,
+            (*one, "output"): 100,
+        }
+        assert it.totals("llm_cached_tokens") == {(): 400}
+        assert it.totals("llm_cost_usd") == {(): pytest.approx(0.003)}
+        assert it.totals("llm_answers", "finish_reason") == {("stop",): 1}
+        assert it.totals("llm_unpriced_requests") == {}
+
+
+def test_attempts_inside_of_one_call_are_paid_together() -> None:
+    """Each attempt had tokens; what the outer span says itself counts before that."""
+    with spans() as it:
+        for said in ({}, {"gen_ai.usage.input_tokens": 3000}):
+            with it.tracer("framework").start_as_current_span("chat", attributes={**ASKED, **said}):
+                for _ in range(2):
+                    with it.tracer("client").start_as_current_span("chat", attributes=CHAT):
+                        pass
+        assert it.totals("llm_requests") == {(): 2}
+        assert it.totals("llm_tokens", "type") == {("input",): 5000, ("output",): 400}
+
+
+@pytest.mark.parametrize("number", [1e308, 2**62, 10**15], ids=str)
+def test_one_wrong_number_is_not_all_that_a_counter_says(number: float) -> None:
+    """Numbers that no call can have are no numbers of tokens, and nothing costs as much."""
+    with spans() as it:
+        for attribute in ("gen_ai.usage.input_tokens", "gen_ai.usage.cost"):
+            with it.tracer().start_as_current_span("call", attributes={**CHAT, attribute: number}):
+                pass
+        with it.tracer().start_as_current_span("call", attributes=CHAT):
+            pass
+        LLMRecorder(it.bridge.meter_provider).record_request(
+            model="gpt-4o", provider="openai", duration=1, input_tokens=number, output_tokens=100
+        )
+        assert it.totals("llm_tokens", "type") == {("input",): 2000, ("output",): 400}
+        assert sum(it.totals("llm_cost_usd").values()) < 0.02
 
 
 def test_who_says_late_what_a_span_is() -> None:

@@ -26,7 +26,7 @@ class Node:
     """A span that goes on."""
 
     __slots__ = (
-        *("checks", "context", "covered", "has_agent", "has_call", "inference_calls"),
+        *("answer", "checks", "context", "covered", "has_agent", "has_call", "inference_calls"),
         *("_span", "parent", "requests", "steps", "tool_calls", "trace"),
     )
 
@@ -42,6 +42,7 @@ class Node:
         self.tool_calls = 0
         self.steps = 0
         self.checks: tuple[Any, ...] = ()  # of guardrails, of which it says at its end what came of them
+        self.answer: Any = None  # what spans of the same call inside of it have said
         self.requests: Requests | None = None  # those that were sent inside, where they say something
 
     @property
@@ -60,6 +61,13 @@ class Node:
         self.inference_calls += other.inference_calls
         self.tool_calls += other.tool_calls
         self.steps += other.steps
+
+    def answered(self, found: Any) -> None:
+        """A span of the same call has ended inside of it: the only one, or one of several attempts."""
+        if self.answer is None:
+            self.answer = found
+        else:
+            self.answer.add(found)
 
     def check(self, ended: Any) -> None:
         """A check of a guardrail has ended inside of it."""

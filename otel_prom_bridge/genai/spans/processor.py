@@ -199,9 +199,13 @@ class SpanMetrics:
         if ended.found.kind == "step" and not around and not _is_inside(outer, scope):
             ended.found = outermost(ended.span.name or "", ended.attributes, ended.found)
         step = _count_in_agent(ended.found, outer, around)
+        if node.answer is not None and ended.found.kind == "call":
+            ended.found.complete(node.answer)
         if around and _is_same(ended.found, around[0][1], ended.span, around[0][0].span):
             around[0][0].covered |= own  # the outer one says the same, and counts
             around[0][0].take_over(node)
+            if ended.found.kind == "call":
+                around[0][0].answered(ended.found)  # it may say more
             return
         if ended.found.kind == "call" and node.has_call:
             return  # the inner one ended before anybody knew what this one is
