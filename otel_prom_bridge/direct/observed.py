@@ -73,8 +73,10 @@ class Observed:
 
     def _number(self, value: Any) -> float | None:
         try:
-            if -_INFINITY < value < _INFINITY:
-                return value if isinstance(value, int | float) else float(value)
+            number = value if isinstance(value, int | float) else value.__float__()
+            if -_INFINITY < number < _INFINITY:
+                found: float = number
+                return found
             why = "not finite"
         except Exception:
             why = "no number"

@@ -286,7 +286,8 @@ class Synchronous:
             down: float = value
             return down
         try:
-            number = value if isinstance(value, int | float) else float(value)
+            # float() would read a text, too.
+            number = value if isinstance(value, int | float) else value.__float__()
             number = int(number) if isinstance(number, int) else float.__float__(number)
         except Exception:
             self._refused(value, "no number")
