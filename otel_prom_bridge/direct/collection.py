@@ -76,8 +76,7 @@ class DirectCollections(Collections):
     ) -> None:
         start = time.perf_counter()
         try:
-            resource = provider.resource.attributes
-            self._pipeline.take(self._source, batch, resource=resource, failing=failing)
+            self._pipeline.take(self._source, batch, resource=provider.described, failing=failing)
         finally:
             self._take_seconds += time.perf_counter() - start
 

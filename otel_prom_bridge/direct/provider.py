@@ -110,6 +110,11 @@ class DirectMeterProvider(metrics.MeterProvider):
             return meter
 
     @property
+    def described(self) -> Mapping[str, AttributeValue]:
+        """What ``target_info`` says: nothing where OpenTelemetry is turned off."""
+        return {} if self._is_disabled else self.resource.attributes
+
+    @property
     def instruments(self) -> list[Any]:
         """All instruments that were made so far."""
         return [each for meter in list(self._meters.values()) for each in meter.instruments]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import ChainMap, UserDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -54,17 +54,19 @@ class Door:
         return samples(exposition.content_type, exposition.body)
 
 
-def sdk() -> Door:
+def sdk(resource: Mapping[str, str] | None = None) -> Door:
     """The SDK's provider, with a reader of ours."""
     reader = PrometheusMetricReader(**{**ALONE, "scope_info_enabled": True})
     views = reader.policy.sdk_views()
-    return Door(SdkProvider([reader], Resource({}), shutdown_on_exit=False, views=views), reader)
+    given = Resource(resource or {})
+    return Door(SdkProvider([reader], given, shutdown_on_exit=False, views=views), reader)
 
 
-def direct() -> Door:
+def direct(resource: Mapping[str, str] | None = None) -> Door:
     """Ours."""
     reader = DirectReader(**{**ALONE, "scope_info_enabled": True})
-    return Door(DirectMeterProvider(reader, resource=Resource({}), shutdown_on_exit=False), reader)
+    given = Resource(resource or {})
+    return Door(DirectMeterProvider(reader, resource=given, shutdown_on_exit=False), reader)
 
 
 def of_every_kind(meter: Any, name: str, **given: Any) -> list[Any]:
@@ -382,10 +384,10 @@ def test_both_providers_answer_alike(case: Callable[[Door], None], caplog: pytes
 
 
 def test_disabled_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same with OTEL_SDK_DISABLED, which is read when a provider is made."""
+    """The same with OTEL_SDK_DISABLED, which is read when a provider is made. No target is shown either."""
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     for open_door in (sdk, direct):
-        door = open_door()
+        door = open_door({"service.name": "checkout"})
         is_enabled(door)
         assert (door.said, door.shown()) == ([True], {})
         door.provider.shutdown()
