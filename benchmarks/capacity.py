@@ -28,8 +28,8 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality, M
 
 from benchmarks.endpoint import Client
 from benchmarks.latency import HEADERS
-from otel_prom_bridge.push.hub_connection import Connection
-from otel_prom_bridge.push.wire import NUMBER, SOURCE, Address
+from otel_prom_bridge.push.hub_connection import HubConnection
+from otel_prom_bridge.push.wire import NUMBER, SOURCE, HubAddress
 
 DELTA = AggregationTemporality.AGGREGATION_TEMPORALITY_DELTA
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -80,7 +80,7 @@ class Worker:
     """Pushes to a hub."""
 
     def __init__(self, socket: str, name: str) -> None:
-        self._connection = Connection(Address(path=socket, host="", port=0), None)
+        self._connection = HubConnection(HubAddress(path=socket, host="", port=0), None)
         self._name, self._number = name, 0
 
     def push(self, body: bytes) -> None:

@@ -30,7 +30,7 @@ class Callback(Protocol):
 _Callback = TypeVar("_Callback", bound=Callback)
 
 
-class Answer(NamedTuple, Generic[_Callback]):
+class CallbackAnswer(NamedTuple, Generic[_Callback]):
     """What a callback said. ``error`` is what it raised then, and ``is_late`` that it has not answered."""
 
     callback: _Callback
@@ -49,7 +49,7 @@ class Callbacks(Generic[_Callback]):
     def renew(self) -> None:
         """Begin anew, as in a forked child, where no thread is left that waits for a callback."""
         self._lock = Lock()
-        self._late: dict[_Callback, Answer[_Callback] | None] = {}  # with what they said in the end
+        self._late: dict[_Callback, CallbackAnswer[_Callback] | None] = {}  # with what they said in the end
         self._threads: set[int] = set()
 
     @property
@@ -57,10 +57,10 @@ class Callbacks(Generic[_Callback]):
         """Whether this thread is in a callback."""
         return get_ident() in self._threads
 
-    def ask(self, callbacks: Iterable[_Callback], seconds: float) -> list[Answer[_Callback]]:
+    def ask(self, callbacks: Iterable[_Callback], seconds: float) -> list[CallbackAnswer[_Callback]]:
         """The answers of all of these, within about so many seconds."""
         deadline = time.monotonic() + seconds
-        answers: list[Answer[_Callback]] = []
+        answers: list[CallbackAnswer[_Callback]] = []
         waiting: list[_Callback] = []
         for callback in callbacks:
             with self._lock:
@@ -69,7 +69,7 @@ class Callbacks(Generic[_Callback]):
                 if answer is not None:
                     del self._late[callback]
             if is_late:
-                answers.append(answer or Answer(callback, (), is_late=True))
+                answers.append(answer or CallbackAnswer(callback, (), is_late=True))
             else:
                 waiting.append(callback)
         while waiting:
@@ -79,7 +79,7 @@ class Callbacks(Generic[_Callback]):
         return answers
 
     def _answered(
-        self, run: _Run[_Callback], deadline: float, answers: list[Answer[_Callback]]
+        self, run: _Run[_Callback], deadline: float, answers: list[CallbackAnswer[_Callback]]
     ) -> list[_Callback]:
         """Take the answers of a run, and return the callbacks to which it did not come."""
         while True:
@@ -96,7 +96,7 @@ class Callbacks(Generic[_Callback]):
                 late = run.callbacks[len(run.answers)]
                 self._late[late] = None
                 answers += run.answers
-                answers.append(Answer(late, (), is_late=True))
+                answers.append(CallbackAnswer(late, (), is_late=True))
                 return run.callbacks[len(run.answers) + 1 :]
 
     def _perform(self, run: _Run[_Callback]) -> None:
@@ -105,7 +105,7 @@ class Callbacks(Generic[_Callback]):
         try:
             for callback in run.callbacks:
                 options = CallbackOptions(timeout_millis=1000 * run.seconds)
-                answer = Answer(callback, *callback.observe(options))
+                answer = CallbackAnswer(callback, *callback.observe(options))
                 with self._lock:
                     if run.is_given_up:
                         self._late[callback] = answer
@@ -124,7 +124,7 @@ class _Run(Generic[_Callback]):
     def __init__(self, callbacks: list[_Callback], owner: Callbacks[_Callback], seconds: float) -> None:
         self.callbacks = callbacks
         self.seconds = seconds
-        self.answers: list[Answer[_Callback]] = []
+        self.answers: list[CallbackAnswer[_Callback]] = []
         self.began = time.monotonic()  # when the callback was called for which it waits
         self.is_given_up = False
         self.done = Event()

@@ -26,7 +26,7 @@ MAX_FINDINGS = 1000
 _SAID_LENGTH = 1000
 
 
-class Said(NamedTuple):
+class Logged(NamedTuple):
     """What was logged, and when, in seconds since the epoch."""
 
     time: float
@@ -57,10 +57,10 @@ class Findings:
         self._most = most
         self._seen: set[Hashable] = set()
         self._conflicts: list[Conflict] = []
-        self._said: list[Said] = []
+        self._said: list[Logged] = []
 
     @property
-    def said(self) -> list[Said]:
+    def said(self) -> list[Logged]:
         """What was logged, in the order in which that happened."""
         return list(self._said)
 
@@ -91,6 +91,6 @@ class Findings:
         # A handler or filter of the application may raise. That may cost a line in the log, and no data.
         try:
             self._log.warning(message, *args)
-            self._said.append(Said(time.time(), (message % args if args else message)[:_SAID_LENGTH]))
+            self._said.append(Logged(time.time(), (message % args if args else message)[:_SAID_LENGTH]))
         except BaseException as error:
             keep(error)

@@ -223,7 +223,7 @@ class Event:
         return self.is_set
 
 
-class Room:
+class Capacity:
     """Room for so many at a time; nobody waits for it."""
 
     def __init__(self, size: int) -> None:

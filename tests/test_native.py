@@ -186,7 +186,7 @@ def test_an_event_wakes_all_who_wait() -> None:
 
 def test_room_is_bounded() -> None:
     """Nobody waits for a place; who leaves makes one."""
-    room = native.Room(2)
+    room = native.Capacity(2)
     assert [room.enter() for _ in range(3)] == [True, True, False]
     room.leave()
     assert [room.enter() for _ in range(2)] == [True, False]

@@ -22,7 +22,7 @@ _LABELS_OF_PROMETHEUS = frozenset(
 )
 
 
-class Query(NamedTuple):
+class Expression(NamedTuple):
     """An expression, and where it stands. ``record`` is the name of what a recording rule makes."""
 
     place: str
@@ -30,7 +30,7 @@ class Query(NamedTuple):
     record: str = ""
 
 
-def queries_of_dashboard(path: str) -> list[Query]:
+def queries_of_dashboard(path: str) -> list[Expression]:
     """The queries of a Grafana dashboard: of panels in rows and libraries, and of variables.
 
     Raises:
@@ -46,7 +46,7 @@ def queries_of_dashboard(path: str) -> list[Query]:
     return list(_in_dashboard(found, Path(path).name))
 
 
-def queries_of_rules(path: str) -> list[Query]:
+def queries_of_rules(path: str) -> list[Expression]:
     """The queries of a file of Prometheus rules.
 
     Raises:
@@ -60,7 +60,7 @@ def queries_of_rules(path: str) -> list[Query]:
         found = yaml.safe_load(_text("--rules", path))
         groups = found["groups"]
         return [
-            Query(_titled(path, rule), str(rule["expr"]), rule.get("record") or "")
+            Expression(_titled(path, rule), str(rule["expr"]), rule.get("record") or "")
             for group in groups
             for rule in group["rules"]
         ]
@@ -80,7 +80,7 @@ def _text(key: str, path: str) -> str:
         raise ConfigurationError(key, path, f"a file that can be read ({reason})") from None
 
 
-def _in_dashboard(node: Any, place: str) -> Iterator[Query]:
+def _in_dashboard(node: Any, place: str) -> Iterator[Expression]:
     if isinstance(node, list):
         for item in node:
             yield from _in_dashboard(item, place)
@@ -90,7 +90,7 @@ def _in_dashboard(node: Any, place: str) -> Iterator[Query]:
             place = f"{place.partition(': ')[0]}: {title}"
         expression = node.get("expr")
         if isinstance(expression, str):
-            yield Query(place, expression)
+            yield Expression(place, expression)
         query = node.get("query")
         if isinstance(query, str) and query.startswith("label_values("):
             yield from _of_variable(
@@ -101,12 +101,12 @@ def _in_dashboard(node: Any, place: str) -> Iterator[Query]:
                 yield from _in_dashboard(item, place)
 
 
-def _of_variable(query: str, place: str) -> Iterator[Query]:
+def _of_variable(query: str, place: str) -> Iterator[Expression]:
     # label_values(metric{label="x"}, label) asks for a label of a metric.
     inside = query.removeprefix("label_values(").rstrip().removesuffix(")")
     metric, comma, label = inside.rpartition(",")
     if comma:
-        yield Query(place, f"sum by ({label.strip()}) ({metric.strip()})")
+        yield Expression(place, f"sum by ({label.strip()}) ({metric.strip()})")
 
 
 class _Target:
@@ -126,7 +126,7 @@ class _Target:
                     self.labels[family.name].setdefault(label, set()).add(value)
 
 
-def check_queries(families: Iterable[MetricFamily], queries: Iterable[Query], faults: Faults) -> None:
+def check_queries(families: Iterable[MetricFamily], queries: Iterable[Expression], faults: Faults) -> None:
     """Report every metric, label and value of a label that a query asks for and the target lacks."""
     queries = list(queries)
     target = _Target(families, (query.record for query in queries))
@@ -146,7 +146,9 @@ def check_queries(families: Iterable[MetricFamily], queries: Iterable[Query], fa
                 faults.error("missing-label", "", message, hint=_nearest(label, known))
 
 
-def _check_selector(selector: Selector, query: Query, target: _Target, faults: Faults) -> set[str] | None:
+def _check_selector(
+    selector: Selector, query: Expression, target: _Target, faults: Faults
+) -> set[str] | None:
     """The labels of a metric; None if they are not known."""
     name = selector.name
     if name in target.recorded or _OF_PROMETHEUS.fullmatch(name) or "$" in name:
@@ -167,7 +169,7 @@ def _check_matcher(
     label: str,
     op: str,
     value: str | None,
-    query: Query,
+    query: Expression,
     faults: Faults,
 ) -> None:
     if label in _LABELS_OF_PROMETHEUS - {"le", "quantile"} or op in ("!=", "!~") or value == "":

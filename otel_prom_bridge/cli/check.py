@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 
 from otel_prom_bridge.audit import Limits, check
-from otel_prom_bridge.audit.asking import Query, check_queries, queries_of_dashboard, queries_of_rules
+from otel_prom_bridge.audit.asking import Expression, check_queries, queries_of_dashboard, queries_of_rules
 from otel_prom_bridge.cli.arguments import WHOLE, add_access, add_source, checked
 from otel_prom_bridge.cli.output import FOUND, write
 from otel_prom_bridge.report.cardinality import visible
@@ -70,7 +70,7 @@ def _check(options: argparse.Namespace) -> int:
     return FOUND if is_wrong else 0
 
 
-def _queries(options: argparse.Namespace) -> list[Query]:
+def _queries(options: argparse.Namespace) -> list[Expression]:
     found = [query for path in options.dashboard for query in queries_of_dashboard(path)]
     return found + [query for path in options.rules for query in queries_of_rules(path)]
 

@@ -10,7 +10,7 @@ from otel_prom_bridge.cli.output import write
 from otel_prom_bridge.endpoint import start_http_server
 from otel_prom_bridge.endpoint.pages import Wanted, pages_of
 from otel_prom_bridge.explorer.options import TRACE_URL
-from otel_prom_bridge.explorer.target import FileTarget, RecordingTarget, Target, UrlTarget
+from otel_prom_bridge.explorer.target import FileTarget, ForeignTarget, RecordingTarget, UrlTarget
 from otel_prom_bridge.snapshots import Snapshot
 from otel_prom_bridge.snapshots.fetching import as_url, fetch
 from otel_prom_bridge.snapshots.recordings import Recording
@@ -58,7 +58,7 @@ def _serve(options: argparse.Namespace) -> int:
     return 0
 
 
-def target_of(options: argparse.Namespace) -> Target:
+def target_of(options: argparse.Namespace) -> ForeignTarget:
     """What is to be shown: a URL, an exposition, or a recording."""
     where: str = options.where
     if as_url(where):

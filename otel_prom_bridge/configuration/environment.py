@@ -19,7 +19,7 @@ from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.values.notation import nearest
 
-Said: TypeAlias = tuple[str, Callable[[], Any]]
+Given: TypeAlias = tuple[str, Callable[[], Any]]
 """The name under which an option was given, and a function that gives its checked value or raises."""
 
 _ALIASES = {alias.variable for option in OPTIONS for alias in option.aliases}
@@ -88,7 +88,7 @@ def _fits(option: Option, value: object) -> bool:
 class Variables:
     """The source of what the options' own variables say."""
 
-    def said(self, option: Option) -> Iterator[Said]:
+    def said(self, option: Option) -> Iterator[Given]:
         """What the option's variables say that are set, in their order."""
         texts = [(name, text) for name in option.variables if (text := _text(name))]
         for number, (name, text) in enumerate(texts):
@@ -105,7 +105,7 @@ class Variables:
 class Aliases:
     """The source of what variables with general names say."""
 
-    def said(self, option: Option) -> Iterator[Said]:
+    def said(self, option: Option) -> Iterator[Given]:
         """What the option's aliases say whose texts make sense. The functions never raise."""
         for alias in option.aliases:
             text = _text(alias.variable)

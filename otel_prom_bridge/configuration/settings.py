@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from otel_prom_bridge.configuration.environment import (
     Aliases,
-    Said,
+    Given,
     Variables,
     is_alias,
     may_protect,
@@ -97,7 +97,7 @@ Problem: TypeAlias = Callable[[ConfigurationError, str], None]
 class _Source(Protocol):
     """A way in which options come."""
 
-    def said(self, option: Option) -> Iterable[Said]:
+    def said(self, option: Option) -> Iterable[Given]:
         """What it says about an option, the first thing first. Nothing if it says nothing."""
         ...
 
@@ -173,7 +173,7 @@ def from_mapping(given: Mapping[str, object], problem: Problem) -> Settings:
 class _Launcher:
     """The source of what ``otel-prom-bridge run`` tells the processes of the command that it runs."""
 
-    def said(self, option: Option) -> Iterable[Said]:
+    def said(self, option: Option) -> Iterable[Given]:
         """Where the hub is."""
         return Variables().said(option) if option.key in ("hub", "hub_token") else ()
 
@@ -184,7 +184,7 @@ class _Flags:
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._texts = texts
 
-    def said(self, option: Option) -> Iterator[Said]:
+    def said(self, option: Option) -> Iterator[Given]:
         """What stands behind the option's flag."""
         if (text := self._texts.get(option.key)) is not None:
             yield option.flag, partial(option.check.text, option.flag, text)
@@ -209,7 +209,7 @@ class _Mapping:
         """Whether only this process knows it, and it is no file that another one reads, too."""
         return not self._where
 
-    def said(self, option: Option) -> Iterator[Said]:
+    def said(self, option: Option) -> Iterator[Given]:
         """What stands at the option's names in this mapping."""
         for key in self._keys(option):
             if self._values.get(key) is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from otel_prom_bridge.dashboards.model import Alert, Dashboard, Panel, Query, RecordingRule, Variable
+from otel_prom_bridge.dashboards.model import Alert, Dashboard, Panel, PanelQuery, RecordingRule, Variable
 from otel_prom_bridge.dashboards.reading import read_dashboard
 from otel_prom_bridge.errors import MissingPackageError
 from otel_prom_bridge.profiles import Profile
@@ -17,7 +17,7 @@ __all__ = [
     "Alert",
     "Dashboard",
     "Panel",
-    "Query",
+    "PanelQuery",
     "RecordingRule",
     "Variable",
     "files_of",

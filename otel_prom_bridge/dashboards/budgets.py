@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from otel_prom_bridge.dashboards.model import Alert, Dashboard, Panel, Query, RecordingRule
+from otel_prom_bridge.dashboards.model import Alert, Dashboard, Panel, PanelQuery, RecordingRule
 from otel_prom_bridge.profiles import Budget
 
 _MINUTE = 60
@@ -120,7 +120,7 @@ class _Made:
             unit="percentunit",
             thresholds=(0.5, 0.8, 1),
             width=_WIDTH,
-            queries=(Query(legend=self._legend, expr=f"{self._name}:spent_ratio"),),
+            queries=(PanelQuery(legend=self._legend, expr=f"{self._name}:spent_ratio"),),
             namespace=self._namespace,
         )
         yield Panel(
@@ -131,7 +131,7 @@ class _Made:
             type="stat",
             unit="dateTimeFromNow",
             width=_WIDTH,
-            queries=(Query(legend=self._legend, expr=f"1000 * {self._name}:gone_timestamp_seconds"),),
+            queries=(PanelQuery(legend=self._legend, expr=f"1000 * {self._name}:gone_timestamp_seconds"),),
             namespace=self._namespace,
         )
 

@@ -19,7 +19,7 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-from otel_prom_bridge.dashboards.model import Dashboard, Panel, Query, Variable
+from otel_prom_bridge.dashboards.model import Dashboard, Panel, PanelQuery, Variable
 
 _Panel: TypeAlias = timeseries.Panel | stat.Panel | heatmap.Panel | gauge.Panel | table.Panel
 
@@ -110,7 +110,7 @@ def _thresholds(panel: Panel) -> builders.ThresholdsConfig:
     return builders.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
 
 
-def _target(panel: Panel, query: Query, ref: str) -> prometheus.Dataquery:
+def _target(panel: Panel, query: PanelQuery, ref: str) -> prometheus.Dataquery:
     target = (
         prometheus.Dataquery()
         .datasource(_DATASOURCE)

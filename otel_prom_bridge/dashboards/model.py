@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 PanelType: TypeAlias = Literal["timeseries", "stat", "heatmap", "gauge", "table"]
-Severity: TypeAlias = Literal["critical", "warning", "info"]
+AlertSeverity: TypeAlias = Literal["critical", "warning", "info"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
+class PanelQuery:
     """A query of a panel. In ``legend``, which is Grafana's, ``{{model}}`` is the value of a label."""
 
     expr: str
@@ -34,7 +34,7 @@ class Panel:
 
     title: str
     type: PanelType
-    queries: Sequence[Query]
+    queries: Sequence[PanelQuery]
     row: str = ""
     unit: str = "short"
     description: str = ""
@@ -76,7 +76,7 @@ class Alert:
     alert: str
     expr: str
     hold: str = "0s"
-    severity: Severity
+    severity: AlertSeverity
     summary: str
     description: str
     runbook: str = ""

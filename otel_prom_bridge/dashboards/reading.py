@@ -11,12 +11,12 @@ from otel_prom_bridge.dashboards.budgets import with_budgets
 from otel_prom_bridge.dashboards.metric_names import is_balanced, with_names_of
 from otel_prom_bridge.dashboards.model import (
     Alert,
+    AlertSeverity,
     Dashboard,
     Panel,
+    PanelQuery,
     PanelType,
-    Query,
     RecordingRule,
-    Severity,
     Variable,
 )
 from otel_prom_bridge.errors import ConfigurationError
@@ -129,7 +129,7 @@ _PANEL = {
         thresholds=BOUNDS,
         namespace=STRING,
     ),
-    "queries": tables(_table(Query, _QUERY), name="legend", required=True),
+    "queries": tables(_table(PanelQuery, _QUERY), name="legend", required=True),
 }
 _VARIABLE = _checked(
     name=_text_like(is_legacy_label, "the name of a variable"),
@@ -146,7 +146,7 @@ _RECORDING_RULE = _checked(
 _ALERT = _checked(
     alert=TEXT,
     expr=_EXPRESSION,
-    severity=one_of(*get_args(Severity)),
+    severity=one_of(*get_args(AlertSeverity)),
     summary=TEXT,
     description=TEXT,
     runbook=_RUNBOOK,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from time import time_ns
 from typing import TYPE_CHECKING
 
-from otel_prom_bridge.callbacks import Answer, Callbacks
-from otel_prom_bridge.direct.observed import Callback
+from otel_prom_bridge.callbacks import CallbackAnswer, Callbacks
+from otel_prom_bridge.direct.observed import ObservedCallback
 from otel_prom_bridge.forks import renew_in_child, whole
 from otel_prom_bridge.pipeline.collection import Collections
 from otel_prom_bridge.pipeline.pipeline import Pipeline
@@ -36,7 +36,7 @@ class DirectCollections(Collections):
     ) -> None:
         self._source = Source()
         self._provider = provider
-        self._callbacks = Callbacks[Callback]()
+        self._callbacks = Callbacks[ObservedCallback]()
         super().__init__(pipeline, interval=interval, stays=lambda: True)
         renew_in_child(self)
 
@@ -88,9 +88,9 @@ class DirectCollections(Collections):
                 yield instrument.stream, points
 
     def _observed(
-        self, answers: Sequence[Answer[Callback]]
+        self, answers: Sequence[CallbackAnswer[ObservedCallback]]
     ) -> Iterator[tuple[Stream, Sequence[SourcePoint]]]:
-        by_instrument: dict[object, list[Answer[Callback]]] = {}
+        by_instrument: dict[object, list[CallbackAnswer[ObservedCallback]]] = {}
         for answer in answers:
             by_instrument.setdefault(answer.callback.instrument, []).append(answer)
         for found in by_instrument.values():
@@ -99,7 +99,7 @@ class DirectCollections(Collections):
             if points:
                 yield instrument.stream, instrument.together(points)
 
-    def _failed(self, answer: Answer[Callback]) -> bool:
+    def _failed(self, answer: CallbackAnswer[ObservedCallback]) -> bool:
         """Whether the callback has not said everything. Says so once, and counts each time."""
         stream, error = answer.callback.instrument.stream, answer.error
         about = (stream.name, stream.scope.name)

@@ -14,18 +14,18 @@ from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.values.checks import one_of
 
-Filter: TypeAlias = Literal["trace_based", "always_on", "always_off"]
+ExemplarFilter: TypeAlias = Literal["trace_based", "always_on", "always_off"]
 FILTER = one_of("trace_based", "always_on", "always_off")
-DEFAULT_FILTER: Filter = "trace_based"
+DEFAULT_FILTER: ExemplarFilter = "trace_based"
 
 
-def filter_of_environment() -> Filter:
+def filter_of_environment() -> ExemplarFilter:
     """What the environment says. A wrong value is logged."""
     text = os.environ.get(OTEL_METRICS_EXEMPLAR_FILTER, "").strip().lower()
     if not text:
         return DEFAULT_FILTER
     try:
-        found: Filter = FILTER.text(OTEL_METRICS_EXEMPLAR_FILTER, text)
+        found: ExemplarFilter = FILTER.text(OTEL_METRICS_EXEMPLAR_FILTER, text)
     except ConfigurationError as error:
         logger.error("%s; using %s", error, DEFAULT_FILTER)
         return DEFAULT_FILTER

@@ -19,7 +19,7 @@ from otel_prom_bridge.direct.observed import (
     ObservableUpDownCounter,
     Observed,
 )
-from otel_prom_bridge.direct.plans import Recording, Recordings
+from otel_prom_bridge.direct.plans import RecordingPlan, RecordingPlans
 from otel_prom_bridge.direct.synchronous import Counter, Gauge, Histogram, Synchronous, UpDownCounter
 from otel_prom_bridge.forks import renew_lock
 from otel_prom_bridge.native import RLock
@@ -30,12 +30,12 @@ A = TypeVar("A", bound=Observed)
 
 
 class Meter(metrics.Meter):
-    """The instruments of one scope. ``recordings`` says how each is recorded."""
+    """The instruments of one scope. ``plans`` says how each is recorded."""
 
-    def __init__(self, scope: InstrumentationScope, recordings: Recordings) -> None:
+    def __init__(self, scope: InstrumentationScope, plans: RecordingPlans) -> None:
         super().__init__(scope.name, scope.version, scope.schema_url)
         self._scope = scope
-        self._recordings = recordings
+        self._plans = plans
         self._lock = RLock()  # a signal handler may make instruments, too
         self._instruments: dict[tuple[object, ...], Any] = {}
         self._advised: dict[int, Sequence[float] | None] = {}
@@ -102,18 +102,18 @@ class Meter(metrics.Meter):
     def _recorded(
         self, kind: type[R], name: str, unit: str, description: str, advised: Sequence[float] | None = None
     ) -> R:
-        stream, recordings = self._stream(kind, name, unit, description), self._recordings
+        stream, plans = self._stream(kind, name, unit, description), self._plans
         with self._lock:
             found: Any = self._instruments.get((kind, *stream))
             if found is None:
-                recording, findings = recordings.of(stream, advised), recordings.findings
-                found = kind(stream, recording, recorded=recordings.heard, findings=findings)
+                plan, findings = plans.of(stream, advised), plans.findings
+                found = kind(stream, plan, recorded=plans.heard, findings=findings)
                 self._advised[id(found)] = advised
                 self._instruments[(kind, *stream)] = found
         if self._advised[id(found)] != advised:
             message = "histogram %r of scope %r is there already with other buckets (%r), which count"
             before = self._advised[id(found)]
-            self._recordings.findings.report(("advised", stream), message, name, self._scope.name, before)
+            self._plans.findings.report(("advised", stream), message, name, self._scope.name, before)
         made: R = found
         return made
 
@@ -122,16 +122,16 @@ class Meter(metrics.Meter):
         with self._lock:
             found: Any = self._instruments.get((kind, *stream))
             if found is None:
-                recording, findings = self._recordings.of(stream, None), self._recordings.findings
-                found = kind(stream, recording, callbacks=callbacks, findings=findings)
+                plan, findings = self._plans.of(stream, None), self._plans.findings
+                found = kind(stream, plan, callbacks=callbacks, findings=findings)
                 self._instruments[(kind, *stream)] = found
         made: A = found
         return made
 
-    def _recording_of(self, instrument: Any) -> Recording:
+    def _recording_of(self, instrument: Any) -> RecordingPlan:
         meaning = instrument.MEANING
         stream = instrument.stream._replace(meaning=meaning)
-        return self._recordings.of(stream, self._advised.get(id(instrument)))
+        return self._plans.of(stream, self._advised.get(id(instrument)))
 
     def _stream(self, kind: Any, name: str, unit: str, description: str) -> Stream:
         """The stream of an instrument.
@@ -160,7 +160,7 @@ class Meter(metrics.Meter):
             if isinstance(advised, Sequence) and all(isinstance(each, int | float) for each in advised):
                 return tuple(each for each in advised if math.isfinite(each))
         message = "histogram %r: explicit_bucket_boundaries_advisory must be a sequence of numbers, not %r"
-        self._recordings.findings.report(("advisory", name, _text(advised)), message, name, advised)
+        self._plans.findings.report(("advisory", name, _text(advised)), message, name, advised)
         return None
 
 

@@ -13,7 +13,7 @@ from opentelemetry.metrics import CallbackOptions, Observation
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.direct.cells import Number
 from otel_prom_bridge.direct.given_attributes import usable
-from otel_prom_bridge.direct.plans import Recording
+from otel_prom_bridge.direct.plans import RecordingPlan
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.points import Meaning, Stream, sampled
 from otel_prom_bridge.store.keys import items_key
@@ -27,18 +27,18 @@ class Observed:
     MEANING: Meaning
 
     def __init__(
-        self, stream: Stream, recording: Recording, *, callbacks: Sequence[Any] | None, findings: Findings
+        self, stream: Stream, plan: RecordingPlan, *, callbacks: Sequence[Any] | None, findings: Findings
     ) -> None:
         self.name, self.unit, self.description = stream.name, stream.unit, stream.description
         self.instrumentation_scope = stream.scope
         self._findings = findings
-        self.begin(recording)
-        self.callbacks = [Callback(self, _function(callback)) for callback in callbacks or ()]
+        self.begin(plan)
+        self.callbacks = [ObservedCallback(self, _function(callback)) for callback in callbacks or ()]
 
-    def begin(self, recording: Recording) -> None:
+    def begin(self, plan: RecordingPlan) -> None:
         """Observe for another reader."""
-        self.recording = recording
-        self.stream = recording.stream
+        self.plan = plan
+        self.stream = plan.stream
 
     def points(self, observations: Iterable[Observation]) -> Iterator[Number]:
         """The observations as points, without those that are no numbers."""
@@ -48,10 +48,10 @@ class Observed:
             if value is None:
                 continue
             exemplars: Sequence[Any] = ()
-            recording = self.recording
-            if recording.samples:
+            plan = self.plan
+            if plan.samples:
                 found = observation.context or get_current()
-                taken = sampled(value, found, always=recording.samples_all, left_out=None)
+                taken = sampled(value, found, always=plan.samples_all, left_out=None)
                 exemplars = () if taken is None else (taken,)
             given = observation.attributes
             attributes = dict(usable(given, self.stream, self._findings)) if given else {}
@@ -103,7 +103,7 @@ class ObservableGauge(Observed, metrics.ObservableGauge):
     MEANING = Meaning(Kind.GAUGE, accumulates=False, additive=False)
 
 
-class Callback:
+class ObservedCallback:
     """One callback of an instrument, and what it said last."""
 
     def __init__(self, instrument: Observed, function: Callable[[CallbackOptions], Any]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.direct.exemplar_filter import Filter
+from otel_prom_bridge.direct.exemplar_filter import ExemplarFilter
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.points import Shape, Stream
 from otel_prom_bridge.views.buckets import recorded_buckets
@@ -23,7 +23,7 @@ from otel_prom_bridge.views.tenants import recorded_limit
 _MOST_KEYS = 1000
 
 
-class Recording:
+class RecordingPlan:
     """How one instrument is recorded.
 
     ``stream`` is what it makes, with the shape that its points have. ``is_shown`` is False if no view exports
@@ -38,7 +38,7 @@ class Recording:
         policy: Policy,
         findings: Findings,
         *,
-        exemplar_filter: Filter,
+        exemplar_filter: ExemplarFilter,
         own_buckets: Sequence[float] | None = None,
     ) -> None:
         views = [view for view in policy.views_of(stream) if view.name is not None]
@@ -74,21 +74,21 @@ class Recording:
         return found
 
 
-class Recordings:
+class RecordingPlans:
     """How all instruments of a provider are recorded, for the reader that it has, whose ``policy`` this is.
 
     ``findings`` hears of what makes no sense in any of them.
     """
 
-    def __init__(self, policy: Policy, *, exemplar_filter: Filter) -> None:
+    def __init__(self, policy: Policy, *, exemplar_filter: ExemplarFilter) -> None:
         self.policy = policy
         self.findings = Findings()
         self._filter = exemplar_filter
         self._at_next: list[Callable[[], object]] = []
 
-    def of(self, stream: Stream, own_buckets: Sequence[float] | None) -> Recording:
+    def of(self, stream: Stream, own_buckets: Sequence[float] | None) -> RecordingPlan:
         """How an instrument is recorded that makes this stream, and advises these buckets."""
-        return Recording(
+        return RecordingPlan(
             stream, self.policy, self.findings, exemplar_filter=self._filter, own_buckets=own_buckets
         )
 

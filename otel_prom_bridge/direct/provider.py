@@ -16,10 +16,10 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.diagnostics import logger
-from otel_prom_bridge.direct.exemplar_filter import FILTER, Filter, filter_of_environment
+from otel_prom_bridge.direct.exemplar_filter import FILTER, ExemplarFilter, filter_of_environment
 from otel_prom_bridge.direct.meter import Meter
 from otel_prom_bridge.direct.observed import Observed
-from otel_prom_bridge.direct.plans import Recordings
+from otel_prom_bridge.direct.plans import RecordingPlans
 from otel_prom_bridge.direct.reader import DirectReader
 from otel_prom_bridge.direct.synchronous import Synchronous
 from otel_prom_bridge.errors import ConfigurationError
@@ -50,12 +50,12 @@ class DirectMeterProvider(metrics.MeterProvider):
         reader: DirectReader,
         *,
         resource: Resource | Mapping[str, AttributeValue] | None = None,
-        exemplar_filter: Filter | None = None,
+        exemplar_filter: ExemplarFilter | None = None,
         shutdown_on_exit: bool = True,
     ) -> None:
         _READER.value("reader", reader)
         given = FILTER.optional("exemplar_filter", exemplar_filter)
-        self._recordings = Recordings(reader.policy, exemplar_filter=given or filter_of_environment())
+        self._plans = RecordingPlans(reader.policy, exemplar_filter=given or filter_of_environment())
         self._is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
         self._is_shut_down = False
         self._lock = RLock()
@@ -80,7 +80,7 @@ class DirectMeterProvider(metrics.MeterProvider):
             resource = Resource.create(dict(resource or {}))
         self.resource = resource
         self.reader = reader
-        self._recordings.policy = reader.policy
+        self._plans.policy = reader.policy
         self._is_shut_down = False
         with self._lock:
             for meter in list(self._meters.values()):
@@ -106,7 +106,7 @@ class DirectMeterProvider(metrics.MeterProvider):
         with self._lock:
             meter = self._meters.get(scope)
             if meter is None:
-                meter = self._meters.setdefault(scope, Meter(scope, self._recordings))
+                meter = self._meters.setdefault(scope, Meter(scope, self._plans))
             return meter
 
     @property
@@ -127,11 +127,11 @@ class DirectMeterProvider(metrics.MeterProvider):
     @property
     def observed(self) -> list[Observed]:
         """Those of them that views show and callbacks observe."""
-        return [each for each in self.instruments if isinstance(each, Observed) and each.recording.is_shown]
+        return [each for each in self.instruments if isinstance(each, Observed) and each.plan.is_shown]
 
     def at_next_recording(self, call: Callable[[], object]) -> None:
         """Call ``call`` once, when something is recorded next, in the thread that records."""
-        self._recordings.at_next(call)
+        self._plans.at_next(call)
         for instrument in self.synchronous:
             instrument.forget()
 

@@ -41,7 +41,7 @@ from otel_prom_bridge.direct.cells import (
     SumCell,
 )
 from otel_prom_bridge.direct.given_attributes import TEXT, usable
-from otel_prom_bridge.direct.plans import Recording
+from otel_prom_bridge.direct.plans import RecordingPlan
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.forks import renew_lock
 from otel_prom_bridge.native import RLock
@@ -75,7 +75,7 @@ class Synchronous:
     def __init__(
         self,
         stream: Stream,
-        recording: Recording,
+        plan: RecordingPlan,
         *,
         recorded: Callable[[], object],
         findings: Findings,
@@ -86,20 +86,20 @@ class Synchronous:
         self._findings = findings
         self._lock = RLock()
         self._guard = Guard()
-        self.begin(recording)
+        self.begin(plan)
 
-    def begin(self, recording: Recording) -> None:
+    def begin(self, plan: RecordingPlan) -> None:
         """Record for another reader, from nothing."""
-        self.recording = recording
-        self.stream = recording.stream
-        method = self._method(recording)
+        self.plan = plan
+        self.stream = plan.stream
+        method = self._method(plan)
         # Not in `vars(self)`: once that was asked for, it takes longer to read any attribute.
         if method is not None:
             setattr(self, self.METHOD, method)
         else:
             with contextlib.suppress(AttributeError):
                 delattr(self, self.METHOD)
-        self._samples, self._samples_all = recording.samples, recording.samples_all
+        self._samples, self._samples_all = plan.samples, plan.samples_all
         self._reduces = False  # some attribute is recorded that no view needs
         self._typed = False  # some value is no text, so keys have types
         self._changed: deque[Cell] = deque()
@@ -107,11 +107,11 @@ class Synchronous:
         self._drained = 0  # when that was, in nanoseconds since the epoch
         self.forget()
 
-    def _method(self, recording: Recording) -> Callable[..., None] | None:
+    def _method(self, plan: RecordingPlan) -> Callable[..., None] | None:
         """What stands in the place of the method that records; None for that of the class."""
-        if not recording.is_shown:
+        if not plan.is_shown:
             return _nothing
-        return None if recording.completing is None else _completed(self.measure, recording.completing)
+        return None if plan.completing is None else _completed(self.measure, plan.completing)
 
     def forget(self) -> None:
         """Find no cell in the fast way. What they have is not lost."""
@@ -165,7 +165,7 @@ class Synchronous:
         with self._lock:
             before, self._drained = self._drained, now
             self._loose = self._characters = 0
-            if 2 * len(self._cells) > self.recording.limit:
+            if 2 * len(self._cells) > self.plan.limit:
                 self.forget()
         changed, cells, done = self._changed, list[Cell](), 0
         try:
@@ -220,7 +220,7 @@ class Synchronous:
         cell = None if key is None else self._cells.get(key)
         if cell is not None:
             return cell
-        if len(self._cells) + self._loose >= self.recording.limit:
+        if len(self._cells) + self._loose >= self.plan.limit:
             return self._past_limit()
         # The same set in another order gets a cell of its own: what both have ends in one series.
         kept = {name: _lasting(value) for name, value in attributes.items()}
@@ -237,10 +237,10 @@ class Synchronous:
 
     def _needed(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
         """The attributes without those that no view needs."""
-        recording = self.recording
-        if all(map(recording.needed.get, attributes)):  # as nearly always
+        plan = self.plan
+        if all(map(plan.needed.get, attributes)):  # as nearly always
             return attributes
-        unneeded = [name for name in attributes if not recording.needs(name)]
+        unneeded = [name for name in attributes if not plan.needs(name)]
         if not unneeded:
             return attributes
         self._reduces = True
@@ -268,7 +268,7 @@ class Synchronous:
         try:
             left_out = None
             if self._reduces and attributes:
-                needs = self.recording.needs
+                needs = self.plan.needs
                 left_out = {name: _lasting(each) for name, each in attributes.items() if not needs(name)}
             return sampled(value, context, always=self._samples_all, left_out=left_out)
         except Exception as error:  # a span that is made otherwise
@@ -381,7 +381,7 @@ class Histogram(Synchronous, metrics.Histogram):
     record = _measuring("record")
 
     def _new(self, attributes: Mapping[str, object]) -> HistogramCell | ExponentialCell:
-        buckets = self.recording.buckets
+        buckets = self.plan.buckets
         return ExponentialCell(attributes) if buckets == "exponential" else HistogramCell(attributes, buckets)
 
 

@@ -9,7 +9,7 @@ from otel_prom_bridge.doctor.symptoms import Symptom
 from otel_prom_bridge.errors import ExpositionError
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.snapshots.fetching import fetch
-from otel_prom_bridge.snapshots.reading import Read, read
+from otel_prom_bridge.snapshots.reading import ReadExposition, read
 
 # What the two send: scrape/scrape.go and config/config.go of v2.53 and v3.5.
 # https://github.com/prometheus/prometheus/blob/v3.5.0/config/config.go
@@ -30,7 +30,7 @@ _SOON = 14  # days, as in the alert
 
 def examine_scrapes(url: str, *, timeout: float, headers: Mapping[str, str]) -> Iterator[Symptom]:
     """Ask the endpoint, and judge its answers."""
-    last: Read | None = None
+    last: ReadExposition | None = None
     for scraper, accept in SCRAPERS.items():
         try:
             fetched = fetch(url, timeout=timeout, headers=headers, accept=accept)

@@ -26,9 +26,9 @@ from otel_prom_bridge.endpoint.pages import Wanted, check_guarded, pages_of
 from otel_prom_bridge.endpoint.scrape import Scrape
 from otel_prom_bridge.endpoint.served import Served
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
-from otel_prom_bridge.endpoint.server.threads import Workers
+from otel_prom_bridge.endpoint.server.threads import Threads
 from otel_prom_bridge.forks import renew_in_child
-from otel_prom_bridge.native import Room
+from otel_prom_bridge.native import Capacity
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -219,7 +219,7 @@ class _Asgi:
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
-        self._workers = Workers(2 * _MOST_THREADS, idle_timeout=ServerLimits().worker_idle_timeout)
+        self._workers = Threads(2 * _MOST_THREADS, idle_timeout=ServerLimits().worker_idle_timeout)
         self.renew()
         renew_in_child(self)
 
@@ -227,7 +227,7 @@ class _Asgi:
         """In a forked child: no request is on its way there."""
         # One for scrapes and one for health: scrapes that hang must not make a supervisor believe that the
         # process does.
-        rooms = (Room(_MOST_THREADS), Room(_MOST_THREADS))
+        rooms = (Capacity(_MOST_THREADS), Capacity(_MOST_THREADS))
         self._rooms = dict(zip((False, True), rooms, strict=True))
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:

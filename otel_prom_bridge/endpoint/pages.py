@@ -31,7 +31,7 @@ from otel_prom_bridge.endpoint.served import Served
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.exposition import accepts_gzip
 from otel_prom_bridge.forks import renew_in_child
-from otel_prom_bridge.native import Room
+from otel_prom_bridge.native import Capacity
 
 if TYPE_CHECKING:
     from otel_prom_bridge.explorer.answers import Explorer
@@ -61,7 +61,7 @@ class Pages:
 
     def renew(self) -> None:
         """In a forked child: nothing is being answered there."""
-        self._room = Room(_AT_ONCE)
+        self._room = Capacity(_AT_ONCE)
 
     def has(self, path: str) -> bool:
         """Whether the explorer is at this path."""

@@ -16,7 +16,7 @@ from otel_prom_bridge.errors import ExpositionError
 from otel_prom_bridge.explorer.as_json import Json, text
 from otel_prom_bridge.explorer.health import Scrapes, health_answer
 from otel_prom_bridge.explorer.labels import Counted, largest, of_one
-from otel_prom_bridge.explorer.looking import Look, Source, inside_of, look_at
+from otel_prom_bridge.explorer.looking import Look, Subject, inside_of, look_at
 from otel_prom_bridge.explorer.models import has_models, models_answer
 from otel_prom_bridge.explorer.overview import Rows, overview
 from otel_prom_bridge.explorer.page import page, schema
@@ -64,7 +64,7 @@ class Explorer:
     """
 
     def __init__(
-        self, source: Source, *, trace_url: str = "", configuration: Sequence[str] = (), title: str = ""
+        self, source: Subject, *, trace_url: str = "", configuration: Sequence[str] = (), title: str = ""
     ) -> None:
         self._source = source
         self._inside = inside_of(source)

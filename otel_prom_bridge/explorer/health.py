@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from otel_prom_bridge.audit.checking import check
 from otel_prom_bridge.explorer.as_json import Json, text
-from otel_prom_bridge.explorer.looking import Look, Source
+from otel_prom_bridge.explorer.looking import Look, Subject
 from otel_prom_bridge.installed import release_of
 from otel_prom_bridge.report.facts import Facts
 
@@ -60,7 +60,7 @@ class Scrapes:
 
 
 def health_answer(
-    source: Source,
+    source: Subject,
     facts: Facts | None,
     scrapes: Scrapes,
     *,

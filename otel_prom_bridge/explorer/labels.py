@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from heapq import nlargest
+from typing import TYPE_CHECKING
 
 from otel_prom_bridge.explorer.as_json import Json, text
-from otel_prom_bridge.explorer.looking import Inside, Look
+from otel_prom_bridge.explorer.looking import Look
 from otel_prom_bridge.families import Labels, MetricFamily, identity
 from otel_prom_bridge.report.cardinality import MetricCardinality, of_family
 from otel_prom_bridge.report.facts import BudgetUse, Facts
+
+if TYPE_CHECKING:
+    from otel_prom_bridge.pipeline.inside import Inside
 
 _VALUES = 20
 _FAMILIES, _LARGEST = 20, 12

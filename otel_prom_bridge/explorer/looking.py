@@ -7,17 +7,19 @@ exposition is read, as a scraper reads it.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from otel_prom_bridge.explorer.as_json import text
 from otel_prom_bridge.exposition import Exposition
-from otel_prom_bridge.families import Labels, MetricFamily
-from otel_prom_bridge.report.facts import Facts, FamilyOrigin
+from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.snapshots import Finding, Snapshot
 
+if TYPE_CHECKING:  # whoever looks at another exporter's exposition needs nothing of a bridge
+    from otel_prom_bridge.pipeline.inside import Inside
 
-class Source(Protocol):
+
+class Subject(Protocol):
     """What is looked at. It may have an ``inside``, too."""
 
     @property
@@ -27,34 +29,6 @@ class Source(Protocol):
     @property
     def is_shut_down(self) -> bool: ...
     def expose(self, accept: str | None = None) -> Exposition: ...
-
-
-class View(Protocol):
-    """A view as one writes it."""
-
-    @property
-    def python(self) -> str: ...
-    @property
-    def toml(self) -> str: ...
-
-
-class Without(Protocol):
-    """The views that leave labels out, and why there are none."""
-
-    @property
-    def views(self) -> Sequence[View]: ...
-    @property
-    def problem(self) -> str: ...
-
-
-class Inside(Protocol):
-    """What a bridge knows of itself; ``otel_prom_bridge.pipeline.inside`` has it."""
-
-    def families(self) -> tuple[Sequence[MetricFamily], bool]: ...
-    def facts(self) -> Facts: ...
-    def origin(self, name: str, labels: Labels | None = None) -> FamilyOrigin: ...
-    def attributes(self, name: str) -> Mapping[str, list[str]]: ...
-    def without(self, name: str, labels: frozenset[str]) -> Without: ...
 
 
 class Look(NamedTuple):
@@ -76,7 +50,7 @@ class Look(NamedTuple):
         return Snapshot(tuple(self.families), self.time, self.content_type, self.findings)
 
 
-def look_at(source: Source) -> Look:
+def look_at(source: Subject) -> Look:
     """Collect, or fetch, what there is now.
 
     Raises:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 _PARTS = re.compile(rb"<(style|script)>(.*?)</\1>", re.DOTALL)
 
 
-class Page(NamedTuple):
+class ExplorerPage(NamedTuple):
     """The bytes of the page, and its headers."""
 
     body: bytes
@@ -25,7 +25,7 @@ class Page(NamedTuple):
 
 
 @lru_cache(maxsize=1)
-def page() -> Page:
+def page() -> ExplorerPage:
     """The page."""
     body = resources.files(__package__).joinpath("page.html").read_bytes()
     hashes: dict[str, str] = {}
@@ -51,7 +51,7 @@ def page() -> Page:
         ("Cross-Origin-Opener-Policy", "same-origin"),
         ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
     )
-    return Page(body, headers)
+    return ExplorerPage(body, headers)
 
 
 @lru_cache(maxsize=1)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from otel_prom_bridge.explorer.as_json import Json, labels, text, texts
-from otel_prom_bridge.explorer.looking import Inside
 from otel_prom_bridge.families import Labels
 from otel_prom_bridge.report.facts import Facts, Recorded, StreamOrigin
+
+if TYPE_CHECKING:
+    from otel_prom_bridge.pipeline.inside import Inside
 
 _OURS = ("otel_prom_bridge_", "otel_sdk_", "otel.sdk.")
 

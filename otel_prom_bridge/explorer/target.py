@@ -18,7 +18,7 @@ from otel_prom_bridge.snapshots.recordings import Recording
 _KEPT_SECONDS = 1.0
 
 
-class Target(ABC):
+class ForeignTarget(ABC):
     """What an endpoint serves of somebody else's exposition."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Target(ABC):
         return lambda: None
 
 
-class UrlTarget(Target):
+class UrlTarget(ForeignTarget):
     """A URL. Within a second it is fetched once, for all who ask."""
 
     def __init__(self, url: str, *, timeout: float, headers: Mapping[str, str]) -> None:
@@ -69,7 +69,7 @@ class UrlTarget(Target):
         return found
 
 
-class FileTarget(Target):
+class FileTarget(ForeignTarget):
     """An exposition that does not change."""
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -81,7 +81,7 @@ class FileTarget(Target):
         return self._snapshot
 
 
-class RecordingTarget(Target):
+class RecordingTarget(ForeignTarget):
     """A recording, which goes on at its own speed, and stays at its end."""
 
     def __init__(self, recording: Recording) -> None:

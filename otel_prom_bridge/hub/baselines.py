@@ -20,16 +20,16 @@ from typing import Any, TypeAlias
 
 from otel_prom_bridge.arithmetic.histograms import joined, lowered
 from otel_prom_bridge.hub.otlp import (
-    BucketPoint,
-    Buckets,
-    ExponentialPoint,
-    NumberPoint,
+    OtlpBucketPoint,
+    OtlpBuckets,
+    OtlpExponentialPoint,
+    OtlpNumberPoint,
     Reading,
     Rejected,
 )
 from otel_prom_bridge.points import SourcePoint, Stream
 
-Point: TypeAlias = NumberPoint | BucketPoint | ExponentialPoint
+OtlpPoint: TypeAlias = OtlpNumberPoint | OtlpBucketPoint | OtlpExponentialPoint
 
 MOST_SERIES = 50_000
 _FULL = f"more than {MOST_SERIES} series of one source are totals; let it send deltas"
@@ -40,8 +40,8 @@ class Baselines:
 
     def __init__(self, *, began: int) -> None:
         self._began = began
-        self._totals: dict[tuple[Stream, object], Point] = {}
-        self._levels: dict[Stream, dict[object, NumberPoint]] = {}
+        self._totals: dict[tuple[Stream, object], OtlpPoint] = {}
+        self._levels: dict[Stream, dict[object, OtlpNumberPoint]] = {}
         self._held = 0
 
     @property
@@ -65,7 +65,7 @@ class Baselines:
         self._held += 1
         return True
 
-    def _delta(self, stream: Stream, point: Point, rejected: Rejected) -> Point | None:
+    def _delta(self, stream: Stream, point: OtlpPoint, rejected: Rejected) -> OtlpPoint | None:
         key = stream, attributes_key(point.attributes)
         last = self._totals.get(key)
         if last is None:
@@ -103,12 +103,12 @@ def attributes_key(attributes: Mapping[str, object]) -> object:
     )
 
 
-def _has_something(delta: Point) -> bool:
+def _has_something(delta: OtlpPoint) -> bool:
     """Whether it changes its series. Clients name all totals every time, whether they have changed or not."""
-    return bool((delta.value if isinstance(delta, NumberPoint) else delta.count) or delta.exemplars)
+    return bool((delta.value if isinstance(delta, OtlpNumberPoint) else delta.count) or delta.exemplars)
 
 
-def _is_late(point: Point, last: Point) -> bool:
+def _is_late(point: OtlpPoint, last: OtlpPoint) -> bool:
     """Whether a later point of the same series came before this one."""
     if (point.start_time_unix_nano or 0) < (last.start_time_unix_nano or 0):
         return True
@@ -117,17 +117,17 @@ def _is_late(point: Point, last: Point) -> bool:
     )
 
 
-def _difference(point: Any, last: Any) -> Point | None:
+def _difference(point: Any, last: Any) -> OtlpPoint | None:
     """What came in between two totals; None if the later one cannot go on from the other."""
-    if isinstance(point, NumberPoint):
-        number: NumberPoint = replace(point, value=point.value - last.value)
+    if isinstance(point, OtlpNumberPoint):
+        number: OtlpNumberPoint = replace(point, value=point.value - last.value)
         return number if number.value >= 0 else None
-    if isinstance(point, BucketPoint):
+    if isinstance(point, OtlpBucketPoint):
         return _of_buckets(point, last)
     return _of_exponential(point, last)
 
 
-def _of_buckets(point: BucketPoint, last: BucketPoint) -> BucketPoint | None:
+def _of_buckets(point: OtlpBucketPoint, last: OtlpBucketPoint) -> OtlpBucketPoint | None:
     if point.explicit_bounds != last.explicit_bounds:
         return None
     counts = [now - before for now, before in zip(point.bucket_counts, last.bucket_counts, strict=True)]
@@ -136,7 +136,7 @@ def _of_buckets(point: BucketPoint, last: BucketPoint) -> BucketPoint | None:
     return replace(point, count=sum(counts), sum=point.sum - last.sum, bucket_counts=counts)
 
 
-def _of_exponential(point: ExponentialPoint, last: ExponentialPoint) -> ExponentialPoint | None:
+def _of_exponential(point: OtlpExponentialPoint, last: OtlpExponentialPoint) -> OtlpExponentialPoint | None:
     by = last.scale - point.scale
     zeros = point.zero_count - last.zero_count
     if by < 0 and (last.positive.bucket_counts or last.negative.bucket_counts):
@@ -155,20 +155,20 @@ def _of_exponential(point: ExponentialPoint, last: ExponentialPoint) -> Exponent
     )
 
 
-def _side(now: Buckets, before: Buckets, by: int) -> Buckets | None:
+def _side(now: OtlpBuckets, before: OtlpBuckets, by: int) -> OtlpBuckets | None:
     minus = [(index, -count) for index, count in lowered(_sparse(before), by)]
     left = [(index, count) for index, count in joined(tuple(_sparse(now)), tuple(minus)) if count]
     if any(count < 0 for _, count in left):
         return None
     if not left:
-        return Buckets(0, ())
+        return OtlpBuckets(0, ())
     first, last = left[0][0], left[-1][0]
     counts = [0] * (last - first + 1)
     for index, count in left:
         counts[index - first] = count
-    return Buckets(first - 1, counts)
+    return OtlpBuckets(first - 1, counts)
 
 
-def _sparse(buckets: Buckets) -> list[tuple[int, int]]:
+def _sparse(buckets: OtlpBuckets) -> list[tuple[int, int]]:
     counts = enumerate(buckets.bucket_counts, buckets.offset + 1)
     return [(index, count) for index, count in counts if count]

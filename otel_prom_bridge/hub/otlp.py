@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any
 
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
@@ -26,8 +26,6 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.points import Meaning, Shape, Stream
-
-Attributes: TypeAlias = dict[str, object]
 
 # How deep lists and maps of an attribute are read. Nothing deeper can be read in a label, and protobuf itself
 # goes to 100 levels.
@@ -56,7 +54,7 @@ class RequestError(Exception):
 
 
 @dataclass(slots=True)
-class Exemplar:
+class OtlpExemplar:
     """An exemplar. Ids are integers, or None where there was no span."""
 
     filtered_attributes: Mapping[str, object]
@@ -67,24 +65,24 @@ class Exemplar:
 
 
 @dataclass(slots=True)
-class NumberPoint:
+class OtlpNumberPoint:
     """A point with one value."""
 
-    attributes: Attributes
+    attributes: dict[str, object]
     start_time_unix_nano: int | None
     time_unix_nano: int
-    exemplars: Sequence[Exemplar]
+    exemplars: Sequence[OtlpExemplar]
     value: float
 
 
 @dataclass(slots=True)
-class BucketPoint:
+class OtlpBucketPoint:
     """A histogram with explicit bounds."""
 
-    attributes: Attributes
+    attributes: dict[str, object]
     start_time_unix_nano: int | None
     time_unix_nano: int
-    exemplars: Sequence[Exemplar]
+    exemplars: Sequence[OtlpExemplar]
     count: int
     sum: float
     explicit_bounds: tuple[float, ...]
@@ -92,7 +90,7 @@ class BucketPoint:
 
 
 @dataclass(slots=True)
-class Buckets:
+class OtlpBuckets:
     """One side of an exponential histogram."""
 
     offset: int
@@ -100,19 +98,19 @@ class Buckets:
 
 
 @dataclass(slots=True)
-class ExponentialPoint:
+class OtlpExponentialPoint:
     """A histogram with exponential buckets."""
 
-    attributes: Attributes
+    attributes: dict[str, object]
     start_time_unix_nano: int | None
     time_unix_nano: int
-    exemplars: Sequence[Exemplar]
+    exemplars: Sequence[OtlpExemplar]
     count: int
     sum: float
     scale: int
     zero_count: int
-    positive: Buckets
-    negative: Buckets
+    positive: OtlpBuckets
+    negative: OtlpBuckets
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +292,7 @@ def _points(metric: Any, data: Any, rejected: Rejected, read: Any) -> list[Any]:
     return points
 
 
-def _number(point: Any) -> NumberPoint:
+def _number(point: Any) -> OtlpNumberPoint:
     match point.WhichOneof("value"):
         case "as_double":
             value = point.as_double
@@ -302,7 +300,7 @@ def _number(point: Any) -> NumberPoint:
             value = point.as_int
         case _:
             raise _OddError("a point has no value")
-    return NumberPoint(
+    return OtlpNumberPoint(
         attributes_of(point.attributes),
         point.start_time_unix_nano or None,
         point.time_unix_nano,
@@ -311,14 +309,14 @@ def _number(point: Any) -> NumberPoint:
     )
 
 
-def _step(point: Any) -> NumberPoint:
+def _step(point: Any) -> OtlpNumberPoint:
     found = _number(point)
     if not math.isfinite(found.value):  # it would be in the sum for ever, that of all processes
         raise _OddError(f"{found.value} cannot be added up")
     return found
 
 
-def _count(point: Any) -> NumberPoint:
+def _count(point: Any) -> OtlpNumberPoint:
     found = _number(point)
     if not 0 <= found.value < math.inf:
         what = "is below zero, where it only goes up" if found.value < 0 else "cannot be added up"
@@ -326,7 +324,7 @@ def _count(point: Any) -> NumberPoint:
     return found
 
 
-def _buckets(point: Any) -> BucketPoint:
+def _buckets(point: Any) -> OtlpBucketPoint:
     bounds, counts = tuple(point.explicit_bounds), list(point.bucket_counts)
     if bounds and bounds[-1] == math.inf and len(counts) == len(bounds) + 1:
         bounds, counts = bounds[:-1], [*counts[:-2], counts[-2] + counts[-1]]
@@ -338,7 +336,7 @@ def _buckets(point: Any) -> BucketPoint:
         raise _OddError("a histogram does not have one bucket more than bounds")
     if not all(map(math.isfinite, bounds)) or any(a >= b for a, b in pairwise(bounds)):
         raise _OddError("the bounds of a histogram do not ascend")
-    return BucketPoint(
+    return OtlpBucketPoint(
         attributes_of(point.attributes),
         point.start_time_unix_nano or None,
         point.time_unix_nano,
@@ -350,15 +348,15 @@ def _buckets(point: Any) -> BucketPoint:
     )
 
 
-def _exponential(point: Any) -> ExponentialPoint:
+def _exponential(point: Any) -> OtlpExponentialPoint:
     if point.scale not in _SCALES:
         raise _OddError(f"the scale {point.scale} is not from {_SCALES[0]} to {_SCALES[-1]}")
     if max(len(point.positive.bucket_counts), len(point.negative.bucket_counts)) > _MOST_BUCKETS:
         raise _OddError(f"a histogram has more than {_MOST_BUCKETS} buckets")
     positive, negative = (
-        Buckets(side.offset, list(side.bucket_counts)) for side in (point.positive, point.negative)
+        OtlpBuckets(side.offset, list(side.bucket_counts)) for side in (point.positive, point.negative)
     )
-    return ExponentialPoint(
+    return OtlpExponentialPoint(
         attributes_of(point.attributes),
         point.start_time_unix_nano or None,
         point.time_unix_nano,
@@ -372,11 +370,11 @@ def _exponential(point: Any) -> ExponentialPoint:
     )
 
 
-def _exemplars(point: Any) -> Sequence[Exemplar]:
+def _exemplars(point: Any) -> Sequence[OtlpExemplar]:
     if not point.exemplars:
         return ()
     return [
-        Exemplar(
+        OtlpExemplar(
             attributes_of(item.filtered_attributes),
             getattr(item, kind),
             item.time_unix_nano,
@@ -393,7 +391,7 @@ def _id(data: bytes, length: int) -> int | None:
     return int.from_bytes(data, "big") or None if len(data) == length else None
 
 
-def attributes_of(pairs: Iterable[Any], depth: int = _DEEPEST) -> Attributes:
+def attributes_of(pairs: Iterable[Any], depth: int = _DEEPEST) -> dict[str, object]:
     """The attributes, as the SDK would have them. Of two with one key, the last one counts."""
     # Nearly all values are texts, and one that has another kind is the empty text here.
     return {pair.key: (value := pair.value).string_value or _value(value, depth) for pair in pairs}

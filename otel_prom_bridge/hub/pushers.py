@@ -70,7 +70,7 @@ class Pusher:
     gone_since: float | None = None
 
 
-class Sources:
+class Pushers:
     """All processes that push, by what tells them apart.
 
     Whoever calls it holds ``lock``. ``ended`` is called with each that has ended, under the lock. ``timeout``
@@ -224,13 +224,13 @@ class _Unnamed:
     """The key of somebody who does not say who it is."""
 
 
-class Watch:
+class EndWatch:
     """A thread that notices ends: of connections, of processes, and of patience.
 
     The loop of a server tells it of connections, and never waits for it.
     """
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Pushers) -> None:
         self._sources = sources
         self._selector = DefaultSelector()
         self._waker, self._wakened = socket_pair()

@@ -23,7 +23,7 @@ from otel_prom_bridge.endpoint.messages import Handler, Link, Request, Response,
 from otel_prom_bridge.endpoint.server.log import log_without_waiting
 from otel_prom_bridge.hub.otlp import Decoder, Reading, Rejected, RequestError
 from otel_prom_bridge.hub.places import MAKE_WAY_PATH
-from otel_prom_bridge.hub.pushers import End, Pusher, Sources, Watch
+from otel_prom_bridge.hub.pushers import End, EndWatch, Pusher, Pushers
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.pipeline.pipeline import Pipeline
 from otel_prom_bridge.points import WORKER, SourcePoint, Stream
@@ -68,8 +68,8 @@ class Receiver(Handler):
         self._token = token
         self._users = {*users, 0, *((os.getuid(),) if hasattr(os, "getuid") else ())}
         self._lock = RLock()
-        self.sources = Sources(self._end, lock=self._lock, most=max_sources, timeout=source_timeout)
-        self._watch = Watch(self.sources)
+        self.sources = Pushers(self._end, lock=self._lock, most=max_sources, timeout=source_timeout)
+        self._watch = EndWatch(self.sources)
         self._decoder = Decoder()
         self._findings = Findings(log=endpoint_logger)
         self._hashes: dict[bytes, None] = {}  # of the pushes that came last

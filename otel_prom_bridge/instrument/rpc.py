@@ -21,7 +21,7 @@ from otel_prom_bridge.recording.measurements import said
 from otel_prom_bridge.recording.operations import ERROR_TYPE, is_cancelled
 from otel_prom_bridge.recording.reports import report
 
-Side: TypeAlias = Literal["server", "client"]
+RpcSide: TypeAlias = Literal["server", "client"]
 
 METHOD = "rpc.method"
 OK = "OK"
@@ -68,7 +68,7 @@ class RpcMetrics:
     ...     call.status("NOT_FOUND")
     """
 
-    def __init__(self, side: Side = "server", *, meter_provider: MeterProvider | None = None) -> None:
+    def __init__(self, side: RpcSide = "server", *, meter_provider: MeterProvider | None = None) -> None:
         if side not in list(_METRICS):  # a list, because the value may be anything and have no hash
             raise ConfigurationError("side", side, '"server" or "client"')
         scope = scope_of(meter_provider)

@@ -44,7 +44,7 @@ _min_and_max = struct.Struct("<cdcd").pack
 _LONGEST_KEPT = 128  # characters of a value whose bytes are kept
 
 
-class Encoder:
+class OtlpEncoder:
     """Encodes the batches of one reader, in the order in which they were collected.
 
     ``findings`` hears of what cannot be encoded. That never takes anything else along.

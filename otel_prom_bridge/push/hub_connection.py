@@ -18,7 +18,7 @@ from typing import Any
 import h11
 
 from otel_prom_bridge.native import Socket, addresses
-from otel_prom_bridge.push.wire import CONTENT_TYPE, PATH, Address
+from otel_prom_bridge.push.wire import CONTENT_TYPE, PATH, HubAddress
 
 _READ_SIZE = 65536
 # From here on a body is compressed. Below, the copy costs less than the compression; above, it may be more
@@ -30,23 +30,23 @@ _LONGEST_PAUSE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HubAnswer:
     """What the hub said: a status, and after how many seconds to come again."""
 
     status: int
     retry_after: float | None = None
 
 
-class Connection:
+class HubConnection:
     """A connection to the hub at this address, opened when it is needed."""
 
-    def __init__(self, address: Address, token: str | None) -> None:
+    def __init__(self, address: HubAddress, token: str | None) -> None:
         self._address = address
         self._token = token
         self._socket: Any = None
         self._http = h11.Connection(h11.CLIENT)
 
-    def post(self, body: bytes, headers: Mapping[str, str], seconds: float) -> Answer:
+    def post(self, body: bytes, headers: Mapping[str, str], seconds: float) -> HubAnswer:
         """Send a request, and wait for the answer, for so many seconds at most.
 
         A connection that was open already may have been closed by the hub since. Then a new one is made.
@@ -72,7 +72,7 @@ class Connection:
             with contextlib.suppress(OSError):
                 found.close()
 
-    def _post(self, body: bytes, headers: Mapping[str, str], deadline: float) -> Answer:
+    def _post(self, body: bytes, headers: Mapping[str, str], deadline: float) -> HubAnswer:
         try:
             if self._socket is None:
                 self._open(deadline)
@@ -121,15 +121,15 @@ class Connection:
         self._socket.settimeout(_left(deadline))
         self._socket.sendall((head or b"") + (data or b""))
 
-    def _read(self, deadline: float) -> Answer:
-        answer = Answer(0)
+    def _read(self, deadline: float) -> HubAnswer:
+        answer = HubAnswer(0)
         while True:
             event = self._http.next_event()
             if event is h11.NEED_DATA:
                 self._socket.settimeout(_left(deadline))
                 self._http.receive_data(self._socket.recv(_READ_SIZE))
             elif isinstance(event, h11.Response):
-                answer = Answer(event.status_code, _retry_after(event))
+                answer = HubAnswer(event.status_code, _retry_after(event))
             elif isinstance(event, h11.EndOfMessage):
                 return answer
 

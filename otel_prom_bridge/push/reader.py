@@ -33,9 +33,9 @@ from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.pipeline.background import background
 from otel_prom_bridge.push import ends, sigterm
 from otel_prom_bridge.push.elsewhere import Elsewhere
-from otel_prom_bridge.push.encoding import Encoder
-from otel_prom_bridge.push.hub_connection import Answer, Connection
-from otel_prom_bridge.push.unsent import Batch, Unsent
+from otel_prom_bridge.push.encoding import OtlpEncoder
+from otel_prom_bridge.push.hub_connection import HubAnswer, HubConnection
+from otel_prom_bridge.push.unsent import Unsent, UnsentBatch
 from otel_prom_bridge.push.wire import (
     DEFAULT_INTERVAL,
     DROPPED,
@@ -46,7 +46,7 @@ from otel_prom_bridge.push.wire import (
     NUMBER,
     SOURCE,
     TOKEN,
-    Address,
+    HubAddress,
     SourceName,
     failing_text,
 )
@@ -99,14 +99,14 @@ class PushReader(Elsewhere, BridgeReader):
 
     def __init__(
         self,
-        hub: str | Address,
+        hub: str | HubAddress,
         *,
         token: str | None = None,
         policy: Policy | None = None,
         interval: float = DEFAULT_INTERVAL,
         flush_on_sigterm: bool = True,
     ) -> None:
-        self._address: Address = HUB.value("hub", hub)
+        self._address: HubAddress = HUB.value("hub", hub)
         self.hub = str(self._address)
         self._token = TOKEN.optional("token", token)
         self._policy: Policy = _POLICY.optional("policy", policy, Policy())
@@ -119,7 +119,7 @@ class PushReader(Elsewhere, BridgeReader):
             preferred_aggregation={**self._policy.preferred_aggregations(self._findings)},
             **reader_options(sdk_limits(self._policy.max_series_by_type, self._policy.sdk_limit), PUSHES),
         )
-        self._encoder = Encoder(self._findings)
+        self._encoder = OtlpEncoder(self._findings)
         self._failures = CallbackFailures(lambda _: None)  # the SDK logs it
         self._callbacks = Callbacks[Guarded]()
         self._pushes = Coalesced(self._push, name="otel-prom-bridge-push", too_long=_LATE_SECONDS)
@@ -141,10 +141,10 @@ class PushReader(Elsewhere, BridgeReader):
         # The order of collections. A signal handler may collect while its thread does.
         self._order = RLock()
         self._unsent = Unsent()
-        self._connection = Connection(self._address, self._token)
+        self._connection = HubConnection(self._address, self._token)
         self._collected = Event()
         self._until: float | None = None  # when the end of the process waits no longer
-        self._goodbye: Batch | None = None
+        self._goodbye: UnsentBatch | None = None
         self._has_said_goodbye = False
         self._is_out = False  # the hub does not answer
         self._hurry_until = self._not_before = -math.inf
@@ -305,7 +305,7 @@ class PushReader(Elsewhere, BridgeReader):
                 return False
         return True
 
-    def _send(self, batch: Batch) -> bool:
+    def _send(self, batch: UnsentBatch) -> bool:
         """Send a batch; whether it is done with. At the end of the process it is tried again and again."""
         while True:
             left = _ANSWER_SECONDS if self._until is None else self._until - time.monotonic()
@@ -324,7 +324,7 @@ class PushReader(Elsewhere, BridgeReader):
                 return False
             sleep(max(0.0, min(pause, self._until - time.monotonic())))
 
-    def _settle(self, batch: Batch, answer: Answer) -> bool:
+    def _settle(self, batch: UnsentBatch, answer: HubAnswer) -> bool:
         """Do what the answer says; whether the batch is done with."""
         status = answer.status
         if status in _OK:
@@ -344,7 +344,7 @@ class PushReader(Elsewhere, BridgeReader):
         self._findings.report(("status", status), _NOT_TAKEN, self._address, batch.points, status)
         return True
 
-    def _headers(self, batch: Batch) -> dict[str, str]:
+    def _headers(self, batch: UnsentBatch) -> dict[str, str]:
         headers = {
             SOURCE: str(self._source),
             NUMBER: str(batch.number),

@@ -40,7 +40,7 @@ _BUSY = (
 )
 
 
-class Pushing(Protocol):
+class Unpushed(Protocol):
     """Something that has to be pushed before the process ends."""
 
     def end(self, seconds: float, *, here: bool) -> None:
@@ -52,11 +52,11 @@ class Pushing(Protocol):
         ...
 
 
-_everyone: weakref.WeakSet[Pushing] = weakref.WeakSet()
+_everyone: weakref.WeakSet[Unpushed] = weakref.WeakSet()
 _ending_since: float | None = None
 
 
-def watch(pushing: Pushing) -> None:
+def watch(pushing: Unpushed) -> None:
     """Push this before the process ends from SIGTERM."""
     _everyone.add(pushing)
     install()

@@ -20,7 +20,7 @@ MOST_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class UnsentBatch:
     """A request, the headers that belong to it, and the number of points in it."""
 
     body: bytes
@@ -35,7 +35,7 @@ class Unsent:
     def __init__(self, most: int = MOST_BYTES) -> None:
         self._most = most
         self._lock = RLock()
-        self._batches: deque[Batch] = deque()
+        self._batches: deque[UnsentBatch] = deque()
         self._size = 0
         self._number = 0
         self.dropped = 0  # points
@@ -44,7 +44,7 @@ class Unsent:
         """Add what was collected last."""
         with self._lock:
             self._number += 1
-            self._batches.append(Batch(body, self._number, failing, points))
+            self._batches.append(UnsentBatch(body, self._number, failing, points))
             self._size += len(body)
             while self._size > self._most and len(self._batches) > 1:
                 self.drop(self._batches[0])
@@ -55,23 +55,23 @@ class Unsent:
         return self._number > 0
 
     @property
-    def first(self) -> Batch | None:
+    def first(self) -> UnsentBatch | None:
         """The one that is to be sent next."""
         batches = self._batches
         return batches[0] if batches else None
 
     @property
-    def last(self) -> Batch | None:
+    def last(self) -> UnsentBatch | None:
         """The one that was collected last."""
         batches = self._batches
         return batches[-1] if batches else None
 
-    def drop(self, batch: Batch) -> None:
+    def drop(self, batch: UnsentBatch) -> None:
         """The hub will never take it."""
         if self.remove(batch):
             self.dropped += batch.points
 
-    def remove(self, batch: Batch) -> bool:
+    def remove(self, batch: UnsentBatch) -> bool:
         """The hub has it. False if it was dropped meanwhile."""
         with self._lock:
             if self.first is not batch:

@@ -40,7 +40,7 @@ END = "X-Otel-Prom-Bridge-End"
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class HubAddress:
     """Where a hub listens: a Unix socket's ``path``, or a ``host`` and a ``port``."""
 
     path: str = ""
@@ -53,13 +53,13 @@ class Address:
         return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
 
 
-def address(value: object) -> Address:
+def address(value: object) -> HubAddress:
     """The address that a text names: ``unix:/run/shop/hub.sock``, ``http://127.0.0.1:4318``.
 
     Raises:
         ValueError: it is not of one of these forms.
     """
-    if isinstance(value, Address):
+    if isinstance(value, HubAddress):
         return value
     if not isinstance(value, str) or "\0" in value:
         raise ValueError(value)
@@ -67,12 +67,12 @@ def address(value: object) -> Address:
         path = value.removeprefix("unix:").removeprefix("//")
         if not path.startswith("/"):
             raise ValueError(value)
-        return Address(path=path)
+        return HubAddress(path=path)
     parts = urlsplit(value)
     rest = (parts.path.strip("/"), parts.query, parts.fragment, parts.username)
     if parts.scheme != "http" or not parts.hostname or not parts.port or any(rest):
         raise ValueError(value)
-    return Address(host=parts.hostname, port=parts.port)
+    return HubAddress(host=parts.hostname, port=parts.port)
 
 
 def _token(value: object) -> str:

@@ -24,7 +24,7 @@ from otel_prom_bridge.instruments import Metric
 from otel_prom_bridge.recording.operations import settle
 from otel_prom_bridge.recording.reports import report
 
-Key: TypeAlias = tuple[str, frozenset[tuple[str, AttributeValue]]]
+OperationKey: TypeAlias = tuple[str, frozenset[tuple[str, AttributeValue]]]
 """What operations are counted as: the name of the metric and the attributes."""
 
 _MOST_ZEROS = 100
@@ -32,7 +32,7 @@ _MOST_KNOWN = 1000
 _order = itertools.count()
 
 
-Count: TypeAlias = tuple[Key, Hashable]
+Count: TypeAlias = tuple[OperationKey, Hashable]
 """What an operation is counted as, and within what: of several within the same thing one counts, or all for
 None."""
 
@@ -60,8 +60,10 @@ class _Numbers:
     def renew(self) -> None:
         """Forget everything, in a process that was forked. What began before it is unknown here."""
         self._running: dict[Begun, None] = {}
-        self._said: dict[Key, tuple[int, float]] = {}  # what was said last has the highest first number
-        self._known: dict[Key, None] = {}  # what is shown though it is 0; what became 0 last comes last
+        # What was said last has the highest first number.
+        self._said: dict[OperationKey, tuple[int, float]] = {}
+        # What is shown though it is 0. What became 0 last comes last.
+        self._known: dict[OperationKey, None] = {}
 
     def begin(self, begun: Begun) -> None:
         for key, _ in begun.counts:
@@ -77,12 +79,12 @@ class _Numbers:
             if len(known) > _MOST_KNOWN:  # nobody collects
                 self._tidy(self._counted())
 
-    def say(self, key: Key, number: float) -> None:
+    def say(self, key: OperationKey, number: float) -> None:
         self._said[key] = next(_order), number
         self._known.pop(key, None)
         self._known[key] = None
 
-    def copies(self) -> tuple[Counter[Key], dict[Key, tuple[int, float]]]:
+    def copies(self) -> tuple[Counter[OperationKey], dict[OperationKey, tuple[int, float]]]:
         """How many go on, and what was said last."""
         running = self._counted()
         self._tidy(running)
@@ -90,8 +92,8 @@ class _Numbers:
             running[key] += 0
         return running, self._said.copy()
 
-    def _counted(self) -> Counter[Key]:
-        running: Counter[Key] = Counter()
+    def _counted(self) -> Counter[OperationKey]:
+        running: Counter[OperationKey] = Counter()
         seen: set[Count] = set()
         for begun in list(self._running):
             for count in begun.counts:
@@ -101,7 +103,7 @@ class _Numbers:
                     seen.add(count)
         return running
 
-    def _tidy(self, running: Counter[Key]) -> None:
+    def _tidy(self, running: Counter[OperationKey]) -> None:
         """Forget what became 0 before a hundred others did."""
         zeros = [key for key in list(self._known) if not running[key] and not self._said.get(key, (0, 0))[1]]
         for key in zeros[:-_MOST_ZEROS]:
@@ -154,8 +156,8 @@ class Active:
         The SDK calls only the callback of the instrument that was created first, so each answers for all.
         """
         settle()
-        running: Counter[Key] = Counter()
-        said: dict[Key, tuple[int, float]] = {}
+        running: Counter[OperationKey] = Counter()
+        said: dict[OperationKey, tuple[int, float]] = {}
         for numbers in self._all():
             more, newer = numbers.copies()
             running.update(more)
@@ -174,7 +176,7 @@ class Active:
             return [_of_global] if other is None else [_of_global, other]
         return [self._numbers, _of_global] if self._provider is current else [self._numbers]
 
-    def key(self, attributes: Mapping[str, AttributeValue]) -> Key:
+    def key(self, attributes: Mapping[str, AttributeValue]) -> OperationKey:
         """What operations with these attributes are counted as."""
         return self._name, frozenset(attributes.items())
 

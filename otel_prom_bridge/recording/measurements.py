@@ -25,7 +25,7 @@ from otel_prom_bridge.recording.reports import guarded, report
 
 _SCALARS = (str, bool, int, float)
 
-Read: TypeAlias = Callable[[], Iterable[Observation] | None]
+ReadValues: TypeAlias = Callable[[], Iterable[Observation] | None]
 """Reads values when metrics are collected; None says that there will never be any more."""
 
 
@@ -92,7 +92,7 @@ class Measurements:
         release = release_of("otel-prom-bridge") or ""
         self._meter: Meter = get_meter(scope, release, schema_url=schema_url)
         self._records: dict[str, Record] = {}
-        self._reads: dict[str, list[Read]] = {}
+        self._reads: dict[str, list[ReadValues]] = {}
         # This gauge never has a value, so it is in no export. It is there for its callback: when metrics are
         # collected, the operations that were dropped have to be recorded first. The SDK ignores the callback
         # of a second recorder, which does not matter because it would be the same function.
@@ -112,7 +112,7 @@ class Measurements:
             )
         return active
 
-    def observe(self, metric: Metric, read: Read) -> None:
+    def observe(self, metric: Metric, read: ReadValues) -> None:
         """Observe what ``read`` gives whenever metrics are collected. What it raises is logged once."""
         reads = self._reads.get(metric.name)
         if reads is not None:  # the SDK would not call the callback of a second instrument of that name

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from otel_prom_bridge.diagnostics import Conflict, Said
+from otel_prom_bridge.diagnostics import Conflict, Logged
 from otel_prom_bridge.families import Labels
 from otel_prom_bridge.report.recent import CallbackFailure, Collection
 from otel_prom_bridge.report.self_metrics import State
@@ -54,7 +54,7 @@ class Facts(NamedTuple):
     maxima: Mapping[str, int]
     budgets: tuple[BudgetUse, ...]
     conflicts: tuple[Conflict, ...]
-    said: tuple[Said, ...]
+    said: tuple[Logged, ...]
     collections: tuple[Collection, ...]
     phases: Mapping[str, float]
     failures: tuple[CallbackFailure, ...]

@@ -34,7 +34,7 @@ from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from otel_prom_bridge.callbacks import Answer, Callbacks
+from otel_prom_bridge.callbacks import CallbackAnswer, Callbacks
 from otel_prom_bridge.interrupts import keep
 
 _LOGGER = "opentelemetry.sdk.metrics._internal.instrument"
@@ -159,7 +159,7 @@ class Guarded:
 class _Asked(threading.local):
     """What callbacks have answered, in a thread that has asked them."""
 
-    answers: Mapping[Guarded, Answer[Guarded]] = {}
+    answers: Mapping[Guarded, CallbackAnswer[Guarded]] = {}
 
 
 _asked = _Asked()

@@ -22,7 +22,7 @@ _VERSION = re.compile(r'version="?([0-9.]+)')
 _COMPOSITE = re.compile(rb"[ }]\{(?:count|gcount):", re.ASCII)
 
 
-class Read(NamedTuple):
+class ReadExposition(NamedTuple):
     """The families, the content type (as it was said, or found out), and the findings."""
 
     families: tuple[MetricFamily, ...]
@@ -30,7 +30,7 @@ class Read(NamedTuple):
     findings: tuple[Finding, ...]
 
 
-def read(body: bytes, content_type: str = "") -> Read:
+def read(body: bytes, content_type: str = "") -> ReadExposition:
     """Read an exposition, whatever is wrong with it."""
     faults = Faults()
     content_type = content_type or _guessed(body)
@@ -39,7 +39,7 @@ def read(body: bytes, content_type: str = "") -> Read:
         families = read_protobuf(body, faults)
     else:
         families = _read_text(body, _openmetrics(kind, content_type), faults)
-    return Read(tuple(families), content_type, faults.all())
+    return ReadExposition(tuple(families), content_type, faults.all())
 
 
 def _guessed(body: bytes) -> str:

@@ -34,7 +34,7 @@ class Exposes(Protocol):
         ...
 
 
-Source: TypeAlias = "Exposes | Exposition | str | os.PathLike[str] | bytes"
+SnapshotSource: TypeAlias = "Exposes | Exposition | str | os.PathLike[str] | bytes"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Snapshot:
     @classmethod
     def of(
         cls,
-        source: Source,
+        source: SnapshotSource,
         *,
         content_type: str = "",
         timeout: float = DEFAULT_TIMEOUT,
@@ -75,7 +75,7 @@ class Snapshot:
     @classmethod
     def lenient(
         cls,
-        source: Source,
+        source: SnapshotSource,
         *,
         content_type: str = "",
         timeout: float = DEFAULT_TIMEOUT,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from otel_prom_bridge.snapshots import Snapshot
-from otel_prom_bridge.snapshots.snapshot import Source
+from otel_prom_bridge.snapshots.snapshot import SnapshotSource
 from otel_prom_bridge.testing.probe import MetricsProbe
 from otel_prom_bridge.values.patterns import glob
 
@@ -32,7 +32,11 @@ class KeptSnapshots:
         self._number = 0
 
     def __call__(
-        self, source: MetricsProbe | Snapshot | Source, *, ignore: Sequence[str] = (), values: bool = True
+        self,
+        source: MetricsProbe | Snapshot | SnapshotSource,
+        *,
+        ignore: Sequence[str] = (),
+        values: bool = True,
     ) -> None:
         """Fail if there are differences.
 
@@ -63,7 +67,7 @@ class KeptSnapshots:
         return self._folder / f"{self._name}{number}.txt"
 
 
-def _snapshot(source: MetricsProbe | Snapshot | Source) -> Snapshot:
+def _snapshot(source: MetricsProbe | Snapshot | SnapshotSource) -> Snapshot:
     if isinstance(source, Snapshot):
         return source
     return source.snapshot() if isinstance(source, MetricsProbe) else Snapshot.of(source)

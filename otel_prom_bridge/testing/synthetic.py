@@ -95,7 +95,7 @@ _KEYS: dict[str, Check] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Metric:
+class SyntheticMetric:
     """A metric of a description."""
 
     name: str
@@ -168,7 +168,7 @@ class Synthetic:
                 record(self._value(number, metric, attributes), attributes, None)
         self._seconds += seconds
 
-    def _value(self, number: int, metric: Metric, attributes: dict[str, str]) -> float:
+    def _value(self, number: int, metric: SyntheticMetric, attributes: dict[str, str]) -> float:
         match metric.kind:
             case "histogram":
                 return self._random.lognormvariate(math.log(metric.median), metric.spread)
@@ -207,7 +207,7 @@ class Synthetic:
 class _Choices:
     """Chooses the attributes of a recording."""
 
-    def __init__(self, metric: Metric, chance: random.Random) -> None:
+    def __init__(self, metric: SyntheticMetric, chance: random.Random) -> None:
         self._metric = metric
         self._random = chance
         self._labels = [
@@ -224,7 +224,7 @@ class _Choices:
         return found
 
 
-def _metric(place: str, found: object) -> Metric:
+def _metric(place: str, found: object) -> SyntheticMetric:
     if not isinstance(found, Mapping):
         raise ConfigurationError(place, found, "a table with name and kind")
     options: dict[str, Any] = {}
@@ -246,7 +246,7 @@ def _metric(place: str, found: object) -> Metric:
     for key in ("name", "kind"):
         if key not in options:
             raise ConfigurationError(f"{place}.{key}", None, _KEYS[key].allowed)
-    return Metric(**options)
+    return SyntheticMetric(**options)
 
 
 def _table(place: str, value: object) -> Mapping[str, Any]:

@@ -55,7 +55,7 @@ from otel_prom_bridge.configuration.settings import (
 from otel_prom_bridge.direct import DirectReader
 from otel_prom_bridge.pipeline.options import _CHECKS, PipelineOptions
 from otel_prom_bridge.profiles import load_profile
-from otel_prom_bridge.push.wire import Address
+from otel_prom_bridge.push.wire import HubAddress
 from otel_prom_bridge.rules import Forbid
 from otel_prom_bridge.sdk.meanings import INSTRUMENTS
 from otel_prom_bridge.values.checks import PATTERNS
@@ -107,8 +107,8 @@ WAYS: list[tuple[str, str | None, object, str, object]] = [
     ("idle_timeout", "300", 300, "idle_timeout", 300.0),
     ("max_connections", "64", 64, "max_connections", 64),
     ("recording", "direct", "direct", "recording", "direct"),
-    ("hub", "unix:/run/hub.sock", "unix:/run/hub.sock", "hub", Address(path="/run/hub.sock")),
-    ("hub", "http://127.0.0.1:4318", "http://127.0.0.1:4318", "hub", Address(host="127.0.0.1", port=4318)),
+    ("hub", "unix:/run/hub.sock", "unix:/run/hub.sock", "hub", HubAddress(path="/run/hub.sock")),
+    ("hub", "http://127.0.0.1:4318", "http://127.0.0.1:4318", "hub", HubAddress(host="127.0.0.1", port=4318)),
     ("hub_token", "s3cret", "s3cret", "hub_token", "s3cret"),
     ("push_interval", "0.5", 0.5, "push_interval", 0.5),
     ("flush_on_sigterm", "false", False, "flush_on_sigterm", False),
@@ -300,9 +300,9 @@ def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert from_arguments({**arguments, "resource_constant_labels": labels}).reader["prefix"] == "shop"
     monkeypatch.setenv(VARIABLES["hub"], "unix:/run/launched.sock")
     found = from_mapping({}, raise_error)
-    assert (found.reader["prefix"], found.worker["hub"]) == ("", Address(path="/run/launched.sock"))
+    assert (found.reader["prefix"], found.worker["hub"]) == ("", HubAddress(path="/run/launched.sock"))
     yaml = {"hub": "unix:/run/yaml.sock"}
-    assert from_mapping(yaml, raise_error).worker["hub"] == Address(path="/run/yaml.sock")
+    assert from_mapping(yaml, raise_error).worker["hub"] == HubAddress(path="/run/yaml.sock")
 
 
 WHOLE = "expected a whole number of at least 1"

@@ -24,7 +24,7 @@ from otel_prom_bridge.endpoint.server import door
 from otel_prom_bridge.endpoint.server.client import Plain
 from otel_prom_bridge.endpoint.server.conversations import Conversation, Deadlines, Wait
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
-from otel_prom_bridge.endpoint.server.threads import Workers
+from otel_prom_bridge.endpoint.server.threads import Threads
 
 pytestmark = pytest.mark.clocked
 
@@ -323,7 +323,7 @@ def test_40_the_wall_clock_may_jump(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_workers_start_when_needed_and_end_when_idle() -> None:
     """One after the other needs one thread; several at once need several; idle ones end."""
     before = threading.active_count()
-    workers = Workers(10, idle_timeout=0.2)
+    workers = Threads(10, idle_timeout=0.2)
     for _ in range(5):
         done = threading.Event()
         assert workers.run(done.set)
@@ -346,7 +346,7 @@ def test_workers_start_when_needed_and_end_when_idle() -> None:
 
 def test_workers_are_bounded() -> None:
     """With all of them stuck, as many jobs wait as there are threads; what is more is refused."""
-    workers, release, done = Workers(3, idle_timeout=0.1), threading.Event(), threading.Semaphore(0)
+    workers, release, done = Threads(3, idle_timeout=0.1), threading.Event(), threading.Semaphore(0)
 
     def block() -> None:
         release.wait(10)
@@ -363,7 +363,7 @@ def test_workers_are_bounded() -> None:
 def test_workers_lose_no_job_while_they_end() -> None:
     """Jobs that come exactly when threads give up waiting are done nevertheless."""
     before = threading.active_count()
-    workers, done = Workers(4, idle_timeout=0.001), threading.Semaphore(0)
+    workers, done = Threads(4, idle_timeout=0.001), threading.Semaphore(0)
     for number in range(1000):
         assert workers.run(done.release)  # type: ignore[arg-type]
         assert done.acquire(timeout=5), number
@@ -373,7 +373,7 @@ def test_workers_lose_no_job_while_they_end() -> None:
 
 def test_without_more_threads_a_job_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """As at the interpreter's end; later ones may succeed."""
-    workers = Workers(1, idle_timeout=0.1)
+    workers = Threads(1, idle_timeout=0.1)
 
     def fail(_: native.Thread) -> None:
         raise RuntimeError("can't start new thread")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_prom_bridge.endpoint.guards.networks import Networks, OriginError, Origins, address_of
+from otel_prom_bridge.endpoint.guards.networks import ClientAddresses, Networks, OriginError, address_of
 from otel_prom_bridge.errors import ConfigurationError
 
 
@@ -67,7 +67,7 @@ def test_peers_without_address() -> None:
     assert Networks("allow", ["unix"])
 
 
-PROXIES = Origins(Networks("trusted_proxies", ["10.0.0.0/8", "unix"]))
+PROXIES = ClientAddresses(Networks("trusted_proxies", ["10.0.0.0/8", "unix"]))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_peer_that_is_no_address() -> None:
 )
 def test_a_stranger_cannot_become_an_insider(peer: str | None, header: str) -> None:
     """No peer outside of the trusted proxies changes who it is with a header; none raises anything else."""
-    origins = Origins(Networks("trusted_proxies", ["10.0.0.0/8"]))
+    origins = ClientAddresses(Networks("trusted_proxies", ["10.0.0.0/8"]))
     try:
         client = origins.of(peer, header)
     except OriginError:

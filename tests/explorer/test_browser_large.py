@@ -17,7 +17,7 @@ from servers import missing
 from setups import Setup
 
 from otel_prom_bridge import MetricsServer, start_http_server
-from otel_prom_bridge.explorer.target import FileTarget, Target
+from otel_prom_bridge.explorer.target import FileTarget, ForeignTarget
 from otel_prom_bridge.families import CounterPoint, Kind, MetricFamily
 from otel_prom_bridge.snapshots import Snapshot
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 Serve = Callable[..., MetricsServer]
 
 
-def large(families: int, series: int) -> Target:
+def large(families: int, series: int) -> ForeignTarget:
     """Many families of counters, each with so many series."""
     return FileTarget(
         Snapshot.of_families(

@@ -12,7 +12,7 @@ from servers import wait_for
 
 from otel_prom_bridge.endpoint.messages import Link
 from otel_prom_bridge.hub.hub import Hub
-from otel_prom_bridge.hub.pushers import End, Pusher, Sources
+from otel_prom_bridge.hub.pushers import End, Pusher, Pushers
 from otel_prom_bridge.native import RLock
 
 
@@ -25,7 +25,7 @@ class Clock:
         return self.now
 
 
-def some_sources(**options: float | None) -> tuple[Sources, Clock, list[tuple[object, End]]]:
+def some_sources(**options: float | None) -> tuple[Pushers, Clock, list[tuple[object, End]]]:
     """Sources with a clock of their own, and those that have ended."""
     ended: list[tuple[object, End]] = []
     clock = Clock()
@@ -33,10 +33,10 @@ def some_sources(**options: float | None) -> tuple[Sources, Clock, list[tuple[ob
     def end(pusher: Pusher, how: End) -> None:
         ended.append((pusher.key, how))
 
-    return Sources(end, lock=RLock(), clock=clock, **options), clock, ended  # type: ignore[arg-type]
+    return Pushers(end, lock=RLock(), clock=clock, **options), clock, ended  # type: ignore[arg-type]
 
 
-def found(sources: Sources, key: str, *, link: Link | None = None, interval: float | None = None) -> Pusher:
+def found(sources: Pushers, key: str, *, link: Link | None = None, interval: float | None = None) -> Pusher:
     """The one of this key, for whom there is room."""
     pusher = sources.find(key, link=link, interval=interval)
     assert pusher is not None

@@ -33,7 +33,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from properties import examples
 
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.push.encoding import Encoder
+from otel_prom_bridge.push.encoding import OtlpEncoder
 
 DELTA, CUMULATIVE = AggregationTemporality.DELTA, AggregationTemporality.CUMULATIVE
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
@@ -91,12 +91,16 @@ def made(data: Any, **resource: Any) -> MetricsData:
     return MetricsData([ResourceMetrics(Resource({"service.name": "shop", **resource}, "x"), scopes, "x")])
 
 
-def read(data: MetricsData, encoder: Encoder | None = None, **renewed: Any) -> ExportMetricsServiceRequest:
+def read(
+    data: MetricsData, encoder: OtlpEncoder | None = None, **renewed: Any
+) -> ExportMetricsServiceRequest:
     """What the official messages make of our bytes."""
-    return ExportMetricsServiceRequest.FromString((encoder or Encoder(Findings())).request(data, renewed)[0])
+    return ExportMetricsServiceRequest.FromString(
+        (encoder or OtlpEncoder(Findings())).request(data, renewed)[0]
+    )
 
 
-def points(data: MetricsData, encoder: Encoder) -> list[float]:
+def points(data: MetricsData, encoder: OtlpEncoder) -> list[float]:
     """The values of a sum."""
     (metric,) = read(data, encoder).resource_metrics[0].scope_metrics[0].metrics
     assert metric.sum.aggregation_temporality == DELTA.value
@@ -185,7 +189,7 @@ def total(*values: float) -> MetricsData:
 
 def test_totals_become_deltas() -> None:
     """An asynchronous counter says its total. What comes less begins anew; what was silent goes on."""
-    encoder = Encoder(Findings())
+    encoder = OtlpEncoder(Findings())
     assert points(total(5, 1.5), encoder) == [5, 1.5]
     assert points(total(7), encoder) == [2]
     assert points(total(3, 2.0), encoder) == [3, 0.5]
@@ -193,7 +197,7 @@ def test_totals_become_deltas() -> None:
 
 def test_totals_in_a_forked_child() -> None:
     """What it says first there was counted by the parent; what it says later for the first time was not."""
-    encoder = Encoder(Findings())
+    encoder = OtlpEncoder(Findings())
     assert points(total(5), encoder) == [5]
     encoder.begin_anew()
     assert points(total(9), encoder) == [0]

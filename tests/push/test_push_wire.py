@@ -15,13 +15,13 @@ from otel_prom_bridge.push import wire
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("unix:/run/hub.sock", wire.Address(path="/run/hub.sock")),
-        ("unix:///run/hub.sock", wire.Address(path="/run/hub.sock")),
-        ("http://127.0.0.1:4318", wire.Address(host="127.0.0.1", port=4318)),
-        ("http://[::1]:4318/", wire.Address(host="::1", port=4318)),
+        ("unix:/run/hub.sock", wire.HubAddress(path="/run/hub.sock")),
+        ("unix:///run/hub.sock", wire.HubAddress(path="/run/hub.sock")),
+        ("http://127.0.0.1:4318", wire.HubAddress(host="127.0.0.1", port=4318)),
+        ("http://[::1]:4318/", wire.HubAddress(host="::1", port=4318)),
     ],
 )
-def test_addresses(text: str, expected: wire.Address) -> None:
+def test_addresses(text: str, expected: wire.HubAddress) -> None:
     """An address is read from text, and written so that it is read again."""
     assert wire.HUB.text("hub", text) == expected
     assert wire.HUB.text("hub", str(expected)) == expected

@@ -27,7 +27,7 @@ from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.endpoint.files.watching import Watched
 from otel_prom_bridge.errors import HIDDEN, ConfigurationError, Described, MissingPackageError
 from otel_prom_bridge.forks import renew_in_child
-from otel_prom_bridge.native import Lock, Room
+from otel_prom_bridge.native import Capacity, Lock
 from otel_prom_bridge.values.checks import PATH
 
 CACHE_SIZE = 100
@@ -128,7 +128,7 @@ class Passwords:
     def renew(self) -> None:
         """In a forked child: no thread verifies a password there."""
         self._lock = Lock()
-        self._places = Room(MAX_WAITING)
+        self._places = Capacity(MAX_WAITING)
         self._waiting: list[object] = []
         self._right = _Recent()
         self._wrong = _Recent()

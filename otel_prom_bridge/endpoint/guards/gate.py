@@ -30,13 +30,19 @@ from otel_prom_bridge.endpoint.guards.credentials import (
     Verdict,
     checked_users,
 )
-from otel_prom_bridge.endpoint.guards.networks import NETWORKS, Address, Networks, OriginError, Origins
+from otel_prom_bridge.endpoint.guards.networks import (
+    NETWORKS,
+    ClientAddresses,
+    IPAddress,
+    Networks,
+    OriginError,
+)
 from otel_prom_bridge.endpoint.guards.rate import LIMIT, Limiter, RateLimit, host_of
 from otel_prom_bridge.endpoint.messages import Handler, Request, Response, busy, refusal
 from otel_prom_bridge.endpoint.server.log import log_without_waiting
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.forks import renew_in_child
-from otel_prom_bridge.native import Room
+from otel_prom_bridge.native import Capacity
 from otel_prom_bridge.values.checks import BOOLEAN, POSITIVE, instance_of
 
 Headers = Sequence[tuple[str, str]]
@@ -87,7 +93,7 @@ class Guards:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._allowed = Networks("allow", NETWORKS.optional("allow", allow, ()))
-        self._origins = Origins(Networks("trusted_proxies", trusted_proxies))
+        self._origins = ClientAddresses(Networks("trusted_proxies", trusted_proxies))
         self._limiter = Limiter(
             rate_limit=LIMIT.optional("rate_limit", rate_limit),
             peer_rate_limit=LIMIT.optional("peer_rate_limit", peer_rate_limit),
@@ -232,21 +238,21 @@ class Guards:
             return replace(request, authenticated=verdict is Verdict.PROVED)
         return _unauthorized(self._authentication.challenges)
 
-    def _client_of(self, request: Request) -> tuple[Address | None, bool]:
+    def _client_of(self, request: Request) -> tuple[IPAddress | None, bool]:
         if "x_forwarded_for" in request.headers and self._origins.may_speak_for_others(request.peer):
             # Some programs on the way take the two spellings for one field. Then the proxy would be believed
             # what a client has written.
             return None, False
         return self._client(request.peer, request.headers.get("x-forwarded-for"))
 
-    def _client(self, peer: str | None, forwarded: str | None) -> tuple[Address | None, bool]:
+    def _client(self, peer: str | None, forwarded: str | None) -> tuple[IPAddress | None, bool]:
         """Who asks, and whether anybody can say."""
         try:
             return self._origins.of(peer, forwarded), True
         except OriginError:
             return None, False
 
-    def _is_allowed(self, client: Address | None, known: bool) -> bool:
+    def _is_allowed(self, client: IPAddress | None, known: bool) -> bool:
         return not self._allowed or (known and client in self._allowed)
 
 
@@ -292,8 +298,8 @@ class _Guarded(Handler):
 GUARDS = instance_of(Guards, "Guards, or None for everybody")
 
 
-def _room(size: int | None) -> Room | None:
-    return None if size is None else Room(size)
+def _room(size: int | None) -> Capacity | None:
+    return None if size is None else Capacity(size)
 
 
 def _passwords(users: Mapping[str, str] | Callable[[], Users] | None) -> Passwords | None:
@@ -336,7 +342,7 @@ def _is_line(text: object) -> bool:
 # --- the answers to those who do not pass: they say what would, and nothing of what is behind ---
 
 
-def _not_allowed(client: Address | None) -> Response:
+def _not_allowed(client: IPAddress | None) -> Response:
     """To somebody outside of the allowed networks. It names the address that would have to be in them."""
     who = "a client whose address is not known" if client is None else str(client)
     return refusal(

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.values.checks import STRING, Check, list_of, read_list
 
-Address = IPv4Address | IPv6Address
+IPAddress = IPv4Address | IPv6Address
 
 UNIX = "unix"
 _MAPPED = int(IPv6Address("::ffff:0.0.0.0"))
@@ -16,7 +16,7 @@ _MAPPED = int(IPv6Address("::ffff:0.0.0.0"))
 _LONGEST = 64
 
 
-def address_of(text: str) -> Address | None:
+def address_of(text: str) -> IPAddress | None:
     """The address that a text is, or None. It never raises.
 
     A socket for both protocols shows an IPv4 address as one that is mapped into IPv6. That is the IPv4
@@ -49,7 +49,7 @@ class Networks:
     def __bool__(self) -> bool:
         return self._nameless or any(self._ranges.values())
 
-    def __contains__(self, address: Address | None) -> bool:
+    def __contains__(self, address: IPAddress | None) -> bool:
         if address is None:
             return self._nameless
         number = int(address)
@@ -101,13 +101,13 @@ class OriginError(Exception):
     """Nobody can say who asks."""
 
 
-class Origins:
+class ClientAddresses:
     """Tells who asks: the peer, or whoever a trusted proxy says it asks for."""
 
     def __init__(self, trusted: Networks) -> None:
         self._trusted = trusted
 
-    def of(self, peer: str | None, forwarded: str | None) -> Address | None:
+    def of(self, peer: str | None, forwarded: str | None) -> IPAddress | None:
         """The address of the client, None if it has none.
 
         Raises:
@@ -130,7 +130,7 @@ class Origins:
         return (address is not None or not peer) and address in self._trusted
 
 
-def _required(text: str) -> Address:
+def _required(text: str) -> IPAddress:
     address = address_of(text)
     if address is None:
         raise OriginError

@@ -16,7 +16,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from itertools import islice
 
-from otel_prom_bridge.endpoint.guards.networks import Address
+from otel_prom_bridge.endpoint.guards.networks import IPAddress
 from otel_prom_bridge.forks import renew_in_child
 from otel_prom_bridge.native import Lock
 from otel_prom_bridge.values.checks import FACTOR, POSITIVE, check_fields, instance_of
@@ -66,12 +66,12 @@ class Limiter:
         """How many clients are remembered."""
         return len(self._peers)
 
-    def wait(self, client: Address | None, now: float) -> float:
+    def wait(self, client: IPAddress | None, now: float) -> float:
         """How many seconds until a request of this client would pass. This takes no token."""
         with self._lock:
             return self._wait(host_of(client), now)
 
-    def take(self, client: Address | None, now: float) -> float:
+    def take(self, client: IPAddress | None, now: float) -> float:
         """The same, but if it is 0, the request has passed and is counted."""
         host = host_of(client)
         with self._lock:
@@ -104,7 +104,7 @@ class Limiter:
             del self._peers[host]
 
 
-def host_of(client: Address | None) -> object:
+def host_of(client: IPAddress | None) -> object:
     """What stands for a client where clients are counted."""
     if client is None or client.version == 4:
         return client

@@ -58,7 +58,7 @@ from otel_prom_bridge.endpoint.server.connection import Connection
 from otel_prom_bridge.endpoint.server.heads import TIMED_OUT, Head, Refusal
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.log import RateLimitedLog
-from otel_prom_bridge.endpoint.server.threads import Workers
+from otel_prom_bridge.endpoint.server.threads import Threads
 from otel_prom_bridge.native import Socket
 
 
@@ -212,7 +212,7 @@ class Conversations:
         self,
         selector: selectors.BaseSelector,
         handler: Handler,
-        workers: Workers,
+        workers: Threads,
         log: RateLimitedLog,
         *,
         limits: ServerLimits,

@@ -27,7 +27,7 @@ from otel_prom_bridge.endpoint.server.door import Door
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.listeners import Listener
 from otel_prom_bridge.endpoint.server.log import MOST_WRITING, RateLimitedLog
-from otel_prom_bridge.endpoint.server.threads import Workers
+from otel_prom_bridge.endpoint.server.threads import Threads
 from otel_prom_bridge.native import DefaultSelector, Thread, sleep, socket_pair
 
 _STOP_SECONDS, _POLL_SECONDS, _JOIN_SECONDS = 2.0, 0.002, 0.1
@@ -64,7 +64,7 @@ class Loop:
             self._selector.close()
             raise
         most = limits.max_in_flight + HEALTH_ROOM + MOST_WRITING
-        self._workers = Workers(most, idle_timeout=limits.worker_idle_timeout)
+        self._workers = Threads(most, idle_timeout=limits.worker_idle_timeout)
         log = RateLimitedLog(self._workers.run)
         self._conversations = Conversations(
             self._selector, handler, self._workers, log, limits=limits, wake=self._wake, tls=tls

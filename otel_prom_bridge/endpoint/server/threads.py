@@ -17,7 +17,7 @@ from otel_prom_bridge.native import Empty, Lock, SimpleQueue, Thread
 Job = Callable[[], object]
 
 
-class Workers:
+class Threads:
     """A bounded number of daemon threads."""
 
     def __init__(self, limit: int, *, idle_timeout: float) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import grpc.aio
 from opentelemetry.metrics import MeterProvider
 
-from otel_prom_bridge.instrument.grpc.handlers import Behavior, Handler, ServerCalls
+from otel_prom_bridge.instrument.grpc.handlers import Behavior, RpcHandler, ServerCalls
 from otel_prom_bridge.instrument.rpc import UNKNOWN
 
 
@@ -22,8 +22,8 @@ class AioServerInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         self._calls = ServerCalls(meter_provider, unreadable="UNKNOWN")
 
     async def intercept_service(
-        self, continuation: Callable[[Any], Awaitable[Handler]], details: Any
-    ) -> Handler:
+        self, continuation: Callable[[Any], Awaitable[RpcHandler]], details: Any
+    ) -> RpcHandler:
         """Wrap the handler of a call."""
         try:
             handler = await continuation(details)

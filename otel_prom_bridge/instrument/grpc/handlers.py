@@ -16,7 +16,7 @@ from opentelemetry.metrics import MeterProvider
 from otel_prom_bridge.instrument.rpc import METHOD, OK, UNKNOWN, RpcCall, RpcMetrics, code_name
 from otel_prom_bridge.recording.reports import guarded, report
 
-Handler: TypeAlias = Any
+RpcHandler: TypeAlias = Any
 Behavior: TypeAlias = Callable[[Any, Any], Any]
 Wrap: TypeAlias = Callable[[Behavior, str, bool, bool], Behavior]
 
@@ -43,7 +43,7 @@ class ServerCalls:
         self._calls = RpcMetrics("server", meter_provider=meter_provider)
         self._served: set[object] = set()
 
-    def wrapped(self, handler: Handler, method: str, wrap: Wrap) -> Handler:
+    def wrapped(self, handler: RpcHandler, method: str, wrap: Wrap) -> RpcHandler:
         """A handler that does what this one does, with its behavior wrapped."""
         kind, make = _KINDS[bool(handler.request_streaming), bool(handler.response_streaming)]
         streams = bool(handler.request_streaming or handler.response_streaming)

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 from opentelemetry.metrics import MeterProvider
 
-from otel_prom_bridge.instrument.grpc.handlers import Behavior, Handler, ServerCalls
+from otel_prom_bridge.instrument.grpc.handlers import Behavior, RpcHandler, ServerCalls
 from otel_prom_bridge.instrument.rpc import UNKNOWN, RpcCall
 from otel_prom_bridge.recording.reports import guarded
 from otel_prom_bridge.recording.streams import How, Stream
@@ -21,7 +21,7 @@ class ServerInterceptor(grpc.ServerInterceptor):  # type: ignore[misc]
     def __init__(self, *, meter_provider: MeterProvider | None = None) -> None:
         self._calls = ServerCalls(meter_provider, unreadable="INTERNAL")
 
-    def intercept_service(self, continuation: Callable[[Any], Handler], details: Any) -> Handler:
+    def intercept_service(self, continuation: Callable[[Any], RpcHandler], details: Any) -> RpcHandler:
         """Wrap the handler of a call."""
         try:
             handler = continuation(details)

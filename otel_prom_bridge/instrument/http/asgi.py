@@ -13,18 +13,18 @@ from typing import Any, TypeAlias
 
 from opentelemetry.metrics import MeterProvider
 
-from otel_prom_bridge.instrument.http.exchanges import EXCLUDED, HttpServer, Request, length_of
+from otel_prom_bridge.instrument.http.exchanges import EXCLUDED, HttpRequest, HttpServer, length_of
 from otel_prom_bridge.instrument.http.routes import asgi_route
 from otel_prom_bridge.instrument.websockets import WebSockets
 from otel_prom_bridge.recording.operations import CANCELLED
 from otel_prom_bridge.recording.reports import failed
 from otel_prom_bridge.rules import PathTemplate, Rule
 
-Scope: TypeAlias = MutableMapping[str, Any]
+AsgiScope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-AsgiApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+AsgiApp: TypeAlias = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 
 _SERVER_ERROR = 500
 
@@ -61,7 +61,7 @@ class AsgiMetrics:
             raise AttributeError(name)
         return getattr(self._app, name)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Pass what comes on to the application."""
         kind = scope["type"]
         if kind not in ("http", "websocket") or self._is_excluded(scope) or not self._server.is_first(scope):
@@ -71,12 +71,12 @@ class AsgiMetrics:
         else:
             await self._socket(scope, receive, send)
 
-    def _is_excluded(self, scope: Scope) -> bool:
+    def _is_excluded(self, scope: AsgiScope) -> bool:
         path, root = scope.get("path") or "", scope.get("root_path") or ""
         excluded = self._server.is_excluded
         return excluded(path) or (root != "" and excluded(path.removeprefix(root)))
 
-    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _request(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         try:
             exchange = _Exchange(self._server, scope, receive, send)
         except Exception as error:  # no server says what we do not understand, but a test may
@@ -91,7 +91,7 @@ class AsgiMetrics:
             raise
         exchange.over(None)
 
-    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _socket(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         client = scope.get("client")
         connections = self._server.connections
         key = connections.key({"url.scheme": "wss" if scope.get("scheme") == "wss" else "ws"})
@@ -118,12 +118,12 @@ class AsgiMetrics:
             connections.end(connected)
 
 
-class _Exchange(Request):
+class _Exchange(HttpRequest):
     """One request, and what passes between the server and the application."""
 
     __slots__ = ("_answering", "_disconnected", "_receive", "_root", "_scope", "_send")
 
-    def __init__(self, server: HttpServer, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, server: HttpServer, scope: AsgiScope, receive: Receive, send: Send) -> None:
         self._scope = scope
         self._receive = receive
         self._send = send

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Hashable, Iterable, MutableMapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.context import get_current
@@ -22,7 +22,7 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.instrument import conventions
 from otel_prom_bridge.instrument.http.routes import Templates
 from otel_prom_bridge.instrument.scope import scope_of
-from otel_prom_bridge.recording.active import Begun, Count, Key
+from otel_prom_bridge.recording.active import Begun, Count, OperationKey
 from otel_prom_bridge.recording.operations import ERROR_TYPE, Operation, is_cancelled
 from otel_prom_bridge.rules import Rule
 from otel_prom_bridge.values.checks import BOOLEAN, is_number
@@ -38,8 +38,6 @@ _SCHEMES = frozenset({"http", "https", "ws", "wss"})
 _VERSIONS = frozenset({"1.0", "1.1", "2", "3"})
 _SERVER_ERROR = 500
 _LONGEST_NUMBER = 20
-
-Attributes: TypeAlias = dict[str, AttributeValue]
 
 
 class HttpServer:
@@ -105,7 +103,7 @@ class HttpServer:
         return self._identities.get(key) or self._identities.setdefault(key, self._identity(*key))
 
     def _identity(self, method: str, scheme: str, version: str) -> Identity:
-        attributes: Attributes = {"http.request.method": method, "url.scheme": scheme}
+        attributes: dict[str, AttributeValue] = {"http.request.method": method, "url.scheme": scheme}
         active = self.active.key(attributes), None
         connection = self.connections.key({"url.scheme": scheme})
         if version:
@@ -116,9 +114,9 @@ class HttpServer:
 class Identity(NamedTuple):
     """What many requests have in common. There are as many as there are methods, schemes and versions."""
 
-    attributes: Attributes
+    attributes: dict[str, AttributeValue]
     active: Count
-    connection: Key
+    connection: OperationKey
 
 
 def _paths(exclude: Iterable[str]) -> tuple[frozenset[str], tuple[str, ...]]:
@@ -132,7 +130,7 @@ def _paths(exclude: Iterable[str]) -> tuple[frozenset[str], tuple[str, ...]]:
     return frozenset(plain), tuple(f"{path}/" for path in sorted(plain - {"/"}))
 
 
-class Request(Operation):
+class HttpRequest(Operation):
     """A request that goes on. What is known of it is set while it runs."""
 
     __slots__ = (
@@ -188,7 +186,7 @@ class Request(Operation):
         server.record_request_size(received, attributes, context)
         server.record_response_size(self.sent, attributes, context)
 
-    def _described(self, error: str | None) -> Attributes:
+    def _described(self, error: str | None) -> dict[str, AttributeValue]:
         attributes = dict(self._identity.attributes)
         status = self.status
         if status is None and error is not None and not is_cancelled(error):

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from opentelemetry.metrics import MeterProvider
 
-from otel_prom_bridge.instrument.http.exchanges import EXCLUDED, HttpServer, Request, length_of
+from otel_prom_bridge.instrument.http.exchanges import EXCLUDED, HttpRequest, HttpServer, length_of
 from otel_prom_bridge.instrument.http.routes import wsgi_route
 from otel_prom_bridge.recording.operations import CANCELLED
 from otel_prom_bridge.recording.reports import failed, guarded
@@ -72,7 +72,7 @@ class WsgiMetrics:
             raise
 
 
-class _Exchange(Request):
+class _Exchange(HttpRequest):
     """One request, and what passes between the server and the application."""
 
     __slots__ = ("_environ", "_headers", "_input", "_root", "_start_response")

@@ -23,10 +23,10 @@ BOUNDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 MAX_SERIES = 1000
 _OVERFLOW: Labels = (("otel_metric_overflow", "true"),)
 
-Key: TypeAlias = str | tuple[str, ...]
+LabelValues: TypeAlias = str | tuple[str, ...]
 """The values of the labels in the order of their names, or the value itself if there is one label."""
 
-_REST: Key = ()  # what found no room in a family that has labels
+_REST: LabelValues = ()  # what found no room in a family that has labels
 
 
 class Table:
@@ -42,7 +42,7 @@ class Table:
         self._names = labels
         self._created = created
         self._limit = limit
-        self._points: dict[Key, Any] = {}
+        self._points: dict[LabelValues, Any] = {}
         self._is_shown = True  # the family has the points as they are
 
     def rename(self, name: str) -> None:
@@ -56,14 +56,14 @@ class Table:
             self._family = replace(self._family, points=tuple(self._points.values()))
         return self._family
 
-    def _put(self, key: Key, point: Any) -> None:
+    def _put(self, key: LabelValues, point: Any) -> None:
         self._points[key] = point
         self._is_shown = False
 
-    def _room(self, key: Key) -> Key:
+    def _room(self, key: LabelValues) -> LabelValues:
         return key if key in self._points or len(self._points) < self._limit else _REST
 
-    def _labels(self, key: Key) -> Labels:
+    def _labels(self, key: LabelValues) -> Labels:
         if key == _REST and self._names:
             return _OVERFLOW
         values = (key,) if isinstance(key, str) else key
@@ -74,7 +74,7 @@ class Table:
 class Counters(Table):
     """Sums that never go down."""
 
-    def add(self, key: Key, more: int = 1) -> None:
+    def add(self, key: LabelValues, more: int = 1) -> None:
         """Count one more, or so many."""
         key = self._room(key)
         point = self._points.get(key)
@@ -96,7 +96,7 @@ class Counters(Table):
         if rest and (_REST not in points or rest > points[_REST].value):
             self._set(_REST, rest)
 
-    def _set(self, key: Key, value: int) -> None:
+    def _set(self, key: LabelValues, value: int) -> None:
         point = self._points.get(key)
         labels = self._labels(key) if point is None else point.labels
         self._put(key, CounterPoint(labels, value, None, self._created))
@@ -105,7 +105,7 @@ class Counters(Table):
 class Gauges(Table):
     """Current values."""
 
-    def set(self, key: Key, value: float) -> None:
+    def set(self, key: LabelValues, value: float) -> None:
         """Set one value."""
         self._set(self._room(key), value)
 
@@ -126,7 +126,7 @@ class Gauges(Table):
             self._points = points
             self._is_shown = False
 
-    def _set(self, key: Key, value: float) -> None:
+    def _set(self, key: LabelValues, value: float) -> None:
         point = self._points.get(key)
         if point is None or point.value != value:
             self._put(key, GaugePoint(self._labels(key) if point is None else point.labels, value))
@@ -135,7 +135,7 @@ class Gauges(Table):
 class Durations(Table):
     """Histograms of seconds."""
 
-    def observe(self, key: Key, seconds: float) -> None:
+    def observe(self, key: LabelValues, seconds: float) -> None:
         """Add one observation."""
         key = self._room(key)
         point = self._points.get(key)
