@@ -53,6 +53,8 @@ def _patterns(value: object) -> Sequence[str]:
 
 _PATTERNS = Check(allowed="a list of names, with '*' and '?'", check=_patterns)
 _KINDS = PartTable._fields[1:]
+# The lists of tables of which each has a name.
+_NAMED = ("families", "instruments")
 
 
 def listed(value: object) -> Sequence[Any]:
@@ -74,7 +76,8 @@ def beside(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
 def extended(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """The tables of a profile, with what another profile changes put over them.
 
-    Raises ConfigurationError for a change that may mean several.
+    Raises ConfigurationError for a change that may mean several. Also for a table without a name: once it
+    stands behind those of other files, nobody knows its number in its own file any more.
     """
     result = dict(base)
     for key, value in over.items():
@@ -83,10 +86,18 @@ def extended(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]
             result[key] = _dashboard(below, value) if key == "dashboard" else {**below, **value}
         elif isinstance(value, list) and isinstance(below, list):
             names = {_named(item, "name") for item in value} - {None}
+            if key in _NAMED and len(names) < len(value):
+                _check_names(key, value)
             result[key] = [item for item in below if _named(item, "name") not in names] + value
         else:
             result[key] = value
     return result
+
+
+def _check_names(key: str, items: Sequence[object]) -> None:
+    for number, item in enumerate(items):
+        if _named(item, "name") is None:
+            raise ConfigurationError(f"{key}[{number}]", item, "a table with a name")
 
 
 def picked(values: Mapping[str, Any], part: PartTable) -> dict[str, Any]:

@@ -563,6 +563,16 @@ def test_a_mistake_in_the_options_of_a_profile_is_named(write: Write, option: st
         start(profile=str(path), port=0)
 
 
+@pytest.mark.parametrize("kind", ["families", "instruments"])
+def test_a_table_without_a_name_has_its_number_in_its_own_file(write: Write, kind: str) -> None:
+    """Whatever the profile has that it extends: the first one of the file is number 0."""
+    path = write(f'extends = "llmdevops"\n[[{kind}]]\ntype = "b"')
+    with pytest.raises(
+        ConfigurationError, match=rf"{path}: {kind}\[0\]: .*'b'.*expected a table with a name"
+    ):
+        load_profile(path)
+
+
 def test_a_file_that_is_no_toml_is_named(write: Write) -> None:
     """The error says where it stops being TOML."""
     with pytest.raises(
