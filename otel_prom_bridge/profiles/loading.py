@@ -16,6 +16,7 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.profiles.inheritance import PartTable, extended, listed, picked
 from otel_prom_bridge.profiles.profile import PRESENT, Profile
 from otel_prom_bridge.profiles.reading import ProfileTable, read_profile
+from otel_prom_bridge.profiles.remembering import with_rules_of_its_own
 from otel_prom_bridge.values.checks import Check, one_of
 from otel_prom_bridge.values.notation import (
     arguments_of,
@@ -33,8 +34,6 @@ BUILT_IN = tuple(sorted(path.stem for path in _HERE.glob("*.toml")))
 PARTS = tuple(sorted(path.stem for path in _HERE.glob("parts/*.toml")))
 # What a file may say: what it is made of, which is looked up here, and what it says itself.
 _KEYS = ("extends", "parts", *arguments_of(ProfileTable))
-# A profile without labels has no rules, so it remembers nothing, and all readers can share it.
-_stateless: dict[str, Profile] = {}
 
 
 def load_profile(profile: str | os.PathLike[str], *, key: str = "profile") -> Profile:
@@ -55,15 +54,17 @@ def load_profile(profile: str | os.PathLike[str], *, key: str = "profile") -> Pr
     if not isinstance(profile, str | os.PathLike):
         raise ConfigurationError(key, profile, _expected())
     text = os.fspath(profile)
-    if text in _stateless:
-        return _stateless[text]
-    if not _is_path(text) and text not in BUILT_IN:
+    if text in BUILT_IN:
+        return with_rules_of_its_own(_built_in(text))
+    if not _is_path(text):
         raise ConfigurationError(key, text, _expected(given=text))
-    where = f"{text}: " if _is_path(text) else f"profile {text!r}: "
-    found = read_profile(_merged(text, key, ()), name=Path(text).stem, where=where)
-    if text in BUILT_IN and not found.labels:
-        _stateless[text] = found
-    return found
+    return read_profile(_merged(text, key, ()), name=Path(text).stem, where=f"{text}: ")
+
+
+@cache
+def _built_in(name: str) -> Profile:
+    """A profile of the package, as its file has it: that says the same to all readers."""
+    return read_profile(_merged(name, "profile", ()), name=name, where=f"profile {name!r}: ")
 
 
 def _checked(value: object) -> Profile:

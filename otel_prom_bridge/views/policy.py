@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from opentelemetry.sdk.metrics.view import Aggregation, View
 
@@ -196,11 +197,10 @@ class Policy:
         instrument keeps one stream.
         """
         views = self._all_views
-        findings = Findings()
-        maps = [self.attribute_map(view, findings) for view in views]
+        map_of = partial(self.attribute_map, findings=Findings())
         limit = max(sdk_limits(self.max_series_by_type, self.sdk_limit).values())
         fallbacks = len(self.fallback_views) + 1
-        return sdk_views(views, maps, fallbacks=fallbacks, limit=limit, beside=tuple(beside))
+        return sdk_views(views, map_of, fallbacks=fallbacks, limit=limit, beside=tuple(beside))
 
     def preferred_aggregations(self, findings: Findings) -> Mapping[type, Aggregation]:
         """How a reader wants the SDK to record, by the class of instruments, where no SDK View says it."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, TypeAlias, cast
 
 from opentelemetry.sdk.metrics.view import (
@@ -86,7 +86,7 @@ def _needed(needs: Sequence[Callable[[str], bool]]) -> set[str]:
 
 def sdk_views(
     views: Sequence[ExportView],
-    maps: Sequence[AttributeMap],
+    map_of: Callable[[ExportView], AttributeMap],
     *,
     fallbacks: int = 1,
     limit: int,
@@ -96,7 +96,7 @@ def sdk_views(
 
     Args:
         views: the export views. The last one is for what no other view selects.
-        maps: what each of the views makes of attributes.
+        map_of: gives what a view makes of attributes, which is asked of those that select an instrument.
         fallbacks: how many views at the end are for what none of the views before them selects. The last one
             is among them.
         limit: the SDK's limit for an instrument of which a view says how many series it may have.
@@ -105,6 +105,7 @@ def sdk_views(
     _FALSE_ALARMS.addFilter(_NO_FALSE_ALARM)  # a filter that is there already is not added again
     *given, rest = range(len(views))
     tiers = (given[: len(views) - fallbacks], given[len(views) - fallbacks :])
+    attributes = cache(lambda index: map_of(views[index]))
 
     def combination(instrument: Any) -> _Combination | None:
         if any(view._match(instrument) for view in beside):
@@ -116,7 +117,7 @@ def sdk_views(
         return (rest,)
 
     def options(combination: _Combination) -> dict[str, Any]:
-        return _options([(views[index], maps[index]) for index in combination], limit)
+        return _options([(views[index], attributes(index)) for index in combination], limit)
 
     # Views that select the same instruments are always together. Patterns that exclude each other are not
     # looked for: an SDK View that no instrument needs costs less than finding out.

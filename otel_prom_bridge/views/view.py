@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import MISSING, dataclass, field, fields
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
@@ -356,6 +357,12 @@ class ExportView:
     def computations(self) -> dict[str, Computation]:
         """The computations of ``compute`` as functions of the attributes."""
         return {label: computation(value) for label, value in self.compute.items()}
+
+    def with_rules(self, rules: Mapping[str, Rule]) -> ExportView:
+        """The same view with other rules of the same names. They are not checked again."""
+        view = copy(self)
+        object.__setattr__(view, "rules", rules)
+        return view
 
     def names(self, key: str) -> bool:
         """Whether the view asks for this attribute by its key and not by a pattern."""

@@ -26,6 +26,7 @@ from otel_prom_bridge.autoconfigure import DeclarativePrometheusMetricReader
 from otel_prom_bridge.bridge import Bridge
 from otel_prom_bridge.profiles import BUILT_IN, Profile, load_profile
 from otel_prom_bridge.profiles.reading import read_profile
+from otel_prom_bridge.rules import Chain, First
 
 Write = Callable[..., Path]
 
@@ -313,6 +314,29 @@ def test_two_bridges_with_a_built_in_profile_share_nothing(profile: str) -> None
                 if name.endswith(("llm_requests", "executions", "operation_duration_seconds"))
             }
         assert shown in (models, set())  # there are dialects without models
+
+
+@pytest.mark.parametrize("profile", BUILT_IN)
+def test_a_built_in_profile_is_read_once(profile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each load is the same, but for what rules remember. One rule of several families is one each time."""
+    one = load_profile(profile)
+    monkeypatch.setattr(ExportView, "__post_init__", lambda view: pytest.fail(f"{view} is checked again"))
+    other = load_profile(profile)
+    assert repr(one) == repr(other)
+    first, second = _remembering(one), _remembering(other)
+    assert set(first).isdisjoint(second)
+    assert list(map(first.index, first)) == list(map(second.index, second))
+    for family in other.families:
+        assert {*map(id, family.labels or ())} <= {*map(id, other.labels.values())}
+
+
+def _remembering(profile: Profile) -> list[First]:
+    """What remembers values in the rules of labels and of views, as often as it stands there."""
+    views = [view for family in profile.families for view in family.views]
+    of_views = [rule for view in views for rule in view.rules.values()]
+    rules = [*(label.rule for label in profile.labels.values()), *of_views]
+    parts = [part for rule in rules for part in (rule.rules if isinstance(rule, Chain) else (rule,))]
+    return [part for part in parts if isinstance(part, First)]
 
 
 # --- extending ----------------------------------------------------------------------------------------------
