@@ -56,11 +56,15 @@ class AttributeSet(Mapping[str, object]):
     def __init__(self, key: tuple[object, ...]) -> None:
         self.key = key
 
+    def parts(self) -> tuple[tuple[str, ...], tuple[object, ...]]:
+        """Names, and values in the same order."""
+        key = self.key
+        size = len(key) // (2 if key and type(key[-1]) is str else 3)  # as __len__ has it, without a call
+        return key[:size], key[size : 2 * size]  # type: ignore[return-value]
+
     def plain(self) -> dict[str, object]:
         """The same as a dictionary."""
-        key = self.key
-        size = len(self)
-        return dict(zip(key[:size], key[size:], strict=False))  # type: ignore[arg-type]
+        return dict(zip(*self.parts(), strict=True))
 
     def items(self) -> ItemsView[str, object]:
         """Names and values."""

@@ -35,6 +35,7 @@ from otel_prom_bridge.store.series import (
 )
 from otel_prom_bridge.translate import Attributes, Translation
 from otel_prom_bridge.translate.labels import (
+    Layout,
     label_name,
     label_value,
     shortened,
@@ -64,6 +65,8 @@ _BOUNDED: Mapping[str, str] = {
     " keeps all of them",
 }
 _MOST_FOLDS = 100
+# Nearly all series of a metric have the same keys. The bound is for producers that put data into keys.
+_LAYOUTS_REMEMBERED = 100
 
 _UNJUDGED = ", whether the view's 'where' chooses them or not, which nobody knows any more"
 
@@ -92,12 +95,14 @@ class Projection:
         "_defaults",
         "_full",
         "_has_buckets",
+        "_layouts",
         "_made",
         "_new",
         "_own",
         "_resource",
         "_room",
         "_scope",
+        "_service",
         "_shared",
         "_shown_as",
         "_told",
@@ -142,6 +147,8 @@ class Projection:
         self.family: GrowingFamily | None = None
         self.rejected = False
         self._began = (0, 0.0)
+        self._layouts: dict[tuple[str, ...], Layout] = {}  # by the keys of series, as long as `_service` is
+        self._service = origin.service
         self._room = Room()
         self.series: dict[Hashable, Series] = {}
         label_of = label_name if shared.translation.strategy.escapes else str
@@ -288,19 +295,31 @@ class Projection:
 
     def labels(self, attributes: Mapping[str, object]) -> Labels:
         """The labels of a series; the view's own stand where nothing else gives them a value."""
-        attributes = plain(attributes)
-        if PRICE_KEY in attributes:
-            attributes = {key: value for key, value in attributes.items() if key != PRICE_KEY}
-        labels = self._shared.translation.labels(self.kind, attributes, *self._beside(attributes))
-        if not self._defaults:
-            return labels
-        given = {name: value for name, value in labels if value}
-        return tuple(sorted({**dict(labels), **dict(self._defaults), **given}.items()))
+        if type(attributes) is AttributeSet and PRICE_KEY not in attributes.key:
+            keys, values = attributes.parts()
+        else:
+            given = {key: value for key, value in attributes.items() if key != PRICE_KEY}
+            keys, values = tuple(given), tuple(given.values())
+        if self._service is not self.origin.service:
+            self._layouts.clear()
+            self._service = self.origin.service
+        layout = self._layouts.get(keys)
+        return (layout or self._layout(keys)).labels(values)
 
-    def _beside(self, attributes: Mapping[str, object]) -> tuple[Attributes, Attributes]:
+    def _layout(self, keys: tuple[str, ...]) -> Layout:
+        """What makes labels of attributes with these keys. It is made once, as nearly all series have them."""
+        if len(self._layouts) >= _LAYOUTS_REMEMBERED:
+            self._layouts.clear()
+        layout = self._shared.translation.layout(
+            self.kind, keys, *self._beside(keys), defaults=self._defaults
+        )
+        self._layouts[keys] = layout
+        return layout
+
+    def _beside(self, keys: Sequence[str]) -> tuple[Attributes, Attributes]:
         """What scope and resource say, without the labels that the view makes of attributes itself."""
         resource = self._resource + self.origin.service
-        made = self._made and {label_name(label) for label in self._made if label in attributes}
+        made = self._made and {label_name(label) for label in self._made if label in keys}
         if not made:
             return self._scope, resource
         scope = tuple(item for item in self._scope if label_name(item[0]) not in made)

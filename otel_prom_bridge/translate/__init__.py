@@ -15,7 +15,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_prom_bridge.families import Kind, Labels, is_legacy_name
 from otel_prom_bridge.points import WORKER, Stream
-from otel_prom_bridge.translate.labels import label_name, label_value, labels, shortened
+from otel_prom_bridge.translate.labels import Layout, label_name, labels, translated
 from otel_prom_bridge.translate.names import metric_name
 from otel_prom_bridge.translate.strategies import TranslationStrategy
 
@@ -85,6 +85,34 @@ class Translation:
             for label, keys in self.common_labels.items()
         }
 
+    def layout(
+        self,
+        kind: Kind,
+        keys: Sequence[str],
+        scope: Attributes = (),
+        resource: Attributes = (),
+        *,
+        defaults: Labels = (),
+    ) -> Layout:
+        """What makes the labels of series whose attributes have these keys, whatever their values are.
+
+        Their labels are those of their own attributes, of their scope and of their resource. If an attribute
+        and a resource attribute have the same key, the value of the attribute is shown. The rule that values
+        are joined is for different keys. Where a worker has its own series, an attribute ``worker`` of the
+        application becomes ``exported_worker``. For ``defaults`` see the layout.
+        """
+        reserved = _RESERVED.get(kind, frozenset())
+        if WORKER in keys:
+            reserved |= {_WORKER}
+        beside = (*scope, *(item for item in resource if item[0] not in keys))
+        all_keys = (*keys, *(key for key, _ in beside))
+        names = (_WORKER if key == WORKER else self._label_name(key, reserved) for key in all_keys)
+        known = map(_VALUE, beside)
+        return Layout(all_keys, names, known=known, defaults=defaults, longest=self.value_length)
+
+    def _label_name(self, key: str, reserved: frozenset[str]) -> str:
+        return translated(key, reserved, escape=self.strategy.escapes)
+
     def labels(
         self,
         kind: Kind,
@@ -92,31 +120,12 @@ class Translation:
         scope: Attributes = (),
         resource: Attributes = (),
     ) -> Labels:
-        """The labels of one series: those of its own attributes, of its scope and of its resource.
-
-        If an attribute and a resource attribute have the same key, the value of the attribute is shown. The
-        rule that values are joined is for different keys. Where a worker has its own series, an attribute
-        ``worker`` of the application becomes ``exported_worker``.
-        """
-        reserved = _RESERVED.get(kind, frozenset())
-        others = [item for item in resource if item[0] not in attributes]
-        if WORKER not in attributes:
-            items = (*attributes.items(), *scope, *others)
-            return self._cut(labels(items, reserved=reserved, escape=self.strategy.escapes))
-        items = (*(item for item in attributes.items() if item[0] != WORKER), *scope, *others)
-        found = labels(items, reserved=reserved | {_WORKER}, escape=self.strategy.escapes)
-        worker = (_WORKER, label_value(attributes[WORKER]))
-        return self._cut(tuple(sorted((*found, worker))))
+        """The labels of one series; see :meth:`layout`."""
+        return self.layout(kind, [*attributes], scope, resource).labels([*attributes.values()])
 
     def target_labels(self, resource: Mapping[str, object]) -> Labels:
         """The labels of ``target_info``: the resource attributes and nothing else."""
-        return self._cut(labels(resource.items(), escape=self.strategy.escapes))
-
-    def _cut(self, found: Labels) -> Labels:
-        longest = self.value_length
-        if not longest or max(map(len, map(_VALUE, found)), default=0) <= longest:
-            return found
-        return tuple((name, shortened(value, longest)) for name, value in found)
+        return labels(resource.items(), escape=self.strategy.escapes, longest=self.value_length)
 
 
 def _scope_attributes(scope: InstrumentationScope) -> list[tuple[str, object]]:

@@ -9,6 +9,7 @@ import base64
 import json
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
@@ -21,6 +22,7 @@ _FOREIGN = re.compile(r"[^a-zA-Z0-9]+")
 # because some producers put data into keys.
 _KEYS_REMEMBERED = 4096
 _PAIRS_REMEMBERED = 1024
+_LAYOUTS_REMEMBERED = 256
 
 
 @lru_cache(maxsize=_KEYS_REMEMBERED)
@@ -84,35 +86,105 @@ def valid_unicode(text: str) -> str:
     return text
 
 
+class Layout:
+    """Which labels attributes of these keys become, and in which order, whatever their values are.
+
+    Nearly all series of a metric have the same keys, so this is found out once for all of them. ``keys`` and
+    ``names`` are those of all attributes and of the labels that they become. If several keys become one
+    label, their values are joined with ``;`` in the order of the original keys, so none is lost. The last
+    attributes have the values ``known``, which are the same for all series; those of the others are given
+    to :meth:`labels`. ``defaults`` are labels of every series, which stand where nothing else gives them a
+    value. A value has at most ``longest`` characters; 0 stands for any number.
+    """
+
+    __slots__ = ("_joined", "_longest", "_pairs", "_single")
+
+    def __init__(
+        self,
+        keys: Sequence[str],
+        names: Iterable[str],
+        *,
+        known: Iterable[object] = (),
+        defaults: Labels = (),
+        longest: int = 0,
+    ) -> None:
+        self._longest = longest or sys.maxsize
+        texts = [label_value(value) for value in known]
+        missing: list[str | None] = [None] * (len(keys) - len(texts))
+        found: dict[str, list[tuple[str, str | None, int]]] = {name: [] for name, _ in defaults}
+        for index, (key, name, text) in enumerate(zip(keys, names, [*missing, *texts], strict=True)):
+            found.setdefault(name, []).append((key, text, index))
+        given = dict(defaults)
+        # Of each label its text, if that is known. Otherwise its place, its name and where its text comes
+        # from are in one of the others.
+        self._pairs: list[tuple[str, str]] = []
+        self._single: list[tuple[int, str, str, int]] = []
+        self._joined: list[tuple[int, str, str, list[tuple[str | None, int]]]] = []
+        for place, name in enumerate(sorted(found)):
+            # "their values MUST be concatenated together, separated by ;, and ordered by the lexicographical
+            # order of the original keys". For one key, attributes of the point stay before those of others.
+            parts = [part[1:] for part in sorted(found[name], key=_key_of)]
+            default, text = given.get(name, ""), ""
+            if all(known is not None for known, _ in parts):
+                text = self._text(parts, ()) or default
+            elif len(parts) == 1:
+                self._single.append((place, name, default, parts[0][1]))
+            else:
+                self._joined.append((place, name, default, parts))
+            self._pairs.append(_shared(name, text))
+
+    def labels(self, values: Sequence[object]) -> Labels:
+        """The labels of a series whose attributes have these values, in the order of the keys."""
+        pairs, longest = self._pairs.copy(), self._longest
+        for place, name, default, index in self._single:
+            value = values[index]
+            text = value if type(value) is str and value.isascii() else label_value(value)
+            if len(text) > longest:
+                text = shortened(text, longest)
+            pairs[place] = _shared(name, text or default)
+        for place, name, default, parts in self._joined:
+            pairs[place] = (name, self._text(parts, values) or default)
+        return tuple(pairs)
+
+    def _text(self, parts: Iterable[tuple[str | None, int]], values: Sequence[object]) -> str:
+        """The value of a label that several attributes become."""
+        texts = [label_value(values[index]) if text is None else text for text, index in parts]
+        return shortened(";".join(texts), self._longest)
+
+
+def _key_of(part: tuple[str, str | None, int]) -> str:
+    return part[0]
+
+
 def labels(
     attributes: Iterable[tuple[str, object]],
     *,
     reserved: frozenset[str] = frozenset(),
     escape: bool = True,
+    longest: int = 0,
 ) -> Labels:
-    """The labels of one series, sorted by name.
+    """The labels of one series, sorted by name, as a :class:`Layout` has them.
 
-    ``attributes`` may have a key more than once: the attributes of the point come first, then those of its
-    scope and resource. If several keys become one label, their values are joined with ``;`` in the order of
-    the original keys, so none is lost. A label in ``reserved`` gets the prefix ``exported_``, which is
-    Prometheus' own word for a label that had to make way. An example is ``le`` on a histogram, which would
-    break the buckets. Without ``escape`` the keys stay as they are.
+    A label in ``reserved`` gets the prefix ``exported_``, which is Prometheus' own word for a label that had
+    to make way. An example is ``le`` on a histogram, which would break the buckets. Without ``escape`` the
+    keys stay as they are.
 
     >>> labels({"foo.bar": "a", "foo-bar": "b"}.items())
     (('foo_bar', 'b;a'),)
     """
-    items = [(key, _name_of(key, reserved, escape), label_value(value)) for key, value in attributes]
-    single = {name: text for _, name, text in items}
-    if len(single) == len(items):  # as nearly always: no two keys become one label
-        return tuple([_pair(name, single[name]) for name in sorted(single)])
-    found: dict[str, list[tuple[str, str]]] = {}
-    for key, name, text in items:
-        found.setdefault(name, []).append((key, text))
-    return tuple(sorted(_pair(name, _joined(values)) for name, values in found.items()))
+    items = list(attributes)
+    layout = _layout(tuple([key for key, _ in items]), reserved, escape, longest)
+    return layout.labels([value for _, value in items])
+
+
+@lru_cache(maxsize=_LAYOUTS_REMEMBERED)
+def _layout(keys: tuple[str, ...], reserved: frozenset[str], escape: bool, longest: int) -> Layout:
+    return Layout(keys, [translated(key, reserved, escape=escape) for key in keys], longest=longest)
 
 
 @lru_cache(maxsize=_KEYS_REMEMBERED)
-def _name_of(key: str, reserved: frozenset[str], escape: bool) -> str:
+def translated(key: str, reserved: frozenset[str], *, escape: bool) -> str:
+    """The name of the label that an attribute becomes."""
     # "NoTranslation … leaves label names unaltered". But an empty name cannot be a label at all.
     name = label_name(key) if escape else valid_unicode(key) or "_"
     # Prometheus keeps names that begin with two underscores for itself. A __name__ would break the scrape.
@@ -120,9 +192,14 @@ def _name_of(key: str, reserved: frozenset[str], escape: bool) -> str:
 
 
 # Of the labels of a series most are those of others, too, as the scope's are. So the pairs are shared.
-@lru_cache(maxsize=_PAIRS_REMEMBERED)
-def _pair(name: str, value: str) -> tuple[str, str]:
-    return (name, value)
+_pairs: dict[tuple[str, str], tuple[str, str]] = {}
+
+
+def _shared(name: str, value: str) -> tuple[str, str]:
+    pair = (name, value)
+    if len(_pairs) >= _PAIRS_REMEMBERED:
+        _pairs.clear()
+    return _pairs.setdefault(pair, pair)
 
 
 def attribute_identity(attributes: Mapping[str, object]) -> str:
@@ -133,14 +210,6 @@ def attribute_identity(attributes: Mapping[str, object]) -> str:
         return sheltered(repr, items)
     except Exception:  # an integer of too many digits, an object whose repr() fails
         return repr([(key, label_value(value)) for key, value in items])
-
-
-def _joined(values: list[tuple[str, str]]) -> str:
-    # "their values MUST be concatenated together, separated by ;, and ordered by the lexicographical order
-    # of the original keys". Sorting is stable: for one key, point attributes stay before scope labels.
-    if len(values) > 1:
-        values.sort(key=lambda pair: pair[0])
-    return ";".join(text for _, text in values)
 
 
 def _json_value(value: object) -> object:
