@@ -47,7 +47,7 @@ from otel_prom_bridge.forks import renew_lock
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import AttributeSet, Meaning, Sampled, Shape, Stream, sampled
 from otel_prom_bridge.store.keys import items_key
-from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES
+from otel_prom_bridge.views.mapped import OVERFLOW_ATTRIBUTES
 
 _INFINITY = math.inf
 _NUMBERS = (int, float)

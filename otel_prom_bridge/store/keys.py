@@ -31,6 +31,8 @@ def set_key(attributes: Mapping[str, object]) -> Hashable:
 
 def as_set(attributes: Mapping[str, object], key: Hashable) -> Mapping[str, object]:
     """The attributes as nothing but their ``set_key`` where that says everything; otherwise a copy."""
+    if type(attributes) is AttributeSet and attributes.key is key:
+        return attributes
     if isinstance(key, tuple) and _PLAIN.issuperset(map(type, attributes.values())):
         return AttributeSet(key)
     return dict(attributes)

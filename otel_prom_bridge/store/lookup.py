@@ -62,10 +62,12 @@ class StreamRecord:
 
     def find(self, point: SourcePoint) -> Targets:
         """What takes a point of this attribute set."""
-        targets = self._remembered(point.attributes or {})
+        targets = self._remembered(point.attributes)
         return self.resolve(point) if targets is None else targets
 
-    def _remembered(self, attributes: Mapping[str, object]) -> Targets | None:
+    def _remembered(self, attributes: Mapping[str, object] | None) -> Targets | None:
+        if attributes is None:
+            attributes = {}
         if type(attributes) is AttributeSet:
             return self.by_items.get(attributes.key)
         values = attributes.values()
@@ -82,7 +84,7 @@ class StreamRecord:
     def resolve(self, point: SourcePoint) -> Targets:
         """The same for an attribute set that is not remembered."""
         targets = self._targets(point)
-        attributes = point.attributes or {}
+        attributes = {} if point.attributes is None else point.attributes
         if len(self.by_texts) + len(self.by_items) >= self._most:
             self.by_texts.clear()
             self.by_items.clear()
@@ -149,7 +151,7 @@ class StreamRecord:
 
     def known(self, point: SourcePoint) -> list[Series]:
         """The series that a point of this attribute set has already, not counting the overflow."""
-        remembered = self._remembered(point.attributes or {})
+        remembered = self._remembered(point.attributes)
         found: Iterable[Target | None] = (
             (projection.known(point) for projection in self.projections)
             if remembered is None

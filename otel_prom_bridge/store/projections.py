@@ -15,7 +15,7 @@ from otel_prom_bridge.arithmetic.scaling import Scale
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.families import Kind, Labels, MetricFamily
 from otel_prom_bridge.interrupts import sheltered
-from otel_prom_bridge.points import AttributeSet, BucketPoint, SourcePoint, Stream, plain
+from otel_prom_bridge.points import AttributeSet, BucketPoint, SourcePoint, Stream
 from otel_prom_bridge.store.budgets import Budget, Budgets
 from otel_prom_bridge.store.growing import GrowingFamily
 from otel_prom_bridge.store.intake import ExemplarIntake, Shift
@@ -43,7 +43,8 @@ from otel_prom_bridge.translate.labels import (
 )
 from otel_prom_bridge.translate.units import unit_words
 from otel_prom_bridge.views.bounds import CLIENT_VALUES, LABELS, VALUE_LENGTH
-from otel_prom_bridge.views.mapping import OVERFLOW_ATTRIBUTES, OVERFLOW_KEY, AttributeMap, Fold, Mapped
+from otel_prom_bridge.views.mapped import OVERFLOW_ATTRIBUTES, OVERFLOW_KEY, Fold, Mapped
+from otel_prom_bridge.views.mapping import AttributeMap
 from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.pricing import PRICE_KEY
 from otel_prom_bridge.views.view import ExportView
@@ -92,6 +93,7 @@ class Projection:
     __slots__ = (
         "_attributes",
         "_began",
+        "_budgets",
         "_defaults",
         "_full",
         "_has_buckets",
@@ -164,6 +166,7 @@ class Projection:
         self._new = series_class(key.meaning, view.take, scaled=self.traits.scale is not None)
         self._has_buckets = issubclass(self._new, HistogramSeries | ExponentialSeries)
         self._own = self._own_budgets()
+        self._budgets = shared.budgets.of(self._own, None)
         self._full: set[Budget] = set()  # the budgets that sent points to the overflow
         self._told: set[str | None] = set()  # the tenants (or None) whose overflow the log has mentioned
 
@@ -295,7 +298,7 @@ class Projection:
 
     def labels(self, attributes: Mapping[str, object]) -> Labels:
         """The labels of a series; the view's own stand where nothing else gives them a value."""
-        if type(attributes) is AttributeSet and PRICE_KEY not in attributes.key:
+        if type(attributes) is AttributeSet and self.view.price is None:
             keys, values = attributes.parts()
         else:
             given = {key: value for key, value in attributes.items() if key != PRICE_KEY}
@@ -307,7 +310,7 @@ class Projection:
         return (layout or self._layout(keys)).labels(values)
 
     def _layout(self, keys: tuple[str, ...]) -> Layout:
-        """What makes labels of attributes with these keys. It is made once, as nearly all series have them."""
+        """What makes labels of attributes with these keys, as nearly all series have them."""
         if len(self._layouts) >= _LAYOUTS_REMEMBERED:
             self._layouts.clear()
         layout = self._shared.translation.layout(
@@ -333,14 +336,19 @@ class Projection:
         mapped = self._mapped(point)
         if mapped is None or self.rejected:
             return None
-        key, recorded = set_key(mapped.attributes), point.attributes
+        key: Hashable = mapped.key
+        if key is None:
+            key = set_key(mapped.attributes)
+        recorded = point.attributes
         if type(recorded) is AttributeSet and recorded.key == key:
             key = recorded.key  # which is kept already
         if key == _SDK_OVERFLOW:
             return self._overflow(mapped, point)
         series = self.series.get(key)
         if series is None:
-            budgets = self._shared.budgets.of(self._own, mapped.tenant)
+            budgets = self._budgets
+            if mapped.tenant is not None:
+                budgets = self._shared.budgets.of(self._own, mapped.tenant)
             full = [budget for budget in budgets if budget.is_full]
             if full:
                 self._full.update(full)
@@ -357,11 +365,11 @@ class Projection:
     def known(self, point: SourcePoint) -> Series | None:
         """The series of an attribute set, if it has one already."""
         mapped = self._mapped(point)
-        return None if mapped is None else self.series.get(set_key(mapped.attributes))
+        return None if mapped is None else self.series.get(mapped.key or set_key(mapped.attributes))
 
     def _mapped(self, point: SourcePoint) -> Mapped | None:
         try:
-            return sheltered(self._attributes.apply, plain(point.attributes))
+            return sheltered(self._attributes.apply, point.attributes or {})
         except Exception as error:  # a fault of ours: no point is lost for it
             self._shared.findings.report(("view", self.name), "%s failed: %r", self.view.title, error)
             return Mapped(OVERFLOW_ATTRIBUTES)
@@ -433,7 +441,8 @@ class Projection:
         return self.folds.setdefault(fold, Folded())
 
     def _new_series(self, attributes: Mapping[str, object], key: Hashable, point: SourcePoint) -> Series:
-        new = priced(self._new) if PRICE_KEY in attributes else self._new
+        is_priced = self.view.price is not None and PRICE_KEY in attributes
+        new = priced(self._new) if is_priced else self._new
         series = self.series[key] = new(self.traits, as_set(attributes, key))
         if point.start_time_unix_nano is not None:
             series.created = self._seconds(point.start_time_unix_nano)

@@ -15,7 +15,7 @@ from otel_prom_bridge.store.lookup import StreamRecord
 from otel_prom_bridge.store.projections import Projection
 from otel_prom_bridge.store.series import Series, each
 from otel_prom_bridge.store.steps import computed, label_of, names_of, read_for, rule_name, shown_as, steps
-from otel_prom_bridge.views.mapping import OVERFLOW_KEY
+from otel_prom_bridge.views.mapped import OVERFLOW_KEY
 from otel_prom_bridge.views.view import instrument_names
 
 # So many attribute sets are looked at for the keys that there are, and so many of one series are shown.

@@ -448,20 +448,23 @@ class Store:
     def _add(self, record: StreamRecord, points: Iterator[SourcePoint]) -> None:
         # This loop runs for each changed series at each scrape.
         by_texts, by_items, has_types = record.by_texts, record.by_items, record.has_types
-        changed, collection = self._changed, self._collection
+        by_key, changed, collection = by_items.get, self._changed, self._collection
         for point in points:
             attributes: Any = point.attributes
             targets: Any  # mypy does not see that what is no tuple is a target
-            try:
-                if type(attributes) is AttributeSet:
-                    targets = by_items[attributes.key]
-                elif has_types:
+            if type(attributes) is AttributeSet:
+                targets = by_key(attributes.key)
+                if targets is None:
+                    targets = record.resolve(point)
+            else:
+                try:
                     values = attributes.values()
-                    targets = by_items[(*attributes, *values, *map(type, values))]
-                else:
-                    targets = by_texts[(*attributes, *attributes.values())]
-            except Exception:  # it is new, or some value of it cannot be hashed
-                targets = record.find(point)
+                    if has_types:
+                        targets = by_items[(*attributes, *values, *map(type, values))]
+                    else:
+                        targets = by_texts[(*attributes, *values)]
+                except Exception:  # it is new, or some value of it cannot be hashed
+                    targets = record.find(point)
             for series in targets if type(targets) is tuple else (targets,):
                 try:
                     series.add(point)

@@ -102,6 +102,11 @@ class ClientValues:
         self.is_pressed = True
         return True
 
+    def knows(self, label: str, value: object) -> bool:
+        """Whether this value came before, in time."""
+        text = value if type(value) is str else label_value(value)
+        return text in self._seen.get(label, ()) or text == OTHER
+
     def keep(self, kept: Iterable[Mapping[str, object]]) -> bool:
         """Forget the values that are in none of these attribute sets. True if others may come now."""
         found: dict[str, set[str]] = {}

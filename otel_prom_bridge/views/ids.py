@@ -168,6 +168,13 @@ class Ids:
             return self._settle(key, is_id=False)
         return False
 
+    def knows(self, key: str, value: object) -> bool:
+        """Whether this value of a key that is not settled says nothing new."""
+        if isinstance(value, bool | float):
+            return True
+        text = value if type(value) is str else label_value(value)
+        return any(text in seen for seen in self._watched.get(key, ()))
+
     def _settle(self, key: str, *, is_id: bool) -> bool:
         del self._watched[key]
         self.settled[key] = is_id

@@ -7,14 +7,15 @@ application. When one of them fails, its label is left out, and the point is cou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.interrupts import RaisedAgainError, sheltered
-from otel_prom_bridge.points import WORKER
+from otel_prom_bridge.points import WORKER, AttributeSet, plain
 from otel_prom_bridge.rules import Chain, Forbid, Redact, Rule, is_identifier
 from otel_prom_bridge.rules.rule import OTHER
 from otel_prom_bridge.rules.secrets import SECRETS, SHORTEST, without_secrets
@@ -31,41 +32,22 @@ from otel_prom_bridge.views.bounds import (
 from otel_prom_bridge.views.computations import attributes_of
 from otel_prom_bridge.views.context_labels import ContextLabels
 from otel_prom_bridge.views.ids import VALUES_LIKE_IDS, Ids
+from otel_prom_bridge.views.mapped import OVERFLOW_ATTRIBUTES, OVERFLOW_KEY, Fold, Mapped, Shape
 from otel_prom_bridge.views.pricing import ATTRIBUTES, PRICE_KEY, Pricing
 from otel_prom_bridge.views.tenants import Tenants
 from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.workers import Workers
 
-# https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/sdk.md#overflow-attribute
-OVERFLOW_KEY = "otel.metric.overflow"
-OVERFLOW_ATTRIBUTES: Mapping[str, object] = {OVERFLOW_KEY: True}
-
 # There are few keys, and they come back with every attribute set. The bound is for producers that put data
 # into keys.
 _KEYS_REMEMBERED = 1000
+_SHAPES_REMEMBERED = 100
 
 
 AnyRule: TypeAlias = Rule | Callable[[str], str | None]
 
 
-class Fold(NamedTuple):
-    """Says that a rule replaced a value by another one: the label, and the name of the rule."""
-
-    label: str
-    rule: str
-
-
 NamedRule: TypeAlias = tuple[str, AnyRule, Fold]
-
-
-class Mapped(NamedTuple):
-    """The attributes that a view made of others, the folds on the way, and whose they are."""
-
-    attributes: Mapping[str, object]
-    folds: tuple[Fold, ...] = ()
-    tenant: str | None = None
-    # The attributes of the series that takes the point past a limit.
-    overflow: Mapping[str, object] = OVERFLOW_ATTRIBUTES
 
 
 class Priced(NamedTuple):
@@ -127,6 +109,11 @@ class AttributeMap:
         told = self._context.labels if self._context else ()
         self._first = frozenset(filter(None, (*asked, *self._own.values(), *told, self.tenant_label)))
         tenant = () if tenants is None else (tenants.attribute,)
+        # Where values decide nothing else than what is said below, names say what becomes of attributes.
+        deciding = (self._where, self._price, tenants, self._context, view.rename, view.compute, view.rules)
+        self._has_shapes = not any(deciding)
+        self._shapes: dict[tuple[str, ...], Shape] = {}  # as long as so many keys are settled
+        self._settled = 0
         # Whoever names an attribute, or has a rule for its values, knows what these are.
         self._asked = frozenset((*asked, *view.rename, *view.rules, *tenant))
 
@@ -267,6 +254,57 @@ class AttributeMap:
 
     def apply(self, attributes: Mapping[str, object]) -> Mapped | None:
         """The attributes of the series for this attribute set, or None if the view does not want it."""
+        if not self._has_shapes:
+            return self._applied(plain(attributes))
+        if type(attributes) is AttributeSet:
+            names, values = attributes.parts()
+        else:
+            names, values = (*attributes,), (*attributes.values(),)
+        if self._ids is not None and len(self._ids.settled) != self._settled:
+            self._settled = len(self._ids.settled)
+            self._shapes.clear()
+        shape = self._shapes.get(names)
+        found = None if shape is None else shape.of(attributes, values)
+        if found is None:
+            found = self._applied(plain(attributes))
+            if shape is None:
+                self._remember_shape(names)
+        return found
+
+    def _remember_shape(self, names: tuple[str, ...]) -> None:
+        """Find out what becomes of attribute sets with these names, if that is always the same."""
+        kept = sorted(name for name in names if self.keeps(name))
+        longest, settled = self._bounds.value_length, {} if self._ids is None else self._ids.settled
+        if WORKER in names or names == (OVERFLOW_KEY,) or any(0 < longest < len(name) for name in kept):
+            return
+        if self._bounds.too_many(dict.fromkeys(kept), first=self._first):
+            return
+        places = tuple([names.index(name) for name in kept])
+        if len(self._shapes) >= _SHAPES_REMEMBERED:
+            self._shapes.clear()
+        self._shapes[names] = Shape(
+            names=tuple(kept),
+            places=None if places == tuple(range(len(names))) else places,
+            folds=tuple([Fold(name, VALUES_LIKE_IDS) for name in names if settled.get(name)]),
+            watched=[(names.index(name), known) for name in kept for known in self._watching(name)],
+            short=min(SHORTEST - 1, longest or SHORTEST),
+            is_unusual=self._is_unusual,
+        )
+
+    def _watching(self, name: str) -> Iterator[Callable[[object], bool]]:
+        """What knows the values of an attribute that came before, where their number matters."""
+        if self._ids is not None and name not in self._ids.settled and name not in self._asked:
+            yield partial(self._ids.knows, name)
+        if self._is_by_clients(name):
+            yield partial(self._client_values.knows, name)
+
+    def _is_unusual(self, value: object) -> bool:
+        """Whether a value is not shown as it is."""
+        has_secret = type(value) is str and without_secrets(value) is not None
+        return has_secret or self._bounds.cut(value) is not None
+
+    def _applied(self, attributes: Mapping[str, object]) -> Mapped | None:
+        """The same, whatever names and values are."""
         if WORKER not in attributes:
             return self._mapped(attributes)
         # It is no attribute of the application, so no rule, condition or limit of labels ever sees it.
