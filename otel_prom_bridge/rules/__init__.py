@@ -8,6 +8,7 @@ have.
 
 from otel_prom_bridge.rules.chain import Chain
 from otel_prom_bridge.rules.error_type import ErrorType
+from otel_prom_bridge.rules.finish_reason import FinishReason
 from otel_prom_bridge.rules.identifiers import is_identifier
 from otel_prom_bridge.rules.model_name import ModelName
 from otel_prom_bridge.rules.paths import PathTemplate
@@ -35,6 +36,7 @@ __all__ = [
     "ModelName",
     "ProviderName",
     "ErrorType",
+    "FinishReason",
     "Truncate",
     "Redact",
     "Forbid",
