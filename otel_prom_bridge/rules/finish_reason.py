@@ -19,8 +19,8 @@ _REASONS = {
     "length": "length max_tokens max_output_tokens max_length max_len max_context model_length token_limit"
     " error_limit model_context_window_exceeded",
     "tool_calls": "tool_calls tool_call tool_use function_call",
-    "content_filter": "content_filter content_filtered guardrail_intervened refusal safety recitation blocklist"
-    " prohibited_content spii image_safety image_prohibited_content image_recitation error_toxic",
+    "content_filter": "content_filter content_filtered guardrail_intervened refusal safety recitation"
+    " blocklist prohibited_content spii image_safety image_prohibited_content image_recitation error_toxic",
     "error": "error failed malformed_function_call unexpected_tool_call too_many_tool_calls"
     " malformed_model_output malformed_tool_use malformed_response network_error",
 }

@@ -50,12 +50,19 @@ def _texts(value: object) -> frozenset[str]:
     return texts
 
 
-def _table(value: object) -> dict[str, str]:
+def _any_table(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
         raise TypeError
-    if not all(isinstance(name, str) and is_text(text) and text for name, text in value.items()):
+    if not all(isinstance(name, str) and is_text(text) for name, text in value.items()):
         raise ValueError
     return dict(value)
+
+
+def _table(value: object) -> dict[str, str]:
+    found = _any_table(value)
+    if not all(found.values()):
+        raise ValueError
+    return found
 
 
 def _some_table(value: object) -> dict[str, str]:
@@ -98,6 +105,7 @@ def _one_group(value: object) -> re.Pattern[str]:
 
 TEXTS = Check(allowed="a list with at least one string", check=_texts)
 TABLE = Check(allowed="a mapping of strings to strings that are not empty", check=_table)
+ANY_TABLE = Check(allowed="a mapping of strings to strings", check=_any_table)
 SOME_TABLE = replace(TABLE, check=_some_table)
 PATTERNS = Check(allowed="a list of pairs of a regular expression and a placeholder", check=_patterns)
 ONE_GROUP = Check(allowed="a regular expression with one group", check=_one_group)

@@ -454,6 +454,19 @@ def test_costs_that_are_not_left_are_by_the_table_of_now() -> None:
         assert it.totals("llm_cost_usd") == {(): pytest.approx(0.006)}
 
 
+def test_evaluations_with_and_without_an_error() -> None:
+    """A result is none of an error, and says so by an empty label."""
+    said = {"gen_ai.evaluation.name": "Relevance", "gen_ai.evaluation.score.label": "pass"}
+    with spans() as it:
+        with it.tracer().start_as_current_span("work") as span:
+            span.add_event("gen_ai.evaluation.result", said)
+            span.add_event(
+                "gen_ai.evaluation.result",
+                {"gen_ai.evaluation.name": "Relevance", "error.type": "TimeoutError"},
+            )
+        assert it.totals("llm_evaluations", "result", "error_type") == {("pass", ""): 1, ("", "timeout"): 1}
+
+
 def test_reported_costs_are_used() -> None:
     """A span that says what the call cost is believed."""
     with spans() as it:

@@ -24,6 +24,30 @@ _NO_KIND = {
 # Kind → names as they are in `error.type`: qualified by genai-openai, not by OpenLLMetry, codes of APIs.
 # The exceptions of the releases in tests/producers/producers.toml, as they are in `error.type` there.
 OF_LIBRARIES = {
+    "agent_framework._workflows._runner_context.WorkflowConvergenceException": "turns",
+    "agno.exceptions.InputCheckError": "guardrail",
+    "anthropic.ContentTooLargeError": "too_large",
+    "anthropic.types.EnforcedSpendLimitReachedError": "quota",
+    "crewai.ToolUsageLimitExceededError": "turns",
+    "dspy.ContextLengthError": "context",
+    "dspy.LMAuthError": "authentication",
+    "dspy.LMBillingError": "quota",
+    "google.adk.agents.invocation_context.LlmCallsLimitExceededError": "turns",
+    "guardrails.errors.GuardrailException": "guardrail",
+    "instructor.exceptions.IncompleteOutputException": "too_large",
+    "langchain.agents.middleware.model_call_limit.ModelCallLimitExceededError": "turns",
+    "langchain.agents.middleware.pii.PIIDetectionError": "guardrail",
+    "litellm.proxy._types.OverloadedProxyException": "overloaded",
+    "litellm.ToolLoopMaxRoundsExceeded": "turns",
+    "litellm.types.router.RouterRateLimitErrorBasic": "rate_limit",
+    "mistralai.MCPAuthException": "authentication",
+    "openlit.guard.GuardDeniedError": "guardrail",
+    "pydantic_ai.exceptions.IncompleteToolCall": "too_large",
+    "semantic_kernel.connectors.ai.open_ai.exceptions.ContentFilterAIException": "content_filter",
+    "workflows.errors.WorkflowCancelledByUser": "cancelled",
+    "RateLimitReached": "rate_limit",  # codes of Azure
+    "ResponsibleAIPolicyViolation": "content_filter",
+    "tokens_limit_reached": "too_large",
     "agent_framework.exceptions.ChatClientInvalidAuthException": "authentication",
     "agent_framework.exceptions.AgentInvalidRequestException": "invalid_request",
     "agent_framework.exceptions.AgentInvalidResponseException": "server_error",
@@ -265,3 +289,9 @@ def test_what_cannot_work_is_refused(options: dict[str, object], key: str) -> No
     """The error names the argument."""
     with pytest.raises(ConfigurationError, match=rf"ErrorType\.{key}"):
         ErrorType(**options)  # type: ignore[arg-type]
+
+
+def test_no_error_can_be_shown_as_none() -> None:
+    """By default a label of errors says `other` of nothing; who has results without errors says it so."""
+    assert ErrorType(kinds={"": ""})("") == ""
+    assert ErrorType(kinds={"": ""})("TimeoutError") == "timeout"

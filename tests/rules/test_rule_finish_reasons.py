@@ -13,14 +13,16 @@ SAID = {
     "length": "length max_tokens MAX_TOKENS max_output_tokens model_length model_context_window_exceeded"
     " FinishReason.MAX_TOKENS FINISH_REASON_MAX_TOKENS REASON_MAX_LEN ERROR_LIMIT",
     "tool_calls": "tool_calls tool-calls tool_call TOOL_CALL tool_use function_call",
-    "content_filter": "content_filter content-filter content_filtered guardrail_intervened refusal SAFETY safety"
-    " recitation PROHIBITED_CONTENT spii ERROR_TOXIC IMAGE_SAFETY",
+    "content_filter": "content_filter content-filter content_filtered guardrail_intervened refusal SAFETY"
+    " safety recitation PROHIBITED_CONTENT spii ERROR_TOXIC IMAGE_SAFETY",
     "error": "error ERROR failed MALFORMED_FUNCTION_CALL malformed_function_call malformed_model_output",
     "other": "unknown other pause_turn OTHER LANGUAGE abort finish_reason_unspecified reason_ . -",
 }
 
 
-@pytest.mark.parametrize(("said", "shown"), [(word, to) for to, said in SAID.items() for word in said.split()])
+@pytest.mark.parametrize(
+    ("said", "shown"), [(word, to) for to, said in SAID.items() for word in said.split()]
+)
 def test_words_of_providers(said: str, shown: str) -> None:
     """Each is one of the few, in every spelling that was seen."""
     assert FinishReason()(said) == shown
