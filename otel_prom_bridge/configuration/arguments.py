@@ -1,6 +1,10 @@
 """The options as keyword arguments of ``start()``: what an editor shows of them, and what mypy checks.
 
-A test compares them with the table of ``options.py``.
+This is the one list that repeats the names in the table of ``options.py``, and a test compares the two. It
+cannot be made of the table, since editors and mypy read types and run nothing. Neither can it be the list of
+a reader's constructor (``pipeline/options.py``): there a value has the type that is used, a default, and in
+three cases another name. Here None means that the variables and the file are asked, and values may have the
+form in which a file has them.
 """
 
 from __future__ import annotations

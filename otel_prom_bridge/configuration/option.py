@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 
 from otel_prom_bridge.translate import TranslationStrategy
@@ -73,23 +72,3 @@ class Option:
         if isinstance(self.default, TranslationStrategy):
             return self.default.value
         return self.without or str(self.default).lower()
-
-
-def markdown_table(options: Sequence[Option]) -> str:
-    """These options as a table for ``docs/configuration.md``."""
-    rows = ["| option | environment variable | allowed | default | meaning |", "|---|---|---|---|---|"]
-    for option in options:
-        allowed = option.check.allowed
-        if option.check.example:
-            allowed += f"; as text `{option.check.example}`"
-        allowed = re.sub(r"'([^']+)'", r"`\1`", allowed).replace("|", "\\|")  # which would end the cell
-        variables = [f"`{variable}`" for variable in option.variables] or ["in a file"]
-        variables += _aliases(option)
-        default = option.without or f"`{option.shown_default}`"
-        cells = (f"`{option.key}`", ", ".join(variables), allowed, default, option.meaning)
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows) + "\n"
-
-
-def _aliases(option: Option) -> list[str]:
-    return [f"`{alias.variable}`" + (f" ({alias.note})" if alias.note else "") for alias in option.aliases]

@@ -18,7 +18,7 @@ from opentelemetry.sdk.environment_variables import (
     OTEL_EXPORTER_PROMETHEUS_PORT,
 )
 
-from otel_prom_bridge.configuration.option import Alias, Option, markdown_table
+from otel_prom_bridge.configuration.option import Alias, Option
 from otel_prom_bridge.endpoint.guards.networks import NETWORKS, PROXIES
 from otel_prom_bridge.endpoint.health import HEALTH
 from otel_prom_bridge.endpoint.messages import METRICS_PATH, URL_PATH
@@ -590,18 +590,3 @@ READER_OPTIONS = SHOWN + KEPT
 OPTIONS = (RECORDING, *ENDPOINT_OPTIONS, *WORKER, *READER_OPTIONS)
 # What files and variables may say: one of them may be for a hub and for those that push to it.
 ALL_OPTIONS = OPTIONS + HUB_OPTIONS
-
-# The tables of docs/configuration.md.
-_TABLES = {
-    "The file, and the endpoint": (CONFIG_FILE, RECORDING, *ENDPOINT),
-    "Who may ask": ACCESS,
-    "One process of several": WORKER,
-    "What is shown, and its names": SHOWN,
-    "How much is kept, and for how long": KEPT,
-    "A hub, and who pushes to it": HUB_OPTIONS,
-}
-
-
-def markdown_tables() -> str:
-    """The tables of options for ``docs/configuration.md``, each below its heading."""
-    return "\n".join(f"### {title}\n\n{markdown_table(options)}" for title, options in _TABLES.items())

@@ -65,24 +65,26 @@ class OtlpExemplar:
 
 
 @dataclass(slots=True)
-class OtlpNumberPoint:
-    """A point with one value."""
+class _Point:
+    """What all points say."""
 
     attributes: dict[str, object]
     start_time_unix_nano: int | None
     time_unix_nano: int
     exemplars: Sequence[OtlpExemplar]
+
+
+@dataclass(slots=True)
+class OtlpNumberPoint(_Point):
+    """A point with one value."""
+
     value: float
 
 
 @dataclass(slots=True)
-class OtlpBucketPoint:
+class OtlpBucketPoint(_Point):
     """A histogram with explicit bounds."""
 
-    attributes: dict[str, object]
-    start_time_unix_nano: int | None
-    time_unix_nano: int
-    exemplars: Sequence[OtlpExemplar]
     count: int
     sum: float
     explicit_bounds: tuple[float, ...]
@@ -98,13 +100,9 @@ class OtlpBuckets:
 
 
 @dataclass(slots=True)
-class OtlpExponentialPoint:
+class OtlpExponentialPoint(_Point):
     """A histogram with exponential buckets."""
 
-    attributes: dict[str, object]
-    start_time_unix_nano: int | None
-    time_unix_nano: int
-    exemplars: Sequence[OtlpExemplar]
     count: int
     sum: float
     scale: int

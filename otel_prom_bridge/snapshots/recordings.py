@@ -12,7 +12,6 @@ import json
 import math
 import os
 from bisect import bisect_right
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -118,13 +117,6 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def save_recording(snapshots: Iterable[Snapshot], path: str | os.PathLike[str]) -> None:
-    """Write a recording of these."""
-    with Recorder(path) as recorder:
-        for snapshot in snapshots:
-            recorder.write(snapshot)
 
 
 def _moment(line: bytes, number: int) -> Snapshot:

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from option_tables import markdown_tables
 from properties import examples
 
 from otel_prom_bridge import ConfigurationError, start
 from otel_prom_bridge.autoconfigure import AutoPrometheusMetricReader
 from otel_prom_bridge.configuration import environment
-from otel_prom_bridge.configuration.options import OPTIONS, markdown_tables
+from otel_prom_bridge.configuration.options import OPTIONS
 from otel_prom_bridge.configuration.settings import (
     Settings,
     from_arguments,

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import Counter, Histogram, ObservableGauge
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
+from option_tables import markdown_tables
 from oracles import OPENMETRICS
 from prometheus_client import CollectorRegistry, Gauge
 from properties import examples
@@ -42,7 +43,6 @@ from otel_prom_bridge.configuration.options import (
     OPTIONS,
     READER_OPTIONS,
     WORKER,
-    markdown_tables,
 )
 from otel_prom_bridge.configuration.settings import (
     Settings,

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kept_recordings import save_recording
 from oracles import OPENMETRICS
 from servers import Prometheus, free_port, newer, prometheus, running, wait_for
 from simulated import SimulatedTime
 
 from otel_prom_bridge import start
 from otel_prom_bridge.demo import AGENTS, Service
-from otel_prom_bridge.snapshots.recordings import save_recording
 from otel_prom_bridge.testing import Clock, Snapshot
 
 pytestmark = [pytest.mark.real_server, pytest.mark.slow, pytest.mark.timeout(400)]

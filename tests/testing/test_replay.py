@@ -10,13 +10,14 @@ from typing import Any
 
 import programs
 import pytest
+from kept_recordings import save_recording
 from promtool import promtool
 from servers import newer, prometheus
 
 from otel_prom_bridge import start_http_server
 from otel_prom_bridge.cli import main
 from otel_prom_bridge.errors import ConfigurationError, ExpositionError
-from otel_prom_bridge.snapshots.recordings import Recorder, save_recording
+from otel_prom_bridge.snapshots.recordings import Recorder
 from otel_prom_bridge.testing import (
     Clock,
     MetricsProbe,
