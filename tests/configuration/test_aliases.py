@@ -25,6 +25,8 @@ from otel_prom_bridge.configuration.settings import (
 )
 from otel_prom_bridge.diagnostics import Findings
 
+pytestmark = pytest.mark.usefixtures("equal_rules")
+
 NOT_SERVED = "metrics are recorded but not served"
 
 

@@ -20,6 +20,8 @@ from otel_prom_bridge import ConfigurationError, ExportView, PrometheusMetricRea
 from otel_prom_bridge.configuration.settings import from_arguments, from_environment, log_error, raise_error
 from otel_prom_bridge.values.toml import read_config_file
 
+pytestmark = pytest.mark.usefixtures("equal_rules")
+
 ROOT = Path(__file__).parents[2]
 VARIABLE = "OTEL_PROM_BRIDGE_CONFIG_FILE"
 NOT_SERVED = "metrics are recorded but not served"

@@ -60,6 +60,8 @@ from otel_prom_bridge.rules import Forbid
 from otel_prom_bridge.sdk.meanings import INSTRUMENTS
 from otel_prom_bridge.values.checks import PATTERNS
 
+pytestmark = pytest.mark.usefixtures("equal_rules")
+
 Make = Callable[..., Setup]
 ROOT = Path(__file__).parents[2]
 KEYS = [option.key for option in OPTIONS]
