@@ -9,5 +9,5 @@ from otel_prom_bridge.profiles import loading
 
 @pytest.fixture
 def equal_rules(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Equal settings have equal views. Two rules that remember values never are, so here all have the same."""
+    """Equal settings have equal views. Two rules that remember values are never equal, so here is one."""
     monkeypatch.setattr(loading, "with_rules_of_its_own", lambda profile: profile)
