@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from http.client import responses
 
+from otel_prom_bridge.exposition import Pieces
 from otel_prom_bridge.values.checks import Check
 
 METRICS_PATH, HEALTH_PATH, READY_PATH = "/metrics", "/health", "/ready"
@@ -80,11 +81,21 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A status code, headers and a body."""
+    """A status code, headers and a body, which may be in pieces."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
-    body: bytes
+    content: bytes | Pieces
+
+    @property
+    def pieces(self) -> Pieces:
+        """The body in pieces."""
+        return self.content if isinstance(self.content, Pieces) else Pieces((self.content,))
+
+    @property
+    def body(self) -> bytes:
+        """The body."""
+        return self.pieces.body
 
     @property
     def reason(self) -> str:

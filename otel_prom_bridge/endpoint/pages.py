@@ -55,7 +55,7 @@ class Pages:
     def __init__(self, explorer: Explorer, *, is_public: bool = False) -> None:
         self._explorer = explorer
         self.is_public = is_public
-        self._cache = Cache[Response](_SECONDS, size=lambda response: len(response.body))
+        self._cache = Cache[Response](_SECONDS, size=lambda response: response.pieces.size)
         self.renew()
         renew_in_child(self)
 
@@ -132,7 +132,7 @@ class Pages:
             agent=request.headers.get("user-agent", ""),
             content_type=kind,
             status=response.status,
-            size=len(response.body),
+            size=response.pieces.size,
             seconds=seconds,
         )
 

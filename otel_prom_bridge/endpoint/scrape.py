@@ -36,7 +36,7 @@ from otel_prom_bridge.endpoint.messages import (
 from otel_prom_bridge.endpoint.pages import Pages
 from otel_prom_bridge.endpoint.served import Served, checked_source
 from otel_prom_bridge.errors import CompressionError, ConfigurationError, ExpositionError
-from otel_prom_bridge.exposition import Exposition, accepts_gzip, negotiate
+from otel_prom_bridge.exposition import Exposition, Pieces, accepts_gzip, negotiate
 from otel_prom_bridge.values.checks import INTERVAL, LONGEST_WAIT, THRESHOLD
 
 DEFAULT_CACHE_TTL = 1.0
@@ -92,7 +92,7 @@ class Scrape(Handler):
         self._certificates = certificates
         self._process_start = _process_start()
         seconds = INTERVAL.optional("cache_ttl", cache_ttl, DEFAULT_CACHE_TTL)
-        self._cache = Cache[Response](seconds, size=lambda response: len(response.body))
+        self._cache = Cache[Response](seconds, size=lambda response: response.pieces.size)
         self._compression = Compression()
 
     @property
@@ -219,15 +219,15 @@ class Scrape(Handler):
         headers = [("Content-Type", exposition.content_type), ("Vary", "Accept, Accept-Encoding")]
         if self._process_start is not None:
             headers.append(("Process-Start-Time-Unix", self._process_start))
-        is_large = question.compressed and exposition.pieces.size >= self._compression_threshold
-        body = self._gzip(exposition, is_whole=not question.names) if is_large else None
-        if body is None:
-            body = exposition.body
-        else:
+        pieces = exposition.pieces
+        is_large = question.compressed and pieces.size >= self._compression_threshold
+        compressed = self._gzip(exposition, is_whole=not question.names) if is_large else None
+        if compressed is not None:
+            pieces = compressed
             headers.append(("Content-Encoding", "gzip"))
-        return Response(200, (*headers, ("Content-Length", str(len(body)))), body)
+        return Response(200, (*headers, ("Content-Length", str(pieces.size))), pieces)
 
-    def _gzip(self, exposition: Exposition, *, is_whole: bool) -> bytes | None:
+    def _gzip(self, exposition: Exposition, *, is_whole: bool) -> Pieces | None:
         observer = self._source.observer
         compression = self._compression if is_whole else Compression()  # only what is whole is remembered
         try:
@@ -237,7 +237,7 @@ class Scrape(Handler):
             endpoint_logger.debug("%s", CompressionError(error))
             return None
         observer.size(exposition.content_type, len(compressed), encoding="gzip")
-        return compressed
+        return Pieces((compressed,))
 
     def _state(self, path: str, request: Request) -> Response:
         assert self._health

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.exposition.encoder import Encoder, Pieces
+from otel_prom_bridge.exposition.encoder import Encoder
 from otel_prom_bridge.exposition.negotiation import Format, Negotiated, accepts_gzip, negotiate
 from otel_prom_bridge.exposition.openmetrics import OpenMetricsWriter
 from otel_prom_bridge.exposition.openmetrics2 import OpenMetrics2Writer
+from otel_prom_bridge.exposition.pieces import Pieces
 from otel_prom_bridge.exposition.protobuf import ProtobufWriter
 from otel_prom_bridge.exposition.schemes import Escaper, Escaping
 from otel_prom_bridge.exposition.text import TextWriter, with_companions
@@ -23,6 +24,7 @@ __all__ = [
     "Exposition",
     "Format",
     "Negotiated",
+    "Pieces",
     "WriterOptions",
     "accepts_gzip",
     "negotiate",

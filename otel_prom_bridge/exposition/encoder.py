@@ -9,30 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.errors import SerializationError
+from otel_prom_bridge.exposition.pieces import Pieces
 from otel_prom_bridge.exposition.rendered import Rendered
 from otel_prom_bridge.exposition.unchanged import Memory, made_anew
 from otel_prom_bridge.exposition.writer import Writer
 from otel_prom_bridge.families import MetricFamily
-
-
-class Pieces(tuple[bytes, ...]):
-    """A body that is put together when somebody asks for it: who compresses it needs the pieces only."""
-
-    @cached_property
-    def body(self) -> bytes:
-        """All of them, one after the other."""
-        return b"".join(self)
-
-    @cached_property
-    def size(self) -> int:
-        """The number of bytes in all of them."""
-        return sum(map(len, self))
 
 
 class _Page(NamedTuple):

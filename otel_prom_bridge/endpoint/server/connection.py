@@ -18,6 +18,7 @@ from email.utils import formatdate
 from otel_prom_bridge.endpoint.messages import Response
 from otel_prom_bridge.endpoint.server.bodies import Body
 from otel_prom_bridge.endpoint.server.heads import Head, HeadScanner, Refusal, parse
+from otel_prom_bridge.exposition import Pieces
 
 # Two heads of the largest size. A client that sends more has to wait until they are answered.
 _ROOM = 32 * 1024
@@ -150,7 +151,7 @@ class Connection:
         self._buffer.clear()
         body = f"{refusal.reason}\n".encode()
         response = Response(refusal.status, (("Content-Type", "text/plain; charset=utf-8"),), body)
-        return self._pieces(response, body)
+        return self._pieces(response, response.pieces)
 
     def answer(self, response: Response) -> list[memoryview]:
         """The bytes of a response to the request that :meth:`next` gave. A small response is one piece.
@@ -164,26 +165,27 @@ class Connection:
         # After the end of input whole requests may still be in the buffer.
         keeps = asked.keep_alive and (not self._ended or self.has_input)
         keeps = keeps and not (self._max_body and self._is_unread)
-        pieces = self._pieces(response, b"" if asked.method == "HEAD" else response.body, keeps=keeps)
+        body = Pieces() if asked.method == "HEAD" else response.pieces
+        pieces = self._pieces(response, body, keeps=keeps)
         self.closes = not keeps
         return pieces
 
-    def _pieces(self, response: Response, body: bytes, *, keeps: bool = False) -> list[memoryview]:
+    def _pieces(self, response: Response, body: Pieces, *, keeps: bool = False) -> list[memoryview]:
         lines = [f"HTTP/1.1 {response.status} {response.reason}"]
         lines += [f"{name}: {value}" for name, value in response.headers]
         lines += self._added(response, keeps=keeps)
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
         if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1:
             raise ValueError("a line break in a header")
-        if len(body) <= _COPIED:
-            return [memoryview(head + body)]
-        return [memoryview(head), memoryview(body)]
+        if body.size <= _COPIED:
+            return [memoryview(b"".join((head, *body)))]
+        return [memoryview(head), *(memoryview(piece) for piece in body if piece)]
 
     def _added(self, response: Response, *, keeps: bool) -> Iterator[str]:
         yield f"Date: {_now()}"
         has_length = any(name.lower() == "content-length" for name, _ in response.headers)
         if not has_length and response.status not in _WITHOUT_LENGTH:
-            yield f"Content-Length: {len(response.body)}"
+            yield f"Content-Length: {response.pieces.size}"
         if not keeps:
             yield "Connection: close"
         elif self._asked is not None and self._asked.says_keep_alive:
