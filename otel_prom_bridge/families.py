@@ -244,6 +244,19 @@ class MetricFamily:
     additive: bool = False
     shows_created: bool = False
 
+    def with_points(self, points: tuple[Point, ...]) -> MetricFamily:
+        """The same with these points."""
+        return MetricFamily(
+            self.name,
+            self.kind,
+            self.help,
+            self.unit,
+            points,
+            self.foreign,
+            self.additive,
+            self.shows_created,
+        )
+
     @property
     def base_name(self) -> str:
         """The name without ``_total`` or ``_info``, as OpenMetrics uses it in ``# TYPE``."""

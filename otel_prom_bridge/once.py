@@ -116,6 +116,11 @@ class Coalesced:
         return run is not None and self._is_late(run)
 
     @property
+    def is_running(self) -> bool:
+        """Whether a run is going on."""
+        return self._running is not None
+
+    @property
     def age(self) -> float:
         """For how many seconds the present run has been going on; 0 if there is none."""
         run = self._running

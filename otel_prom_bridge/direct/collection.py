@@ -67,6 +67,24 @@ class DirectCollections(Collections):
             self.is_whole = True
         return True
 
+    def _found_nothing(self) -> bool:
+        start, now = time.perf_counter(), time_ns()
+        provider = self._provider()
+        if provider is None or provider.observed:
+            return False
+        for instrument in provider.synchronous:
+            if not instrument.passed(now):
+                return False
+        if self._task.is_running:  # asked last: it may have taken something, and not shown it yet
+            return False
+        seconds = time.perf_counter() - start
+        if not self._pipeline.take_nothing(self._source, resource=provider.resource.attributes):
+            return False
+        self._started = time.monotonic()
+        self.is_whole = True
+        self._ended(seconds)
+        return True
+
     def _take(
         self,
         provider: DirectMeterProvider,

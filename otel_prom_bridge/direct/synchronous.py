@@ -156,6 +156,13 @@ class Synchronous:
             cell.changed = True
             self._changed.append(cell)
 
+    def passed(self, now: int) -> bool:
+        """Whether nothing was recorded since the last time. If so, this moment counts as a collection."""
+        if self._changed:
+            return False
+        self._drained = now
+        return True
+
     def drain(self, now: int) -> Iterator[Sequence[Any]]:
         """What was recorded since the last time, as points, some of them at a time.
 

@@ -8,7 +8,6 @@ object as last time, it hands out the same pieces again (``unchanged.py``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -32,7 +31,7 @@ class _Page(NamedTuple):
     render: Any
     labels: list[Any]
     rendered: Rendered
-    parts: tuple[bytes, ...]
+    parts: Pieces
 
 
 class Encoder:
@@ -51,7 +50,7 @@ class Encoder:
         return self._memory.whole(tuple(families), self._pieces)
 
     def _pieces(self, families: tuple[MetricFamily, ...]) -> Pieces:
-        known, pages = self._memory.pages, []
+        known, pages = self._memory.pages, list[Pieces]()
         for family in families:
             page = known.get(family.name)
             if page is None or page.family is not family:
@@ -59,7 +58,8 @@ class Encoder:
                 page = self._page_or_none(family)
             if page is not None:
                 pages.append(page.parts)
-        return Pieces(chain(*pages, (self._writer.trailer,)))
+        pages.append(Pieces((self._writer.trailer,)))
+        return Pieces(chain.from_iterable(pages), size=sum([page.size for page in pages]))
 
     def _page_or_none(self, family: MetricFamily) -> _Page | None:
         try:
@@ -77,14 +77,14 @@ class Encoder:
         page = self._memory.pages.pop(family.name, None)
         if page is None or _metadata(page.family) != _metadata(family):
             header, render = writer.header(family), writer.renderer(family)
-            page = _Page(replace(family, points=()), header, render, [], Rendered(), ())
+            page = _Page(family.with_points(()), header, render, [], Rendered(), Pieces())
         before, header, render, labels, rendered, _ = page
         del page, _
         changed, made, labels = made_anew(
             before.points, family.points, labels, of_labels=writer.labels, of_point=render
         )
         rendered.update(changed, made, size=len(family.points))
-        return _Page(family, header, render, labels, rendered, tuple(writer.page(header, family, rendered)))
+        return _Page(family, header, render, labels, rendered, Pieces(writer.page(header, family, rendered)))
 
 
 def _metadata(family: MetricFamily) -> tuple[object, ...]:

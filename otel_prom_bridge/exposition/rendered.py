@@ -39,10 +39,15 @@ class Rendered:
         if len(changed) == known:
             self._put(0, made)
             return
+        groups = groupby(zip(changed, made, strict=False), key=_piece_of)
+        if size == len(self.ends):
+            for number, group in groups:
+                self._replace(number, group)
+            return
         # The last piece is made anew where points come or go.
-        whole = len(self.pieces) if size == len(self.ends) else known // _AT_ONCE
+        whole = known // _AT_ONCE
         rest = list(self._each(whole, known))
-        for number, group in groupby(zip(changed, made, strict=False), key=_piece_of):
+        for number, group in groups:
             if number < whole:
                 self._replace(number, group)
             else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from otel_prom_bridge.configuration.options import DEFAULT_MAX_SERVICES
@@ -82,7 +81,7 @@ class Hub:
 
     def _state(self, state: State) -> State:
         sources = self.receiver.sources
-        return replace(state, sources=len(sources), push_age=sources.oldest)
+        return state._replace(sources=len(sources), push_age=sources.oldest)
 
     def cardinality(self) -> CardinalityReport:
         """How many series each metric has, and which labels make them."""

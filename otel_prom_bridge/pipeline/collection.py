@@ -8,6 +8,7 @@ on its own (``background.py``).
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import abstractmethod
 from collections.abc import Callable
@@ -74,6 +75,9 @@ class Collections:
         """
         if self._pipeline.store.is_entered:
             return False
+        with contextlib.suppress(Exception):  # a fault of ours: the collection will meet it, too, and say so
+            if self._found_nothing():
+                return True
         done = self._task.wait(seconds, fresh=fresh)
         self._hangs()
         return done
@@ -86,6 +90,13 @@ class Collections:
     @abstractmethod
     def _collect(self) -> bool:
         """Bring what there is into the pipeline; False if there is nothing to collect from."""
+
+    def _found_nothing(self) -> bool:
+        """Whether there was nothing to collect, and none of the application's code to call.
+
+        Then there is nothing to wait for, and no thread to be woken. So that is all of the collection.
+        """
+        return False
 
     def _hangs(self) -> bool:
         """Whether the collection that is going on hangs. Whoever notices it first says so."""
@@ -107,7 +118,10 @@ class Collections:
             # Nothing is lost: what was recorded is handed over last, after whatever can fail.
             self._findings.report(("collect", type(error)), "%s", CollectionError(error))
             failure = type(error).__qualname__
-        seconds = time.perf_counter() - start - self._take_seconds
+        self._ended(time.perf_counter() - start - self._take_seconds, failure)
+        return not failure
+
+    def _ended(self, seconds: float, failure: str = "") -> None:
+        """A collection has ended, for which others than the store took so many seconds."""
         self._self_metrics.observe("collect", seconds, error=failure)
         self._succeeded = not failure
-        return not failure

@@ -108,6 +108,15 @@ class Pipeline:
         finally:
             self._taking += time.perf_counter() - start
 
+    def take_nothing(self, source: Source, *, resource: Mapping[str, object] | None) -> bool:
+        """Tell the store that a collection brought nothing, if that can be done at once; see there."""
+        start = time.perf_counter()
+        try:
+            with whole():
+                return self.store.take_nothing(source, resource=resource)
+        finally:
+            self._taking += time.perf_counter() - start
+
     def end(self, source: Source) -> None:
         """Let go what this source said of the present; see the store."""
         self.store.end(source)

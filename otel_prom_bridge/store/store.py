@@ -20,7 +20,6 @@ state at once instead of waiting for itself.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -145,6 +144,23 @@ class Store:
         with postponed(), self._lock:
             points = list(batch) if self._entered else batch
             self._in_turn(partial(self._take, source, points, number, resource, failing))
+
+    def take_nothing(self, source: Source, *, resource: _Resource) -> bool:
+        """Take in that a collection of this source brought nothing, with the resource that it has.
+
+        That waits for nobody, and no code of the application runs for it. False if it cannot be done so.
+        """
+        with postponed():
+            if not self._lock.acquire(blocking=False):
+                return False
+            try:
+                speaker = self._speakers.get(source)
+                if self._entered or speaker is None or speaker.resource is not resource or speaker.said:
+                    return False
+                self._in_turn(partial(self._take, source, (), None, resource, ()))
+                return True
+            finally:
+                self._lock.release()
 
     def end(self, source: Source) -> None:
         """A source is no more: its current values leave, and what it added to totals stays.
@@ -333,8 +349,8 @@ class Store:
     def state(self, *, collected: bool | None = None, stuck: int | None = None) -> State:
         """How many series each metric shows, and how many points were folded so far, beside what is given."""
         series: dict[str, int] = {}
-        overflowed: Counter[str] = Counter()
-        folded: Counter[tuple[str, str, str]] = Counter()
+        overflowed: dict[str, int] = {}
+        folded: dict[tuple[str, str, str], int] = {}
         dropped = exemplars = 0
         for record in self._origins.records():
             for projection in record.projections:
@@ -593,11 +609,12 @@ def _tokens_or_other(item: _Taken) -> bool:
 
 
 def _count_folds(
-    projection: Projection, overflowed: Counter[str], folded: Counter[tuple[str, str, str]]
+    projection: Projection, overflowed: dict[str, int], folded: dict[tuple[str, str, str], int]
 ) -> None:
     """Add the points that it has folded to these."""
     for fold, counter in list(projection.folds.items()):
         if fold is OVERFLOW:
-            overflowed[projection.name] += counter.points
+            overflowed[projection.name] = overflowed.get(projection.name, 0) + counter.points
         else:
-            folded[(projection.name, *fold)] += counter.points
+            key = (projection.name, *fold)
+            folded[key] = folded.get(key, 0) + counter.points

@@ -186,7 +186,7 @@ def test_identity_means_unchanged(metrics: SelfMetrics) -> None:
     """Families and points are the same objects until a value changes; then only that one is another."""
     busy(metrics)
     before = by_name(metrics.families(STATE))
-    same = by_name(metrics.families(State(**{name: getattr(STATE, name) for name in State.__slots__})))
+    same = by_name(metrics.families(State(**{name: getattr(STATE, name) for name in State._fields})))
     assert all(same[name] is family for name, family in before.items())
     metrics.scrape(200, 0.5)
     after = by_name(metrics.families(State(**{**fields(), "series": {"jobs_total": 3, "queue": 4}})))
@@ -200,7 +200,7 @@ def test_identity_means_unchanged(metrics: SelfMetrics) -> None:
 
 def fields() -> dict[str, object]:
     """The fields of STATE."""
-    return {name: getattr(STATE, name) for name in State.__slots__}
+    return {name: getattr(STATE, name) for name in State._fields}
 
 
 def test_a_metric_that_is_gone(metrics: SelfMetrics) -> None:

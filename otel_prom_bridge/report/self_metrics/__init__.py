@@ -22,9 +22,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import count
-from typing import Literal, TypeAlias
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from otel_prom_bridge.diagnostics import Conflict, Findings, logger
 from otel_prom_bridge.errors import ConfigurationError
@@ -46,6 +47,7 @@ _instances = count()
 # There are few statuses, formats, errors and phases, unless something is wrong.
 _MAX_FEW = 20
 
+_NOTHING: Mapping[Any, int] = MappingProxyType({})
 _COLLECTION = metadata.COLLECTION.name
 _PREFIXES = ("otel_prom_bridge_", "otel_sdk_", "otel.sdk.")
 
@@ -56,8 +58,7 @@ _FORMATS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """What the store knows when it is asked. Metrics have the names under which they are shown.
 
     - ``series`` is the number of series of each metric.
@@ -76,13 +77,13 @@ class State:
     - ``push_age`` is how many seconds ago the last push came of the one that has been silent for longest.
     """
 
-    series: Mapping[str, int] = field(default_factory=dict)
-    overflowed: Mapping[str, int] = field(default_factory=dict)
-    folded: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    series: Mapping[str, int] = _NOTHING
+    overflowed: Mapping[str, int] = _NOTHING
+    folded: Mapping[tuple[str, str, str], int] = _NOTHING
     dropped: int = 0
     conflicting: int = 0
     exemplars: int = 0
-    prices: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    prices: Mapping[tuple[str, str], int] = _NOTHING
     limit: int | None = None
     collected: bool | None = None
     stuck: int | None = None
@@ -283,8 +284,7 @@ class SelfMetrics:
                 self._push_age.set((), state.push_age or 0.0)
                 if state.rest:
                     self._rest.raise_all({(): state.rest})
-            families = [table.family() for table in self._tables]
-        return tuple(family for family in families if family.points)
+            return tuple([family for table in self._tables if (family := table.family()).points])
 
     def beside(self, others: Sequence[MetricFamily], state: State) -> tuple[MetricFamily, ...]:
         """The families of the application, and ours after them. The application's come first if names meet.

@@ -53,7 +53,7 @@ class Table:
         """The family as it is now. It is the same object as before if all of its points are."""
         if not self._is_shown:  # few tables change between two scrapes
             self._is_shown = True  # first: a signal handler may change it meanwhile
-            self._family = replace(self._family, points=tuple(self._points.values()))
+            self._family = self._family.with_points(tuple(self._points.values()))
         return self._family
 
     def _put(self, key: LabelValues, point: Any) -> None:
@@ -112,6 +112,8 @@ class Gauges(Table):
     def set_all(self, values: Mapping[Any, int]) -> None:
         """Set all values. A point of which none is given goes."""
         before, rest = self._points, 0
+        if before.keys() == values.keys() and all(before[key].value == values[key] for key in before):
+            return  # as nearly always
         points = {key: point for key, point in before.items() if key in values}
         for key, value in values.items():
             point = points.get(key)

@@ -1,0 +1,202 @@
+"""Scrapes between which nothing was recorded: no thread is woken for them, and all else is as ever."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.resources import Resource
+from oracles import OPENMETRICS
+
+from otel_prom_bridge import ExportView
+from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
+from otel_prom_bridge.once import Coalesced
+from otel_prom_bridge.testing import Clock
+from otel_prom_bridge.testing.probe import ALONE
+
+
+class Recording:
+    """A provider with a counter, and the threads in which a collection began."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+        self.reader = DirectReader(**{**ALONE, **options})
+        self.provider = DirectMeterProvider(self.reader, resource=Resource({}), shutdown_on_exit=False)
+        self.meter = self.provider.get_meter("test")
+        self.counter = self.meter.create_counter("c")
+        self.begun = 0
+        begin = Coalesced._begin
+
+        def counted(task: Coalesced, run: Any) -> None:
+            self.begun += 1
+            begin(task, run)
+
+        monkeypatch.setattr(Coalesced, "_begin", counted)
+
+    def text(self) -> str:
+        """What a scrape shows."""
+        return self.reader.expose().body.decode()
+
+    def values(self) -> dict[str, float]:
+        """What a scrape shows of the counter, and when it began."""
+        lines = self.reader.expose(OPENMETRICS).body.decode().splitlines()
+        found = dict(line.split(" ") for line in lines if line.startswith("c_"))
+        return {name: float(value) for name, value in found.items()}
+
+
+@pytest.fixture
+def recording(monkeypatch: pytest.MonkeyPatch) -> Recording:
+    """A counter, and nothing recorded yet."""
+    return Recording(monkeypatch)
+
+
+def test_no_thread_is_woken(recording: Recording) -> None:
+    """While nothing was recorded; what is recorded is there in the next scrape."""
+    for value in range(1, 4):
+        recording.counter.add(1)
+        for _ in range(3):
+            assert recording.text().endswith(f"c_total {value}\n")
+        assert recording.begun == value
+    assert recording.reader.is_healthy
+
+
+def test_a_collection_counts_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is measured and successful like any other, and postpones the next one in the background."""
+    recording = Recording(monkeypatch, self_metrics=True, collect_interval=60)
+    recording.counter.add(1)
+    recording.text()
+    due = recording.reader._collections.due
+    for _ in range(3):
+        text = recording.text()
+    assert recording.begun == 1
+    assert "otel_prom_bridge_last_collection_successful 1\n" in text
+    lines = [line for line in text.splitlines() if line.startswith("otel_sdk_metric_reader_collection_")]
+    assert [line.rsplit(" ", 1)[1] for line in lines if "_count{" in line] == ["4"]
+    assert recording.reader._collections.due > due
+
+
+def test_callbacks_are_called_in_their_thread(recording: Recording) -> None:
+    """An instrument that is observed has something to say at each scrape."""
+    called: list[int] = []
+
+    def observe(_: CallbackOptions) -> list[Observation]:
+        called.append(threading.get_ident())
+        return [Observation(len(called))]
+
+    recording.text()
+    recording.meter.create_observable_gauge("g", [observe])
+    for number in range(1, 4):
+        assert f"g {number}\n" in recording.text()
+    assert threading.get_ident() not in called
+    assert recording.begun >= 3
+
+
+def test_code_of_the_application_runs_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A label that is computed may take its time: it does so in the thread that collects."""
+    seen: list[int] = []
+
+    def label(attributes: Any) -> str:
+        seen.append(threading.get_ident())
+        return "x"
+
+    views = [ExportView(instrument_name="c", compute={"l": label})]
+    recording = Recording(monkeypatch, views=views)
+    for number in range(3):
+        recording.counter.add(1, {"number": number})
+        recording.text()
+        recording.text()
+    assert seen
+    assert threading.get_ident() not in seen
+
+
+def test_nobody_waits_for_a_store_that_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What hangs in another collection holds up a scrape for its timeout, and no longer."""
+    recording = Recording(monkeypatch, scrape_timeout=0.2)
+    recording.counter.add(1)
+    shown = recording.text()
+    hangs, leave = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with recording.reader._pipeline.store._lock:
+            hangs.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    hangs.wait()
+    start = time.monotonic()
+    assert recording.text() == shown
+    assert time.monotonic() - start < 5
+    leave.set()
+    thread.join()
+
+
+def test_series_expire_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scrapes of nothing let the time pass: a series goes, and begins after the last of them."""
+    with Clock().standing() as clock:
+        recording = Recording(monkeypatch, expire_after=15, created_timestamps=True)
+        recording.counter.add(1)
+        first = recording.values()
+        for _ in range(4):
+            clock.advance(10)
+            text = recording.text()
+        assert text == ""
+        assert recording.begun == 1
+        recording.counter.add(2)
+        assert recording.values() == {"c_total": 2, "c_created": first["c_created"] + 40}
+
+
+def test_a_resource_that_changes_is_shown(recording: Recording) -> None:
+    """After a fork, say: it is taken in by the thread, as a filter of the application may read it."""
+    recording.counter.add(1)
+    recording.text()
+    recording.provider.resource = Resource({"k": "v"})
+    assert recording.begun == 1
+    recording.text()
+    assert recording.begun == 2
+    recording.text()
+    assert recording.begun == 2
+
+
+def test_what_goes_wrong_in_it_harms_no_scrape(recording: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of ours is left to the collection in its thread, which says so."""
+    recording.counter.add(1)
+    shown = recording.text()
+    store = recording.reader._pipeline.store
+    monkeypatch.setattr(store, "_forget_expired", lambda: 1 / 0)
+    assert recording.text() == shown
+    assert recording.begun == 2
+    assert not recording.reader.is_healthy
+
+
+def test_while_a_collection_goes_on_it_is_shared(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has taken already is not shown yet, so a scrape waits for it."""
+    recording.counter.add(1)
+    recording.text()
+    collections, took, go_on = recording.reader._collections, threading.Event(), threading.Event()
+    take = collections._take
+
+    def slow(provider: Any, batch: Any, **options: Any) -> None:
+        taken = list(batch)
+        took.set()
+        go_on.wait(10)
+        take(provider, iter(taken), **options)
+
+    monkeypatch.setattr(collections, "_take", slow)
+    recording.counter.add(1)
+    first = threading.Thread(target=recording.text)
+    first.start()
+    took.wait(10)
+    texts: list[str] = []
+    second = threading.Thread(target=lambda: texts.append(recording.text()))
+    second.start()
+    second.join(0.05)
+    assert texts == []
+    go_on.set()
+    second.join(10)
+    first.join(10)
+    assert texts[0].endswith("c_total 2\n")
