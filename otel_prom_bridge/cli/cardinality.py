@@ -6,8 +6,8 @@ import argparse
 import json
 from typing import Any
 
-from otel_prom_bridge.cli.arguments import WHOLE, add_access, add_source
 from otel_prom_bridge.cli.output import write
+from otel_prom_bridge.cli.shared_arguments import WHOLE, add_access, add_source
 from otel_prom_bridge.report.cardinality import (
     DEFAULT_VALUES,
     CardinalityReport,

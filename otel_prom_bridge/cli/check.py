@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 from otel_prom_bridge.audit import Limits, check
 from otel_prom_bridge.audit.asking import Expression, check_queries, queries_of_dashboard, queries_of_rules
-from otel_prom_bridge.cli.arguments import WHOLE, add_access, add_source, checked
 from otel_prom_bridge.cli.output import FOUND, write
+from otel_prom_bridge.cli.shared_arguments import WHOLE, add_access, add_source, checked
 from otel_prom_bridge.report.cardinality import visible
 from otel_prom_bridge.snapshots import Finding, Snapshot
 from otel_prom_bridge.snapshots.findings import RULES, Faults

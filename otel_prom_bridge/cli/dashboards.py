@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from otel_prom_bridge.cli.arguments import profile_help
 from otel_prom_bridge.cli.output import CommandError, write
+from otel_prom_bridge.cli.shared_arguments import profile_help
 from otel_prom_bridge.dashboards import files_of
 from otel_prom_bridge.profiles import load_profile
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from otel_prom_bridge.cli.arguments import checked, profile_help
 from otel_prom_bridge.cli.output import CommandError, until_interrupted, write
+from otel_prom_bridge.cli.shared_arguments import checked, profile_help
 from otel_prom_bridge.exposition import Exposition
 from otel_prom_bridge.values.checks import PORT, SECONDS
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from otel_prom_bridge.cli.arguments import add_access, add_source
 from otel_prom_bridge.cli.output import FOUND, write
+from otel_prom_bridge.cli.shared_arguments import add_access, add_source
 from otel_prom_bridge.report.cardinality import visible
 from otel_prom_bridge.snapshots import Snapshot
 from otel_prom_bridge.values.patterns import glob

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from otel_prom_bridge.cli.arguments import add_access, checked
 from otel_prom_bridge.cli.output import FOUND, write
+from otel_prom_bridge.cli.shared_arguments import add_access, checked
 from otel_prom_bridge.configuration.settings import Settings
 from otel_prom_bridge.doctor.environment import examine_environment, examine_options
 from otel_prom_bridge.doctor.installation import examine_installation

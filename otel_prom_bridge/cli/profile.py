@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from otel_prom_bridge.cli.arguments import profile_help
 from otel_prom_bridge.cli.output import write
+from otel_prom_bridge.cli.shared_arguments import profile_help
 from otel_prom_bridge.profiles import load_profile
 from otel_prom_bridge.profiles.reference import reference
 

@@ -6,8 +6,8 @@ import argparse
 import sys
 import time
 
-from otel_prom_bridge.cli.arguments import WHOLE, add_access, checked
 from otel_prom_bridge.cli.output import Progress, write
+from otel_prom_bridge.cli.shared_arguments import WHOLE, add_access, checked
 from otel_prom_bridge.errors import ExpositionError
 from otel_prom_bridge.snapshots import Snapshot
 from otel_prom_bridge.snapshots.recordings import Recorder

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import threading
 
-from otel_prom_bridge.cli.arguments import add_access, add_endpoint, checked
 from otel_prom_bridge.cli.output import write
+from otel_prom_bridge.cli.shared_arguments import add_access, add_endpoint, checked
 from otel_prom_bridge.endpoint import start_http_server
 from otel_prom_bridge.endpoint.pages import Wanted, pages_of
 from otel_prom_bridge.explorer.options import TRACE_URL

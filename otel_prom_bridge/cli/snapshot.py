@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from otel_prom_bridge.cli.arguments import add_access, add_source
 from otel_prom_bridge.cli.output import CommandError, write
+from otel_prom_bridge.cli.shared_arguments import add_access, add_source
 from otel_prom_bridge.exposition import Format
 from otel_prom_bridge.snapshots import Snapshot
 

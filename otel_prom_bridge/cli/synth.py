@@ -6,8 +6,8 @@ import argparse
 import time
 from contextlib import suppress
 
-from otel_prom_bridge.cli.arguments import add_endpoint, checked
 from otel_prom_bridge.cli.output import Progress, write
+from otel_prom_bridge.cli.shared_arguments import add_endpoint, checked
 from otel_prom_bridge.endpoint import start_http_server
 from otel_prom_bridge.snapshots.recordings import Recorder
 from otel_prom_bridge.testing.probe import MetricsProbe

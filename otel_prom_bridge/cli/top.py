@@ -9,8 +9,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from otel_prom_bridge.cli.arguments import WHOLE, add_access, add_source, checked
 from otel_prom_bridge.cli.output import CommandError, write
+from otel_prom_bridge.cli.shared_arguments import WHOLE, add_access, add_source, checked
 from otel_prom_bridge.report.cardinality import visible
 from otel_prom_bridge.snapshots import Snapshot
 from otel_prom_bridge.snapshots.rates import QUANTILES, Line, lines_of

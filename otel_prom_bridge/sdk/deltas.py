@@ -31,9 +31,9 @@ from opentelemetry.sdk.metrics import view as sdk
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import Sampled, SourceExemplar, plain, sampled
-from otel_prom_bridge.sdk.keys import QuickMatch, is_known
 from otel_prom_bridge.sdk.private import private_class
 from otel_prom_bridge.sdk.reservoirs import are_usual, shown
+from otel_prom_bridge.sdk.series_keys import QuickMatch, is_known
 
 _OURS = (Sampled, dict)  # what a series keeps where no View has a reservoir of its own
 _findings = Findings()

@@ -34,8 +34,8 @@ from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import plain
 from otel_prom_bridge.sdk import versions
 from otel_prom_bridge.sdk.deltas import Deltas, deltas_for
-from otel_prom_bridge.sdk.keys import QuickMatch, is_known
 from otel_prom_bridge.sdk.private import private, private_class
+from otel_prom_bridge.sdk.series_keys import QuickMatch, is_known
 
 # What we touch, by the class that has it.
 PRIVATE = {

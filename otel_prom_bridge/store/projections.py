@@ -16,7 +16,6 @@ from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.families import Kind, Labels, MetricFamily
 from otel_prom_bridge.interrupts import sheltered
 from otel_prom_bridge.points import AttributeSet, BucketPoint, SourcePoint, Stream
-from otel_prom_bridge.store.budgets import Budget, Budgets
 from otel_prom_bridge.store.growing import GrowingFamily
 from otel_prom_bridge.store.intake import ExemplarIntake, Shift
 from otel_prom_bridge.store.keys import as_set, set_key
@@ -33,6 +32,7 @@ from otel_prom_bridge.store.series import (
     priced,
     series_class,
 )
+from otel_prom_bridge.store.series_budgets import SeriesBudget, SeriesBudgets
 from otel_prom_bridge.translate import Attributes, Translation
 from otel_prom_bridge.translate.labels import (
     Layout,
@@ -77,7 +77,7 @@ class Shared(NamedTuple):
 
     policy: Policy
     translation: Translation
-    budgets: Budgets
+    budgets: SeriesBudgets
     findings: Findings
     shift: Shift
     unplaced: MutableMapping[Series, Projection]
@@ -167,10 +167,10 @@ class Projection:
         self._has_buckets = issubclass(self._new, HistogramSeries | ExponentialSeries)
         self._own = self._own_budgets()
         self._budgets = shared.budgets.of(self._own, None)
-        self._full: set[Budget] = set()  # the budgets that sent points to the overflow
+        self._full: set[SeriesBudget] = set()  # the budgets that sent points to the overflow
         self._told: set[str | None] = set()  # the tenants (or None) whose overflow the log has mentioned
 
-    def _own_budgets(self) -> tuple[Budget, ...]:
+    def _own_budgets(self) -> tuple[SeriesBudget, ...]:
         policy, budgets = self._shared.policy, self._shared.budgets
         own = budgets.family(self.name, policy.limit(self.key, self.view))
         if not self._has_buckets or policy.limit_is_named(self.key, self.view):
@@ -375,7 +375,7 @@ class Projection:
             return Mapped(OVERFLOW_ATTRIBUTES)
 
     def _overflow(
-        self, mapped: Mapped, point: SourcePoint, full: Sequence[Budget] = ()
+        self, mapped: Mapped, point: SourcePoint, full: Sequence[SeriesBudget] = ()
     ) -> tuple[Target, ...]:
         """The overflow series for what is past these limits of ours or, if there are none, past the SDK's."""
         # Every point of a flood comes here, so the usual case takes no detour.
@@ -391,7 +391,7 @@ class Projection:
             series.room = Room(lines=self._lines(point), overflowed=True)
         return (series, *self._folded((*mapped.folds, OVERFLOW)))
 
-    def _report_limits(self, full: Sequence[Budget], tenant: str | None) -> None:
+    def _report_limits(self, full: Sequence[SeriesBudget], tenant: str | None) -> None:
         if tenant in self._told:
             return
         self._told.add(tenant)

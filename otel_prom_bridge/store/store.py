@@ -34,7 +34,6 @@ from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import AttributeSet, Source, SourcePoint, Stream
 from otel_prom_bridge.report.facts import BudgetUse, StreamOrigin
 from otel_prom_bridge.report.self_metrics import State
-from otel_prom_bridge.store.budgets import Budgets
 from otel_prom_bridge.store.expiry import Expiry
 from otel_prom_bridge.store.growing import GrowingFamilies
 from otel_prom_bridge.store.intake import Shift
@@ -43,6 +42,7 @@ from otel_prom_bridge.store.origins import Origin, Origins
 from otel_prom_bridge.store.projections import OVERFLOW, Projection, Shared
 from otel_prom_bridge.store.provenance import origin_of, series_of
 from otel_prom_bridge.store.series import Folded, Series, Target, each
+from otel_prom_bridge.store.series_budgets import SeriesBudgets
 from otel_prom_bridge.store.sources import Failing, Said, Speaker
 from otel_prom_bridge.translate import Translation
 from otel_prom_bridge.values.checks import LONGEST_WAIT
@@ -76,7 +76,7 @@ class Store:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._policy = policy
-        self._budgets = Budgets(
+        self._budgets = SeriesBudgets(
             max_series=policy.max_series, max_lines=policy.max_lines, tenants=policy.tenant
         )
         self._shift = Shift()

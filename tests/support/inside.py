@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager
 from otel_prom_bridge import PrometheusMetricReader
 from otel_prom_bridge.exposition import Exposer
 from otel_prom_bridge.report.self_metrics import State
-from otel_prom_bridge.store.budgets import Budget
 from otel_prom_bridge.store.lookup import StreamRecord
 from otel_prom_bridge.store.projections import Projection
 from otel_prom_bridge.store.series import Series
+from otel_prom_bridge.store.series_budgets import SeriesBudget
 from otel_prom_bridge.store.store import Store
 
 
@@ -68,7 +68,7 @@ def waiting(store: Store) -> int:
     return len(store._changed)
 
 
-def budgets(store: Store) -> tuple[Budget, ...]:
+def budgets(store: Store) -> tuple[SeriesBudget, ...]:
     """The budgets of all families, all tenants and the bridge."""
     found = store._budgets
     return (*found._families.values(), *found._by_tenant.values(), *found._bridge)

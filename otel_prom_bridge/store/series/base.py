@@ -16,8 +16,8 @@ from otel_prom_bridge.arithmetic.histograms import total
 from otel_prom_bridge.arithmetic.scaling import Scale
 from otel_prom_bridge.families import Exemplar, Kind, Labels, Point
 from otel_prom_bridge.points import AttributeSet, Source, SourcePoint, Stream
-from otel_prom_bridge.store.budgets import Budget
 from otel_prom_bridge.store.intake import NO_TURN, ExemplarIntake, Turn
+from otel_prom_bridge.store.series_budgets import SeriesBudget
 from otel_prom_bridge.views.workers import Workers
 
 One = TypeVar("One")
@@ -99,7 +99,7 @@ class Room(NamedTuple):
     If it is ``overflowed``, the series stands for what is past a limit.
     """
 
-    budgets: tuple[Budget, ...] = ()
+    budgets: tuple[SeriesBudget, ...] = ()
     lines: int = 1
     overflowed: bool = False
 

@@ -9,7 +9,7 @@ from otel_prom_bridge.views.tenants import Tenants
 _LINES = "lines"
 
 
-class Budget:
+class SeriesBudget:
     """A number of series, or of their lines, that may exist, and how many do.
 
     ``unit``, ``whose`` and ``option`` are for messages: what is counted, whose that is, and the option that
@@ -44,25 +44,25 @@ class Budget:
         self.used -= lines if self.unit == _LINES else 1
 
 
-class Budgets:
+class SeriesBudgets:
     """The budgets of one store: of each family, of each tenant, and of the bridge."""
 
     def __init__(self, *, max_series: int | None, max_lines: int, tenants: Tenants | None) -> None:
         self._max_lines = max_lines
-        self._lines: dict[str, Budget] = {}
+        self._lines: dict[str, SeriesBudget] = {}
         self._bridge = () if max_series is None else (_common(max_series),)
         self._tenants = tenants
-        self._families: dict[str, Budget] = {}
-        self._by_tenant: dict[str, Budget] = {}
-        self._together: dict[tuple[tuple[Budget, ...], str | None], tuple[Budget, ...]] = {}
+        self._families: dict[str, SeriesBudget] = {}
+        self._by_tenant: dict[str, SeriesBudget] = {}
+        self._together: dict[tuple[tuple[SeriesBudget, ...], str | None], tuple[SeriesBudget, ...]] = {}
 
-    def family(self, name: str, limit: int) -> Budget:
+    def family(self, name: str, limit: int) -> SeriesBudget:
         """The budget of a family. Where several views feed it, the largest of their limits counts."""
         budget = self._families.setdefault(name, _own(limit))
         budget.limit = max(budget.limit, limit)
         return budget
 
-    def lines(self, name: str) -> tuple[Budget, ...]:
+    def lines(self, name: str) -> tuple[SeriesBudget, ...]:
         """The budget of the lines of a family whose series have many; none if they are not limited."""
         if not self._max_lines:
             return ()
@@ -86,16 +86,16 @@ class Budgets:
             limit += sum(self._tenants.limits.values())
         return int(min(wanted, limit)) + overflows * (1 + tenants)
 
-    def use(self) -> list[tuple[str, Budget]]:
+    def use(self) -> list[tuple[str, SeriesBudget]]:
         """All budgets that there are, each with the family that it is of, or an empty string."""
         own = [*self._families.items(), *self._lines.items()]
         return [*own, *(("", budget) for budget in (*self._bridge, *self._by_tenant.values()))]
 
-    def may_be_full(self, family: Sequence[Budget]) -> bool:
+    def may_be_full(self, family: Sequence[SeriesBudget]) -> bool:
         """Whether some new series of a family, whose own budgets these are, may not fit in."""
         return self._tenants is not None or any(budget.is_full for budget in (*family, *self._bridge))
 
-    def of(self, family: tuple[Budget, ...], tenant: str | None) -> tuple[Budget, ...]:
+    def of(self, family: tuple[SeriesBudget, ...], tenant: str | None) -> tuple[SeriesBudget, ...]:
         """All budgets that a new series of a family must fit into, given the family's own ones.
 
         A listed tenant has a budget of its own instead of the common ones. Otherwise one tenant could fill
@@ -106,7 +106,7 @@ class Budgets:
             found = self._together[(family, tenant)] = self._of(family, tenant)
         return found
 
-    def _of(self, family: tuple[Budget, ...], tenant: str | None) -> tuple[Budget, ...]:
+    def _of(self, family: tuple[SeriesBudget, ...], tenant: str | None) -> tuple[SeriesBudget, ...]:
         if tenant is None or self._tenants is None:
             return (*family, *self._bridge)
         budget = self._by_tenant.get(tenant)
@@ -115,18 +115,20 @@ class Budgets:
         return (budget,) if tenant in self._tenants.limits else (*family, budget, *self._bridge)
 
 
-def _lines_of(limit: int) -> Budget:
-    return Budget(limit, whose="its own", option="max_lines_per_metric", unit=_LINES)
+def _lines_of(limit: int) -> SeriesBudget:
+    return SeriesBudget(limit, whose="its own", option="max_lines_per_metric", unit=_LINES)
 
 
-def _own(limit: int) -> Budget:
-    return Budget(limit, whose="its own", option="max_series_per_metric or a view's max_series")
+def _own(limit: int) -> SeriesBudget:
+    return SeriesBudget(limit, whose="its own", option="max_series_per_metric or a view's max_series")
 
 
-def _common(limit: int) -> Budget:
-    return Budget(limit, whose="all metrics together", option="max_series")
+def _common(limit: int) -> SeriesBudget:
+    return SeriesBudget(limit, whose="all metrics together", option="max_series")
 
 
-def _of_tenant(tenants: Tenants, tenant: str) -> Budget:
+def _of_tenant(tenants: Tenants, tenant: str) -> SeriesBudget:
     option = f"limits[{tenant!r}]" if tenant in tenants.limits else "other_limit"
-    return Budget(tenants.limit(tenant), whose=f"the tenant {tenant!r}", option=f"the tenant's {option}")
+    return SeriesBudget(
+        tenants.limit(tenant), whose=f"the tenant {tenant!r}", option=f"the tenant's {option}"
+    )

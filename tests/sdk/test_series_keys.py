@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics._internal import _view_instrument_match as sdk
 from opentelemetry.sdk.metrics.view import View
 
 from otel_prom_bridge import PrometheusMetricReader
-from otel_prom_bridge.sdk.keys import QuickMatch, key_of
+from otel_prom_bridge.sdk.series_keys import QuickMatch, key_of
 
 pytestmark = pytest.mark.skipif(not hasattr(sdk, "_hash_attributes"), reason="its own key costs little")
 
