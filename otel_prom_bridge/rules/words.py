@@ -17,6 +17,9 @@ _YEAR = re.compile(r"(?:19|20)\d\d")
 _PIECES = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", re.ASCII)
 _CONSONANTS = re.compile(r"[b-df-hj-np-tv-xz]{6}", re.IGNORECASE)
 _LONGEST_WORD = 30
+# By them random letters are told from words of any language that is written with these letters.
+_COMMON_LETTERS, _RARE_LETTERS = "aeinrst", "jkqvwxyz"
+_SHORTEST_RANDOM = 20
 _NAMED = frozenset({"sha256", "sha384", "sha512", "x509", "h264", "h265", "es256", "rs256", "hs256", "utf16"})
 
 # Runs of the characters of base64 for URLs.
@@ -60,6 +63,21 @@ def is_mixed_up(run: str) -> bool:
         return True
     in_words = sum(len(piece[0]) for piece in pieces if len(piece[0]) > 2 and piece[0].isalpha())
     return 2 * in_words < sum(map(str.isalnum, text))
+
+
+def is_scrambled(text: str) -> bool:
+    """Whether a long run of letters is random: half of those of words are of the commonest seven.
+
+    Few words without a gap are so long. Of names of three words one in 200 looks like it, so one is no proof.
+
+    >>> [is_scrambled(text) for text in ("vvymskxhgeswrlzhqxipgp", "internationalization", "zqxjk")]
+    [True, False, False]
+    """
+    if len(text) < _SHORTEST_RANDOM or not (text.isascii() and text.isalpha()):
+        return False
+    letters = text.lower()
+    common = sum(map(letters.count, _COMMON_LETTERS))
+    return common <= 2 * sum(map(letters.count, _RARE_LETTERS))
 
 
 def _is_word(text: str) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from otel_prom_bridge.rules.words import are_words, is_mixed_up
+from otel_prom_bridge.rules.words import are_words, is_mixed_up, is_scrambled
 from otel_prom_bridge.translate.labels import label_value
 
 VALUES_LIKE_IDS = "values_like_ids"  # the rule by which points are counted that lose a label here
@@ -25,7 +25,10 @@ _KEYS_WATCHED = 1000
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 # Crockford's base 32 has no I, L, O and U. The time in front begins with a digit up to 7.
 # https://github.com/ulid/spec
-_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}|[0-7][0-9a-hjkmnp-tv-z]{25}")
+# Others put the kind of thing before it: https://github.com/jetify-com/typeid
+_ULID = re.compile(
+    r"(?:[A-Za-z]{1,20}[-_:])?(?P<ulid>[0-7][0-9A-HJKMNP-TV-Z]{25}|[0-7][0-9a-hjkmnp-tv-z]{25})"
+)
 _HEX = re.compile(r"[0-9a-f]{16,}|[0-9A-F]{16,}")
 # Hexadecimal digits among others: `00-<trace>-<span>-01`, `user:65a…`. Digits alone may be a time.
 _HEX_INSIDE = re.compile(r"(?<![0-9A-Za-z])(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{20,}(?![0-9A-Za-z])")
@@ -110,7 +113,8 @@ def looks_like_id(text: str) -> bool:
     prefixed = _PREFIXED.fullmatch(text)
     if prefixed is not None and _is_random(prefixed["rest"]):
         return True
-    if _ULID.fullmatch(text) and sum(map(str.isdigit, text)) > 1:
+    ulid = _ULID.fullmatch(text)
+    if ulid is not None and sum(map(str.isdigit, ulid["ulid"])) > 1:
         return True
     if _ONE_WORD.fullmatch(text) and any(map(str.isdigit, text)) and not are_words(text):
         return True
@@ -160,7 +164,7 @@ class Ids:
         text = label_value(value)[: _LONGEST + 1]
         if text in others or text in ids:  # most values come again and again
             return False
-        (ids if looks_like_id(text) else others).add(text)
+        (ids if looks_like_id(text) or is_scrambled(text) else others).add(text)
         # A random word of digits and letters looks like a number or a word once in a while.
         if len(ids) >= FIRST_VALUES and len(ids) >= FIRST_VALUES * len(others):
             return self._settle(key, is_id=True)

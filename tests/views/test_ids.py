@@ -52,6 +52,10 @@ KINDS = {
     "cuid": lambda: "c" + _of(string.ascii_lowercase + string.digits, 24),
     "epoch in ns": lambda: str(1_732_860_884 * 10**9 + RANDOM.getrandbits(50)),
     "word": lambda: _of(string.ascii_lowercase + string.digits, 22),
+    "word of letters": lambda: _of(string.ascii_lowercase, 24),
+    "word of both cases": lambda: _of(string.ascii_letters, 22),
+    "typeid": lambda: "run_01h" + _of("0123456789abcdefghjkmnpqrstvwxyz", 23),
+    "ULID behind a word": lambda: "order_01" + _of("0123456789ABCDEFGHJKMNPQRSTVWXYZ", 24),
 }
 
 
@@ -117,6 +121,21 @@ def test_ordinary_values_are_no_ids(values: list[str]) -> None:
     """However many values there are, an attribute of ordinary ones stays a label."""
     ids = Ids()
     assert not any(ids.is_id("x", value) for value in values)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "internationalization telecommunications characteristically uncharacteristically",
+        "Rechtsschutzversicherungen Donaudampfschifffahrt Geschwindigkeitsbegrenzung Verkehrsinfrastruktur",
+        "getUserPreferencesById listWorkspaceMembers createKnowledgeBaseIndex retrieveDocumentChunks",
+        "anticonstitutionnellement elektroenergetyczny verantwoordelijkheid huisvestingsvergunning",
+    ],
+)
+def test_long_words_are_no_ids(words: str) -> None:
+    """Words without a gap are long in many languages, and so are names of functions."""
+    ids = Ids()
+    assert not any(ids.is_id("x", word) for word in words.split())
 
 
 def _semconv() -> list[str]:
