@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
-from opentelemetry.context import Context, attach, detach, get_current, set_value
+from opentelemetry.context import attach, get_current, set_value
+from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.attribution import ATTRIBUTED
 from otel_prom_bridge.recording.measurements import clean
 from otel_prom_bridge.recording.reports import guarded
 
-# What ends the blocks that go on here, the innermost last: of this task or thread, as those of others end
-# in their own order.
-_blocks: ContextVar[tuple[Token[Context] | None, ...]] = ContextVar(
-    "otel_prom_bridge.genai.attributed", default=()
-)
+_Said = Mapping[str, AttributeValue]
+
+
+class _Block(NamedTuple):
+    """A block that goes on: what it says, and what was said before."""
+
+    of: attributed
+    before: _Said
+
+    def said(self) -> _Said:
+        """What is said within it."""
+        names = self.of._said
+        kept = {name: value for name, value in self.before.items() if name not in names}
+        return {**kept, **clean(names)}
+
+
+# The blocks that go on here, the innermost last: of this task or thread, as those of others end in their own
+# order. A block in a generator may end within one that began later, and in a task that did not begin it. So
+# what is said is put together anew, and no token of a context is kept, which only its own task may use.
+_blocks: ContextVar[tuple[_Block, ...]] = ContextVar("otel_prom_bridge.genai.attributed", default=())
 
 
 class attributed:  # noqa: N801 - used like a function, as contextlib.suppress is
@@ -35,14 +51,11 @@ class attributed:  # noqa: N801 - used like a function, as contextlib.suppress i
         self._said = labels
 
     def __enter__(self) -> Self:
-        token = None
         with guarded("what is attributed"):
             before = get_current().get(ATTRIBUTED)
-            said = {**before} if isinstance(before, Mapping) else {}
-            for name in self._said:
-                said.pop(name, None)
-            token = attach(set_value(ATTRIBUTED, {**said, **clean(self._said)}))
-        _blocks.set((*_blocks.get(), token))
+            block = _Block(self, before if isinstance(before, Mapping) else {})
+            _blocks.set((*_blocks.get(), block))
+            _say(block.said())
         return self
 
     def __exit__(
@@ -51,7 +64,18 @@ class attributed:  # noqa: N801 - used like a function, as contextlib.suppress i
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        *others, token = _blocks.get() or (None,)
-        _blocks.set(tuple(others))
-        if token is not None:
-            detach(token)  # which never raises
+        with guarded("what is attributed"):
+            blocks = _blocks.get()
+            own = next((at for at in reversed(range(len(blocks))) if blocks[at].of is self), None)
+            if own is None:
+                return  # it has begun in another context
+            said, later = blocks[own].before, []
+            for block in blocks[own + 1 :]:
+                later.append(block._replace(before=said))
+                said = later[-1].said()
+            _blocks.set((*blocks[:own], *later))
+            _say(said)
+
+
+def _say(said: _Said) -> None:
+    attach(set_value(ATTRIBUTED, said or None))

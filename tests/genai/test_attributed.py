@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
@@ -272,6 +272,44 @@ def test_one_object_serves_many_tasks_and_threads(caplog: pytest.LogCaptureFixtu
         each = list(pool.map(lambda _: asyncio.run(tasks()), range(4)))
     assert all(found == ["search", None] for together in each for found in together)
     assert (said(), caplog.records) == (None, [])
+
+
+def test_a_generator_ends_within_a_later_block() -> None:
+    """Its block goes, and the later one stays; after that nothing is said."""
+
+    def answers() -> Iterator[int]:
+        with attributed(team="search", feature="ask"):
+            yield 1
+
+    stream = answers()
+    next(stream)
+    with attributed(team="ads"):
+        assert get_current().get(ATTRIBUTED) == {"team": "ads", "feature": "ask"}
+        del stream
+        assert get_current().get(ATTRIBUTED) == {"team": "ads"}
+    assert get_current().get(ATTRIBUTED) is None
+
+
+def test_a_generator_that_another_task_closes(caplog: pytest.LogCaptureFixture) -> None:
+    """As loops of events do it at their end: nothing is logged, and that task goes on as it was."""
+
+    async def answers() -> AsyncIterator[int]:
+        with attributed(team="search"):
+            yield 1
+
+    async def closed_elsewhere() -> object:
+        stream = answers()
+        await anext(stream)
+
+        async def close() -> object:
+            with attributed(team="ads"):
+                await stream.aclose()
+                return get_current().get(ATTRIBUTED)
+
+        return await asyncio.create_task(close())
+
+    assert asyncio.run(closed_elsewhere()) == {"team": "ads"}
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("recording", DOORS)
