@@ -4,13 +4,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Processes that share the tests: twice as many as two processors, since many tests wait for a server or a process.
 JOBS ?= 4
-# Tests that judge by a clock run after all others, and no more than three at a time: they mostly wait, so that the
-# processors are idle for each.
-CLOCKED := -n 3 --dist worksteal
+# Tests that judge by a clock mostly wait, and no more than three at a time. All others run beside them and give way: they
+# get a processor only while no test with a clock wants it, so that each of these finds the processors idle.
+CLOCKED := -n 3 --dist worksteal -o cache_dir=.pytest_cache/clocked
+GIVE_WAY := nice -n 19
 # Threads, processes and real servers on a shared machine: what fails gets another chance, alone, and the summary
 # names what used it. (Reruns in the first run would cost 40 ms in each test.) A plain `pytest` gives none.
 AGAIN := --last-failed --last-failed-no-failures none --reruns 2 --reruns-delay 1 -n 0
-tests = $(BIN)/python -m pytest $(1) || $(BIN)/python -m pytest $(1) $(AGAIN)
+tests = $(2) $(BIN)/python -m pytest $(1) || $(2) $(BIN)/python -m pytest $(1) $(AGAIN)
 # distro 0.66b1 pins an older SDK than the tests run with, but works with it; its configurator is what makes
 # `opentelemetry-instrument` configure anything, so the tests of auto-configuration need it.
 DISTRO := opentelemetry-distro==0.66b1
@@ -18,18 +19,23 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 # Hundreds of processes import the package: where no bytecode may be kept, each of them would compile all of it.
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: demo test slow coverage lint docs benchmark producers clean
+.PHONY: demo test others clocked slow coverage lint docs benchmark producers clean
 
 demo: .venv/demo
 	$(BIN)/otel-prom-bridge demo
 
-# One process reads all tests first, beside the checks of types: of several at once each would compile all of them.
 test: .venv/dev
-	$(BIN)/python -m pytest --collect-only -q > /dev/null & $(MAKE) lint && wait
+	$(MAKE) --jobs 2 build/compiled lint
 	sh scripts/install-servers
 	sh scripts/newer-servers
-	$(call tests,-m "not clocked and not slow" -n $(JOBS))
-	$(call tests,-m "clocked and not slow" $(CLOCKED))
+	$(MAKE) --jobs 2 others clocked; ended=$$?; cat build/clocked.txt; exit $$ended
+
+others:
+	$(call tests,-m "not clocked and not slow" -n $(JOBS),$(GIVE_WAY))
+
+clocked:
+	mkdir -p build
+	($(call tests,-m "clocked and not slow" $(CLOCKED))) > build/clocked.txt 2>&1
 
 # The same, and what no test reaches. It takes half as long again.
 coverage: .venv/dev
@@ -90,6 +96,12 @@ producers: .venv/dev
 .venv/dev: .venv/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet --no-deps $(DISTRO)
+	touch $@
+
+# One process reads all tests of a new clone, beside the checks of types: of several at once each would compile all of them.
+build/compiled: .venv/dev
+	-$(BIN)/python -m pytest --collect-only -q > /dev/null
+	mkdir -p build
 	touch $@
 
 clean:
