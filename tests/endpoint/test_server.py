@@ -352,8 +352,9 @@ def test_what_to_do_about_a_port_that_is_not_allowed(
 
 
 @pytest.mark.clocked
-def test_scrapes_leave_no_threads(server: MetricsServer) -> None:
-    """After many scrapes there are as many threads as before."""
+def test_scrapes_leave_no_threads(server: MetricsServer, setup: Setup) -> None:
+    """After many scrapes there are as many threads as before, with the one that collects for the reader."""
+    setup.text()
     before = threading.active_count()
     for _ in range(50):
         told(server)
