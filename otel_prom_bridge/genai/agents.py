@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
-from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.genai import conventions, vocabulary
 from otel_prom_bridge.instruments import Metric
@@ -15,6 +14,7 @@ from otel_prom_bridge.recording.active import Begun
 from otel_prom_bridge.recording.decorators import DecoratingOperation
 from otel_prom_bridge.recording.measurements import Measurements, clean, mapping
 from otel_prom_bridge.recording.operations import ERROR_TYPE, Duration, Failure, failure_of, seconds, settle
+from otel_prom_bridge.recording.quick import CleanAttributes
 from otel_prom_bridge.recording.reports import guarded, report
 
 Extra = Mapping[str, object] | None
@@ -29,7 +29,7 @@ class Timed(DecoratingOperation):
         self,
         measurements: Measurements,
         metric: Metric,
-        attributes: dict[str, AttributeValue],
+        attributes: CleanAttributes,
         *,
         context: Context | None = None,
         counted_by: Execution | None = None,
@@ -379,15 +379,15 @@ class AgentRecorder:
 _STEPS = ((20, "11 to 20"), (50, "21 to 50"))
 
 
-def in_step(labels: dict[str, AttributeValue], step: int) -> dict[str, AttributeValue]:
+def in_step(labels: CleanAttributes, step: int) -> CleanAttributes:
     """The labels of a tool call with the number of its step, of which there are few.
 
-    >>> [in_step({}, step)["gen_ai.agent.step.number"] for step in (1, 10, 11, 21, 1000)]
+    >>> [in_step(clean({}), step)["gen_ai.agent.step.number"] for step in (1, 10, 11, 21, 1000)]
     ['1', '10', '11 to 20', '21 to 50', 'above 50']
     """
     above = next((text for most, text in _STEPS if step <= most), "above 50")
     number = str(step) if step <= 10 else above
-    return {**labels, vocabulary.STEP_NUMBER: number}
+    return labels.also(vocabulary.STEP_NUMBER, number)
 
 
 def _of_memory(operation: object) -> str:
@@ -397,5 +397,5 @@ def _of_memory(operation: object) -> str:
     return name if name.endswith(("memory", "memory_store")) else f"{name}_memory".lstrip("_")
 
 
-def _failed(attributes: dict[str, AttributeValue], error: str | None) -> dict[str, AttributeValue]:
-    return attributes if error is None else {**attributes, ERROR_TYPE: error}
+def _failed(attributes: CleanAttributes, error: str | None) -> CleanAttributes:
+    return attributes if error is None else attributes.also(ERROR_TYPE, error)

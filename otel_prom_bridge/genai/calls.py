@@ -28,7 +28,7 @@ from otel_prom_bridge.instruments import Metric
 from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.recording.active import Begun
 from otel_prom_bridge.recording.decorators import DecoratingOperation
-from otel_prom_bridge.recording.measurements import Measurements, clean, mapping
+from otel_prom_bridge.recording.measurements import Measurements, mapping
 from otel_prom_bridge.recording.operations import OTHER_ERROR, Failure, error_type, settle
 from otel_prom_bridge.recording.reports import guarded, report
 from otel_prom_bridge.recording.streams import AsyncStream, How, Stream
@@ -120,8 +120,7 @@ class Requests:
             self.costs.add(labels, usage, error, context)
         reasons = (finished,) if isinstance(finished, str | Enum) else finished
         for reason in reasons if isinstance(reasons, Iterable) else ():
-            said = {**labels.common, **clean({vocabulary.FINISH_REASON: reason})}
-            self._measurements.record(conventions.CHOICES, 1, said, context)
+            self._measurements.record(conventions.CHOICES, 1, labels.answered(reason), context)
         if usage.input is not None and usage.cached is not None and usage.cached > usage.input:
             message = "%r: %r cached tokens are not among %r of input, which have to include them"
             report("cached tokens", message, request.model, usage.cached, usage.input)

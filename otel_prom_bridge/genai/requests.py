@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import NamedTuple
 
-from opentelemetry.util.types import AttributeValue
-
 from otel_prom_bridge.genai import vocabulary
 from otel_prom_bridge.recording.measurements import clean
 from otel_prom_bridge.recording.operations import ERROR_TYPE
+from otel_prom_bridge.recording.quick import CleanAttributes
 
 _MOST = 2000
 
@@ -50,13 +49,19 @@ class Labels:
             },
         )
         given, answered = vocabulary.TOKEN_TYPES
-        self.input = {**self.common, vocabulary.TOKEN_TYPE: given}
-        self.output = {**self.common, vocabulary.TOKEN_TYPE: answered}
-        self.counted = {**self.common, vocabulary.TOKEN_MODALITY: "unknown"}
+        self.input = self.common.also(vocabulary.TOKEN_TYPE, given)
+        self.output = self.common.also(vocabulary.TOKEN_TYPE, answered)
+        self.counted = self.common.also(vocabulary.TOKEN_MODALITY, "unknown")
 
-    def failed(self, error: str | None) -> dict[str, AttributeValue]:
+    def failed(self, error: str | None) -> CleanAttributes:
         """Those of the duration, with the type of the error."""
-        return self.common if error is None else {**self.common, ERROR_TYPE: error}
+        return self.common if error is None else self.common.also(ERROR_TYPE, error)
+
+    def answered(self, reason: object) -> CleanAttributes:
+        """Those of an answer that ended because of this."""
+        if type(reason) is str:
+            return self.common.also(vocabulary.FINISH_REASON, reason)
+        return clean(self.common, {vocabulary.FINISH_REASON: reason})
 
 
 class LabelSets:

@@ -21,6 +21,7 @@ from otel_prom_bridge.installed import release_of
 from otel_prom_bridge.instruments import Attributes, Metric, Record, recording
 from otel_prom_bridge.recording.active import Active
 from otel_prom_bridge.recording.operations import settle
+from otel_prom_bridge.recording.quick import CleanAttributes, quick
 from otel_prom_bridge.recording.reports import guarded, report
 
 _SCALARS = (str, bool, int, float)
@@ -39,13 +40,13 @@ def mapping(attributes: object) -> dict[str, object]:
     return {}
 
 
-def clean(*parts: Mapping[str, object] | None) -> dict[str, AttributeValue]:
+def clean(*parts: Mapping[str, object] | None) -> CleanAttributes:
     """Put several parts together into one set of attributes that a metric can have.
 
     Values can be strings, booleans, numbers, sequences of these, and members of an enumeration of them. None
     is left out. Anything else is left out, too, and logged once per key.
     """
-    found: dict[str, AttributeValue] = {}
+    found = CleanAttributes()
     for part in parts:
         for key, value in mapping(part).items():
             accepted = _accepted(value)
@@ -92,6 +93,7 @@ class Measurements:
         release = release_of("otel-prom-bridge") or ""
         self._meter: Meter = get_meter(scope, release, schema_url=schema_url)
         self._records: dict[str, Record] = {}
+        self._quick: dict[str, Record] = {}  # the same, of which :meth:`record` checks the values
         self._reads: dict[str, list[ReadValues]] = {}
         # This gauge never has a value, so it is in no export. It is there for its callback: when metrics are
         # collected, the operations that were dropped have to be recorded first. The SDK ignores the callback
@@ -146,7 +148,9 @@ class Measurements:
             if not math.isfinite(value) or (value < 0 and metric.instrument != "up_down_counter"):
                 report(("value", metric.name), "%s: %r is not recorded", metric.name, value)
                 return
-            record = self._records.get(metric.name) or self.recorder(metric)
+            record = self._quick.get(metric.name)
+            if record is None:
+                record = self._quick[metric.name] = quick(self.recorder(metric))
             record(value, attributes, context)
         except Exception as error:
             report((metric.name, type(error)), "%s: %r is not recorded: %r", metric.name, value, error)

@@ -296,8 +296,7 @@ class SpanMetrics:
             record(conventions.TIME_PER_OUTPUT_TOKEN, slow, labels.common, ended.context)
         if "choices" not in left_alone:
             for reason in found.finish_reasons:
-                said = {**labels.common, vocabulary.FINISH_REASON: reason}
-                record(conventions.CHOICES, 1, said, ended.context)
+                record(conventions.CHOICES, 1, labels.answered(reason), ended.context)
 
     def _sent(self, ended: Ended, node: Node, labels: Labels) -> None:
         """How often the call was sent again, and what its answers say of limits."""

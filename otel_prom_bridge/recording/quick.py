@@ -1,0 +1,90 @@
+"""Recording clean attributes without having them looked at once more.
+
+Since 1.45 the SDK makes a copy of the attributes of each measurement, and looks at each of them as it does
+so. That takes longer than most of the rest of a recording. It would change nothing in attributes that are
+clean, so the measurements of its instruments are made here, with such a copy.
+
+What that needs of the SDK is private to it, and found by way of the instrument, so who records loads no SDK.
+Where it is made otherwise than we know it, its instruments are called as anybody calls them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from functools import lru_cache
+from time import time_ns
+from typing import Any
+
+from opentelemetry.context import Context, get_current
+from opentelemetry.util.types import AttributeValue
+
+from otel_prom_bridge.instruments import Attributes, Record
+
+_INSTRUMENTS = "opentelemetry.sdk.metrics._internal.instrument"
+_FIELDS = ("value", "time_unix_nano", "instrument", "context", "attributes")
+_CLEANING = "_clean_attribute_value"
+
+
+class CleanAttributes(dict[str, AttributeValue]):
+    """Attributes that a metric can have. Who has made them changes them no more."""
+
+    __slots__ = ()
+
+    def also(self, key: str, value: AttributeValue) -> CleanAttributes:
+        """These and one more, which is clean itself."""
+        result = CleanAttributes(self)
+        result[key] = value
+        return result
+
+
+def quick(record: Record) -> Record:
+    """What records as this method of an instrument does, sooner if the attributes are clean.
+
+    A value has to be one that the instrument can have: it is not looked at once more, either.
+    """
+    instrument: Any = getattr(record, "__self__", None)
+    kind: Any = type(instrument)
+    measurement = _measurement_of(kind)
+    if measurement is None:
+        return record
+    consumer, is_enabled = instrument._measurement_consumer, instrument._is_enabled
+
+    def record_quickly(value: float, attributes: Attributes | None, context: Context | None) -> None:
+        # What has no name is no attribute, which the SDK says.
+        if type(attributes) is not CleanAttributes or "" in attributes or not is_enabled():
+            record(value, attributes, context)
+            return
+        # A copy like the SDK's, since other readers may have exporters that change what they get.
+        copy = attributes.copy()
+        consumer.consume_measurement(
+            measurement(value, time_ns(), instrument, context or get_current(), copy)
+        )
+
+    return record_quickly
+
+
+@lru_cache(maxsize=20)
+def _measurement_of(kind: Any) -> Any:
+    """What instruments of this class hand over, made without a look at attributes; None if we know it not."""
+    if kind.__module__ != _INSTRUMENTS or not hasattr(kind, "_is_enabled"):
+        return None
+    usual: Any = getattr(sys.modules[_INSTRUMENTS], "Measurement", None)
+    cleaning = getattr(getattr(usual, "__post_init__", None), "__code__", None)
+    if cleaning is None or _CLEANING not in cleaning.co_names:
+        return None  # an older SDK, which takes attributes as they are
+    if tuple(field.name for field in dataclasses.fields(usual)) != _FIELDS:
+        return None
+
+    class CleanMeasurement(usual):  # type: ignore[misc]
+        """The same, of which the fields are set at once, since it is frozen."""
+
+        def __init__(
+            self, value: float, time_unix_nano: int, instrument: Any, context: Context, attributes: Any
+        ) -> None:
+            fields = self.__dict__
+            fields["value"], fields["time_unix_nano"] = value, time_unix_nano
+            fields["instrument"], fields["context"] = instrument, context
+            fields["attributes"] = attributes
+
+    return CleanMeasurement
