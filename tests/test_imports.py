@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib.util
 import re
 import subprocess
 import sys
@@ -66,6 +67,29 @@ def test_arrows_point_upwards() -> None:
 def test_the_common_words_know_nobody() -> None:
     """They import at most each other."""
     assert {part: targets for part, targets in imports().items() if part in WORDS and targets} == {}
+
+
+def test_a_file_name_stands_in_two_folders_only_where_design_says_why() -> None:
+    """Whoever looks for a subject finds one file, or knows from the page why there are several."""
+    section = DESIGN.read_text().split("### What a file is called")[1].split("\n## ")[0]
+    explained = set(re.findall(r"\w+", " ".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE))))
+    folders: dict[str, set[str]] = {}
+    for path in ROOT.rglob("*.py"):
+        if path.parent.name != "cli" and not path.stem.startswith("__"):
+            folders.setdefault(path.stem, set()).add(str(path.parent.relative_to(ROOT)))
+    assert {name for name, found in folders.items() if len(found) > 1} == explained
+
+
+def test_a_class_name_is_one_class() -> None:
+    """Only a public name may also be that of something inside."""
+    rows = re.findall(r"^\| `otel_prom_bridge[\w.]*` \| (.*) \|$", DESIGN.read_text(), re.MULTILINE)
+    promised = set(re.findall(r"\w+", " ".join(rows)))
+    found: dict[str, list[Path]] = {}
+    for path in ROOT.rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(path)
+    assert {name: paths for name, paths in found.items() if len(paths) > 1 and name not in promised} == {}
 
 
 def test_the_package_has_all_of_its_names() -> None:
@@ -163,6 +187,11 @@ def loaded_after(*steps: str) -> list[set[str]]:
     command = [sys.executable, "-c", "\n".join(lines)]
     result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     return [set(line.split()) for line in result.stdout.splitlines()]
+
+
+def test_what_is_unused_exists() -> None:
+    """A module that was renamed would never be found among those that were loaded."""
+    assert [name for name in UNUSED | UNUSED_BY_READERS if importlib.util.find_spec(name) is None] == []
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ _in_use: WeakSet[RateLimits] = WeakSet()
 _Key = tuple[tuple[str, AttributeValue], ...]
 
 
-class Said(NamedTuple):
+class SaidLimit(NamedTuple):
     """What an answer said of one limit; ``until`` is when it is renewed, by ``time.time()``."""
 
     limit: float | None
@@ -65,7 +65,7 @@ class RateLimits:
     def __init__(self, measurements: Measurements, now: Callable[[], float] = time.time) -> None:
         self._measurements = measurements
         self._now = now
-        self._said: dict[_Key, Said] = {}
+        self._said: dict[_Key, SaidLimit] = {}
 
     def take(self, headers: Any, labels: Mapping[str, object]) -> None:
         """Take what the headers of an answer say; others than those of limits are passed over."""
@@ -84,7 +84,7 @@ class RateLimits:
     def _observed(self, metric: Metric) -> list[Observation]:
         """What all recorders of the provider know: the SDK asks the one that was made first."""
         provider = self._measurements.provider
-        found: dict[_Key, Said] = {}
+        found: dict[_Key, SaidLimit] = {}
         for each in list(_in_use):
             if each._measurements.provider is provider:
                 for key, said in list(each._said.items()):
@@ -96,11 +96,11 @@ class RateLimits:
         return [Observation(value, dict(key)) for key, value in values if value is not None]
 
 
-def parsed(headers: Any, now: float) -> dict[str, Said]:
+def parsed(headers: Any, now: float) -> dict[str, SaidLimit]:
     """What headers say of each kind of limit: ``requests``, ``tokens``, ``input_tokens``, ….
 
     >>> parsed({"x-ratelimit-limit-requests": "60", "x-ratelimit-remaining-requests": "59"}, now=0)
-    {'requests': Said(limit=60.0, remaining=59.0, until=None, at=0)}
+    {'requests': SaidLimit(limit=60.0, remaining=59.0, until=None, at=0)}
     """
     found: dict[str, dict[str, float]] = {}
     for name, value in _items(headers):
@@ -116,7 +116,7 @@ def parsed(headers: Any, now: float) -> dict[str, Said]:
             kind = kind or "tokens"
         found.setdefault(_KINDS.get(kind, kind), {})[said] = number
     return {
-        kind: Said(said.get("limit"), said["remaining"], said.get("reset"), now)
+        kind: SaidLimit(said.get("limit"), said["remaining"], said.get("reset"), now)
         for kind, said in found.items()
         if "remaining" in said
     }

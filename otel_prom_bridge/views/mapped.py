@@ -1,9 +1,9 @@
 """What became of an attribute set, and how that is found by its names alone.
 
 Nearly all series of a metric have attributes of the same names, and most views keep the same of these,
-whatever the values are. So what a view makes of some names is found out once (:class:`Shape`). Of a further
-attribute set with these names only the values are looked at, for one that is not usual: a long one, or a new
-one where it matters how many there are.
+whatever the values are. So what a view makes of some names is found out once (:class:`KeysShape`). Of a
+further attribute set with these names only the values are looked at, for one that is not usual: a long one,
+or a new one where it matters how many there are.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Mapped(NamedTuple):
     key: tuple[object, ...] | None = None
 
 
-class Shape(NamedTuple):
+class KeysShape(NamedTuple):
     """What becomes of attribute sets with the same names, as long as their values are usual.
 
     ``names`` are those of what becomes labels, in order, and ``places`` where their values are among those

@@ -32,7 +32,7 @@ from otel_prom_bridge.views.bounds import (
 from otel_prom_bridge.views.computations import attributes_of
 from otel_prom_bridge.views.context_labels import ContextLabels
 from otel_prom_bridge.views.ids import VALUES_LIKE_IDS, Ids
-from otel_prom_bridge.views.mapped import OVERFLOW_ATTRIBUTES, OVERFLOW_KEY, Fold, Mapped, Shape
+from otel_prom_bridge.views.mapped import OVERFLOW_ATTRIBUTES, OVERFLOW_KEY, Fold, KeysShape, Mapped
 from otel_prom_bridge.views.pricing import ATTRIBUTES, PRICE_KEY, Pricing
 from otel_prom_bridge.views.tenants import Tenants
 from otel_prom_bridge.views.view import ExportView
@@ -112,7 +112,7 @@ class AttributeMap:
         # Where values decide nothing else than what is said below, names say what becomes of attributes.
         deciding = (self._where, self._price, tenants, self._context, view.rename, view.compute, view.rules)
         self._has_shapes = not any(deciding)
-        self._shapes: dict[tuple[str, ...], Shape] = {}  # as long as so many keys are settled
+        self._shapes: dict[tuple[str, ...], KeysShape] = {}  # as long as so many keys are settled
         self._settled = 0
         # Whoever names an attribute, or has a rule for its values, knows what these are.
         self._asked = frozenset((*asked, *view.rename, *view.rules, *tenant))
@@ -282,7 +282,7 @@ class AttributeMap:
         places = tuple([names.index(name) for name in kept])
         if len(self._shapes) >= _SHAPES_REMEMBERED:
             self._shapes.clear()
-        self._shapes[names] = Shape(
+        self._shapes[names] = KeysShape(
             names=tuple(kept),
             places=None if places == tuple(range(len(names))) else places,
             folds=tuple([Fold(name, VALUES_LIKE_IDS) for name in names if settled.get(name)]),

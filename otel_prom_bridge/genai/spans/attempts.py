@@ -29,7 +29,7 @@ _MOST = 100  # times that a call can have been sent again, whatever an attribute
 _ANY = frozenset((*_METHODS, *_TOTALS, _LITELLM))
 
 
-class Request(NamedTuple):
+class SpanRequest(NamedTuple):
     """What a span says of a request. ``again`` is its number among the attempts, ``total`` that of all."""
 
     url: str | None = None
@@ -44,7 +44,7 @@ class Request(NamedTuple):
         return bool(self.failed or self.again or self.total or self.headers)
 
 
-class Requests:
+class SpanRequests:
     """What is known of the requests of a span that goes on."""
 
     __slots__ = ("_failed", "headers", "retries")
@@ -54,7 +54,7 @@ class Requests:
         self.headers: Mapping[str, str] | None = None
         self.retries: dict[str | None, int] = {}  # by the error before
 
-    def add(self, request: Request) -> None:
+    def add(self, request: SpanRequest) -> None:
         """One of its requests has ended."""
         before = self._failed
         self._failed = None if request.failed is None else (request.url, request.failed)
@@ -70,18 +70,18 @@ class Requests:
             self.retries[reason] = self.retries.get(reason, 0) + times
 
 
-def request_of(span: Any, attributes: Mapping[str, Any], *, is_call: bool) -> Request | None:
+def request_of(span: Any, attributes: Mapping[str, Any], *, is_call: bool) -> SpanRequest | None:
     """What a span says of a request that was sent; None if it is about something else."""
     if _ANY.isdisjoint(attributes):
         return None
     if is_call:
         total = max(_count(attributes.get(key)) for key in _TOTALS)
         headers = _of_litellm(attributes.get(_LITELLM)) or _limits(attributes)
-        return Request(total=total, headers=headers) if total or headers else None
+        return SpanRequest(total=total, headers=headers) if total or headers else None
     if getattr(span.kind, "name", "") != "CLIENT" or not any(key in attributes for key in _METHODS):
         return None
     said = (attributes.get(_ORDINAL), *(attributes.get(key) for key in _RETRY_HEADERS))
-    return Request(
+    return SpanRequest(
         url=next((str(attributes[key]) for key in _URLS if key in attributes), None),
         failed=_failure(span, attributes),
         again=max(map(_count, said)),

@@ -13,7 +13,7 @@ from weakref import ref
 
 from opentelemetry.context import Context, get_current
 
-from otel_prom_bridge.genai.spans.attempts import Request, Requests
+from otel_prom_bridge.genai.spans.attempts import SpanRequest, SpanRequests
 
 _NOTHING: frozenset[str] = frozenset()
 _GONE = SimpleNamespace(name="", attributes={}, instrumentation_scope=None, kind=None)
@@ -43,7 +43,7 @@ class Node:
         self.steps = 0
         self.checks: tuple[Any, ...] = ()  # of guardrails, of which it says at its end what came of them
         self.answer: Any = None  # what spans of the same call inside of it have said
-        self.requests: Requests | None = None  # those that were sent inside, where they say something
+        self.requests: SpanRequests | None = None  # those that were sent inside, where they say something
 
     @property
     def span(self) -> Any:
@@ -74,12 +74,12 @@ class Node:
         if len(self.checks) < _MOST_CHECKS:
             self.checks = (*self.checks, ended)
 
-    def sent(self, request: Request) -> None:
+    def sent(self, request: SpanRequest) -> None:
         """A request inside of it has ended."""
         if self.requests is None:
             if not request.is_remarkable:
                 return
-            self.requests = Requests()
+            self.requests = SpanRequests()
         self.requests.add(request)
 
 
