@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from otel_prom_bridge import Bridge, ConfigurationError, ExportView, PrometheusM
 from otel_prom_bridge.attribution import ATTRIBUTED
 from otel_prom_bridge.configuration.settings import from_flags
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.genai import LLMRecorder, PriceTable, SpanMetrics, attributed
+from otel_prom_bridge.genai import LLMRecorder, Price, PriceTable, SpanMetrics, attributed
 from otel_prom_bridge.hub.process import running as hub
 from otel_prom_bridge.profiles import load_profile
 from otel_prom_bridge.push.reader import PushReader
@@ -272,6 +273,27 @@ def test_one_object_serves_many_tasks_and_threads(caplog: pytest.LogCaptureFixtu
         each = list(pool.map(lambda _: asyncio.run(tasks()), range(4)))
     assert all(found == ["search", None] for together in each for found in together)
     assert (said(), caplog.records) == (None, [])
+
+
+@pytest.mark.parametrize("recording", DOORS)
+def test_many_models_of_many_teams_have_places_where_these_are_asked_for(recording: str) -> None:
+    """50 models of 20 teams: what each team pays is exact, as docs/genai.md says."""
+    models = [f"model-{number}" for number in range(50)]
+    prices = PriceTable("test", {model: Price(number + 0.5) for number, model in enumerate(models)})
+    paid: dict[str, Decimal] = {}
+    with bridge(prices=prices, recording=recording, max_series_per_metric=5000, max_series=50_000) as (
+        found,
+        _,
+    ):
+        meter = found.meter_provider.get_meter("lib")
+        tokens = meter.create_counter("gen_ai.client.inference.usage.input_tokens")
+        for number in range(20):
+            with attributed(team=f"team-{number}"):
+                for model in models:
+                    tokens.add(100 + number, {"gen_ai.request.model": model})
+            paid[f"team-{number}"] = (100 + number) * Decimal(1250) / 1_000_000  # 0.5 + 1.5 + … + 49.5
+        shown = by_team(found, "llmdevops_llm_cost_usd")
+    assert shown == {team: pytest.approx(float(usd), rel=1e-12) for team, usd in paid.items()}
 
 
 def test_a_generator_ends_within_a_later_block() -> None:
