@@ -238,6 +238,19 @@ def test_what_only_the_inner_span_of_a_call_says(deep: int) -> None:
         assert it.totals("llm_unpriced_requests") == {}
 
 
+def test_a_call_whose_event_has_the_details() -> None:
+    """The conventions have an event with all of it; what the span says counts before that."""
+    with spans() as it:
+        with it.tracer().start_as_current_span("chat") as span:
+            span.set_attributes({"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai"})
+            details = {**CHAT, "gen_ai.provider.name": "other", "gen_ai.response.finish_reasons": ["length"]}
+            span.add_event("gen_ai.client.inference.operation.details", details)
+        one = ("gpt-4o", "openai")
+        assert it.totals("llm_tokens", "model", "provider") == {one: 1100}
+        assert it.totals("llm_cost_usd", "model", "provider") == {one: pytest.approx(0.003)}
+        assert it.totals("llm_answers", "finish_reason") == {("length",): 1}
+
+
 def test_attempts_inside_of_one_call_are_paid_together() -> None:
     """Each attempt had tokens; what the outer span says itself counts before that."""
     with spans() as it:

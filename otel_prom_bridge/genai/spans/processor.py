@@ -45,6 +45,7 @@ from otel_prom_bridge.recording.reports import guarded
 
 _NOTHING: Attributes = MappingProxyType({})
 _RETRY_EVENT = "retry"  # of OpenLIT, for LangChain
+_DETAILS = "gen_ai.client.inference.operation.details"  # an event with all that a span of a call may say
 _EVENTS = frozenset((vocabulary.EVALUATION_EVENT, guardrails.EVENT))
 _ASPECT = {"agent": "agents", "tool": "tools", "workflow": "workflows", "step": "steps", "mcp": "mcp"}
 _DURATION = {
@@ -144,10 +145,12 @@ class SpanMetrics:
             if node.checks:
                 self._checks(node.checks, span)
             events = span.events or ()  # the SDK makes a copy of them each time
+            attributes = attributes_of(span)
             for event in events:
                 if event.name in _EVENTS:
                     self._event(event, span, node.context)
-            attributes = attributes_of(span)
+                elif event.name == _DETAILS:  # says what the span itself may leave out
+                    attributes = {**(event.attributes or {}), **attributes}
             found = seen(span.name or "", attributes)
             request = request_of(span, attributes, is_call=found is not None and found.kind == "call")
             if request is not None:
