@@ -4,7 +4,8 @@
 * ``reader``: the SDK's provider with ``PrometheusMetricReader`` of this package, as ``start()`` makes it;
 * ``exporter``: the SDK's provider with ``opentelemetry-exporter-prometheus``;
 * ``client``: ``prometheus_client`` by itself, with ``labels()`` for each call;
-* ``bound``: the same with children that were asked for before, as few applications have them.
+* ``bound``: the same with children that were asked for before, as few applications have them;
+* ``sdk``: the SDK's provider with a reader of deltas that shows nothing: the SDK's part.
 """
 
 from __future__ import annotations
@@ -80,6 +81,14 @@ class Party:
 
             provider = MeterProvider([Exporter()], views=_without_limit())
             self.body, self.serve = self._exported()
+        elif name == "sdk":
+            from opentelemetry.sdk.metrics import export
+
+            from otel_prom_bridge.sdk.batches import TEMPORALITY
+
+            collected = export.InMemoryMetricReader(preferred_temporality=dict(TEMPORALITY))
+            provider = MeterProvider([collected], views=_without_limit())
+            self.body = lambda: b"" if collected.get_metrics_data() is None else b"-"
         else:
             from otel_prom_bridge import PrometheusMetricReader, start_http_server
             from otel_prom_bridge.direct import DirectMeterProvider, DirectReader

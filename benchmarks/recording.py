@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.parties import Party, attributes, older_interpreter, series, span
+from benchmarks.parties import Party, Record, attributes, older_interpreter, series, span
 
 # By the names in the tables: the party, and whether it has the older SDK.
 PARTIES = {
@@ -35,9 +35,12 @@ PARTIES = {
     "exporter 1.44": ("exporter", True),
     "client": ("client", False),
     "bound": ("bound", False),
+    "sdk": ("sdk", False),
 }
 TITLES = {
     "recordings": "µs for one recording",
+    "new counter": "µs for a series that is new, counters",
+    "new histogram": "µs for a series that is new, histograms",
     "interval 1": "ms, each series once",
     "interval 10": "ms, each series 10 times",
     "interval 100": "ms, each series 100 times",
@@ -115,6 +118,23 @@ def in_threads(count: int, calls: int, work: Callable[[], object]) -> float:
     for thread in threads:
         thread.join()
     return (time.process_time() - start) / (calls * count) * 1e6
+
+
+def new_series(party: Party, record: Record, quick: bool) -> dict[str, float]:
+    """Microseconds of what a series costs when it is new: its first recording, and its first scrape."""
+    sets = series(1000 if quick else 5000)
+    record(1, attributes(3))
+    party.scrape()
+    start = time.process_time()
+    for given in sets:
+        record(1, given)
+    recording = time.process_time() - start
+    scrape = scraped(party)
+    return {
+        "first recording": recording / len(sets) * 1e6,
+        "first scrape": scrape / len(sets) * 1e6,
+        "both": (recording + scrape) / len(sets) * 1e6,
+    }
 
 
 class Load:
@@ -264,6 +284,8 @@ def measured(name: str, what: str, *, quick: bool) -> dict[str, float]:
     """What one party takes for one thing, in this process."""
     party = Party(name)
     kind, _, detail = what.partition(" ")
+    if kind == "new":
+        return new_series(party, party.add if detail == "counter" else party.record, quick)
     if kind == "interval":
         return interval(party, int(detail), quick)
     if kind == "scrape":
@@ -292,6 +314,8 @@ def elsewhere(title: str, what: str, *, quick: bool) -> dict[str, float]:
 def in_turns(what: str, turns: int, *, quick: bool) -> dict[str, dict[str, float]]:
     """The medians of all parties, which take turns."""
     titles = [title for title, (_, is_older) in PARTIES.items() if not (quick and is_older)]
+    if not what.startswith("new"):  # of which it is a part
+        titles.remove("sdk")
     all_turns = [{title: elsewhere(title, what, quick=quick) for title in titles} for _ in range(turns)]
     return {
         title: {row: statistics.median(turn[title][row] for turn in all_turns) for row in all_turns[0][title]}
