@@ -18,7 +18,7 @@ _LIKE_KNOWN = (str, int, float, Sequence, Mapping)
 
 def usable(given: Any, stream: Stream, findings: Findings) -> Mapping[str, object]:
     """The attributes with keys that are texts, and none without a name. What is no mapping has none."""
-    if not isinstance(given, Mapping):
+    if type(given) is not dict and not isinstance(given, Mapping):  # which takes as long as all the rest
         message = "instrument %r: attributes that are no mapping are left out: %s"
         findings.report(("attributes", stream), message, stream.name, type(given))
         return {}

@@ -53,6 +53,7 @@ _INFINITY = math.inf
 _NUMBERS = (int, float)
 # Values of these types stand in a key as they are.
 _PLAIN = frozenset({str, bool, int, bytes, type(None)})
+_WITH_CHARACTERS = (str, bytes, bytearray)
 # An attribute set whose texts have more characters gets a cell that no table keeps.
 _LONGEST = 4096
 # How many characters such cells may have together between two collections.
@@ -230,8 +231,8 @@ class Synchronous:
         if len(self._cells) + self._loose >= self.plan.limit:
             return self._past_limit()
         # The same set in another order gets a cell of its own: what both have ends in one series.
-        kept = {name: _lasting(value) for name, value in attributes.items()}
-        size = sum(len(value) for value in kept.values() if isinstance(value, str | bytes))
+        kept = self._kept(attributes, key)
+        size = sum([len(value) for value in attributes.values() if isinstance(value, _WITH_CHARACTERS)])
         with self._lock:
             if self._characters > _MOST_CHARACTERS:
                 return self._past_limit()
@@ -239,8 +240,13 @@ class Synchronous:
                 self._loose += 1
                 self._characters += size
                 return self._made(kept)
-            plain = _PLAIN.issuperset(map(type, kept.values()))
-            return self._cells.setdefault(key, self._made(AttributeSet(key) if plain else kept))
+            return self._cells.setdefault(key, self._made(kept))
+
+    def _kept(self, attributes: Mapping[str, object], key: tuple[object, ...] | None) -> Mapping[str, object]:
+        """The attributes as they are now; nothing but their key, where that says everything."""
+        if key is not None and _PLAIN.issuperset(map(type, attributes.values())):
+            return AttributeSet(key)
+        return {name: _lasting(value) for name, value in attributes.items()}
 
     def _needed(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
         """The attributes without those that no view needs."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from otel_prom_bridge.clocks import monotonic
 from otel_prom_bridge.diagnostics import Conflict, Findings
@@ -426,8 +426,8 @@ class Store:
                     if not slot.stale:  # as `touch` does it, which takes as long as all of this
                         slot.stale = True
                         slot.queue.append(slot)
-                elif isinstance(series, Series) and not series.gone:
-                    self._place(series)
+                elif type(series) is not Folded and not series.gone:  # isinstance() takes as long as the rest
+                    self._place(cast("Series", series))
                 done += 1
         except BaseException as error:
             keep(error)

@@ -21,6 +21,7 @@ VALUES_LIKE_IDS = "values_like_ids"  # the rule by which points are counted that
 # So many different values have to look like ids before an attribute is one. Before that they are labels.
 FIRST_VALUES = 3
 _KEYS_WATCHED = 1000
+_NOTHING: tuple[set[str], set[str]] = (set(), set())
 
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 # Crockford's base 32 has no I, L, O and U. The time in front begins with a digit up to 7.
@@ -174,10 +175,12 @@ class Ids:
 
     def knows(self, key: str, value: object) -> bool:
         """Whether this value of a key that is not settled says nothing new."""
-        if isinstance(value, bool | float):
-            return True
-        text = value if type(value) is str else label_value(value)
-        return any(text in seen for seen in self._watched.get(key, ()))
+        if type(value) is not str:
+            if isinstance(value, bool | float):
+                return True
+            value = label_value(value)
+        ids, others = self._watched.get(key, _NOTHING)
+        return value in others or value in ids
 
     def _settle(self, key: str, *, is_id: bool) -> bool:
         del self._watched[key]
