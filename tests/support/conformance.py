@@ -322,7 +322,7 @@ OF_THE_API = {
 Meter._instrumentation_scope = property(attrgetter("_scope"))  # type: ignore[attr-defined]
 Observed.callback = observed  # type: ignore[attr-defined]
 ours.Histogram._advisory = property(  # type: ignore[attr-defined]
-    lambda self: SimpleNamespace(explicit_bucket_boundaries=[*self.recording.buckets])
+    lambda self: SimpleNamespace(explicit_bucket_boundaries=[*self.plan.buckets])
 )
 for owner, name in (
     (Meter, "_is_enabled"),
