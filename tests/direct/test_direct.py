@@ -7,7 +7,7 @@ import inspect
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -54,6 +54,49 @@ class Direct:
             name + "".join(f",{key}={value}" for key, value in sorted(labels)): number
             for (name, labels), number in found.items()
         }
+
+
+class _Broken(Mapping[str, Any]):
+    """Attributes that cannot be read."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        raise RuntimeError("no keys today")
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_attributes_that_cannot_be_read_lose_no_value(caplog: pytest.LogCaptureFixture) -> None:
+    """What was recorded is in the overflow series, and the log says it once."""
+    direct = Direct()
+    counter = direct.meter.create_counter("c")
+    for _ in range(3):
+        counter.add(2, _Broken())
+    counter.add(1, {"a": "b"})
+    assert direct.shown() == {"c_total,a=b": 1, "c_total,otel_metric_overflow=true": 6}
+    (said,) = (record.message for record in caplog.records if "left out" in record.message)
+    assert said == "instrument 'c': attributes that are none are left out: RuntimeError('no keys today')"
+
+
+class _BrokenSpan(trace.NonRecordingSpan):
+    def get_span_context(self) -> Any:
+        raise RuntimeError("no span today")
+
+
+def test_a_span_that_cannot_be_asked_costs_its_exemplar_only(caplog: pytest.LogCaptureFixture) -> None:
+    """The value counts all the same, and the log says it once."""
+    direct = Direct()
+    counter = direct.meter.create_counter("c")
+    context = trace.set_span_in_context(_BrokenSpan(SPAN))
+    for _ in range(3):
+        counter.add(2, {"a": "b"}, context)
+    assert direct.shown() == {"c_total,a=b": 6}
+    assert [record.message for record in caplog.records] == [
+        "instrument 'c': an exemplar could not be taken: RuntimeError('no span today')"
+    ]
 
 
 @pytest.mark.parametrize(
