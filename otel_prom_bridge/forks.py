@@ -40,6 +40,7 @@ class _Held(threading.local):
 _doing: dict[int, _Doing] = {}  # by thread
 # Held by a thread that forks. Re-entrant: a signal handler may come in between.
 _gate = RLock()
+_forking: set[int] = set()  # the threads that do
 _held = _Held()
 
 
@@ -50,10 +51,16 @@ class whole:  # noqa: N801 - reads as a verb: with whole()
 
     def __enter__(self) -> None:
         thread = get_ident()
-        if thread not in _doing:
+        if thread in _doing:
+            return
+        # Said first, and then looked for a fork, which does it the other way round. With the gate held here,
+        # a signal handler that scrapes would wait for a thread that waits for the gate.
+        doing = _doing[thread] = _Doing()
+        while _forking - {thread}:
+            del _doing[thread]
             with _gate:
-                _doing[thread] = _Doing()
-            self._thread = thread
+                _doing[thread] = doing
+        self._thread = thread
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -93,6 +100,7 @@ def renew_lock(owner: Any, name: str = "_lock") -> bool:
 def _before() -> None:
     deadline = time.monotonic() + _SECONDS
     _held.gate = _gate.acquire(timeout=_SECONDS)
+    _forking.add(get_ident())
     for thread, doing in list(_doing.items()):
         if thread == get_ident() or doing.is_hopeless:
             continue
@@ -104,6 +112,7 @@ def _before() -> None:
 
 
 def _after_in_parent() -> None:
+    _forking.discard(get_ident())
     if _held.gate:
         _gate.release()
         _held.gate = False
@@ -112,6 +121,7 @@ def _after_in_parent() -> None:
 def _after_in_child() -> None:
     global _gate
     _gate = RLock()
+    _forking.clear()
     for thread in [thread for thread in _doing if thread != get_ident()]:
         del _doing[thread]
     for owner in list(_renewed):

@@ -36,6 +36,17 @@ class _Run:
         self.began = time.monotonic()
         self.late = False
         self.thread: int | None = None
+        self.asked_by = get_ident()
+        self._turn = Lock()
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether somebody performs it, or has."""
+        return self._turn.locked()
+
+    def take(self) -> bool:
+        """Perform it; False if somebody else does."""
+        return self._turn.acquire(blocking=False)
 
 
 class _Hand:
@@ -104,26 +115,31 @@ class Coalesced:
         self._patience = patience
         self._too_long = too_long
         self._stays = stays
-        self._lock = Lock()
-        self._running: _Run | None = None
+        self._lock = RLock()
+        self._last: _Run | None = None
         self._hand: _Hand | None = None
         renew_in_child(self)
 
     @property
+    def _going_on(self) -> _Run | None:
+        run = self._last
+        return None if run is None or run.done.is_set else run
+
+    @property
     def is_late(self) -> bool:
         """Whether somebody waited in vain for the run that is going on, or it takes too long."""
-        run = self._running
+        run = self._going_on
         return run is not None and self._is_late(run)
 
     @property
     def is_running(self) -> bool:
         """Whether a run is going on."""
-        return self._running is not None
+        return self._going_on is not None
 
     @property
     def age(self) -> float:
         """For how many seconds the present run has been going on; 0 if there is none."""
-        run = self._running
+        run = self._going_on
         return 0.0 if run is None else time.monotonic() - run.began
 
     def start(self) -> None:
@@ -158,8 +174,7 @@ class Coalesced:
 
     def give_up(self) -> None:
         """Let nobody wait any longer for the run that is going on. For them it has failed."""
-        with self._lock:
-            run, self._running = self._running, None
+        run = self._going_on
         if run is not None:
             run.done.set()
 
@@ -171,15 +186,18 @@ class Coalesced:
 
     def _current(self) -> tuple[_Run, bool]:
         """The run that is going on (started, if there is none), and whether somebody else started it."""
+        new = _Run()  # outside of the lock: a signal handler may come in here, and the garbage collector
         with self._lock:
-            if self._running is not None:
-                return self._running, True
-            run = self._running = _Run()
-        try:
-            self._begin(run)
-        except RuntimeError:  # no more threads, or the interpreter is ending: do it here
-            self._perform(run)
-        return run, False
+            run = self._last
+            if run is None or run.done.is_set:
+                run = self._last = new
+        # It may also be that of a frame that this one interrupts, and that has not come to begin it.
+        if run.asked_by == get_ident() and not run.is_taken:
+            try:
+                self._begin(run)
+            except RuntimeError:  # no more threads, or the interpreter is ending: do it here
+                self._perform(run)
+        return run, run is not new
 
     def _begin(self, run: _Run) -> None:
         if not self._stays():
@@ -196,13 +214,14 @@ class Coalesced:
         return run.late or time.monotonic() - run.began >= self._too_long
 
     def _perform(self, run: _Run, hand: _Hand | None = None) -> None:
+        if not run.take():  # it was begun twice
+            if hand is not None:
+                hand.free()
+            return
         run.thread = get_ident()
         try:
             run.succeeded = self._work()
         finally:
-            with self._lock:
-                if self._running is run:
-                    self._running = None
             run.thread = None
             if hand is not None:
                 hand.free()
@@ -210,8 +229,8 @@ class Coalesced:
 
     def renew(self) -> None:
         """Begin anew in a forked child, where the thread of a run is missing and the lock may stay taken."""
-        self._lock = Lock()
-        self._running = self._hand = None
+        self._lock = RLock()
+        self._last = self._hand = None
 
 
 def _is_too_deep() -> bool:

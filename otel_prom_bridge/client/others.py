@@ -21,7 +21,7 @@ from otel_prom_bridge.diagnostics import Conflict, Findings, endpoint_logger
 from otel_prom_bridge.errors import CollectorError
 from otel_prom_bridge.families import MetricFamily, claimed_names
 from otel_prom_bridge.forks import renew_in_child
-from otel_prom_bridge.native import Event, Lock
+from otel_prom_bridge.native import Event, RLock
 from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.values.checks import LONGEST_WAIT
 
@@ -66,7 +66,7 @@ class OtherCollectors:
 
     def renew(self) -> None:
         """Begin anew, as in a forked child, where no thread is left that waits for a collector."""
-        self._lock = Lock()
+        self._lock = RLock()  # a signal handler may scrape, too
         self._stuck: set[Collector] = set()
         self._round = _Round(self._ask)
 

@@ -112,9 +112,11 @@ def register(registry: CollectorRegistry, collector: BridgeCollector) -> Callabl
 
 
 def collectors(registry: CollectorRegistry) -> list[Collector]:
-    """The collectors of a registry, for which it has no public name."""
-    with registry._lock:
-        return list(registry._collector_to_names)
+    """The collectors of a registry, for which it has no public name.
+
+    Without its lock, which what a signal handler interrupts may have: this reads the table in one step.
+    """
+    return list(registry._collector_to_names)
 
 
 def _together(found: Iterable[tuple[MetricFamily, Metric]]) -> list[Metric]:

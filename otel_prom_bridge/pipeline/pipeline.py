@@ -8,6 +8,7 @@ them before. So the owner hands over a function that collects, and says of each 
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.exposition import Exposer, Exposition
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.forks import whole
-from otel_prom_bridge.once import Shutdown
+from otel_prom_bridge.once import Coalesced, Shutdown
 from otel_prom_bridge.pipeline.options import PipelineOptions
 from otel_prom_bridge.points import Source, SourcePoint, Stream
 from otel_prom_bridge.report.cardinality import CardinalityReport, of_family
@@ -160,16 +161,32 @@ class Pipeline:
     ) -> tuple[Sequence[MetricFamily], bool]:
         """The families that a scrape gets, and whether none of them is shown as it was last known."""
         deadline = time.monotonic() + min(self.scrape_timeout, math.inf if timeout is None else timeout)
-        collected = collect(deadline - time.monotonic())
         others = None if self.shutdown.has_begun else self._others
-        left = max(deadline - time.monotonic(), _LEAST_WAIT)
-        stuck = others.ask(left) if others is not None else None
+        collected, stuck = Collected(None, whole=False), None
+        if not self._is_interrupted():
+            collected = collect(deadline - time.monotonic())
+            left = max(deadline - time.monotonic(), _LEAST_WAIT)
+            stuck = others.ask(left) if others is not None else None
         shown = self.families(deadline - time.monotonic())
         now = self.store.state(collected=collected.successful, stuck=stuck)
         families = list(self.self_metrics.beside(shown, state(now)))
         if others is not None:
             families += others.families(ours=families)
         return families, collected.whole and (others is None or (not stuck and others.is_whole))
+
+    def _is_interrupted(self) -> bool:
+        """Whether :meth:`gathered` was called within another scrape of its thread, by a signal handler, say.
+
+        That one may have a lock for which a collection would wait, unless it is waiting for one itself.
+        """
+        frame = sys._getframe(2)
+        if frame.f_code is Pipeline.expose.__code__:
+            frame = frame.f_back  # type: ignore[assignment]
+        while frame is not None and frame.f_code is not Coalesced.wait.__code__:
+            if frame.f_code in _SCRAPES and frame.f_locals.get("self") is self:
+                return True
+            frame = frame.f_back  # type: ignore[assignment]
+        return False
 
     def cardinality(self, families: Iterable[MetricFamily]) -> CardinalityReport:
         """Say of each of these families how many series it has, and which labels make them."""
@@ -178,3 +195,6 @@ class Pipeline:
             of_family(family, overflowed=overflowed.get(family.name, 0), maximum=maxima.get(family.name))
             for family in families
         )
+
+
+_SCRAPES = (Pipeline.expose.__code__, Pipeline.gathered.__code__)

@@ -338,13 +338,9 @@ class Store:
 
     @property
     def is_entered(self) -> bool:
-        """Whether this very thread is at work in the store already, and must not wait for itself."""
-        if not self._lock.acquire(blocking=False):
-            return False
-        try:
-            return self._entered
-        finally:
-            self._lock.release()
+        """Whether this very thread has the store's lock already, so that others may wait for it."""
+        owned: bool = self._lock._is_owned()  # type: ignore[attr-defined]
+        return owned
 
     def state(self, *, collected: bool | None = None, stuck: int | None = None) -> State:
         """How many series each metric shows, and how many points were folded so far, beside what is given."""

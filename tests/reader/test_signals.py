@@ -9,6 +9,7 @@ import os
 import sys
 
 import programs
+import pytest
 
 from otel_prom_bridge.once import Shutdown
 
@@ -38,9 +39,13 @@ print({left})
 
 
 def left_by(again: str, left: str) -> str:
+    """What is left when that was interrupted again and again."""
+    return printed(INTERRUPTED.format(again=again, left=left))
+
+
+def printed(code: str) -> str:
     """What the process prints in the end; one that waits for itself would never end."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
-    code = INTERRUPTED.format(again=again, left=left)
     done = programs.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False, env=env
     )
@@ -80,3 +85,48 @@ def test_a_hook_that_is_added_too_late_is_called() -> None:
     shutdown.add(lambda: calls.append("late"))
     shutdown.begin()
     assert calls == ["first", "late"]
+
+
+# A scrape, and another one within it at each line of ours that the main thread comes to.
+SCRAPED = """
+import sys, time
+import otel_prom_bridge
+from opentelemetry.sdk.metrics import MeterProvider
+from otel_prom_bridge import PrometheusMetricReader
+from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
+
+{made}
+counter = provider.get_meter("m").create_counter("c")
+met, slow = set(), []
+
+def interrupt(frame, event, argument):
+    place = (frame.f_code.co_filename, frame.f_lineno)
+    if "otel_prom_bridge" not in place[0]:
+        return None
+    if event == "line" and place not in met:
+        met.add(place)
+        began = time.monotonic()
+        counter.add(1)
+        reader.expose()
+        if time.monotonic() - began > 2:
+            slow.append(place)
+    return interrupt
+
+reader.expose()
+for _ in range(3):
+    counter.add(1)
+    sys.settrace(interrupt)
+    reader.expose()
+    sys.settrace(None)
+print(len(met) > 100, slow)
+"""
+MADE = {
+    "direct": "reader = DirectReader(); provider = DirectMeterProvider(reader)",
+    "sdk": "reader = PrometheusMetricReader(); provider = MeterProvider([reader])",
+}
+
+
+@pytest.mark.parametrize("door", MADE)
+def test_a_handler_that_scrapes_waits_for_nothing(door: str) -> None:
+    """It may come upon a scrape that has asked for a collection, has a lock, or is about to have one."""
+    assert printed(SCRAPED.format(made=MADE[door])) == "True []"
