@@ -31,6 +31,8 @@ from otel_prom_bridge.views.view import ExportView
 _DEFAULT_BOUNDS: tuple[float, ...] = (0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000)
 # For times in seconds of which nobody said how long they are: from quick queries to long answers of models.
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+# The unit, and how libraries spell it that do not write units as the specification does.
+_UNITS_OF_SECONDS = frozenset({"s", "sec", "second", "seconds"})
 # Histograms whose aggregation is remembered. Of more, the SDK asks the views again.
 _REMEMBERED = 10_000
 
@@ -95,7 +97,12 @@ def preferred_aggregations(
 def _is_in_seconds(instrument: Any) -> bool:
     """Whether a histogram is in seconds, and its author advises no buckets."""
     advisory = getattr(instrument, "_advisory", None)
-    return instrument.unit == "s" and getattr(advisory, "explicit_bucket_boundaries", None) is None
+    is_advised = getattr(advisory, "explicit_bucket_boundaries", None) is not None
+    return _is_second(instrument.unit or "") and not is_advised
+
+
+def _is_second(unit: str) -> bool:
+    return unit.lower() in _UNITS_OF_SECONDS
 
 
 def _first_selecting(tiers: Sequence[Sequence[ExportView]], instrument: Any) -> list[ExportView]:
@@ -132,7 +139,7 @@ def recorded_buckets(
     default = _DEFAULT_BOUNDS if own is None else _together(tuple(own))
     asked = _asked(views, unit, findings)
     if asked is None:
-        return SECONDS if seconds and own is None and unit == "s" else default
+        return SECONDS if seconds and own is None and _is_second(unit) else default
     if asked == "exponential":
         return asked
     return _together(default, asked) if _shows_own(views) else asked

@@ -178,6 +178,20 @@ def bounds_of(family: Metric) -> list[float]:
     return sorted({float(s.labels["le"]) for s in family.samples if s.name.endswith("_bucket")})[:-1]
 
 
+@pytest.mark.parametrize("recording", ["sdk", "direct"])
+@pytest.mark.parametrize("unit", ["s", "seconds", "Seconds", "second", "sec"])
+def test_seconds_in_every_spelling(recording: str, unit: str) -> None:
+    """Whoever writes the unit as a word means the same; milliseconds and none at all are something else."""
+    with running(recording=recording) as bridge:
+        meter = bridge.meter_provider.get_meter("app")
+        meter.create_histogram("cycle", unit=unit).record(0.02)
+        meter.create_histogram("other", unit="ms").record(0.02)
+        families = families_of(bridge)
+    (cycle,) = (family for name, family in families.items() if name.startswith("cycle"))
+    assert bounds_of(cycle)[:3] == [0.005, 0.01, 0.025]
+    assert bounds_of(families["other_milliseconds"])[:2] == [0, 5]
+
+
 def test_times_in_seconds_have_buckets_of_seconds() -> None:
     """Of whoever says no buckets, calls of half a second and of half a minute are told apart."""
     with running() as bridge:
