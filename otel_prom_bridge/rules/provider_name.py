@@ -12,8 +12,10 @@ from otel_prom_bridge.rules.aliases import Aliased
 # https://opentelemetry.io/docs/specs/semconv/registry/attributes/gen-ai/#gen-ai-provider-name
 _SPELLINGS: Mapping[str, str] = {
     "anthropic": "anthropic_api claude",
-    "aws.bedrock": "bedrock aws_bedrock amazon_bedrock bedrock_converse bedrock_runtime aws amazon",
-    "azure.ai.inference": "azure_ai_inference azure_ai az_ai_inference azure_ai_foundry azure_foundry",
+    "aws.bedrock": "bedrock aws_bedrock amazon_bedrock bedrock_converse bedrock_runtime aws amazon"
+    " amazonbedrock",
+    "azure.ai.inference": "azure_ai_inference azure_ai az_ai_inference azure_ai_foundry azure_foundry"
+    " azureaiinference azureai",
     "azure.ai.openai": "azure azure_openai azure_ai_openai az_ai_openai openai_azure azureopenai",
     "cohere": "cohere_chat cohereai",
     "deepseek": "deepseek_ai",
@@ -21,12 +23,12 @@ _SPELLINGS: Mapping[str, str] = {
     "gcp.gen_ai": "gcp_gen_ai google google_genai google_generativeai google_generative_ai"
     " googlegenerativeai gen_ai",
     "gcp.vertex_ai": "vertex_ai vertexai gcp_vertex_ai google_vertex google_vertex_ai google_vertexai vertex"
-    " gcp_vertex_agent vertex_anthropic",
+    " gcp_vertex_agent vertex_anthropic vertex_ai_beta",
     "groq": "groqcloud",
     "ibm.watsonx.ai": "watsonx ibm_watsonx ibm_watsonx_ai watsonx_ai",
     "mistral_ai": "mistral mistralai",
     "moonshot_ai": "moonshot moonshotai",
-    "openai": "open_ai openai_chat openai_responses",
+    "openai": "open_ai openai_chat openai_responses text_completion_openai",
     "perplexity": "perplexity_ai perplexityai",
     "x_ai": "xai grok",
 }

@@ -31,6 +31,8 @@ def test_the_names_of_the_conventions_stay(value: str) -> None:
         *(("openai.responses", "openai"), ("anthropic.messages", "anthropic"), ("xai.chat", "x_ai")),
         *(("google.vertex.chat", "gcp.vertex_ai"), ("vertex.anthropic.messages", "gcp.vertex_ai")),
         *(("google.generative-ai", "gcp.gen_ai"), ("groq.chat", "groq"), ("vllm.chat", "vllm.chat")),
+        *(("AmazonBedrock", "aws.bedrock"), ("AzureAIInference", "azure.ai.inference")),
+        *(("vertex_ai_beta", "gcp.vertex_ai"), ("text-completion-openai", "openai")),  # litellm
         *(("GoogleGenerativeAI", "gcp.gen_ai"), ("Bedrock Runtime", "aws.bedrock")),
         *(("xai", "x_ai"), ("OpenAI", "openai"), (" openai ", "openai"), ("together", "together"), ("", "")),
     ],
