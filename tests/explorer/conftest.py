@@ -45,7 +45,7 @@ def make_reader(bridge: Callable[..., Setup]) -> Callable[..., Setup]:
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # one that is idle takes processor, too
 def chromium() -> Iterator[Browser]:
     """One browser for all tests: missing on CI is a failure, elsewhere a visible skip."""
     if programs() is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from functools import lru_cache
 from typing import Any
 
@@ -26,7 +27,7 @@ def _remember_lines() -> None:
     line depends on nothing else, and what they say of lines together they find anew.
     """
     for module in (prometheus_client.openmetrics.parser, prometheus_client.parser):
-        for name in ("parse_labels", "_parse_sample", "_parse_nh_sample"):
+        for name in ("parse_labels", "_parse_sample", "_parse_nh_sample", "_split_quoted"):
             if hasattr(module, name):
                 setattr(module, name, _remembering(getattr(module, name)))
 
@@ -38,8 +39,8 @@ def _remembering(read: Callable[..., Any]) -> Callable[..., Any]:
         """With labels of its own, since callers take some of them out."""
         found = remembered(*given)
         if isinstance(found, Sample):
-            return found if found.labels is None else found._replace(labels={**found.labels})
-        return found if found is None else {**found}
+            return found._replace(labels=copy(found.labels))
+        return copy(found)
 
     return again
 
@@ -52,6 +53,14 @@ def parse(content_type: str, body: bytes) -> list[Metric]:
 
     OpenMetrics 2.0, which that does not read, is judged by the specification's grammar, and gives nothing.
     """
+    families = [copy(family) for family in _families(content_type, body)]
+    for family in families:
+        family.samples = family.samples[:]
+    return families
+
+
+@lru_cache(8)  # what a test looks at was judged just before
+def _families(content_type: str, body: bytes) -> list[Metric]:
     if "version=2.0.0" in content_type:
         parse2(body.decode())
         return []
