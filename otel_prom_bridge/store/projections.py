@@ -135,10 +135,7 @@ class Projection:
         self._scope, self._resource = scope, origin.promoted
         self._made = {*view.rename.values(), *view.compute}
         self.kind = Kind.COUNTER if view.take != "value" else key.meaning.kind
-        self._shown_as = key._replace(
-            name=view.stream_name or key.name,
-            unit="" if view.take == "count" else key.unit if view.unit is None else view.unit,
-        )
+        self._shown_as = _shown_as(key, view)
         self._shared = shared
         self._defaults = shared.translation.labels(self.kind, {**origin.common, **view.labels})
         try:
@@ -153,15 +150,7 @@ class Projection:
         self._service = origin.service
         self._room = Room()
         self.series: dict[Hashable, Series] = {}
-        label_of = label_name if shared.translation.strategy.escapes else str
-        self._attributes = shared.policy.attribute_map(
-            view,
-            shared.findings,
-            label_of,
-            metric=key.name,
-            scope=key.scope.name,
-            additive=key.meaning.additive,
-        )
+        self._attributes = _attribute_map(key, view, shared)
         self.traits = self._common_traits()
         self._new = series_class(key.meaning, view.take, scaled=self.traits.scale is not None)
         self._has_buckets = issubclass(self._new, HistogramSeries | ExponentialSeries)
@@ -515,3 +504,22 @@ class Projection:
 
 
 _SDK_OVERFLOW = set_key(OVERFLOW_ATTRIBUTES)
+
+
+def _shown_as(key: Stream, view: ExportView) -> Stream:
+    """The stream with the name and the unit from which the family's name is made."""
+    unit = key.unit if view.unit is None else view.unit
+    return key._replace(name=view.stream_name or key.name, unit="" if view.take == "count" else unit)
+
+
+def _attribute_map(key: Stream, view: ExportView, shared: Shared) -> AttributeMap:
+    """What the view makes of the attributes of this stream."""
+    label_of = label_name if shared.translation.strategy.escapes else str
+    return shared.policy.attribute_map(
+        view,
+        shared.findings,
+        label_of,
+        metric=key.name,
+        scope=key.scope.name,
+        additive=key.meaning.additive,
+    )

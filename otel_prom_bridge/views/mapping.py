@@ -97,24 +97,36 @@ class AttributeMap:
         self._tenants = tenants
         self._id_labels = id_labels
         self._findings = findings
+        self._kept: dict[str, bool] = {}
+        self._shapes: dict[tuple[str, ...], KeysShape] = {}  # as long as so many keys are settled
+        self._settled = 0
+        self._read(view)
+
+    def _read(self, view: ExportView) -> None:
+        """Take from the view what is asked for each attribute."""
         self._where = view.conditions()
         self._computations = view.computations()
-        self._own = {label_of(label): label for label in (*view.rename.values(), *self._computations)}
+        self._own = {self._label_of(label): label for label in (*view.rename.values(), *self._computations)}
         self._keep = None if view.keep is None else glob(view.keep)
         self._forbidden = glob(view.forbidden)
         self._drop = glob((*view.drop, *view.forbidden))
         self._before, self._after = _ruled(view)
-        self._kept: dict[str, bool] = {}
         asked = [key for key in view.keep or () if not is_pattern(key)]
         told = self._context.labels if self._context else ()
         self._first = frozenset(filter(None, (*asked, *self._own.values(), *told, self.tenant_label)))
-        tenant = () if tenants is None else (tenants.attribute,)
         # Where values decide nothing else than what is said below, names say what becomes of attributes.
-        deciding = (self._where, self._price, tenants, self._context, view.rename, view.compute, view.rules)
+        deciding = (
+            self._where,
+            self._price,
+            self._tenants,
+            self._context,
+            view.rename,
+            view.compute,
+            view.rules,
+        )
         self._has_shapes = not any(deciding)
-        self._shapes: dict[tuple[str, ...], KeysShape] = {}  # as long as so many keys are settled
-        self._settled = 0
         # Whoever names an attribute, or has a rule for its values, knows what these are.
+        tenant = () if self._tenants is None else (self._tenants.attribute,)
         self._asked = frozenset((*asked, *view.rename, *view.rules, *tenant))
 
     def keeps(self, key: str) -> bool:
