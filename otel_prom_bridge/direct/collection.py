@@ -78,7 +78,7 @@ class DirectCollections(Collections):
         if self._task.is_running:  # asked last: it may have taken something, and not shown it yet
             return False
         seconds = time.perf_counter() - start
-        if not self._pipeline.take_nothing(self._source, resource=provider.resource.attributes):
+        if not self._pipeline.take_nothing(self._source, resource=provider.described):
             return False
         self._started = time.monotonic()
         self.is_whole = True

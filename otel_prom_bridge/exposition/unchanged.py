@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import compress
-from operator import is_not
+from operator import attrgetter, is_not
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from otel_prom_bridge.families import Labels, MetricFamily, Point
@@ -21,6 +21,7 @@ Page = TypeVar("Page")
 Whole = TypeVar("Whole")
 
 _SPARE_PAGES = 100
+_labels = attrgetter("labels")
 
 
 class Memory(Generic[Page, Whole]):
@@ -93,10 +94,11 @@ def made_anew(
     known = min(len(before), len(points))
     labels = known_labels if len(before) == len(points) else known_labels[:known]
     changed = list(compress(range(known), map(is_not, before, points)))
-    for index in changed:
-        if points[index].labels is not before[index].labels:
-            labels = labels.copy() if labels is known_labels else labels
-            labels[index] = of_labels(points[index].labels)
+    were, are = map(before.__getitem__, changed), map(points.__getitem__, changed)
+    relabelled = compress(changed, map(is_not, map(_labels, were), map(_labels, are)))
+    for index in relabelled:
+        labels = labels.copy() if labels is known_labels else labels
+        labels[index] = of_labels(points[index].labels)
     for point in points[known:]:
         labels.append(of_labels(point.labels))
     if len(changed) == known:

@@ -9,7 +9,6 @@ before.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import cast
 
 from otel_prom_bridge.arithmetic.merging import merged
@@ -111,16 +110,17 @@ class GrowingFamily:
     def freeze(self, findings: Findings) -> MetricFamily:
         """The family as it is now, which is the same object as before if nothing changed."""
         if self.stale or self._frozen is None:
-            while self.stale:
-                slot = self.stale.pop()
+            # This loop runs for each changed series at each scrape. Nearly always it is alone in its slot.
+            stale, points, kind, together = self.stale, self._points, self.kind, self._takes_away
+            while stale:
+                slot = stale.pop()
                 slot.stale = False
                 try:
-                    # This runs for each changed series at each scrape. Nearly always it is alone in its slot.
                     series = slot.series
-                    if not isinstance(series, tuple) and not self._takes_away:
-                        self._points[slot.index] = series.freeze(slot.labels, self.kind)
+                    if type(series) is not tuple and not together:
+                        points[slot.index] = series.freeze(slot.labels, kind)  # type: ignore[union-attr]
                     elif series:  # otherwise it was removed meanwhile
-                        self._points[slot.index] = sheltered(self._point, slot, findings)
+                        points[slot.index] = sheltered(self._point, slot, findings)
                 except Exception as error:  # the point from before stays, if there is one
                     self._has_gaps = True
                     what = "a series of metric %r could not be brought up to date: %r"
@@ -128,8 +128,8 @@ class GrowingFamily:
                 except BaseException as error:  # an interrupt: it is done anew
                     slot.touch()
                     keep(error)
-            points = filter(None, self._points) if self._has_gaps else self._points
-            self._frozen = replace(self.empty, points=tuple(cast("Iterable[Point]", points)))
+            shown = filter(None, points) if self._has_gaps else points
+            self._frozen = self.empty.with_points(tuple(cast("Iterable[Point]", shown)))
         return self._frozen
 
     def _point(self, slot: Slot, findings: Findings) -> Point:

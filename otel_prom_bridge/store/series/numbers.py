@@ -8,6 +8,8 @@ from otel_prom_bridge.families import CounterPoint, Exemplar, GaugePoint, Kind, 
 from otel_prom_bridge.points import CountedPoint, NumberPoint, SourcePoint
 from otel_prom_bridge.store.series.base import Series, Traits, added, plain
 
+_COUNTER = Kind.COUNTER  # Python 3.11 calls a function of its own for each look into an enumeration
+
 
 class NumberSeries(Series):
     """A sum or a current value, with one exemplar."""
@@ -45,7 +47,7 @@ class NumberSeries(Series):
 
     def freeze(self, labels: Labels, kind: Kind) -> Point:
         """The present state as a counter or gauge."""
-        if kind is Kind.COUNTER:
+        if kind is _COUNTER:
             # Made as the class makes it, but without a call of a Python function.
             made: CounterPoint = tuple.__new__(
                 CounterPoint, (labels, self.value, self.exemplar, self.created, None)
