@@ -3,20 +3,30 @@
 Whoever collects waits for that thread. If one callback takes too long, the thread is left to it, and another
 one goes on with the next callback. A callback that has not returned is not called again, and what it says in
 the end is taken by the next collection. So it costs its own series, and a scrape waits for it once.
+
+The thread stays for a minute, since to start one takes longer than most callbacks do. What callbacks have in
+their thread, such as a connection or an open transaction, gets no older than that, and does not outlive
+trouble: after a callback that raised or took too long there is a new thread. The SDK's own periodic reader
+has one thread for good. In context variables each run finds nothing, as in a new thread.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextvars import Context
+from functools import partial
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from opentelemetry.metrics import CallbackOptions
 
 from otel_prom_bridge.native import Event, Lock, Thread, get_ident
+from otel_prom_bridge.once import Hand
 
 # A callback may take half of the time that is left, and never less than this.
 _LEAST_WAIT = 0.1
+# For how many seconds a thread gets another run.
+_STAYS_SECONDS = 60.0
 
 
 class Callback(Protocol):
@@ -44,6 +54,7 @@ class Callbacks(Generic[_Callback]):
 
     def __init__(self) -> None:
         self.spent = 0.0
+        self._rests = False
         self.renew()
 
     def renew(self) -> None:
@@ -51,6 +62,12 @@ class Callbacks(Generic[_Callback]):
         self._lock = Lock()
         self._late: dict[_Callback, CallbackAnswer[_Callback] | None] = {}  # with what they said in the end
         self._threads: set[int] = set()
+        self._hand: _CallbacksHand | None = None  # which waits for the next run
+
+    def rest(self) -> None:
+        """Have no thread wait for the next run any more."""
+        self._rests = True
+        self._put_back(None)
 
     @property
     def is_here(self) -> bool:
@@ -73,8 +90,8 @@ class Callbacks(Generic[_Callback]):
             else:
                 waiting.append(callback)
         while waiting:
-            run = _Run(waiting, self, max(deadline - time.monotonic(), _LEAST_WAIT))
-            run.start()
+            run = _Run(waiting, max(deadline - time.monotonic(), _LEAST_WAIT))
+            self._start(run)
             waiting = self._answered(run, deadline, answers)
         return answers
 
@@ -99,7 +116,43 @@ class Callbacks(Generic[_Callback]):
                 answers.append(CallbackAnswer(late, (), is_late=True))
                 return run.callbacks[len(run.answers) + 1 :]
 
-    def _perform(self, run: _Run[_Callback]) -> None:
+    def _start(self, run: _Run[_Callback]) -> None:
+        """Have a thread do this; do it here, if there can be no more threads."""
+        with self._lock:
+            hand, self._hand = self._hand, None
+        if hand is not None:
+            if time.monotonic() < hand.until and hand.take(partial(self._perform, run, hand)):
+                return
+            hand.take(None)
+        hand = _CallbacksHand(until=time.monotonic() + _STAYS_SECONDS)
+        hand.take(partial(self._perform, run, hand))
+        try:
+            Thread(hand.work, name="otel-prom-bridge-callbacks").start()
+        except RuntimeError:
+            self._call(run)
+            run.done.set()
+
+    def _put_back(self, hand: _CallbacksHand | None) -> None:
+        """Keep this for the next run, and let what was kept end; both of them once there is to be rest."""
+        with self._lock:
+            ended = [self._hand, hand] if self._rests else [self._hand]
+            self._hand = None if self._rests else hand
+        for each in filter(None, ended):
+            each.take(None)
+
+    def _perform(self, run: _Run[_Callback], hand: _CallbacksHand) -> None:
+        """In the thread: do this, and wait for the next run if all went well."""
+        try:
+            Context().run(self._call, run)
+        finally:
+            hand.free()
+            if run.went_well:
+                self._put_back(hand)
+            else:
+                hand.take(None)
+            run.done.set()
+
+    def _call(self, run: _Run[_Callback]) -> None:
         thread, spent = get_ident(), time.thread_time()
         self._threads.add(thread)
         try:
@@ -115,24 +168,29 @@ class Callbacks(Generic[_Callback]):
         finally:
             self._threads.discard(thread)
             self.spent += time.thread_time() - spent
-            run.done.set()
+
+
+class _CallbacksHand(Hand):
+    """A thread that gets another run ``until`` then, by ``time.monotonic()``."""
+
+    def __init__(self, *, until: float) -> None:
+        super().__init__()
+        self.until = until
 
 
 class _Run(Generic[_Callback]):
-    """A thread that calls callbacks one after the other, until it is given up."""
+    """Callbacks that are called one after the other, until it is given up."""
 
-    def __init__(self, callbacks: list[_Callback], owner: Callbacks[_Callback], seconds: float) -> None:
+    def __init__(self, callbacks: list[_Callback], seconds: float) -> None:
         self.callbacks = callbacks
         self.seconds = seconds
         self.answers: list[CallbackAnswer[_Callback]] = []
         self.began = time.monotonic()  # when the callback was called for which it waits
         self.is_given_up = False
         self.done = Event()
-        self._perform: Callable[[_Run[_Callback]], None] = owner._perform
 
-    def start(self) -> None:
-        """Call them; here, if there can be no more threads."""
-        try:
-            Thread(lambda: self._perform(self), name="otel-prom-bridge-callbacks").start()
-        except RuntimeError:
-            self._perform(self)
+    @property
+    def went_well(self) -> bool:
+        """Whether all of them have answered in time, and none has raised."""
+        is_whole = len(self.answers) == len(self.callbacks) and not self.is_given_up
+        return is_whole and all(answer.error is None for answer in self.answers)

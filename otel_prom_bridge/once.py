@@ -49,7 +49,7 @@ class _Run:
         return self._turn.acquire(blocking=False)
 
 
-class _Hand:
+class Hand:
     """A thread that does one run after the other, and ends when there was none for some seconds.
 
     To wake it takes a tenth of what it takes to start a thread. While it waits it refers to nobody.
@@ -117,7 +117,7 @@ class Coalesced:
         self._stays = stays
         self._lock = RLock()
         self._last: _Run | None = None
-        self._hand: _Hand | None = None
+        self._hand: Hand | None = None
         renew_in_child(self)
 
     @property
@@ -205,7 +205,7 @@ class Coalesced:
             return
         hand = self._hand
         if hand is None or not hand.take(partial(self._perform, run, hand)):
-            hand = _Hand()
+            hand = Hand()
             hand.take(partial(self._perform, run, hand))
             Thread(hand.work, name=self._name).start()
             self._hand = hand
@@ -213,7 +213,7 @@ class Coalesced:
     def _is_late(self, run: _Run) -> bool:
         return run.late or time.monotonic() - run.began >= self._too_long
 
-    def _perform(self, run: _Run, hand: _Hand | None = None) -> None:
+    def _perform(self, run: _Run, hand: Hand | None = None) -> None:
         if not run.take():  # it was begun twice
             if hand is not None:
                 hand.free()

@@ -44,6 +44,11 @@ class DirectCollections(Collections):
         """In a forked child: no thread is left that waits for a callback."""
         self._callbacks.renew()
 
+    def close(self) -> None:
+        """Collect no more, and have no thread wait for callbacks."""
+        super().close()
+        self._callbacks.rest()
+
     def run(self, seconds: float, *, fresh: bool = False) -> bool:
         """Collect; see there. A callback that scrapes its own process gets False at once."""
         return not self._callbacks.is_here and super().run(seconds, fresh=fresh)

@@ -207,6 +207,7 @@ class PushReader(Elsewhere, BridgeReader):
         is_known = self._collect is not None or self._unsent.has_begun
         if self._process == os.getpid() and is_known:
             self._end(LAST_SECONDS)
+        self._callbacks.rest()
         self._connection.close()
         self._failures.close()
 
