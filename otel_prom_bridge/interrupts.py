@@ -12,9 +12,10 @@ It is called once more to tell the two apart: what was interrupted succeeds then
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import Callable, Container
+from types import CodeType, TracebackType
 from typing import ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
@@ -93,3 +94,16 @@ def sheltered(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -
         raise RaisedAgainError(first) from error
     keep(first)
     return result
+
+
+def is_within(codes: Container[CodeType]) -> bool:
+    """Whether some function above the caller is one of these, be it that a signal handler interrupted it.
+
+    Each greenlet has frames of its own.
+    """
+    frame = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code in codes:
+            return True
+        frame = frame.f_back  # type: ignore[assignment]
+    return False

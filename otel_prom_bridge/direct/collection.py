@@ -11,8 +11,11 @@ from time import time_ns
 from typing import TYPE_CHECKING
 
 from otel_prom_bridge.callbacks import CallbackAnswer, Callbacks
+from otel_prom_bridge.direct.cells import Guard
 from otel_prom_bridge.direct.observed import ObservedCallback
+from otel_prom_bridge.direct.synchronous import Synchronous
 from otel_prom_bridge.forks import renew_in_child, whole
+from otel_prom_bridge.interrupts import is_within
 from otel_prom_bridge.pipeline.collection import Collections
 from otel_prom_bridge.pipeline.pipeline import Pipeline
 from otel_prom_bridge.points import Source, SourcePoint, Stream
@@ -20,6 +23,8 @@ from otel_prom_bridge.points import Source, SourcePoint, Stream
 if TYPE_CHECKING:
     from otel_prom_bridge.direct.provider import DirectMeterProvider
 
+# What a signal handler may interrupt that has a lock of the cells, for which a collection would wait.
+_RECORDS = frozenset({Synchronous.find.__code__, Guard.add.__code__})
 # What has failed where a callback does not return.
 _TIMEOUT = "timeout"
 
@@ -50,8 +55,8 @@ class DirectCollections(Collections):
         self._callbacks.rest()
 
     def run(self, seconds: float, *, fresh: bool = False) -> bool:
-        """Collect; see there. A callback that scrapes its own process gets False at once."""
-        return not self._callbacks.is_here and super().run(seconds, fresh=fresh)
+        """Collect; see there. Who scrapes within a callback gets False at once, or within a recording."""
+        return not (self._callbacks.is_here or is_within(_RECORDS)) and super().run(seconds, fresh=fresh)
 
     def _collect(self) -> bool:
         provider = self._provider()

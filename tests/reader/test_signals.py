@@ -113,9 +113,10 @@ def interrupt(frame, event, argument):
     return interrupt
 
 reader.expose()
-for _ in range(3):
+for turn in range(3):
     counter.add(1)
     sys.settrace(interrupt)
+    {traced}
     reader.expose()
     sys.settrace(None)
 print(len(met) > 100, slow)
@@ -129,4 +130,16 @@ MADE = {
 @pytest.mark.parametrize("door", MADE)
 def test_a_handler_that_scrapes_waits_for_nothing(door: str) -> None:
     """It may come upon a scrape that has asked for a collection, has a lock, or is about to have one."""
-    assert printed(SCRAPED.format(made=MADE[door])) == "True []"
+    assert printed(SCRAPED.format(made=MADE[door], traced="")) == "True []"
+
+
+def test_a_handler_that_scrapes_interrupts_a_recording() -> None:
+    """There, too, it waits for nothing, though the cell of a new attribute set is made under a lock."""
+    made = """
+from otel_prom_bridge import ExportView
+reader = DirectReader(views=[ExportView(instrument_name="h", buckets="exponential")])
+provider = DirectMeterProvider(reader)
+histogram = provider.get_meter("m").create_histogram("h")
+"""
+    traced = 'counter.add(1, {"k": turn}); histogram.record(1, {"k": str(turn)})'
+    assert printed(SCRAPED.format(made=made, traced=traced)) == "True []"
