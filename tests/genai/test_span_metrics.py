@@ -238,6 +238,22 @@ def test_what_only_the_inner_span_of_a_call_says(deep: int) -> None:
         assert it.totals("llm_unpriced_requests") == {}
 
 
+@pytest.mark.parametrize(
+    "agent", ["Senior Researcher._execute_core", "Senior Researcher.find it._execute_core"]
+)
+def test_agents_of_crewai_are_named_by_their_role(agent: str) -> None:
+    """OpenInference has the role, the task and the method in the name of the span, and no other name."""
+    with spans() as it:
+        tracer = it.tracer("openinference.instrumentation.crewai")
+        with (
+            tracer.start_as_current_span("Crew.kickoff", attributes={"openinference.span.kind": "CHAIN"}),
+            tracer.start_as_current_span(agent, attributes={"openinference.span.kind": "AGENT"}),
+        ):
+            pass
+        assert it.totals("agent_executions", "agent_type") == {("Senior Researcher",): 1}
+        assert it.totals("agent_workflows", "workflow") == {("Crew",): 1}
+
+
 def test_a_call_whose_event_has_the_details() -> None:
     """The conventions have an event with all of it; what the span says counts before that."""
     with spans() as it:

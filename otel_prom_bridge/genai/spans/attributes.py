@@ -400,7 +400,10 @@ def outermost(name: str, attributes: Attributes, found: Seen) -> Seen:
 
 def _of_span(name: str) -> str | None:
     """The name of an agent in that of its span: `meteo.run`, `invoke_agent meteo`, `meteo run`."""
-    found = name.removeprefix("invoke_agent ").removesuffix(".run").removesuffix(" run").strip()
+    if name.endswith("._execute_core"):  # CrewAI has the role, and maybe the task
+        return name.partition(".")[0] or None
+    found = name.removeprefix("invoke_agent ").removesuffix(".run").removesuffix(" run")
+    found = found.removesuffix(".kickoff").strip()
     return found if found and found not in ("agent", "invoke_agent", "invoke_workflow") else None
 
 
