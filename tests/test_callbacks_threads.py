@@ -25,9 +25,20 @@ from otel_prom_bridge.testing.probe import ALONE
 NAME = "otel-prom-bridge-callbacks"
 
 
+_before: set[threading.Thread] = set()  # of other tests, whose readers nobody has shut down
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    """Threads that other tests have left are not counted."""
+    _before.clear()
+    _before.update(threads())
+
+
 def threads() -> list[threading.Thread]:
     """Those that there are for callbacks."""
-    return [thread for thread in threading.enumerate() if thread.name == NAME]
+    found = threading.enumerate()
+    return [thread for thread in found if thread.name == NAME and thread not in _before]
 
 
 class Asked:
