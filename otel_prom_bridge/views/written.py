@@ -1,8 +1,8 @@
 """How views, rules and limits are written in TOML and YAML, and what Python may give instead.
 
-A mapping stands for a call (see ``notation.py``), so whatever a class takes can be written. This module adds
-what the two languages lack. None is written as ``name: false``, because TOML has no null, and in YAML null is
-what somebody forgot to write. Objects have names: ``status_class``, ``outcome``.
+A mapping stands for a call (see ``values/notation.py``), so whatever a class takes can be written. This
+module adds what the two languages lack. None is written as ``name: false``, because TOML has no null, and in
+YAML null is what somebody forgot to write. Objects have names: ``status_class``, ``outcome``.
 """
 
 from __future__ import annotations
