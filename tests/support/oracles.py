@@ -18,6 +18,7 @@ from prometheus_client.samples import Sample
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 # Of lines and of their labels. More would be in the way of tests that collect garbage.
 _REMEMBERED = 4096
+_caches: list[Any] = []
 
 
 def _remember_lines() -> None:
@@ -34,6 +35,7 @@ def _remember_lines() -> None:
 
 def _remembering(read: Callable[..., Any]) -> Callable[..., Any]:
     remembered = lru_cache(_REMEMBERED)(read)
+    _caches.append(remembered)
 
     def again(*given: object) -> Any:
         """With labels of its own, since callers take some of them out."""
@@ -81,6 +83,15 @@ def _families(content_type: str, body: bytes) -> list[Metric]:
     if len(set(names)) != len(names):
         raise ValueError(f"a family appears twice: {names}")
     return families
+
+
+_caches.append(_families)
+
+
+def forget() -> None:
+    """Remember nothing of what was read, for tests that count the objects that there are."""
+    for cache in _caches:
+        cache.cache_clear()
 
 
 def samples(content_type: str, body: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
