@@ -77,11 +77,11 @@ class Hub:
     @property
     def inside(self) -> Inside:
         """What the explorer asks."""
-        return Inside(self._pipeline, _collected, state=self._state, workers=self.receiver.sources.states)
+        return Inside(self._pipeline, _collected, state=self._state, workers=self.receiver.pushers.states)
 
     def _state(self, state: State) -> State:
-        sources = self.receiver.sources
-        return state._replace(sources=len(sources), push_age=sources.oldest)
+        pushers = self.receiver.pushers
+        return state._replace(sources=len(pushers), push_age=pushers.oldest)
 
     def cardinality(self) -> CardinalityReport:
         """How many series each metric has, and which labels make them."""

@@ -230,8 +230,8 @@ class EndWatch:
     The loop of a server tells it of connections, and never waits for it.
     """
 
-    def __init__(self, sources: Pushers) -> None:
-        self._sources = sources
+    def __init__(self, pushers: Pushers) -> None:
+        self._pushers = pushers
         self._selector = DefaultSelector()
         self._waker, self._wakened = socket_pair()
         for end in (self._waker, self._wakened):
@@ -270,14 +270,14 @@ class EndWatch:
             gone = [key.data for key, _ in events if key.data is not None]
             with contextlib.suppress(BlockingIOError):
                 self._wakened.recv(4096)
-            with self._sources.lock:
+            with self._pushers.lock:
                 for process in gone:
-                    self._sources.process_gone(process)
+                    self._pushers.process_gone(process)
                 with contextlib.suppress(Empty):
                     while True:
-                        self._sources.left(self._left.get_nowait())
-                self._sources.end_late()
-                wanted = self._sources.processes
+                        self._pushers.left(self._left.get_nowait())
+                self._pushers.end_late()
+                wanted = self._pushers.processes
             self._follow(wanted)
         for process in list(self._watched):
             self._unwatch(process)
@@ -294,8 +294,8 @@ class EndWatch:
         try:
             descriptor = os.pidfd_open(process)
         except ProcessLookupError:
-            with self._sources.lock:
-                self._sources.process_gone(process)
+            with self._pushers.lock:
+                self._pushers.process_gone(process)
         except (AttributeError, OSError):  # not on Linux, or too many files are open: a timeout says it
             pass
         else:

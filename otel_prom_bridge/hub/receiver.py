@@ -68,8 +68,8 @@ class Receiver(Handler):
         self._token = token
         self._users = {*users, 0, *((os.getuid(),) if hasattr(os, "getuid") else ())}
         self._lock = RLock()
-        self.sources = Pushers(self._end, lock=self._lock, most=max_sources, timeout=source_timeout)
-        self._watch = EndWatch(self.sources)
+        self.pushers = Pushers(self._end, lock=self._lock, most=max_sources, timeout=source_timeout)
+        self._watch = EndWatch(self.pushers)
         self._decoder = Decoder()
         self._findings = Findings(log=endpoint_logger)
         self._hashes: dict[bytes, None] = {}  # of the pushes that came last
@@ -92,7 +92,7 @@ class Receiver(Handler):
     def is_in_use(self) -> bool:
         """Somebody is there who may push: a connection, or a process that is known."""
         with self._lock:
-            return self.sources.are_connected
+            return self.pushers.are_connected
 
     def on_make_way(self, answer: Callable[[int], bool]) -> None:
         """Let another hub that needs a port have this one end, if ``answer`` agrees."""
@@ -219,7 +219,7 @@ class Receiver(Handler):
             self._put(pusher, batch, resource, rejected, failing=failing)
             pusher.pushed = number if number is not None else pusher.pushed
         if headers.get(wire.END.lower()) == "1":
-            self.sources.end(pusher, "goodbye")
+            self.pushers.end(pusher, "goodbye")
         return duplicate, dropped
 
     def _taken_from_stranger(self, request: Request, body: bytes, rejected: Rejected) -> bool:
@@ -233,7 +233,7 @@ class Receiver(Handler):
             return True
         for resource, readings in self._decoder.resources(body, rejected):
             identity = tuple(str(resource.get(name, "")) for name in _NAME)
-            key: Hashable = identity if identity[-1] else self.sources.unnamed(request.link, resource)
+            key: Hashable = identity if identity[-1] else self.pushers.unnamed(request.link, resource)
             pusher = self._find(key, request)
             self._put(pusher, readings, resource, rejected, failing=None)
         while len(self._hashes) >= _HASHES:
@@ -242,13 +242,13 @@ class Receiver(Handler):
         return False
 
     def _find(self, key: Hashable, request: Request, *, interval: float | None = None) -> Pusher:
-        before = len(self.sources)
-        pusher = self.sources.find(key, link=request.link, interval=interval)
+        before = len(self.pushers)
+        pusher = self.pushers.find(key, link=request.link, interval=interval)
         if pusher is None:
             raise _RefusalError(
                 503, f"{before} processes push already: raise max_sources", ("Retry-After", "5")
             )
-        if len(self.sources) != before:
+        if len(self.pushers) != before:
             self._watch.look()
         return pusher
 

@@ -113,7 +113,7 @@ def test_a_client_without_a_name_is_known_by_its_connection(hub: Hub) -> None:
     push(hub, request_of(gauge("temperature", 1)), link=one)
     push(hub, request_of(gauge("temperature", 2)), link=two)
     assert len(shown(hub, "temperature")) == 2
-    hub.receiver.sources.left(one)
+    hub.receiver.pushers.left(one)
     push(hub, request_of(gauge("temperature", 3)), link=Link(is_local=True))
     assert sorted(shown(hub, "temperature").values()) == [2, 3]
 
