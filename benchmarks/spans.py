@@ -84,6 +84,22 @@ def of_recorders(provider: Any, rounds: int) -> dict[str, float]:
     def request() -> None:
         llm.record_request(duration=1, input_tokens=1000, output_tokens=100, **asked)
 
+    def everything() -> None:
+        llm.record_request(
+            duration=1,
+            input_tokens=1000,
+            output_tokens=100,
+            cached_tokens=400,
+            cache_write_tokens=50,
+            reasoning_tokens=20,
+            time_to_first_chunk=0.1,
+            finish_reason="stop",
+            response_model="gpt-4o-2024-08-06",
+            server_address="api.openai.com",
+            server_port=443,
+            **asked,
+        )
+
     def call() -> None:
         with llm.call(**asked) as running:
             running.tokens(input=1000, output=100)
@@ -95,7 +111,13 @@ def of_recorders(provider: Any, rounds: int) -> dict[str, float]:
         with agents.tool("web_search", agent="planner"):
             pass
 
-    kinds = {"record_request()": request, "with call()": call, "a chunk": chunk, "with tool()": tool}
+    kinds = {
+        "record_request()": request,
+        "the same with everything": everything,
+        "with call()": call,
+        "a chunk": chunk,
+        "with tool()": tool,
+    }
     return {kind: seconds(record, rounds) * 1e6 for kind, record in kinds.items()}
 
 

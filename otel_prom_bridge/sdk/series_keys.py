@@ -56,8 +56,8 @@ class QuickMatch(private_class("._view_instrument_match", "_ViewInstrumentMatch"
             attributes = {key: value for key, value in attributes.items() if key in kept}
         values = attributes.values()
         try:
-            if self._typed and not _TEXT.issuperset(map(type, values)):
-                series = table.get((*attributes, *values, *map(type, values)))
+            if self._typed and not _TEXT.issuperset(kinds := (*map(type, values),)):
+                series = table.get((*attributes, *values, *kinds))
             else:
                 series = table.get((*attributes, *values))
         except TypeError:  # a value that has no hash
