@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from genai_points import Recorded
@@ -34,6 +36,8 @@ from otel_prom_bridge.testing import Clock
 pytest_plugins = ["otel_prom_bridge.pytest_plugin"]
 settings.register_profile("project", max_examples=examples(100), deadline=None)  # machines are shared
 settings.load_profile("project")
+# While tests are read, hardly anything is garbage: looking for it would be a tenth of the time.
+gc.disable()
 # It takes 40 ms each, and property tests produce thousands of expositions.
 PROMTOOL_RUNS_PER_TEST = 5 if WHOLE else 2
 # What starts programs as forks. `make slow` runs the tests of those who use it with real interpreters, too.
@@ -53,10 +57,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark the tests of files that start programs."""
-    names = vars(item.module) if isinstance(item, pytest.Function) else {}
-    homes = {getattr(value, "__module__", None) for value in names.values()}
-    if not STARTERS.isdisjoint({*names, *homes}):
+    if isinstance(item, pytest.Function) and _starts_programs(item.module):
         item.add_marker("programs")
+
+
+@functools.cache
+def _starts_programs(module: ModuleType) -> bool:
+    homes = {getattr(value, "__module__", None) for value in vars(module).values()}
+    return not STARTERS.isdisjoint({*vars(module), *homes})
 
 
 @pytest.hookimpl(trylast=True)  # when those of other marks are out
@@ -70,6 +78,7 @@ def pytest_collection_finish() -> None:
     """Leave the tests themselves out of garbage collection: many collect, and 5,000 are in the way."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="module")
