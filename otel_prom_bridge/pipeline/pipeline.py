@@ -167,7 +167,8 @@ class Pipeline:
             collected = collect(deadline - time.monotonic())
             left = max(deadline - time.monotonic(), _LEAST_WAIT)
             stuck = others.ask(left) if others is not None else None
-        shown = self.families(deadline - time.monotonic())
+        # Where nothing can be collected, the store may be waiting for what this scrape has interrupted.
+        shown = self.families(0 if collected.successful is False else deadline - time.monotonic())
         now = self.store.state(collected=collected.successful, stuck=stuck)
         families = list(self.self_metrics.beside(shown, state(now)))
         if others is not None:

@@ -584,3 +584,23 @@ def test_the_next_recording_is_noticed_once() -> None:
     counter.add(1)
     assert calls == [1]
     assert direct.shown() == {"c_total": 3}
+
+
+def test_who_cannot_collect_does_not_wait_for_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A collection in another thread may wait there for what a handler that scrapes has interrupted."""
+    direct, held, over = Direct(), threading.Event(), threading.Event()
+    monkeypatch.setattr(direct.reader._collections, "run", lambda *_, **__: False)
+
+    def hold() -> None:
+        with direct.reader._pipeline.store._lock:
+            held.set()
+            over.wait(20)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    began = time.monotonic()
+    assert not direct.reader.expose().complete
+    assert time.monotonic() - began < 2
+    over.set()
+    thread.join()
