@@ -36,7 +36,7 @@ class _Run:
         self.began = time.monotonic()
         self.late = False
         self.thread: int | None = None
-        self.asked_by = get_ident()
+        self.beginner: int | None = get_ident()  # who has yet to begin it
         self._turn = Lock()
 
     @property
@@ -192,11 +192,12 @@ class Coalesced:
             if run is None or run.done.is_set:
                 run = self._last = new
         # It may also be that of a frame that this one interrupts, and that has not come to begin it.
-        if run.asked_by == get_ident() and not run.is_taken:
+        if run.beginner == get_ident() and not run.is_taken:
             try:
                 self._begin(run)
             except RuntimeError:  # no more threads, or the interpreter is ending: do it here
                 self._perform(run)
+            run.beginner = None  # so that no other greenlet of this thread begins it again
         return run, run is not new
 
     def _begin(self, run: _Run) -> None:
@@ -207,25 +208,30 @@ class Coalesced:
         if hand is None or not hand.take(partial(self._perform, run, hand)):
             hand = Hand()
             hand.take(partial(self._perform, run, hand))
-            Thread(hand.work, name=self._name).start()
             self._hand = hand
+            Thread(hand.work, name=self._name).start()
 
     def _is_late(self, run: _Run) -> bool:
         return run.late or time.monotonic() - run.began >= self._too_long
 
     def _perform(self, run: _Run, hand: Hand | None = None) -> None:
         if not run.take():  # it was begun twice
-            if hand is not None:
-                hand.free()
+            self._let_go(hand)
             return
         run.thread = get_ident()
         try:
             run.succeeded = self._work()
         finally:
             run.thread = None
-            if hand is not None:
-                hand.free()
+            self._let_go(hand)
             run.done.set()
+
+    def _let_go(self, hand: Hand | None) -> None:
+        """This thread, if it is one that stays, waits for the next run; it ends if it will not get that."""
+        if hand is not None:
+            hand.free()
+            if hand is not self._hand:
+                hand.take(None)
 
     def renew(self) -> None:
         """Begin anew in a forked child, where the thread of a run is missing and the lock may stay taken."""

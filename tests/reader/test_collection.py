@@ -446,6 +446,43 @@ def test_a_thread_that_stayed_for_too_long(monkeypatch: pytest.MonkeyPatch) -> N
         time.sleep(0.0001 * (number % 3))
 
 
+@pytest.mark.parametrize("stays", [False, True])
+def test_a_run_is_begun_once(monkeypatch: pytest.MonkeyPatch, *, stays: bool) -> None:
+    """Even if who asked for it asks again before its thread has come to it, as greenlets of one thread do."""
+    made: list[str] = []
+
+    class Slow:
+        def __init__(self, work: Callable[[], None], *, name: str) -> None:
+            made.append(name)
+
+        def start(self) -> None:
+            """It has not come to run yet."""
+
+    monkeypatch.setattr("otel_prom_bridge.once.Thread", Slow)
+    once = Coalesced(lambda: True, name="test", stays=lambda: stays)
+    for _ in range(3):
+        once.start()
+        assert not once.wait(0)
+    assert made == ["test"]
+
+
+def test_a_thread_that_is_at_work_ends_when_there_is_to_be_rest(hanging: Hanging) -> None:
+    """Nobody gives it another run, so it does not wait for one."""
+    ran_in: list[threading.Thread] = []
+
+    def work() -> bool:
+        ran_in.append(threading.current_thread())
+        hanging.call()
+        return True
+
+    once = Coalesced(work, name="test", stays=lambda: True)
+    hanging.hang()
+    assert not once.wait(0.05)
+    once.rest()
+    hanging.release.set()
+    wait_for(lambda: ran_in[0] not in threading.enumerate(), seconds=5, what="the end of the thread")
+
+
 def test_a_thread_that_is_lost_is_not_waited_for(hanging: Hanging) -> None:
     """What was given up hangs in its own thread, and the next run has another one."""
     once = Coalesced(lambda: bool(hanging.call()) or True, name="test", stays=lambda: True)

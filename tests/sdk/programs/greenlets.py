@@ -1,9 +1,11 @@
 """Greenlets record on the same series and on new ones, switch wherever they can, and scrape meanwhile.
 
-Argument: how often each of them records. Prints how often all did, and what is shown of it.
+Argument: how often each of them records. Prints how often all did, what is shown of it, and how many threads
+scrapes that come together started.
 """
 
 import json
+import os
 import sys
 from collections import UserDict
 from collections.abc import Iterator
@@ -50,6 +52,16 @@ def record(number: int) -> None:
         gevent.sleep(0)
 
 
+def threads_of_scrapes() -> int:
+    """How many threads there are more after greenlets have scraped together again and again."""
+    reader.expose()
+    before = len(os.listdir("/proc/self/task"))
+    for _ in range(20):
+        counter.add(1, {"once": "more"})
+        gevent.joinall([gevent.spawn(reader.expose) for _ in range(3)])
+    return len(os.listdir("/proc/self/task")) - before
+
+
 def main() -> None:
     """Greenlets, a thread that is one, and scrapes."""
     greenlets = [gevent.spawn(record, number) for number in range(GREENLETS)]
@@ -61,7 +73,8 @@ def main() -> None:
     gevent.joinall(greenlets, raise_error=True)
     thread.join()
     shown = everything(reader)
-    print(json.dumps([recorded, *(total(shown, name) for name in ("c_total", "h_count", "e_count"))]))
+    counted = [total(shown, name) for name in ("c_total", "h_count", "e_count")]
+    print(json.dumps([recorded, *counted, threads_of_scrapes()]))
 
 
 main()
