@@ -244,8 +244,10 @@ class Synchronous:
 
     def _kept(self, attributes: Mapping[str, object], key: tuple[object, ...] | None) -> Mapping[str, object]:
         """The attributes as they are now; nothing but their key, where that says everything."""
-        if key is not None and _PLAIN.issuperset(map(type, attributes.values())):
-            return AttributeSet(key)
+        if key is not None and _PLAIN.issuperset(map(type, values := attributes.values())):
+            # The cell's own key has types, too, once some value was no text. That of texts has none anywhere.
+            is_text = self._typed and TEXT.issuperset(map(type, values))
+            return AttributeSet((*attributes, *values) if is_text else key)
         return {name: _lasting(value) for name, value in attributes.items()}
 
     def _needed(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
