@@ -68,13 +68,20 @@ def is_mixed_up(run: str) -> bool:
 def is_scrambled(text: str) -> bool:
     """Whether a long run of letters is random: half of those of words are of the commonest seven.
 
-    Few words without a gap are so long. Of names of three words one in 200 looks like it, so one is no proof.
+    Few words without a gap are so long, and fewer look like it, so one is no proof. Names in camelCase are as
+    long, and all that end alike may look like it, so of these the pieces have to be no words, too.
 
     >>> [is_scrambled(text) for text in ("vvymskxhgeswrlzhqxipgp", "internationalization", "zqxjk")]
     [True, False, False]
+    >>> [is_scrambled(text) for text in ("qXvBzkWpJdhYmKtLgfVz", "InvoiceReviewWorkflow")]
+    [True, False]
     """
     if len(text) < _SHORTEST_RANDOM or not (text.isascii() and text.isalpha()):
         return False
+    if text not in (text.lower(), text.upper()):
+        odd = [piece[0] for piece in _PIECES.finditer(text) if not _is_plain(piece)]
+        if len("".join(odd)) < 2:  # a name may have one letter between its words: runXQuery
+            return False
     letters = text.lower()
     common = sum(map(letters.count, _COMMON_LETTERS))
     return common <= 2 * sum(map(letters.count, _RARE_LETTERS))

@@ -138,6 +138,18 @@ def test_long_words_are_no_ids(words: str) -> None:
     assert not any(ids.is_id("x", word) for word in words.split())
 
 
+@pytest.mark.parametrize(
+    "end", ["ReviewWorkflow", "SurveyWorkflow", "QueryWorkflow", "KeywordQueryJob", "ForXQueryWorkflow"]
+)
+def test_names_in_camel_case_that_end_alike_are_no_ids(end: str) -> None:
+    """Each of them has more rare letters than most words, as all of them have the same end."""
+    ids = Ids()
+    firsts = "Invoice Customer Payment Contract Keyword Backup Vendor Quality Workspace Kubernetes"
+    for first in firsts.split():
+        assert not ids.is_id("x", first + end)
+        assert not ids.is_id("x", first.lower() + end)
+
+
 def _semconv() -> list[str]:
     found = []
     for package in (incubating, stable):
