@@ -267,6 +267,28 @@ def test_a_call_whose_event_has_the_details() -> None:
         assert it.totals("llm_answers", "finish_reason") == {("length",): 1}
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"openinference.span.kind": "AGENT", "agent.name": "meteo"},
+        {"traceloop.span.kind": "agent", "traceloop.entity.name": "meteo"},
+        {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "meteo"},
+    ],
+    ids=lambda said: next(iter(said)),
+)
+@pytest.mark.parametrize("calls", [0, 1])
+def test_an_agent_with_the_event_of_a_call_is_an_agent(said: dict[str, str], calls: int) -> None:
+    """The current span may be that of the agent when somebody adds the event."""
+    with spans() as it:
+        with it.tracer("framework").start_as_current_span("agent", attributes=said) as agent:
+            for _ in range(calls):
+                with it.tracer("client").start_as_current_span("chat", attributes=CHAT):
+                    pass
+            agent.add_event("gen_ai.client.inference.operation.details", CHAT)
+        assert it.totals("agent_executions", "agent_type") == {("meteo",): 1}
+        assert sum(it.totals("llm_requests").values()) == calls
+
+
 def test_attempts_inside_of_one_call_are_paid_together() -> None:
     """Each attempt had tokens; what the outer span says itself counts before that."""
     with spans() as it:

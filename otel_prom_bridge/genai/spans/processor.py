@@ -149,9 +149,7 @@ class SpanMetrics:
             for event in events:
                 if event.name in _EVENTS:
                     self._event(event, span, node.context)
-                elif event.name == _DETAILS:  # says what the span itself may leave out
-                    attributes = {**(event.attributes or {}), **attributes}
-            found = seen(span.name or "", attributes)
+            attributes, found = _detailed(span.name or "", attributes, events)
             request = request_of(span, attributes, is_call=found is not None and found.kind == "call")
             if request is not None:
                 for one in (node, *self._open.ancestors(node)):
@@ -384,6 +382,21 @@ class SpanMetrics:
         }
         record = self._measurements.record
         record(conventions.TOOL_CALLS_BY_STEP, 1, in_step(clean(labels), step), ended.context)
+
+
+def _detailed(name: str, attributes: Attributes, events: Sequence[Any]) -> tuple[Attributes, Seen | None]:
+    """What a span says together with the event of a call, which has what the span itself may leave out.
+
+    The event may be at a span around the call, such as that of an agent. That one is no call by it.
+    """
+    found = seen(name, attributes)
+    for event in events:
+        if event.name == _DETAILS:
+            together = {**(event.attributes or {}), **attributes}
+            detailed = seen(name, together)
+            if found is None or (detailed is not None and detailed.kind == found.kind):
+                attributes, found = together, detailed
+    return attributes, found
 
 
 def _request(ended: Ended) -> LLMRequest:
