@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from otel_prom_bridge.rules.rule import ANY_TABLE, OTHER
+from otel_prom_bridge.rules.spelling import snake_case
 from otel_prom_bridge.values.checks import TEXT, check_fields
 
 # The kinds, and the names that Python's clients, gRPC, the providers' APIs and HTTP have for them. The names
@@ -95,7 +96,6 @@ _TELLING = frozenset(
 _OF_PYTHON = frozenset(name for name in dir(builtins) if isinstance(getattr(builtins, name), type))
 # A name that several libraries have. Google's says that the status was 4xx. Those of these two say nothing.
 _CLIENT_ERROR = re.compile(r"(?!(?:.*\.)?(?:botocore|aiohttp)\.)(.*[.:/])?ClientError")
-_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NOISE = re.compile(r"_?(error|exception|err)$")
 # No name of an exception is longer than this, and the value may be anything.
 _LONGEST = 200
@@ -128,7 +128,8 @@ class ErrorType:
     def __call__(self, value: str) -> str:
         """The kind of an error."""
         key = _key(value)
-        if (own := self.kinds.get(key)) is not None:
+        own = self.kinds.get(key)
+        if own is not None and (key or not value.strip()):  # the text of an error may end with a dot
             return own
         found = _TABLE.get(key) or _of_status(key)
         return found or _of_tail(key, value) or self.other
@@ -159,5 +160,5 @@ def _last(name: str) -> str:
 
 def _key(name: str) -> str:
     last = _last(name).replace("OpenAI", "Openai")  # or OpenAIAPIError would be of an "AIAPI"
-    words = _WORDS.sub("_", last).replace("-", "_").replace(" ", "_").lower()
+    words = snake_case(last)
     return _NOISE.sub("", words) or words

@@ -1,7 +1,7 @@
 """Why an answer of a model ended, in the few words of the conventions, whatever the provider calls it.
 
 Each API has words of its own, and each library its own way to write them: ``MAX_TOKENS``, ``max_tokens``,
-``FinishReason.MAX_TOKENS`` and ``max-tokens`` are the same.
+``maxTokens``, ``FinishReason.MAX_TOKENS`` and ``max-tokens`` are the same.
 
 https://opentelemetry.io/docs/specs/semconv/registry/attributes/gen-ai/#gen-ai-response-finish-reasons
 """
@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 from otel_prom_bridge.rules.rule import OTHER
+from otel_prom_bridge.rules.spelling import snake_case
 
 # The words of OpenAI, Anthropic, Google, Bedrock, Cohere, Mistral, xAI and the servers of open models.
 _REASONS = {
@@ -44,5 +45,5 @@ class FinishReason:
 
     def __call__(self, value: str) -> str:
         """The reason in the words of the conventions."""
-        word = value[-_LONGEST:].strip().rpartition(".")[2].replace("-", "_").replace(" ", "_").lower()
+        word = snake_case(value[-_LONGEST:].strip().rpartition(".")[2])
         return _TABLE.get(_NOISE.sub("", word, count=1), OTHER)

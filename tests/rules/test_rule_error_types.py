@@ -294,4 +294,11 @@ def test_what_cannot_work_is_refused(options: dict[str, object], key: str) -> No
 def test_no_error_can_be_shown_as_none() -> None:
     """By default a label of errors says `other` of nothing; who has results without errors says it so."""
     assert ErrorType(kinds={"": ""})("") == ""
+    assert ErrorType(kinds={"": ""})("  ") == ""
     assert ErrorType(kinds={"": ""})("TimeoutError") == "timeout"
+
+
+@pytest.mark.parametrize("text", ["a/", "It did not work.", "failed: ", "."])
+def test_a_text_that_ends_with_a_mark_is_an_error(text: str) -> None:
+    """Who says nothing of nothing still sees each error."""
+    assert ErrorType(kinds={"": ""})(text) == "other"
