@@ -22,7 +22,7 @@ from otel_prom_bridge.recording.reports import report
 Emit = Literal["current", "latest"]
 
 # No call has so many tokens, or costs so many USD. One wrong number would be all that a counter says.
-TOO_MANY = 10**15
+IMPOSSIBLE_AMOUNT = 10**15
 
 
 class Names(NamedTuple):
@@ -77,7 +77,7 @@ _AMOUNTS = {kind: f"{kind} tokens" for kind in KINDS} | {"cost": "the cost"}
 def _is_amount(value: object) -> bool:
     """Whether it is a number of any library that a call can have; True is 1 and none of tokens."""
     try:
-        return not isinstance(value, bool) and bool(0 <= value < TOO_MANY)  # type: ignore[operator]
+        return not isinstance(value, bool) and bool(0 <= value < IMPOSSIBLE_AMOUNT)  # type: ignore[operator]
     except Exception:  # not comparable, or in a way of its own
         return False
 

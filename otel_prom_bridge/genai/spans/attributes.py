@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from otel_prom_bridge.genai import vocabulary
-from otel_prom_bridge.genai.emission import TOO_MANY, Usage
+from otel_prom_bridge.genai.emission import IMPOSSIBLE_AMOUNT, Usage
 from otel_prom_bridge.genai.spans import guardrails, langfuse
 from otel_prom_bridge.recording.operations import OTHER_ERROR
 from otel_prom_bridge.recording.reports import report
@@ -51,28 +51,11 @@ class Seen:
     result: str | None = None  # what came of the check of a guardrail
     keys: Keys = field(default_factory=lambda: ALL, repr=False)  # the attributes that the span has
 
-    def complete(self, inside: Seen) -> None:
-        """Take what this span of a call does not say from those of the same call inside of it."""
-        self.usage = Usage(*(_first_of(kind, self.usage, inside.usage) for kind in _TOKENS))
-        self.cost = inside.cost if self.cost is None else self.cost
-        self.provider, self.model = self.provider or inside.provider, self.model or inside.model
-        self.response_model = self.response_model or inside.response_model
-        self.finish_reasons = self.finish_reasons or inside.finish_reasons
-
-    def add(self, later: Seen) -> None:
-        """Add what the call was sent again for: its tokens, and what they cost."""
-        self.usage = Usage(*(_sum(getattr(self.usage, kind), getattr(later.usage, kind)) for kind in _TOKENS))
-        self.cost = _sum(self.cost, later.cost)
-        self.provider, self.model = later.provider or self.provider, later.model or self.model
-        self.response_model = later.response_model or self.response_model
-        self.finish_reasons = later.finish_reasons or self.finish_reasons
-
 
 # What the clients of OpenAI and Anthropic say of an answer that is an error.
 _STATUS = re.compile(r"\bError code: ([45]\d\d)\b")
 _LONGEST_TEXT = 1000
 _NO_USAGE: Usage = Usage()
-_TOKENS = ("input", "output", "cached", "reasoning", "cache_write")
 _INFERENCE = {*vocabulary.INFERENCE, *vocabulary.EMBEDDINGS, "fetch_response"}
 _OPERATIONS: Mapping[str, Kind] = {
     **dict.fromkeys(_INFERENCE, "call"),
@@ -495,16 +478,6 @@ def _table(attributes: Attributes, key: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _first_of(kind: str, usage: Usage, inside: Usage) -> int | None:
-    own: int | None = getattr(usage, kind)
-    return getattr(inside, kind) if own is None else own
-
-
-def _sum(one: Any, other: Any) -> Any:
-    """The sum of two numbers, of which either may not have been reported."""
-    return other if one is None else one if other is None else one + other
-
-
 def _text(attributes: Attributes, keys: tuple[str, ...]) -> str | None:
     for key in keys:
         value = attributes.get(key)
@@ -524,7 +497,7 @@ def _number(attributes: Attributes, keys: tuple[str, ...], what: str) -> float |
         value = attributes.get(key)
         if value is None:
             continue
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < TOO_MANY:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < IMPOSSIBLE_AMOUNT:
             return value if isinstance(value, int) else float(value)
         report(("span", key), "the attribute %r of a span is no %s: %r", key, what.split(" ", 1)[1], value)
     return None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from otel_prom_bridge.genai.emission import TOO_MANY, Usage
+from otel_prom_bridge.genai.emission import IMPOSSIBLE_AMOUNT, Usage
 
 # Anthropic's words, which have kept their names, are parts of the input, too.
 _CACHED = ("input_cached_tokens", "input_cache_read", "cache_read_input_tokens")
@@ -59,4 +59,4 @@ def _first(said: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
 
 def _number(value: Any) -> int | None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return int(value) if is_number and 0 <= value < TOO_MANY else None
+    return int(value) if is_number and 0 <= value < IMPOSSIBLE_AMOUNT else None

@@ -14,19 +14,21 @@ from weakref import ref
 from opentelemetry.context import Context, get_current
 
 from otel_prom_bridge.genai.spans.attempts import SpanRequest, SpanRequests
+from otel_prom_bridge.genai.spans.same_call import Answer
 
 _NOTHING: frozenset[str] = frozenset()
 _GONE = SimpleNamespace(name="", attributes={}, instrumentation_scope=None, kind=None)
 _MOST = 10_000
 _DEEPEST = 64
 _MOST_CHECKS = 100
+_MOST_ANSWERS = 10_000
 
 
 class Node:
     """A span that goes on."""
 
     __slots__ = (
-        *("answer", "checks", "context", "covered", "has_agent", "has_call", "inference_calls"),
+        *("answers", "checks", "context", "covered", "has_agent", "has_call", "inference_calls"),
         *("_span", "parent", "requests", "steps", "tool_calls", "trace"),
     )
 
@@ -37,12 +39,12 @@ class Node:
         self.parent = parent
         self.covered: frozenset[str] = _NOTHING  # what was recorded of it by libraries inside
         self.has_agent = False  # an agent ran inside
-        self.has_call = False  # a call of a model was recorded inside
+        self.has_call = False  # a call of a model was recorded inside, or left to a span around both
         self.inference_calls = 0
         self.tool_calls = 0
         self.steps = 0
         self.checks: tuple[Any, ...] = ()  # of guardrails, of which it says at its end what came of them
-        self.answer: Any = None  # what spans of the same call inside of it have said
+        self.answers: list[Answer] = []  # what spans of the same call inside of it have said
         self.requests: SpanRequests | None = None  # those that were sent inside, where they say something
 
     @property
@@ -62,12 +64,10 @@ class Node:
         self.tool_calls += other.tool_calls
         self.steps += other.steps
 
-    def answered(self, found: Any) -> None:
-        """A span of the same call has ended inside of it: the only one, or one of several attempts."""
-        if self.answer is None:
-            self.answer = found
-        else:
-            self.answer.add(found)
+    def answered(self, answer: Answer) -> None:
+        """A span of the same call has ended inside of it, maybe in another thread: nothing is added up yet."""
+        if len(self.answers) < _MOST_ANSWERS:
+            self.answers.append(answer)
 
     def check(self, ended: Any) -> None:
         """A check of a guardrail has ended inside of it."""

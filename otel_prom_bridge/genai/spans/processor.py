@@ -38,6 +38,7 @@ from otel_prom_bridge.genai.spans.attributes import (
 from otel_prom_bridge.genai.spans.measured import Measured
 from otel_prom_bridge.genai.spans.open import Node, OpenSpans
 from otel_prom_bridge.genai.spans.repriced import Repriced
+from otel_prom_bridge.genai.spans.same_call import Answer, complete
 from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.recording.measurements import Measurements, clean
 from otel_prom_bridge.recording.operations import ERROR_TYPE, OTHER_ERROR
@@ -200,13 +201,13 @@ class SpanMetrics:
         if ended.found.kind == "step" and not around and not _is_inside(outer, scope):
             ended.found = outermost(ended.span.name or "", ended.attributes, ended.found)
         step = _count_in_agent(ended.found, outer, around)
-        if node.answer is not None and ended.found.kind == "call":
-            ended.found.complete(node.answer)
+        if node.answers and ended.found.kind == "call":
+            complete(ended.found, node.answers)
         if around and _is_same(ended.found, around[0][1], ended.span, around[0][0].span):
-            around[0][0].covered |= own  # the outer one says the same, and counts
+            around[0][0].covered |= own | node.covered  # the outer one says the same, and counts
             around[0][0].take_over(node)
             if ended.found.kind == "call":
-                around[0][0].answered(ended.found)  # it may say more
+                _hand_up(ended.found, node, outer, around[0][0])
             return
         if ended.found.kind == "call" and node.has_call:
             return  # the inner one ended before anybody knew what this one is
@@ -444,6 +445,15 @@ def _place(found: Seen, node: Node, outer: list[Node], around: list[tuple[Node, 
             ancestor.has_agent |= what.kind == "agent"
         if node.has_agent and not found.is_named:
             found.kind = "workflow"  # openai-agents has a span around all agents of a run
+
+
+def _hand_up(found: Seen, node: Node, outer: list[Node], around: Node) -> None:
+    """Tell the outer span of a call what the inner one says; it may say more."""
+    if node.has_call:
+        return  # what it says was that of a span inside of it, which counts already
+    around.answered(Answer(_scope(node.span), found))
+    for between in outer[: outer.index(around)]:
+        between.has_call = True  # it may say at its end that it is of the same call
 
 
 def _is_inside(outer: list[Node], scope: str) -> bool:

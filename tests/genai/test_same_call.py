@@ -1,0 +1,157 @@
+"""Spans of one call: what only the inner ones say is counted with the outer one, and never twice."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from measured_spans import CHAT, Setup, spans
+from opentelemetry import trace
+
+ASKED = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o"}
+EMBEDDED = {
+    **ASKED,
+    "gen_ai.operation.name": "embeddings",
+    "gen_ai.request.model": "text-embedding-3-small",
+}
+EMBEDDED_TOKENS = {**EMBEDDED, "gen_ai.usage.input_tokens": 5000}
+
+
+def tokens(it: Setup) -> dict[str, float]:
+    """By their type."""
+    return {kind: count for (kind,), count in it.totals("llm_tokens", "type").items()}
+
+
+def inside(it: Setup, scope: str, said: Mapping[str, Any]) -> None:
+    """A span of a call that begins and ends inside of the current one."""
+    with it.tracer(scope).start_as_current_span("chat", attributes=said):
+        pass
+
+
+@contextlib.contextmanager
+def often_switched() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("deep", [1, 2, 3])
+def test_what_the_client_records_itself_is_left_alone_all_the_way_up(deep: int) -> None:
+    """Its tokens go up through all frameworks around it, and so does that it has counted them."""
+    with spans(measured={"client": ["calls", "tokens"]}) as it:
+        with contextlib.ExitStack() as outer:
+            for number in range(deep):
+                tracer = it.tracer(f"framework{number}")
+                outer.enter_context(tracer.start_as_current_span("chat", attributes=ASKED))
+            inside(it, "client", CHAT)
+        assert it.totals("llm_requests") == {}
+        assert tokens(it) == {}
+        assert sum(it.totals("llm_cost_usd").values()) == 0
+
+
+def test_tokens_of_another_operation_are_not_those_of_the_call() -> None:
+    """What is embedded inside of a chat has another model and another price."""
+    with spans() as it:
+        with it.tracer("framework").start_as_current_span("chat", attributes=ASKED):
+            inside(it, "client", EMBEDDED_TOKENS)
+            inside(it, "client", CHAT)
+        assert tokens(it) == {"input": 1000, "output": 100}
+        assert it.totals("llm_cost_usd") == {(): pytest.approx(0.003)}
+
+
+def test_other_words_for_inference_are_of_the_same_call() -> None:
+    """Google's client generates content where a framework chats."""
+    with spans() as it:
+        with it.tracer("framework").start_as_current_span("chat", attributes=ASKED):
+            inside(it, "client", {**CHAT, "gen_ai.operation.name": "generate_content"})
+        assert tokens(it) == {"input": 1000, "output": 100}
+
+
+def test_two_libraries_that_see_the_same_attempts_are_not_summed() -> None:
+    """One of them does not attach its span, so that that of the other is beside it, and the first is silent."""
+    with spans() as it:
+        with it.tracer("framework").start_as_current_span("chat", attributes=ASKED):
+            inside(it, "silent", ASKED)
+            for scope in ("client", "other", "client", "other"):
+                inside(it, scope, CHAT)
+        assert tokens(it) == {"input": 2000, "output": 200}
+        assert it.totals("llm_cached_tokens") == {(): 800}
+        assert it.totals("llm_cost_usd") == {(): pytest.approx(0.006)}
+
+
+def test_a_span_between_that_says_late_what_it_is_adds_nothing() -> None:
+    """What is inside of it has gone to the outer one already, by the same library."""
+    with spans() as it:
+        with (
+            it.tracer("framework").start_as_current_span("chat", attributes=ASKED),
+            it.tracer("client").start_as_current_span("chat") as between,
+        ):
+            inside(it, "client", CHAT)
+            between.set_attributes(CHAT)
+        assert it.totals("llm_requests") == {(): 1}
+        assert tokens(it) == {"input": 1000, "output": 100}
+
+
+@pytest.mark.parametrize(
+    ("attempts", "cached", "cost"),
+    [(1, {(): 900}, 0.00238), (2, {}, 0.0035)],
+    ids=["the same input", "the input of one attempt of two"],
+)
+def test_cached_tokens_are_of_the_input_that_they_came_with(
+    attempts: int, cached: dict[Any, float], cost: float
+) -> None:
+    """Those of two attempts are none of the input that the outer span has of one."""
+    own = {**ASKED, "gen_ai.usage.input_tokens": 1000, "gen_ai.usage.output_tokens": 100}
+    said = {**own, "gen_ai.usage.cache_read.input_tokens": 900}
+    with spans() as it:
+        with it.tracer("framework").start_as_current_span("chat", attributes=own):
+            for _ in range(attempts):
+                inside(it, "client", said)
+        assert tokens(it) == {"input": 1000, "output": 100}
+        assert it.totals("llm_cached_tokens") == cached
+        assert it.totals("llm_cost_usd") == {(): pytest.approx(cost, abs=6e-6)}
+
+
+@pytest.mark.parametrize(
+    ("costs", "expected"), [((0.5, None), 0.006), ((0.5, 0.25), 0.75)], ids=["one missing", "all"]
+)
+def test_costs_of_attempts_count_only_if_none_is_missing(
+    costs: tuple[float | None, ...], expected: float
+) -> None:
+    """Otherwise the tokens of all of them are priced, so that none is for nothing."""
+    with spans() as it:
+        with it.tracer("framework").start_as_current_span("chat", attributes=ASKED):
+            for cost in costs:
+                inside(it, "client", CHAT if cost is None else {**CHAT, "gen_ai.usage.cost": cost})
+        assert tokens(it) == {"input": 2000, "output": 200}
+        assert it.totals("llm_cost_usd") == {(): pytest.approx(expected)}
+
+
+def test_attempts_that_end_at_once_lose_nothing() -> None:
+    """Batches that are embedded by many threads below one span."""
+    threads, each = 8, 150
+    with spans() as it, often_switched():
+        outer = it.tracer("framework").start_span("embed", attributes=EMBEDDED)
+        ready = threading.Barrier(threads)
+
+        def embed() -> None:
+            with trace.use_span(outer):
+                ready.wait()
+                for _ in range(each):
+                    inside(it, "client", EMBEDDED_TOKENS)
+
+        running = [threading.Thread(target=embed) for _ in range(threads)]
+        for thread in running:
+            thread.start()
+        for thread in running:
+            thread.join()
+        outer.end()
+        assert tokens(it) == {"input": threads * each * 5000}
