@@ -76,7 +76,7 @@ def test_other_words_for_inference_are_of_the_same_call() -> None:
 
 
 def test_two_libraries_that_see_the_same_attempts_are_not_summed() -> None:
-    """One of them does not attach its span, so that that of the other is beside it, and the first is silent."""
+    """One does not attach its span, so that those of the other are beside it; a third says no tokens."""
     with spans() as it:
         with it.tracer("framework").start_as_current_span("chat", attributes=ASKED):
             inside(it, "silent", ASKED)

@@ -14,7 +14,7 @@ from weakref import ref
 from opentelemetry.context import Context, get_current
 
 from otel_prom_bridge.genai.spans.attempts import SpanRequest, SpanRequests
-from otel_prom_bridge.genai.spans.same_call import Answer
+from otel_prom_bridge.genai.spans.same_call import InnerCall
 
 _NOTHING: frozenset[str] = frozenset()
 _GONE = SimpleNamespace(name="", attributes={}, instrumentation_scope=None, kind=None)
@@ -44,7 +44,7 @@ class Node:
         self.tool_calls = 0
         self.steps = 0
         self.checks: tuple[Any, ...] = ()  # of guardrails, of which it says at its end what came of them
-        self.answers: list[Answer] = []  # what spans of the same call inside of it have said
+        self.answers: list[InnerCall] = []  # what spans of the same call inside of it have said
         self.requests: SpanRequests | None = None  # those that were sent inside, where they say something
 
     @property
@@ -64,8 +64,8 @@ class Node:
         self.tool_calls += other.tool_calls
         self.steps += other.steps
 
-    def answered(self, answer: Answer) -> None:
-        """A span of the same call has ended inside of it, maybe in another thread: nothing is added up yet."""
+    def answered(self, answer: InnerCall) -> None:
+        """A span of the same call has ended inside of it, maybe in another thread: it adds up nothing."""
         if len(self.answers) < _MOST_ANSWERS:
             self.answers.append(answer)
 

@@ -38,7 +38,7 @@ from otel_prom_bridge.genai.spans.attributes import (
 from otel_prom_bridge.genai.spans.measured import Measured
 from otel_prom_bridge.genai.spans.open import Node, OpenSpans
 from otel_prom_bridge.genai.spans.repriced import Repriced
-from otel_prom_bridge.genai.spans.same_call import Answer, complete
+from otel_prom_bridge.genai.spans.same_call import InnerCall, complete
 from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.recording.measurements import Measurements, clean
 from otel_prom_bridge.recording.operations import ERROR_TYPE, OTHER_ERROR
@@ -451,7 +451,7 @@ def _hand_up(found: Seen, node: Node, outer: list[Node], around: Node) -> None:
     """Tell the outer span of a call what the inner one says; it may say more."""
     if node.has_call:
         return  # what it says was that of a span inside of it, which counts already
-    around.answered(Answer(_scope(node.span), found))
+    around.answered(InnerCall(_scope(node.span), found))
     for between in outer[: outer.index(around)]:
         between.has_call = True  # it may say at its end that it is of the same call
 

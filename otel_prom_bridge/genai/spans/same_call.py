@@ -17,14 +17,14 @@ from otel_prom_bridge.genai.spans.attributes import Seen
 _TOKENS = ("input", "output", "cached", "reasoning", "cache_write")
 
 
-class Answer(NamedTuple):
+class InnerCall(NamedTuple):
     """What a span inside of a call has said, and the scope of the library that wrote it."""
 
     scope: str
     found: Seen
 
 
-def complete(outer: Seen, answers: Iterable[Answer]) -> None:
+def complete(outer: Seen, answers: Iterable[InnerCall]) -> None:
     """Take what the outer span of a call does not say from those inside of it."""
     inside = _inside(outer.operation, answers)
     if inside is None:
@@ -45,7 +45,7 @@ def complete(outer: Seen, answers: Iterable[Answer]) -> None:
     outer.finish_reasons = outer.finish_reasons or inside.finish_reasons
 
 
-def _inside(operation: str, answers: Iterable[Answer]) -> Seen | None:
+def _inside(operation: str, answers: Iterable[InnerCall]) -> Seen | None:
     """What one library says of this operation: the first that says tokens or a cost, if any does."""
     libraries: dict[str, list[Seen]] = {}
     for scope, found in answers:
