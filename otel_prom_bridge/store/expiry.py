@@ -22,6 +22,11 @@ class Expiry:
         # it.
         self._times: deque[tuple[float, int]] = deque()
 
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to look."""
+        return self._clock() >= self._next
+
     def expired(self, collection: int) -> int:
         """The last collection that is too long ago, when it is time to look, and 0 otherwise.
 

@@ -148,7 +148,9 @@ class Store:
     def take_nothing(self, source: Source, *, resource: _Resource) -> bool:
         """Take in that a collection of this source brought nothing, with the resource that it has.
 
-        That waits for nobody, and no code of the application runs for it. False if it cannot be done so.
+        That waits for nobody, and no code of the application runs for it. False if it cannot be done so, or
+        if it is time to look for series that expired: that takes long, and must not stay half done because
+        something interrupts whoever scrapes.
         """
         with postponed():
             if not self._lock.acquire(blocking=False):
@@ -156,6 +158,8 @@ class Store:
             try:
                 speaker = self._speakers.get(source)
                 if self._entered or speaker is None or speaker.resource is not resource or speaker.said:
+                    return False
+                if self._may_expire:
                     return False
                 self._in_turn(partial(self._take, source, (), None, resource, ()))
                 return True
@@ -246,6 +250,12 @@ class Store:
         for record, said in speaker.said.items():
             if speaker.is_whole(record):
                 self._leave(speaker, record, said.last_seen(self._collection - 1))
+
+    @property
+    def _may_expire(self) -> bool:
+        """Whether it is time to look for series that expired."""
+        expiry = self._expiry
+        return self._silence.is_due or self._keeping.is_due or (expiry is not None and expiry.is_due)
 
     def _forget_expired(self) -> None:
         expired = self._expiry.expired(self._collection) if self._expiry is not None else 0

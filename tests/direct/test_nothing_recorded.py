@@ -134,7 +134,10 @@ def test_nobody_waits_for_a_store_that_is_busy(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_series_expire_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scrapes of nothing let the time pass: a series goes, and begins after the last of them."""
+    """Scrapes of nothing let the time pass: a series goes, and begins after the last of them.
+
+    Whenever it is time to look for what expired, a thread does that.
+    """
     with Clock().standing() as clock:
         recording = Recording(monkeypatch, expire_after=15, created_timestamps=True)
         recording.counter.add(1)
@@ -143,9 +146,31 @@ def test_series_expire_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
             clock.advance(10)
             text = recording.text()
         assert text == ""
-        assert recording.begun == 1
+        assert recording.begun == 5
         recording.counter.add(2)
         assert recording.values() == {"c_total": 2, "c_created": first["c_created"] + 40}
+
+
+@pytest.mark.parametrize("expire_after", [15, None])
+def test_who_scrapes_forgets_nothing(monkeypatch: pytest.MonkeyPatch, expire_after: float | None) -> None:
+    """What interrupts a scrape (a timeout of the host, Ctrl-C) must not come between two steps of that."""
+    with Clock().standing() as clock:
+        recording = Recording(monkeypatch, expire_after=expire_after)
+        recording.counter.add(1)
+        recording.text()
+        store, forgot_in = recording.reader._pipeline.store, list[int]()
+        forget = store._forget
+
+        def watched(*arguments: Any, **options: Any) -> None:
+            forgot_in.append(threading.get_ident())
+            forget(*arguments, **options)
+
+        monkeypatch.setattr(store, "_forget", watched)
+        for _ in range(3):
+            clock.advance(400)
+            recording.text()
+    assert forgot_in
+    assert threading.get_ident() not in forgot_in
 
 
 def test_a_resource_that_changes_is_shown(recording: Recording) -> None:
