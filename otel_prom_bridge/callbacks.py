@@ -62,7 +62,7 @@ class Callbacks(Generic[_Callback]):
         self._lock = Lock()
         self._late: dict[_Callback, CallbackAnswer[_Callback] | None] = {}  # with what they said in the end
         self._threads: set[int] = set()
-        self._hand: _CallbacksHand | None = None  # which waits for the next run
+        self._hand: Hand | None = None  # which waits for the next run
 
     def rest(self) -> None:
         """Have no thread wait for the next run any more."""
@@ -124,7 +124,7 @@ class Callbacks(Generic[_Callback]):
             if time.monotonic() < hand.until and hand.take(partial(self._perform, run, hand)):
                 return
             hand.take(None)
-        hand = _CallbacksHand(until=time.monotonic() + _STAYS_SECONDS)
+        hand = Hand(until=time.monotonic() + _STAYS_SECONDS)
         hand.take(partial(self._perform, run, hand))
         try:
             Thread(hand.work, name="otel-prom-bridge-callbacks").start()
@@ -132,7 +132,7 @@ class Callbacks(Generic[_Callback]):
             self._call(run)
             run.done.set()
 
-    def _put_back(self, hand: _CallbacksHand | None) -> None:
+    def _put_back(self, hand: Hand | None) -> None:
         """Keep this for the next run, and let what was kept end; both of them once there is to be rest."""
         with self._lock:
             ended = [self._hand, hand] if self._rests else [self._hand]
@@ -140,7 +140,7 @@ class Callbacks(Generic[_Callback]):
         for each in filter(None, ended):
             each.take(None)
 
-    def _perform(self, run: _Run[_Callback], hand: _CallbacksHand) -> None:
+    def _perform(self, run: _Run[_Callback], hand: Hand) -> None:
         """In the thread: do this, and wait for the next run if all went well."""
         try:
             Context().run(self._call, run)
@@ -168,14 +168,6 @@ class Callbacks(Generic[_Callback]):
         finally:
             self._threads.discard(thread)
             self.spent += time.thread_time() - spent
-
-
-class _CallbacksHand(Hand):
-    """A thread that gets another run ``until`` then, by ``time.monotonic()``."""
-
-    def __init__(self, *, until: float) -> None:
-        super().__init__()
-        self.until = until
 
 
 class _Run(Generic[_Callback]):

@@ -52,10 +52,12 @@ class _Run:
 class Hand:
     """A thread that does one run after the other, and ends when there was none for some seconds.
 
-    To wake it takes a tenth of what it takes to start a thread. While it waits it refers to nobody.
+    To wake it takes a tenth of what it takes to start a thread. While it waits it refers to nobody. It does
+    not wait past ``until``, by ``time.monotonic()``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, until: float = math.inf) -> None:
+        self.until = until
         self._runs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         # Whoever has it may give it a run. A thread that ends takes it for ever.
         self._turn = Lock()
@@ -75,7 +77,7 @@ class Hand:
         """Do what is to be done."""
         while True:
             try:
-                run = self._runs.get(timeout=_IDLE_SECONDS)
+                run = self._runs.get(timeout=max(0, min(_IDLE_SECONDS, self.until - time.monotonic())))
             except Empty:
                 if self._turn.acquire(blocking=False):
                     return

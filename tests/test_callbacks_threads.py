@@ -125,6 +125,18 @@ def test_it_stays_for_a_time(callbacks: Callbacks[Asked], monkeypatch: pytest.Mo
     wait_for(lambda: len(threads()) == 1, seconds=5, what="the end of the first thread")
 
 
+def test_it_ends_even_if_nobody_asks_again(
+    callbacks: Callbacks[Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What callbacks have in their thread outlives no scraper that has gone."""
+    monkeypatch.setattr(module, "_STAYS_SECONDS", 0.05)
+    asked = Asked()
+    callbacks.ask([asked], 5)
+    wait_for(lambda: not threads(), seconds=5, what="the end of the thread")
+    callbacks.ask([asked], 5)
+    assert asked.different == 2
+
+
 def test_each_run_has_a_context_of_its_own() -> None:
     """What a callback sets in it is not there in the next run, as in a new thread."""
     variable = contextvars.ContextVar("variable", default=0)
