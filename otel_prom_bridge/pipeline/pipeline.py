@@ -163,19 +163,21 @@ class Pipeline:
         deadline = time.monotonic() + min(self.scrape_timeout, math.inf if timeout is None else timeout)
         others = None if self.shutdown.has_begun else self._others
         collected, stuck = Collected(None, whole=False), None
-        if not self._is_interrupted():
+        interrupts = self._interrupts_a_scrape()
+        if not interrupts:
             collected = collect(deadline - time.monotonic())
             left = max(deadline - time.monotonic(), _LEAST_WAIT)
             stuck = others.ask(left) if others is not None else None
         # Where nothing can be collected, the store may be waiting for what this scrape has interrupted.
-        shown = self.families(0 if collected.successful is False else deadline - time.monotonic())
+        waits = not interrupts and collected.successful is not False
+        shown = self.families(deadline - time.monotonic() if waits else 0)
         now = self.store.state(collected=collected.successful, stuck=stuck)
         families = list(self.self_metrics.beside(shown, state(now)))
         if others is not None:
             families += others.families(ours=families)
         return families, collected.whole and (others is None or (not stuck and others.is_whole))
 
-    def _is_interrupted(self) -> bool:
+    def _interrupts_a_scrape(self) -> bool:
         """Whether :meth:`gathered` was called within another scrape of its thread, by a signal handler, say.
 
         That one may have a lock for which a collection would wait, unless it is waiting for one itself.

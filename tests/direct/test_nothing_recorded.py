@@ -133,6 +133,37 @@ def test_nobody_waits_for_a_store_that_is_busy(monkeypatch: pytest.MonkeyPatch) 
     thread.join()
 
 
+def test_who_interrupts_a_scrape_waits_for_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler that scrapes is shown what there was, and the scrape that it interrupts goes on."""
+    recording = Recording(monkeypatch)
+    recording.counter.add(1)
+    shown = recording.text()
+    pipeline, within, seconds = recording.reader._pipeline, list[str](), list[float]()
+    expose, hangs, leave = pipeline._exposer.expose, threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with pipeline.store._lock:
+            hangs.set()
+            leave.wait(10)
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(pipeline._exposer, "expose", expose)
+        thread.start()
+        hangs.wait()
+        start = time.monotonic()
+        within.append(recording.text())
+        seconds.append(time.monotonic() - start)
+        return expose(*arguments, **options)
+
+    thread = threading.Thread(target=hang)
+    monkeypatch.setattr(pipeline._exposer, "expose", interrupted)
+    assert recording.text() == shown
+    leave.set()
+    thread.join()
+    assert within == [shown]
+    assert seconds[0] < 2
+
+
 def test_series_expire_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scrapes of nothing let the time pass: a series goes, and begins after the last of them.
 
