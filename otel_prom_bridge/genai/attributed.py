@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from types import TracebackType
 from typing import NamedTuple, Self
+from weakref import ref
 
 from opentelemetry.context import attach, get_current, set_value
 from opentelemetry.util.types import AttributeValue
@@ -20,14 +21,14 @@ _Said = Mapping[str, AttributeValue]
 class _Block(NamedTuple):
     """A block that goes on: what it says, and what was said before."""
 
-    of: attributed
+    of: ref[attributed]  # the statement keeps it alive: of one that is gone, no block can end any more
+    names: Mapping[str, object]
     before: _Said
 
     def said(self) -> _Said:
         """What is said within it."""
-        names = self.of._said
-        kept = {name: value for name, value in self.before.items() if name not in names}
-        return {**kept, **clean(names)}
+        kept = {name: value for name, value in self.before.items() if name not in self.names}
+        return {**kept, **clean(self.names)}
 
 
 # The blocks that go on here, the innermost last: of this task or thread, as those of others end in their own
@@ -43,9 +44,13 @@ class attributed:  # noqa: N801 - used like a function, as contextlib.suppress i
     one adds to what that one says, and None takes it back. What is said stays in this process. Tasks that
     begin in the block have it, and threads that run in its context. One object may be used again, also by
     several at once. Nothing is raised: what is no text, number or truth value is left out and logged once.
+
+    A generator takes back what it said where it is closed. One that nobody closes (``contextlib.aclosing``)
+    goes on saying it in the task that left it, and so does one that is closed within a span which began
+    later, as the end of a span brings back the context of its start.
     """
 
-    __slots__ = ("_said",)
+    __slots__ = ("__weakref__", "_said")
 
     def __init__(self, **labels: object) -> None:
         self._said = labels
@@ -53,8 +58,10 @@ class attributed:  # noqa: N801 - used like a function, as contextlib.suppress i
     def __enter__(self) -> Self:
         with guarded("what is attributed"):
             before = get_current().get(ATTRIBUTED)
-            block = _Block(self, before if isinstance(before, Mapping) else {})
-            _blocks.set((*_blocks.get(), block))
+            block = _Block(ref(self), self._said, before if isinstance(before, Mapping) else {})
+            # Loops of events close generators in tasks of their own, which cannot take a block away here.
+            going_on = [other for other in _blocks.get() if other.of() is not None]
+            _blocks.set((*going_on, block))
             _say(block.said())
         return self
 
@@ -66,7 +73,7 @@ class attributed:  # noqa: N801 - used like a function, as contextlib.suppress i
     ) -> None:
         with guarded("what is attributed"):
             blocks = _blocks.get()
-            own = next((at for at in reversed(range(len(blocks))) if blocks[at].of is self), None)
+            own = next((at for at in reversed(range(len(blocks))) if blocks[at].of() is self), None)
             if own is None:
                 return  # it has begun in another context
             said, later = blocks[own].before, []

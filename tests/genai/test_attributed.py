@@ -27,6 +27,7 @@ from otel_prom_bridge.attribution import ATTRIBUTED
 from otel_prom_bridge.configuration.settings import from_flags
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.genai import LLMRecorder, Price, PriceTable, SpanMetrics, attributed
+from otel_prom_bridge.genai.attributed import _blocks
 from otel_prom_bridge.hub.process import running as hub
 from otel_prom_bridge.profiles import load_profile
 from otel_prom_bridge.push.reader import PushReader
@@ -332,6 +333,24 @@ def test_a_generator_that_another_task_closes(caplog: pytest.LogCaptureFixture) 
 
     assert asyncio.run(closed_elsewhere()) == {"team": "ads"}
     assert caplog.records == []
+
+
+def test_generators_that_nobody_closes_leave_no_blocks() -> None:
+    """The loop closes them in tasks of its own. A task may leave any number of them, and stays as fast."""
+
+    async def answers() -> AsyncIterator[int]:
+        with attributed(team="search"):
+            yield 1
+            yield 2
+
+    async def left(count: int) -> int:
+        for _ in range(count):
+            async for _ in answers():
+                break
+            await asyncio.sleep(0)
+        return len(_blocks.get())
+
+    assert asyncio.run(left(50)) <= asyncio.run(left(3)) <= 3
 
 
 @pytest.mark.parametrize("recording", DOORS)
