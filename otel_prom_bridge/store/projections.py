@@ -67,7 +67,7 @@ _BOUNDED: Mapping[str, str] = {
 }
 _MOST_FOLDS = 100
 # Nearly all series of a metric have the same keys. The bound is for producers that put data into keys.
-_LAYOUTS_REMEMBERED = 100
+_LAYOUTS_REMEMBERED = 500
 
 _UNJUDGED = ", whether the view's 'where' chooses them or not, which nobody knows any more"
 
@@ -300,12 +300,11 @@ class Projection:
 
     def _layout(self, keys: tuple[str, ...]) -> Layout:
         """What makes labels of attributes with these keys, as nearly all series have them."""
-        if len(self._layouts) >= _LAYOUTS_REMEMBERED:
-            self._layouts.clear()
         layout = self._shared.translation.layout(
             self.kind, keys, *self._beside(keys), defaults=self._defaults
         )
-        self._layouts[keys] = layout
+        if len(self._layouts) < _LAYOUTS_REMEMBERED:
+            self._layouts[keys] = layout
         return layout
 
     def _beside(self, keys: Sequence[str]) -> tuple[Attributes, Attributes]:

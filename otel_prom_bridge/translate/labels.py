@@ -123,12 +123,14 @@ class Layout:
         for place, name in enumerate(sorted(found)):
             # "their values MUST be concatenated together, separated by ;, and ordered by the lexicographical
             # order of the original keys". For one key, attributes of the point stay before those of others.
-            parts = [part[1:] for part in sorted(found[name], key=_key_of)]
-            default, text = given.get(name, ""), ""
+            default, text, sources = given.get(name, ""), "", found[name]
+            if len(sources) == 1 and sources[0][1] is None:  # as nearly all are
+                self._single.append((place, name, default, sources[0][2]))
+                self._pairs.append((name, text))
+                continue
+            parts = [part[1:] for part in sorted(sources, key=_key_of)]
             if all(known is not None for known, _ in parts):
                 text = self._text(parts, ()) or default
-            elif len(parts) == 1:
-                self._single.append((place, name, default, parts[0][1]))
             else:
                 self._joined.append((place, name, default, parts))
             self._pairs.append(_shared(name, text))

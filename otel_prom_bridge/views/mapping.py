@@ -41,7 +41,8 @@ from otel_prom_bridge.views.workers import Workers
 # There are few keys, and they come back with every attribute set. The bound is for producers that put data
 # into keys.
 _KEYS_REMEMBERED = 1000
-_SHAPES_REMEMBERED = 100
+# To find out a shape takes longer than to do without it, so the first ones are kept until ids are found.
+_SHAPES_REMEMBERED = 500
 
 
 AnyRule: TypeAlias = Rule | Callable[[str], str | None]
@@ -279,7 +280,7 @@ class AttributeMap:
         found = None if shape is None else shape.of(attributes, values)
         if found is None:
             found = self._applied(plain(attributes))
-            if shape is None:
+            if shape is None and len(self._shapes) < _SHAPES_REMEMBERED:
                 self._remember_shape(names)
         return found
 
@@ -292,8 +293,6 @@ class AttributeMap:
         if self._bounds.too_many(dict.fromkeys(kept), first=self._first):
             return
         places = tuple([names.index(name) for name in kept])
-        if len(self._shapes) >= _SHAPES_REMEMBERED:
-            self._shapes.clear()
         self._shapes[names] = KeysShape(
             names=tuple(kept),
             places=None if places == tuple(range(len(names))) else places,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from metrics_messages import decode
@@ -11,6 +12,9 @@ from opentelemetry.metrics import Observation
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.resources import Resource
 from setups import Setup
+
+from otel_prom_bridge.translate import Translation
+from otel_prom_bridge.translate.labels import Layout
 
 Make = Callable[..., Setup]
 
@@ -27,6 +31,29 @@ def test_two_scopes_with_different_attribute_keys_keep_their_labels(bridge: Make
         'requests_total{otel_scope_name="b",otel_scope_schema_url="",otel_scope_version="1",'
         'priority="high",zone="z"} 2\n'
     )
+
+
+def test_the_first_keys_of_many_are_translated_once(bridge: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys past those that are kept do not take the places of others, and their labels are the same."""
+    translated: list[object] = []
+    layout = Translation.layout
+
+    def heard(*arguments: Any, **options: Any) -> Layout:
+        translated.append(arguments)
+        return layout(*arguments, **options)
+
+    monkeypatch.setattr("otel_prom_bridge.store.projections._LAYOUTS_REMEMBERED", 10)
+    monkeypatch.setattr(Translation, "layout", heard)
+    setup = bridge()
+    counter = setup.meter.create_counter("c")
+    for value in "ab":
+        translated.clear()
+        for number in range(30):
+            counter.add(1, {f"key{number}": value})
+        text = setup.text()
+    lines = {f'c_total{{key{number}="{value}"}} 1' for number in range(30) for value in "ab"}
+    assert lines == set(text.splitlines()[1:])
+    assert len(translated) == 20
 
 
 def test_equal_series_of_two_scopes_add_up(bridge: Make) -> None:

@@ -96,6 +96,22 @@ def test_names_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(looked) <= 10  # the first ones, until it is known that none of these are ids
 
 
+def test_more_names_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where somebody puts data into keys, nothing is found out in vain: the first ones stay as they are."""
+    found_out: list[object] = []
+    monkeypatch.setattr("otel_prom_bridge.views.mapping._SHAPES_REMEMBERED", 10)
+    monkeypatch.setattr(AttributeMap, "keeps", _heard(AttributeMap.keeps, found_out))
+    quick = mapping(ExportView())
+    sets = [{f"key{number}": "a"} for number in range(30)]
+    for attributes in sets * 2:
+        assert said(quick.apply(attributes)) == said(Mapped(attributes))
+    found_out.clear()
+    for attributes in sets:
+        quick.apply(attributes)
+    assert found_out == []
+    assert len(quick._shapes) == 10
+
+
 def _heard(function: Any, heard: list[object]) -> Any:
     def hears(self: AttributeMap, attributes: Any) -> Any:
         heard.append(attributes)
