@@ -21,7 +21,7 @@ _GONE = SimpleNamespace(name="", attributes={}, instrumentation_scope=None, kind
 _MOST = 10_000
 _DEEPEST = 64
 _MOST_CHECKS = 100
-_MOST_ANSWERS = 10_000
+_MOST_ANSWERS = 10_000  # each is kept until the outer span ends
 
 
 class Node:
@@ -65,7 +65,7 @@ class Node:
         self.steps += other.steps
 
     def answered(self, answer: InnerCall) -> None:
-        """A span of the same call has ended inside of it, maybe in another thread: it adds up nothing."""
+        """A span of the same call has ended inside of it, maybe in another thread: it is added up later."""
         if len(self.answers) < _MOST_ANSWERS:
             self.answers.append(answer)
 
