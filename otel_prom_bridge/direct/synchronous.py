@@ -157,7 +157,7 @@ class Synchronous:
             cell.changed = True
             self._changed.append(cell)
 
-    def passed(self, now: int) -> bool:
+    def nothing_to_drain(self, now: int) -> bool:
         """Whether nothing was recorded since the last time. If so, this moment counts as a collection."""
         if self._changed:
             return False

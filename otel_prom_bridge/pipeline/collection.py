@@ -8,7 +8,6 @@ on its own (``background.py``).
 
 from __future__ import annotations
 
-import contextlib
 import time
 from abc import abstractmethod
 from collections.abc import Callable
@@ -75,9 +74,8 @@ class Collections:
         """
         if self._pipeline.store.is_entered:
             return False
-        with contextlib.suppress(Exception):  # a fault of ours: the collection will meet it, too, and say so
-            if self._found_nothing():
-                return True
+        if self._found_nothing():
+            return True
         done = self._task.wait(seconds, fresh=fresh)
         self._hangs()
         return done

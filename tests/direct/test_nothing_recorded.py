@@ -227,6 +227,26 @@ def test_what_goes_wrong_in_it_harms_no_scrape(recording: Recording, monkeypatch
     assert not recording.reader.is_healthy
 
 
+def test_a_time_limit_of_the_host_ends_the_scrape(
+    recording: Recording, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal handler raises it wherever the thread is, and it may be an exception like any other."""
+
+    class LimitError(Exception):
+        pass
+
+    def interrupted(now: int) -> bool:
+        raise LimitError
+
+    recording.counter.add(1)
+    shown = recording.text()
+    with monkeypatch.context() as patch:
+        patch.setattr(recording.counter, "nothing_to_drain", interrupted)
+        with pytest.raises(LimitError):
+            recording.text()
+    assert recording.text() == shown
+
+
 def test_while_a_collection_goes_on_it_is_shared(
     recording: Recording, monkeypatch: pytest.MonkeyPatch
 ) -> None:
