@@ -74,9 +74,11 @@ class Observed:
     def _number(self, value: Any) -> float | None:
         try:
             number = value if isinstance(value, int | float) else value.__float__()
-            if -_INFINITY < number < _INFINITY:
+            if -_INFINITY < float(number) < _INFINITY:
                 found: float = number
                 return found
+            why = "not finite"
+        except OverflowError:  # an int that no float can hold
             why = "not finite"
         except Exception:
             why = "no number"

@@ -115,7 +115,8 @@ def test_a_value_that_is_none_is_passed_over(value: Any, caplog: pytest.LogCaptu
 
 
 @pytest.mark.parametrize(
-    "value", ["1", None, Decimal("NaN"), Decimal("1e400"), float("nan"), float("inf"), 1j]
+    "value",
+    ["1", None, Decimal("NaN"), Decimal("1e400"), 10**400, -(10**400), float("nan"), float("inf"), 1j],
 )
 def test_an_observation_that_is_none_is_passed_over(value: Any, caplog: pytest.LogCaptureFixture) -> None:
     """The same, also of a finite number that no float can hold. What else the callback says is shown."""
