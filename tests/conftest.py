@@ -74,8 +74,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: (sizes[item.path], item.path))
 
 
-def pytest_collection_finish() -> None:
-    """Leave the tests themselves out of garbage collection: many collect, and 5,000 are in the way."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Leave the tests themselves out of garbage collection: many collect, and 5,000 are in the way.
+
+    It is called in the process that hands tests to others, too, which reads none.
+    """
     gc.collect()
     gc.freeze()
     gc.enable()
