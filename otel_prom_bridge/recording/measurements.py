@@ -21,7 +21,7 @@ from otel_prom_bridge.installed import release_of
 from otel_prom_bridge.instruments import Attributes, Metric, Record, recording
 from otel_prom_bridge.recording.active import Active
 from otel_prom_bridge.recording.operations import settle
-from otel_prom_bridge.recording.quick import CleanAttributes, quick
+from otel_prom_bridge.recording.quick import CleanAttributes, is_awaited, quick
 from otel_prom_bridge.recording.reports import guarded, report
 
 _SCALARS = (str, bool, int, float)
@@ -150,7 +150,9 @@ class Measurements:
                 return
             record = self._quick.get(metric.name)
             if record is None:
-                record = self._quick[metric.name] = quick(self.recorder(metric))
+                record = self.recorder(metric)
+                if not is_awaited(record):
+                    record = self._quick[metric.name] = quick(record)
             record(value, attributes, context)
         except Exception as error:
             report((metric.name, type(error)), "%s: %r is not recorded: %r", metric.name, value, error)

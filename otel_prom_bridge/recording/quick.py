@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from functools import lru_cache
+from types import MethodType
 from typing import Any
 
 from opentelemetry.context import Context, get_current
@@ -21,6 +22,7 @@ from opentelemetry.util.types import AttributeValue
 from otel_prom_bridge.instruments import Attributes, Record
 
 _INSTRUMENTS = "opentelemetry.sdk.metrics._internal.instrument"
+_STAND_INS = "opentelemetry.metrics._internal.instrument"
 _FIELDS = ("value", "time_unix_nano", "instrument", "context", "attributes")
 _CLEANING = "_clean_attribute_value"
 
@@ -37,28 +39,64 @@ class CleanAttributes(dict[str, AttributeValue]):
         return result
 
 
+def is_awaited(record: Record) -> bool:
+    """Whether this belongs to a stand-in for an instrument that there will be once an SDK is set."""
+    return getattr(getattr(record, "__self__", None), "_real_instrument", record) is None
+
+
 def quick(record: Record) -> Record:
     """What records as this method of an instrument does, sooner if the attributes are clean.
 
     A value has to be one that the instrument can have: it is not looked at once more, either.
     """
-    instrument: Any = getattr(record, "__self__", None)
+    try:
+        return _quick(_real(record)) or record
+    except Exception:  # the SDK is made otherwise than we know it
+        return record
+
+
+def _real(record: Any) -> Any:
+    """The method of the SDK's instrument, where this one does nothing but call it."""
+    instrument = getattr(record, "__self__", None)
+    real = getattr(instrument, "_real_instrument", None)
+    is_stand_in = real is not None and _is_of(record, _STAND_INS)
+    return getattr(real, record.__name__) if is_stand_in else record
+
+
+def _is_of(record: Any, module: str) -> bool:
+    """Whether this is a method as that module has it, which nobody put something else in the place of."""
+    if type(record) is not MethodType or module not in sys.modules:
+        return False
+    return getattr(record.__func__, "__globals__", None) is vars(sys.modules[module])
+
+
+def _quick(record: Any) -> Record | None:
+    """What is quick; None if we do not know how the instrument is made. It may raise then, too."""
+    if not _is_of(record, _INSTRUMENTS):
+        return None
+    instrument: Any = record.__self__
     kind: Any = type(instrument)
     measurement = _measurement_of(kind)
     if measurement is None:
-        return record
+        return None
+    module: Any = sys.modules[_INSTRUMENTS]  # its clock is that of the SDK, which tests may set
     consumer, is_enabled = instrument._measurement_consumer, instrument._is_enabled
-    home: Any = sys.modules[_INSTRUMENTS]  # its clock is that of the SDK, which tests may set
+    # A trial, after which nothing fails that would lose what is recorded.
+    given = (0, module.time_ns(), instrument, get_current(), CleanAttributes())
+    trial = measurement(*given)
+    shown = tuple([getattr(trial, field) for field in _FIELDS])
+    if shown != given or not callable(consumer.consume_measurement):
+        return None
 
     def record_quickly(value: float, attributes: Attributes | None, context: Context | None) -> None:
         # What has no name is no attribute, which the SDK says.
         if type(attributes) is not CleanAttributes or "" in attributes or not is_enabled():
             record(value, attributes, context)
             return
-        # A copy like the SDK's, since other readers may have exporters that change what they get.
-        copy = attributes.copy()
+        # Each has attributes of its own, since other readers may have exporters that change what they get.
+        own = attributes.copy()
         consumer.consume_measurement(
-            measurement(value, home.time_ns(), instrument, context or get_current(), copy)
+            measurement(value, module.time_ns(), instrument, context or get_current(), own)
         )
 
     return record_quickly

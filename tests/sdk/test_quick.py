@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+from collections.abc import Callable
 from enum import Enum, IntEnum
 from types import SimpleNamespace
 from typing import Any
 
+import opentelemetry.attributes
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry import metrics
 from opentelemetry.context import Context, get_current
 from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics._internal import instrument as instruments_of_sdk
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from properties import examples
 
 from otel_prom_bridge.genai import conventions
-from otel_prom_bridge.instruments import METHODS, InstrumentKind, Record, recording
+from otel_prom_bridge.instruments import METHODS, InstrumentKind, Metric, Record, recording
 from otel_prom_bridge.recording.measurements import Measurements, clean
-from otel_prom_bridge.recording.quick import CleanAttributes, quick
+from otel_prom_bridge.recording.quick import CleanAttributes, _measurement_of, is_awaited, quick
 from otel_prom_bridge.sdk import versions
 
 CLEANS = tuple(map(int, versions.RELEASE.split(".")[:2])) >= (1, 45)
@@ -156,3 +161,117 @@ def test_a_reader_of_the_sdk_shows_the_same() -> None:
         (3, {"key": "a", "n": 1, "more": ("x", 1)}),
         (4, {"key": "b", "n": 1, "more": ("x", 1)}),
     ]
+
+
+JOBS = Metric("jobs", "counter", "", "")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SlottedMeasurement:
+    """A measurement as some later SDK may have it, with the same fields."""
+
+    value: float
+    time_unix_nano: int
+    instrument: Any
+    context: Any
+    attributes: Any = None
+
+    def __post_init__(self) -> None:
+        cleaned = opentelemetry.attributes._clean_attribute_value(self.attributes, None)  # type: ignore[arg-type]
+        object.__setattr__(self, "attributes", cleaned)
+
+
+def counted(measurements: Measurements, reader: InMemoryMetricReader) -> object:
+    """What there is of a counter after it was recorded twice."""
+    for _ in range(2):
+        measurements.record(JOBS, 1, clean({"a": "b"}))
+    (resource,) = reader.get_metrics_data().resource_metrics  # type: ignore[union-attr]
+    point: Any = resource.scope_metrics[0].metrics[0].data.data_points[0]
+    return point.value
+
+
+@pytest.mark.skipif(not CLEANS, reason="this SDK takes attributes as they are")
+def test_measurements_made_otherwise_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where those of the SDK have no place for what we set, its instruments are called as always."""
+    monkeypatch.setattr(instruments_of_sdk, "Measurement", SlottedMeasurement)
+    _measurement_of.cache_clear()
+    try:
+        reader = InMemoryMetricReader()
+        provider = MeterProvider([reader], shutdown_on_exit=False)
+        assert counted(Measurements(provider, scope="a", schema_url=""), reader) == 2
+    finally:
+        _measurement_of.cache_clear()
+
+
+def test_instruments_with_other_insides_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An SDK that names differently what is private to it."""
+    record, instrument = made("counter")
+    del instrument._measurement_consumer
+    assert quick(record) is record
+    record, instrument = made("counter")
+    monkeypatch.delattr(instruments_of_sdk, "time_ns")
+    assert quick(record) is record
+
+
+def by_wrapt(add: Any, seen: list[object]) -> Any:
+    """The method as instrumentations wrap it."""
+    wrapt = pytest.importorskip("wrapt")
+
+    @wrapt.decorator
+    def wrapper(wrapped: Any, instance: Any, arguments: Any, options: Any) -> Any:
+        seen.append(instance)
+        return wrapped(*arguments, **options)
+
+    return wrapper(add)
+
+
+def by_function(add: Any, seen: list[object]) -> Any:
+    """The method wrapped by hand, by a function that looks like it."""
+
+    @functools.wraps(add)
+    def wrapper(self: Any, *arguments: Any) -> Any:
+        seen.append(self)
+        return add(self, *arguments)
+
+    return wrapper
+
+
+@pytest.mark.parametrize("wrapped", [by_wrapt, by_function])
+def test_who_wraps_instruments_sees_everything(
+    wrapped: Callable[[Any, list[object]], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recorders are no way past an instrumentation of the SDK."""
+    seen: list[object] = []
+    monkeypatch.setattr(
+        instruments_of_sdk.Counter, "add", wrapped(instruments_of_sdk.Counter.__dict__["add"], seen)
+    )
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    assert counted(Measurements(provider, scope="a", schema_url=""), reader) == 2
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_who_recorded_before_there_was_an_sdk_is_quick_with_it(kind: InstrumentKind) -> None:
+    """The stand-in for an instrument hands on to one that is known."""
+    stand_in = metrics._internal._ProxyMeterProvider()
+    record = recording(stand_in.get_meter("a"), kind, "b")
+    assert is_awaited(record)
+    stand_in.on_set_meter_provider(MeterProvider(shutdown_on_exit=False))
+    assert not is_awaited(record)
+    heard = Heard(record.__self__._real_instrument)  # type: ignore[attr-defined]
+    assert (quick(record) is not record) == CLEANS
+    quick(record)(VALUE[kind], clean({"a": "b"}), None)
+    assert [dict(each.attributes) for each in heard.measurements] == [{"a": "b"}]
+
+
+def test_what_was_recorded_early_does_not_stay_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorder that had no SDK for its first values asks again for the next."""
+    stand_in = metrics._internal._ProxyMeterProvider()
+    monkeypatch.setattr(metrics, "get_meter", stand_in.get_meter)
+    measurements = Measurements(None, scope="a", schema_url="")
+    measurements.record(JOBS, 1, clean({"a": "b"}))
+    reader = InMemoryMetricReader()
+    stand_in.on_set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
+    assert counted(measurements, reader) == 2
+    assert (measurements._quick[JOBS.name] is not measurements.recorder(JOBS)) == CLEANS
