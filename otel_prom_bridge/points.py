@@ -9,7 +9,7 @@ they are.
 from __future__ import annotations
 
 import enum
-from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from time import time_ns
 from typing import Any, NamedTuple, Protocol
 
@@ -44,6 +44,11 @@ class Source:
         return f"Source(worker={self.worker})"
 
 
+# Values of these types stand in the key of an attribute set as they are (together with types: 1 == True).
+PLAIN_TYPES = frozenset({str, bool, int, bytes, type(None)})
+_TEXT = frozenset({str})
+
+
 class AttributeSet(Mapping[str, object]):
     """Attributes that are nothing but the key by which they are found.
 
@@ -55,6 +60,14 @@ class AttributeSet(Mapping[str, object]):
 
     def __init__(self, key: tuple[object, ...]) -> None:
         self.key = key
+
+    @classmethod
+    def of(cls, names: Iterable[str], values: tuple[object, ...]) -> AttributeSet | None:
+        """Attributes with these names and values; None if some value cannot stand in a key as it is."""
+        kinds = (*map(type, values),)
+        if not PLAIN_TYPES.issuperset(kinds):
+            return None
+        return cls((*names, *values, *(() if _TEXT.issuperset(kinds) else kinds)))
 
     def parts(self) -> tuple[tuple[str, ...], tuple[object, ...]]:
         """Names, and values in the same order."""

@@ -45,14 +45,12 @@ from otel_prom_bridge.direct.plans import RecordingPlan
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.forks import renew_lock
 from otel_prom_bridge.native import RLock
-from otel_prom_bridge.points import AttributeSet, Meaning, Sampled, Shape, Stream, sampled
+from otel_prom_bridge.points import PLAIN_TYPES, AttributeSet, Meaning, Sampled, Shape, Stream, sampled
 from otel_prom_bridge.store.keys import items_key
 from otel_prom_bridge.views.mapped import OVERFLOW_ATTRIBUTES
 
 _INFINITY = math.inf
 _NUMBERS = (int, float)
-# Values of these types stand in a key as they are.
-_PLAIN = frozenset({str, bool, int, bytes, type(None)})
 _WITH_CHARACTERS = (str, bytes, bytearray)
 # An attribute set whose texts have more characters gets a cell that no table keeps.
 _LONGEST = 4096
@@ -244,7 +242,7 @@ class Synchronous:
 
     def _kept(self, attributes: Mapping[str, object], key: tuple[object, ...] | None) -> Mapping[str, object]:
         """The attributes as they are now; nothing but their key, where that says everything."""
-        if key is not None and _PLAIN.issuperset(map(type, values := attributes.values())):
+        if key is not None and PLAIN_TYPES.issuperset(map(type, values := attributes.values())):
             # The cell's own key has types, too, once some value was no text. That of texts has none anywhere.
             is_text = self._typed and TEXT.issuperset(map(type, values))
             return AttributeSet((*attributes, *values) if is_text else key)

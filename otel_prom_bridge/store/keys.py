@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
-from otel_prom_bridge.points import AttributeSet, plain
+from otel_prom_bridge.points import PLAIN_TYPES, AttributeSet, plain
 from otel_prom_bridge.translate.labels import attribute_identity
 
-# Values of these types can be part of a dictionary key as they are (together with their types: 1 == True).
-_PLAIN = frozenset({str, bool, int, bytes, type(None)})
 _TEXT = frozenset({str})
 _SEQUENCES = (tuple, list)
 
@@ -33,7 +31,7 @@ def as_set(attributes: Mapping[str, object], key: Hashable) -> Mapping[str, obje
     """The attributes as nothing but their ``set_key`` where that says everything; otherwise a copy."""
     if type(attributes) is AttributeSet and attributes.key is key:
         return attributes
-    if isinstance(key, tuple) and _PLAIN.issuperset(map(type, attributes.values())):
+    if isinstance(key, tuple) and PLAIN_TYPES.issuperset(map(type, attributes.values())):
         return AttributeSet(key)
     return dict(attributes)
 
@@ -53,7 +51,7 @@ def items_key(attributes: Mapping[str, object]) -> tuple[object, ...] | None:
 
 def _hashable(value: object, kind: type) -> object:
     """What stands for a value in a key. Among values of one type it is equal for equal texts only."""
-    if kind in _PLAIN:
+    if kind in PLAIN_TYPES:
         return value
     if isinstance(value, float):
         number = float.__float__(value)

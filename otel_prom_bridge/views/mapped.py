@@ -17,10 +17,6 @@ from otel_prom_bridge.points import AttributeSet
 OVERFLOW_KEY = "otel.metric.overflow"
 OVERFLOW_ATTRIBUTES: Mapping[str, object] = {OVERFLOW_KEY: True}
 
-_TEXT = frozenset({str})
-# Values of these types stand in the key of an attribute set as they are.
-_PLAIN = frozenset({str, bool, int, bytes, type(None)})
-
 
 class Fold(NamedTuple):
     """Says that a rule replaced a value by another one: the label, and the name of the rule."""
@@ -69,11 +65,8 @@ class KeysShape(NamedTuple):
         for value in values:
             if (type(value) is not str or len(value) > self.short) and self.is_unusual(value):
                 return None
-        if self.places is None and type(attributes) is AttributeSet:
-            kept = attributes
-        else:
-            kinds = (*map(type, values),)
-            if not _PLAIN.issuperset(kinds):
-                return None
-            kept = AttributeSet((*self.names, *values, *(() if _TEXT.issuperset(kinds) else kinds)))
+        is_kept = self.places is None and type(attributes) is AttributeSet
+        kept = attributes if is_kept else AttributeSet.of(self.names, values)
+        if type(kept) is not AttributeSet:
+            return None
         return Mapped(kept, self.folds, None, OVERFLOW_ATTRIBUTES, kept.key)

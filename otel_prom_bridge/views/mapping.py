@@ -100,7 +100,7 @@ class AttributeMap:
         self._findings = findings
         self._kept: dict[str, bool] = {}
         self._shapes: dict[tuple[str, ...], KeysShape] = {}  # as long as so many keys are settled
-        self._settled = 0
+        self._number_settled = 0
         self._read(view)
 
     def _read(self, view: ExportView) -> None:
@@ -115,7 +115,8 @@ class AttributeMap:
         asked = [key for key in view.keep or () if not is_pattern(key)]
         told = self._context.labels if self._context else ()
         self._first = frozenset(filter(None, (*asked, *self._own.values(), *told, self.tenant_label)))
-        # Where values decide nothing else than what is said below, names say what becomes of attributes.
+        # Where values decide nothing else than what is said below, names say what becomes of attributes. An
+        # option of views that looks at values has to stand here, or its results would be those of others.
         deciding = (
             self._where,
             self._price,
@@ -273,8 +274,8 @@ class AttributeMap:
             names, values = attributes.parts()
         else:
             names, values = (*attributes,), (*attributes.values(),)
-        if self._ids is not None and len(self._ids.settled) != self._settled:
-            self._settled = len(self._ids.settled)
+        if self._ids is not None and len(self._ids.settled) != self._number_settled:
+            self._number_settled = len(self._ids.settled)
             self._shapes.clear()
         shape = self._shapes.get(names)
         found = None if shape is None else shape.of(attributes, values)
