@@ -184,7 +184,9 @@ def test_tls_without_a_file_for_it(begin: Start) -> None:
             "server.key",
         ),
         ({"bearer_tokens_file": "tokens", "web_config": "web.yml"}, "web.yml"),
-        ({"bearer_tokens_file": "tokens", "web_config": "web.yml"}, "server.pem"),
+        pytest.param(
+            {"bearer_tokens_file": "tokens", "web_config": "web.yml"}, "server.pem", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_file_that_was_broken_is_seen(begin: Start, here: Path, options: dict[str, str], file: str) -> None:

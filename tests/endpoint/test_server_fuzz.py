@@ -21,6 +21,7 @@ from otel_prom_bridge.endpoint.server.heads import Head, Refusal
 pytestmark = pytest.mark.clocked
 
 SECONDS = 4.0
+MANY = pytest.mark.parametrize("share", [0.2, pytest.param(1, marks=pytest.mark.slow)])
 SEEDS = [
     GET,
     LAST_GET,
@@ -70,10 +71,11 @@ def outcome(pieces: list[bytes]) -> list[object]:
     return [*found, connection.closes]
 
 
-def test_pieces_make_no_difference() -> None:
+@MANY
+def test_pieces_make_no_difference(share: float) -> None:
     """However bytes are cut, the requests are the same; after a refusal or the last request nothing comes."""
     chance, end = random.Random(1), time.monotonic() + SECONDS
-    for _ in range(20_000):
+    for _ in range(int(share * 20_000)):
         data = mutated(chance)
         whole = outcome([data])
         assert outcome(cut(chance, data)) == whole, data
@@ -119,11 +121,12 @@ def talk(server: object, chance: random.Random) -> None:
         client.close()
 
 
-def test_the_server_survives_them(capfd: pytest.CaptureFixture[str]) -> None:
+@MANY
+def test_the_server_survives_them(capfd: pytest.CaptureFixture[str], share: float) -> None:
     """Over real sockets."""
     chance, end = random.Random(2), time.monotonic() + SECONDS
     with looping(Always(), limits=SHORT) as server, unharmed(server, capfd):
-        for _ in range(3000):
+        for _ in range(int(share * 3000)):
             talk(server, chance)
             if time.monotonic() > end:
                 break

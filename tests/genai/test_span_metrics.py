@@ -842,7 +842,7 @@ for _ in range(2):
 """
 
 
-@pytest.mark.parametrize("way", ["start", "without code"])
+@pytest.mark.parametrize("way", [pytest.param("start", marks=pytest.mark.slow), "without code"])
 def test_processes_with_a_hub(tmp_path: Path, way: str) -> None:
     """The spans of all processes count, as in one that is scraped itself; each of them once."""
     port = free_port()

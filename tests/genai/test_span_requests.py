@@ -6,12 +6,10 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import openai
 import pytest
 from fake_openai import fake_openai
 from measured_spans import CHAT, Setup, spans
 from opentelemetry import trace
-from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
 from opentelemetry.instrumentation.httpx import HTTPX2ClientInstrumentor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.trace import SpanKind, Status, StatusCode
@@ -49,6 +47,10 @@ def _limits(it: Setup) -> dict[tuple[str, ...], float]:
 
 def test_a_real_client_that_tries_again(it: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenAI's client with OpenTelemetry's instrumentations: retries have reasons, limits are those said."""
+    # Here, since each process that runs tests reads all files, and these take a second.
+    import openai
+    from opentelemetry.instrumentation.genai.openai import OpenAIInstrumentor
+
     captured = "OTEL_INSTRUMENTATION_HTTP_CAPTURE_HEADERS_CLIENT_RESPONSE"
     monkeypatch.setenv(captured, "x-ratelimit-.*")
     instrumentors = (OpenAIInstrumentor(), HTTPX2ClientInstrumentor())

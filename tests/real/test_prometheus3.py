@@ -303,6 +303,7 @@ def test_victoria_metrics_as_it_comes(tmp_path: Path) -> None:
     defaults(victoria_metrics, newer("sid", "victoria-metrics"), tmp_path)
 
 
+@pytest.mark.slow
 def test_vmagent_hands_on_what_it_scrapes(tmp_path: Path) -> None:
     """It scrapes, and writes to a VictoriaMetrics."""
     agent = newer("sid", "vmagent")

@@ -222,13 +222,10 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [pytest.param(kind, name, id=f"{kind}-{name}") for kind, names in KINDS.items() for name in names],
-)
-def test_a_real_name_has_its_kind(kind: str, name: str) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_real_name_has_its_kind(kind: str) -> None:
     """What libraries, providers, gRPC and HTTP say becomes one of the kinds."""
-    assert ErrorType()(name) == kind
+    assert {name: ErrorType()(name) for name in KINDS[kind]} == dict.fromkeys(KINDS[kind], kind)
 
 
 @pytest.mark.parametrize("name", ["openai", "httpx"])

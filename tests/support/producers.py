@@ -14,7 +14,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import openai
 from fake_openai import CHAT_MODEL, EMBEDDING_MODEL, fake_openai
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
@@ -29,6 +28,8 @@ QUESTION = [{"role": "user", "content": "What is a histogram?"}]
 
 def calls(base_url: str, truth: dict[str, Any]) -> None:
     """Two chats, one that streams, an embedding, and two that fail; what came back is the truth."""
+    import openai  # here, since each process that runs tests reads all files, and this takes a second
+
     with openai.OpenAI(
         base_url=base_url,
         api_key="none",
