@@ -164,6 +164,7 @@ def fork() -> None:
     if not child:
         before = sum(value for (name, _), value in shown().items() if name == "jobs_total")
         jobs.add(5, {"a": "child"})
+        reader.force_flush()  # a scrape may share a collection that began before, in the background
         after = sum(value for (name, _), value in shown().items() if name == "jobs_total")
         os._exit(0 if "expire" in BESIDE or after - before == 5 else 1)
     if os.waitpid(child, 0)[1]:
