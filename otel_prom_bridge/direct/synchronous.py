@@ -281,8 +281,8 @@ class Synchronous:
         try:
             left_out = None
             if self._reduces and attributes:
-                needs = self.plan.needs
-                left_out = {name: _lasting(each) for name, each in attributes.items() if not needs(name)}
+                needs, given = self.plan.needs, usable(attributes, self.stream, self._findings)
+                left_out = {name: _lasting(each) for name, each in given.items() if not needs(name)}
             return sampled(value, context, always=self._samples_all, left_out=left_out)
         except Exception as error:  # a span that is made otherwise
             message = "instrument %r: an exemplar could not be taken: %r"

@@ -345,6 +345,24 @@ def test_an_attribute_that_no_view_needs_comes_with_exemplars() -> None:
     assert 'request="last"' in body
 
 
+def test_an_odd_attribute_of_an_exemplar_is_what_it_is_in_a_series() -> None:
+    """A key that is no text is its text, none is nothing, and no value is an address in memory."""
+    odd: Any = {"": "nameless", 5: "five", "object": object(), "k": "a"}
+    found = []
+    for keep in (["k"], ["*"]):
+        direct = Direct(ExportView(instrument_name="c", keep=keep))
+        counter = direct.meter.create_counter("c")
+        counter.add(1, odd)
+        with trace.use_span(trace.NonRecordingSpan(SPAN)):
+            counter.add(1, odd)
+        lines = direct.reader.expose(OPENMETRICS).body.decode().splitlines()
+        found.append(next(line for line in lines if line.startswith("c_total")))
+    exemplar = found[0].partition(" # {")[2]
+    assert 'key_5="five",object=""}' in exemplar
+    assert "nameless" not in exemplar
+    assert found[1].startswith('c_total{k="a",key_5="five",object=""} 2')
+
+
 def test_a_flood_is_bounded() -> None:
     """Past the limit there is one cell for everything; the next collection makes room; totals are exact."""
     direct = Direct(sdk_max_series=1000)
