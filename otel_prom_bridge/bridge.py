@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from weakref import WeakSet
 
 from opentelemetry import metrics
+from opentelemetry.sdk.environment_variables import OTEL_METRICS_EXEMPLAR_FILTER
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
@@ -21,6 +22,7 @@ from otel_prom_bridge.configuration.pushing import Pushing, has_hub, push_option
 from otel_prom_bridge.configuration.settings import Settings, from_arguments
 from otel_prom_bridge.configuration.watch import Watch, watch_of, watches
 from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.direct.exemplar_filter import FILTER
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
@@ -169,7 +171,7 @@ def start(
             if set_global:
                 provider = _global(watch.reader, resource, views)
             else:
-                provider = MeterProvider(metric_readers=[watch.reader], resource=resource, views=views)
+                provider = _provider(watch.reader, resource, views)
         else:
             provider = _direct(watch.reader, resource, is_global=set_global)
         undo.pop_all()
@@ -285,6 +287,16 @@ def _refused(reason: str) -> ConfigurationError:
     return ConfigurationError("set_global", True, f"False, because {reason}")
 
 
+def _provider(
+    reader: PrometheusMetricReader | PushReader, resource: Resource, views: Sequence[View]
+) -> MeterProvider:
+    try:
+        return MeterProvider(metric_readers=[reader], resource=resource, views=views)
+    except ValueError:  # the SDK says neither the variable nor what is allowed
+        FILTER.text(OTEL_METRICS_EXEMPLAR_FILTER, os.environ.get(OTEL_METRICS_EXEMPLAR_FILTER, ""))
+        raise
+
+
 def _direct(reader: DirectReader, resource: Resource, *, is_global: bool) -> DirectMeterProvider:
     """A provider of ours that records for this reader. The global one goes on with it, if it is one.
 
@@ -322,7 +334,7 @@ def _global(
     if direct.is_provider(current):
         raise _refused(_OTHERWISE)
     if watch is None:
-        provider = MeterProvider(metric_readers=[reader], resource=resource, views=views)
+        provider = _provider(reader, resource, views)
         metrics.set_meter_provider(provider)
         if metrics.get_meter_provider() is not provider:
             provider.shutdown()

@@ -51,6 +51,21 @@ _NEEDS = (
     ("tls_min_version", "tls_cert_file"),
 )
 _KEYS = {key for option in ALL_OPTIONS for key in option.keys}
+# What is no option, and where it belongs.
+_ELSEWHERE = {
+    "disable_target_info": "it is 'target_info_enabled' here",
+    "resource_attribute_filter": "it is 'resource_constant_labels' here",
+    **dict.fromkeys(
+        ("registry", "fallback_views"),
+        "it is an argument of PrometheusMetricReader, which start() takes as 'reader'",
+    ),
+    **dict.fromkeys(("reader", "set_global", "sdk_views"), "it is an argument of start() alone"),
+    "resource": "it is an argument of start(), and OTEL_RESOURCE_ATTRIBUTES elsewhere",
+    **dict.fromkeys(
+        ("extends", "parts", "namespace", "families", "instruments", "sources", "dashboard", "budget"),
+        "it is for the file of a profile, which 'profile' names",
+    ),
+}
 _OUTSIDE = "this option outside of every table, before the first one"
 _NOT_SERVED = "metrics are recorded but not served"
 
@@ -246,7 +261,7 @@ class _Mapping:
             # The value of something about protection may be a password, so it is not shown.
             value = HIDDEN if protects else self._values[key]
             here = next((self._keys(item)[0] for item in options if key in (item.key, item.argument)), "")
-            meant = f"it is {here!r} here" if here else ""
+            meant = f"it is {here!r} here" if here else _ELSEWHERE.get(key, "")
             yield unknown(key, value, known, "options", at=f"{self._where}{key}", meant=meant), protects
         for key in known:
             for place in misplaced(self._values.get(key), key):
@@ -438,4 +453,6 @@ def _contradictions(given: Mapping[str, _Given]) -> Iterator[ConfigurationError]
 def _exclusive(given: Mapping[str, _Given], key: str, other: str) -> Iterator[ConfigurationError]:
     if key in given and other in given:
         found = given[key]
-        yield ConfigurationError(found.name, found.value, f"nothing beside {given[other].name}, or only that")
+        yield ConfigurationError(
+            found.name, found.value, f"no {given[other].name} beside it; give one of the two"
+        )

@@ -160,6 +160,9 @@ class PipelineOptions:
         )
 
 
+# This folder knows none of their names.
+_OF_OTHERS = "; options of the endpoint, and `profile`, are arguments of start()"
+
 _Given = ParamSpec("_Given")
 _Options = TypeVar("_Options")
 _Self = TypeVar("_Self")
@@ -184,7 +187,7 @@ def takes(
             except TypeError as error:
                 unknown = next((name for name in given if name not in names), "")
                 near = nearest(unknown, names) if unknown else None
-                meant = f"; did you mean {near!r}?" if near else ""
+                meant = f"; did you mean {near!r}?" if near else _OF_OTHERS if unknown else ""
                 raise TypeError(f"{type(self).__name__}() {error}{meant}") from None
             init(self, options(*args, **given))
 

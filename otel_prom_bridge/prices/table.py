@@ -62,7 +62,8 @@ class PriceTable:
         try:
             text = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError("prices", str(path), f"a file that can be read ({error})") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ConfigurationError("prices", str(path), f"a file that can be read ({reason})") from error
         return cls.parse(text, name=str(path))
 
     @classmethod

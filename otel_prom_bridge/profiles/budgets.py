@@ -104,7 +104,7 @@ def _labels_of(costs: Family, options: Mapping[str, object]) -> list[str] | None
         return None
     more = (options.get(key) for key in ("common_labels", "context_labels"))
     named = [label for mapping in more if isinstance(mapping, Mapping) for label in mapping]
-    return [*(label.name for label in costs.labels), *map(str, named), *_OF_TARGETS]
+    return list(dict.fromkeys([*(label.name for label in costs.labels), *map(str, named), *_OF_TARGETS]))
 
 
 def _label(key: str, value: object, *, labels: Iterable[str] | None) -> str:

@@ -87,7 +87,8 @@ def _merged(text: str, key: str, below: tuple[str, ...]) -> dict[str, Any]:
     """The tables of a profile and of all that it is made of. ``below`` it are the files that need it."""
     values = _tables(text, key)
     for name in values.keys() - {*_KEYS}:
-        raise unknown(name, values[name], _KEYS, "keys", at=f"{text}: {name}")
+        hint = "; options of the bridge stand below [options]"
+        raise unknown(name, values[name], _KEYS, "keys", at=f"{text}: {name}", hint=hint)
     below = (*below, _identity(text))
     result: dict[str, Any] = {}
     where = f"{text}: extends"

@@ -22,7 +22,7 @@ from otel_prom_bridge.profiles.inheritance import NAMING_PATTERNS, beside, liste
 from otel_prom_bridge.profiles.own_instruments import InstrumentSpec
 from otel_prom_bridge.profiles.profile import PRESENT, Family, Label, Profile, Source
 from otel_prom_bridge.translate.names import metric_name
-from otel_prom_bridge.values.checks import BOOLEAN, BOUNDS, STRING, TEXT, list_of, one_of
+from otel_prom_bridge.values.checks import BOOLEAN, BOUNDS, STRING, TEXT, Check, list_of, one_of
 from otel_prom_bridge.values.notation import Read, as_table, called, is_list, part, read_at, tables, unknown
 from otel_prom_bridge.views.computations import Completed, FirstOf
 from otel_prom_bridge.views.view import ExportView
@@ -33,6 +33,20 @@ _TYPES = ("counter", "gauge", "histogram")
 _UNITS = {"s": "seconds", "By": "bytes"}
 # https://github.com/open-telemetry/opentelemetry-specification/blob/main/specification/metrics/api.md#instrument-name-syntax
 _INSTRUMENT = re.compile(r"[A-Za-z][A-Za-z0-9_.\-/]{0,254}")
+
+# What names may begin with, those of families and those of instruments.
+_BEGINNING = re.compile(r"(?:[A-Za-z_:][A-Za-z0-9_.:\-/]*)?")
+
+
+def _namespace(value: object) -> str:
+    if not (isinstance(value, str) and _BEGINNING.fullmatch(value)):
+        raise ValueError
+    return value
+
+
+_NAMESPACE = Check(
+    allowed="a string of letters, digits, '_', '.' and '-' that begins with no digit", check=_namespace
+)
 _PATTERNS = list_of(TEXT, "a list of patterns", least=1)
 # These keys of a family are handed to its views as they are.
 _VIEW_KEYS = ("keep", "drop", "rename", "compute", "rules", "max_series", "exemplars", "workers")
@@ -117,7 +131,7 @@ class _Reading:
 
     def __init__(self, table: ProfileTable) -> None:
         self._table = table
-        self._namespace = STRING.value(".namespace", table.namespace)
+        self._namespace = _NAMESPACE.value(".namespace", table.namespace)
         self._buckets = _each(".buckets", table.buckets, lambda _, value: BOUNDS.value("", value))
         self._labels = _each(".labels", table.labels, self._label)
         self._patterns = _each(".patterns", table.patterns, lambda _, value: [*_PATTERNS.value("", value)])

@@ -54,7 +54,7 @@ def _strategy(value: object) -> TranslationStrategy:
     try:
         return TranslationStrategy(value)
     except ValueError:
-        raise no_word(value, _SPELLINGS, STRATEGY.allowed) from None
+        raise no_word(value, _SPELLINGS) from None
 
 
 STRATEGY = Check(allowed=f"one of {listed(_SPELLINGS)}", check=_strategy)

@@ -88,6 +88,8 @@ def _checked(key: str, shown: object, check: Callable[[], Any], allowed: str) ->
         return check()
     except ConfigurationError as error:  # about a part of the value, which its key names
         raise error.renamed(f"{key}{error.key}") from None
+    except _NoWordError as error:
+        raise ConfigurationError(key, shown, f"{allowed} (did you mean {error.meant!r}?)") from None
     except (ValueError, TypeError, OverflowError):
         raise ConfigurationError(key, shown, allowed) from None
 
@@ -120,9 +122,13 @@ def _text(value: object) -> str:
 
 
 def _host(value: object) -> str:
-    if not _string(value).strip():  # a socket would take it for all addresses of the machine
+    host = _string(value).strip()
+    if not host:  # a socket would take it for all addresses of the machine
         raise ValueError
-    return _string(value).strip()
+    name, _, port = host.partition(":")
+    if "/" in host or (port.isdigit() and name != "systemd"):
+        raise ValueError
+    return host
 
 
 def _path(value: object) -> str:
@@ -240,10 +246,18 @@ def read_list(text: str) -> list[str]:
     return [item.strip() for item in text.split(",")]
 
 
-def no_word(value: object, words: Sequence[str], allowed: str) -> ValueError:
+class _NoWordError(ValueError):
+    """A value, or a part of it, is none of some words, and this one was probably meant."""
+
+    def __init__(self, meant: str) -> None:
+        super().__init__(meant)
+        self.meant = meant
+
+
+def no_word(value: object, words: Sequence[str]) -> ValueError:
     """The error about what is none of these words. Of several, it says which one was probably meant."""
     near = nearest(value, words) if isinstance(value, str) and len(words) > 1 else None
-    return ConfigurationError("", value, f"{allowed} (did you mean {near!r}?)") if near else ValueError()
+    return _NoWordError(near) if near else ValueError()
 
 
 def one_of(*words: str) -> Check:
@@ -253,7 +267,7 @@ def one_of(*words: str) -> Check:
     def check(value: object) -> str:
         if value in words:
             return words[words.index(value)]
-        raise no_word(value, words, allowed)
+        raise no_word(value, words)
 
     return Check(allowed=allowed, check=check)
 
@@ -298,7 +312,7 @@ STRING = Check(allowed="a string", check=_string)
 TEXT = Check(allowed="a string that is not empty", check=_text)
 PATH = Check(allowed="the path of a file", check=_path)
 SOCKET = Check(allowed="a path with a slash in it", check=_socket)
-HOST = Check(allowed="a host name or an IP address", check=_host)
+HOST = Check(allowed="a host name or an IP address, without a port", check=_host)
 PORT = whole(0, 65535)
 POSITIVE = whole(1)
 BOUND = Check(allowed="a whole number, 0 for no limit", check=whole(0).check, read=read_whole)
@@ -336,8 +350,8 @@ PATTERNS = Check(
 )
 KEY_PATTERNS = Check(allowed="a list of attribute keys, with '*' and '?'", check=_key_patterns)
 COMMON_LABELS = Check(
-    allowed="a mapping of labels (not 'le', 'quantile' or '__…') to resource attributes, each a key or a list"
-    " of keys",
+    allowed="a mapping of labels (of letters, digits and '_'; not 'le', 'quantile' or '__…') to resource"
+    " attributes, each a key or a list of keys",
     example="service=service.name,environment=deployment.environment.name|deployment.environment",
     check=_common_labels,
     read=_read_common_labels,

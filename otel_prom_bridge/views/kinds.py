@@ -17,7 +17,7 @@ INSTRUMENTS_BY_NAME: Mapping[str, type] = {
     re.sub(r"(?<=[a-z])(?=[A-Z])", "_", kind.__name__.lstrip("_")).lower(): kind for kind in INSTRUMENTS
 }
 _NAMES = tuple(INSTRUMENTS_BY_NAME)
-_LIMIT_KEYS = listed((*_NAMES, "default"))
+_LIMIT_KEYS = (*_NAMES, "default")
 
 
 def _instrument(value: object) -> str | type:
@@ -25,7 +25,7 @@ def _instrument(value: object) -> str | type:
         return value
     if isinstance(value, type) and value in INSTRUMENTS:
         return value
-    raise no_word(value, _NAMES, INSTRUMENT.allowed)
+    raise no_word(value, _NAMES)
 
 
 def _limits(value: object) -> dict[type, int]:
@@ -37,7 +37,7 @@ def _limits(value: object) -> dict[type, int]:
     for key, limit in given.items():
         kind = INSTRUMENTS_BY_NAME.get(key, key)
         if kind not in INSTRUMENTS:
-            raise ValueError
+            raise no_word(key, _LIMIT_KEYS)
         limits[kind] = limit
     return limits
 
@@ -49,7 +49,7 @@ def _read_limits(text: str) -> dict[str, object]:
 
 INSTRUMENT = Check(allowed=f"one of {listed(_NAMES)}", check=_instrument)
 LIMITS = Check(
-    allowed=f"a mapping of {_LIMIT_KEYS} to whole numbers of at least 1",
+    allowed=f"a mapping of {listed(_LIMIT_KEYS)} to whole numbers of at least 1",
     example="counter=500,default=1000",
     check=_limits,
     read=_read_limits,

@@ -29,6 +29,7 @@ from otel_prom_bridge.values.notation import (
     first_of,
     is_list,
     listed,
+    nearest,
     part,
     read_at,
     required_by,
@@ -59,6 +60,8 @@ _QUOTES = "; in TOML, an attribute key with dots is written in quotes"
 
 
 def _views(value: object) -> tuple[ExportView, ...]:
+    if isinstance(value, ExportView | Mapping):
+        raise ConfigurationError("", value, f"{VIEWS.allowed}; one is a list, too: [[views]] in TOML")
     if not is_list(value):
         raise TypeError
     views = tuple(read_at(f"[{number}]", _view, item) for number, item in enumerate(value))
@@ -134,7 +137,9 @@ def _computation(value: object) -> object:
     if "first_of" in value:
         return called(_first_of, value, read=_FIRST_OF)
     if value.keys() != {"outcome"}:
-        raise ConfigurationError("", value, _COMPUTATION + _QUOTES)
+        near = nearest(str(next(iter(value), "")), ("first_of", "outcome"))
+        meant = f" (did you mean {near!r}?)" if near else ""
+        raise ConfigurationError("", value, _COMPUTATION + meant + _QUOTES)
     given = value["outcome"]
     if given is True or given is None:
         return Outcome()
@@ -170,7 +175,8 @@ def _single_rule(value: object) -> object:
     if isinstance(value, str):
         return _rule_by_name(value)
     if not isinstance(value, Mapping) or len(value) != 1:
-        raise ConfigurationError("", value, _RULE)
+        several = "; several are a list of such mappings" if isinstance(value, Mapping) and value else ""
+        raise ConfigurationError("", value, _RULE + several)
     ((name, given),) = value.items()
     if name not in RULES:
         raise unknown(name, given, RULES, "rules", at=part(name), hint=_QUOTES)
@@ -223,6 +229,12 @@ def _exemplars(value: object) -> Exemplars | bool:
     return exemplars
 
 
+def _read_exemplars(text: str) -> object:
+    if (value := BOOLEAN.read(text)) is text:
+        raise ConfigurationError("", text, f"{EXEMPLARS.allowed}, which only a file can hold")
+    return value
+
+
 def _prices(value: object) -> PriceTable | Literal[False]:
     if isinstance(value, PriceTable):
         return value
@@ -237,7 +249,7 @@ def _prices(value: object) -> PriceTable | Literal[False]:
             return PriceTable.load(Path(value))
     except ConfigurationError as error:
         raise error.renamed("" if error.key == "prices" else f": {error.key}") from None
-    raise no_word(value, ("default", "genai-prices"), PRICES.allowed)
+    raise no_word(value, ("default", "genai-prices"))
 
 
 PRICES = Check(
@@ -257,7 +269,7 @@ EXEMPLARS = Check(
     allowed=f"true, false, or a mapping of {listed(arguments_of(Exemplars))}",
     example="false",
     check=_exemplars,
-    read=BOOLEAN.read,
+    read=_read_exemplars,
 )
 
 # The fields whose written form is not what the view takes.

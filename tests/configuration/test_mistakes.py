@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -224,6 +225,8 @@ def test_words_in_the_place_of_a_value_have_no_quotes(tmp_path: Path) -> None:
         ({"translation_strategy": "NoUTF8Escaping"}, "translation_strategy", "NoUTF8EscapingWithSuffixes"),
         ({"prices": "genai_prices"}, "prices", "genai-prices"),
         ({"views": [{"instrument_type": "histo"}]}, "views[0].instrument_type", "histogram"),
+        ({"cardinality_limits": {"counters": 500}}, "cardinality_limits", "counter"),
+        ({"views": [{"compute": {"status": {"outcom": {}}}}]}, "views[0].compute['status']", "outcome"),
     ],
 )
 def test_which_word_was_meant(options: dict[str, Any], key: str, meant: str) -> None:
@@ -231,6 +234,84 @@ def test_which_word_was_meant(options: dict[str, Any], key: str, meant: str) -> 
     said = message(start, port=0, **options)
     assert said.startswith(f"{key}: ")
     assert f"(did you mean {meant!r}?)" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"addr": "0.0.0.0:9464"}, "addr: '0.0.0.0:9464' is not allowed, .*, without a port"),
+        ({"addr": "http://0.0.0.0"}, "addr: 'http://0.0.0.0' is not allowed, .*, without a port"),
+        ({"addr": ":9464"}, "addr: ':9464' is not allowed"),
+        (
+            {"common_labels": {"my label": "service.name"}},
+            ".* labels \\(of letters, digits and '_'; not 'le'",
+        ),
+        ({"views": ExportView()}, "views: ExportView.* a list of views, .*; one is a list, too: "),
+        ({"views": {"name": "x"}}, "views: {'name': 'x'}.* a list of views, .*; one is a list, too: "),
+        (
+            {"views": [{"rules": {"a": {"allow": ["x"], "first": 3}}}]},
+            ".*; several are a list of such mappings",
+        ),
+        (
+            {"prices": "none.toml"},
+            r"prices: 'none.toml' .* a file that can be read \(No such file or directory\)",
+        ),
+        ({"registry": None}, r"registry: None .* \(it is an argument of PrometheusMetricReader, which start"),
+        ({"disable_target_info": True}, r"disable_target_info: True .* \(it is 'target_info_enabled' here\)"),
+    ],
+)
+def test_typical_mistakes(options: dict[str, Any], said: str) -> None:
+    """The message says which part of a value is wrong, or where something belongs."""
+    assert re.match(said, message(start, **{"port": 0, "set_global": False, **options}))
+
+
+def test_what_does_not_belong_in_a_file(file: Callable[[str], Path]) -> None:
+    """The tables of a profile, and what only a call can say."""
+    said = message(start, set_global=False, config_file=file('extends = "llmdevops"'))
+    assert "(it is for the file of a profile, which 'profile' names)" in said
+    said = message(start, set_global=False, config_file=file('[resource]\n"service.name" = "shop"'))
+    assert "OTEL_RESOURCE_ATTRIBUTES" in said
+    said = message(start, set_global=False, profile=file("max_series = 5"))
+    assert said.endswith("; options of the bridge stand below [options]")
+    said = message(start, set_global=False, profile=file('extends = "llmdevops"\nnamespace = "a b"'))
+    assert "namespace: 'a b' is not allowed, expected a string of letters" in said
+
+
+def test_an_option_that_is_none_of_a_reader() -> None:
+    """A reader knows nothing of ports, and says who does."""
+    with pytest.raises(
+        TypeError, match="'port'; options of the endpoint, and `profile`, are arguments of start"
+    ):
+        PrometheusMetricReader(port=9464)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="'max_serie'; did you mean 'max_series'"):
+        PrometheusMetricReader(max_serie=1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("recording", ["sdk", "direct"])
+def test_a_wrong_exemplar_filter(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, recording: Any
+) -> None:
+    """The SDK raises for it, and does not say for what; direct recording logs it, as the rest goes on."""
+    monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", "always")
+    said = (
+        "OTEL_METRICS_EXEMPLAR_FILTER: 'always' is not allowed, expected one of 'trace_based', 'always_on',"
+        " 'always_off' (did you mean 'always_on'?)"
+    )
+    if recording == "sdk":
+        assert message(start, port=0, set_global=False) == said
+    else:
+        start(port=0, set_global=False, recording=recording).shutdown()
+        assert any(line.startswith(said) for line in caplog.messages)
+
+
+def test_a_variable_for_which_only_a_file_has_a_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is no use to try other spellings."""
+    monkeypatch.setenv("OTEL_PROM_BRIDGE_EXEMPLARS", "keep=slowest")
+    said = message(start, port=0, set_global=False)
+    assert said.startswith(
+        "OTEL_PROM_BRIDGE_EXEMPLARS: 'keep=slowest' is not allowed, expected true, false, or"
+    )
+    assert "which only a file can hold" in said
 
 
 def test_which_command_was_meant(capsys: pytest.CaptureFixture[str]) -> None:

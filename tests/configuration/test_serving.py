@@ -311,7 +311,7 @@ def test_a_port_nearer_than_a_unix_socket(
     assert message == (
         f"METRICS_ENDPOINT_PORT: {tmp_path}/bridge.toml: unix_socket counts, so it is passed over"
     )
-    with pytest.raises(ConfigurationError, match="expected nothing beside port, or only that"):
+    with pytest.raises(ConfigurationError, match="expected no port beside it; give one of the two"):
         start(config_file=tmp_path / "bridge.toml", port=0, set_global=False)
 
 
@@ -371,9 +371,9 @@ REFUSED: list[tuple[dict[str, str], str]] = [
     ({"tls_client_allowed_sans": "a", **PAIR}, "{0}: ('a',) is not allowed, expected tls_client_ca_file"),
     ({"tls_cert_file": "nowhere", "tls_key_file": "server.key"}, "{0}: 'nowhere' is not allowed, expected"),
     ({"tls_client_ca_file": "tokens", **PAIR}, "{0}: 'tokens' is not allowed, expected"),
-    ({"web_config": "web.yml", "tls_min_version": "TLS13"}, "{0}: 'web.yml' is not allowed, expected nothi"),
+    ({"web_config": "web.yml", "tls_min_version": "TLS13"}, "{0}: 'web.yml' is not allowed, expected no "),
     ({"rate_limit": "5", "web_config": "rate.yml"}, "{0}: RateLimit(interval=0.2, burst=5) is not allowed"),
-    ({"unix_socket": "/tmp/x.sock", "port": "0"}, "{0}: '/tmp/x.sock' is not allowed, expected nothing"),
+    ({"unix_socket": "/tmp/x.sock", "port": "0"}, "{0}: '/tmp/x.sock' is not allowed, expected no "),
     ({"unix_socket": "relative"}, "{0}: 'relative' is not allowed"),
 ]  # fmt: skip
 

@@ -264,7 +264,7 @@ def test_a_unix_socket_is_instead_of_a_port(setup: Setup, tmp_path: Path, beside
     path = str(tmp_path / "m.sock")
     for call in (partial(start_http_server, setup.reader), partial(start, set_global=False)):
         with pytest.raises(
-            ConfigurationError, match=r"^unix_socket: .* expected nothing beside .*, or only that$"
+            ConfigurationError, match=r"^unix_socket: .* expected no .* beside it; give one of the two$"
         ):
             call(unix_socket=path, **beside)
 

@@ -181,7 +181,9 @@ def not_serving(
 
 def _checked_place(port: object, addr: object, unix_socket: object) -> tuple[int, str, str | None]:
     if unix_socket is not None and (port is not None or addr is not None):
-        raise ConfigurationError("unix_socket", unix_socket, "nothing beside `port` or `addr`, or only that")
+        raise ConfigurationError(
+            "unix_socket", unix_socket, "no `port` or `addr` beside it; give one of the two"
+        )
     return (
         PORT.optional("port", port, DEFAULT_PORT),
         HOST.optional("addr", addr, DEFAULT_ADDRESS),
