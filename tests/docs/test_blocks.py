@@ -70,6 +70,7 @@ BY: dict[tuple[str, str, str], str] = {
     ("securing.md", "An example", "toml"): "configuration/test_serving.py::test_the_documented_endpoint",
     ("securing.md", "An example", "yaml"): "configuration/test_serving.py::test_the_documented_scrape_config",
     ("servers.md", "", "sh"): "docs/test_docs_shell.py::test_without_a_call_under_gunicorn",
+    ("troubleshooting.md", "", "sh"): "docs/test_docs_shell.py::test_an_empty_panel_and_missing_costs",
     ("view-options.md", "In a file", "toml"): (
         "views/test_written.py::test_the_examples_of_the_page_are_the_same"
     ),

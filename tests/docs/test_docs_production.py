@@ -32,6 +32,7 @@ from otel_prom_bridge.configuration.options import OPTIONS
 from otel_prom_bridge.endpoint.guards import Guards
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.families import MetricFamily
+from otel_prom_bridge.profiles import load_profile
 from otel_prom_bridge.report.self_metrics import metadata
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -43,7 +44,7 @@ YAML = [
     for document in yaml.safe_load_all(block)
 ]
 TROUBLES = (DOCS / "troubleshooting.md").read_text()
-SPANS = re.findall(r"`([^`]+)`", TROUBLES)
+SPANS = re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", TROUBLES, flags=re.DOTALL))
 OWN = {value.name for value in vars(metadata).values() if isinstance(value, MetricFamily)}
 
 
@@ -256,13 +257,16 @@ OTHERS = {
     "attribute_keys",
     "scrape_protocols",
     "remote_write",
+    "metric_relabel_configs",
+    "stream_options",
 }
 
 
 def test_names_in_troubleshooting_exist() -> None:
     """Every option and every metric that is named there is one."""
-    words = {span for span in SPANS if re.fullmatch(r"[a-z]+(_[a-z]+)+", span)}
-    assert words - {option.key for option in OPTIONS} - OWN - OTHERS == set()
+    words = {span for span in SPANS if re.fullmatch(r"[a-z]+(_[a-zA-Z]+)+", span)}
+    families = {family.name for name in ("llmdevops", "semconv") for family in load_profile(name).families}
+    assert words - {option.key for option in OPTIONS} - OWN - OTHERS - families == set()
     assert {word for word in words if word.startswith("otel_prom_bridge_")} <= OWN
 
 

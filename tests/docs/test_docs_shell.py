@@ -13,7 +13,7 @@ from pages import DOCS, ROOT, Block, blocks
 from servers import free_ports, get
 from shells import Shell, answers, exported, goes_on, lines_of
 
-from otel_prom_bridge import PrometheusMetricReader, start_http_server
+from otel_prom_bridge import PrometheusMetricReader, start, start_http_server
 
 # An application for a server, and one that ends after it has looked at itself.
 SERVED = """
@@ -278,6 +278,28 @@ def test_dashboards(tmp_path: Path) -> None:
         shell.run(line)
     names = {path.name for path in (tmp_path / "monitoring").iterdir()}
     assert names == {"llmdevops.json", "llmdevops.rules.yml"}
+
+
+def test_an_empty_panel_and_missing_costs(tmp_path: Path) -> None:
+    """The commands of troubleshooting.md name the empty panel, and the model without a price."""
+    page = DOCS / "troubleshooting.md"
+    with start(profile="llmdevops", port=0, set_global=False) as bridge:
+        meter = bridge.meter_provider.get_meter("some.instrumentation")
+        tokens = meter.create_histogram("gen_ai.client.token.usage")
+        for model in ("gpt-4o", "house-model"):
+            tokens.record(100, {"gen_ai.request.model": model, "gen_ai.token.type": "input"})
+        shell = Shell(tmp_path, port=bridge.server.port)
+        write, check = lines_of(shell_of(page, "A panel is empty")[0])
+        shell.run(write)
+        shown = shell.run(check, code=1)
+        (costs,) = lines_of(shell_of(page, "Costs are missing")[0])
+        found = shell.run(costs)
+    assert re.search(
+        r"llmdevops_llm_errors_total: .*LLM errors by type asks for it.* \[missing-metric\]", shown
+    )
+    assert "error: llmdevops_llm_tokens_total: " not in shown
+    assert re.search(r"^llmdevops_llm_cost_usd_total{.*model=\"gpt-4o\"", found, re.MULTILINE)
+    assert re.search(r"^llmdevops_llm_unpriced_tokens_total{.*model=\"house-model\"", found, re.MULTILINE)
 
 
 def test_installing(tmp_path: Path) -> None:
