@@ -93,8 +93,12 @@ class RecordingPlans:
         )
 
     def at_next(self, call: Callable[[], object]) -> None:
-        """Call ``call`` once, when :meth:`heard` is called next."""
-        self._at_next.append(call)
+        """Call ``call`` once, when :meth:`heard` is called next.
+
+        A forked child inherits what its parent has not heard yet, and asks for the same again.
+        """
+        if call not in self._at_next:
+            self._at_next.append(call)
 
     def heard(self) -> None:
         """Something is recorded that was not found in the fast way."""

@@ -605,6 +605,21 @@ def test_the_next_recording_is_noticed_once() -> None:
     assert direct.shown() == {"c_total": 3}
 
 
+def test_who_asks_again_for_the_next_recording_is_told_once() -> None:
+    """As a forked child does, which inherits what nobody has recorded in its parent."""
+    direct, calls = Direct(), list[int]()
+
+    class Asks:
+        def heard(self) -> None:
+            calls.append(1)
+
+    asks = Asks()
+    for _ in range(3):
+        direct.reader.at_next_recording(asks.heard)
+    direct.meter.create_counter("c").add(1)
+    assert calls == [1]
+
+
 def test_who_cannot_collect_does_not_wait_for_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """A collection in another thread may wait there for what a handler that scrapes has interrupted."""
     direct, held, over = Direct(), threading.Event(), threading.Event()

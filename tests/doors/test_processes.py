@@ -100,6 +100,24 @@ end()
     assert "have both of them scraped" in line
 
 
+@pytest.mark.parametrize("recording", ["sdk", "direct"])
+def test_a_child_takes_one_port(tmp_path: Path, recording: str) -> None:
+    """Also if its parent has recorded nothing, as with gunicorn's ``--preload``."""
+    found, _ = run(
+        """
+_, end = in_child(lambda: jobs.add(3))
+child = soon(lambda: jobs_at(PORT + 1))
+time.sleep(0.3)
+print(json.dumps([child, get(PORT + 2)[0]]))
+end()
+""",
+        tmp_path,
+        instrumented=True,
+        OTEL_PROM_BRIDGE_RECORDING=recording,
+    )
+    assert found == [3, 0]
+
+
 def test_start_beside_the_one_that_needs_no_code(tmp_path: Path) -> None:
     """It is an error that says to leave it out, in the process that is served already."""
     found, _ = run(
