@@ -36,6 +36,7 @@ from otel_prom_bridge.sdk.reservoirs import are_usual, shown
 from otel_prom_bridge.sdk.series_keys import QuickMatch, is_known
 
 _OURS = (Sampled, dict)  # what a series keeps where no View has a reservoir of its own
+_NUMBERS = (int, float)
 _findings = Findings()
 
 
@@ -108,6 +109,13 @@ class HistogramDelta(Delta):
         return (*kept.values(),)
 
 
+def _number(value: Any) -> float:
+    """As an int or a float. Sums of others may wrap around, as NumPy's do, or add up with nothing."""
+    if isinstance(value, int):
+        return int.__int__(value)
+    return float.__float__(value) if isinstance(value, float) else float(value)
+
+
 class DeltaMatch(QuickMatch):
     """Records in the series that ``deltas`` makes."""
 
@@ -130,6 +138,7 @@ class SumMatch(DeltaMatch):
         """Take a measurement."""
         value, attributes = measurement.value, measurement.attributes or {}
         keeps = self.deltas.keeps_newest
+        value = value if type(value) in _NUMBERS else _number(value)
         taken = None
         if should_sample_exemplar and keeps:
             when = measurement.time_unix_nano
@@ -155,6 +164,7 @@ class HistogramMatch(DeltaMatch):
         """Take a measurement."""
         value, attributes, deltas = measurement.value, measurement.attributes or {}, self.deltas
         keeps, has_extremes = deltas.keeps_newest, deltas.has_extremes
+        value = value if type(value) in _NUMBERS else _number(value)
         taken = None
         if should_sample_exemplar and keeps:
             when = measurement.time_unix_nano

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from otel_prom_bridge import PrometheusMetricReader
 from otel_prom_bridge.sdk.batches import TEMPORALITY
 from otel_prom_bridge.sdk.deltas import HistogramDelta, SumDelta
 from otel_prom_bridge.sdk.versions import HAS_LIMITS
+from otel_prom_bridge.testing.probe import ALONE
 
 pytestmark = pytest.mark.skipif(not HAS_LIMITS, reason="here the SDK keeps the series of deltas")
 
@@ -178,3 +180,40 @@ def test_a_collection_in_the_middle_of_a_recording(kind: str) -> None:
     values = {line.partition("{")[0]: line.split()[-1] for line in text.splitlines() if line[0] != "#"}
     assert values["i_total" if kind == "counter" else "i_sum"] == "3"
     provider.shutdown()
+
+
+class Byte:
+    """A number as NumPy has them, which has so many bits and no more."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __add__(self, other: object) -> Byte:
+        return Byte((self.value + int(float(other))) % 256)  # type: ignore[arg-type]
+
+    __radd__ = __add__
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __lt__(self, other: float) -> bool:
+        return self.value < other
+
+    def __gt__(self, other: float) -> bool:
+        return self.value > other
+
+
+@pytest.mark.parametrize(("number", "total"), [(Byte(250), 751.5), (Decimal("0.5"), 3.0)])
+@pytest.mark.parametrize("kind", ["counter", "up_down_counter", "histogram"])
+def test_a_number_of_another_type_adds_up_with_others(kind: str, number: Any, total: float) -> None:
+    """It counts as what it is worth, however often it comes, and nothing is raised where it is recorded."""
+    reader = PrometheusMetricReader(**ALONE)
+    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("m")
+    instrument = getattr(meter, f"create_{kind}")("i")
+    record = instrument.record if kind == "histogram" else instrument.add
+    for value in (number, number, 1.5, number):
+        record(value)
+    lines = reader.expose().body.decode().splitlines()
+    said = [float(line.split()[1]) for line in lines if line.startswith(("i ", "i_total ", "i_sum "))]
+    assert said == [total]
+    reader.shutdown()
