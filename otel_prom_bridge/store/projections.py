@@ -216,6 +216,11 @@ class Projection:
         return self.labels(OVERFLOW_ATTRIBUTES), self._attributes.tenant_label
 
     @property
+    def overflow_values(self) -> int:
+        """How many of these there are at most for each tenant."""
+        return self._attributes.overflow_values
+
+    @property
     def left_out_ids(self) -> bool:
         """Whether some attribute is no label because it is an id."""
         return self._attributes.left_out_ids

@@ -390,7 +390,7 @@ class Store:
         result = {}
         for name, projections in feeding.items():
             wanted = sum(item.wanted for item in projections)
-            overflows = len({item.overflow_key for item in projections})
+            overflows = sum({item.overflow_key: item.overflow_values for item in projections}.values())
             result[name] = self._budgets.most(name, wanted=wanted, overflows=overflows)
         return result
 

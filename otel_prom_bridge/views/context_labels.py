@@ -76,6 +76,14 @@ class ContextLabels:
         return bool(self.labels) and self.recorded.selects(instrument)
 
     @property
+    def overflow_label(self) -> str | None:
+        """The label that stays past a limit, so that what each team pays is right: the first one.
+
+        Without a limit for its values there is none, as past a limit there must not be many series.
+        """
+        return next(iter(self.labels), None) if self.values else None
+
+    @property
     def is_pressed(self) -> bool:
         """Whether a label had more values than it may."""
         return self._known.is_pressed

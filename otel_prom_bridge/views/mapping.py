@@ -249,6 +249,16 @@ class AttributeMap:
                 most *= self._context.values + 2
         return most
 
+    @property
+    def overflow_values(self) -> int:
+        """How many values the label of the context can have past a limit, with none of them."""
+        context = self._context
+        if context is None or context.overflow_label is None:
+            return 1
+        key = context.labels[context.overflow_label]
+        is_tenant = self._tenants is not None and key == self._tenants.attribute
+        return 1 if is_tenant else context.values + 2  # it may also be ``other``
+
     def _max_values(self, label: str) -> int | None:
         view, tenants = self._view, 0
         sources = [key for key, renamed in view.rename.items() if renamed == label]
@@ -368,13 +378,15 @@ class AttributeMap:
             self._rule(result, self._before, folds)
             self._rule(made, self._after, folds)
         result.update(made)
+        owners = [] if tenant is None else [self.tenant_label]
         if self._context is not None:
-            self._tell(self._context, attributes, result, folds)
+            told = self._tell(self._context, attributes, result, folds)
+            owners += [label for label in told if label == self._context.overflow_label]
         self._bound(result, folds)
-        label = None if tenant is None else self.tenant_label
-        if label not in result:  # it belongs to no tenant, or the view shows none
+        owner = {label: result[label] for label in owners if label in result}
+        if not owner:  # it belongs to nobody, or the view does not show to whom
             return Mapped(result, tuple(folds), tenant)
-        return Mapped(result, tuple(folds), tenant, {**OVERFLOW_ATTRIBUTES, label: result[label]})
+        return Mapped(result, tuple(folds), tenant, {**OVERFLOW_ATTRIBUTES, **owner})
 
     def _tell(
         self,
@@ -382,8 +394,12 @@ class AttributeMap:
         attributes: Mapping[str, object],
         result: dict[str, object],
         folds: list[Fold],
-    ) -> None:
-        """Add the labels of what the context said, in place. A label that the view has already stays."""
+    ) -> list[str]:
+        """Add the labels of what the context said, in place. A label that the view has already stays.
+
+        The result are those that were added.
+        """
+        told = []
         listed = None if self._tenants is None else self._tenants.attribute
         for label, key in context.labels.items():
             if key not in attributes or any(self._label_of(other) == label for other in result):
@@ -392,8 +408,10 @@ class AttributeMap:
             shown, rule = (text, "") if key == listed else context.shown(label, text)
             if shown:  # to Prometheus an empty label is none
                 result[label] = shown
+                told.append(label)
             if rule:
                 folds.append(Fold(label, rule))
+        return told
 
     def _leave_out_ids(
         self, ids: Ids, attributes: Mapping[str, object], result: dict[str, object], folds: list[Fold]

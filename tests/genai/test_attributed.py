@@ -297,6 +297,46 @@ def test_many_models_of_many_teams_have_places_where_these_are_asked_for(recordi
     assert shown == {team: pytest.approx(float(usd), rel=1e-12) for team, usd in paid.items()}
 
 
+@pytest.mark.parametrize("recording", DOORS)
+def test_past_the_limits_each_team_still_pays_what_is_its_own(recording: str) -> None:
+    """50 models of 20 teams are more than there are places for. Then the model is lost, and no team is."""
+    models = [f"model-{number}" for number in range(50)]
+    prices = PriceTable("test", {model: Price(number + 0.5) for number, model in enumerate(models)})
+    limit = {"max_series_per_metric": 60, "max_lines_per_metric": 500}
+    labels = {**TEAM, "feature": "app.feature"}
+    with bridge(prices=prices, recording=recording, context_labels=labels, **limit) as (found, some):
+        for team in range(20):
+            for model in models[:: 1 + team % 2]:
+                with attributed(team=f"team-{team}", feature=model):
+                    some.call(100 + team, **{"gen_ai__request__model": model})
+        costs = by_team(found, "llmdevops_llm_cost_usd")
+        requests = by_team(found, "llmdevops_llm_request_duration_seconds")
+        (most,) = [
+            metric.maximum
+            for metric in found.reader.cardinality()
+            if metric.metric == "llmdevops_llm_cost_usd_total"
+        ]
+        shown = families_of(found)["llmdevops_llm_cost_usd"].samples
+    # The prices of all models are 1,250 together, and those of every second one are 612.5.
+    paid = [(100 + team) * (612.5 if team % 2 else 1250) / 1e6 for team in range(20)]
+    assert costs == {f"team-{team}": pytest.approx(usd) for team, usd in enumerate(paid)}
+    assert requests == {f"team-{team}": 25 if team % 2 else 50 for team in range(20)}
+    past = [sample.labels for sample in shown if sample.labels.get("otel_metric_overflow")]
+    assert len(past) >= 18
+    assert all("feature" not in labels for labels in past)
+    assert most is not None
+    assert len(shown) <= most
+
+
+def test_without_a_limit_of_values_no_team_stays_past_the_other_limits() -> None:
+    """Otherwise nothing would bound the series there."""
+    with bridge(max_client_values=0, max_series_per_metric=5) as (found, some):
+        for team in range(50):
+            with attributed(team=f"team-{team}"):
+                some.call()
+        assert len(by_team(found, "llmdevops_llm_requests")) == 6
+
+
 def test_a_generator_ends_within_a_later_block() -> None:
     """Its block goes, and the later one stays; after that nothing is said."""
 
