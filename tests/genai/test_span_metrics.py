@@ -634,6 +634,44 @@ def test_what_langfuse_says_wrongly(said: str) -> None:
         assert it.totals("llm_tokens") == {}
 
 
+@pytest.mark.parametrize(
+    ("usage", "costs", "tokens", "paid"),
+    [
+        ({"input": 1000, "output": 100}, {"input": 0.25, "output": 0.5, "cache_read": 0.25}, 1000, 1.0),
+        ({"input": 1000, "output": 100}, {"input": 0.25, "output": 0.5, "total": 2.0}, 1000, 2.0),
+        ({"input": 1000, "output": 100}, {"input": -1, "total": "x"}, 1000, 0.0035),
+        # Anthropic's own words, handed on as they are: what was cached is beside the rest of the input.
+        (
+            {"input_tokens": 500, "output_tokens": 100, "cache_read_input_tokens": 400}
+            | {"cache_creation_input_tokens": 100},
+            *({}, 1000, 0.003),
+        ),
+    ],
+)
+def test_costs_and_parts_of_langfuse(
+    usage: dict[str, int], costs: dict[str, Any], tokens: int, paid: float
+) -> None:
+    """Without a total, the parts of a cost are added up, and so are Anthropic's kinds of input."""
+    said = {
+        "langfuse.observation.usage_details": json.dumps(usage),
+        "langfuse.observation.cost_details": json.dumps(costs),
+    }
+    with spans() as it:
+        with it.tracer().start_as_current_span("x", attributes={**CALLS["Langfuse"], **said}):
+            pass
+        assert it.totals("llm_tokens", "type")[("input",)] == tokens
+        assert it.totals("llm_cost_usd") == {(): pytest.approx(paid)}
+
+
+def test_rerankings_of_vercel() -> None:
+    """They are an operation, as those of others are, and the span around them is none."""
+    with spans() as it:
+        for operation in ("ai.rerank", "ai.rerank.doRerank"):
+            with it.tracer().start_as_current_span(operation, attributes={"ai.operationId": operation}):
+                pass
+        assert it.totals("llm_other_operations", "operation") == {("rerank",): 1}
+
+
 def test_reasons_as_json() -> None:
     """litellm's default callback writes them so; each is a reason of its own."""
     with spans() as it:

@@ -102,6 +102,7 @@ _VERCEL: Mapping[str, tuple[Kind, str]] = {
     "doGenerate": ("call", "chat"),
     "doStream": ("call", "chat"),
     "doEmbed": ("call", "embeddings"),
+    "doRerank": ("other", "rerank"),
     "toolCall": ("tool", "execute_tool"),
 }
 
@@ -464,6 +465,7 @@ def _langfuse(attributes: Attributes, found: Seen) -> None:
         found.usage = langfuse.usage_of(said)
     costs = _table(attributes, "langfuse.observation.cost_details")
     if costs and found.cost is None:
+        costs.setdefault("total", langfuse.sum_of(costs))
         found.cost = _number(costs, ("total",), "a cost")
 
 

@@ -8,7 +8,7 @@ https://langfuse.com/docs/observability/features/token-and-cost-tracking
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from otel_prom_bridge.genai.emission import IMPOSSIBLE_AMOUNT, Usage
@@ -33,16 +33,26 @@ def usage_of(said: Mapping[str, Any]) -> Usage:
     )
 
 
+def sum_of(costs: Mapping[str, Any]) -> float | None:
+    """What a generation cost where Langfuse has no total: the sum of what it says."""
+    known = [cost for cost in costs.values() if _number(cost) is not None]
+    return float(sum(known)) if known else None
+
+
 def _whole(said: Mapping[str, Any], word: str, of_apis: tuple[str, ...]) -> int | None:
     """All tokens in one direction: those of the word and its parts, or what an API says."""
     own = _number(said.get(word))
-    if own is None:
-        return _first(said, of_apis)
-    return own + sum(
-        _number(value) or 0
-        for key, value in said.items()
-        if isinstance(key, str) and key not in _APIS and (key.startswith(f"{word}_") or _is_part(key, word))
-    )
+    if own is not None:
+        return own + sum(_numbers(said, lambda key: key.startswith(f"{word}_") or _is_part(key, word)))
+    own = _first(said, of_apis)
+    # Anthropic's API has its parts beside the rest, and not among it.
+    return None if own is None else own + sum(_numbers(said, lambda key: _is_part(key, word)))
+
+
+def _numbers(said: Mapping[str, Any], is_wanted: Callable[[str], bool]) -> Iterator[int]:
+    for key, value in said.items():
+        if isinstance(key, str) and key not in _APIS and is_wanted(key):
+            yield _number(value) or 0
 
 
 def _is_part(key: str, word: str) -> bool:
