@@ -156,6 +156,12 @@ REPRICED_CACHE_WRITE = Metric(
     "gen_ai.client.repriced.cache_write.input_tokens", "counter", "{token}", _REPRICED
 )
 REPRICED_REASONING = Metric("gen_ai.client.repriced.reasoning.output_tokens", "counter", "{token}", _REPRICED)
+REPRICED_COST = Metric(
+    "gen_ai.client.repriced.cost",
+    "counter",
+    "USD",
+    "What calls with a long input cost more than their tokens, which are shown by the price of short ones.",
+)
 PRICE_TABLE_INFO = Metric(
     "gen_ai.client.price_table.info",
     "gauge",

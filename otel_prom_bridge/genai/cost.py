@@ -105,6 +105,15 @@ class Costs:
         else:
             self._record(conventions.COST, price.cost(usage), labels.common, context)
 
+    def add_surcharge(self, labels: Labels, usage: Usage, context: Context | None) -> None:
+        """Count what a long call costs more than whoever shows its tokens can know from their sum."""
+        table, found = self._current
+        price = None if table is None else _price(labels.request, table, found)
+        if price is not None and price.above:
+            more = price.cost(usage) - price.lowest(usage)
+            if more > 0:
+                self._record(conventions.REPRICED_COST, more, labels.common, context)
+
 
 def _price(request: LLMRequest, table: PriceTable, found: _Found) -> Price | None:
     """The price of the model that was asked or, if it has none, of the one that answered."""

@@ -1,7 +1,7 @@
 """Prices from a package that is kept up to date: genai-prices.
 
 Its prices depend on more than the model: on the provider, the day, and how long the prompt is. A view knows
-provider and day. Where a price has tiers, the lowest one is taken, since a view sees sums of tokens.
+provider and day. How long a prompt is, recorders and spans know.
 
 https://github.com/pydantic/genai-prices
 """
@@ -9,8 +9,8 @@ https://github.com/pydantic/genai-prices
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -87,12 +87,23 @@ def _date(snapshot: Any, today: datetime.date) -> datetime.date:
 
 
 def _price(found: Any) -> Price | None:
-    values = {kind: _base(getattr(found, name, None)) for kind, name in _FIELDS.items()}
-    if values["input"] is None:
+    values = {kind: getattr(found, name, None) for kind, name in _FIELDS.items()}
+    tiers = {tier.start for value in values.values() for tier in getattr(value, "tiers", ())}
+    lowest = _at(values, 0)
+    if lowest is None:
         return None  # of images, audio or searches
-    return Price(**{kind: value for kind, value in values.items() if value is not None})
+    above = [(start, price) for start in sorted(tiers) if (price := _at(values, start + 1)) is not None]
+    return replace(lowest, above=above)
 
 
-def _base(value: Any) -> float | None:
-    base = getattr(value, "base", value)  # of tiers the first
-    return None if base is None else float(base)
+def _at(values: Mapping[str, Any], tokens: int) -> Price | None:
+    """The price of a call with so many tokens of input. All of it costs what the last tier says."""
+    found: dict[str, Any] = {}
+    for kind, value in values.items():
+        price = getattr(value, "base", value)
+        for tier in sorted(getattr(value, "tiers", ()), key=lambda tier: tier.start):
+            if tokens > tier.start:
+                price = tier.price
+        if price is not None:
+            found[kind] = float(price)
+    return Price(**found) if "input" in found else None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol
 
@@ -32,7 +33,21 @@ class Tokens(Protocol):
     cache_write: int | None
 
 
+def _tiers(value: object) -> tuple[tuple[int, Price], ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise TypeError
+    for tokens, price in value:
+        if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 0:
+            raise ValueError
+        if not isinstance(price, Price) or price.above:
+            raise ValueError
+    return tuple(sorted(value, key=lambda tier: tier[0]))
+
+
 _PRICE = Check(allowed="USD per million tokens, a number that is not negative", check=_price_of_a_kind)
+
+
+_ABOVE = Check(allowed="pairs of a number of tokens and a Price without any of its own", check=_tiers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +56,8 @@ class Price:
 
     ``cached`` is the price of tokens that were read from a cache, and ``cache_write`` of those that were
     written to one. Where these are None, such tokens cost what input costs. Where ``reasoning`` is None,
-    tokens of reasoning cost what output costs.
+    tokens of reasoning cost what output costs. ``above`` has pairs of a number of tokens and a price: of a
+    call whose input has more tokens than that, everything costs as much.
     """
 
     input: float
@@ -49,12 +65,22 @@ class Price:
     cached: float | None = None
     cache_write: float | None = None
     reasoning: float | None = None
+    above: Sequence[tuple[int, Price]] = field(default=(), repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        check_fields(self, dict.fromkeys(KINDS, _PRICE))
+        check_fields(self, {**dict.fromkeys(KINDS, _PRICE), "above": _ABOVE})
+
+    def at(self, tokens: int | None) -> Price:
+        """The price of a call whose input has so many tokens."""
+        tiers = [price for most, price in self.above if tokens is not None and tokens > most]
+        return tiers[-1] if tiers else self
 
     def cost(self, usage: Tokens) -> float:
-        """The cost of the tokens in USD. Tokens of a cache are not paid for a second time as input."""
+        """The cost of a call in USD. Tokens of a cache are not paid for a second time as input."""
+        return self.at(usage.input).lowest(usage)
+
+    def lowest(self, usage: Tokens) -> float:
+        """The same where nobody knows how the tokens are shared out among calls: as if all were short."""
         given, answered = usage.input or 0, usage.output or 0
         cached = min(usage.cached or 0, given)
         written = min(usage.cache_write or 0, given - cached)

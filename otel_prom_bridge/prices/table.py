@@ -18,6 +18,7 @@ from otel_prom_bridge.values.notation import unknown
 
 # OpenRouter's ending of models that cost nothing there, or another price than the table's.
 _FREE = ":free"
+_ABOVE = "above"
 _QUOTES = 'quotes around a name with a full stop, as in "gpt-4.1"'
 
 
@@ -170,11 +171,23 @@ def _quoted(entry: object, name: str, key: str) -> None:
 
 def _price(entry: Any, name: str, key: str) -> Price:
     _quoted(entry, name, key)
-    _only(entry, KINDS, name, f"{key}.")
+    _only(entry, (*KINDS, _ABOVE), name, f"{key}.")
+    tiers = {_ABOVE: _tiers(entry[_ABOVE], name, f"{key}.{_ABOVE}")} if _ABOVE in entry else {}
     try:
-        return Price(**{"input": None, **entry})
+        return Price(**{"input": None, **entry, **tiers})
     except ConfigurationError as error:
         raise error.renamed(f"{name}: {key}.{error.key}") from None
+
+
+def _tiers(value: Any, name: str, key: str) -> list[tuple[Any, Price]]:
+    if not isinstance(value, list) or not all(isinstance(tier, dict) for tier in value):
+        raise ConfigurationError(
+            f"{name}: {key}", value, "a list of tables, each with `tokens` and its prices"
+        )
+    return [
+        (tier.get("tokens"), _price({kind: tier[kind] for kind in tier if kind != "tokens"}, name, key))
+        for tier in value
+    ]
 
 
 def _aliases(value: object, models: Mapping[str, Price], name: str) -> dict[str, str]:

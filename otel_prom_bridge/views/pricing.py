@@ -14,6 +14,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
+from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.prices import KINDS, PriceTable
 from otel_prom_bridge.values.checks import one_of
 from otel_prom_bridge.views.computations import FirstOf
@@ -41,6 +42,7 @@ ATTRIBUTES = frozenset((*MODELS, *PROVIDERS))
 # that they were cached; what they cost less is said where its own tokens are.
 _OURS = "otel_prom_bridge.genai"
 _OF_OTHERS = "otel_prom_bridge.genai.details"
+_OF_SPANS = "otel_prom_bridge.genai.spans"  # which also say what long calls cost more
 _REMEMBERED = 2_000
 
 _provider = FirstOf(PROVIDERS)
@@ -54,6 +56,7 @@ class Pricing:
         # By scopes, what the attributes of their costs say of the model.
         self._reported: dict[str, frozenset[frozenset[str]]] = {}
         self._is_used = False
+        self._findings = Findings()
         # Another number when answers may be others. There is no lock, for which a forked child would wait.
         self._versions = itertools.count(1)
         self.version = 0
@@ -104,6 +107,13 @@ class Pricing:
             return Fraction(1) if found is None else None
         if found is None:
             return None
+        if found.above and kind == "input" and scope != _OF_SPANS:
+            self._findings.report(
+                "tiers",
+                "calls of %r with more than %d input tokens have another price, but the metrics of %r do not"
+                " say how long calls were; spans do (span_metrics=True), else all are paid as short ones",
+                *(models[0], found.above[0][0], scope),
+            )
         if kind in _CORRECTIONS:
             less, otherwise = map(found.per_token, _CORRECTIONS[kind])
             return less - otherwise or None

@@ -319,6 +319,22 @@ def test_loading(tmp_path: Path) -> None:
     assert (table.version, table.date, len(table.models)) == ("2026-01-31", "2026-01-31", 3)
 
 
+def test_prices_of_long_calls() -> None:
+    """All of a call has the price of the last number of tokens that its input is above."""
+    table = PriceTable.parse(
+        'date = 2026-01-31\n[models]\n"m" = { input = 1, output = 4, above = ['
+        "{ tokens = 500, input = 3, output = 5 }, { tokens = 100, input = 2 }] }"
+    )
+    price = table.price("m")
+    assert price == Price(1, 4, above=[(100, Price(2)), (500, Price(3, 5))])
+    assert price is not None
+    paid = {tokens: price.cost(Usage(tokens, 10)) * 1e6 for tokens in (None, 0, 100, 101, 500, 501)}
+    expected = {None: 40, 0: 40, 100: 140, 101: 202, 500: 1000, 501: 1553}
+    assert paid == {tokens: pytest.approx(usd) for tokens, usd in expected.items()}
+    with pytest.raises(ConfigurationError, match="above"):
+        Price(1, above=3)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -357,6 +373,16 @@ def test_loading(tmp_path: Path) -> None:
             '"house-model" = "gpt-4o"',
             '"a" = ["gpt-4o"]',
             "aliases.a: ['gpt-4o'] is not allowed, expected a model of the table",
+        ),
+        ("input = 0.02", "input = 1, above = 3", "models.embed.above: 3 is not allowed, expected a list"),
+        ("input = 0.02", "input = 1, above = [3]", "models.embed.above: [3] is not allowed, expected a list"),
+        ("input = 0.02", "input = 1, above = [{ input = 2 }]", "models.embed.above: [(None, "),
+        ("input = 0.02", "input = 1, above = [{ tokens = 1.5, input = 2 }]", "models.embed.above: [(1.5, "),
+        ("input = 0.02", "input = 1, above = [{ tokens = 5 }]", "models.embed.above.input: None is not"),
+        (
+            "input = 0.02",
+            "input = 1, above = [{ tokens = 5, input = 2, above = [{ tokens = 6, input = 3 }] }]",
+            "models.embed.above: [(5, ",
         ),
         ("[aliases]", "[[", "expected TOML"),
         ('"embed" =', "gpt-4.1 = { input = 2 }\ngpt-4 =", "expected TOML, with quotes around a name"),

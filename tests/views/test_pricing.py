@@ -302,6 +302,50 @@ def test_a_new_table_never_makes_a_counter_fall(steps: list[tuple[str, str, int,
                 last = shown
 
 
+def _long_calls(bridge: Bridge, who: str) -> None:
+    """A call of 200,000 tokens and one of 300,000, 100,000 of these cached; 1,000 tokens out of each."""
+    provider = bridge.meter_provider
+    tracers = TracerProvider(shutdown_on_exit=False)
+    tracers.add_span_processor(SpanMetrics(provider, costs="shown" if who != "spans" else "recorded"))
+    scope = "opentelemetry.instrumentation.genai.x" if who == "a library with spans" else "app"
+    for tokens, cached in ((200_000, 0), (300_000, 100_000)):
+        if who == "a recorder":
+            counts = {"input_tokens": tokens, "output_tokens": 1000, "cached_tokens": cached}
+            LLMRecorder(provider).record_request(model="gemini", provider="gcp.gemini", duration=1, **counts)
+            continue
+        if "library" in who:
+            usage(provider, "gemini", "input", tokens, scope=scope)
+            usage(provider, "gemini", "output", 1000, scope=scope)
+        if who != "a library":
+            said = {
+                **CALL,
+                "gen_ai.request.model": "gemini",
+                "gen_ai.usage.input_tokens": tokens,
+                "gen_ai.usage.output_tokens": 1000,
+                "gen_ai.usage.cache_read.input_tokens": cached,
+            }
+            tracers.get_tracer(scope).start_span("chat", attributes=said).end()
+
+
+@pytest.mark.parametrize("profile", ["llmdevops", "semconv"])
+@pytest.mark.parametrize("who", ["a recorder", "spans", "spans, shown", "a library with spans", "a library"])
+def test_long_calls_have_a_price_of_their_own(
+    profile: str, who: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All of such a call costs more. Where only sums of tokens are known, the log says that this is lost."""
+    price = Price(1, 10, cached=0.5, above=[(200_000, Price(2, 20, cached=1))])
+    name = "gen_ai_usage_cost_USD" if profile == "semconv" else "llmdevops_llm_cost_usd"
+    with running(profile=profile, prices=PriceTable("test", {"gemini": price})) as bridge:
+        before = sum(costs(bridge, name=name).values())
+        _long_calls(bridge, who)
+        found = sum(costs(bridge, name=name).values()) - before
+    short, long = 0.2 + 0.01, 0.4 + 0.1 + 0.02
+    # A library's metrics alone say neither which tokens were cached nor how long calls were.
+    assert found == pytest.approx(short + (0.3 + 0.01 if who == "a library" else long))
+    said = [text for text in caplog.messages if "span_metrics=True" in text]
+    assert len(said) == ("library" in who)
+
+
 def test_it_is_exact() -> None:
     """A million small calls cost what their tokens cost together, to the last digit."""
     with running(prices=TABLE) as bridge:
@@ -399,6 +443,9 @@ def test_the_models_of_the_table_cost_what_the_package_says() -> None:
         and any(abs(price.of(kind) - found.of(kind)) > 1e-9 for kind in ("input", "output", "cached"))
     }
     assert different == {}
+    tiers = {model: price.above for model, price in PriceTable.default().models.items() if price.above}
+    assert tiers == {model: package.price(model, _maker(model)).above for model in tiers}  # type: ignore[union-attr]
+    assert len(tiers) == 2
     assert sum(package.price(m, _maker(m)) is not None for m in PriceTable.default().models) > 20
     assert package.price("no-such-model") is None
     # A day of the data, and not the one on which somebody asks: old prices have to look old.

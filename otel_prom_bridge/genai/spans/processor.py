@@ -328,12 +328,15 @@ class SpanMetrics:
             return
         usage = ended.found.usage
         record = (self._unpaid if is_unpaid else self._measurements).record
+        if is_unpaid:
+            self._costs.add_surcharge(labels, usage, ended.context)
         if "tokens" not in ended.left_alone:
             record(conventions.TOKEN_USAGE, usage.input, labels.input, ended.context)
             record(conventions.TOKEN_USAGE, usage.output, labels.output, ended.context)
         elif "cost" not in ended.left_alone:
             record = self._details.record
             self._repriced.add(ended.span, usage, labels, ended.context)
+            self._costs.add_surcharge(labels, usage, ended.context)
         # Of these no other library has metrics. Most calls have none, and of a counter 0 says nothing.
         if usage.cached:
             record(conventions.CACHE_READ_TOKENS, usage.cached, labels.counted, ended.context)
