@@ -299,7 +299,7 @@ def test_many_models_of_many_teams_have_places_where_these_are_asked_for(recordi
 
 @pytest.mark.parametrize("recording", DOORS)
 def test_past_the_limits_each_team_still_pays_what_is_its_own(recording: str) -> None:
-    """Ten models of eight teams are more than there are places for. Then the model is lost, and no team is."""
+    """Ten models of eight teams are more than there are places for. The model is lost, and no team is."""
     models = [f"model-{number}" for number in range(10)]
     prices = PriceTable("test", {model: Price(number + 0.5) for number, model in enumerate(models)})
     limit = {"max_series_per_metric": 20, "max_lines_per_metric": 200}
