@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextvars import Context
 from functools import partial
+from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from opentelemetry.metrics import CallbackOptions
@@ -29,6 +30,10 @@ _LEAST_WAIT = 0.1
 _STAYS_SECONDS = 60.0
 
 
+# How many observations a callback may say. A generator without an end would fill the memory.
+MOST_OBSERVATIONS = 1_000_000
+
+
 class Callback(Protocol):
     """Something to ask."""
 
@@ -38,6 +43,18 @@ class Callback(Protocol):
 
 
 _Callback = TypeVar("_Callback", bound=Callback)
+
+
+def take_all(observations: Iterable[Any], into: list[Any]) -> None:
+    """Put what a callback says into a list, up to where it raises.
+
+    Raises:
+        ValueError: there is no end of it.
+    """
+    into.extend(islice(observations, MOST_OBSERVATIONS + 1))
+    if len(into) > MOST_OBSERVATIONS:
+        into.clear()
+        raise ValueError(f"it says more than {MOST_OBSERVATIONS} observations")
 
 
 class CallbackAnswer(NamedTuple, Generic[_Callback]):

@@ -10,6 +10,7 @@ from opentelemetry import metrics
 from opentelemetry.context import get_current
 from opentelemetry.metrics import CallbackOptions, Observation
 
+from otel_prom_bridge.callbacks import take_all
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.direct.cells import Number
 from otel_prom_bridge.direct.given_attributes import usable
@@ -116,7 +117,7 @@ class ObservedCallback:
         """What it observes, and what it raised after that. Nothing comes out of it."""
         points: list[Number] = []
         try:
-            points.extend(self.instrument.points(self._function(options)))
+            take_all(self.instrument.points(self._function(options)), points)
         except BaseException as error:  # the thread is ours: not even SystemExit is meant for it
             return points, error
         return points, None

@@ -34,7 +34,7 @@ from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Observation
 
-from otel_prom_bridge.callbacks import CallbackAnswer, Callbacks
+from otel_prom_bridge.callbacks import CallbackAnswer, Callbacks, take_all
 from otel_prom_bridge.interrupts import keep
 
 _LOGGER = "opentelemetry.sdk.metrics._internal.instrument"
@@ -139,7 +139,7 @@ class Guarded:
         """What it observes, and what it raised after that."""
         observed: list[Observation] = []
         try:
-            observed.extend(self._callback(options))
+            take_all(self._callback(options), observed)
         except BaseException as error:
             return observed, error
         return observed, None

@@ -22,6 +22,7 @@ from opentelemetry.sdk.resources import Resource
 from oracles import samples
 
 from otel_prom_bridge import PrometheusMetricReader
+from otel_prom_bridge import callbacks as asking
 from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
 from otel_prom_bridge.testing.probe import ALONE
 
@@ -410,3 +411,30 @@ def test_instruments_are_those_of_the_api() -> None:
         for instrument, kind in zip(of_every_kind(door.provider.get_meter("m"), "x"), kinds, strict=True):
             assert isinstance(instrument, kind)
         door.provider.shutdown()
+
+
+@pytest.mark.parametrize("made", [sdk, direct])
+def test_a_callback_without_an_end_costs_its_own_series(
+    made: Callable[[], Door], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails, and does not fill the memory. Its series show what it said before."""
+    monkeypatch.setattr(asking, "MOST_OBSERVATIONS", 1000)
+    ends = [True]
+
+    def callback(options: CallbackOptions) -> Iterator[Observation]:
+        yield Observation(3)
+        while not ends:
+            yield Observation(7)
+
+    door = made()
+    meter = door.provider.get_meter("m")
+    meter.create_observable_gauge("endless", [callback])
+    meter.create_observable_gauge("other", [lambda options: [Observation(len(ends))]])
+    before = door.shown()
+    ends.clear()
+    exposition = door.reader.expose()
+    after = samples(exposition.content_type, exposition.body)
+    assert not exposition.complete
+    assert sorted(before.values()) == [1, 3]
+    assert sorted(after.values()) == [0, 3]
+    door.reader.shutdown()
