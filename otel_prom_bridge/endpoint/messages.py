@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from http.client import responses
 
 from otel_prom_bridge.exposition import Pieces
@@ -81,16 +81,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A status code, headers and a body, which may be in pieces."""
+    """A status code, headers and a body, which is in pieces until somebody asks for it as one."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
-    content: bytes | Pieces
+    content: InitVar[bytes | Pieces]
+    pieces: Pieces = field(init=False)
 
-    @property
-    def pieces(self) -> Pieces:
-        """The body in pieces."""
-        return self.content if isinstance(self.content, Pieces) else Pieces((self.content,))
+    def __post_init__(self, content: bytes | Pieces) -> None:
+        pieces = content if isinstance(content, Pieces) else Pieces((content,))
+        object.__setattr__(self, "pieces", pieces)
 
     @property
     def body(self) -> bytes:

@@ -1,8 +1,7 @@
 """What a view makes of an attribute set: which attributes become labels, with which names and values.
 
 This is called once per new attribute set, with the attributes as they were recorded. The result is still in
-OpenTelemetry's terms, and is translated like any attribute set. Rules and computations may be code of the
-application. When one of them fails, its label is left out, and the point is counted all the same.
+OpenTelemetry's terms, and is translated like any attribute set.
 """
 
 from __future__ import annotations
@@ -10,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
 from functools import partial
-from types import MappingProxyType
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from otel_prom_bridge.diagnostics import Findings
-from otel_prom_bridge.interrupts import RaisedAgainError, sheltered
 from otel_prom_bridge.points import WORKER, AttributeSet, plain
-from otel_prom_bridge.rules import Chain, Forbid, Redact, Rule, is_identifier
+from otel_prom_bridge.rules import is_identifier
 from otel_prom_bridge.rules.rule import OTHER
 from otel_prom_bridge.rules.secrets import SECRETS, SHORTEST, without_secrets
 from otel_prom_bridge.translate.labels import label_name, label_value
@@ -34,6 +31,7 @@ from otel_prom_bridge.views.context_labels import ContextLabels
 from otel_prom_bridge.views.ids import VALUES_LIKE_IDS, Ids
 from otel_prom_bridge.views.mapped import OVERFLOW_ATTRIBUTES, OVERFLOW_KEY, Fold, KeysShape, Mapped
 from otel_prom_bridge.views.pricing import ATTRIBUTES, PRICE_KEY, Pricing
+from otel_prom_bridge.views.ruling import Ruling
 from otel_prom_bridge.views.tenants import Tenants
 from otel_prom_bridge.views.view import ExportView
 from otel_prom_bridge.views.workers import Workers
@@ -43,12 +41,6 @@ from otel_prom_bridge.views.workers import Workers
 _KEYS_REMEMBERED = 1000
 # To find out a shape takes longer than to do without it, so the first ones are kept until ids are found.
 _SHAPES_REMEMBERED = 500
-
-
-AnyRule: TypeAlias = Rule | Callable[[str], str | None]
-
-
-NamedRule: TypeAlias = tuple[str, AnyRule, Fold]
 
 
 class Priced(NamedTuple):
@@ -111,7 +103,7 @@ class AttributeMap:
         self._keep = None if view.keep is None else glob(view.keep)
         self._forbidden = glob(view.forbidden)
         self._drop = glob((*view.drop, *view.forbidden))
-        self._before, self._after = _ruled(view)
+        self._ruling = Ruling(view, self._computations, self._findings)
         asked = [key for key in view.keep or () if not is_pattern(key)]
         told = self._context.labels if self._context else ()
         self._first = frozenset(filter(None, (*asked, *self._own.values(), *told, self.tenant_label)))
@@ -188,25 +180,7 @@ class AttributeMap:
         sources = [attributes_of(compute) for compute in self._computations.values()]
         if key in self._where or any(source is None or key in source for source in sources):
             return True
-        return self.keeps(key) and not any(isinstance(rule, Forbid) for rule in self._rules_of(key))
-
-    def _rules_of(self, key: str) -> list[AnyRule]:
-        """The rules for an attribute's values: its own, then the one of the label that it becomes."""
-        names = dict.fromkeys((key, self._view.rename.get(key, key)))
-        return [self._view.rules[name] for name in names if name in self._view.rules]
-
-    def _rules_from(self, key: str) -> list[AnyRule]:
-        """The rules that hide what labels say that are computed from an attribute.
-
-        The attribute itself must not show what these labels hide.
-        """
-        return [
-            rule
-            for label, compute in self._computations.items()
-            if (rule := self._view.rules.get(label)) is not None
-            and _hides(rule)
-            and key in (attributes_of(compute) or (key if isinstance(rule, Redact) else "",))
-        ]
+        return self.keeps(key) and not self._ruling.forbids(key)
 
     @property
     def tenant_label(self) -> str | None:
@@ -375,8 +349,8 @@ class AttributeMap:
             self._displace(result, made)
         # Rules see what becomes a label and nothing else, because some rules remember what they saw.
         if self._view.rules:
-            self._rule(result, self._before, folds)
-            self._rule(made, self._after, folds)
+            self._ruling.rule_attributes(result, folds)
+            self._ruling.rule_labels(made, folds)
         result.update(made)
         owners = [] if tenant is None else [self.tenant_label]
         if self._context is not None:
@@ -521,39 +495,12 @@ class AttributeMap:
             if key in result:
                 taken = {key: result.pop(key)}
                 if label not in made:
-                    self._rule(taken, self._before, folds)
+                    self._ruling.rule_attributes(taken, folds)
                     made.update((label, value) for value in taken.values())
         for label, compute in self._computations.items():
-            try:
-                # The SDK owns the attributes, and nobody may change them.
-                value = sheltered(compute, MappingProxyType(attributes))
-            except Exception as error:
-                self._report("computation of the label", label, error)
-                value = None
-            if value is not None:
+            if (value := self._ruling.computed(label, compute, attributes)) is not None:
                 made[label] = value
         return made
-
-    def _rule(self, values: dict[str, object], rules: Iterable[NamedRule], folds: list[Fold]) -> None:
-        """Apply rules to these attributes or labels. This changes ``values``."""
-        for name, rule, fold in rules:
-            if name in values:
-                before = label_value(values[name])
-                after = self._value(name, rule, before)
-                if after is None:
-                    del values[name]
-                else:
-                    values[name] = after
-                if _is_fold(rule, before, after):
-                    folds.append(fold)
-
-    def _value(self, label: str, rule: AnyRule, value: str) -> str | None:
-        try:
-            result = sheltered(rule, value)
-        except Exception as error:
-            self._report("rule of the label", label, error)
-            return None
-        return result if result is None else label_value(result)
 
     def _listed(
         self, tenants: Tenants, attributes: Mapping[str, object], folds: list[Fold]
@@ -582,61 +529,14 @@ class AttributeMap:
             shown: object = value
             if self._tenants is not None and key == self._tenants.attribute:
                 shown = self._tenants.known(label_value(value))
-            rules = self._rules_of(key) + self._rules_from(key)
-            for rule in rules:
-                if shown is not None:
-                    shown = self._value(key, rule, label_value(shown))
+            is_ruled, shown = self._ruling.beside_labels(key, shown)
             if type(shown) is str:
                 shown = without_secrets(shown) or shown
-            if shown is not None or not rules:
+            if shown is not None or not is_ruled:
                 result[key] = shown
         return result
-
-    def _report(self, what: str, label: str, error: BaseException) -> None:
-        error = error.error if isinstance(error, RaisedAgainError) else error
-        self._findings.report(
-            ("view", self._view.title, label),
-            "%s: the %s %r failed with %s, the label is left out",
-            # The exception's text is left out: it often is the value that the rule was to hide.
-            *(self._view.title, what, label, type(error).__name__),
-        )
-
-
-def _hides(rule: AnyRule) -> bool:
-    if isinstance(rule, Chain):
-        return any(map(_hides, rule.rules))
-    return isinstance(rule, Forbid | Redact)
-
-
-def _ruled(view: ExportView) -> tuple[list[NamedRule], list[NamedRule]]:
-    """The rules of attributes, and those of labels.
-
-    Rules of attributes come first, then those of labels that the view makes. So each value meets the rules of
-    both of its names, and each rule once.
-    """
-    rename, rules = view.rename, view.rules
-    before = [
-        (key, rule, Fold(rename.get(key, key), _rule_name(rule)))
-        for key, rule in rules.items()
-        if rename.get(key) != key
-    ]
-    return before, [(label, rule, Fold(label, _rule_name(rule))) for label, rule in rules.items()]
-
-
-def _rule_name(rule: object) -> str:
-    # This is a label of a self-metric. So there are no arguments, which may be long lists, and no addresses.
-    return str(getattr(rule, "__name__", type(rule).__name__))
 
 
 def _max_values(function: object) -> int | None:
     values = getattr(function, "max_values", None)
     return values if isinstance(values, int) else None
-
-
-def _is_fold(rule: AnyRule, before: str, after: str | None) -> bool:
-    # A rule with a catch-all folds what falls into that: 200 → 2xx is what such a rule is for. A rule
-    # without one folds whatever it changes.
-    other = getattr(rule, "other", None)
-    if after is None or other is None:
-        return after != before
-    return bool(after == other != before)

@@ -22,9 +22,9 @@ from otel_prom_bridge import ConfigurationError, native
 from otel_prom_bridge.endpoint.messages import Handler, Request, Response
 from otel_prom_bridge.endpoint.server import door
 from otel_prom_bridge.endpoint.server.client import Plain
-from otel_prom_bridge.endpoint.server.conversations import Conversation, Deadlines, Wait
 from otel_prom_bridge.endpoint.server.limits import ServerLimits
 from otel_prom_bridge.endpoint.server.threads import Threads
+from otel_prom_bridge.endpoint.server.waiting import Conversation, Deadlines, Wait
 
 pytestmark = pytest.mark.clocked
 

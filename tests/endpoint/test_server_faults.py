@@ -50,7 +50,7 @@ from wire import (
 from otel_prom_bridge import MetricsServer
 from otel_prom_bridge.endpoint.files.tls import Certificates
 from otel_prom_bridge.endpoint.messages import Handler, Request, Response
-from otel_prom_bridge.endpoint.server import conversations
+from otel_prom_bridge.endpoint.server import waiting
 
 pytestmark = pytest.mark.clocked
 
@@ -140,7 +140,7 @@ def test_4_more_connections_than_there_may_be(capfd: Capture) -> None:
 
 def test_4_when_all_are_being_answered(capfd: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes then hears 503; nobody is cut off who took something of a response just now."""
-    monkeypatch.setattr(conversations, "_STALLED_SECONDS", 20.0)
+    monkeypatch.setattr(waiting, "_STALLED_SECONDS", 20.0)
     limits = replace(SHORT, max_connections=8, write_timeout=20)
     with looping(Body(10_000_000), limits=limits) as server:
         scrape_seconds(server)

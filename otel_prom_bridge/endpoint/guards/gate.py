@@ -199,7 +199,7 @@ class Guards:
             if configured:
                 present = {name.lower() for name, _ in response.headers}
                 added = tuple((name, value) for name, value in configured if name.lower() not in present)
-                response = replace(response, headers=(*response.headers, *added))
+                response = Response(response.status, (*response.headers, *added), response.pieces)
         except Exception as error:
             response = _fault(error)
         return response

@@ -17,9 +17,10 @@ from typing import Any
 
 from otel_prom_bridge.endpoint.files.tls import Certificates
 from otel_prom_bridge.endpoint.server.client import Encrypted, Plain
-from otel_prom_bridge.endpoint.server.conversations import Conversation, Conversations
+from otel_prom_bridge.endpoint.server.conversations import Conversations
 from otel_prom_bridge.endpoint.server.listeners import Listener
 from otel_prom_bridge.endpoint.server.log import RateLimitedLog
+from otel_prom_bridge.endpoint.server.waiting import Conversation
 from otel_prom_bridge.native import Socket
 
 _ACCEPTS_PER_TURN = 64
