@@ -165,15 +165,7 @@ def start(
         # After the server, which says better that there are no threads.
         if not isinstance(resource, Resource):
             resource = Resource.create(dict(resource or {}))
-        provider: MeterProvider | DirectMeterProvider
-        if isinstance(watch.reader, BridgeReader):
-            views = [*sdk_views, *watch.reader.policy.sdk_views(beside=sdk_views)]
-            if set_global:
-                provider = _global(watch.reader, resource, views)
-            else:
-                provider = _provider(watch.reader, resource, views)
-        else:
-            provider = _direct(watch.reader, resource, is_global=set_global)
+        provider = _recording(watch.reader, resource, sdk_views, is_global=set_global)
         undo.pop_all()
     watch.begin(provider)
     return Bridge(watch.reader, provider, server)
@@ -285,6 +277,24 @@ def _inherited_push() -> Bridge | None:
 
 def _refused(reason: str) -> ConfigurationError:
     return ConfigurationError("set_global", True, f"False, because {reason}")
+
+
+def _recording(
+    reader: PrometheusMetricReader | DirectReader | PushReader,
+    resource: Resource,
+    sdk_views: Sequence[View],
+    *,
+    is_global: bool,
+) -> MeterProvider | DirectMeterProvider:
+    """The provider that records for this reader.
+
+    Raises:
+        ConfigurationError: it cannot be the global one.
+    """
+    if not isinstance(reader, BridgeReader):
+        return _direct(reader, resource, is_global=is_global)
+    views = [*sdk_views, *reader.policy.sdk_views(beside=sdk_views)]
+    return (_global if is_global else _provider)(reader, resource, views)
 
 
 def _provider(

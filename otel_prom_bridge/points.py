@@ -49,11 +49,22 @@ PLAIN_TYPES = frozenset({str, bool, int, bytes, type(None)})
 _TEXT = frozenset({str})
 
 
+def plain_key(names: Iterable[str], values: Sequence[object]) -> tuple[object, ...] | None:
+    """The names, then the values and, unless these are all texts, the types of the values.
+
+    None if some value cannot stand in a key as it is; ``store.keys`` has the keys of such attributes.
+    """
+    if _TEXT.issuperset(map(type, values)):
+        return (*names, *values)
+    kinds = (*map(type, values),)
+    return (*names, *values, *kinds) if PLAIN_TYPES.issuperset(kinds) else None
+
+
 class AttributeSet(Mapping[str, object]):
     """Attributes that are nothing but the key by which they are found.
 
-    ``key`` has the names, then the values and, unless these are all texts, the types of the values. So one
-    tuple is a point's attributes, and the place of its series in every table. Nobody changes it.
+    ``key`` is their :func:`plain_key`. So one tuple is a point's attributes, and the place of its series in
+    every table. Nobody changes it.
     """
 
     __slots__ = ("key",)
@@ -64,10 +75,8 @@ class AttributeSet(Mapping[str, object]):
     @classmethod
     def of(cls, names: Iterable[str], values: tuple[object, ...]) -> AttributeSet | None:
         """Attributes with these names and values; None if some value cannot stand in a key as it is."""
-        kinds = (*map(type, values),)
-        if not PLAIN_TYPES.issuperset(kinds):
-            return None
-        return cls((*names, *values, *(() if _TEXT.issuperset(kinds) else kinds)))
+        key = plain_key(names, values)
+        return None if key is None else cls(key)
 
     def parts(self) -> tuple[tuple[str, ...], tuple[object, ...]]:
         """Names, and values in the same order."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
-from otel_prom_bridge.points import PLAIN_TYPES, AttributeSet, plain
+from otel_prom_bridge.points import PLAIN_TYPES, AttributeSet, plain, plain_key
 from otel_prom_bridge.translate.labels import attribute_identity
 
-_TEXT = frozenset({str})
 _SEQUENCES = (tuple, list)
 
 
@@ -21,9 +20,9 @@ def set_key(attributes: Mapping[str, object]) -> Hashable:
         return attributes.key
     given = plain(attributes)
     values = [given[name] for name in names]
-    if _TEXT.issuperset(map(type, values)):
-        return (*names, *values)
-    key = items_key(dict(zip(names, values, strict=True)))
+    key = plain_key(names, values)
+    if key is None:
+        key = items_key(dict(zip(names, values, strict=True)))
     return attribute_identity(given) if key is None else key
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from urllib.parse import quote
 
 from otel_prom_bridge.diagnostics import logger
@@ -133,10 +134,7 @@ def start_http_server(
     LIMITS.optional("limits", limits)
     BOOLEAN.value("strict", strict)
     if web_config is not None:
-        if tls is not None or guards is not None:
-            raise ConfigurationError("web_config", web_config, "no such file beside `tls` or `guards`")
-        config = load(web_config)
-        tls, guards = config.tls, config.guards()
+        tls, guards = _of_file(web_config, tls, guards)
     pages = explorer if isinstance(explorer, Pages) else pages_of(source, explorer, trace_url=trace_url)
     scrape = Scrape(
         source,
@@ -152,13 +150,9 @@ def start_http_server(
         if source.is_shut_down:
             advice = "the metric reader was shut down; serve a new one"
             raise EndpointError(errno.ESHUTDOWN, f"cannot serve metrics: {advice}")
-        listeners = _open(addr, port, unix_socket)
-        try:
-            check_guarded(pages, [listener.address for listener in listeners], tls, guards)
-        except ConfigurationError:
-            for listener in listeners:
-                listener.close()
-            raise
+        listeners = _open(
+            addr, port, unix_socket, check=partial(check_guarded, pages, tls=tls, guards=guards)
+        )
         return _serve(
             source, scrape, listeners, path=scrape.metrics_path, tls=tls, guards=guards, limits=limits
         )
@@ -201,7 +195,31 @@ def _problem(*parts: Certificates | Guards | None) -> Callable[[], str | None] |
     return problem if watching else None
 
 
-def _open(addr: str, port: int, unix_socket: str | None) -> Sequence[Listener]:
+def _of_file(
+    web_config: str | os.PathLike[str], tls: Certificates | None, guards: Guards | None
+) -> tuple[Certificates | None, Guards | None]:
+    """What stands in a ``web-config.yml``, and may not be given beside it."""
+    if tls is not None or guards is not None:
+        raise ConfigurationError("web_config", web_config, "no such file beside `tls` or `guards`")
+    config = load(web_config)
+    return config.tls, config.guards()
+
+
+def _open(
+    addr: str, port: int, unix_socket: str | None, *, check: Callable[[Sequence[str]], None]
+) -> Sequence[Listener]:
+    """The sockets to listen on. ``check`` raises if nobody may listen at their addresses."""
+    listeners = _listeners(addr, port, unix_socket)
+    try:
+        check([listener.address for listener in listeners])
+    except ConfigurationError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+def _listeners(addr: str, port: int, unix_socket: str | None) -> Sequence[Listener]:
     if unix_socket is not None:
         return [open_unix(unix_socket)]
     if addr == SYSTEMD or addr.startswith(f"{SYSTEMD}:"):
