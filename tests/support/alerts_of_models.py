@@ -173,6 +173,15 @@ CASES = [
         before="14m",
     ),
     Case(
+        alert="LLMRequestsWithoutPrice",  # of an instrumentation that records tokens
+        series={'llmdevops_llm_unpriced_tokens_total{service="s", model="m"}': "0x10 1000x110"},
+        quiet={'llmdevops_llm_unpriced_tokens_total{service="s", model="m"}': "7x120"},
+        labels={"service": "s", "model": "m", "severity": "info"},
+        summary="s: what requests to m cost is not known",
+        fires="20m",
+        before="14m",
+    ),
+    Case(
         alert="AgentExecutionsFailing",
         series=shares(
             EXECUTIONS, 'service="s", agent_type="a"', "status", good="success", bad="error", failing=20
@@ -510,6 +519,16 @@ CASES = [
         alert="GenAICallsWithoutPrice",
         series={f"gen_ai_client_unpriced_tokens_total{{{MODEL}}}": "0x10 1000x110"},
         quiet={f"gen_ai_client_unpriced_tokens_total{{{MODEL}}}": "7x120"},
+        labels={"job": "app", "gen_ai_request_model": "m", "severity": "info"},
+        summary="app: what calls of m cost is not known",
+        fires="20m",
+        before="14m",
+    ),
+    Case(
+        profile="semconv",
+        alert="GenAICallsWithoutPrice",  # of our recorders
+        series={f"gen_ai_client_unpriced_requests_total{{{MODEL}}}": "0x10 1000x110"},
+        quiet={f"gen_ai_client_unpriced_requests_total{{{MODEL}}}": "7x120"},
         labels={"job": "app", "gen_ai_request_model": "m", "severity": "info"},
         summary="app: what calls of m cost is not known",
         fires="20m",
