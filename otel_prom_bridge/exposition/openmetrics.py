@@ -48,10 +48,10 @@ class OpenMetricsWriter(TextWriter):
             case Kind.COUNTER if is_total(name):
                 return samples.counter(name, created=created)
             case Kind.HISTOGRAM:
-                totals = samples.count_and_sum(name, openmetrics=True, created=created)
+                totals = samples.count_and_sum(openmetrics=True, created=created)
                 return self._buckets(name, totals)
             case Kind.GAUGE_HISTOGRAM:
-                return self._buckets(name, samples.gauge_count_and_sum(name))
+                return self._buckets(name, samples.gauge_count_and_sum)
             case Kind.SUMMARY:
                 return samples.summary(name, when=when, created=created)
             case Kind.INFO:

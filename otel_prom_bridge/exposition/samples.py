@@ -8,8 +8,8 @@ A name that is not a legacy one stands in quotes within the braces: ``{"http.req
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import accumulate, repeat
+from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import NamedTuple, TypeAlias
 
 from otel_prom_bridge.arithmetic.histograms import to_classic
@@ -29,9 +29,15 @@ from otel_prom_bridge.families import (
 When: TypeAlias = Callable[[float], str]
 """How a format writes the timestamp of a sample, given in seconds since the epoch, after a blank."""
 
+# Below this, a number is written as Python writes it (see ``number``), and an infinite one or NaN is not.
 _PLAIN = 2**62
-# What stands for the name and the labels in a pattern of lines.
-_HEAD = b"\0"
+_LEAST = -_PLAIN
+# What stands for the labels in a pattern of lines: a byte that no text has in UTF-8.
+_ANY_BYTE = b"\xff"
+_ANY = _ANY_BYTE.decode(errors="surrogateescape")
+# How values after the buckets are written. That of a sum is only for a plain number.
+_SUM = "%a"
+_FORMATS = {"_count": "%d", "_gcount": "%d", "_sum": _SUM, "_gsum": _SUM, "_created": "%.3f"}
 
 
 def milliseconds(seconds: float) -> str:
@@ -68,8 +74,10 @@ def single(name: str, *, when: When) -> Callable[[CounterPoint | GaugePoint | Un
 
     def render(point: CounterPoint | GaugePoint | UnknownPoint, labels: str) -> bytes:
         value = point.value
-        # This runs for every changed series, so it saves the call of `number` for nearly every count.
-        text = str(value) if type(value) is int and -_PLAIN < value < _PLAIN else number(value)
+        # This runs for every changed series, so it saves the call of `number` for nearly every value.
+        kind = type(value)
+        is_plain = (kind is int or kind is float) and _LEAST < value < _PLAIN
+        text = repr(value) if is_plain else number(value)
         if point.timestamp is not None:
             text += when(point.timestamp)
         return f"{opening}{labels}}} {text}\n".encode() if labels else f"{bare} {text}\n".encode()
@@ -121,8 +129,8 @@ def summary(name: str, *, when: When, created: bool = False) -> Callable[[Summar
     return render
 
 
-Totals: TypeAlias = Callable[[HistogramPoint, str, int, str], str]
-"""Makes the lines after the buckets of a point: of the point, its labels, its count and its timestamp."""
+Totals: TypeAlias = Callable[[HistogramPoint, int], tuple[tuple[str, ...], tuple[float, ...]]]
+"""What follows the buckets of a point with this count: the suffixes of the samples, and their values."""
 
 
 def buckets(
@@ -132,74 +140,96 @@ def buckets(
 
     A native histogram is written as a classic one (see ``histograms.to_classic``).
     """
-    bucket = Name.of(f"{name}_bucket")
-    known: dict[tuple[float, ...], tuple[list[str], bytes]] = {}  # a family seldom has several sets of bounds
+    # A family seldom has several sets of bounds.
+    known: dict[tuple[tuple[float, ...], tuple[str, ...]], _HistogramLines] = {}
 
     def render(point: HistogramPoint | NativeHistogramPoint, labels: str) -> bytes:
-        if isinstance(point, NativeHistogramPoint):
-            point = to_classic(point, native_bounds)
-            tails, pattern = _tails(point.bounds)
-        else:
-            found = known.get(point.bounds)
-            tails, pattern = known[point.bounds] = _tails(point.bounds) if found is None else found
-        head = f"{bucket.open}{labels}," if labels else bucket.open
-        counts, stamp = tuple(accumulate(point.counts)), _stamp(point, when)
-        rest = totals(point, labels, counts[-1], stamp).encode()
-        if not stamp and not (exemplars and point.exemplars):
-            # As nearly always, so all lines at once.
-            return (pattern % counts).replace(_HEAD, head.encode()) + rest
-        items = point.exemplars if exemplars and point.exemplars else repeat(None, len(counts))
-        lines = [
-            f"{head}{tail}{value}{stamp}{exemplar(item) if item is not None else ''}\n"
-            for tail, value, item in zip(tails, counts, items, strict=True)
-        ]
-        return "".join(lines).encode() + rest
+        native = isinstance(point, NativeHistogramPoint)
+        classic: HistogramPoint = to_classic(point, native_bounds) if native else point
+        _, bounds, counts, total, items, _, timestamp, _ = classic
+        counts = tuple(accumulate(counts))
+        suffixes, values = totals(classic, counts[-1])
+        lines = known.get((bounds, suffixes))
+        if lines is None:
+            lines = _HistogramLines(name, bounds, suffixes)
+            if not native:  # each of those has bounds of its own
+                known[bounds, suffixes] = lines
+        kind = type(total)
+        is_plain = (kind is float or kind is int) and _LEAST < total < _PLAIN
+        if is_plain and labels and timestamp is None and not (exemplars and items):
+            return lines.of(labels, counts + values)  # as nearly always
+        return lines.each(labels, counts + values, _stamp(classic, when), items if exemplars else ())
 
     return render
 
 
-def no_totals(*_: object) -> str:
+class _HistogramLines:
+    """The lines of histograms with these bounds and, after the buckets, samples with these suffixes."""
+
+    def __init__(self, name: str, bounds: tuple[float, ...], suffixes: tuple[str, ...]) -> None:
+        self._bucket = Name.of(f"{name}_bucket").open
+        self._limits = [f'le="{limit}"}} ' for limit in (*map(bound, bounds), "+Inf")]
+        self._totals = [Name.of(name + suffix) for suffix in suffixes]
+        self._formats = ["%d"] * len(self._limits) + list(map(_FORMATS.__getitem__, suffixes))
+        beginnings = [each.replace("%", "%%") for each in self._beginnings(_ANY)]
+        pattern = "".join(map("{}{}\n".format, beginnings, self._formats))
+        self._pattern = pattern.encode(errors="surrogateescape")
+
+    def of(self, labels: str, values: tuple[float, ...]) -> bytes:
+        """The lines of a series with these labels, of which there are some, and these plain values."""
+        return (self._pattern % values).replace(_ANY_BYTE, labels.encode())
+
+    def each(
+        self, labels: str, values: tuple[float, ...], stamp: str, exemplars: Sequence[Exemplar | None]
+    ) -> bytes:
+        """The lines of any series, each with this timestamp and, one after the other, these exemplars."""
+        lines = [
+            f"{beginning}{number(value) if how == _SUM else how % value}{stamp}"
+            for beginning, how, value in zip(self._beginnings(labels), self._formats, values, strict=True)
+        ]
+        for index, item in enumerate(exemplars):
+            if item is not None:
+                lines[index] += exemplar(item)
+        lines.append("")
+        return "\n".join(lines).encode()
+
+    def _beginnings(self, labels: str) -> list[str]:
+        """What stands before the value in each line."""
+        bucket = f"{self._bucket}{labels}," if labels else self._bucket
+        totals = [f"{total.with_labels(labels)} " for total in self._totals]
+        return [*map(bucket.__add__, self._limits), *totals]
+
+
+def no_totals(*_: object) -> tuple[tuple[str, ...], tuple[float, ...]]:
     """No lines after the buckets."""
-    return ""
+    return (), ()
 
 
-def count_and_sum(name: str, *, openmetrics: bool, created: bool = False) -> Totals:
+def count_and_sum(*, openmetrics: bool, created: bool = False) -> Totals:
     """The count and the sum of a histogram, and its start time if ``created`` asks for it."""
-    count, total, start = (Name.of(name + suffix) for suffix in ("_count", "_sum", "_created"))
 
-    def lines(point: HistogramPoint, labels: str, observations: int, stamp: str) -> str:
-        result = ""
+    def found(point: HistogramPoint, observations: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
+        suffixes: tuple[str, ...] = ()
+        values: tuple[float, ...] = ()
         # OpenMetrics: "If the histogram has a negative threshold, the Sum MUST NOT be present." A count is
         # there "if and only if a Sum value is present". Text always has the count.
         shown = None if openmetrics and point.bounds and point.bounds[0] < 0 else point.sum
-        if shown is not None or not openmetrics:
-            result = f"{count.with_labels(labels)} {observations}{stamp}\n"
         if shown is not None:
-            result += f"{total.with_labels(labels)} {number(shown)}{stamp}\n"
+            suffixes, values = ("_count", "_sum"), (observations, shown)
+        elif not openmetrics:
+            suffixes, values = ("_count",), (observations,)
         if created and point.created is not None:
-            result += f"{start.with_labels(labels)} {point.created:.3f}{stamp}\n"
-        return result
+            return (*suffixes, "_created"), (*values, point.created)
+        return suffixes, values
 
-    return lines
+    return found
 
 
-def gauge_count_and_sum(name: str) -> Totals:
+def gauge_count_and_sum(point: HistogramPoint, observations: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
     """The count and the sum of a gauge histogram in OpenMetrics."""
-    count, total = Name.of(f"{name}_gcount"), Name.of(f"{name}_gsum")
-
-    def lines(point: HistogramPoint, labels: str, observations: int, stamp: str) -> str:
-        result = f"{count.with_labels(labels)} {observations}{stamp}\n"
-        if point.sum is not None:
-            result += f"{total.with_labels(labels)} {number(point.sum)}{stamp}\n"
-        return result
-
-    return lines
-
-
-def _tails(bounds: tuple[float, ...]) -> tuple[list[str], bytes]:
-    """What follows the labels of a series in each line, and all lines as a pattern for the counts."""
-    tails = [f'le="{limit}"}} ' for limit in (*map(bound, bounds), "+Inf")]
-    return tails, b"".join(b"%b%b%%a\n" % (_HEAD, tail.encode()) for tail in tails)
+    if point.sum is None:
+        return ("_gcount",), (observations,)
+    return ("_gcount", "_gsum"), (observations, point.sum)
 
 
 def _stamp(point: HistogramPoint | InfoPoint | SummaryPoint | CounterPoint, when: When) -> str:

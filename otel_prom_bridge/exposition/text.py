@@ -52,7 +52,7 @@ class TextWriter:
         match family.kind:
             case Kind.HISTOGRAM | Kind.GAUGE_HISTOGRAM as kind:
                 is_gauge = kind is Kind.GAUGE_HISTOGRAM
-                totals = samples.no_totals if is_gauge else samples.count_and_sum(name, openmetrics=False)
+                totals = samples.no_totals if is_gauge else samples.count_and_sum(openmetrics=False)
                 bounds = self.options.native_bounds
                 return samples.buckets(name, when=when, totals=totals, exemplars=False, native_bounds=bounds)
             case Kind.SUMMARY:
