@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 """Label names and values, sorted by name, each name once. Values are valid Unicode."""
@@ -65,6 +66,10 @@ class Exemplar(NamedTuple):
 
 # The points are named tuples, not frozen dataclasses, because a busy scrape makes ten thousand of them
 # and a frozen dataclass takes three times as long to make.
+
+_Made = TypeVar("_Made")
+# Makes a named tuple of all of its fields as its class makes it, but without a call of a Python function.
+made: Callable[[type[_Made], tuple[object, ...]], _Made] = tuple.__new__  # type: ignore[assignment]
 
 
 # `created` is when the series began, in seconds since the epoch; None if nobody knows. `timestamp` is when

@@ -17,7 +17,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import INVALID_SPAN, SpanContext, TraceFlags, get_current_span, propagation
 
-from otel_prom_bridge.families import Kind
+from otel_prom_bridge.families import Kind, made
 
 # The attribute of a gauge's points that says which worker they come from, by its number. What is shown of it
 # is up to the view (``ExportView.workers``).
@@ -172,8 +172,7 @@ def sampled(
         trace_id, span_id, flags = about.trace_id, about.span_id, about.trace_flags
     if not always and not flags & _SAMPLED:
         return None
-    # Made as the class makes it, but without a call of a Python function.
-    return tuple.__new__(Sampled, (value, when or time_ns(), trace_id, span_id, left_out))
+    return made(Sampled, (value, when or time_ns(), trace_id, span_id, left_out))
 
 
 class SourcePoint(Protocol):

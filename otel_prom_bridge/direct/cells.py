@@ -23,6 +23,7 @@ from time import time_ns
 from typing import Any, ClassVar, NamedTuple
 
 from otel_prom_bridge.direct.exponential import ExponentialBuckets
+from otel_prom_bridge.families import made
 from otel_prom_bridge.forks import renew_lock
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import Sampled
@@ -53,13 +54,17 @@ class Bucketed(NamedTuple):
     """A histogram with explicit bounds."""
 
     attributes: Mapping[str, object]
-    count: int  # type: ignore[assignment]  # the name that tuples have for something else
     sum: float
     explicit_bounds: Sequence[float]
     bucket_counts: Sequence[int]
     exemplars: Sequence[Sampled]
     start_time_unix_nano: int
     time_unix_nano: int
+
+    @property
+    def count(self) -> int:  # type: ignore[override]  # the name that tuples have for something else
+        """The number of observations."""
+        return sum(self.bucket_counts)
 
 
 class Side(NamedTuple):
@@ -132,8 +137,7 @@ class SumCell(Cell):
         value, self.value = self.value, 0
         since = self.since if self.since > before else before
         if self.sampled is None:
-            # Made as the class makes it, but without a call of a Python function.
-            return tuple.__new__(Number, (self.attributes, value, _NO_EXEMPLARS, since, now))
+            return made(Number, (self.attributes, value, _NO_EXEMPLARS, since, now))
         sampled, self.sampled = self.sampled, None
         return Number(self.attributes, value, (sampled,), since, now)
 
@@ -197,8 +201,8 @@ class HistogramCell(Cell):
         total, self.sum = self.sum, 0
         sampled, self.sampled = self.sampled, None
         exemplars = _NO_EXEMPLARS if sampled is None else tuple(sampled.values())
-        since = max(self.since, before)
-        return Bucketed(self.attributes, sum(counts), total, self.bounds, counts, exemplars, since, now)
+        since = self.since if self.since > before else before
+        return made(Bucketed, (self.attributes, total, self.bounds, counts, exemplars, since, now))
 
 
 class ExponentialCell(Cell):

@@ -22,6 +22,7 @@ import math
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import repeat, starmap
 from types import FunctionType
 from typing import Any, ClassVar
 
@@ -176,8 +177,7 @@ class Synchronous:
         changed, cells, done = self._changed, list[Cell](), 0
         try:
             with contextlib.suppress(IndexError):  # somebody else has just taken them
-                for _ in range(len(changed)):
-                    cells.append(changed.popleft())
+                cells.extend(starmap(changed.popleft, repeat((), len(changed))))
             cells = self._arranged(cells)
             while done < len(cells):
                 points = self._taken(cells[done : done + _AT_ONCE], before, now)

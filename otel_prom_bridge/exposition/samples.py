@@ -75,8 +75,7 @@ def single(name: str, *, when: When) -> Callable[[CounterPoint | GaugePoint | Un
     def render(point: CounterPoint | GaugePoint | UnknownPoint, labels: str) -> bytes:
         value = point.value
         # This runs for every changed series, so it saves the call of `number` for nearly every value.
-        kind = type(value)
-        is_plain = (kind is int or kind is float) and _LEAST < value < _PLAIN
+        is_plain = (type(value) is int or type(value) is float) and _LEAST < value < _PLAIN
         text = repr(value) if is_plain else number(value)
         if point.timestamp is not None:
             text += when(point.timestamp)
@@ -129,8 +128,9 @@ def summary(name: str, *, when: When, created: bool = False) -> Callable[[Summar
     return render
 
 
-Totals: TypeAlias = Callable[[HistogramPoint, int], tuple[tuple[str, ...], tuple[float, ...]]]
-"""What follows the buckets of a point with this count: the suffixes of the samples, and their values."""
+_Samples: TypeAlias = tuple[tuple[str, ...], tuple[float, ...]]  # their suffixes, and their values
+Totals: TypeAlias = Callable[[HistogramPoint, int], _Samples]
+"""What samples follow the buckets of a point with this count."""
 
 
 def buckets(
@@ -144,18 +144,16 @@ def buckets(
     known: dict[tuple[tuple[float, ...], tuple[str, ...]], _HistogramLines] = {}
 
     def render(point: HistogramPoint | NativeHistogramPoint, labels: str) -> bytes:
-        native = isinstance(point, NativeHistogramPoint)
-        classic: HistogramPoint = to_classic(point, native_bounds) if native else point
+        classic = to_classic(point, native_bounds) if isinstance(point, NativeHistogramPoint) else point
         _, bounds, counts, total, items, _, timestamp, _ = classic
         counts = tuple(accumulate(counts))
         suffixes, values = totals(classic, counts[-1])
         lines = known.get((bounds, suffixes))
         if lines is None:
             lines = _HistogramLines(name, bounds, suffixes)
-            if not native:  # each of those has bounds of its own
+            if classic is point:  # native ones have bounds of their own each
                 known[bounds, suffixes] = lines
-        kind = type(total)
-        is_plain = (kind is float or kind is int) and _LEAST < total < _PLAIN
+        is_plain = (type(total) is float or type(total) is int) and _LEAST < total < _PLAIN
         if is_plain and labels and timestamp is None and not (exemplars and items):
             return lines.of(labels, counts + values)  # as nearly always
         return lines.each(labels, counts + values, _stamp(classic, when), items if exemplars else ())
@@ -200,7 +198,7 @@ class _HistogramLines:
         return [*map(bucket.__add__, self._limits), *totals]
 
 
-def no_totals(*_: object) -> tuple[tuple[str, ...], tuple[float, ...]]:
+def no_totals(*_: object) -> _Samples:
     """No lines after the buckets."""
     return (), ()
 
@@ -208,7 +206,7 @@ def no_totals(*_: object) -> tuple[tuple[str, ...], tuple[float, ...]]:
 def count_and_sum(*, openmetrics: bool, created: bool = False) -> Totals:
     """The count and the sum of a histogram, and its start time if ``created`` asks for it."""
 
-    def found(point: HistogramPoint, observations: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
+    def found(point: HistogramPoint, observations: int) -> _Samples:
         suffixes: tuple[str, ...] = ()
         values: tuple[float, ...] = ()
         # OpenMetrics: "If the histogram has a negative threshold, the Sum MUST NOT be present." A count is
@@ -225,7 +223,7 @@ def count_and_sum(*, openmetrics: bool, created: bool = False) -> Totals:
     return found
 
 
-def gauge_count_and_sum(point: HistogramPoint, observations: int) -> tuple[tuple[str, ...], tuple[float, ...]]:
+def gauge_count_and_sum(point: HistogramPoint, observations: int) -> _Samples:
     """The count and the sum of a gauge histogram in OpenMetrics."""
     if point.sum is None:
         return ("_gcount",), (observations,)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import compress
-from operator import attrgetter, is_not
+from operator import is_not
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from otel_prom_bridge.families import Labels, MetricFamily, Point
@@ -21,7 +21,6 @@ Page = TypeVar("Page")
 Whole = TypeVar("Whole")
 
 _SPARE_PAGES = 100
-_labels = attrgetter("labels")
 
 
 class Memory(Generic[Page, Whole]):
@@ -94,9 +93,7 @@ def made_anew(
     known = min(len(before), len(points))
     labels = known_labels if len(before) == len(points) else known_labels[:known]
     changed = list(compress(range(known), map(is_not, before, points)))
-    were, are = map(before.__getitem__, changed), map(points.__getitem__, changed)
-    relabelled = compress(changed, map(is_not, map(_labels, were), map(_labels, are)))
-    for index in relabelled:
+    for index in [index for index in changed if before[index].labels is not points[index].labels]:
         labels = labels.copy() if labels is known_labels else labels
         labels[index] = of_labels(points[index].labels)
     for point in points[known:]:
@@ -104,5 +101,4 @@ def made_anew(
     if len(changed) == known:
         return Anew(changed, map(of_point, points, labels), labels)
     places = (*changed, *range(known, len(points)))
-    made = map(of_point, map(points.__getitem__, places), map(labels.__getitem__, places))
-    return Anew(changed, made, labels)
+    return Anew(changed, (of_point(points[index], labels[index]) for index in places), labels)

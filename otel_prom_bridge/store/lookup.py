@@ -216,7 +216,7 @@ class StreamRecord:
         for projection in self.projections:
             projection.family = None
             for series in projection.series.values():
-                series.slot, series.changed = None, True
+                series.slot, series.waits = None, True
                 yield series, projection
 
     def take_back(self) -> None:

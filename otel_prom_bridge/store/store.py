@@ -96,7 +96,7 @@ class Store:
         self._keeping = Expiry(_KEPT_SECONDS, clock)
         self._silence = Expiry(_SILENT_SECONDS, clock)
         self._has_prices = policy.has_prices  # not at every scrape: it asks all views
-        self._changed: list[Target] = []  # series that wait to be shown anew
+        self._waiting: list[Series] = []  # series that wait for a place in a family
         self._deferred: list[Callable[[], None]] = []
         self._shown: tuple[MetricFamily, ...] = ()
         renew_in_child(self)
@@ -113,13 +113,13 @@ class Store:
 
     def _place_anew(self) -> None:
         """Give every series a place in a family once more."""
-        self._changed.clear()
+        self._waiting.clear()
         self._unplaced.clear()
         self._families.clear()
         for record in self._origins.records():
             for series, projection in record.withdrawn():
                 self._unplaced[series] = projection
-                self._changed.append(series)
+                self._waiting.append(series)
 
     def take(
         self,
@@ -341,7 +341,7 @@ class Store:
     def _show(self) -> tuple[MetricFamily, ...]:
         try:
             self._entered = True
-            self._show_changed()
+            self._place_waiting()
             return self._origins.families() + self._families.freeze()
         finally:
             self._entered = False
@@ -421,24 +421,19 @@ class Store:
             for name, item in self._budgets.use()
         )
 
-    def _show_changed(self) -> None:
-        changed, self._changed = self._changed, []
+    def _place_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
         done = 0
         try:
-            for series in changed:
-                series.changed = False
-                slot = series.slot
-                if slot is not None:
-                    if not slot.stale:  # as `touch` does it, which takes as long as all of this
-                        slot.stale = True
-                        slot.queue.append(slot)
-                elif type(series) is not Folded and not series.gone:  # isinstance() takes as long as the rest
-                    self._place(cast("Series", series))
+            for series in waiting:
+                series.waits = False
+                if not series.gone:
+                    self._place(series)
                 done += 1
         except BaseException as error:
             keep(error)
         finally:  # an interrupt (Ctrl-C in the application's thread) leaves the rest for the next time
-            self._changed += changed[done:]
+            self._waiting += waiting[done:]
             if not self._unplaced:  # a dictionary keeps the room of all that were in it
                 self._unplaced.clear()
 
@@ -470,7 +465,7 @@ class Store:
     def _add(self, record: StreamRecord, points: Iterator[SourcePoint]) -> None:
         # This loop runs for each changed series at each scrape.
         by_texts, by_items, has_types = record.by_texts, record.by_items, record.has_types
-        by_key, changed, collection = by_items.get, self._changed, self._collection
+        by_key, collection = by_items.get, self._collection
         for point in points:
             attributes: Any = point.attributes
             targets: Any  # mypy does not see that what is no tuple is a target
@@ -493,9 +488,12 @@ class Store:
                 except BaseException as error:
                     self._report_point(record.key, error)
                 series.seen = collection
-                if not series.changed:
-                    series.changed = True
-                    changed.append(series)
+                slot = series.slot
+                if slot is None:
+                    self._touch(series)
+                elif not slot.stale:  # as `touch` does it, which takes as long as all of this
+                    slot.queue.append(slot)
+                    slot.stale = True
 
     def _replace(self, speaker: Speaker, record: StreamRecord, points: Sequence[SourcePoint]) -> None:
         is_whole = speaker.is_whole(record)
@@ -523,9 +521,11 @@ class Store:
 
     def _touch(self, series: Target) -> None:
         """Have this series shown anew."""
-        if not series.changed:
-            series.changed = True
-            self._changed.append(series)
+        if series.slot is not None:
+            series.slot.touch()
+        elif not series.waits:
+            series.waits = True
+            self._waiting.append(cast("Series", series))
 
     def _grouped(
         self, record: StreamRecord, points: Sequence[SourcePoint]
@@ -567,8 +567,8 @@ class Store:
         self._forget_waiting(record.forget(last_seen, overflow=overflow))
 
     def _forget_waiting(self, gone: Iterable[Series]) -> None:
-        if any(series.changed for series in gone):  # nobody may ever scrape
-            self._changed = [series for series in self._changed if not series.gone]
+        if any(series.waits for series in gone):  # nobody may ever scrape
+            self._waiting = [series for series in self._waiting if not series.gone]
 
     def _place(self, series: Series) -> None:
         projection = self._unplaced[series]
@@ -584,8 +584,8 @@ class Store:
             self._report_rejected(projection, error)
         except BaseException as error:  # a fault of ours, or an interrupt: the series waits
             self._report_point(projection.key, error)
-            series.changed = True
-            self._changed.append(series)
+            series.waits = True
+            self._waiting.append(series)
         else:
             del self._unplaced[series]
 

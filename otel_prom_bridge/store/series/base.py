@@ -64,18 +64,18 @@ class Slot:
     def touch(self) -> None:
         """Have this slot frozen anew before its family is shown next."""
         if not self.stale:
+            self.queue.append(self)  # first: where this is interrupted, it may be there twice, but not never
             self.stale = True
-            self.queue.append(self)
 
 
 class Target(ABC):
     """What takes points: a series, or a counter of the points that a rule folded."""
 
-    __slots__ = ("changed", "gone", "seen", "slot", "updated")
+    __slots__ = ("gone", "seen", "slot", "updated", "waits")
 
     def __init__(self) -> None:
         self.slot: Slot | None = None  # where a family shows this series, once it has a place
-        self.changed = False  # it waits to be shown anew
+        self.waits = False  # for a place in a family
         self.gone = False  # it is not shown any more
         self.seen = 0  # the number of the collection that last had a point for it
         self.updated = 0  # the number of the collection that last changed it
@@ -115,7 +115,7 @@ class Folded(Target):
     def __init__(self) -> None:
         super().__init__()
         self.points = 0
-        self.changed = True  # so that nobody puts it on the list of what is to be shown
+        self.waits = True  # so that nobody puts it on the list of what is to get a place
 
     def add(self, point: Any) -> None:
         """Count a point."""

@@ -209,7 +209,7 @@ class CurrentHistogram(Current, HistogramSeries):
         self._clear(points[0])
         for point in points:
             self.add(point)
-        part = HistogramPoint((), self.bounds, tuple(self.counts), self.sum)
+        part = HistogramPoint((), self.bounds, self.counts, self.sum)
         return self._put(source, part) or exemplars != self.exemplars
 
     def _joined(self, parts: Collection[HistogramPoint]) -> HistogramPoint:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from otel_prom_bridge.arithmetic.histograms import by_bucket, joined, lowered, rebucket, to_classic
 from otel_prom_bridge.arithmetic.merging import native_exemplars
-from otel_prom_bridge.families import Exemplar, HistogramPoint, Kind, Labels, NativeHistogramPoint, Point
+from otel_prom_bridge.families import (
+    Exemplar,
+    HistogramPoint,
+    Kind,
+    Labels,
+    NativeHistogramPoint,
+    Point,
+    made,
+)
 from otel_prom_bridge.points import BucketPoint, ExponentialPoint
 from otel_prom_bridge.store.series.base import Series, Traits, added, plain
 
@@ -23,7 +32,7 @@ class HistogramSeries(Series):
     def __init__(self, traits: Traits, attributes: Mapping[str, object]) -> None:
         super().__init__(traits, attributes)
         self.bounds = self.NO_BOUNDS
-        self.counts: Sequence[int] = ()
+        self.counts: tuple[int, ...] = ()
         self.sum: float = 0
         self.exemplars: tuple[Exemplar | None, ...] = ()
 
@@ -43,24 +52,28 @@ class HistogramSeries(Series):
             common = tuple(sorted(set(self.bounds) & set(point.explicit_bounds)))
             counts = rebucket(point.explicit_bounds, counts, common)
             if common != self.bounds:
-                self.counts = rebucket(self.bounds, self.counts, common)
+                self.counts = tuple(rebucket(self.bounds, self.counts, common))
                 self.bounds = common
                 self._keep(())
-        self.counts = [a + b for a, b in zip(self.counts, counts, strict=True)]
+        if len(counts) != len(self.counts):
+            raise ValueError(f"{len(counts)} buckets for {len(self.bounds)} bounds")
+        self.counts = (*map(operator.add, self.counts, counts),)
         self.sum = added(self.sum, plain(point.sum))
         if point.exemplars:
             self._keep(self._taken(point))
 
     def freeze(self, labels: Labels, kind: Kind) -> Point:
         """The present state as a histogram."""
-        counts = tuple(self.counts)
-        return HistogramPoint(labels, self.bounds, counts, self.sum, self.exemplars, self.created)
+        return made(
+            HistogramPoint,
+            (labels, self.bounds, self.counts, self.sum, self.exemplars, self.created, None, None),
+        )
 
     def _clear(self, point: BucketPoint) -> None:
         wanted = self.traits.bounds
         bounds = point.explicit_bounds
         self.bounds = tuple(bounds) if wanted is None else tuple(item for item in wanted if item in bounds)
-        self.counts = [0] * (len(self.bounds) + 1)
+        self.counts = (0,) * (len(self.bounds) + 1)
         self.sum = 0
 
     def _keep(self, new: Sequence[Exemplar]) -> None:

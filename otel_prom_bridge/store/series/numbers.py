@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from otel_prom_bridge.families import CounterPoint, Exemplar, GaugePoint, Kind, Labels, Point
+from otel_prom_bridge.families import CounterPoint, Exemplar, GaugePoint, Kind, Labels, Point, made
 from otel_prom_bridge.points import CountedPoint, NumberPoint, SourcePoint
 from otel_prom_bridge.store.series.base import Series, Traits, added, plain
 
@@ -48,13 +48,9 @@ class NumberSeries(Series):
     def freeze(self, labels: Labels, kind: Kind) -> Point:
         """The present state as a counter or gauge."""
         if kind is _COUNTER:
-            # Made as the class makes it, but without a call of a Python function.
-            made: CounterPoint = tuple.__new__(
-                CounterPoint, (labels, self.value, self.exemplar, self.created, None)
-            )
-            return made
+            return made(CounterPoint, (labels, self.value, self.exemplar, self.created, None))
         # "Exemplars on gauges SHOULD be dropped": OpenMetrics 1.0 has no place for them.
-        return GaugePoint(labels, self.value, self.updated)
+        return made(GaugePoint, (labels, self.value, self.updated, None))
 
     def _keep_exemplar(self, point: SourcePoint) -> None:
         items, intake = self._taken(point), self.traits.intake
