@@ -170,6 +170,31 @@ def test_every_kind_in_every_format(
     assert exposition.body.decode() == body
 
 
+@pytest.mark.parametrize("name", ["100%d", "%", "a\0b", "ÿ", "%s{\\}"])
+@pytest.mark.parametrize("value", ["v", "%d %s", "\0", "ÿ"])
+def test_names_and_values_that_look_like_patterns(name: str, value: str) -> None:
+    """The lines of a histogram are written at once, and nothing in a name or a label stands for a number."""
+    labels = (("k", value),) if value != "v" else ()
+    for total, shown in (
+        (4.5, "4.5"),
+        (3, "3"),
+        (float("inf"), "+Inf"),
+        (float("nan"), "NaN"),
+        (2**62, str(2**62)),
+    ):
+        point = HistogramPoint(labels, (0.5,), (1, 2), total)
+        written = TextWriter().renderer(MetricFamily(name, Kind.HISTOGRAM, "", "", ()))(
+            point, TextWriter().labels(labels)
+        )
+        quoted, rest = name.replace("\\", "\\\\"), f',k="{value}"' if labels else ""
+        assert written.decode().splitlines() == [
+            f'{{"{quoted}_bucket"{rest},le="0.5"}} 1',
+            f'{{"{quoted}_bucket"{rest},le="+Inf"}} 3',
+            f'{{"{quoted}_count"{rest}}} 3',
+            f'{{"{quoted}_sum"{rest}}} {shown}',
+        ]
+
+
 @pytest.mark.parametrize(
     ("names", "kept"),
     [

@@ -43,18 +43,9 @@ class HistogramSeries(Series):
 
     def add(self, point: BucketPoint) -> None:
         """Add a delta."""
-        counts: Sequence[int] = point.bucket_counts
-        if self.bounds is self.NO_BOUNDS:
-            self._clear(point)
-        if self.bounds != point.explicit_bounds:
-            # The bounds differ where two SDK Views share a name, or where a view wants fewer buckets. A
-            # bucket that only one side has is joined to the next higher one that both have.
-            common = tuple(sorted(set(self.bounds) & set(point.explicit_bounds)))
-            counts = rebucket(point.explicit_bounds, counts, common)
-            if common != self.bounds:
-                self.counts = tuple(rebucket(self.bounds, self.counts, common))
-                self.bounds = common
-                self._keep(())
+        counts = point.bucket_counts
+        if point.explicit_bounds is not self.bounds:  # nearly always they are the same object
+            counts = self._common_counts(point)
         if len(counts) != len(self.counts):
             raise ValueError(f"{len(counts)} buckets for {len(self.bounds)} bounds")
         self.counts = (*map(operator.add, self.counts, counts),)
@@ -68,6 +59,23 @@ class HistogramSeries(Series):
             HistogramPoint,
             (labels, self.bounds, self.counts, self.sum, self.exemplars, self.created, None, None),
         )
+
+    def _common_counts(self, point: BucketPoint) -> Sequence[int]:
+        """What is counted in the buckets that this series has from now on: those that both have.
+
+        The bounds differ where two SDK Views share a name, or where a view wants fewer buckets. A bucket that
+        only one side has is joined to the next higher one that both have.
+        """
+        if self.bounds is self.NO_BOUNDS:
+            self._clear(point)
+        if self.bounds == point.explicit_bounds:
+            return point.bucket_counts
+        common = tuple(sorted(set(self.bounds) & set(point.explicit_bounds)))
+        if common != self.bounds:
+            self.counts = tuple(rebucket(self.bounds, self.counts, common))
+            self.bounds = common
+            self._keep(())
+        return rebucket(point.explicit_bounds, point.bucket_counts, common)
 
     def _clear(self, point: BucketPoint) -> None:
         wanted = self.traits.bounds
