@@ -482,18 +482,29 @@ class Store:
                         targets = by_texts[(*attributes, *values)]
                 except Exception:  # it is new, or some value of it cannot be hashed
                     targets = record.find(point)
-            for series in targets if type(targets) is tuple else (targets,):
-                try:
-                    series.add(point)
-                except BaseException as error:
-                    self._report_point(record.key, error)
-                series.seen = collection
-                slot = series.slot
-                if slot is None:
-                    self._touch(series)
-                elif not slot.stale:  # as `touch` does it, which takes as long as all of this
-                    slot.queue.append(slot)
-                    slot.stale = True
+            if type(targets) is tuple:
+                self._add_to_each(record, targets, point)
+                continue
+            try:
+                targets.add(point)
+            except BaseException as error:
+                self._report_point(record.key, error)
+            targets.seen = collection
+            slot = targets.slot
+            if slot is None:
+                self._touch(targets)
+            elif not slot.stale:  # as `touch` does it, which takes as long as all of this
+                slot.queue.append(slot)
+                slot.stale = True
+
+    def _add_to_each(self, record: StreamRecord, targets: Iterable[Target], point: SourcePoint) -> None:
+        for target in targets:
+            try:
+                target.add(point)
+            except BaseException as error:
+                self._report_point(record.key, error)
+            target.seen = self._collection
+            self._touch(target)
 
     def _replace(self, speaker: Speaker, record: StreamRecord, points: Sequence[SourcePoint]) -> None:
         is_whole = speaker.is_whole(record)
