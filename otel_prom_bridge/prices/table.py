@@ -14,7 +14,7 @@ from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.model_names import spellings
 from otel_prom_bridge.prices.price import KINDS, Price
 from otel_prom_bridge.values.checks import TEXT, Check, check_fields
-from otel_prom_bridge.values.notation import unknown
+from otel_prom_bridge.values.notation import nearest, unknown
 
 # OpenRouter's ending of models that cost nothing there, or another price than the table's.
 _FREE = ":free"
@@ -197,5 +197,7 @@ def _aliases(value: object, models: Mapping[str, Price], name: str) -> dict[str,
         if isinstance(model, dict):
             raise ConfigurationError(f"{name}: aliases.{alias}", model, f"a name, or {_QUOTES}")
         if not isinstance(model, str) or model not in models:
-            raise ConfigurationError(f"{name}: aliases.{alias}", model, "a model of the table")
+            near = nearest(model, models) if isinstance(model, str) else None
+            meant = f" (did you mean {near!r}?)" if near else ""
+            raise ConfigurationError(f"{name}: aliases.{alias}", model, f"a model of the table{meant}")
     return dict(value)

@@ -371,6 +371,11 @@ def test_prices_of_long_calls() -> None:
         ),
         (
             '"house-model" = "gpt-4o"',
+            '"a" = "gpt-5o"',
+            "aliases.a: 'gpt-5o' is not allowed, expected a model of the table (did you mean 'gpt-4o'?)",
+        ),
+        (
+            '"house-model" = "gpt-4o"',
             '"a" = ["gpt-4o"]',
             "aliases.a: ['gpt-4o'] is not allowed, expected a model of the table",
         ),
