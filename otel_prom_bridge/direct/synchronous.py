@@ -53,9 +53,9 @@ from otel_prom_bridge.views.mapped import OVERFLOW_ATTRIBUTES
 _INFINITY = math.inf
 _NUMBERS = (int, float)
 _WITH_CHARACTERS = (str, bytes, bytearray)
-# An attribute set whose texts have more characters gets a cell that no table keeps.
+# The cell of an attribute set whose texts have more characters is kept until the next collection only.
 _LONGEST = 4096
-# How many characters such cells may have together between two collections.
+# How many characters such cells may have together, with those that no table has.
 _MOST_CHARACTERS = 16_000_000
 # How many cells a collection takes at once: fewer than there must be new objects (700) before the garbage
 # collector looks for cycles.
@@ -117,7 +117,12 @@ class Synchronous:
         """Find no cell in the fast way. What they have is not lost."""
         self._cells: dict[tuple[object, ...], Cell] = {}
         self._bare: Cell | None = None  # the cell of no attributes
-        self._loose = self._characters = 0  # cells that are in no table, and the length of their texts
+        self._forget_loose()
+
+    def _forget_loose(self) -> None:
+        """Find no cell of a long attribute set any more. What these have is not lost."""
+        self._long: dict[tuple[object, ...], Cell] = {}
+        self._loose = self._characters = 0  # these and those in no table, and the length of their texts
 
     def renew(self) -> None:
         """In a forked child: wait for no thread of the parent."""
@@ -171,7 +176,7 @@ class Synchronous:
         """
         with self._lock:
             before, self._drained = self._drained, now
-            self._loose = self._characters = 0
+            self._forget_loose()
             if 2 * len(self._cells) > self.plan.limit:
                 self.forget()
         changed, cells, done = self._changed, list[Cell](), 0
@@ -223,7 +228,7 @@ class Synchronous:
         if not attributes:
             return self.find(None)
         key = self._key(attributes)
-        cell = None if key is None else self._cells.get(key)
+        cell = None if key is None else self._cells.get(key) or self._long.get(key)
         if cell is not None:
             return cell
         if len(self._cells) + self._loose >= self.plan.limit:
@@ -234,11 +239,12 @@ class Synchronous:
         with self._lock:
             if self._characters > _MOST_CHARACTERS:
                 return self._past_limit()
-            if key is None or size > _LONGEST:
-                self._loose += 1
-                self._characters += size
-                return self._made(kept)
-            return self._cells.setdefault(key, self._made(kept))
+            if key is not None and size <= _LONGEST:
+                return self._cells.setdefault(key, self._made(kept))
+            self._loose += 1
+            self._characters += size
+            cell = self._made(kept)
+            return cell if key is None else self._long.setdefault(key, cell)
 
     def _kept(self, attributes: Mapping[str, object], key: tuple[object, ...] | None) -> Mapping[str, object]:
         """The attributes as they are now; nothing but their key, where that says everything."""

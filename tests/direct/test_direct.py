@@ -395,6 +395,22 @@ def test_a_flood_costs_the_recorder_little(method: str) -> None:
     assert min(took) / len(sets) < 20e-6
 
 
+@pytest.mark.parametrize("kind", ["counter", "gauge"])
+def test_a_long_text_is_one_series_however_often_it_comes(kind: str) -> None:
+    """It is no flood, and a gauge shows what it was set to last."""
+    direct: Any = Direct()
+    instrument = getattr(direct.meter, f"create_{kind}")("i")
+    record = getattr(instrument, instrument.METHOD)
+    for value in range(1, 4001):
+        record(value, {"query": 5000 * "x"})
+        record(value, {"query": 5000 * "y"})
+    shown = direct.shown()
+    expected = 4000 if kind == "gauge" else 4000 * 4001 / 2
+    assert [*shown.values()] == [expected, expected]
+    assert not any("overflow" in name for name in shown)
+    assert instrument._long == {}
+
+
 def test_an_odd_attribute_costs_the_others_nothing() -> None:
     """A collection leaves the cells where they are, so recording goes on as fast as before."""
     direct = Direct()
