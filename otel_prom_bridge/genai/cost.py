@@ -109,7 +109,7 @@ class Costs:
         """Count what a long call costs more than whoever shows its tokens can know from their sum."""
         table, found = self._current
         price = None if table is None else _price(labels.request, table, found)
-        if price is not None and price.above:
+        if price is not None and price.at(usage.input) is not price:  # most calls are short
             more = price.cost(usage) - price.lowest(usage)
             if more > 0:
                 self._record(conventions.REPRICED_COST, more, labels.common, context)

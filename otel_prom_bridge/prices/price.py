@@ -72,8 +72,11 @@ class Price:
 
     def at(self, tokens: int | None) -> Price:
         """The price of a call whose input has so many tokens."""
-        tiers = [price for most, price in self.above if tokens is not None and tokens > most]
-        return tiers[-1] if tiers else self
+        found = self
+        for most, price in self.above:
+            if tokens is not None and tokens > most:
+                found = price
+        return found
 
     def cost(self, usage: Tokens) -> float:
         """The cost of a call in USD. Tokens of a cache are not paid for a second time as input."""

@@ -63,10 +63,11 @@ _KINDS = {
     " tokens_limit_reached content_too_large incomplete_output incomplete_tool_call 413 414 431",
     "content_filter": "content_filter content_filter_finish_reason content_policy_violation safety"
     " content_moderation blocked_prompt blocked_pii_entity stop_candidate refusal"
-    " content_filter_ai responsible_ai_policy_violation",
+    " content_filter_ai responsible_ai_policy_violation response_blocked",
     "guardrail": "guardrail_intervened guardrail_raised guardrail_tripwire_triggered guardrail_triggered"
     " guardrail_violation guardrail_failed tripwire_triggered"
-    " guardrail_blocked guardrail guard_denied pii_detection input_check output_check",
+    " guardrail_blocked guardrail guard_denied pii_detection input_check output_check"
+    " guardrail_intervention_normal_string",
     "turns": "max_turns_exceeded max_turns max_steps max_steps_exceeded max_iterations"
     " max_iterations_exceeded graph_recursion recursion_limit_exceeded"
     " max_iterations_reached max_turns_reached max_steps_reached max_rounds_exceeded rounds_exceeded"
