@@ -349,8 +349,9 @@ class AttributeMap:
             self._displace(result, made)
         # Rules see what becomes a label and nothing else, because some rules remember what they saw.
         if self._view.rules:
-            self._ruling.rule_attributes(result, folds)
-            self._ruling.rule_labels(made, folds)
+            ruling = self._ruling
+            ruling.rule(result, ruling.of_attributes, folds)
+            ruling.rule(made, ruling.of_labels, folds)
         result.update(made)
         owners = [] if tenant is None else [self.tenant_label]
         if self._context is not None:
@@ -495,7 +496,7 @@ class AttributeMap:
             if key in result:
                 taken = {key: result.pop(key)}
                 if label not in made:
-                    self._ruling.rule_attributes(taken, folds)
+                    self._ruling.rule(taken, self._ruling.of_attributes, folds)
                     made.update((label, value) for value in taken.values())
         for label, compute in self._computations.items():
             if (value := self._ruling.computed(label, compute, attributes)) is not None:

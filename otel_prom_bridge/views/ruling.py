@@ -22,7 +22,7 @@ NamedRule: TypeAlias = tuple[str, AnyRule, Fold]
 
 
 class Ruling:
-    """The rules and the computations of one view.
+    """The rules and the computations of one view. ``of_labels`` are for the labels that it makes.
 
     Rules of attributes come first, then those of labels that the view makes. So each value meets the rules of
     both of its names, and each rule once.
@@ -34,20 +34,13 @@ class Ruling:
         self._findings = findings
         named = [(name, rule, _rule_name(rule)) for name, rule in view.rules.items()]
         renamed = view.rename
-        self._attributes: list[NamedRule] = [
+        self.of_attributes: list[NamedRule] = [
             (key, rule, Fold(renamed.get(key, key), by)) for key, rule, by in named if renamed.get(key) != key
         ]
-        self._labels: list[NamedRule] = [(label, rule, Fold(label, by)) for label, rule, by in named]
+        self.of_labels: list[NamedRule] = [(label, rule, Fold(label, by)) for label, rule, by in named]
 
-    def rule_attributes(self, values: dict[str, object], folds: list[Fold]) -> None:
-        """Apply the rules to attributes, in place."""
-        self._rule(values, self._attributes, folds)
-
-    def rule_labels(self, values: dict[str, object], folds: list[Fold]) -> None:
-        """Apply the rules to labels that the view makes, in place."""
-        self._rule(values, self._labels, folds)
-
-    def _rule(self, values: dict[str, object], rules: Iterable[NamedRule], folds: list[Fold]) -> None:
+    def rule(self, values: dict[str, object], rules: Iterable[NamedRule], folds: list[Fold]) -> None:
+        """Apply ``of_attributes`` or ``of_labels`` to what they are about, in place."""
         for name, rule, fold in rules:
             if name in values:
                 before = label_value(values[name])
