@@ -2,7 +2,8 @@
 
 A span is begun and ended by a tracer without and with ``SpanMetrics``, as ``start(span_metrics=True)`` adds
 it: with the SDK's meter provider, and with direct recording. The recorders that an application calls itself
-are beside it, at their defaults. Times are medians of single calls. ``--quick`` has fewer of them.
+are beside it, at their defaults. Times are those of the processor, of rounds of calls: with and without take
+turns, and what is printed is the median of the rounds, and the least. ``--quick`` has fewer of them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Tracer
@@ -36,14 +37,30 @@ AGENT = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "meteo"}
 REQUEST = {"http.request.method": "GET", "http.route": "/orders", "http.response.status_code": 200}
 
 
-def seconds(call: Callable[[], object], rounds: int) -> float:
-    """Of one call, the median."""
-    took = []
-    for _ in range(1000 * rounds):
-        start = time.perf_counter()
+_CALLS = 200  # of a round
+
+
+class Cost(NamedTuple):
+    """What a call costs, in µs: the median of the rounds, and the least."""
+
+    median: float
+    least: float
+
+
+def each(call: Callable[[], object]) -> float:
+    """Of one call, in µs, the mean of a round."""
+    start = time.process_time()
+    for _ in range(_CALLS):
         call()
-        took.append(time.perf_counter() - start)
-    return statistics.median(took)
+    return (time.process_time() - start) / _CALLS * 1e6
+
+
+def cost(call: Callable[[], object], rounds: int, without: Callable[[], object] | None = None) -> Cost:
+    """What a call costs, or costs more than the other one."""
+    call()  # the first one makes instruments and series
+    took = [(each(call), 0.0 if without is None else each(without)) for _ in range(rounds)]
+    own, other = zip(*took, strict=True)
+    return Cost(statistics.median(one - two for one, two in took), min(own) - min(other))
 
 
 def span(tracer: Tracer, attributes: dict[str, Any]) -> Callable[[], object]:
@@ -58,7 +75,7 @@ def call_in_agent(tracer: Tracer) -> Callable[[], object]:
     return run
 
 
-def of_spans(provider: Any, rounds: int) -> dict[str, float]:
+def of_spans(provider: Any, rounds: int) -> dict[str, Cost]:
     """What each kind of span costs more than without, in µs."""
     tracers = TracerProvider(shutdown_on_exit=False)
     processor: Any = SpanMetrics(provider, prices=PriceTable.default(), costs="shown")
@@ -70,13 +87,10 @@ def of_spans(provider: Any, rounds: int) -> dict[str, float]:
         "an agent's with a call inside": call_in_agent,
         "a span of HTTP": lambda tracer: span(tracer, REQUEST),
     }
-    return {
-        kind: (seconds(make(measured), rounds) - seconds(make(plain), rounds)) * 1e6
-        for kind, make in kinds.items()
-    }
+    return {kind: cost(make(measured), rounds, make(plain)) for kind, make in kinds.items()}
 
 
-def of_recorders(provider: Any, rounds: int) -> dict[str, float]:
+def of_recorders(provider: Any, rounds: int) -> dict[str, Cost]:
     """What each record of a recorder costs, in µs."""
     llm, agents = LLMRecorder(provider), AgentRecorder(provider)
     asked: dict[str, Any] = {"model": "gpt-4o", "provider": "openai"}
@@ -118,23 +132,24 @@ def of_recorders(provider: Any, rounds: int) -> dict[str, float]:
         "a chunk": chunk,
         "with tool()": tool,
     }
-    return {kind: seconds(record, rounds) * 1e6 for kind, record in kinds.items()}
+    return {kind: cost(record, rounds) for kind, record in kinds.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
-    rounds = 2 if parser.parse_args().quick else 7
-    columns: dict[str, dict[str, float]] = {}
+    rounds = 10 if parser.parse_args().quick else 60
+    columns: dict[str, dict[str, Cost]] = {}
     for recording in ("sdk", "direct"):
         with otel_prom_bridge.start(
             port=0, addr="127.0.0.1", recording=recording, set_global=False, collect_interval=0
         ) as bridge:
             provider = bridge.meter_provider
             columns[recording] = {**of_spans(provider, rounds), **of_recorders(provider, rounds)}
-    print(f"{'µs':<30}{'sdk':>10}{'direct':>10}")
+    print(f"{'µs':<30}" + "".join(f"{name:>10}{'least':>10}" for name in columns))
     for kind in columns["sdk"]:
-        print(f"{kind:<30}{columns['sdk'][kind]:>10.1f}{columns['direct'][kind]:>10.1f}")
+        costs = [column[kind] for column in columns.values()]
+        print(f"{kind:<30}" + "".join(f"{it.median:>10.1f}{it.least:>10.1f}" for it in costs))
 
 
 if __name__ == "__main__":

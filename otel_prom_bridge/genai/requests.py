@@ -16,6 +16,7 @@ from otel_prom_bridge.recording.operations import ERROR_TYPE
 from otel_prom_bridge.recording.quick import CleanAttributes
 
 _MOST = 2000
+_MOST_REASONS = 10  # the conventions have five
 
 
 class LLMRequest(NamedTuple):
@@ -33,7 +34,7 @@ class LLMRequest(NamedTuple):
 class Labels:
     """The attributes that the metrics of one kind of request have; nobody changes them."""
 
-    __slots__ = ("common", "counted", "input", "output", "request")
+    __slots__ = ("_answered", "common", "counted", "input", "output", "request")
 
     def __init__(self, request: LLMRequest) -> None:
         self.request = request
@@ -52,6 +53,7 @@ class Labels:
         self.input = self.common.also(vocabulary.TOKEN_TYPE, given)
         self.output = self.common.also(vocabulary.TOKEN_TYPE, answered)
         self.counted = self.common.also(vocabulary.TOKEN_MODALITY, "unknown")
+        self._answered: dict[str, CleanAttributes] = {}
 
     def failed(self, error: str | None) -> CleanAttributes:
         """Those of the duration, with the type of the error."""
@@ -60,7 +62,12 @@ class Labels:
     def answered(self, reason: object) -> CleanAttributes:
         """Those of an answer that ended because of this."""
         if type(reason) is str:
-            return self.common.also(vocabulary.FINISH_REASON, reason)
+            found = self._answered.get(reason)
+            if found is None:
+                found = self.common.also(vocabulary.FINISH_REASON, reason)
+                if len(self._answered) < _MOST_REASONS:
+                    self._answered[reason] = found
+            return found
         return clean(self.common, {vocabulary.FINISH_REASON: reason})
 
 

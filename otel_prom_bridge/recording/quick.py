@@ -2,7 +2,9 @@
 
 Since 1.45 the SDK makes a copy of the attributes of each measurement, and looks at each of them as it does
 so. That takes longer than most of the rest of a recording. It would change nothing in attributes that are
-clean, so the measurements of its instruments are made here, with such a copy.
+clean, so the measurements of its instruments are made here, with such a copy. They bring along the key by
+which our reader finds the series. And of what is recorded of one span the SDK is asked only once whether it
+becomes exemplars.
 
 What that needs of the SDK is private to it, and found by way of the instrument, so who records loads no SDK.
 Where it is made otherwise than we know it, its instruments are called as anybody calls them.
@@ -16,6 +18,7 @@ from functools import lru_cache
 from types import MethodType
 from typing import Any
 
+from opentelemetry import trace
 from opentelemetry.context import Context, get_current
 from opentelemetry.util.types import AttributeValue
 
@@ -23,20 +26,57 @@ from otel_prom_bridge.instruments import Attributes, Record
 
 _INSTRUMENTS = "opentelemetry.sdk.metrics._internal.instrument"
 _STAND_INS = "opentelemetry.metrics._internal.instrument"
+_CONSUMERS = "opentelemetry.sdk.metrics._internal.measurement_consumer"
+_FILTERS = "opentelemetry.sdk.metrics._internal.exemplar.exemplar_filter"
 _FIELDS = ("value", "time_unix_nano", "instrument", "context", "attributes")
 _CLEANING = "_clean_attribute_value"
+# What a consumer does with a measurement that its filter decides about and its readers get.
+_CONSUMING = {*_FIELDS, "_sdk_config", "exemplar_filter", "should_sample", "_reader_storages", "values"}
+_CONSUMING = (_CONSUMING | {"consume_measurement"}) - {"instrument"}
+_SPAN: Any = getattr(trace.propagation, "_SPAN_KEY", None)
+_TEXT = frozenset({str})
+_PLAIN = frozenset({str, bool, int, float})
 
 
 class CleanAttributes(dict[str, AttributeValue]):
-    """Attributes that a metric can have. Who has made them changes them no more."""
+    """Attributes that a metric can have. Who has made them changes them no more.
 
-    __slots__ = ()
+    ``key`` is what tells them apart, where that is as simple as in our reader of the SDK.
+    """
+
+    __slots__ = ("_key",)
+    _key: tuple[object, ...] | None
+
+    @property
+    def key(self) -> tuple[object, ...] | None:
+        """Names, values and, unless all are texts, the types of the values: 1, 1.0 and True are equal."""
+        try:
+            return self._key
+        except AttributeError:
+            kinds = (*map(type, self.values()),)
+            is_text, is_plain = _TEXT.issuperset(kinds), _PLAIN.issuperset(kinds)
+            key = (*self, *self.values(), *(() if is_text else kinds)) if is_plain else None
+            self._key = key
+            return key
 
     def also(self, key: str, value: AttributeValue) -> CleanAttributes:
         """These and one more, which is clean itself."""
         result = CleanAttributes(self)
         result[key] = value
         return result
+
+
+class InSpan(Context):
+    """A context in the span that this is about, of which it is known whether it is sampled."""
+
+    def __init__(self, about: trace.SpanContext, context: Context) -> None:
+        span = trace.NonRecordingSpan(about)
+        if _SPAN is None:
+            super().__init__(trace.set_span_in_context(span, context))
+        else:  # the same with fewer copies
+            super().__init__(context)
+            dict.__setitem__(self, _SPAN, span)
+        self.is_sampled = about.trace_flags.sampled
 
 
 def is_awaited(record: Record) -> bool:
@@ -83,10 +123,12 @@ def _quick(record: Any) -> Record | None:
     consumer, is_enabled = instrument._measurement_consumer, instrument._is_enabled
     # A trial, after which nothing fails that would lose what is recorded.
     given = (0, module.time_ns(), instrument, get_current(), CleanAttributes())
-    trial = measurement(*given)
+    trial = measurement(*given, ())
     shown = tuple([getattr(trial, field) for field in _FIELDS])
     if shown != given or not callable(consumer.consume_measurement):
         return None
+
+    asks_span_only = _asks_span_only(consumer)
 
     def record_quickly(value: float, attributes: Attributes | None, context: Context | None) -> None:
         # What has no name is no attribute, which the SDK says.
@@ -94,35 +136,59 @@ def _quick(record: Any) -> Record | None:
             record(value, attributes, context)
             return
         # Each has attributes of its own, since other readers may have exporters that change what they get.
-        own = attributes.copy()
-        consumer.consume_measurement(
-            measurement(value, module.time_ns(), instrument, context or get_current(), own)
-        )
+        own, context = attributes.copy(), context or get_current()
+        made = measurement(value, module.time_ns(), instrument, context, own, attributes.key)
+        if asks_span_only and type(context) is InSpan:
+            for storage in consumer._reader_storages.values():
+                storage.consume_measurement(made, context.is_sampled)
+        else:
+            consumer.consume_measurement(made)
 
     return record_quickly
 
 
-@lru_cache(maxsize=20)
+def _asks_span_only(consumer: Any) -> bool:
+    """Whether the consumer gives readers each measurement, and whether its span is sampled. It may raise."""
+    if not _is_of(consumer.consume_measurement, _CONSUMERS):
+        return False
+    consuming, chosen = consumer.consume_measurement.__func__.__code__, consumer._sdk_config.exemplar_filter
+    return (
+        set(consuming.co_names) == _CONSUMING
+        and type(chosen).__name__ == "TraceBasedExemplarFilter"
+        and _is_of(chosen.should_sample, _FILTERS)
+    )
+
+
 def _measurement_of(kind: Any) -> Any:
     """What instruments of this class hand over, made without a look at attributes; None if we know it not."""
     if kind.__module__ != _INSTRUMENTS or not hasattr(kind, "_is_enabled"):
         return None
     usual: Any = getattr(sys.modules[_INSTRUMENTS], "Measurement", None)
-    cleaning = getattr(getattr(usual, "__post_init__", None), "__code__", None)
-    if cleaning is None or _CLEANING not in cleaning.co_names:
-        return None  # an older SDK, which takes attributes as they are
     if tuple(field.name for field in dataclasses.fields(usual)) != _FIELDS:
         return None
+    cleaning = getattr(usual, "__post_init__", None)  # older SDKs take attributes as they are
+    if cleaning is not None and _CLEANING not in cleaning.__code__.co_names:
+        return None
+    return _clean(usual)
+
+
+@lru_cache(maxsize=20)
+def _clean(usual: Any) -> Any:
+    """One class for instruments of all kinds, as the interpreter is quicker where classes do not change."""
 
     class CleanMeasurement(usual):  # type: ignore[misc]
         """The same, of which the fields are set at once, since it is frozen."""
 
+        __slots__ = ("key",)
+
         def __init__(
-            self, value: float, time_unix_nano: int, instrument: Any, context: Context, attributes: Any
+            self, value: float, time: int, instrument: Any, context: Context, attributes: Any, key: Any
         ) -> None:
             fields = self.__dict__
-            fields["value"], fields["time_unix_nano"] = value, time_unix_nano
+            fields["value"], fields["time_unix_nano"] = value, time
             fields["instrument"], fields["context"] = instrument, context
             fields["attributes"] = attributes
+            _set_key(self, key)
 
+    _set_key = CleanMeasurement.key.__set__
     return CleanMeasurement

@@ -145,7 +145,7 @@ class SumMatch(DeltaMatch):
             taken = sampled(value, measurement.context, always=True, left_out=attributes, when=when)
         while True:
             table = self._attributes_aggregation
-            series = self.series_of(attributes, table)
+            series = self.series_of(measurement, table)
             with self._lock:
                 if self._attributes_aggregation is not table:
                     continue
@@ -172,7 +172,7 @@ class HistogramMatch(DeltaMatch):
         bucket = bisect_left(deltas.bounds, value)
         while True:
             table = self._attributes_aggregation
-            series = self.series_of(attributes, table)
+            series = self.series_of(measurement, table)
             with self._lock:
                 if self._attributes_aggregation is not table:
                     continue

@@ -35,7 +35,7 @@ from otel_prom_bridge.points import plain
 from otel_prom_bridge.sdk import versions
 from otel_prom_bridge.sdk.deltas import Deltas, deltas_for
 from otel_prom_bridge.sdk.private import private, private_class
-from otel_prom_bridge.sdk.series_keys import QuickMatch, is_known
+from otel_prom_bridge.sdk.series_keys import LastingMatch, QuickMatch, is_known
 
 # What we touch, by the class that has it.
 PRIVATE = {
@@ -158,11 +158,25 @@ class _Lasting(_Stable):
     """The series of a match that keeps them, by their attributes.
 
     While the SDK makes one, somebody may come in between who makes it, too. The first one stays, and the SDK
-    asks for it.
+    asks for it. Recorders of ours find them in ``found``.
     """
+
+    found: dict[object, Any]
+
+    def __init__(self, series: Any) -> None:
+        super().__init__(series)
+        self.found = {}
 
     def __setitem__(self, key: Any, series: Any) -> None:
         self.setdefault(key, series)
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        self.found = {}
+        return super().pop(key, *default)
+
+    def clear(self) -> None:
+        self.found = {}
+        super().clear()
 
 
 class _Once(dict[Any, Any]):
@@ -195,7 +209,7 @@ def _take_in(storage: Any) -> Any:
     for instrument, matches in list(storage._instrument_view_instrument_matches.items()):
         found[instrument] = matches
     storage._instrument_view_instrument_matches = found
-    return _collecting_without_lock(storage)
+    return _collecting_without_lock(storage, type(storage))
 
 
 def _take_in_match(match: Any) -> Any:
@@ -216,14 +230,18 @@ def _take_in_match(match: Any) -> Any:
         return recording
     _make_series_with(match)
     # Of what is not a delta, the one that is made last is the one to stay.
-    table = _Lasting if versions.asks_table(match) else _Stable
-    match._attributes_aggregation = table(match._attributes_aggregation)
-    return _collecting_without_lock(match)
+    kind = type(match)
+    if versions.asks_table(match):
+        match._attributes_aggregation = _Lasting(match._attributes_aggregation)
+        kind = LastingMatch if kind is LastingMatch.__base__ else kind
+    else:
+        match._attributes_aggregation = _Stable(match._attributes_aggregation)
+    return _collecting_without_lock(match, kind)
 
 
-def _collecting_without_lock(original: Any) -> Any:
+def _collecting_without_lock(original: Any, kind: type) -> Any:
     """The same with the same tables, which collects without a lock: the consumer keeps collections apart."""
-    recording = _as(type(original), original)
+    recording = _as(kind, original)
     original._lock = contextlib.nullcontext()
     recording.collect = original.collect
     return recording

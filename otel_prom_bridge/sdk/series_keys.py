@@ -19,6 +19,7 @@ from otel_prom_bridge.sdk.private import private, private_class
 _TEXT = {str}
 _PLAIN = {str, bool, int, float}
 _EXACT = {str, bool, int}  # of which equal ones say the same
+_MOST_FOUND = 2000  # keys of an instrument: what a view leaves out makes many of one series
 _slow_key = private("._view_instrument_match", "_hash_attributes")
 
 
@@ -46,11 +47,18 @@ class QuickMatch(private_class("._view_instrument_match", "_ViewInstrumentMatch"
     def consume_measurement(self, measurement: Any, should_sample_exemplar: bool = True) -> None:
         """Take a measurement."""
         with self._lock:
-            series = self.series_of(measurement.attributes or {}, self._attributes_aggregation)
+            series = self.series_of(measurement, self._attributes_aggregation)
             series.aggregate(measurement, should_sample_exemplar)
 
-    def series_of(self, attributes: Mapping[str, Any], table: Mapping[object, Any]) -> Any:
+    def series_of(self, measurement: Any, table: Mapping[object, Any]) -> Any:
         """The series in which to record. If it is not in the table, it is a new one in that of the match."""
+        # What recorders of ours hand over has its key already. A series is found by it only if the view has
+        # kept all of these attributes.
+        key = getattr(measurement, "key", None)
+        found = None if key is None else table.get(key)
+        if found is not None:
+            return found
+        attributes: Mapping[str, Any] = measurement.attributes or {}
         kept = self._view._attribute_keys
         if kept is not None and not all(map(kept.__contains__, attributes)):
             attributes = {key: value for key, value in attributes.items() if key in kept}
@@ -70,6 +78,33 @@ class QuickMatch(private_class("._view_instrument_match", "_ViewInstrumentMatch"
         key: Any = key_of(attributes)
         with self._lock:
             return self._get_or_create_aggregation(key, attributes_of(key, attributes))
+
+
+class LastingMatch(private_class("._view_instrument_match", "_ViewInstrumentMatch")):  # type: ignore[misc]
+    """Finds series by the keys that recorders of ours hand over, where a collection leaves them in the table.
+
+    The table is one that has ``found``: the series by these keys, of which it forgets all when it is emptied.
+    """
+
+    def consume_measurement(self, measurement: Any, should_sample_exemplar: bool = True) -> None:
+        """Take a measurement."""
+        key, found = getattr(measurement, "key", None), self._attributes_aggregation.found
+        series = None if key is None else found.get(key)
+        if series is not None:
+            series.aggregate(measurement, should_sample_exemplar)
+            return
+        super().consume_measurement(measurement, should_sample_exemplar)
+        if key is not None:
+            self._remember(key, measurement.attributes, found)
+
+    def _remember(self, key: object, attributes: Mapping[str, Any], found: dict[object, Any]) -> None:
+        kept = self._view._attribute_keys
+        own = frozenset([item for item in attributes.items() if kept is None or item[0] in kept])
+        series = self._attributes_aggregation.get(own)  # None where the SDK makes another key
+        if series is not None:
+            if len(found) >= _MOST_FOUND:
+                found.clear()
+            found[key] = series
 
 
 def is_known(match: object) -> bool:

@@ -13,9 +13,14 @@ import opentelemetry.attributes
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry import metrics
+from opentelemetry import metrics, trace
 from opentelemetry.context import Context, get_current
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import (
+    AlwaysOffExemplarFilter,
+    AlwaysOnExemplarFilter,
+    MeterProvider,
+    TraceBasedExemplarFilter,
+)
 from opentelemetry.sdk.metrics._internal import instrument as instruments_of_sdk
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from properties import examples
@@ -23,9 +28,11 @@ from properties import examples
 from otel_prom_bridge.genai import conventions
 from otel_prom_bridge.instruments import METHODS, InstrumentKind, Metric, Record, recording
 from otel_prom_bridge.recording.measurements import Measurements, clean
-from otel_prom_bridge.recording.quick import CleanAttributes, _measurement_of, is_awaited, quick
+from otel_prom_bridge.recording.quick import CleanAttributes, InSpan, is_awaited, quick
 from otel_prom_bridge.sdk import versions
 
+# Before that instruments have no switch, and are called as anybody calls them.
+IS_KNOWN = hasattr(instruments_of_sdk.Counter, "_is_enabled")
 CLEANS = tuple(map(int, versions.RELEASE.split(".")[:2])) >= (1, 45)
 
 
@@ -95,12 +102,15 @@ def test_the_same_is_handed_over(given_attributes: dict[Any, Any], kind: Instrum
         assert isinstance(own, type(theirs))
         assert vars(own).keys() == vars(theirs).keys()
         assert (own.value, own.instrument, own.context) == (theirs.value, theirs.instrument, theirs.context)
-        assert typed(own.attributes) == typed(theirs.attributes)
+        if CLEANS:
+            assert typed(own.attributes) == typed(theirs.attributes)
+        else:  # they are those of the recorder, and ours a copy
+            assert typed({**own.attributes}) == typed({**theirs.attributes})
         assert own.time_unix_nano >= theirs.time_unix_nano
     assert [each.context for each in ours] == [context, get_current()]
 
 
-@pytest.mark.skipif(not CLEANS, reason="this SDK takes attributes as they are")
+@pytest.mark.skipif(not IS_KNOWN, reason="these instruments are called as anybody calls them")
 @pytest.mark.parametrize("kind", METHODS)
 def test_it_is_in_use(kind: InstrumentKind) -> None:
     """Instruments of this SDK are known, so that recorders are as quick as docs/performance.md says."""
@@ -113,7 +123,7 @@ def test_exporters_may_change_what_they_get() -> None:
     record, instrument = made("counter")
     heard = Heard(instrument)
     attributes = clean({"a": "b"})
-    if not CLEANS:
+    if not IS_KNOWN:
         assert quick(record) is record
         return
     quick(record)(1, attributes, None)
@@ -194,13 +204,9 @@ def counted(measurements: Measurements, reader: InMemoryMetricReader) -> object:
 def test_measurements_made_otherwise_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where those of the SDK have no place for what we set, its instruments are called as always."""
     monkeypatch.setattr(instruments_of_sdk, "Measurement", SlottedMeasurement)
-    _measurement_of.cache_clear()
-    try:
-        reader = InMemoryMetricReader()
-        provider = MeterProvider([reader], shutdown_on_exit=False)
-        assert counted(Measurements(provider, scope="a", schema_url=""), reader) == 2
-    finally:
-        _measurement_of.cache_clear()
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    assert counted(Measurements(provider, scope="a", schema_url=""), reader) == 2
 
 
 def test_instruments_with_other_insides_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +266,7 @@ def test_who_recorded_before_there_was_an_sdk_is_quick_with_it(kind: InstrumentK
     stand_in.on_set_meter_provider(MeterProvider(shutdown_on_exit=False))
     assert not is_awaited(record)
     heard = Heard(record.__self__._real_instrument)  # type: ignore[attr-defined]
-    assert (quick(record) is not record) == CLEANS
+    assert (quick(record) is not record) == IS_KNOWN
     quick(record)(VALUE[kind], clean({"a": "b"}), None)
     assert [dict(each.attributes) for each in heard.measurements] == [{"a": "b"}]
 
@@ -274,4 +280,51 @@ def test_what_was_recorded_early_does_not_stay_slow(monkeypatch: pytest.MonkeyPa
     reader = InMemoryMetricReader()
     stand_in.on_set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
     assert counted(measurements, reader) == 2
-    assert (measurements._quick[JOBS.name] is not measurements.recorder(JOBS)) == CLEANS
+    assert (measurements._quick[JOBS.name] is not measurements.recorder(JOBS)) == IS_KNOWN
+
+
+FILTERS = (TraceBasedExemplarFilter, AlwaysOnExemplarFilter, AlwaysOffExemplarFilter)
+
+
+class OddFilter(TraceBasedExemplarFilter):
+    """One of the application's: what is even becomes no exemplar."""
+
+    def should_sample(self, value: float, *others: Any) -> bool:  # type: ignore[override]
+        return value % 2 == 1
+
+
+@pytest.mark.parametrize("is_sampled", [True, False])
+@pytest.mark.parametrize("chosen", [*FILTERS, OddFilter])
+def test_what_is_recorded_in_a_span_has_the_same_exemplars(chosen: type, is_sampled: bool) -> None:
+    """The filter of the provider says which; for the usual one that is asked once for all of a span."""
+    about = trace.SpanContext(5, 6, is_remote=False, trace_flags=trace.TraceFlags(int(is_sampled)))
+    shown = []
+    for context in (
+        trace.set_span_in_context(trace.NonRecordingSpan(about), get_current()),
+        InSpan(about, get_current()),
+    ):
+        reader = InMemoryMetricReader()
+        provider = MeterProvider([reader], shutdown_on_exit=False, exemplar_filter=chosen())
+        measurements = Measurements(provider, scope="a", schema_url="")
+        for value in (1, 2):
+            measurements.record(JOBS, value, clean({"a": str(value)}), context)
+        (resource,) = reader.get_metrics_data().resource_metrics  # type: ignore[union-attr]
+        points: Any = resource.scope_metrics[0].metrics[0].data.data_points
+        shown.append(
+            [
+                (point.value, [(it.value, it.trace_id, it.span_id) for it in point.exemplars])
+                for point in points
+            ]
+        )
+    assert shown[0] == shown[1]
+    expected = {TraceBasedExemplarFilter: [is_sampled] * 2, OddFilter: [True, False]}
+    is_on = expected.get(chosen, [chosen is AlwaysOnExemplarFilter] * 2)
+    assert [bool(exemplars) for _, exemplars in shown[0]] == is_on
+
+
+def test_a_context_in_a_span_is_one_of_opentelemetry() -> None:
+    """It has what the other one has, and the span."""
+    about = trace.SpanContext(5, 6, is_remote=False)
+    found = InSpan(about, Context({"c": 1}))
+    assert trace.get_current_span(found).get_span_context() == about
+    assert dict(found) == dict(trace.set_span_in_context(trace.get_current_span(found), Context({"c": 1})))

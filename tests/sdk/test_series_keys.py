@@ -12,6 +12,7 @@ from opentelemetry.sdk.metrics._internal import _view_instrument_match as sdk
 from opentelemetry.sdk.metrics.view import View
 
 from otel_prom_bridge import PrometheusMetricReader
+from otel_prom_bridge.recording.measurements import clean
 from otel_prom_bridge.sdk.series_keys import QuickMatch, key_of
 
 pytestmark = pytest.mark.skipif(not hasattr(sdk, "_hash_attributes"), reason="its own key costs little")
@@ -26,6 +27,15 @@ def test_keys_are_equal_where_those_of_the_sdk_are(one: dict[str, Any], other: d
     """For attributes in one order: it knows 1, 1.0 and True apart, also in a sequence."""
     one, other = dict(sorted(one.items())), dict(sorted(other.items()))
     assert (key_of(one) == key_of(other)) == (sdk._hash_attributes(one) == sdk._hash_attributes(other))
+
+
+@given(ATTRIBUTES)
+def test_recorders_make_the_same_keys(attributes: dict[str, Any]) -> None:
+    """Of what they hand over with a key, that is the one by which its series is found."""
+    cleaned = clean(attributes)
+    is_simple = not any(isinstance(value, tuple) for value in attributes.values())
+    assert cleaned.key == (key_of(cleaned) if is_simple else None)
+    assert cleaned.also("more", 1).key == (key_of({**cleaned, "more": 1}) if is_simple else None)
 
 
 def test_what_is_recorded_with_it() -> None:

@@ -1,14 +1,10 @@
 """What a span says of a call of a model, of a tool or of an agent, whoever wrote it.
 
-Six dialects are read: the two generations of OpenTelemetry's conventions, OpenInference, OpenLLMetry, what
-pydantic-ai adds to the conventions, Langfuse, and the Vercel AI SDK with those who write as it does. A span
-that speaks none of them is none of our business. Attributes may be anything: what is no number of tokens is
-taken for not reported.
+The dialects in which they say it are in ``dialects.py``. Attributes may be anything: what is no number of
+tokens is taken for not reported.
 
-https://github.com/open-telemetry/semantic-conventions-genai
-https://github.com/Arize-ai/openinference/blob/main/spec/semantic_conventions.md
-https://langfuse.com/integrations/native/opentelemetry
-https://ai-sdk.dev/docs/ai-sdk-core/telemetry
+Calls are alike in most of what they say: in everything that is said in words. So that is read once for all
+spans that say the same, together with the attributes of their metrics.
 """
 
 from __future__ import annotations
@@ -16,23 +12,25 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+from opentelemetry import trace
 
 from otel_prom_bridge.genai import vocabulary
 from otel_prom_bridge.genai.emission import IMPOSSIBLE_AMOUNT, Usage
+from otel_prom_bridge.genai.requests import Labels, LLMRequest
 from otel_prom_bridge.genai.spans import guardrails, langfuse
+from otel_prom_bridge.genai.spans.dialects import ALL, NO_KEYS, SERVER, Attributes, Keys, shape_of
 from otel_prom_bridge.recording.operations import OTHER_ERROR
 from otel_prom_bridge.recording.reports import report
 
 Kind: TypeAlias = Literal["call", "agent", "tool", "workflow", "step", "mcp", "other"]
-Attributes: TypeAlias = Mapping[str, Any]
 
 
-@dataclass(slots=True)
+@dataclass
 class Seen:
     """What a span is about. ``operation`` is a value of ``gen_ai.operation.name``, or of that kind."""
 
@@ -49,7 +47,15 @@ class Seen:
     cost: float | None = None
     finish_reasons: tuple[str, ...] = ()
     result: str | None = None  # what came of the check of a guardrail
+    labels: Labels | None = None  # of the metrics of a call that says no more than its own span
+    is_guess: bool = False  # it is a call if any tokens are reported
     keys: Keys = field(default_factory=lambda: ALL, repr=False)  # the attributes that the span has
+
+    def copy(self) -> Seen:
+        """Another one that says the same, and may be changed."""
+        result = object.__new__(Seen)
+        result.__dict__ = self.__dict__.copy()
+        return result
 
 
 # What the clients of OpenAI and Anthropic say of an answer that is an error.
@@ -107,163 +113,6 @@ _VERCEL: Mapping[str, tuple[Kind, str]] = {
 }
 
 
-class Keys(NamedTuple):
-    """The attributes that say something, in the order in which they are asked."""
-
-    mcp: tuple[str, ...]
-    operation: tuple[str, ...]
-    vercel: tuple[str, ...]
-    kind: tuple[str, ...]
-    request_type: tuple[str, ...]
-    request_model: tuple[str, ...]  # of a span that says tokens, and nothing else of what it is
-    model: tuple[str, ...]
-    response_model: tuple[str, ...]
-    provider: tuple[str, ...]
-    agent: tuple[str, ...]
-    agent_around: tuple[str, ...]  # of a call or a tool, whose own name may be in the rest of `agent`
-    agent_of_run: tuple[str, ...]  # what says that a span with the name of a run is one
-    tool: tuple[str, ...]
-    tool_of_mcp: tuple[str, ...]
-    tool_by_name: tuple[str, ...]
-    tool_type: tuple[str, ...]
-    workflow: tuple[str, ...]
-    step: tuple[str, ...]
-    input: tuple[str, ...]
-    output: tuple[str, ...]
-    cached: tuple[str, ...]
-    written: tuple[str, ...]
-    reasoning: tuple[str, ...]
-    cost: tuple[str, ...]
-    finished: tuple[str, ...]
-    first_seconds: tuple[str, ...]
-    first_milliseconds: tuple[str, ...]
-    langfuse: tuple[str, ...]
-    guardrail: tuple[str, ...]
-
-
-ALL: Keys = Keys(
-    mcp=("mcp.method.name",),
-    operation=("gen_ai.operation.name",),
-    vercel=("ai.operationId",),
-    kind=("openinference.span.kind", "traceloop.span.kind", "langfuse.observation.type"),
-    request_type=("llm.request.type",),
-    request_model=("gen_ai.request.model",),
-    model=(
-        "gen_ai.request.model",
-        "llm.request.model",
-        "llm.model_name",
-        "embedding.model_name",
-        "ai.model.id",
-        "langfuse.observation.model.name",
-        "langfuse.observation.model",
-    ),
-    response_model=(
-        "gen_ai.response.model",
-        "llm.response.model",
-        "ai.response.model",
-    ),
-    provider=(
-        "gen_ai.provider.name",
-        "gen_ai.system",
-        "llm.provider",
-        "llm.system",
-        "ai.model.provider",
-    ),
-    agent=(
-        "gen_ai.agent.name",
-        "agent.name",
-        "agent_name",
-        "traceloop.entity.name",
-        "ai.telemetry.functionId",
-    ),
-    agent_around=("gen_ai.agent.name", "agent.name", "agent_name"),
-    agent_of_run=("gen_ai.agent.name", "agent_name"),
-    tool=(
-        "gen_ai.tool.name",
-        "tool.name",
-        "tool_name",
-        "ai.toolCall.name",
-        "traceloop.entity.name",
-    ),
-    tool_of_mcp=("gen_ai.tool.name", "mcp.tool.name"),
-    tool_by_name=("gen_ai.tool.name",),  # pydantic-ai's "running tool" says nothing else
-    tool_type=("gen_ai.tool.type",),
-    workflow=(
-        "gen_ai.workflow.name",
-        "workflow.name",
-        "traceloop.workflow.name",
-        "traceloop.entity.name",
-    ),
-    step=("traceloop.entity.name",),
-    input=(
-        "gen_ai.usage.input_tokens",
-        "gen_ai.usage.prompt_tokens",
-        "llm.token_count.prompt",
-        "llm.usage.prompt_tokens",
-        "ai.usage.inputTokens",
-        "ai.usage.promptTokens",
-        "ai.usage.tokens",
-    ),
-    output=(
-        "gen_ai.usage.output_tokens",
-        "gen_ai.usage.completion_tokens",
-        "llm.token_count.completion",
-        "llm.usage.completion_tokens",
-        "ai.usage.outputTokens",
-        "ai.usage.completionTokens",
-    ),
-    cached=(
-        "gen_ai.usage.cache_read.input_tokens",
-        "gen_ai.usage.cache_read_input_tokens",
-        "llm.token_count.prompt_details.cache_read",
-        "ai.usage.cachedInputTokens",
-        "ai.usage.inputTokenDetails.cacheReadTokens",
-        "gen_ai.usage.details.cache_read_tokens",
-    ),
-    written=(
-        "gen_ai.usage.cache_write.input_tokens",
-        "gen_ai.usage.cache_creation.input_tokens",
-        "gen_ai.usage.cache_creation_input_tokens",
-        "gen_ai.usage.cache_write_input_tokens",
-        "llm.token_count.prompt_details.cache_write",
-        "ai.usage.inputTokenDetails.cacheWriteTokens",
-        "gen_ai.usage.details.cache_write_tokens",
-    ),
-    reasoning=(
-        "gen_ai.usage.reasoning.output_tokens",
-        "gen_ai.usage.reasoning_tokens",
-        "ai.usage.reasoningTokens",
-        "ai.usage.outputTokenDetails.reasoningTokens",
-        "llm.token_count.completion_details.reasoning",
-        "gen_ai.usage.details.reasoning_tokens",
-    ),
-    cost=(
-        "gen_ai.usage.cost",
-        "operation.cost",
-        "llm.cost.total",
-        "llm.usage.cost",
-        "gen_ai.usage.total_cost",
-    ),
-    finished=(
-        "gen_ai.response.finish_reasons",
-        "llm.finish_reason",
-        "ai.response.finishReason",
-        "llm.response.finish_reason",
-        "gen_ai.completion.0.finish_reason",
-        "gen_ai.response.finish_reason",
-    ),
-    first_seconds=(
-        "gen_ai.response.time_to_first_chunk",
-        "gen_ai.client.operation.time_to_first_chunk",
-        "gen_ai.server.time_to_first_token",
-    ),
-    first_milliseconds=(
-        "ai.response.msToFirstChunk",
-        "ai.stream.msToFirstChunk",
-    ),
-    langfuse=("langfuse.observation.usage_details", "langfuse.observation.cost_details"),
-    guardrail=(*guardrails.NAMES, *guardrails.RESULTS),
-)
 _MOST_CHOICES = 100
 _LONGEST_JSON = 10_000
 _FIRST_TIME = "langfuse.observation.completion_start_time"
@@ -273,10 +122,10 @@ _FIRST_EVENTS = frozenset(
         *("ai.stream.firstChunk", "gen_ai.first_token", "gen_ai.content.completion.chunk", "First chunk"),
     }
 )
-_NO_KEYS = Keys(*((),) * len(ALL))
-# Attributes that only spans of these dialects have; without any of them nothing else is looked at.
-_KNOWN = frozenset(key for keys in ALL for key in keys)
 _NONE: Attributes = MappingProxyType({})
+_ERROR = trace.StatusCode.ERROR
+_MOST_OUTLINES = 2000
+_LONGEST_KEY = 2000
 # Where the name is of what a span is about, by its kind.
 _NAMED: Mapping[Kind, str] = {
     "agent": "agent",
@@ -285,23 +134,6 @@ _NAMED: Mapping[Kind, str] = {
     "step": "step",
     "mcp": "tool_of_mcp",
 }
-_ROOTS = (
-    *("gen_ai.", "openinference.", "traceloop.", "llm.", "langfuse.", "ai.", "mcp.", "litellm.guardrail."),
-    "validator_name",
-)
-
-
-def _keys(attributes: Attributes) -> Keys | None:
-    """The attributes of a span that say something; None if it is about something else."""
-    return _of_keys(tuple([key for key in attributes if key in _KNOWN]))
-
-
-@lru_cache(maxsize=1000)
-def _of_keys(present: tuple[str, ...]) -> Keys | None:
-    # A library gives its spans the same attributes each time, so this is done once for all of them.
-    if not any(key.startswith(_ROOTS) for key in present):
-        return None
-    return Keys(*(tuple(key for key in keys if key in present) for keys in ALL))
 
 
 def attributes_of(span: Any) -> Attributes:
@@ -314,14 +146,51 @@ def attributes_of(span: Any) -> Attributes:
 
 
 def outline(name: str, attributes: Attributes) -> Seen | None:
-    """What a span is about, without what it says of tokens; None if it is about something else."""
-    keys = _keys(attributes)
-    if keys is None:
+    """What a span is about, without what it says in numbers; None if it is about something else.
+
+    Nobody changes it, as it is the same for spans that say the same.
+    """
+    shape = shape_of(tuple(attributes))
+    if shape is None:
         return None
+    words = shape.words(attributes)
+    found = _OUTLINES.of((shape, name, words, *map(type, words)), name, attributes, shape.keys)
+    if found is not None and found.is_guess and not _usage(attributes, found.keys).reported:
+        return None
+    return found
+
+
+class _Outlines:
+    """What was made of the words of spans so far, as in :class:`LabelSets`."""
+
+    def __init__(self) -> None:
+        self._made: dict[Hashable, Seen | None] = {}
+
+    def of(self, key: Hashable, name: str, attributes: Attributes, keys: Keys) -> Seen | None:
+        """That of these attributes, which has this key: words, and their types since 1 and True are equal."""
+        made = self._made
+        try:
+            return made[key]
+        except KeyError:
+            found = _outlined(name, attributes, keys)
+            if len(repr(key)) < _LONGEST_KEY:
+                if len(made) >= _MOST_OUTLINES:
+                    made = self._made = {}
+                made[key] = found
+            return found
+        except TypeError:  # a value without a hash
+            return _outlined(name, attributes, keys)
+
+
+_OUTLINES = _Outlines()
+
+
+def _outlined(name: str, attributes: Attributes, keys: Keys) -> Seen | None:
     kind, operation = _kind(name, attributes, keys)
     if kind is None:
         return None
-    found = Seen(kind, operation, keys=keys)
+    is_guess = kind == "call" and not operation
+    found = Seen(kind, "chat" if is_guess else operation, keys=keys, is_guess=is_guess)
     found.agent = _text(attributes, keys.agent_around)
     if kind in _NAMED:
         found.name = _text(attributes, getattr(keys, _NAMED[kind]))
@@ -329,29 +198,43 @@ def outline(name: str, attributes: Attributes) -> Seen | None:
             found.name, found.is_named = _of_span(name), False
         elif found.name is None and kind == "tool":
             found.name = _tool_of_span(name, keys)
+    found.provider, found.model = _text(attributes, keys.provider), _text(attributes, keys.model)
+    if kind in ("call", "other"):
+        found.response_model = _text(attributes, keys.response_model)
+        found.finish_reasons = _finish_reasons(attributes, keys)
+        found.labels = Labels(request(found, attributes))
+    elif kind == "tool":
+        found.tool_type = _text(attributes, keys.tool_type)
     return found
+
+
+def request(found: Seen, attributes: Attributes) -> LLMRequest:
+    """The call that a span is about."""
+    address, port = map(attributes.get, SERVER)
+    return LLMRequest(
+        found.model,
+        found.provider,
+        found.operation,
+        found.response_model,
+        address if isinstance(address, str) else None,
+        port if isinstance(port, int) and not isinstance(port, bool) else None,
+    )
 
 
 def seen(name: str, attributes: Attributes) -> Seen | None:
     """What a span of this name says, or None if it is about something else."""
-    found = outline(name, attributes)
-    if found is None:
+    known = outline(name, attributes)
+    if known is None:
         return None
-    keys = found.keys
-    found.provider, found.model = _text(attributes, keys.provider), _text(attributes, keys.model)
+    found, keys = known.copy(), known.keys
     if found.kind in ("call", "other"):
-        found.response_model = _text(attributes, keys.response_model)
         found.usage = _usage(attributes, keys)
         if keys.cost:
             found.cost = _number(attributes, keys.cost, "a cost")
-        if keys.finished:
-            found.finish_reasons = _finish_reasons(attributes, keys)
         if keys.langfuse:
             _langfuse(attributes, found)
         if found.operation == "guardrail":
             _guardrail(name, attributes, found)
-    elif found.kind == "tool":
-        found.tool_type = _text(attributes, keys.tool_type)
     return found
 
 
@@ -369,7 +252,7 @@ def without_attributes(name: str, scope: str) -> Seen | None:
     if not scope.startswith("openlit.instrumentation.") or _OPERATIONS.get(operation) != "call" or not model:
         return None
     provider = scope.rpartition(".")[2]
-    return Seen("call", operation, provider=provider, model=model, usage=Usage(), keys=_NO_KEYS)
+    return Seen("call", operation, provider=provider, model=model, usage=Usage(), keys=NO_KEYS)
 
 
 def outermost(name: str, attributes: Attributes, found: Seen) -> Seen:
@@ -421,8 +304,8 @@ def _by_what_it_has(name: str, attributes: Attributes, keys: Keys) -> tuple[Kind
         return "tool", "execute_tool"
     if name.endswith((" run", "agent")) and _text(attributes, keys.agent_of_run):
         return "agent", "invoke_agent"
-    if _text(attributes, keys.request_model) and _usage(attributes, keys).reported:
-        return "call", "chat"
+    if _text(attributes, keys.request_model):
+        return "call", ""  # if it says tokens
     return None, ""
 
 
@@ -489,6 +372,11 @@ def _text(attributes: Attributes, keys: tuple[str, ...]) -> str | None:
 
 
 def _count(attributes: Attributes, keys: tuple[str, ...]) -> int | None:
+    if not keys:
+        return None
+    first = attributes.get(keys[0])
+    if type(first) is int and 0 <= first < IMPOSSIBLE_AMOUNT:  # as nearly always
+        return first
     value = _number(attributes, keys, "a number of tokens")
     return None if value is None else int(value)
 
@@ -509,11 +397,11 @@ def first_chunk(
     attributes: Attributes, keys: Keys, start: int, events: Sequence[Any], took: float
 ) -> float | None:
     """Seconds from the start of a span to the first chunk, where attributes or events say it."""
-    seconds = _number(attributes, keys.first_seconds, "a time")
+    seconds = _number(attributes, keys.first_seconds, "a time") if keys.first_seconds else None
     if seconds is not None:
         # No chunk comes after the end: strands-agents says it in milliseconds.
         return next((said for said in (seconds, seconds / 1000) if said <= took), None)
-    milliseconds = _number(attributes, keys.first_milliseconds, "a time")
+    milliseconds = _number(attributes, keys.first_milliseconds, "a time") if keys.first_milliseconds else None
     if milliseconds is not None:
         return milliseconds / 1000
     text = attributes.get(_FIRST_TIME)
@@ -532,7 +420,9 @@ def first_chunk(
 def error_of(attributes: Attributes, span: Any, events: Sequence[Any]) -> str | None:
     """The type of the error that a span ended with, or None."""
     said = attributes.get("error.type")
-    failed = getattr(getattr(span.status, "status_code", None), "name", "") == "ERROR"
+    code = getattr(span.status, "status_code", None)
+    # The name of a member of an enumeration is slow to ask.
+    failed = code is _ERROR or (type(code) is not type(_ERROR) and getattr(code, "name", "") == "ERROR")
     if not failed and attributes.get("langfuse.observation.level") != "ERROR":
         return said if isinstance(said, str) and said else None
     if isinstance(said, str) and said and said != OTHER_ERROR:

@@ -15,6 +15,7 @@ from opentelemetry.context import Context, get_current
 
 from otel_prom_bridge.genai.spans.attempts import SpanRequest, SpanRequests
 from otel_prom_bridge.genai.spans.same_call import InnerCall
+from otel_prom_bridge.recording.quick import InSpan
 
 _NOTHING: frozenset[str] = frozenset()
 _GONE = SimpleNamespace(name="", attributes={}, instrumentation_scope=None, kind=None)
@@ -27,30 +28,36 @@ _MOST_ANSWERS = 10_000  # each is kept until the outer span ends
 class Node:
     """A span that goes on."""
 
-    __slots__ = (
-        *("answers", "checks", "context", "covered", "has_agent", "has_call", "inference_calls"),
-        *("_span", "parent", "requests", "steps", "tool_calls", "trace"),
-    )
+    covered: frozenset[str] = _NOTHING  # what was recorded of it by libraries inside
+    has_agent = False  # an agent ran inside
+    has_call = False  # a call of a model was recorded inside, or left to a span around both
+    inference_calls = 0
+    tool_calls = 0
+    steps = 0
+    checks: tuple[Any, ...] = ()  # of guardrails, of which it says at its end what came of them
+    requests: SpanRequests | None = None  # those that were sent inside, where they say something
 
-    def __init__(self, span: Any, parent: int | None, context: Context | None = None) -> None:
+    def __init__(self, span: Any, context: Context | None = None) -> None:
         self._span = ref(span)  # one that is never ended goes when the application lets it go
+        parent, scope = span.parent, getattr(span, "instrumentation_scope", None)
+        self.about = about = span.get_span_context()
+        self.trace: int = about.trace_id
+        self.parent: int | None = parent and parent.span_id
+        self.scope = "" if scope is None else str(scope.name or "")
         self.context = get_current() if context is None else context
-        self.trace: int = span.get_span_context().trace_id
-        self.parent = parent
-        self.covered: frozenset[str] = _NOTHING  # what was recorded of it by libraries inside
-        self.has_agent = False  # an agent ran inside
-        self.has_call = False  # a call of a model was recorded inside, or left to a span around both
-        self.inference_calls = 0
-        self.tool_calls = 0
-        self.steps = 0
-        self.checks: tuple[Any, ...] = ()  # of guardrails, of which it says at its end what came of them
         self.answers: list[InnerCall] = []  # what spans of the same call inside of it have said
-        self.requests: SpanRequests | None = None  # those that were sent inside, where they say something
 
     @property
     def span(self) -> Any:
         """The span; one that says nothing if it is gone."""
         return self._span() or _GONE
+
+    def itself(self) -> Context:
+        """What is recorded of the span is in this context, so that exemplars are of this very span.
+
+        Who it was for is said where it began.
+        """
+        return InSpan(self.about, self.context)
 
     def count(self, kind: str) -> None:
         """A call of a model, a tool or a step has ended inside of it."""
@@ -93,19 +100,19 @@ class OpenSpans:
     def __init__(self) -> None:
         self._nodes: dict[tuple[int, int], Node] = {}
 
-    def begin(self, span: Any, parent_context: Context | None = None) -> None:
+    def begin(self, span: Any, parent_context: Context | None = None) -> Node:
         """A span begins in this context, or in the current one."""
-        context, parent = span.get_span_context(), span.parent
+        node = Node(span, parent_context)
         while len(self._nodes) >= _MOST:
             with contextlib.suppress(RuntimeError, StopIteration):  # another thread begins or ends a span
                 self._nodes.pop(next(iter(self._nodes)), None)
-        self._nodes[context.trace_id, context.span_id] = Node(span, parent and parent.span_id, parent_context)
+        self._nodes[node.trace, node.about.span_id] = node
+        return node
 
     def end(self, span: Any) -> Node:
         """A span has ended."""
-        context, parent = span.get_span_context(), span.parent
-        found = self._nodes.pop((context.trace_id, context.span_id), None)
-        return found or Node(span, parent and parent.span_id)
+        about = span.get_span_context()
+        return self._nodes.pop((about.trace_id, about.span_id), None) or Node(span)
 
     def ancestors(self, node: Node) -> list[Node]:
         """The spans around it that go on, the nearest first."""

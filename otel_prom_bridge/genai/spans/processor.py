@@ -7,10 +7,10 @@ class. What a span says is recorded when it ends, with the span itself as the ex
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
-from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.metrics import MeterProvider
 
@@ -21,20 +21,21 @@ from otel_prom_bridge.genai.cost import Costs
 from otel_prom_bridge.genai.emission import CURRENT, per_token
 from otel_prom_bridge.genai.evaluations import record_event
 from otel_prom_bridge.genai.rate_limits import RateLimits
-from otel_prom_bridge.genai.requests import Labels, LabelSets, LLMRequest
+from otel_prom_bridge.genai.requests import Labels, LabelSets
 from otel_prom_bridge.genai.spans import guardrails
 from otel_prom_bridge.genai.spans.attempts import request_of
 from otel_prom_bridge.genai.spans.attributes import (
-    Attributes,
     Seen,
     attributes_of,
     error_of,
     first_chunk,
     outermost,
     outline,
+    request,
     seen,
     without_attributes,
 )
+from otel_prom_bridge.genai.spans.dialects import Attributes
 from otel_prom_bridge.genai.spans.measured import Measured
 from otel_prom_bridge.genai.spans.open import Node, OpenSpans
 from otel_prom_bridge.genai.spans.repriced import Repriced
@@ -42,7 +43,8 @@ from otel_prom_bridge.genai.spans.same_call import InnerCall, complete
 from otel_prom_bridge.prices import PriceTable
 from otel_prom_bridge.recording.measurements import Measurements, clean
 from otel_prom_bridge.recording.operations import ERROR_TYPE, OTHER_ERROR
-from otel_prom_bridge.recording.reports import guarded
+from otel_prom_bridge.recording.quick import CleanAttributes
+from otel_prom_bridge.recording.reports import failed
 
 _NOTHING: Attributes = MappingProxyType({})
 _RETRY_EVENT = "retry"  # of OpenLIT, for LangChain
@@ -69,7 +71,7 @@ class Ended:
     __slots__ = ("attributes", "context", "error", "events", "found", "left_alone", "span", "took")
 
     def __init__(
-        self, span: Any, attributes: Attributes, events: Sequence[Any], found: Seen, context: Context
+        self, span: Any, attributes: Attributes, events: Sequence[Any], found: Seen, node: Node
     ) -> None:
         self.span = span
         self.attributes = attributes
@@ -78,9 +80,7 @@ class Ended:
         self.left_alone: frozenset[str] = frozenset()  # what its library records itself
         self.took = max(0.0, (span.end_time - span.start_time) / 1e9)  # clocks are set back, too
         self.error = error_of(attributes, span, events)
-        # Exemplars are of this very span; who it was for is said where it began.
-        itself = trace.NonRecordingSpan(span.get_span_context())
-        self.context = trace.set_span_in_context(itself, context)
+        self.context = node.itself()
 
 
 class SpanMetrics:
@@ -131,34 +131,39 @@ class SpanMetrics:
 
     def on_start(self, span: Any, parent_context: Context | None = None) -> None:
         """Remember a span that begins."""
-        with guarded("a span that begins"):
-            self._open.begin(span, parent_context)
-            twice = self._measured.counts_for(_scope(span))
+        try:
+            twice = self._measured.counts_for(self._open.begin(span, parent_context).scope)
             if twice:
                 self._said_elsewhere.update(twice)
+        except Exception as error:
+            failed("a span that begins", error)
 
     def on_end(self, span: Any) -> None:
         """Record a span that has ended."""
-        with guarded("a span"):
+        try:
             node = self._open.end(span)
-            if self._is_shut_down:
-                return
-            if node.checks:
-                self._checks(node.checks, span)
-            events = span.events or ()  # the SDK makes a copy of them each time
-            attributes = attributes_of(span)
-            for event in events:
-                if event.name in _EVENTS:
-                    self._event(event, span, node.context)
-            attributes, found = _detailed(span.name or "", attributes, events)
-            request = request_of(span, attributes, is_call=found is not None and found.kind == "call")
-            if request is not None:
-                for one in (node, *self._open.ancestors(node)):
-                    one.sent(request)
-            if found is not None:
-                self._take(Ended(span, attributes, events, found, node.context), node)
-            elif not attributes:
-                self._without_attributes(span, events, node)
+            if not self._is_shut_down:
+                self._ended(span, node)
+        except Exception as error:
+            failed("a span", error)
+
+    def _ended(self, span: Any, node: Node) -> None:
+        if node.checks:
+            self._checks(node.checks, span)
+        events = span.events or ()  # the SDK makes a copy of them each time
+        attributes = attributes_of(span)
+        for event in events:
+            if event.name in _EVENTS:
+                self._event(event, span, node)
+        attributes, found = _detailed(span.name or "", attributes, events)
+        sent = request_of(span, attributes, is_call=found is not None and found.kind == "call")
+        if sent is not None:
+            for one in (node, *self._open.ancestors(node)):
+                one.sent(sent)
+        if found is not None:
+            self._take(Ended(span, attributes, events, found, node), node)
+        elif not attributes:
+            self._without_attributes(span, events, node)
 
     def _on_ending(self, span: Any) -> None:
         """Called by newer SDKs while the span can still be changed."""
@@ -173,46 +178,44 @@ class SpanMetrics:
 
     def _without_attributes(self, span: Any, events: Sequence[Any], node: Node) -> None:
         """Record a call that failed before its span said anything, which its library measures nowhere."""
-        found = without_attributes(span.name or "", _scope(span))
+        found = without_attributes(span.name or "", node.scope)
         if found is not None:
-            ended = Ended(span, _NOTHING, events, found, node.context)
+            ended = Ended(span, _NOTHING, events, found, node)
             if ended.error is not None:
                 self._call(ended, node)
 
-    def _event(self, event: Any, span: Any, context: Context) -> None:
+    def _event(self, event: Any, span: Any, node: Node) -> None:
         """Record an event that says something by itself, whatever the span is about."""
-        itself = trace.NonRecordingSpan(span.get_span_context())
-        exemplar = trace.set_span_in_context(itself, context)
-        attributes = event.attributes or {}
+        exemplar, attributes = node.itself(), event.attributes or {}
         if event.name == vocabulary.EVALUATION_EVENT:
             record_event(self._measurements, attributes, exemplar)
-        elif "guardrails" not in self._measured.by(_scope(span), _release(span)):
+        elif "guardrails" not in self._measured.by(node.scope, _release(span)):
             checked = guardrails.labels_of_event(attributes)
             if checked is not None:
                 self._measurements.record(conventions.GUARDRAIL_RESULTS, 1, checked, exemplar)
 
     def _take(self, ended: Ended, node: Node) -> None:
-        scope = _scope(ended.span)
+        scope, found = node.scope, ended.found
         if scope in self._said_elsewhere:
             return
+        own = self._measured.by(scope, _release(ended.span))
         outer = self._open.ancestors(node)
         around = self._around(outer) if outer else []
-        own = self._measured.by(scope, _release(ended.span))
-        if ended.found.kind == "step" and not around and not _is_inside(outer, scope):
-            ended.found = outermost(ended.span.name or "", ended.attributes, ended.found)
-        step = _count_in_agent(ended.found, outer, around)
-        if node.answers and ended.found.kind == "call":
-            complete(ended.found, node.answers)
-        if around and _is_same(ended.found, around[0][1], ended.span, around[0][0].span):
+        if found.kind == "step" and not around and not _is_inside(outer, scope):
+            found = ended.found = outermost(ended.span.name or "", ended.attributes, found)
+        step = _count_in_agent(found, outer, around) if outer else 0
+        if node.answers and found.kind == "call":
+            complete(found, node.answers)
+        if around and _is_same(found, around[0][1], ended.span, around[0][0].span):
             around[0][0].covered |= own | node.covered  # the outer one says the same, and counts
             around[0][0].take_over(node)
-            if ended.found.kind == "call":
-                _hand_up(ended.found, node, outer, around[0][0])
+            if found.kind == "call":
+                _hand_up(found, node, outer, around[0][0])
             return
-        if ended.found.kind == "call" and node.has_call:
+        if found.kind == "call" and node.has_call:
             return  # the inner one ended before anybody knew what this one is
         ended.left_alone = own | node.covered if node.covered else own
-        _place(ended.found, node, outer, around)
+        _place(found, node, outer, around)
         self._record(ended, node, step)
 
     def _record(self, ended: Ended, node: Node, step: int) -> None:
@@ -243,7 +246,8 @@ class SpanMetrics:
 
     def _call(self, ended: Ended, node: Node) -> None:
         found, left_alone = ended.found, ended.left_alone
-        labels, record = self._labels.of(_request(ended)), self._measurements.record
+        labels = found.labels or self._labels.of(request(found, ended.attributes))
+        record = self._measurements.record
         if "calls" not in left_alone and not ("successes" in left_alone and ended.error is None):
             record(CURRENT.duration, ended.took, labels.failed(ended.error), ended.context)
         if found.kind == "other":
@@ -266,7 +270,7 @@ class SpanMetrics:
         result = ended.found.result
         if result is not None:
             self._checked(ended, result)
-        elif _scope(ended.span) in guardrails.SAID_AROUND:
+        elif node.scope in guardrails.SAID_AROUND:
             if ended.error is not None:
                 self._checked(ended, "error")  # the check itself has failed
                 return
@@ -303,6 +307,8 @@ class SpanMetrics:
     def _sent(self, ended: Ended, node: Node, labels: Labels) -> None:
         """How often the call was sent again, and what its answers say of limits."""
         requests, found = node.requests, ended.found
+        if requests is None and not ended.events:
+            return
         if "retries" not in ended.left_alone:
             retries = dict(requests.retries) if requests is not None else {}
             for event in ended.events:
@@ -346,31 +352,23 @@ class SpanMetrics:
             record(conventions.REASONING_TOKENS, usage.reasoning, labels.counted, ended.context)
 
     def _other(self, ended: Ended) -> None:
-        record, found, name = self._measurements.record, ended.found, ended.found.name
+        found, error, name = ended.found, ended.error, ended.found.name
         if found.kind == "mcp":
             is_server = getattr(ended.span.kind, "name", "") == "SERVER"
             metric = conventions.MCP_SERVER_DURATION if is_server else conventions.MCP_CLIENT_DURATION
-            labels = {
-                "mcp.method.name": found.operation,
-                vocabulary.TOOL_NAME: name,
-                ERROR_TYPE: ended.error,
-            }
-            record(metric, ended.took, clean(labels), ended.context)
-            return
-        if found.kind == "step":
-            name = name or found.operation
-        labels = {
-            vocabulary.AGENT_NAME: found.agent if found.kind in ("tool", "step") else None,
-            _NAME[found.kind]: name or ("unknown" if found.kind == "tool" else None),
-            vocabulary.TOOL_TYPE: found.tool_type,
-            vocabulary.REQUEST_MODEL: found.model if found.kind == "agent" else None,
-            ERROR_TYPE: ended.error,
-        }
-        record(_DURATION[found.kind], ended.took, clean(labels), ended.context)
+            method = found.operation
+            labels = clean({"mcp.method.name": method, vocabulary.TOOL_NAME: name, ERROR_TYPE: error})
+        else:
+            metric = _DURATION[found.kind]
+            name = name or {"step": found.operation, "tool": "unknown"}.get(found.kind)
+            agent = found.agent if found.kind in ("tool", "step") else None
+            model = found.model if found.kind == "agent" else None
+            labels = _labels(found.kind, agent, name, found.tool_type, model, error)
+        self._measurements.record(metric, ended.took, labels, ended.context)
 
     def _calls_of(self, ended: Ended, node: Node) -> None:
         """How many calls and steps were inside of an agent."""
-        record, labels = self._measurements.record, clean({vocabulary.AGENT_NAME: ended.found.name})
+        record, labels = self._measurements.record, _labels("agent", None, ended.found.name)
         if node.inference_calls or node.tool_calls:
             record(conventions.INFERENCE_CALLS, node.inference_calls, labels, ended.context)
             record(conventions.TOOL_CALLS, node.tool_calls, labels, ended.context)
@@ -379,13 +377,30 @@ class SpanMetrics:
 
     def _in_step(self, ended: Ended, step: int) -> None:
         """Count the call of a tool by the step of the agent around it."""
-        labels = {
-            vocabulary.AGENT_NAME: ended.found.agent,
-            vocabulary.TOOL_NAME: ended.found.name or "unknown",
-            ERROR_TYPE: ended.error,
+        found, record = ended.found, self._measurements.record
+        labels = in_step(_labels("tool", found.agent, found.name or "unknown", None, None, ended.error), step)
+        record(conventions.TOOL_CALLS_BY_STEP, 1, labels, ended.context)
+
+
+@lru_cache(maxsize=2000, typed=True)
+def _labels(
+    kind: str,
+    agent: str | None,
+    name: str | None,
+    tool_type: str | None = None,
+    model: str | None = None,
+    error: str | None = None,
+) -> CleanAttributes:
+    """The attributes of a metric of an agent, a tool, a workflow or a step."""
+    return clean(
+        {
+            vocabulary.AGENT_NAME: agent,
+            _NAME[kind]: name,
+            vocabulary.TOOL_TYPE: tool_type,
+            vocabulary.REQUEST_MODEL: model,
+            ERROR_TYPE: error,
         }
-        record = self._measurements.record
-        record(conventions.TOOL_CALLS_BY_STEP, 1, in_step(clean(labels), step), ended.context)
+    )
 
 
 def _detailed(name: str, attributes: Attributes, events: Sequence[Any]) -> tuple[Attributes, Seen | None]:
@@ -401,20 +416,6 @@ def _detailed(name: str, attributes: Attributes, events: Sequence[Any]) -> tuple
             if found is None or (detailed is not None and detailed.kind == found.kind):
                 attributes, found = together, detailed
     return attributes, found
-
-
-def _request(ended: Ended) -> LLMRequest:
-    """The call that a span is about."""
-    found = ended.found
-    address, port = ended.attributes.get("server.address"), ended.attributes.get("server.port")
-    return LLMRequest(
-        found.model,
-        found.provider,
-        found.operation,
-        found.response_model,
-        address if isinstance(address, str) else None,
-        port if isinstance(port, int) and not isinstance(port, bool) else None,
-    )
 
 
 def _count_in_agent(found: Seen, outer: list[Node], around: list[tuple[Node, Seen]]) -> int:
@@ -454,7 +455,7 @@ def _hand_up(found: Seen, node: Node, outer: list[Node], around: Node) -> None:
     """Tell the outer span of a call what the inner one says; it may say more."""
     if node.has_call:
         return  # what it says was that of a span inside of it, which counts already
-    around.answered(InnerCall(_scope(node.span), found))
+    around.answered(InnerCall(node.scope, found))
     for between in outer[: outer.index(around)]:
         between.has_call = True  # it may say at its end that it is of the same call
 

@@ -29,6 +29,7 @@ def complete(outer: Seen, answers: Iterable[InnerCall]) -> None:
     inside = _inside(outer.operation, answers)
     if inside is None:
         return
+    outer.labels = None  # they may be others then
     own, said = outer.usage, inside.usage
     # A part is of the number that it came with: that of two attempts may be more than one of them had.
     is_same_input, is_same_output = own.input in (None, said.input), own.output in (None, said.output)
