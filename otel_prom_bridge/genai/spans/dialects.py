@@ -202,7 +202,7 @@ _AMOUNTS = {
 _WORDS = frozenset(Keys._fields) - _AMOUNTS - {"langfuse", "guardrail"}
 
 
-class Shape:
+class SpanShape:
     """The attributes that a span has. A library gives its spans the same ones each time.
 
     ``words`` gets the values of those that say something in words.
@@ -219,10 +219,10 @@ class Shape:
 
 
 @lru_cache(maxsize=500)
-def shape_of(names: tuple[str, ...]) -> Shape | None:
+def shape_of(names: tuple[str, ...]) -> SpanShape | None:
     """That of a span with attributes of these names; None if it is about something else."""
     keys = _keys(tuple([key for key in names if key in _KNOWN]))
-    return None if keys is None else Shape(keys, names)
+    return None if keys is None else SpanShape(keys, names)
 
 
 @lru_cache(maxsize=1000)
