@@ -4,30 +4,25 @@ Whoever collects waits for that thread. If one callback takes too long, the thre
 one goes on with the next callback. A callback that has not returned is not called again, and what it says in
 the end is taken by the next collection. So it costs its own series, and a scrape waits for it once.
 
-The thread stays for a minute, since to start one takes longer than most callbacks do. What callbacks have in
-their thread, such as a connection or an open transaction, gets no older than that, and does not outlive
-trouble: after a callback that raised or took too long there is a new thread. The SDK's own periodic reader
-has one thread for good. In context variables each run finds nothing, as in a new thread.
+The thread stays for a minute, since to start one takes longer than most callbacks do. After a callback that
+raised or took too long there is a new one (``hands.py``).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from contextvars import Context
 from functools import partial
 from itertools import islice
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from opentelemetry.metrics import CallbackOptions
 
-from otel_prom_bridge.native import Event, Lock, Thread, get_ident
-from otel_prom_bridge.once import Hand
+from otel_prom_bridge.hands import CALLBACKS_SECONDS, Hands
+from otel_prom_bridge.native import Event, Lock
 
 # A callback may take half of the time that is left, and never less than this.
 _LEAST_WAIT = 0.1
-# For how many seconds a thread gets another run.
-_STAYS_SECONDS = 60.0
 
 
 # How many observations a callback may say. A generator without an end would fill the memory.
@@ -71,25 +66,23 @@ class Callbacks(Generic[_Callback]):
 
     def __init__(self) -> None:
         self.spent = 0.0
-        self._rests = False
+        self._hands = Hands("otel-prom-bridge-callbacks")
         self.renew()
 
     def renew(self) -> None:
         """Begin anew, as in a forked child, where no thread is left that waits for a callback."""
         self._lock = Lock()
         self._late: dict[_Callback, CallbackAnswer[_Callback] | None] = {}  # with what they said in the end
-        self._threads: set[int] = set()
-        self._hand: Hand | None = None  # which waits for the next run
+        self._hands.renew()
 
     def rest(self) -> None:
         """Have no thread wait for the next run any more."""
-        self._rests = True
-        self._put_back(None)
+        self._hands.rest()
 
     @property
     def is_here(self) -> bool:
-        """Whether this thread is in a callback."""
-        return get_ident() in self._threads
+        """Whether this thread calls callbacks."""
+        return self._hands.is_here
 
     def ask(self, callbacks: Iterable[_Callback], seconds: float) -> list[CallbackAnswer[_Callback]]:
         """The answers of all of these, within about so many seconds."""
@@ -108,7 +101,7 @@ class Callbacks(Generic[_Callback]):
                 waiting.append(callback)
         while waiting:
             run = _Run(waiting, max(deadline - time.monotonic(), _LEAST_WAIT))
-            self._start(run)
+            self._hands.do(partial(self._call, run), run.done.set)
             waiting = self._answered(run, deadline, answers)
         return answers
 
@@ -133,45 +126,9 @@ class Callbacks(Generic[_Callback]):
                 answers.append(CallbackAnswer(late, (), is_late=True))
                 return run.callbacks[len(run.answers) + 1 :]
 
-    def _start(self, run: _Run[_Callback]) -> None:
-        """Have a thread do this; do it here, if there can be no more threads."""
-        with self._lock:
-            hand, self._hand = self._hand, None
-        if hand is not None:
-            if time.monotonic() < hand.until and hand.take(partial(self._perform, run, hand)):
-                return
-            hand.take(None)
-        hand = Hand(until=time.monotonic() + _STAYS_SECONDS)
-        hand.take(partial(self._perform, run, hand))
-        try:
-            Thread(hand.work, name="otel-prom-bridge-callbacks").start()
-        except RuntimeError:
-            self._call(run)
-            run.done.set()
-
-    def _put_back(self, hand: Hand | None) -> None:
-        """Keep this for the next run, and let what was kept end; both of them once there is to be rest."""
-        with self._lock:
-            ended = [self._hand, hand] if self._rests else [self._hand]
-            self._hand = None if self._rests else hand
-        for each in filter(None, ended):
-            each.take(None)
-
-    def _perform(self, run: _Run[_Callback], hand: Hand) -> None:
-        """In the thread: do this, and wait for the next run if all went well."""
-        try:
-            Context().run(self._call, run)
-        finally:
-            hand.free()
-            if run.went_well:
-                self._put_back(hand)
-            else:
-                hand.take(None)
-            run.done.set()
-
-    def _call(self, run: _Run[_Callback]) -> None:
-        thread, spent = get_ident(), time.thread_time()
-        self._threads.add(thread)
+    def _call(self, run: _Run[_Callback]) -> float:
+        """In the thread; how many seconds old it may become with further runs."""
+        spent = time.thread_time()
         try:
             for callback in run.callbacks:
                 options = CallbackOptions(timeout_millis=1000 * run.seconds)
@@ -179,12 +136,12 @@ class Callbacks(Generic[_Callback]):
                 with self._lock:
                     if run.is_given_up:
                         self._late[callback] = answer
-                        return
+                        return 0.0
                     run.answers.append(answer)
                     run.began = time.monotonic()
         finally:
-            self._threads.discard(thread)
             self.spent += time.thread_time() - spent
+        return CALLBACKS_SECONDS if run.went_well else 0.0
 
 
 class _Run(Generic[_Callback]):

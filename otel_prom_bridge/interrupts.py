@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Container
-from types import CodeType, TracebackType
+from collections.abc import Callable, Container, Iterator
+from types import CodeType, FrameType, TracebackType
 from typing import ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
@@ -101,9 +101,11 @@ def is_within(codes: Container[CodeType]) -> bool:
 
     Each greenlet has frames of its own.
     """
-    frame = sys._getframe(2)
+    return any(frame.f_code in codes for frame in outwards(sys._getframe(2)))
+
+
+def outwards(frame: FrameType | None) -> Iterator[FrameType]:
+    """This frame, the one that called it or that it interrupts, and so on to the outermost one."""
     while frame is not None:
-        if frame.f_code in codes:
-            return True
-        frame = frame.f_back  # type: ignore[assignment]
-    return False
+        yield frame
+        frame = frame.f_back

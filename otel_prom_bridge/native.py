@@ -131,9 +131,14 @@ class Thread:
         return self._pid == os.getpid() and not self._ended.is_set
 
     @property
+    def has_ended(self) -> bool:
+        """Whether it was started and is no more."""
+        return self._ended.is_set
+
+    @property
     def is_current(self) -> bool:
         """Whether it is the thread that asks."""
-        return self._ident == get_ident()
+        return self._ident == get_ident() and not self._ended.is_set
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until it has ended, for so many seconds at most."""

@@ -14,15 +14,16 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 
 from otel_prom_bridge.forks import renew_in_child
-from otel_prom_bridge.native import Empty, Event, Lock, RLock, SimpleQueue, Thread, get_ident
+from otel_prom_bridge.hands import Hands
+from otel_prom_bridge.interrupts import outwards
+from otel_prom_bridge.native import Event, Lock, RLock, get_ident
 from otel_prom_bridge.values.checks import LONGEST_WAIT
 
 # How long to wait for a run that somebody has waited for in vain.
 _LATE_SECONDS = 0.1
-# How long a thread that stays waits for the next run: longer than most scrapers do between two scrapes.
-_IDLE_SECONDS = 90.0
 # How often a thread may wait within its own wait.
 _DEEPEST = 4
 
@@ -49,54 +50,11 @@ class _Run:
         return self._turn.acquire(blocking=False)
 
 
-class Hand:
-    """A thread that does one run after the other, and ends when there was none for some seconds.
-
-    To wake it takes a tenth of what it takes to start a thread. While it waits it refers to nobody. It does
-    not wait past ``until``, by ``time.monotonic()``.
-    """
-
-    def __init__(self, *, until: float = math.inf) -> None:
-        self.until = until
-        self._runs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        # Whoever has it may give it a run. A thread that ends takes it for ever.
-        self._turn = Lock()
-
-    def take(self, run: Callable[[], None] | None) -> bool:
-        """Do this run next, or end if it is none; False if it is busy, or has ended."""
-        if not self._turn.acquire(blocking=False):
-            return False
-        self._runs.put(run)
-        return True
-
-    def free(self) -> None:
-        """It is about to wait for the next run."""
-        self._turn.release()
-
-    def work(self) -> None:
-        """Do what is to be done."""
-        while True:
-            try:
-                run = self._runs.get(timeout=max(0, min(_IDLE_SECONDS, self.until - time.monotonic())))
-            except Empty:
-                if self._turn.acquire(blocking=False):
-                    return
-                continue  # somebody gives it one at this moment
-            if run is None:
-                return
-            try:
-                run()
-            except BaseException:  # the work is at fault, and the next run must not miss this thread
-                sys.excepthook(*sys.exc_info())
-            del run
-
-
 class Coalesced:
     """Runs ``work``, which says whether it succeeded and must not raise.
 
-    While ``stays`` says so, runs have one thread that waits for the next one. That is for work that calls no
-    code of the application's that may have something of its own in each thread, such as a connection that
-    breaks.
+    ``stays`` is asked after each run that went well, in its thread: how many seconds old that may become with
+    further runs (``hands.py``).
 
     A run is late when somebody waited for it in vain and it is older than ``patience`` seconds, because
     somebody who has no time must not keep the others from waiting. When it is older than ``too_long``
@@ -110,16 +68,15 @@ class Coalesced:
         name: str,
         patience: float = 0.0,
         too_long: float = math.inf,
-        stays: Callable[[], bool] = lambda: False,
+        stays: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._work = work
-        self._name = name
         self._patience = patience
         self._too_long = too_long
         self._stays = stays
         self._lock = RLock()
         self._last: _Run | None = None
-        self._hand: Hand | None = None
+        self._hands = Hands(name)
         renew_in_child(self)
 
     @property
@@ -154,16 +111,15 @@ class Coalesced:
         With ``fresh``, a run that began before this call is not shared. ``here`` stops all greenlets of this
         thread meanwhile: a signal handler may be in the one that must not wait.
 
-        Whoever asks from within the work itself gets False at once. So does a signal handler that interrupts
-        a handler that waits, and so on, since signals may come faster than runs end.
+        Whoever asks from within the work itself gets False at once, as does what the garbage collector calls
+        in the thread that does it. So does a signal handler that interrupts a handler that waits, and so on,
+        since signals may come faster than runs end.
         """
         deadline = time.monotonic() + min(seconds, LONGEST_WAIT)
-        if _is_too_deep():
+        if self._hands.is_here or _is_too_deep():
             return False
         while True:
             run, shared = self._current()
-            if run.thread == get_ident():
-                return False
             remaining = max(0, deadline - time.monotonic())
             hopeless = not fresh and self._is_late(run)
             wait = run.done.wait_here if here else run.done.wait
@@ -181,10 +137,8 @@ class Coalesced:
             run.done.set()
 
     def rest(self) -> None:
-        """Have no thread wait for the next run, which may be long in coming."""
-        hand, self._hand = self._hand, None
-        if hand is not None:
-            hand.take(None)
+        """Have no thread wait for the next run any more."""
+        self._hands.rest()
 
     def _current(self) -> tuple[_Run, bool]:
         """The run that is going on (started, if there is none), and whether somebody else started it."""
@@ -195,59 +149,37 @@ class Coalesced:
                 run = self._last = new
         # It may also be that of a frame that this one interrupts, and that has not come to begin it.
         if run.beginner == get_ident() and not run.is_taken:
-            try:
-                self._begin(run)
-            except RuntimeError:  # no more threads, or the interpreter is ending: do it here
-                self._perform(run)
+            self._hands.do(partial(self._perform, run), partial(self._end, run))
             run.beginner = None  # so that no other greenlet of this thread begins it again
         return run, run is not new
-
-    def _begin(self, run: _Run) -> None:
-        if not self._stays():
-            Thread(partial(self._perform, run), name=self._name).start()
-            return
-        hand = self._hand
-        if hand is None or not hand.take(partial(self._perform, run, hand)):
-            hand = Hand()
-            hand.take(partial(self._perform, run, hand))
-            self._hand = hand
-            Thread(hand.work, name=self._name).start()
 
     def _is_late(self, run: _Run) -> bool:
         return run.late or time.monotonic() - run.began >= self._too_long
 
-    def _perform(self, run: _Run, hand: Hand | None = None) -> None:
+    def _perform(self, run: _Run) -> float:
         if not run.take():  # it was begun twice
-            self._let_go(hand)
-            return
+            return 0.0
         run.thread = get_ident()
-        try:
-            run.succeeded = self._work()
-        finally:
-            run.thread = None
-            self._let_go(hand)
-            run.done.set()
+        run.succeeded = self._work()
+        went_well = run.succeeded and not run.done.is_set and not self._is_late(run)
+        return self._stays() if went_well else 0.0
 
-    def _let_go(self, hand: Hand | None) -> None:
-        """This thread, if it is one that stays, waits for the next run; it ends if it will not get that."""
-        if hand is not None:
-            hand.free()
-            if hand is not self._hand:
-                hand.take(None)
+    def _end(self, run: _Run) -> None:
+        if run.thread == get_ident():  # it is the one that has performed it
+            run.thread = None
+            run.done.set()
 
     def renew(self) -> None:
         """Begin anew in a forked child, where the thread of a run is missing and the lock may stay taken."""
         self._lock = RLock()
-        self._last = self._hand = None
+        self._last = None
+        self._hands.renew()
 
 
 def _is_too_deep() -> bool:
     """Whether this call of ``wait`` interrupts others. Each greenlet has frames of its own."""
-    frame, depth = sys._getframe(1), 0
-    while frame is not None and depth <= _DEEPEST:
-        depth += frame.f_code is Coalesced.wait.__code__
-        frame = frame.f_back  # type: ignore[assignment]
-    return depth > _DEEPEST
+    waits = (frame for frame in outwards(sys._getframe(1)) if frame.f_code is Coalesced.wait.__code__)
+    return next(islice(waits, _DEEPEST, None), None) is not None
 
 
 class Shutdown:

@@ -116,7 +116,7 @@ def test_a_callback_that_hangs_keeps_its_thread_alone(callbacks: Callbacks[Asked
 
 def test_it_stays_for_a_time(callbacks: Callbacks[Asked], monkeypatch: pytest.MonkeyPatch) -> None:
     """What callbacks have in their thread gets no older than that."""
-    monkeypatch.setattr(module, "_STAYS_SECONDS", 0.05)
+    monkeypatch.setattr(module, "CALLBACKS_SECONDS", 0.05)
     asked = Asked()
     callbacks.ask([asked], 5)
     time.sleep(0.06)
@@ -129,7 +129,7 @@ def test_it_ends_even_if_nobody_asks_again(
     callbacks: Callbacks[Asked], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What callbacks have in their thread outlives no scraper that has gone."""
-    monkeypatch.setattr(module, "_STAYS_SECONDS", 0.05)
+    monkeypatch.setattr(module, "CALLBACKS_SECONDS", 0.05)
     asked = Asked()
     callbacks.ask([asked], 5)
     wait_for(lambda: not threads(), seconds=5, what="the end of the thread")

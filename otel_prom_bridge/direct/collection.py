@@ -5,9 +5,9 @@ What was recorded is taken first, so it does not wait for any callback.
 
 from __future__ import annotations
 
-import contextlib
+import math
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from time import time_ns
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from otel_prom_bridge.forks import renew_in_child, whole
 from otel_prom_bridge.interrupts import is_within
 from otel_prom_bridge.pipeline.collection import Collections
 from otel_prom_bridge.pipeline.pipeline import Pipeline
-from otel_prom_bridge.points import Source, SourcePoint, Stream
+from otel_prom_bridge.points import SourcePoint, Stream
 
 if TYPE_CHECKING:
     from otel_prom_bridge.direct.provider import DirectMeterProvider
@@ -40,10 +40,9 @@ class DirectCollections(Collections):
         provider: Callable[[], DirectMeterProvider | None],
         interval: float | None,
     ) -> None:
-        self._source = Source()
         self._provider = provider
         self._callbacks = Callbacks[ObservedCallback]()
-        super().__init__(pipeline, interval=interval, stays=lambda: True)
+        super().__init__(pipeline, interval=interval, stays=lambda: math.inf)
         renew_in_child(self)
 
     def renew(self) -> None:
@@ -78,28 +77,15 @@ class DirectCollections(Collections):
             self.is_whole = True
         return True
 
-    def _found_nothing(self) -> bool:
-        start, now = time.perf_counter(), time_ns()
-        provider = self._provider()
+    def _has_nothing(self) -> bool:
+        now, provider = time_ns(), self._provider()
         if provider is None or provider.observed:
             return False
-        for instrument in provider.synchronous:
-            if not instrument.nothing_to_drain(now):
-                return False
-        if self._task.is_running:  # asked last: it may have taken something, and not shown it yet
-            return False
-        seconds = time.perf_counter() - start
-        took = False
-        # A fault of ours: the collection will meet it, too, and say so. Nothing else is in here, as a time
-        # limit of the host, which a signal handler raises, may be an `Exception` as well.
-        with contextlib.suppress(Exception):
-            took = self._pipeline.take_nothing(self._source, resource=provider.described)
-        if not took:
-            return False
-        self._started = time.monotonic()
-        self.is_whole = True
-        self._ended(seconds)
-        return True
+        return all(instrument.nothing_to_drain(now) for instrument in provider.synchronous)
+
+    def _resource(self) -> Mapping[str, object] | None:
+        provider = self._provider()
+        return None if provider is None else provider.described
 
     def _take(
         self,

@@ -8,9 +8,10 @@ on its own (``background.py``).
 
 from __future__ import annotations
 
+import contextlib
 import time
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from otel_prom_bridge.diagnostics import Findings, endpoint_logger
 from otel_prom_bridge.errors import CollectionError, CollectionTimeoutError
@@ -18,6 +19,7 @@ from otel_prom_bridge.interrupts import postponed
 from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.pipeline.background import background
 from otel_prom_bridge.pipeline.pipeline import Pipeline
+from otel_prom_bridge.points import Source
 
 
 class Collections:
@@ -25,11 +27,12 @@ class Collections:
 
     After ``interval`` seconds without a collection one runs on its own; None stands for never. A collection
     that somebody waited for in vain counts as one that hangs when it has used up their patience, and when it
-    takes longer than a scrape would wait in any case. ``stays`` says whether collections call no callbacks in
-    their own thread at the moment (``once.py``).
+    takes longer than a scrape would wait in any case. ``stays`` says how many seconds old the thread may
+    become that has collected (``hands.py``).
     """
 
-    def __init__(self, pipeline: Pipeline, *, interval: float | None, stays: Callable[[], bool]) -> None:
+    def __init__(self, pipeline: Pipeline, *, interval: float | None, stays: Callable[[], float]) -> None:
+        self._source = Source()
         self._pipeline = pipeline
         self._findings = Findings(log=endpoint_logger)
         self._self_metrics = pipeline.self_metrics
@@ -89,12 +92,35 @@ class Collections:
     def _collect(self) -> bool:
         """Bring what there is into the pipeline; False if there is nothing to collect from."""
 
-    def _found_nothing(self) -> bool:
-        """Whether there was nothing to collect, and none of the application's code to call.
-
-        Then there is nothing to wait for, and no thread to be woken. So that is all of the collection.
-        """
+    def _has_nothing(self) -> bool:
+        """Whether there is nothing to collect, and none of the application's code to call."""
         return False
+
+    def _resource(self) -> Mapping[str, object] | None:
+        """What the source is a part of; None if that is known."""
+        return None
+
+    def _found_nothing(self) -> bool:
+        """Whether nothing is to be collected. Then that was the collection.
+
+        There is nothing to wait for, and so no thread to be woken.
+        """
+        start = time.perf_counter()
+        # Whether one is running is asked last: it may have taken something, and not shown it yet.
+        if not self._has_nothing() or self._task.is_running:
+            return False
+        seconds = time.perf_counter() - start
+        took = False
+        # A fault of ours: the collection will meet it, too, and say so. Nothing else is in here, as a time
+        # limit of the host, which a signal handler raises, may be an `Exception` as well.
+        with contextlib.suppress(Exception):
+            took = self._pipeline.take_nothing(self._source, resource=self._resource())
+        if not took:
+            return False
+        self._started = time.monotonic()
+        self.is_whole = True
+        self._ended(seconds)
+        return True
 
     def _hangs(self) -> bool:
         """Whether the collection that is going on hangs. Whoever notices it first says so."""

@@ -22,6 +22,7 @@ from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.exposition import Exposer, Exposition
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.forks import whole
+from otel_prom_bridge.interrupts import outwards
 from otel_prom_bridge.once import Coalesced, Shutdown
 from otel_prom_bridge.pipeline.options import PipelineOptions
 from otel_prom_bridge.points import Source, SourcePoint, Stream
@@ -182,13 +183,14 @@ class Pipeline:
 
         That one may have a lock for which a collection would wait, unless it is waiting for one itself.
         """
-        frame = sys._getframe(2)
-        if frame.f_code is Pipeline.expose.__code__:
-            frame = frame.f_back  # type: ignore[assignment]
-        while frame is not None and frame.f_code is not Coalesced.wait.__code__:
+        this = sys._getframe(1)
+        if this.f_back is not None and this.f_back.f_code is Pipeline.expose.__code__:
+            this = this.f_back
+        for frame in outwards(this.f_back):
+            if frame.f_code is Coalesced.wait.__code__:
+                return False
             if frame.f_code in _SCRAPES and frame.f_locals.get("self") is self:
                 return True
-            frame = frame.f_back  # type: ignore[assignment]
         return False
 
     def cardinality(self, families: Iterable[MetricFamily]) -> CardinalityReport:

@@ -25,6 +25,7 @@ import weakref
 from types import FrameType
 from typing import Any, Protocol
 
+from otel_prom_bridge.interrupts import outwards
 from otel_prom_bridge.native import Thread, sleep
 
 _SECONDS = 2.0
@@ -116,10 +117,9 @@ def _end(frame: FrameType | None) -> None:
 
 def _outermost_busy(frame: FrameType | None) -> FrameType | None:
     found = None
-    while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith(_BUSY):
-            found = frame
-        frame = frame.f_back
+    for each in outwards(frame):
+        if each.f_globals.get("__name__", "").startswith(_BUSY):
+            found = each
     return found
 
 

@@ -6,6 +6,7 @@ collections may overtake each other, since not only we make the SDK collect.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -14,10 +15,10 @@ from typing import Any
 from opentelemetry.sdk.metrics.export import MetricsData
 
 from otel_prom_bridge.forks import renew_in_child, whole
+from otel_prom_bridge.hands import CALLBACKS_SECONDS
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.pipeline.collection import Collections
 from otel_prom_bridge.pipeline.pipeline import Pipeline
-from otel_prom_bridge.points import Source
 from otel_prom_bridge.sdk.batches import streams_of
 from otel_prom_bridge.sdk.failures import CallbackFailures, CallbackGuards
 
@@ -26,18 +27,25 @@ class SdkCollections(Collections):
     """Runs the collections of one reader.
 
     ``pull`` asks the SDK for what was recorded; it says whether there was a provider to ask. The SDK hands
-    over what it has by :meth:`take`, in the same thread.
+    over what it has by :meth:`take`, in the same thread. ``is_idle`` says whether that would be nothing.
     """
 
-    def __init__(self, pipeline: Pipeline, *, pull: Callable[[], bool], interval: float | None) -> None:
-        self._source = Source()
-        self._pull = pull
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        pull: Callable[[], bool],
+        is_idle: Callable[[], bool],
+        interval: float | None,
+    ) -> None:
+        self._pull, self._is_idle = pull, is_idle
         self._failures = CallbackFailures(pipeline.self_metrics.callback_failed)
         self._taken = False  # the collection that is going on brought something
         # The order of collections. A signal handler may collect while its thread does.
         self._order, self._begun, self._here = RLock(), 0, _Here()
+        self._going_on = 0  # so many are between their begin and what they bring
         self._guards: CallbackGuards | None = None
-        super().__init__(pipeline, interval=interval, stays=self._calls_nothing)
+        super().__init__(pipeline, interval=interval, stays=self._stays)
         renew_in_child(self)
 
     def _collect(self) -> bool:
@@ -49,6 +57,13 @@ class SdkCollections(Collections):
                 self._pipeline.take(self._source, (), number=self._here.number, failing=self._failures.names)
             self.is_whole = not self._failures.names
         return True
+
+    def _has_nothing(self) -> bool:
+        guards = self._guards
+        if guards is None or guards.are_needed:
+            return False
+        # Asked last: another collection may have taken what was recorded, and not handed it over yet.
+        return self._is_idle() and not self._going_on
 
     def ordered(self, collect: Callable[..., Any]) -> Callable[..., Any]:
         """The SDK's function that collects, in one that numbers the batches as they are collected.
@@ -62,20 +77,27 @@ class SdkCollections(Collections):
             with self._order:
                 self._begun += 1
                 number = self._begun
-                guards.renew()
-                result = collect(*args, **kwargs)
+                self._going_on += 1
+                try:
+                    guards.renew()
+                    result = collect(*args, **kwargs)
+                finally:
+                    self._going_on -= 1
                 self._here.number = number
                 return result
 
         return numbered
 
-    def _calls_nothing(self) -> bool:
-        """Whether the provider has no callbacks, which a collection would call."""
-        return self._guards is not None and not self._guards.are_needed
+    def _stays(self) -> float:
+        """How many seconds old the thread may become that has collected, and called the callbacks."""
+        guards = self._guards
+        if guards is None or guards.raised or not self.is_whole:
+            return 0.0
+        return CALLBACKS_SECONDS if guards.are_needed else math.inf
 
     def renew(self) -> None:
         """In a forked child: what another thread was doing is over."""
-        self._order = RLock()
+        self._order, self._going_on = RLock(), 0
 
     def take(self, data: MetricsData) -> None:
         """Put into the store what the SDK hands over, whoever made it collect."""

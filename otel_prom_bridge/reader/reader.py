@@ -124,7 +124,7 @@ class PrometheusMetricReader(Exposed, BridgeReader):
         if options.sdk_max_series is not None and not HAS_LIMITS:
             findings.report("sdk_max_series", _NO_LIMITS, RELEASE)
         self._collections = SdkCollections(
-            self._pipeline, pull=self._pull, interval=options.collect_interval or None
+            self._pipeline, pull=self._pull, is_idle=self._is_idle, interval=options.collect_interval or None
         )
         self._pipeline.shutdown.add(self._collections.close)
         self._pipeline.join(options.registry, self.families)
@@ -147,3 +147,7 @@ class PrometheusMetricReader(Exposed, BridgeReader):
             return False
         self.collect(timeout_millis=_CALLBACKS_MILLIS)
         return True
+
+    def _is_idle(self) -> bool:
+        """Whether nothing was recorded that the SDK would hand over."""
+        return self.is_ready and self._locks is not None and self._locks.find_nothing()

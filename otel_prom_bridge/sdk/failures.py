@@ -93,8 +93,14 @@ class CallbackGuards:
         """Whether there is a callback, as far as we know."""
         return not self._knows or bool(self._instruments)
 
+    @property
+    def raised(self) -> bool:
+        """Whether one of them has raised in this thread since the last :meth:`renew`, as far as we know."""
+        return _asked.raised
+
     def renew(self) -> None:
         """Guard the callbacks of instruments that were made since the last time."""
+        _asked.raised = False
         for instrument in self._instruments[self._guarded :]:
             callbacks = getattr(instrument, "_callbacks", None)
             if isinstance(callbacks, list):
@@ -148,6 +154,7 @@ class Guarded:
         """What the SDK gets: what it observes now, or has answered already."""
         answer = _asked.answers.get(self)
         observed, failure = self.observe(options) if answer is None else (answer.points, answer.error)
+        _asked.raised = _asked.raised or failure is not None
         yield from observed
         if isinstance(failure, Exception):
             raise failure
@@ -157,9 +164,10 @@ class Guarded:
 
 
 class _Asked(threading.local):
-    """What callbacks have answered, in a thread that has asked them."""
+    """What callbacks have answered, in a thread that has asked them, and whether one has raised."""
 
     answers: Mapping[Guarded, CallbackAnswer[Guarded]] = {}
+    raised = False
 
 
 _asked = _Asked()

@@ -24,7 +24,8 @@ import contextlib
 import copy
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from time import time_ns
 from typing import Any
 
 from opentelemetry.sdk.metrics import view as sdk
@@ -65,6 +66,7 @@ class Locks:
     def __init__(self, reader: object, consumer: object) -> None:
         self._consumer: Any = consumer
         self._providers: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._matches: Mapping[Any, Any] | None = None  # of what is recorded for this reader
         storages = getattr(consumer, "_reader_storages", {})
         storage = storages.get(reader)
         if storage is None or not _has(storage, "MetricReaderStorage"):
@@ -75,11 +77,28 @@ class Locks:
             for scale in scales:
                 mapping(scale)
         storages[reader] = _take_in(storage)
+        self._matches = storage._instrument_view_instrument_matches
         renew_in_child(self)
 
     def add(self, provider: object) -> None:
         """This is the provider."""
         self._providers.add(provider)
+
+    def find_nothing(self) -> bool:
+        """Whether a collection would find nothing. Then this was one, and no lock had to be asked for.
+
+        Levels and gauges are something, as the SDK hands them over each time.
+        """
+        if self._matches is None:
+            return False
+        now, found = time_ns(), [match for matches in self._matches.values() for match in matches]
+        for match in found:
+            table = getattr(match, "_attributes_aggregation", None)
+            if table or type(table) is not _Once:
+                return False
+        for match in found:
+            match._previous_collection_start_nanos = now
+        return True
 
     def renew(self) -> None:
         """In a forked child: let nothing wait for a thread of the parent."""

@@ -99,6 +99,8 @@ class Store:
         self._waiting: list[Series] = []  # series that wait for a place in a family
         self._deferred: list[Callable[[], None]] = []
         self._shown: tuple[MetricFamily, ...] = ()
+        self._version = 0  # another one when a change has ended
+        self._counted = -1, State()
         renew_in_child(self)
 
     def renew(self) -> None:
@@ -113,6 +115,7 @@ class Store:
 
     def _place_anew(self) -> None:
         """Give every series a place in a family once more."""
+        self._version += 1
         self._waiting.clear()
         self._unplaced.clear()
         self._families.clear()
@@ -146,7 +149,7 @@ class Store:
             self._in_turn(partial(self._take, source, points, number, resource, failing))
 
     def take_nothing(self, source: Source, *, resource: _Resource) -> bool:
-        """Take in that a collection of this source brought nothing, with the resource that it has.
+        """Take in that a collection of this source brought nothing, with the resource that it has now.
 
         That waits for nobody, and no code of the application runs for it. False if it cannot be done so, or
         if it is time to look for series that expired: that takes long, and must not stay half done because
@@ -157,11 +160,11 @@ class Store:
                 return False
             try:
                 speaker = self._speakers.get(source)
-                if self._entered or speaker is None or speaker.resource is not resource or speaker.said:
+                if self._entered or speaker is None or speaker.said or self._may_expire:
                     return False
-                if self._may_expire:
+                if resource is not None and resource is not speaker.resource:
                     return False
-                self._in_turn(partial(self._take, source, (), None, resource, ()))
+                self._in_turn(partial(self._take_none, speaker), is_change=False)
                 return True
             finally:
                 self._lock.release()
@@ -174,7 +177,7 @@ class Store:
         with postponed(), self._lock:
             self._in_turn(partial(self._end, source))
 
-    def _in_turn(self, work: Callable[[], None]) -> None:
+    def _in_turn(self, work: Callable[[], None], *, is_change: bool = True) -> None:
         """Do this now or, if this thread is at work here already, when that is done."""
         if self._entered:
             self._deferred.append(work)
@@ -183,9 +186,15 @@ class Store:
             self._entered = True
             work()
             while self._deferred:
+                is_change = True
                 self._deferred.pop(0)()
         finally:
+            self._version += is_change
             self._entered = False
+
+    def _take_none(self, speaker: Speaker) -> None:
+        self._collection += 1
+        speaker.failing = ()
 
     def _take(
         self, source: Source, batch: _Batch, number: int | None, resource: _Resource, failing: Failing
@@ -354,6 +363,22 @@ class Store:
 
     def state(self, *, collected: bool | None = None, stuck: int | None = None) -> State:
         """How many series each metric shows, and how many points were folded so far, beside what is given."""
+        version, counted = self._counted
+        if version != self._version:
+            version = self._version  # before: what changes meanwhile is counted the next time
+            counted = self._count()
+            self._counted = version, counted
+        return counted._replace(
+            conflicting=len(self._findings.conflicts),
+            prices=self._policy.pricing.in_use,
+            limit=self._policy.max_series,
+            collected=collected,
+            stuck=stuck,
+            rest=self._origins.rest,
+        )
+
+    def _count(self) -> State:
+        """What may be different when something was taken in, or has got its place since."""
         series: dict[str, int] = {}
         overflowed: dict[str, int] = {}
         folded: dict[tuple[str, str, str], int] = {}
@@ -367,17 +392,7 @@ class Store:
                 if projection.folds:
                     _count_folds(projection, overflowed, folded)
         return State(
-            series=series,
-            overflowed=overflowed,
-            folded=folded,
-            dropped=dropped,
-            conflicting=len(self._findings.conflicts),
-            exemplars=exemplars,
-            prices=self._policy.pricing.in_use,
-            limit=self._policy.max_series,
-            collected=collected,
-            stuck=stuck,
-            rest=self._origins.rest,
+            series=series, overflowed=overflowed, folded=folded, dropped=dropped, exemplars=exemplars
         )
 
     def maxima(self) -> dict[str, int]:
@@ -434,6 +449,7 @@ class Store:
             keep(error)
         finally:  # an interrupt (Ctrl-C in the application's thread) leaves the rest for the next time
             self._waiting += waiting[done:]
+            self._version += bool(waiting)  # they have their places in families now
             if not self._unplaced:  # a dictionary keeps the room of all that were in it
                 self._unplaced.clear()
 

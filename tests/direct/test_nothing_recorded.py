@@ -13,7 +13,7 @@ from oracles import OPENMETRICS
 
 from otel_prom_bridge import ExportView
 from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
-from otel_prom_bridge.once import Coalesced
+from otel_prom_bridge.hands import Hands
 from otel_prom_bridge.testing import Clock
 from otel_prom_bridge.testing.probe import ALONE
 
@@ -27,13 +27,13 @@ class Recording:
         self.meter = self.provider.get_meter("test")
         self.counter = self.meter.create_counter("c")
         self.begun = 0
-        begin = Coalesced._begin
+        do = Hands.do
 
-        def counted(task: Coalesced, run: Any) -> None:
-            self.begun += 1
-            begin(task, run)
+        def counted(hands: Hands, *what: Any) -> None:
+            self.begun += hands._name == "otel-prom-bridge-collection"
+            do(hands, *what)
 
-        monkeypatch.setattr(Coalesced, "_begin", counted)
+        monkeypatch.setattr(Hands, "do", counted)
 
     def text(self) -> str:
         """What a scrape shows."""
@@ -221,7 +221,7 @@ def test_what_goes_wrong_in_it_harms_no_scrape(recording: Recording, monkeypatch
     recording.counter.add(1)
     shown = recording.text()
     store = recording.reader._pipeline.store
-    monkeypatch.setattr(store, "_forget_expired", lambda: 1 / 0)
+    monkeypatch.setattr(store, "_in_turn", lambda *_, **__: 1 / 0)
     assert recording.text() == shown
     assert recording.begun == 2
     assert not recording.reader.is_healthy

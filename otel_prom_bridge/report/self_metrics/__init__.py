@@ -24,6 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
+from operator import is_not
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -116,6 +117,7 @@ class SelfMetrics:
         self._lock = RLock()
         self._prefixes = (*_PREFIXES, *(names or {}).values())
         self._joined: dict[str, tuple[MetricFamily, MetricFamily, MetricFamily]] = {}
+        self._counted: tuple[Mapping[Any, int] | None, ...] = (None, None, None)  # what was taken over last
         self._create_tables(time.time())
         self._rename(names or {})
         renew_in_child(self)
@@ -265,10 +267,13 @@ class SelfMetrics:
         if not self.enabled:
             return ()
         with self._lock:
-            self._total.set((), sum(state.series.values()))
-            self._series.set_all(state.series)
-            self._overflowed.raise_all(state.overflowed)
-            self._folded.raise_all(state.folded)
+            counted = state.series, state.overflowed, state.folded
+            if any(map(is_not, counted, self._counted)):  # the store counts anew where something changed
+                self._total.set((), sum(state.series.values()))
+                self._series.set_all(state.series)
+                self._overflowed.raise_all(state.overflowed)
+                self._folded.raise_all(state.folded)
+                self._counted = counted
             self._dropped.set((), state.dropped)
             self._conflicting.set((), state.conflicting)
             self._exemplars.set((), state.exemplars)

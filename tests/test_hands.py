@@ -1,0 +1,95 @@
+"""Threads that do one run after the other, and who asks for a run within one of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from servers import wait_for
+
+from otel_prom_bridge import native
+from otel_prom_bridge.hands import Hands
+from otel_prom_bridge.once import Coalesced
+
+
+def test_who_asks_in_the_thread_outside_of_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The garbage collector may call a finalizer that scrapes wherever a thread is: it waits for itself."""
+    answers: list[bool] = []
+    introduce = native.Thread._introduce
+
+    def introduced(thread: native.Thread) -> None:
+        introduce(thread)
+        answers.append(work.wait(30))
+
+    monkeypatch.setattr(native.Thread, "_introduce", introduced)
+    work = Coalesced(lambda: True, name="test")
+    begun = time.monotonic()
+    assert work.wait(30)
+    assert answers == [False]
+    assert time.monotonic() - begun < 15
+
+
+def test_the_thread_knows_that_it_is_here() -> None:
+    """In its run, and no other thread is."""
+    hands, found = Hands("test"), list[Any]()
+    done = threading.Event()
+
+    def run() -> float:
+        found.append(hands.is_here)
+        return 10.0
+
+    hands.do(run, done.set)
+    assert done.wait(5)
+    assert found == [True]
+    assert not hands.is_here
+    hands.rest()
+
+
+def test_without_more_threads_it_is_here_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that asks does the run, and is one of them as long as it does."""
+
+    def start(_: native.Thread) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(native.Thread, "start", start)
+    hands, found = Hands("test"), list[Any]()
+
+    def run() -> float:
+        found.append((hands.is_here, threading.current_thread()))
+        return 10.0
+
+    hands.do(run, lambda: found.append("done"))
+    assert found == [(True, threading.current_thread()), "done"]
+    assert not hands.is_here
+
+
+def test_many_runs_leave_one_thread() -> None:
+    """Of runs at the same time, the threads of all but one end; it is known of none that has ended."""
+    hands, go_on = Hands("test-hands"), threading.Event()
+
+    def at_once(count: int, run: Callable[[], float]) -> None:
+        ends = [threading.Event() for _ in range(count)]
+        for end in ends:
+            hands.do(run, end.set)
+        go_on.set()
+        for end in ends:
+            assert end.wait(5)
+
+    def waiting() -> float:
+        go_on.wait(5)
+        return 10.0
+
+    def left() -> int:
+        return sum(each.name == "test-hands" for each in threading.enumerate())
+
+    at_once(5, waiting)
+    wait_for(lambda: left() == 1, seconds=5, what="the end of four threads")
+    at_once(1, lambda: 0.0)
+    wait_for(lambda: left() == 0, seconds=5, what="the end of the last one")
+    at_once(1, waiting)
+    assert len(hands._threads) == 1
+    hands.rest()
+    wait_for(lambda: left() == 0, seconds=5, what="the end of the last one")
