@@ -101,7 +101,7 @@ class Callbacks(Generic[_Callback]):
                 waiting.append(callback)
         while waiting:
             run = _Run(waiting, max(deadline - time.monotonic(), _LEAST_WAIT))
-            self._hands.do(partial(self._call, run), run.done.set)
+            self._hands.do(partial(self._call, run), stays=run.stays, done=run.done.set)
             waiting = self._answered(run, deadline, answers)
         return answers
 
@@ -126,8 +126,7 @@ class Callbacks(Generic[_Callback]):
                 answers.append(CallbackAnswer(late, (), is_late=True))
                 return run.callbacks[len(run.answers) + 1 :]
 
-    def _call(self, run: _Run[_Callback]) -> float:
-        """In the thread; how many seconds old it may become with further runs."""
+    def _call(self, run: _Run[_Callback]) -> None:
         spent = time.thread_time()
         try:
             for callback in run.callbacks:
@@ -136,12 +135,11 @@ class Callbacks(Generic[_Callback]):
                 with self._lock:
                     if run.is_given_up:
                         self._late[callback] = answer
-                        return 0.0
+                        return
                     run.answers.append(answer)
                     run.began = time.monotonic()
         finally:
             self.spent += time.thread_time() - spent
-        return CALLBACKS_SECONDS if run.went_well else 0.0
 
 
 class _Run(Generic[_Callback]):
@@ -155,8 +153,8 @@ class _Run(Generic[_Callback]):
         self.is_given_up = False
         self.done = Event()
 
-    @property
-    def went_well(self) -> bool:
-        """Whether all of them have answered in time, and none has raised."""
+    def stays(self) -> float:
+        """How many seconds old its thread may become; 0 if one has not answered in time, or raised."""
         is_whole = len(self.answers) == len(self.callbacks) and not self.is_given_up
-        return is_whole and all(answer.error is None for answer in self.answers)
+        went_well = is_whole and all(answer.error is None for answer in self.answers)
+        return CALLBACKS_SECONDS if went_well else 0.0

@@ -4,9 +4,9 @@ To wake a thread takes a tenth of what it takes to start one. So one that has no
 run for a while, and refers to nobody meanwhile.
 
 Code of the application may keep something by thread, such as a connection or an open transaction. That gets
-as old as the thread, and breaks if it is too old. So each run says in the end how old its thread may become,
-and after trouble a thread does no more. In context variables each run finds nothing, as in a new thread. The
-SDK's own periodic reader has one thread for good.
+as old as the thread, and breaks if it is too old. So who has a run done says in the end how old its thread
+may become, and after trouble it does no more. In context variables each run finds nothing, as in a new
+thread. The SDK's own periodic reader has one thread for good.
 """
 
 from __future__ import annotations
@@ -58,17 +58,21 @@ class Hands:
         self._rests = True
         self._dismiss_all_but(0)
 
-    def do(self, run: Callable[[], float], done: Callable[[], object]) -> None:
+    def do(
+        self, run: Callable[[], object], *, stays: Callable[[], float], done: Callable[[], object]
+    ) -> None:
         """Have a thread do this; do it here if there can be no more threads, or the interpreter is ending.
 
-        ``run`` says how many seconds old its thread may become with further runs. Then ``done`` is called.
+        When it has ended, also if it raised, ``stays`` says in its thread how many seconds old that may
+        become with further runs. Then ``done`` is called.
         """
+        perform = partial(self._perform, run, stays, done)
         while (waiting := self._taken_out()) is not None:
-            if time.monotonic() < waiting.until and waiting.take(partial(self._perform, run, done, waiting)):
+            if time.monotonic() < waiting.until and waiting.take(partial(perform, waiting)):
                 return
             waiting.take(None)
         hand = _Hand()
-        hand.take(partial(self._perform, run, done, hand))
+        hand.take(partial(perform, hand))
         thread = Thread(hand.work, name=self._name)
         self._forget([each for each in self._threads if each.has_ended])
         self._threads.append(thread)
@@ -76,37 +80,39 @@ class Hands:
             thread.start()
         except RuntimeError:
             self._forget([thread])
-            self._perform_here(run, done)
+            self._perform_here(perform)
 
     def _forget(self, threads: list[Thread]) -> None:
         for thread in threads:
             with suppress(ValueError):  # somebody else has done it
                 self._threads.remove(thread)
 
-    def _perform_here(self, run: Callable[[], float], done: Callable[[], object]) -> None:
+    def _perform_here(self, perform: Callable[[], None]) -> None:
         self._borrowed.append(get_ident())
         try:
-            self._perform(run, done)
+            perform()
         finally:
             self._borrowed.remove(get_ident())
 
     def _perform(
-        self, run: Callable[[], float], done: Callable[[], object], hand: _Hand | None = None
+        self,
+        run: Callable[[], object],
+        stays: Callable[[], float],
+        done: Callable[[], object],
+        hand: _Hand | None = None,
     ) -> None:
-        seconds = 0.0
         try:
-            seconds = Context().run(run)
+            Context().run(run)
         finally:
             if hand is not None:
-                self._let_go(hand, seconds)
+                self._let_go(hand, stays())
             done()
 
     def _let_go(self, hand: _Hand, seconds: float) -> None:
         """Have this thread wait for the next run, or end."""
         hand.free(until=hand.began + seconds)
-        if (
-            seconds <= 0 or hand.process != os.getpid()
-        ):  # a run has forked, and this is the child's only thread
+        # Where the run has forked, this is the only thread of the child, which ends with it.
+        if seconds <= 0 or hand.process != os.getpid():
             hand.take(None)
             return
         self._waiting.append(hand)

@@ -53,8 +53,8 @@ class _Run:
 class Coalesced:
     """Runs ``work``, which says whether it succeeded and must not raise.
 
-    ``stays`` is asked after each run that went well, in its thread: how many seconds old that may become with
-    further runs (``hands.py``).
+    ``stays`` is asked after each run that was not late, in its thread: how many seconds old that may become
+    with further runs (``hands.py``).
 
     A run is late when somebody waited for it in vain and it is older than ``patience`` seconds, because
     somebody who has no time must not keep the others from waiting. When it is older than ``too_long``
@@ -149,20 +149,22 @@ class Coalesced:
                 run = self._last = new
         # It may also be that of a frame that this one interrupts, and that has not come to begin it.
         if run.beginner == get_ident() and not run.is_taken:
-            self._hands.do(partial(self._perform, run), partial(self._end, run))
+            stays, done = partial(self._may_stay, run), partial(self._end, run)
+            self._hands.do(partial(self._perform, run), stays=stays, done=done)
             run.beginner = None  # so that no other greenlet of this thread begins it again
         return run, run is not new
 
     def _is_late(self, run: _Run) -> bool:
         return run.late or time.monotonic() - run.began >= self._too_long
 
-    def _perform(self, run: _Run) -> float:
-        if not run.take():  # it was begun twice
-            return 0.0
-        run.thread = get_ident()
-        run.succeeded = self._work()
-        went_well = run.succeeded and not run.done.is_set and not self._is_late(run)
-        return self._stays() if went_well else 0.0
+    def _perform(self, run: _Run) -> None:
+        if run.take():  # it may be begun twice
+            run.thread = get_ident()
+            run.succeeded = self._work()
+
+    def _may_stay(self, run: _Run) -> float:
+        is_lost = run.thread != get_ident() or run.done.is_set or self._is_late(run)
+        return 0.0 if is_lost else self._stays()
 
     def _end(self, run: _Run) -> None:
         if run.thread == get_ident():  # it is the one that has performed it

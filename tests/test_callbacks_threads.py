@@ -122,7 +122,7 @@ def test_it_stays_for_a_time(callbacks: Callbacks[Asked], monkeypatch: pytest.Mo
     time.sleep(0.06)
     callbacks.ask([asked], 5)
     assert asked.different == 2
-    wait_for(lambda: len(threads()) == 1, seconds=5, what="the end of the first thread")
+    wait_for(lambda: asked.threads[0] not in threads(), seconds=5, what="the end of the first thread")
 
 
 def test_it_ends_even_if_nobody_asks_again(

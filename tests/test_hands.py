@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -36,12 +35,7 @@ def test_the_thread_knows_that_it_is_here() -> None:
     """In its run, and no other thread is."""
     hands, found = Hands("test"), list[Any]()
     done = threading.Event()
-
-    def run() -> float:
-        found.append(hands.is_here)
-        return 10.0
-
-    hands.do(run, done.set)
+    hands.do(lambda: found.append(hands.is_here), stays=lambda: 10.0, done=done.set)
     assert done.wait(5)
     assert found == [True]
     assert not hands.is_here
@@ -57,11 +51,10 @@ def test_without_more_threads_it_is_here_meanwhile(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(native.Thread, "start", start)
     hands, found = Hands("test"), list[Any]()
 
-    def run() -> float:
+    def run() -> None:
         found.append((hands.is_here, threading.current_thread()))
-        return 10.0
 
-    hands.do(run, lambda: found.append("done"))
+    hands.do(run, stays=lambda: 10.0, done=lambda: found.append("done"))
     assert found == [(True, threading.current_thread()), "done"]
     assert not hands.is_here
 
@@ -70,26 +63,22 @@ def test_many_runs_leave_one_thread() -> None:
     """Of runs at the same time, the threads of all but one end; it is known of none that has ended."""
     hands, go_on = Hands("test-hands"), threading.Event()
 
-    def at_once(count: int, run: Callable[[], float]) -> None:
+    def at_once(count: int, seconds: float) -> None:
         ends = [threading.Event() for _ in range(count)]
         for end in ends:
-            hands.do(run, end.set)
+            hands.do(lambda: go_on.wait(5), stays=lambda: seconds, done=end.set)
         go_on.set()
         for end in ends:
             assert end.wait(5)
 
-    def waiting() -> float:
-        go_on.wait(5)
-        return 10.0
-
     def left() -> int:
         return sum(each.name == "test-hands" for each in threading.enumerate())
 
-    at_once(5, waiting)
+    at_once(5, 10.0)
     wait_for(lambda: left() == 1, seconds=5, what="the end of four threads")
-    at_once(1, lambda: 0.0)
+    at_once(1, 0.0)
     wait_for(lambda: left() == 0, seconds=5, what="the end of the last one")
-    at_once(1, waiting)
+    at_once(1, 10.0)
     assert len(hands._threads) == 1
     hands.rest()
     wait_for(lambda: left() == 0, seconds=5, what="the end of the last one")

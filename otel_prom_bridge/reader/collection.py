@@ -91,7 +91,7 @@ class SdkCollections(Collections):
     def _stays(self) -> float:
         """How many seconds old the thread may become that has collected, and called the callbacks."""
         guards = self._guards
-        if guards is None or guards.raised or not self.is_whole:
+        if guards is None or guards.raised or not (self.is_whole and self._succeeded):
             return 0.0
         return CALLBACKS_SECONDS if guards.are_needed else math.inf
 

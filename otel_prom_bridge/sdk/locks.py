@@ -87,7 +87,7 @@ class Locks:
     def find_nothing(self) -> bool:
         """Whether a collection would find nothing. Then this was one, and no lock had to be asked for.
 
-        Levels and gauges are something, as the SDK hands them over each time.
+        A gauge is something, as the SDK hands it over each time.
         """
         if self._matches is None:
             return False

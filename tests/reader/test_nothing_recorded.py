@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from opentelemetry.metrics import CallbackOptions, Observation
+from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from oracles import OPENMETRICS
 
-from otel_prom_bridge import ExportView
+from otel_prom_bridge import ExportView, PrometheusMetricReader
 from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
 from otel_prom_bridge.hands import Hands
 from otel_prom_bridge.testing import Clock
@@ -21,17 +22,24 @@ from otel_prom_bridge.testing.probe import ALONE
 class Recording:
     """A provider with a counter, and the threads in which a collection began."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
-        self.reader = DirectReader(**{**ALONE, **options})
-        self.provider = DirectMeterProvider(self.reader, resource=Resource({}), shutdown_on_exit=False)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, door: str, **options: Any) -> None:
+        more: Any = {"resource": Resource({}), "shutdown_on_exit": False}
+        self.reader: Any = (DirectReader if door == "direct" else PrometheusMetricReader)(
+            **{**ALONE, **options}
+        )
+        self.provider: Any = (
+            DirectMeterProvider(self.reader, **more)
+            if door == "direct"
+            else MeterProvider([self.reader], **more)
+        )
         self.meter = self.provider.get_meter("test")
         self.counter = self.meter.create_counter("c")
         self.begun = 0
         do = Hands.do
 
-        def counted(hands: Hands, *what: Any) -> None:
+        def counted(hands: Hands, run: Any, **options: Any) -> None:
             self.begun += hands._name == "otel-prom-bridge-collection"
-            do(hands, *what)
+            do(hands, run, **options)
 
         monkeypatch.setattr(Hands, "do", counted)
 
@@ -46,10 +54,16 @@ class Recording:
         return {name: float(value) for name, value in found.items()}
 
 
+@pytest.fixture(params=["direct", "sdk"])
+def door(request: pytest.FixtureRequest) -> str:
+    """Who records."""
+    return str(request.param)
+
+
 @pytest.fixture
-def recording(monkeypatch: pytest.MonkeyPatch) -> Recording:
+def recording(monkeypatch: pytest.MonkeyPatch, door: str) -> Recording:
     """A counter, and nothing recorded yet."""
-    return Recording(monkeypatch)
+    return Recording(monkeypatch, door)
 
 
 def test_no_thread_is_woken(recording: Recording) -> None:
@@ -62,9 +76,9 @@ def test_no_thread_is_woken(recording: Recording) -> None:
     assert recording.reader.is_healthy
 
 
-def test_a_collection_counts_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_collection_counts_as_one(monkeypatch: pytest.MonkeyPatch, door: str) -> None:
     """It is measured and successful like any other, and postpones the next one in the background."""
-    recording = Recording(monkeypatch, self_metrics=True, collect_interval=60)
+    recording = Recording(monkeypatch, door, self_metrics=True, collect_interval=60)
     recording.counter.add(1)
     recording.text()
     due = recording.reader._collections.due
@@ -93,7 +107,7 @@ def test_callbacks_are_called_in_their_thread(recording: Recording) -> None:
     assert recording.begun >= 3
 
 
-def test_code_of_the_application_runs_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_of_the_application_runs_elsewhere(monkeypatch: pytest.MonkeyPatch, door: str) -> None:
     """A label that is computed may take its time: it does so in the thread that collects."""
     seen: list[int] = []
 
@@ -102,7 +116,7 @@ def test_code_of_the_application_runs_elsewhere(monkeypatch: pytest.MonkeyPatch)
         return "x"
 
     views = [ExportView(instrument_name="c", compute={"l": label})]
-    recording = Recording(monkeypatch, views=views)
+    recording = Recording(monkeypatch, door, views=views)
     for number in range(3):
         recording.counter.add(1, {"number": number})
         recording.text()
@@ -111,9 +125,9 @@ def test_code_of_the_application_runs_elsewhere(monkeypatch: pytest.MonkeyPatch)
     assert threading.get_ident() not in seen
 
 
-def test_nobody_waits_for_a_store_that_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_for_a_store_that_is_busy(monkeypatch: pytest.MonkeyPatch, door: str) -> None:
     """What hangs in another collection holds up a scrape for its timeout, and no longer."""
-    recording = Recording(monkeypatch, scrape_timeout=0.2)
+    recording = Recording(monkeypatch, door, scrape_timeout=0.2)
     recording.counter.add(1)
     shown = recording.text()
     hangs, leave = threading.Event(), threading.Event()
@@ -133,9 +147,9 @@ def test_nobody_waits_for_a_store_that_is_busy(monkeypatch: pytest.MonkeyPatch) 
     thread.join()
 
 
-def test_who_interrupts_a_scrape_waits_for_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_interrupts_a_scrape_waits_for_no_store(monkeypatch: pytest.MonkeyPatch, door: str) -> None:
     """A signal handler that scrapes is shown what there was, and the scrape that it interrupts goes on."""
-    recording = Recording(monkeypatch)
+    recording = Recording(monkeypatch, door)
     recording.counter.add(1)
     shown = recording.text()
     pipeline, within, seconds = recording.reader._pipeline, list[str](), list[float]()
@@ -164,13 +178,13 @@ def test_who_interrupts_a_scrape_waits_for_no_store(monkeypatch: pytest.MonkeyPa
     assert seconds[0] < 2
 
 
-def test_series_expire_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_series_expire_and_come_back(monkeypatch: pytest.MonkeyPatch, door: str) -> None:
     """Scrapes of nothing let the time pass: a series goes, and begins after the last of them.
 
     Whenever it is time to look for what expired, a thread does that.
     """
     with Clock().standing() as clock:
-        recording = Recording(monkeypatch, expire_after=15, created_timestamps=True)
+        recording = Recording(monkeypatch, door, expire_after=15, created_timestamps=True)
         recording.counter.add(1)
         first = recording.values()
         for _ in range(4):
@@ -183,10 +197,12 @@ def test_series_expire_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("expire_after", [15, None])
-def test_who_scrapes_forgets_nothing(monkeypatch: pytest.MonkeyPatch, expire_after: float | None) -> None:
+def test_who_scrapes_forgets_nothing(
+    monkeypatch: pytest.MonkeyPatch, door: str, expire_after: float | None
+) -> None:
     """What interrupts a scrape (a timeout of the host, Ctrl-C) must not come between two steps of that."""
     with Clock().standing() as clock:
-        recording = Recording(monkeypatch, expire_after=expire_after)
+        recording = Recording(monkeypatch, door, expire_after=expire_after)
         recording.counter.add(1)
         recording.text()
         store, forgot_in = recording.reader._pipeline.store, list[int]()
@@ -204,6 +220,7 @@ def test_who_scrapes_forgets_nothing(monkeypatch: pytest.MonkeyPatch, expire_aft
     assert threading.get_ident() not in forgot_in
 
 
+@pytest.mark.parametrize("door", ["direct"])  # with the SDK it does not change
 def test_a_resource_that_changes_is_shown(recording: Recording) -> None:
     """After a fork, say: it is taken in by the thread, as a filter of the application may read it."""
     recording.counter.add(1)
@@ -235,13 +252,13 @@ def test_a_time_limit_of_the_host_ends_the_scrape(
     class LimitError(Exception):
         pass
 
-    def interrupted(now: int) -> bool:
+    def interrupted() -> bool:
         raise LimitError
 
     recording.counter.add(1)
     shown = recording.text()
     with monkeypatch.context() as patch:
-        patch.setattr(recording.counter, "nothing_to_drain", interrupted)
+        patch.setattr(recording.reader._collections, "_has_nothing", interrupted)
         with pytest.raises(LimitError):
             recording.text()
     assert recording.text() == shown
@@ -253,16 +270,16 @@ def test_while_a_collection_goes_on_it_is_shared(
     """What it has taken already is not shown yet, so a scrape waits for it."""
     recording.counter.add(1)
     recording.text()
-    collections, took, go_on = recording.reader._collections, threading.Event(), threading.Event()
-    take = collections._take
+    pipeline, took, go_on = recording.reader._pipeline, threading.Event(), threading.Event()
+    take = pipeline.take
 
-    def slow(provider: Any, batch: Any, **options: Any) -> None:
+    def slow(source: Any, batch: Any, **options: Any) -> None:
         taken = list(batch)
         took.set()
         go_on.wait(10)
-        take(provider, iter(taken), **options)
+        take(source, iter(taken), **options)
 
-    monkeypatch.setattr(collections, "_take", slow)
+    monkeypatch.setattr(pipeline, "take", slow)
     recording.counter.add(1)
     first = threading.Thread(target=recording.text)
     first.start()
@@ -276,3 +293,34 @@ def test_while_a_collection_goes_on_it_is_shared(
     second.join(10)
     first.join(10)
     assert texts[0].endswith("c_total 2\n")
+
+
+def test_a_gauge_of_the_sdk_is_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hands over a gauge each time, so there is something to collect."""
+    recording = Recording(monkeypatch, "sdk")
+    recording.meter.create_gauge("g").set(1)
+    for number in range(1, 4):
+        assert recording.text().endswith("g 1\n")
+        assert recording.begun == number
+
+
+def test_while_the_application_collects_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has taken what was recorded, and not handed it over yet."""
+    recording = Recording(monkeypatch, "sdk", scrape_timeout=0.2)
+    recording.counter.add(1)
+    shown = recording.text()
+    collections, took, go_on = recording.reader._collections, threading.Event(), threading.Event()
+    guards = collections._guards
+
+    def collect() -> None:
+        took.set()
+        go_on.wait(10)
+
+    by_hand = threading.Thread(target=collections.ordered(collect))
+    collections._guards = guards
+    by_hand.start()
+    took.wait(10)
+    found = recording.reader.expose()
+    assert (found.body.decode(), found.complete, recording.begun) == (shown, False, 2)
+    go_on.set()
+    by_hand.join(10)
