@@ -6,7 +6,8 @@ that its first collection would hang. Therefore a fork waits until what goes on 
 begins meanwhile. It waits for a second at most, because a callback may hang, and only once for the same one.
 
 There are locks of ours that no fork waits for, for example while somebody verifies a password. Those are made
-anew in the child.
+anew in the child. Python code may run there before that: signal handlers, finalizers and hooks of others.
+What records there looks for itself whether this is another process (:class:`Process`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import os
 import threading
 import time
 import weakref
+from os import getpid
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -95,6 +97,19 @@ def renew_lock(owner: Any, name: str = "_lock") -> bool:
         return False
     setattr(owner, name, RLock())
     return True
+
+
+class Process:
+    """The process in which something was made, or was last renewed."""
+
+    __slots__ = ("_pid",)
+
+    def __init__(self) -> None:
+        self._pid = getpid()
+
+    def is_another(self) -> bool:
+        """Whether this is a child of it that was forked since."""
+        return getpid() != self._pid
 
 
 def _before() -> None:

@@ -24,7 +24,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from otel_prom_bridge.direct.exponential import ExponentialBuckets
 from otel_prom_bridge.families import made
-from otel_prom_bridge.forks import renew_lock
+from otel_prom_bridge.forks import Process, renew_lock
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import Sampled
 from otel_prom_bridge.store.series.base import added
@@ -257,16 +257,20 @@ class Guard:
 
     def __init__(self) -> None:
         self._lock = RLock()
+        self._process = Process()
         self._waiting: deque[tuple[Cell, float, Sampled | None]] = deque()
         self._is_adding = False
 
     def renew(self) -> None:
         """In a forked child: wait for no thread of the parent."""
+        self._process = Process()
         if renew_lock(self):
             self._is_adding = False
 
     def add(self, cell: Cell, value: float, sampled: Sampled | None) -> None:
         """Have the cell add this."""
+        if self._process.is_another():
+            self.renew()
         with self._lock:
             waiting = self._waiting
             waiting.append((cell, value, sampled))

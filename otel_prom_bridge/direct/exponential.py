@@ -63,7 +63,8 @@ class ExponentialBuckets:
 
 def index_of(value: float, scale: int) -> int:
     """The index of the bucket of a positive value."""
-    value = max(value, sys.float_info.min)  # "subnormal values MAY be mapped to the lowest normal bucket"
+    # "subnormal values MAY be mapped to the lowest normal bucket". An integer may be larger than any float.
+    value = min(max(value, sys.float_info.min), sys.float_info.max)
     fraction, exponent = math.frexp(value)
     exponent -= 1  # so that value = fraction * 2 * 2 ** exponent, where fraction * 2 is in [1, 2)
     if fraction == 0.5:  # a power of two is the upper bound of its bucket

@@ -44,7 +44,7 @@ from otel_prom_bridge.direct.cells import (
 from otel_prom_bridge.direct.given_attributes import TEXT, usable
 from otel_prom_bridge.direct.plans import RecordingPlan
 from otel_prom_bridge.families import Kind
-from otel_prom_bridge.forks import renew_lock
+from otel_prom_bridge.forks import Process, renew_lock
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import PLAIN_TYPES, AttributeSet, Meaning, Sampled, Shape, Stream, sampled
 from otel_prom_bridge.store.keys import items_key
@@ -85,6 +85,7 @@ class Synchronous:
         self._recorded = recorded
         self._findings = findings
         self._lock = RLock()
+        self._process = Process()
         self._guard = Guard()
         self.begin(plan)
 
@@ -126,6 +127,7 @@ class Synchronous:
 
     def renew(self) -> None:
         """In a forked child: wait for no thread of the parent."""
+        self._process = Process()
         renew_lock(self)
         self._guard.renew()
         # Without a global lock, each object has one. Those that other threads held at a fork stay taken in
@@ -210,6 +212,8 @@ class Synchronous:
 
     def find(self, attributes: Any) -> Cell:
         """The cell of an attribute set that was not found in the fast way. Never raises."""
+        if self._process.is_another():
+            self.renew()
         self._recorded()
         try:
             if not attributes:

@@ -34,7 +34,7 @@ VALUES = st.one_of(
 SETS = st.one_of(st.none(), st.dictionaries(st.sampled_from(["k", "l", "other.key", "user.id"]), VALUES))
 NUMBERS = st.one_of(
     st.integers(-3, 3),
-    st.sampled_from([0.5, 1.5, -2.25, 7, 12.0, 1e-9, 300.0, 1e6, 10**30]),
+    st.sampled_from([0.5, 1.5, -2.25, 7, 12.0, 1e-9, 300.0, 1e6, 10**30, 10**308, 1.7e308]),
     st.sampled_from([float("nan"), float("inf"), -float("inf")]),
 )
 INSTRUMENTS = (

@@ -128,6 +128,39 @@ def test_an_observation_that_is_none_is_passed_over(value: Any, caplog: pytest.L
     assert len(caplog.records) == 1
 
 
+@pytest.mark.parametrize("beside", [[], [2.5], [10**400]])
+def test_a_number_that_no_float_can_hold_destroys_nothing(
+    beside: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was recorded with it between two scrapes is left out, said once, and the series go on."""
+    direct = Direct(
+        ExportView(instrument_name="e", buckets="exponential"), ExportView(instrument_name="[!e]")
+    )
+    meter = direct.meter
+    record = [
+        meter.create_counter("c").add,
+        meter.create_up_down_counter("u").add,
+        meter.create_gauge("g").set,
+    ]
+    record += [meter.create_histogram(name, explicit_bucket_boundaries_advisory=[]).record for name in "he"]
+
+    def shown(*values: float) -> dict[str, float]:
+        for value in values:
+            for each in record:
+                each(value)
+        found = direct.shown()
+        return {
+            name.rpartition("_")[0] or name: found[name] for name in ("c_total", "u", "g", "h_sum", "e_sum")
+        }
+
+    assert shown(1) == {"c": 1, "u": 1, "g": 1, "h": 1, "e": 1}
+    assert shown(*beside, 10**400) == {"c": 1, "u": 1, "g": 1, "h": 1, "e": 1}
+    assert shown(10**400) == {"c": 1, "u": 1, "g": 1, "h": 1, "e": 1}
+    assert shown(2) == {"c": 3, "u": 3, "g": 2, "h": 3, "e": 3}
+    assert direct.shown()["h_count"] == 4 + len(beside)
+    assert len(caplog.records) == 5
+
+
 @pytest.mark.parametrize("value", [Decimal("1.5"), 1.5, True, 10**20])
 def test_numbers_of_other_types_count(value: Any) -> None:
     """As what they are worth."""

@@ -125,17 +125,39 @@ def test_code_that_runs_within_the_store_may_scrape_and_flush(
 
 
 def test_sums_beyond_any_float_do_not_fail_the_scrape(bridge: Make) -> None:
-    """Integers that no float can hold are infinite where they meet a float; other metrics are served."""
+    """Integers that only together are larger than any float are infinite as one series; others are served."""
     setup = bridge()
     counter, other = setup.meter.create_up_down_counter("u"), setup.meter.create_counter("other")
-    for _ in range(3):
-        counter.add(10**308, {"a.b": "1"})
-    counter.add(1.5, {"a-b": "1"})
+    counter.add(10**308, {"a.b": "1"})
+    counter.add(10**308, {"a-b": "1"})
+    counter.add(1.5, {"a.b": "1"})
     other.add(1)
     assert values(setup, "u") == {"-": math.inf}
-    counter.add(1.5, {"a.b": "1"})
-    assert values(setup, "u") == {"-": math.inf}
+    counter.add(-(10**308), {"a-b": "1"})
+    assert values(setup, "u") == {"-": 1e308}
     assert values(setup, "other_total") == {"-": 1}
+
+
+@pytest.mark.parametrize("amounts", [[10**308] * 3, [1.7e308] * 2, [10**308, 1.7e308]])
+def test_no_total_becomes_infinite(
+    bridge: Make, caplog: pytest.LogCaptureFixture, amounts: list[Any]
+) -> None:
+    """What would make it so is left out, and said once. The total goes on."""
+    setup = bridge()
+    counter, histogram = setup.meter.create_counter("c"), setup.meter.create_histogram("h")
+    counter.add(1)
+    histogram.record(1)
+    assert values(setup, "c_total") == {"-": 1}
+    for _ in range(2):
+        for amount in amounts:
+            counter.add(amount)
+            histogram.record(amount)
+        assert values(setup, "c_total") == values(setup, "h_sum") == {"-": 1}
+    counter.add(2)
+    histogram.record(2)
+    assert values(setup, "c_total") == values(setup, "h_sum") == {"-": 3}
+    assert values(setup, "h_count") == {"-": 2 + 2 * len(amounts)}
+    assert len([record for record in caplog.records if "would not be finite" in record.message]) == 2
 
 
 def test_a_series_that_cannot_be_frozen_keeps_its_last_point(

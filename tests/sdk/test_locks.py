@@ -44,6 +44,11 @@ def test_no_child_of_a_fork_hangs(children: int, door: str) -> None:
     assert recorded == counted == observed > 0
 
 
+def test_a_child_records_before_our_hook_runs_in_it() -> None:
+    """A signal handler, a finalizer or an earlier hook waits there for no thread that is gone."""
+    assert printed("early.py", "direct", seconds=30) == 3
+
+
 @pytest.mark.parametrize("door", ["sdk", "direct"])
 @pytest.mark.parametrize("signals", [pytest.param(300), pytest.param(15_000, marks=pytest.mark.slow)])
 def test_a_signal_handler_records(signals: int, door: str) -> None:

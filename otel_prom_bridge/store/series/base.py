@@ -8,6 +8,7 @@ wrong later.
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -21,6 +22,9 @@ from otel_prom_bridge.store.series_budgets import SeriesBudget
 from otel_prom_bridge.views.workers import Workers
 
 One = TypeVar("One")
+
+MOST = sys.float_info.max
+TOO_LARGE = "with what was recorded since the last time its total would not be finite, so that is left out"
 
 
 class Traits(NamedTuple):
@@ -185,6 +189,18 @@ def added(value: float, delta: float) -> float:
         return value + delta
     except OverflowError:
         return total((value, delta))
+
+
+def total_of(value: float, delta: float) -> float:
+    """The sum of both. No total becomes infinite, as it would stay so for ever.
+
+    Raises:
+        OverflowError: no float can hold it.
+    """
+    result = value + delta
+    if not -MOST <= result <= MOST:
+        raise OverflowError(TOO_LARGE)
+    return result
 
 
 def plain(value: float) -> float:

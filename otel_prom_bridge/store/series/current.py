@@ -17,7 +17,7 @@ from otel_prom_bridge.arithmetic.histograms import native_sum, total
 from otel_prom_bridge.arithmetic.merging import merged
 from otel_prom_bridge.families import HistogramPoint, Kind, Labels, NativeHistogramPoint, Point
 from otel_prom_bridge.points import BucketPoint, ExponentialPoint, NumberPoint, Source
-from otel_prom_bridge.store.series.base import Series, Traits, plain
+from otel_prom_bridge.store.series.base import Series, Traits, added, plain
 from otel_prom_bridge.store.series.histograms import ExponentialSeries, HistogramSeries
 from otel_prom_bridge.store.series.numbers import NumberSeries
 from otel_prom_bridge.translate.labels import attribute_identity
@@ -202,6 +202,7 @@ class CurrentHistogram(Current, HistogramSeries):
     """Histograms with explicit bounds that say all of their observations each time."""
 
     __slots__ = ("parts",)
+    _summed = staticmethod(added)  # what is said anew each time may be infinite
 
     def replace(self, source: Source, points: Sequence[BucketPoint]) -> bool:
         """Take the current values of a source; say whether anything changed."""
@@ -228,6 +229,7 @@ class CurrentExponential(Current, ExponentialSeries):
     """Exponential histograms that say all of their observations each time."""
 
     __slots__ = ("parts",)
+    _summed = staticmethod(added)  # what is said anew each time may be infinite
 
     def replace(self, source: Source, points: Sequence[ExponentialPoint]) -> bool:
         """Take the current values of a source; say whether anything changed."""

@@ -19,7 +19,7 @@ from otel_prom_bridge.families import (
     made,
 )
 from otel_prom_bridge.points import BucketPoint, ExponentialPoint
-from otel_prom_bridge.store.series.base import Series, Traits, added, plain
+from otel_prom_bridge.store.series.base import Series, Traits, plain, total_of
 
 
 class HistogramSeries(Series):
@@ -27,6 +27,7 @@ class HistogramSeries(Series):
 
     __slots__ = ("bounds", "counts", "exemplars", "sum")
 
+    _summed = staticmethod(total_of)
     NO_BOUNDS: ClassVar[tuple[float, ...]] = (math.nan,)  # equal to no real bounds
 
     def __init__(self, traits: Traits, attributes: Mapping[str, object]) -> None:
@@ -42,16 +43,16 @@ class HistogramSeries(Series):
         return len(self.exemplars) - self.exemplars.count(None)
 
     def add(self, point: BucketPoint) -> None:
-        """Add a delta."""
+        """Add a delta. What cannot be added to the sum is counted nevertheless."""
         counts = point.bucket_counts
         if point.explicit_bounds is not self.bounds:  # nearly always they are the same object
             counts = self._common_counts(point)
         if len(counts) != len(self.counts):
             raise ValueError(f"{len(counts)} buckets for {len(self.bounds)} bounds")
         self.counts = (*map(operator.add, self.counts, counts),)
-        self.sum = added(self.sum, plain(point.sum))
         if point.exemplars:
             self._keep(self._taken(point))
+        self.sum = self._summed(self.sum, plain(point.sum))
 
     def freeze(self, labels: Labels, kind: Kind) -> Point:
         """The present state as a histogram."""
@@ -103,6 +104,7 @@ class ExponentialSeries(Series):
 
     __slots__ = ("exemplars", "negative", "positive", "schema", "sum", "zero_count", "zero_threshold")
 
+    _summed = staticmethod(total_of)
     MAX_SCHEMA, MIN_SCHEMA = 8, -4
     # The SDK's own default for each side. Deltas of different ranges may need more when they are added up.
     MAX_BUCKETS: ClassVar[int] = 160
@@ -127,7 +129,7 @@ class ExponentialSeries(Series):
         self.sum: float = 0
 
     def add(self, point: ExponentialPoint) -> None:
-        """Add a delta."""
+        """Add a delta. What cannot be added to the sum is counted nevertheless."""
         positive, negative = _sparse(point.positive), _sparse(point.negative)
         if positive or negative:
             # For observations that were all zero the SDK says scale 0, which must not cost any resolution.
@@ -140,9 +142,9 @@ class ExponentialSeries(Series):
         ):
             self._lower(1)
         self.zero_count += point.zero_count
-        self.sum = added(self.sum, plain(point.sum))
         if point.exemplars:
             self._keep(self._taken(point))
+        self.sum = self._summed(self.sum, plain(point.sum))
 
     def freeze(self, labels: Labels, kind: Kind) -> Point:
         """The present state as a native histogram, or as a classic one if its schema is too low."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from otel_prom_bridge.families import CounterPoint, Exemplar, GaugePoint, Kind, Labels, Point, made
 from otel_prom_bridge.points import CountedPoint, NumberPoint, SourcePoint
-from otel_prom_bridge.store.series.base import Series, Traits, added, plain
+from otel_prom_bridge.store.series.base import MOST, TOO_LARGE, Series, Traits, plain, total_of
 
 _COUNTER = Kind.COUNTER  # Python 3.11 calls a function of its own for each look into an enumeration
 
@@ -36,12 +36,12 @@ class NumberSeries(Series):
         """Add a delta."""
         value = point.value
         if type(value) is int or type(value) is float:  # as nearly always: this runs for every changed series
-            try:
-                self.value += value
-            except OverflowError:
-                self.value = added(self.value, value)
+            value += self.value
+            if not -MOST <= value <= MOST:
+                raise OverflowError(TOO_LARGE)
+            self.value = value
         else:
-            self.value = added(self.value, plain(value))
+            self.value = total_of(self.value, plain(value))
         if point.exemplars:
             self._keep_exemplar(point)
 
@@ -72,7 +72,9 @@ class SetSeries(NumberSeries):
 
     def add(self, point: NumberPoint) -> None:
         """Take what was set; of several points the last one stands."""
-        self.value = plain(point.value)
+        value = plain(point.value)
+        float(value)  # it raises if no float can hold it
+        self.value = value
 
     def freeze(self, labels: Labels, kind: Kind) -> Point:
         """The present state, which is as new as its last point."""
@@ -98,6 +100,6 @@ class SumSeries(NumberSeries):
 
     def add(self, point: CountedPoint) -> None:  # type: ignore[override]
         """Add a delta."""
-        self.value = added(self.value, plain(point.sum))
+        self.value = total_of(self.value, plain(point.sum))
         if point.exemplars:
             self._keep_exemplar(point)
