@@ -13,7 +13,7 @@ from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.attribution import ATTRIBUTED
 from otel_prom_bridge.recording.measurements import clean
-from otel_prom_bridge.recording.reports import guarded
+from otel_prom_bridge.recording.reports import guarded, report
 
 _Said = Mapping[str, AttributeValue]
 
@@ -28,7 +28,7 @@ class _Block(NamedTuple):
     def said(self) -> _Said:
         """What is said within it."""
         kept = {name: value for name, value in self.before.items() if name not in self.names}
-        return {**kept, **clean(self.names)}
+        return {**kept, **_values(self.names)}
 
 
 # The blocks that go on here, the innermost last: of this task or thread, as those of others end in their own
@@ -82,6 +82,15 @@ class attributed:  # noqa: N801 - used like a function, as contextlib.suppress i
                 said = later[-1].said()
             _blocks.set((*blocks[:own], *later))
             _say(said)
+
+
+def _values(names: Mapping[str, object]) -> dict[str, AttributeValue]:
+    """What these names say. A list may be an attribute, and is nobody for whom something is done."""
+    found = clean(names)
+    for name in [name for name, value in found.items() if isinstance(value, tuple)]:
+        report(("attributed", name), "attributed: %r is left out: a list is no value of a label", name)
+        del found[name]
+    return found
 
 
 def _say(said: _Said) -> None:

@@ -443,6 +443,20 @@ def test_odd_values_never_raise(said: Any) -> None:
             assert sum(by_team(found, "llmdevops_llm_requests").values()) == 1
 
 
+@pytest.mark.parametrize("said", [object(), {"a": 1}, ["a"], ("a", "b"), [], b"x"])
+def test_what_is_no_text_number_or_truth_value_is_left_out(
+    said: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is said by it, not what a block around it says either, and that is logged once."""
+    with bridge(recording="direct") as (found, some), attributed(team="search"):
+        for _ in range(2):
+            with attributed(team=said):
+                some.call()
+        assert by_team(found, "llmdevops_llm_requests") == {"": 2}
+    (record,) = caplog.records
+    assert "'team'" in record.getMessage()
+
+
 def test_a_context_that_is_odd_never_raises() -> None:
     """Somebody else may put anything under the key, and baggage may be anything."""
     for value in (5, "text", object()):
