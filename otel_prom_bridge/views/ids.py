@@ -33,10 +33,12 @@ _ULID = re.compile(
 _HEX = re.compile(r"[0-9a-f]{16,}|[0-9A-F]{16,}")
 # Hexadecimal digits among others: `00-<trace>-<span>-01`, `user:65a…`. Digits alone may be a time.
 _HEX_INSIDE = re.compile(r"(?<![0-9A-Za-z])(?=[0-9]*[a-f])(?=[a-f]*[0-9])[0-9a-f]{20,}(?![0-9A-Za-z])")
+# An address, as in what Python writes of an object. Codes of errors and colours have eight digits at most.
+_ADDRESS = re.compile(r"(?<![0-9A-Za-z])0x[0-9A-Fa-f]{9,}(?![0-9A-Za-z])")
 # How providers of models and frameworks of agents begin their ids. What follows is no word, no date and no
 # short number: `step_retrieve_documents2` is the name of a step, and `batch_2026_11_29` that of a batch.
 _PREFIXED = re.compile(
-    r"(?:call|msg|run|resp|req|thread|chatcmpl|cmpl|toolu|tool|asst|step|file|batch|evt|sess|conv|trace|span"
+    r"(?:call|msg|run|resp|req|thread|chatcmpl|cmpl|toolu|tool|asst|step|file|batch|evt|ses|sess|conv|trace|span"
     r"|event|task|job|item|rs|fc|vs|ws|cycle|checkpoint|ckpt|session|message|response|request)[-_]"
     r"(?P<rest>(?=[A-Za-z0-9_-]*[0-9])[A-Za-z0-9_-]{8,})"
 )
@@ -109,7 +111,7 @@ def looks_like_id(text: str) -> bool:
     """
     if len(text) > _LONGEST or _DATE.fullmatch(text):
         return False
-    if _UUID.search(text) or _HEX.fullmatch(text) or _HEX_INSIDE.search(text):
+    if _UUID.search(text) or _HEX.fullmatch(text) or _HEX_INSIDE.search(text) or _ADDRESS.search(text):
         return True
     prefixed = _PREFIXED.fullmatch(text)
     if prefixed is not None and _is_random(prefixed["rest"]):

@@ -55,6 +55,10 @@ KINDS = {
     "word of letters": lambda: _of(string.ascii_lowercase, 24),
     "word of both cases": lambda: _of(string.ascii_letters, 22),
     "typeid": lambda: "run_01h" + _of("0123456789abcdefghjkmnpqrstvwxyz", 23),
+    "address of an object": lambda: hex(0x7F0000000000 + RANDOM.getrandbits(40)),
+    "object": lambda: f"<app.Session object at {hex(0x7F0000000000 + RANDOM.getrandbits(40))}>",
+    "address of an object on Windows": lambda: f"0x{0x1F000000000 + RANDOM.getrandbits(36):016X}",
+    "session": lambda: "ses_" + _of("0123456789abcdef", 8),
     "ULID behind a word": lambda: "order_01" + _of("0123456789ABCDEFGHJKMNPQRSTVWXYZ", 24),
 }
 
@@ -92,6 +96,9 @@ WORDS = [
     *("i-0abcd1234ef567890", "kube-proxy-gke-prod-pool-1-1a2b3c4d-xyz1", "main.3f4a5b6c.js"),
     *("model-00001-of-00030.safetensors", "IMG_20261129_061444.jpg", "backup-20261129T0614.tar.gz"),
     *("opentelemetry_sdk-1.45.2-py3-none-any.whl", "accounts/fireworks/models/llama-v3p1-405b-instruct"),
+    # codes of errors, colours, masks, and names that begin with Amazon's SES
+    *("0x80070005", "0xC0000005", "0xFF00FF", "0x1F", "0xffffffff", "error 0x8024402c", "1280x1024"),
+    *("ses_template2", "ses_delivery_2024", "ses_20261129", "ses_notification_v2", "ses_templates_eu_west_1"),
     *("responsibilities", "internationalization", "ElasticLoadBalancing", "OAuth2AuthorizationCodeGrant"),
 ]
 
