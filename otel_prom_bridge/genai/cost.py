@@ -99,11 +99,15 @@ class Costs:
         if table is None or not _charged(request.operation, usage, error):
             return
         price = _price(request, table, found)
-        if price is None or not usage.reported:
-            unpriced = clean({vocabulary.REQUEST_MODEL: request.model})
-            self._record(conventions.UNPRICED_REQUESTS, 1, unpriced, context)
-        else:
+        if price is not None and usage.reported:
             self._record(conventions.COST, price.cost(usage), labels.common, context)
+        if price is None or not usage.reported or usage.unreadable:
+            self.add_unpriced(request, context)
+
+    def add_unpriced(self, request: LLMRequest, context: Context | None) -> None:
+        """Count a request whose cost is not known, or not all of it."""
+        unpriced = clean({vocabulary.REQUEST_MODEL: request.model})
+        self._record(conventions.UNPRICED_REQUESTS, 1, unpriced, context)
 
     def add_surcharge(self, labels: Labels, usage: Usage, context: Context | None) -> None:
         """Count what a long call costs more than whoever shows its tokens can know from their sum."""
@@ -135,7 +139,7 @@ def _charged(operation: str, usage: Usage, error: str | None) -> bool:
     """Whether an operation costs something, whether or not the price is known."""
     if operation in _CONTAINERS:
         return False
-    if usage.reported:
+    if usage.reported or usage.unreadable:
         return True
     # A request that failed without reporting tokens is not charged. Memory operations and the like have none.
     return error is None and operation in _PRICED

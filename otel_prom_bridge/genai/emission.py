@@ -56,6 +56,7 @@ class Usage:
     reasoning: int | None = None
     cache_write: int | None = None
     cost: float | None = None  # in USD, if the provider says it
+    unreadable: frozenset[str] = frozenset()  # which of these were reported, and not as numbers of tokens
 
     def check(self) -> None:
         """Take what is no number of tokens, or of USD, for not reported. It is logged once."""
@@ -64,6 +65,8 @@ class Usage:
             if value is not None and not _is_amount(value):
                 report(("usage", name), "%s of a request: %r is not recorded", _AMOUNTS[name], value)
                 setattr(self, name, None)
+                if name != "cost":  # without it that is computed
+                    self.unreadable |= {name}
 
     @property
     def reported(self) -> bool:

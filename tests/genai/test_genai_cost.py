@@ -149,6 +149,20 @@ def test_requests_without_a_known_cost(recorded: Recorded, table: PriceTable) ->
     assert recorded.points(COST) == []
 
 
+@pytest.mark.parametrize("wrong", [-5, "many", True])
+@pytest.mark.parametrize("kind", ["input_tokens", "output_tokens", "cached_tokens"])
+def test_a_number_of_tokens_that_is_none(
+    recorded: Recorded, table: PriceTable, kind: str, wrong: object
+) -> None:
+    """The rest is paid, and the request is among those whose cost is not known; a cost that is said is."""
+    llm = LLMRecorder(recorded.provider, prices=table)
+    ask(llm, **{kind: wrong})
+    assert recorded.total(UNPRICED) == 1
+    assert recorded.total(COST) > 0
+    ask(llm, **{kind: wrong, "cost": 0.5})
+    assert recorded.total(UNPRICED) == 1
+
+
 def test_requests_that_cost_nothing(recorded: Recorded, table: PriceTable) -> None:
     """A failure without tokens and an operation that has none are neither priced nor unpriced."""
     llm = LLMRecorder(recorded.provider, prices=table)

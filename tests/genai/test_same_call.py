@@ -67,6 +67,30 @@ def test_tokens_of_another_operation_are_not_those_of_the_call() -> None:
         assert it.totals("llm_cost_usd") == {(): pytest.approx(0.003)}
 
 
+@pytest.mark.parametrize(
+    ("outer", "inner", "unpriced"),
+    [
+        ({"input": "many", "output": 100}, {"input": 1000, "output": 100}, 0),
+        ({"input": 1000, "output": 100}, {"input": "many", "output": 100}, 0),
+        ({"input": "many", "output": 100}, {"output": 100}, 1),
+        ({"output": 100}, {"input": "many", "output": 100}, 1),
+    ],
+)
+def test_a_number_that_neither_span_has_makes_the_cost_unknown(
+    outer: Mapping[str, object], inner: Mapping[str, object], unpriced: int
+) -> None:
+    """What one of them says wrongly, the other one may say rightly."""
+
+    def said(usage: Mapping[str, object]) -> dict[str, Any]:
+        return {**ASKED, **{f"gen_ai.usage.{kind}_tokens": count for kind, count in usage.items()}}
+
+    with spans() as it:
+        with it.tracer("framework").start_as_current_span("chat", attributes=said(outer)):
+            inside(it, "client", said(inner))
+        assert tokens(it) == ({"output": 100} if unpriced else {"input": 1000, "output": 100})
+        assert sum(it.totals("llm_unpriced_requests").values()) == unpriced
+
+
 def test_other_words_for_inference_are_of_the_same_call() -> None:
     """Google's client generates content where a framework chats."""
     with spans() as it:

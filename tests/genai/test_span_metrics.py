@@ -6,6 +6,7 @@ import contextlib
 import gc
 import json
 import logging
+import math
 import os
 import sys
 import time
@@ -599,6 +600,34 @@ def test_wrong_attributes_are_logged_once(caplog: pytest.LogCaptureFixture) -> N
     assert len(lines) == len(set(lines)) <= 2
 
 
+@pytest.mark.parametrize("costs", ["recorded", "shown"])
+@pytest.mark.parametrize("kind", ["input_tokens", "output_tokens", "cache_read.input_tokens"])
+@pytest.mark.parametrize("wrong", [-5, "many", math.nan, True, 10**18])
+def test_a_call_with_one_unreadable_number_is_among_the_unpriced(
+    costs: Any, kind: str, wrong: object
+) -> None:
+    """The rest of it is paid, and nobody takes that for all that it cost."""
+    with spans(costs=costs) as it:
+        for _ in range(3):
+            said = {**CHAT, f"gen_ai.usage.{kind}": wrong}
+            with it.tracer().start_as_current_span("chat", attributes=said):
+                pass
+        assert it.totals("llm_unpriced_requests", "model") == {("gpt-4o",): 3}
+        assert sum(it.totals("llm_cost_usd").values()) > 0
+
+
+def test_a_cost_that_is_said_is_known_whatever_the_tokens_are() -> None:
+    """An alias that is right counts, too; so nothing is unknown."""
+    with spans() as it:
+        for said in (
+            {"gen_ai.usage.cost": 0.5, "gen_ai.usage.input_tokens": "many"},
+            {"gen_ai.usage.input_tokens": "many", "gen_ai.usage.prompt_tokens": 1000},
+        ):
+            with it.tracer().start_as_current_span("chat", attributes={**CHAT, **said}):
+                pass
+        assert it.totals("llm_unpriced_requests") == {}
+
+
 @pytest.mark.parametrize(
     ("name", "attributes"),
     [
@@ -632,6 +661,20 @@ def test_what_langfuse_says_wrongly(said: str) -> None:
             pass
         assert it.totals("llm_unpriced_requests") == {(): 1}
         assert it.totals("llm_tokens") == {}
+
+
+def test_what_langfuse_says_wrongly_in_part(caplog: pytest.LogCaptureFixture) -> None:
+    """The rest of it is paid; the call is among the unpriced, and the log says once what is wrong."""
+    usage = {"langfuse.observation.usage_details": '{"input": "many", "output": 100}'}
+    with spans() as it:
+        for _ in range(2):
+            with it.tracer().start_as_current_span("x", attributes={**CALLS["Langfuse"], **usage}):
+                pass
+        assert it.totals("llm_unpriced_requests") == {(): 2}
+        assert it.totals("llm_tokens", "type") == {("output",): 200}
+    assert [line for line in caplog.messages if "Langfuse" in line] == [
+        "'input' of Langfuse is no number of tokens: 'many'"
+    ]
 
 
 @pytest.mark.parametrize(

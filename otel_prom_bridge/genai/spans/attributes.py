@@ -310,13 +310,15 @@ def _by_what_it_has(name: str, attributes: Attributes, keys: Keys) -> tuple[Kind
 
 
 def _usage(attributes: Attributes, keys: Keys) -> Usage:
-    usage = Usage(_count(attributes, keys.input), _count(attributes, keys.output))
+    usage = Usage()
+    usage.input = _count(attributes, keys.input, usage, "input")
+    usage.output = _count(attributes, keys.output, usage, "output")
     if keys.cached:
-        usage.cached = _count(attributes, keys.cached)
+        usage.cached = _count(attributes, keys.cached, usage, "cached")
     if keys.reasoning:
-        usage.reasoning = _count(attributes, keys.reasoning)
+        usage.reasoning = _count(attributes, keys.reasoning, usage, "reasoning")
     if keys.written:
-        usage.cache_write = _count(attributes, keys.written)
+        usage.cache_write = _count(attributes, keys.written, usage, "cache_write")
     return usage
 
 
@@ -371,14 +373,18 @@ def _text(attributes: Attributes, keys: tuple[str, ...]) -> str | None:
     return None
 
 
-def _count(attributes: Attributes, keys: tuple[str, ...]) -> int | None:
+def _count(attributes: Attributes, keys: tuple[str, ...], usage: Usage, kind: str) -> int | None:
     if not keys:
         return None
     first = attributes.get(keys[0])
     if type(first) is int and 0 <= first < IMPOSSIBLE_AMOUNT:  # as nearly always
         return first
     value = _number(attributes, keys, "a number of tokens")
-    return None if value is None else int(value)
+    if value is not None:
+        return int(value)
+    if any(attributes.get(key) is not None for key in keys):
+        usage.unreadable |= {kind}
+    return None
 
 
 def _number(attributes: Attributes, keys: tuple[str, ...], what: str) -> float | None:

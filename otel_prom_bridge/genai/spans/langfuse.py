@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from otel_prom_bridge.genai.emission import IMPOSSIBLE_AMOUNT, Usage
+from otel_prom_bridge.recording.reports import report
 
 # Anthropic's words, which have kept their names, are parts of the input, too.
 _CACHED = ("input_cached_tokens", "input_cache_read", "cache_read_input_tokens")
 _WRITTEN = ("input_cache_creation", "input_cache_write", "cache_creation_input_tokens")
+_INPUT = ("prompt_tokens", "input_tokens")
+_OUTPUT = ("completion_tokens", "output_tokens")
 _REASONING = ("output_reasoning", "output_reasoning_tokens")
 _APIS = ("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details")
 
@@ -24,13 +27,19 @@ def usage_of(said: Mapping[str, Any]) -> Usage:
     """The tokens of a generation. What is no number of them is not reported."""
     given = _details(said, "prompt_tokens_details", "input_tokens_details")
     answered = _details(said, "completion_tokens_details", "output_tokens_details")
-    return Usage(
-        _whole(said, "input", ("prompt_tokens", "input_tokens")),
-        _whole(said, "output", ("completion_tokens", "output_tokens")),
+    usage = Usage(
+        _whole(said, "input", _INPUT),
+        _whole(said, "output", _OUTPUT),
         cached=_first(said, _CACHED) or _first(given, ("cached_tokens",)),
         reasoning=_first(said, _REASONING) or _first(answered, ("reasoning_tokens",)),
         cache_write=_first(said, _WRITTEN),
     )
+    for kind, keys in (("input", ("input", *_INPUT)), ("output", ("output", *_OUTPUT))):
+        wrong = next((key for key in keys if said.get(key) is not None), None)
+        if getattr(usage, kind) is None and wrong is not None:
+            usage.unreadable |= {kind}
+            report(("langfuse", wrong), "%r of Langfuse is no number of tokens: %r", wrong, said[wrong])
+    return usage
 
 
 def sum_of(costs: Mapping[str, Any]) -> float | None:

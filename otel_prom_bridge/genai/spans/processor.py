@@ -264,6 +264,8 @@ class SpanMetrics:
             record(conventions.COST, found.cost, labels.common, ended.context)
         elif not is_unpaid or not found.usage.reported:
             self._costs.add(labels, found.usage, ended.error, ended.context)
+        elif found.usage.unreadable:
+            self._costs.add_unpriced(labels.request, ended.context)
 
     def _check(self, ended: Ended, node: Node) -> None:
         """A guardrail has checked something; what came of it may be known when the span around it ends."""

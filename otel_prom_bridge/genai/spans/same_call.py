@@ -39,6 +39,8 @@ def complete(outer: Seen, answers: Iterable[InnerCall]) -> None:
         cached=_first(own.cached, said.cached if is_same_input else None),
         reasoning=_first(own.reasoning, said.reasoning if is_same_output else None),
         cache_write=_first(own.cache_write, said.cache_write if is_same_input else None),
+        unreadable=frozenset(kind for kind in own.unreadable if getattr(said, kind) is None)
+        | frozenset(kind for kind in said.unreadable if getattr(own, kind) is None),
     )
     outer.cost = _first(outer.cost, inside.cost)
     outer.provider, outer.model = outer.provider or inside.provider, outer.model or inside.model
@@ -59,6 +61,7 @@ def _inside(operation: str, answers: Iterable[InnerCall]) -> Seen | None:
 def _together(attempts: Sequence[Seen]) -> Seen:
     """All attempts of one library: their tokens and costs, and what the last of them says otherwise."""
     usage = Usage(*(_sum([getattr(it.usage, kind) for it in attempts]) for kind in _TOKENS))
+    usage.unreadable = frozenset().union(*(it.usage.unreadable for it in attempts))
     # If a cost is missing, the sum would hide it: then the tokens are priced.
     is_paid = all(it.cost is not None for it in attempts if it.usage.reported)
     return Seen(
