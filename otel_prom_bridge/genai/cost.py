@@ -100,7 +100,8 @@ class Costs:
             return
         price = _price(request, table, found)
         if price is not None and usage.reported:
-            self._record(conventions.COST, price.cost(usage), labels.common, context)
+            cost = sum(map(price.cost, usage.attempts or (usage,)))
+            self._record(conventions.COST, cost, labels.common, context)
         if price is None or not usage.reported or usage.unreadable:
             self.add_unpriced(request, context)
 
@@ -114,7 +115,7 @@ class Costs:
         table, found = self._current
         price = None if table is None else _price(labels.request, table, found)
         if price is not None and price.at(usage.input) is not price:  # most calls are short
-            more = price.cost(usage) - price.lowest(usage)
+            more = sum(price.cost(each) - price.lowest(each) for each in usage.attempts or (usage,))
             if more > 0:
                 self._record(conventions.REPRICED_COST, more, labels.common, context)
 

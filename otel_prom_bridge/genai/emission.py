@@ -57,6 +57,7 @@ class Usage:
     cache_write: int | None = None
     cost: float | None = None  # in USD, if the provider says it
     unreadable: frozenset[str] = frozenset()  # which of these were reported, and not as numbers of tokens
+    attempts: tuple[Usage, ...] = ()  # of which it is the sum, if it is one: each has a price of its own
 
     def check(self) -> None:
         """Take what is no number of tokens, or of USD, for not reported. It is logged once."""

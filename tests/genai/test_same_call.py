@@ -12,6 +12,8 @@ import pytest
 from measured_spans import CHAT, Setup, spans
 from opentelemetry import trace
 
+from otel_prom_bridge.genai import PriceTable
+
 ASKED = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "gpt-4o"}
 EMBEDDED = {
     **ASKED,
@@ -157,6 +159,24 @@ def test_costs_of_attempts_count_only_if_none_is_missing(
                 inside(it, "client", CHAT if cost is None else {**CHAT, "gen_ai.usage.cost": cost})
         assert tokens(it) == {"input": 2000, "output": 200}
         assert it.totals("llm_cost_usd") == {(): pytest.approx(expected)}
+
+
+@pytest.mark.parametrize("costs", ["recorded", "shown"])
+@pytest.mark.parametrize(
+    ("own", "expected"), [({}, 0.9), ({"input": 300_000, "output": 0}, 0.9), ({"input": 250_000}, 1.5)]
+)
+def test_attempts_are_long_calls_only_if_one_of_them_is(
+    costs: Any, own: Mapping[str, int], expected: float
+) -> None:
+    """Their tokens are summed, and each has the price of its own length; other numbers are of one call."""
+    long = {**ASKED, "gen_ai.request.model": "claude-sonnet-4-5", "gen_ai.provider.name": "anthropic"}
+    usage = {"gen_ai.usage.input_tokens": 100_000, "gen_ai.usage.output_tokens": 0}
+    said = {f"gen_ai.usage.{kind}_tokens": count for kind, count in own.items()}
+    with spans(costs=costs, table=PriceTable.default()) as it:
+        with it.tracer("framework").start_as_current_span("chat", attributes={**long, **said}):
+            for _ in range(3):
+                inside(it, "client", {**long, **usage})
+        assert sum(it.totals("llm_cost_usd").values()) == pytest.approx(expected)
 
 
 def test_attempts_that_end_at_once_lose_nothing() -> None:

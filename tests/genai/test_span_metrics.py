@@ -683,6 +683,10 @@ def test_what_langfuse_says_wrongly_in_part(caplog: pytest.LogCaptureFixture) ->
         ({"input": 1000, "output": 100}, {"input": 0.25, "output": 0.5, "cache_read": 0.25}, 1000, 1.0),
         ({"input": 1000, "output": 100}, {"input": 0.25, "output": 0.5, "total": 2.0}, 1000, 2.0),
         ({"input": 1000, "output": 100}, {"input": -1, "total": "x"}, 1000, 0.0035),
+        ({"input": 1000, "output": 100}, {"input": -1, "output": 0.5}, 1000, 0.0035),
+        ({"input": 1000, "output": 100}, {"input": 0.25, "output": 0.5, "total": None}, 1000, 0.75),
+        # litellm's, whose first two words are OpenAI's, with the parts among them
+        ({"prompt_tokens": 1000, "completion_tokens": 100, "cache_read_input_tokens": 800}, {}, 1000, 0.0025),
         # Anthropic's own words, handed on as they are: what was cached is beside the rest of the input.
         (
             {"input_tokens": 500, "output_tokens": 100, "cache_read_input_tokens": 400}

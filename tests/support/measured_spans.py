@@ -136,9 +136,9 @@ class Setup:
 
 
 @contextmanager
-def spans(sampler: Any = None, **options: Any) -> Iterator[Setup]:
+def spans(sampler: Any = None, table: PriceTable = TABLE, **options: Any) -> Iterator[Setup]:
     """Spans that become metrics under the profile llmdevops."""
-    with running(profile="llmdevops", prices=TABLE) as bridge:
+    with running(profile="llmdevops", prices=table) as bridge:
         tracers = TracerProvider(shutdown_on_exit=False, sampler=sampler)
-        tracers.add_span_processor(SpanMetrics(bridge.meter_provider, **{"prices": TABLE, **options}))
+        tracers.add_span_processor(SpanMetrics(bridge.meter_provider, **{"prices": table, **options}))
         yield Setup(bridge, tracers)

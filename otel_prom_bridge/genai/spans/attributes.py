@@ -350,7 +350,8 @@ def _langfuse(attributes: Attributes, found: Seen) -> None:
         found.usage = langfuse.usage_of(said)
     costs = _table(attributes, "langfuse.observation.cost_details")
     if costs and found.cost is None:
-        costs.setdefault("total", langfuse.sum_of(costs))
+        if costs.get("total") is None:
+            costs["total"] = langfuse.sum_of(costs)
         found.cost = _number(costs, ("total",), "a cost")
 
 

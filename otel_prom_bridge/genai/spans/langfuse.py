@@ -17,7 +17,7 @@ from otel_prom_bridge.recording.reports import report
 # Anthropic's words, which have kept their names, are parts of the input, too.
 _CACHED = ("input_cached_tokens", "input_cache_read", "cache_read_input_tokens")
 _WRITTEN = ("input_cache_creation", "input_cache_write", "cache_creation_input_tokens")
-_INPUT = ("prompt_tokens", "input_tokens")
+_INPUT = ("prompt_tokens", "input_tokens")  # the first is OpenAI's, and may be litellm's
 _OUTPUT = ("completion_tokens", "output_tokens")
 _REASONING = ("output_reasoning", "output_reasoning_tokens")
 _APIS = ("input_tokens", "output_tokens", "input_tokens_details", "output_tokens_details")
@@ -43,8 +43,15 @@ def usage_of(said: Mapping[str, Any]) -> Usage:
 
 
 def sum_of(costs: Mapping[str, Any]) -> float | None:
-    """What a generation cost where Langfuse has no total: the sum of what it says."""
-    known = [cost for cost in costs.values() if _number(cost) is not None]
+    """What a generation cost where Langfuse has no total: the sum of what it says.
+
+    It is None if a part is no number, as the sum would hide that.
+    """
+    known = [cost for cost in costs.values() if cost is not None]
+    for cost in known:
+        if _number(cost) is None:
+            report(("langfuse", "cost"), "%r of Langfuse is no cost", cost)
+            return None
     return float(sum(known)) if known else None
 
 
@@ -53,6 +60,9 @@ def _whole(said: Mapping[str, Any], word: str, of_apis: tuple[str, ...]) -> int 
     own = _number(said.get(word))
     if own is not None:
         return own + sum(_numbers(said, lambda key: key.startswith(f"{word}_") or _is_part(key, word)))
+    own = _first(said, of_apis[:1])
+    if own is not None:
+        return own  # its parts are among it, also those of which litellm says more in Anthropic's words
     own = _first(said, of_apis)
     # Anthropic's API has its parts beside the rest, and not among it.
     return None if own is None else own + sum(_numbers(said, lambda key: _is_part(key, word)))

@@ -41,6 +41,7 @@ def complete(outer: Seen, answers: Iterable[InnerCall]) -> None:
         cache_write=_first(own.cache_write, said.cache_write if is_same_input else None),
         unreadable=frozenset(kind for kind in own.unreadable if getattr(said, kind) is None)
         | frozenset(kind for kind in said.unreadable if getattr(own, kind) is None),
+        attempts=said.attempts if is_same_input and is_same_output else (),
     )
     outer.cost = _first(outer.cost, inside.cost)
     outer.provider, outer.model = outer.provider or inside.provider, outer.model or inside.model
@@ -62,6 +63,8 @@ def _together(attempts: Sequence[Seen]) -> Seen:
     """All attempts of one library: their tokens and costs, and what the last of them says otherwise."""
     usage = Usage(*(_sum([getattr(it.usage, kind) for it in attempts]) for kind in _TOKENS))
     usage.unreadable = frozenset().union(*(it.usage.unreadable for it in attempts))
+    if len(attempts) > 1:
+        usage.attempts = tuple(each for it in attempts for each in it.usage.attempts or (it.usage,))
     # If a cost is missing, the sum would hide it: then the tokens are priced.
     is_paid = all(it.cost is not None for it in attempts if it.usage.reported)
     return Seen(
