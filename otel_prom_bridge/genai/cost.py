@@ -43,10 +43,10 @@ class Costs:
     ) -> None:
         self._measurements = measurements
         self._record = measurements.record
-        self._shown: Shown | None = None
+        self._shown = Shown(lambda: measurements.provider)
+        self._follows = prices == "default"  # the table is theirs
         if prices == "default":
-            self._shown = shown = Shown(lambda: measurements.provider)
-            prices = shown.table
+            prices = self._shown.table
         # The table, and which prices were found in it: read and replaced together, whatever threads do.
         self._current: tuple[PriceTable | None, _Found] = (None, {})
         self._tables = _tables_of(measurements)
@@ -59,7 +59,7 @@ class Costs:
     @property
     def table(self) -> PriceTable | None:
         """The table of now; None is for no costs here."""
-        if self._shown is not None:
+        if self._follows:
             table = self._shown.table
             if table is not self._current[0]:
                 self._use(table)
@@ -67,8 +67,13 @@ class Costs:
 
     def replace(self, table: PriceTable | None) -> None:
         """Use another table from now on. What was counted so far stays, so the counter never goes down."""
-        self._shown = None
+        self._follows = False
         self._use(table)
+
+    @property
+    def are_shown(self) -> bool:
+        """Whether somebody shows what tokens cost that others have counted."""
+        return self._shown.are_costs
 
     def _use(self, table: PriceTable | None) -> None:
         before, self._current = self._current[0], (table, {})

@@ -65,7 +65,7 @@ class Price:
     cached: float | None = None
     cache_write: float | None = None
     reasoning: float | None = None
-    above: Sequence[tuple[int, Price]] = field(default=(), repr=False, kw_only=True)
+    above: Sequence[tuple[int, Price]] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         check_fields(self, {**dict.fromkeys(KINDS, _PRICE), "above": _ABOVE})

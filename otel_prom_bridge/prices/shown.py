@@ -47,10 +47,20 @@ class Shown:
     @property
     def table(self) -> PriceTable | None:
         """The table of now."""
+        prices = self._prices()
+        return PriceTable.default() if prices is None else prices.table
+
+    @property
+    def are_costs(self) -> bool:
+        """Whether there is somebody who shows costs of tokens."""
+        prices = self._prices()
+        return prices is not None and prices.table is not None
+
+    def _prices(self) -> Prices | None:
         provider, latest, found = self._provider(), _latest, self._found
         if found is None or found[0] is not provider or found[1] is not latest:
             found = self._found = (provider, latest, _prices_of(provider))
-        return PriceTable.default() if found[2] is None else found[2].table
+        return found[2]
 
 
 def _prices_of(provider: object) -> Prices | None:

@@ -40,7 +40,7 @@ class PriceTable:
 
     >>> table = PriceTable("mine", {"gpt-4o": Price(2.5, 10, 1.25)})
     >>> table.price("gpt-4o-2024-08-06")
-    Price(input=2.5, output=10, cached=1.25, cache_write=None, reasoning=None)
+    Price(input=2.5, output=10, cached=1.25, cache_write=None, reasoning=None, above=())
     """
 
     version: str
@@ -165,7 +165,7 @@ def _models(value: object, name: str) -> dict[str, Price]:
 def _quoted(entry: object, name: str, key: str) -> None:
     """Refuse what TOML makes of ``gpt-4.1 = { … }``: a table ``1`` in a table ``gpt-4``."""
     for part, value in entry.items() if isinstance(entry, dict) else ():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and part != _ABOVE:
             raise ConfigurationError(f"{name}: {key}.{part}", value, f"a number, or {_QUOTES}")
 
 

@@ -111,7 +111,7 @@ class Pricing:
             self._findings.report(
                 "tiers",
                 "calls of %r with more than %d input tokens have another price, but the metrics of %r do not"
-                " say how long calls were; spans do (span_metrics=True), else all are paid as short ones",
+                " say how long calls were; unless spans do (span_metrics=True), all are paid as short ones",
                 *(models[0], found.above[0][0], scope),
             )
         if kind in _CORRECTIONS:

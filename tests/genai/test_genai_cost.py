@@ -342,6 +342,7 @@ def test_prices_of_long_calls() -> None:
     price = table.price("m")
     assert price == Price(1, 4, above=[(100, Price(2)), (500, Price(3, 5))])
     assert price is not None
+    assert repr(price) != repr(Price(1, 4))
     paid = {tokens: price.cost(Usage(tokens, 10)) * 1e6 for tokens in (None, 0, 100, 101, 500, 501)}
     expected = {None: 40, 0: 40, 100: 140, 101: 202, 500: 1000, 501: 1553}
     assert paid == {tokens: pytest.approx(usd) for tokens, usd in expected.items()}
@@ -394,6 +395,11 @@ def test_prices_of_long_calls() -> None:
             "aliases.a: ['gpt-4o'] is not allowed, expected a model of the table",
         ),
         ("input = 0.02", "input = 1, above = 3", "models.embed.above: 3 is not allowed, expected a list"),
+        (
+            "input = 0.02",
+            "input = 1, above = { tokens = 5, input = 2 }",
+            "models.embed.above: {'tokens': 5, 'input': 2} is not allowed, expected a list of tables",
+        ),
         ("input = 0.02", "input = 1, above = [3]", "models.embed.above: [3] is not allowed, expected a list"),
         ("input = 0.02", "input = 1, above = [{ input = 2 }]", "models.embed.above: [(None, "),
         ("input = 0.02", "input = 1, above = [{ tokens = 1.5, input = 2 }]", "models.embed.above: [(1.5, "),

@@ -346,6 +346,21 @@ def test_long_calls_have_a_price_of_their_own(
     assert len(said) == ("library" in who)
 
 
+@pytest.mark.parametrize(("shown", "expected"), [(True, 0.6), (False, 0.0)])
+def test_what_a_long_call_costs_more_is_nothing_without_the_rest(shown: bool, expected: float) -> None:
+    """A library counts tokens, and spans know how long its call was; somebody has to show what these cost."""
+    table = PriceTable("test", {"gpt-4o": Price(1, 1, above=[(200_000, Price(2, 2))])})
+    said = {**CALL, "gen_ai.request.model": "gpt-4o"}
+    with running(profile="semconv", prices=table if shown else False) as bridge:
+        tracers = TracerProvider(shutdown_on_exit=False)
+        metered = {"a.library": ["tokens"]}
+        tracers.add_span_processor(SpanMetrics(bridge.meter_provider, prices=table, measured=metered))
+        usage(bridge.meter_provider, "gpt-4o", "input", 300_000, scope="a.library")
+        long = {**said, "gen_ai.usage.input_tokens": 300_000}
+        tracers.get_tracer("a.library").start_span("chat", attributes=long).end()
+        assert sum(costs(bridge, name="gen_ai_usage_cost_USD").values()) == pytest.approx(expected)
+
+
 def test_it_is_exact() -> None:
     """A million small calls cost what their tokens cost together, to the last digit."""
     with running(prices=TABLE) as bridge:

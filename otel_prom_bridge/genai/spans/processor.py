@@ -344,7 +344,8 @@ class SpanMetrics:
         elif "cost" not in ended.left_alone:
             record = self._details.record
             self._repriced.add(ended.span, usage, labels, ended.context)
-            self._costs.add_surcharge(labels, usage, ended.context)
+            if self._are_costs_shown or self._costs.are_shown:  # more than nothing would be wrong
+                self._costs.add_surcharge(labels, usage, ended.context)
         # Of these no other library has metrics. Most calls have none, and of a counter 0 says nothing.
         if usage.cached:
             record(conventions.CACHE_READ_TOKENS, usage.cached, labels.counted, ended.context)
