@@ -5,6 +5,7 @@ A mapping with texts as keys is taken as it is. From all else that is made which
 
 from __future__ import annotations
 
+from collections import UserString
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,32 @@ def usable(given: Any, stream: Stream, findings: Findings) -> Mapping[str, objec
     if TEXT.issuperset(map(type, given)) and "" not in given and _KNOWN.issuperset(map(type, given.values())):
         return given
     return {key if isinstance(key, str) else str(key): _said(value) for key, value in given.items() if key}
+
+
+def lasting(value: Any) -> Any:
+    """The value as it is now, of types that have a key: the application may change it, and whatever is in it.
+
+    None if it cannot be read.
+    """
+    try:
+        return _lasting(value)
+    except Exception:
+        return None
+
+
+def _lasting(value: Any) -> Any:
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return (*map(_lasting, value),)
+    if isinstance(value, bytes | bytearray):
+        return bytes(value)
+    if isinstance(value, Mapping):
+        return {key if isinstance(key, str) else str(key): _lasting(each) for key, each in value.items()}
+    if isinstance(value, UserString):  # which is made of others of its kind
+        return str(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return (*map(_lasting, value),)
+    return _said(value)
 
 
 def _said(value: object) -> object:

@@ -139,6 +139,7 @@ class Meter(metrics.Meter):
         Raises:
             ValueError: the name or the unit is not one that OpenTelemetry allows. The SDK raises there, too.
         """
+        unit, description = self._said(name, "unit", unit), self._said(name, "description", description)
         checked = metrics.Instrument._check_name_unit_description(name, unit, description)
         if checked["name"] is None:
             raise ValueError(f"expected ASCII string of maximum length 255 characters but got {name}")
@@ -152,6 +153,16 @@ class Meter(metrics.Meter):
             checked["description"] or "",
             kind.MEANING,
         )
+
+    def _said(self, name: str, what: str, given: Any) -> str:
+        """What is said of an instrument; nothing if it is no text, as no metric is worth losing for that."""
+        if isinstance(given, str):
+            return given if type(given) is str else str.__str__(given)  # some have no hash
+        if given is not None:
+            message = "instrument %r of scope %r: its %s is no text and is left out: %s"
+            finding = (what, self._scope, str(name))
+            self._plans.findings.report(finding, message, name, self._scope.name, what, type(given))
+        return ""
 
     def _checked(self, name: str, advised: Any) -> tuple[float, ...] | None:
         if advised is None:

@@ -41,7 +41,7 @@ from otel_prom_bridge.direct.cells import (
     HistogramCell,
     SumCell,
 )
-from otel_prom_bridge.direct.given_attributes import TEXT, usable
+from otel_prom_bridge.direct.given_attributes import TEXT, lasting, usable
 from otel_prom_bridge.direct.plans import RecordingPlan
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.forks import Process, renew_lock
@@ -55,7 +55,7 @@ _NUMBERS = (int, float)
 _WITH_CHARACTERS = (str, bytes, bytearray)
 # The cell of an attribute set whose texts have more characters is kept until the next collection only.
 _LONGEST = 4096
-# How many characters such cells may have together, with those that no table has.
+# How many characters such cells may have together.
 _MOST_CHARACTERS = 16_000_000
 # How many cells a collection takes at once: fewer than there must be new objects (700) before the garbage
 # collector looks for cycles.
@@ -118,12 +118,12 @@ class Synchronous:
         """Find no cell in the fast way. What they have is not lost."""
         self._cells: dict[tuple[object, ...], Cell] = {}
         self._bare: Cell | None = None  # the cell of no attributes
-        self._forget_loose()
+        self._forget_long()
 
-    def _forget_loose(self) -> None:
+    def _forget_long(self) -> None:
         """Find no cell of a long attribute set any more. What these have is not lost."""
         self._long: dict[tuple[object, ...], Cell] = {}
-        self._loose = self._characters = 0  # these and those in no table, and the length of their texts
+        self._characters = 0  # of all their texts
 
     def renew(self) -> None:
         """In a forked child: wait for no thread of the parent."""
@@ -178,7 +178,7 @@ class Synchronous:
         """
         with self._lock:
             before, self._drained = self._drained, now
-            self._forget_loose()
+            self._forget_long()
             if 2 * len(self._cells) > self.plan.limit:
                 self.forget()
         changed, cells, done = self._changed, list[Cell](), 0
@@ -232,10 +232,15 @@ class Synchronous:
         if not attributes:
             return self.find(None)
         key = self._key(attributes)
-        cell = None if key is None else self._cells.get(key) or self._long.get(key)
+        if key is None:
+            attributes = {name: lasting(value) for name, value in attributes.items()}
+            key = items_key(attributes)
+            if key is None:
+                return self._past_limit()
+        cell = self._cells.get(key) or self._long.get(key)
         if cell is not None:
             return cell
-        if len(self._cells) + self._loose >= self.plan.limit:
+        if len(self._cells) + len(self._long) >= self.plan.limit:
             return self._past_limit()
         # The same set in another order gets a cell of its own: what both have ends in one series.
         kept = self._kept(attributes, key)
@@ -243,20 +248,18 @@ class Synchronous:
         with self._lock:
             if self._characters > _MOST_CHARACTERS:
                 return self._past_limit()
-            if key is not None and size <= _LONGEST:
+            if size <= _LONGEST:
                 return self._cells.setdefault(key, self._made(kept))
-            self._loose += 1
             self._characters += size
-            cell = self._made(kept)
-            return cell if key is None else self._long.setdefault(key, cell)
+            return self._long.setdefault(key, self._made(kept))
 
-    def _kept(self, attributes: Mapping[str, object], key: tuple[object, ...] | None) -> Mapping[str, object]:
+    def _kept(self, attributes: Mapping[str, object], key: tuple[object, ...]) -> Mapping[str, object]:
         """The attributes as they are now; nothing but their key, where that says everything."""
-        if key is not None and PLAIN_TYPES.issuperset(map(type, values := attributes.values())):
+        if PLAIN_TYPES.issuperset(map(type, values := attributes.values())):
             # The cell's own key has types, too, once some value was no text. That of texts has none anywhere.
             is_text = self._typed and TEXT.issuperset(map(type, values))
             return AttributeSet((*attributes, *values) if is_text else key)
-        return {name: _lasting(value) for name, value in attributes.items()}
+        return {name: lasting(value) for name, value in attributes.items()}
 
     def _needed(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
         """The attributes without those that no view needs."""
@@ -270,7 +273,7 @@ class Synchronous:
         return {name: value for name, value in attributes.items() if name not in unneeded}
 
     def _key(self, attributes: Mapping[str, object]) -> tuple[object, ...] | None:
-        """The key of the cell in the table; None if there can be none."""
+        """The key of the cell in the table; None if some value is of a type that has none."""
         values = attributes.values()
         if self._typed:
             return items_key(attributes)
@@ -292,7 +295,7 @@ class Synchronous:
             left_out = None
             if self._reduces and attributes:
                 needs, given = self.plan.needs, usable(attributes, self.stream, self._findings)
-                left_out = {name: _lasting(each) for name, each in given.items() if not needs(name)}
+                left_out = {name: lasting(each) for name, each in given.items() if not needs(name)}
             return sampled(value, context, always=self._samples_all, left_out=left_out)
         except Exception as error:  # a span that is made otherwise
             message = "instrument %r: an exemplar could not be taken: %r"
@@ -322,16 +325,6 @@ class Synchronous:
             self._refused(value, "negative")
             return None
         return number
-
-
-def _lasting(value: Any) -> Any:
-    """The value as it is now, which the application may change, and whatever is in it."""
-    kind = type(value)
-    if kind is list or kind is tuple:
-        return tuple(map(_lasting, value))
-    if kind is dict:
-        return {key: _lasting(each) for key, each in value.items()}
-    return bytes(value) if kind is bytearray else value
 
 
 def _measuring(name: str) -> Callable[..., None]:

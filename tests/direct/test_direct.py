@@ -7,9 +7,11 @@ import inspect
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections import ChainMap, UserList, UserString, deque
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -79,6 +81,41 @@ def test_attributes_that_cannot_be_read_lose_no_value(caplog: pytest.LogCaptureF
     assert direct.shown() == {"c_total,a=b": 1, "c_total,otel_metric_overflow=true": 6}
     (said,) = (record.message for record in caplog.records if "left out" in record.message)
     assert said == "instrument 'c': attributes that are none are left out: RuntimeError('no keys today')"
+
+
+class _WithoutHash(str):
+    __hash__ = None  # type: ignore[assignment]
+
+
+class _WithoutTruth:
+    def __bool__(self) -> bool:
+        raise RuntimeError("neither")
+
+
+@pytest.mark.parametrize("given", [5, b"x", ["x"], _WithoutTruth()], ids=["int", "bytes", "list", "object"])
+@pytest.mark.parametrize("what", ["unit", "description"])
+def test_an_instrument_with_a_unit_or_description_that_is_no_text_records(
+    what: str, given: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As if there were none, and the log says it once. So does one that is observed."""
+    direct = Direct()
+    for _ in range(2):
+        direct.meter.create_counter("c", **{what: given}).add(1)
+        callbacks: Any = [lambda options: [Observation(3)]]
+        direct.meter.create_observable_gauge("g", callbacks, **{what: given})
+    assert direct.shown() == {"c_total": 2, "g": 3}
+    said = [record.message for record in caplog.records if "is no text" in record.message]
+    start = f"instrument {{!r}} of scope 'test': its {what} is no text and is left out: {type(given)}"
+    assert said == [start.format("c"), start.format("g")]
+
+
+def test_texts_of_a_class_without_a_hash_name_an_instrument() -> None:
+    """What they say is a text like any other."""
+    direct = Direct()
+    counter = direct.meter.create_counter(_WithoutHash("c"), _WithoutHash("s"), _WithoutHash("d"))
+    counter.add(1)
+    assert direct.shown() == {"c_seconds_total": 1}
+    assert direct.meter.create_counter("c", "s", "d") is counter
 
 
 class _BrokenSpan(trace.NonRecordingSpan):
@@ -444,6 +481,57 @@ def test_a_long_text_is_one_series_however_often_it_comes(kind: str) -> None:
     assert instrument._long == {}
 
 
+class _Endless(Sequence[Any]):
+    """It has itself in it, and no text."""
+
+    def __getitem__(self, index: Any) -> Any:
+        return [self][index]
+
+    def __len__(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("make", "shown"),
+    [
+        (lambda: deque([1, "a"]), '[1, "a"]'),
+        (lambda: UserList(["a"]), '["a"]'),
+        (lambda: range(3), "[0, 1, 2]"),
+        (lambda: memoryview(b"x"), "[120]"),
+        (lambda: MappingProxyType({"a": 1}), '{"a": 1}'),
+        (lambda: ChainMap({1: deque([2])}), '{"1": [2]}'),
+        (lambda: [deque([1]), Decimal("1.50")], '[[1], "1.50"]'),
+        (lambda: UserString("text"), "text"),
+        (lambda: bytearray(b"x"), "eA=="),
+        (_Endless, ""),
+    ],
+)
+def test_a_value_of_any_type_is_one_series_however_often_it_comes(make: Any, shown: str) -> None:
+    """Whether it is the same object or an equal one. It is no flood, and a gauge shows what came last."""
+    direct = Direct(sdk_max_series=3)
+    counter, gauge = direct.meter.create_counter("c"), direct.meter.create_gauge("g")
+    same = make()
+    for value in range(50):
+        for attribute in (same, make()):
+            counter.add(1, {"k": attribute})
+            gauge.set(value, {"k": attribute})
+    assert direct.shown() == {f"c_total,k={shown}": 100, f"g,k={shown}": 49}
+
+
+def test_a_value_that_changes_is_what_it_was() -> None:
+    """Another one of it is another series, also if it is in the place of the first."""
+    direct = Direct()
+    counter = direct.meter.create_counter("c")
+    changing = UserList(["a"])
+    counter.add(1, {"k": changing})
+    changing.append("b")
+    counter.add(2, {"k": changing})
+    for number in range(3):
+        counter.add(number, {"m": memoryview(bytes([number]))})
+    expected = {'c_total,k=["a"]': 1, 'c_total,k=["a", "b"]': 2}
+    assert direct.shown() == {**expected, "c_total,m=[0]": 0, "c_total,m=[1]": 1, "c_total,m=[2]": 2}
+
+
 def test_an_odd_attribute_costs_the_others_nothing() -> None:
     """A collection leaves the cells where they are, so recording goes on as fast as before."""
     direct = Direct()
@@ -454,7 +542,7 @@ def test_an_odd_attribute_costs_the_others_nothing() -> None:
         counter.add(1, {"k": "x" * 5000})
         direct.reader.force_flush()
     assert counter._cells == cells
-    assert counter._loose == 0
+    assert counter._long == {}
 
 
 def test_a_limit_of_a_kind_of_instruments_is_no_flood() -> None:
