@@ -153,7 +153,9 @@ class Measurements:
                 record = self.recorder(metric)
                 if not is_awaited(record):
                     record = self._quick[metric.name] = quick(record)
-            record(value, attributes, context)
+            # Who patches instruments may change the attributes, which are not those of one recording only.
+            is_quick = record is not self._records.get(metric.name)
+            record(value, attributes if is_quick else dict(attributes), context)
         except Exception as error:
             report((metric.name, type(error)), "%s: %r is not recorded: %r", metric.name, value, error)
 

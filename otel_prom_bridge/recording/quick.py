@@ -4,7 +4,8 @@ Since 1.45 the SDK makes a copy of the attributes of each measurement, and looks
 so. That takes longer than most of the rest of a recording. It would change nothing in attributes that are
 clean, so the measurements of its instruments are made here, with such a copy. They bring along the key by
 which our reader finds the series. And of what is recorded of one span the SDK is asked only once whether it
-becomes exemplars.
+becomes exemplars. All of that is so only as long as nobody else has a hand in it: a method that is not the
+SDK's own gets what it would get of the SDK.
 
 What that needs of the SDK is private to it, and found by way of the instrument, so who records loads no SDK.
 Where it is made otherwise than we know it, its instruments are called as anybody calls them.
@@ -31,8 +32,15 @@ _FILTERS = "opentelemetry.sdk.metrics._internal.exemplar.exemplar_filter"
 _FIELDS = ("value", "time_unix_nano", "instrument", "context", "attributes")
 _CLEANING = "_clean_attribute_value"
 # What a consumer does with a measurement that its filter decides about and its readers get.
-_CONSUMING = {*_FIELDS, "_sdk_config", "exemplar_filter", "should_sample", "_reader_storages", "values"}
-_CONSUMING = (_CONSUMING | {"consume_measurement"}) - {"instrument"}
+_CONSUMING = frozenset(
+    {
+        *("value", "time_unix_nano", "context", "attributes"),
+        *("_sdk_config", "exemplar_filter", "should_sample"),
+        *("_reader_storages", "values", "consume_measurement"),
+    }
+)
+_OF_SPANS = "TraceBasedExemplarFilter"
+_CHOICES = (_OF_SPANS, "AlwaysOnExemplarFilter", "AlwaysOffExemplarFilter")
 _SPAN: Any = getattr(trace.propagation, "_SPAN_KEY", None)
 _TEXT = frozenset({str})
 _PLAIN = frozenset({str, bool, int, float})
@@ -115,48 +123,60 @@ def _quick(record: Any) -> Record | None:
     if not _is_of(record, _INSTRUMENTS):
         return None
     instrument: Any = record.__self__
-    kind: Any = type(instrument)
-    measurement = _measurement_of(kind)
-    if measurement is None:
-        return None
+    consuming = instrument._measurement_consumer.consume_measurement
     module: Any = sys.modules[_INSTRUMENTS]  # its clock is that of the SDK, which tests may set
-    consumer, is_enabled = instrument._measurement_consumer, instrument._is_enabled
-    # A trial, after which nothing fails that would lose what is recorded.
-    given = (0, module.time_ns(), instrument, get_current(), CleanAttributes())
-    trial = measurement(*given, ())
-    shown = tuple([getattr(trial, field) for field in _FIELDS])
-    if shown != given or not callable(consumer.consume_measurement):
+    measurement = _measurement_of(type(instrument))
+    if measurement is None or not _is_of(consuming, _CONSUMERS) or not _works(measurement, module.time_ns()):
         return None
-
-    asks_span_only = _asks_span_only(consumer)
+    name, is_enabled, filters = record.__name__, instrument._is_enabled, _filters(consuming)
+    method, consume = record.__func__, consuming.__func__
 
     def record_quickly(value: float, attributes: Attributes | None, context: Context | None) -> None:
-        # What has no name is no attribute, which the SDK says.
-        if type(attributes) is not CleanAttributes or "" in attributes or not is_enabled():
-            record(value, attributes, context)
+        # Anybody may put something else in the place of these methods at any time, to see or change what is
+        # recorded. A method may look like the one that it wraps, so its type is looked at, too.
+        usual, consumer = getattr(instrument, name), instrument._measurement_consumer
+        own = consumer.consume_measurement
+        is_own = type(usual) is type(own) is MethodType
+        is_own = is_own and usual.__func__ is method and own.__func__ is consume
+        asked = consumer._sdk_config.exemplar_filter.should_sample if is_own else None
+        asks_span_only = filters.get(asked.__func__) if type(asked) is MethodType else None
+        if type(attributes) is not CleanAttributes:
+            usual(value, attributes, context)
             return
-        # Each has attributes of its own, since other readers may have exporters that change what they get.
-        own, context = attributes.copy(), context or get_current()
-        made = measurement(value, module.time_ns(), instrument, context, own, attributes.key)
+        # Each has attributes of its own, since whoever gets them may change them.
+        copy = attributes.copy()
+        if asks_span_only is None or "" in copy or not is_enabled():  # the SDK says that a name is missing
+            usual(value, copy, context)
+            return
+        context = context or get_current()
+        made = measurement(value, module.time_ns(), instrument, context, copy, attributes.key)
         if asks_span_only and type(context) is InSpan:
             for storage in consumer._reader_storages.values():
                 storage.consume_measurement(made, context.is_sampled)
         else:
-            consumer.consume_measurement(made)
+            own(made)
 
     return record_quickly
 
 
-def _asks_span_only(consumer: Any) -> bool:
-    """Whether the consumer gives readers each measurement, and whether its span is sampled. It may raise."""
-    if not _is_of(consumer.consume_measurement, _CONSUMERS):
-        return False
-    consuming, chosen = consumer.consume_measurement.__func__.__code__, consumer._sdk_config.exemplar_filter
-    return (
-        set(consuming.co_names) == _CONSUMING
-        and type(chosen).__name__ == "TraceBasedExemplarFilter"
-        and _is_of(chosen.should_sample, _FILTERS)
-    )
+def _works(measurement: Any, now: int) -> bool:
+    """A trial, after which nothing fails that would lose what is recorded. It may raise."""
+    given = (0, now, None, get_current(), CleanAttributes())
+    trial = measurement(*given, ())
+    return tuple([getattr(trial, field) for field in _FIELDS]) == given
+
+
+def _filters(consuming: Any) -> dict[Any, bool]:
+    """What the SDK's own filters ask, and whether that is only if the span is sampled. It may raise.
+
+    ``consuming`` is what asks them, and then gives each measurement to the readers.
+    """
+    is_known = set(consuming.__func__.__code__.co_names) == _CONSUMING
+    module = vars(sys.modules[_FILTERS])
+    found = {name: module[name].should_sample for name in _CHOICES}
+    return {
+        asked: is_known and name == _OF_SPANS for name, asked in found.items() if asked.__globals__ is module
+    }
 
 
 def _measurement_of(kind: Any) -> Any:
@@ -177,18 +197,25 @@ def _clean(usual: Any) -> Any:
     """One class for instruments of all kinds, as the interpreter is quicker where classes do not change."""
 
     class CleanMeasurement(usual):  # type: ignore[misc]
-        """The same, of which the fields are set at once, since it is frozen."""
+        """The same, with the key of its series. A copy has none, as it may get other attributes."""
 
         __slots__ = ("key",)
 
-        def __init__(
-            self, value: float, time: int, instrument: Any, context: Context, attributes: Any, key: Any
-        ) -> None:
-            fields = self.__dict__
-            fields["value"], fields["time_unix_nano"] = value, time
-            fields["instrument"], fields["context"] = instrument, context
-            fields["attributes"] = attributes
-            _set_key(self, key)
+        def __getstate__(self) -> dict[str, Any]:
+            return self.__dict__
 
-    _set_key = CleanMeasurement.key.__set__
-    return CleanMeasurement
+    new, set_key = CleanMeasurement.__new__, CleanMeasurement.key.__set__
+
+    def made(
+        value: float, time: int, instrument: Any, context: Context, attributes: Any, key: Any
+    ) -> CleanMeasurement:
+        """One of which the fields are set at once, since it is frozen and its class looks at attributes."""
+        result = new(CleanMeasurement)
+        fields = result.__dict__
+        fields["value"], fields["time_unix_nano"] = value, time
+        fields["instrument"], fields["context"] = instrument, context
+        fields["attributes"] = attributes
+        set_key(result, key)
+        return result
+
+    return made

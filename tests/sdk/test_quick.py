@@ -65,13 +65,13 @@ VALUE: dict[InstrumentKind, float] = {"counter": 2, "up_down_counter": -2, "gaug
 
 
 class Heard:
-    """A consumer of measurements that keeps them."""
+    """Keeps the measurements that a reader gets."""
 
     def __init__(self, instrument: Any) -> None:
         self.measurements: list[Any] = []
-        instrument._measurement_consumer = self
+        instrument._measurement_consumer._reader_storages = {self: self}
 
-    def consume_measurement(self, measurement: Any) -> None:
+    def consume_measurement(self, measurement: Any, _should_sample: bool) -> None:
         self.measurements.append(measurement)
 
 
