@@ -13,7 +13,8 @@ from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.points import Stream
 
 TEXT = frozenset({str})
-_KNOWN = frozenset({str, bool, int, float, bytes, bytearray, type(None), list, tuple, dict})
+_UNCHANGING = frozenset({str, bool, int, float, bytes, type(None)})
+_KNOWN = _UNCHANGING | {bytearray, list, tuple, dict}
 _LIKE_KNOWN = (str, int, float, Sequence, Mapping)
 
 
@@ -41,6 +42,8 @@ def lasting(value: Any) -> Any:
 
 def _lasting(value: Any) -> Any:
     kind = type(value)
+    if kind in _UNCHANGING:
+        return value
     if kind is list or kind is tuple:
         return (*map(_lasting, value),)
     if isinstance(value, bytes | bytearray):

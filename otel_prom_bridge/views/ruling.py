@@ -71,7 +71,7 @@ class Ruling:
 
     def forbids(self, key: str) -> bool:
         """Whether a rule takes an attribute away, whatever its value is."""
-        return any(isinstance(rule, Forbid) for rule in self._rules_of(key))
+        return bool(self._view.rules) and any(isinstance(rule, Forbid) for rule in self._rules_of(key))
 
     def beside_labels(self, key: str, value: object) -> tuple[bool, object]:
         """Whether there are rules for an attribute that is no label, and what they make of its value."""
