@@ -93,6 +93,68 @@ def test_a_number_that_neither_span_has_makes_the_cost_unknown(
         assert sum(it.totals("llm_unpriced_requests").values()) == unpriced
 
 
+def late(it: Setup, *said: Mapping[str, Any]) -> None:
+    """Spans within each other of which the outermost ends first, as where a stream is closed late."""
+    begun: list[trace.Span] = []
+    for number, attributes in enumerate(said):
+        context = trace.set_span_in_context(begun[-1]) if begun else None
+        tracer = it.tracer(f"library{number}")
+        begun.append(tracer.start_span("chat", context=context, attributes=attributes))
+    for span in begun:
+        span.end()
+
+
+@pytest.mark.parametrize(
+    "said", [(CHAT, CHAT), (ASKED, CHAT), (CHAT, ASKED), (ASKED, CHAT, CHAT), (CHAT,) * 3]
+)
+@pytest.mark.parametrize("costs", ["recorded", "shown"])
+def test_a_span_that_ends_after_the_one_around_it_is_of_the_same_call(
+    costs: Any, said: tuple[Mapping[str, Any], ...]
+) -> None:
+    """There is one call, and the first of the spans that says tokens has them."""
+    with spans(costs=costs) as it:
+        late(it, *said)
+        assert it.totals("llm_requests") == {(): 1}
+        assert tokens(it) == {"input": 1000, "output": 100}
+        assert sum(it.totals("llm_cost_usd").values()) == pytest.approx(0.003)
+
+
+def test_spans_of_a_call_of_which_none_says_tokens() -> None:
+    """Its cost is not known, of one request."""
+    with spans() as it:
+        late(it, ASKED, ASKED, ASKED)
+        assert it.totals("llm_requests") == {(): 1}
+        assert it.totals("llm_unpriced_requests") == {(): 1}
+
+
+def test_two_spans_that_end_late_say_tokens_once() -> None:
+    """They may be two libraries' of one attempt."""
+    with spans() as it:
+        outer = it.tracer("framework").start_span("chat", attributes=ASKED)
+        context = trace.set_span_in_context(outer)
+        inner = [
+            it.tracer(scope).start_span("chat", context=context, attributes=CHAT)
+            for scope in ("client", "other")
+        ]
+        for span in (outer, *inner):
+            span.end()
+        assert it.totals("llm_requests") == {(): 1}
+        assert tokens(it) == {"input": 1000, "output": 100}
+
+
+def test_a_call_that_begins_after_the_one_around_it_is_another_one() -> None:
+    """Its context may be used for long; and an agent is no call, whenever it ends."""
+    agent = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "a"}
+    with spans() as it:
+        late(it, agent, CHAT)
+        outer = it.tracer().start_span("chat", attributes=CHAT)
+        outer.end()
+        with trace.use_span(outer):
+            inside(it, "client", CHAT)
+        assert it.totals("llm_requests") == {(): 3}
+        assert tokens(it) == {"input": 3000, "output": 300}
+
+
 def test_other_words_for_inference_are_of_the_same_call() -> None:
     """Google's client generates content where a framework chats."""
     with spans() as it:

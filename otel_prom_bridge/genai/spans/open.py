@@ -25,9 +25,21 @@ _MOST_CHECKS = 100
 _MOST_ANSWERS = 10_000  # each is kept until the outer span ends
 
 
+class Said:
+    """What a call tells the spans inside of it that end after its own: streams are closed late."""
+
+    __slots__ = ("left_alone",)
+
+    def __init__(self) -> None:
+        self.left_alone: frozenset[str] = _NOTHING  # what of these calls is counted with it
+
+
 class Node:
     """A span that goes on."""
 
+    # Not the nodes themselves: a task that begins the next one and ends would keep all before it.
+    said: Said | None = None  # to the spans that have begun inside of it
+    said_around: Said | None = None  # to it, by the span around it
     covered: frozenset[str] = _NOTHING  # what was recorded of it by libraries inside
     has_agent = False  # an agent ran inside
     has_call = False  # a call of a model was recorded inside, or left to a span around both
@@ -81,6 +93,11 @@ class Node:
         if len(self.checks) < _MOST_CHECKS:
             self.checks = (*self.checks, ended)
 
+    def say(self, left_alone: frozenset[str]) -> None:
+        """Tell the spans that have begun inside of this call, and go on, what is counted already."""
+        if self.said is not None:
+            self.said.left_alone = left_alone
+
     def sent(self, request: SpanRequest) -> None:
         """A request inside of it has ended."""
         if self.requests is None:
@@ -106,6 +123,9 @@ class OpenSpans:
         while len(self._nodes) >= _MOST:
             with contextlib.suppress(RuntimeError, StopIteration):  # another thread begins or ends a span
                 self._nodes.pop(next(iter(self._nodes)), None)
+        around = None if node.parent is None else self._nodes.get((node.trace, node.parent))
+        if around is not None:
+            node.said_around = around.said = around.said or Said()
         self._nodes[node.trace, node.about.span_id] = node
         return node
 

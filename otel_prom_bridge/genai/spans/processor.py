@@ -36,7 +36,7 @@ from otel_prom_bridge.genai.spans.attributes import (
     without_attributes,
 )
 from otel_prom_bridge.genai.spans.dialects import Attributes
-from otel_prom_bridge.genai.spans.measured import Measured
+from otel_prom_bridge.genai.spans.measured import ASPECTS, Measured
 from otel_prom_bridge.genai.spans.open import Node, OpenSpans
 from otel_prom_bridge.genai.spans.repriced import Repriced
 from otel_prom_bridge.genai.spans.same_call import InnerCall, complete
@@ -50,6 +50,8 @@ _NOTHING: Attributes = MappingProxyType({})
 _RETRY_EVENT = "retry"  # of OpenLIT, for LangChain
 _DETAILS = "gen_ai.client.inference.operation.details"  # an event with all that a span of a call may say
 _EVENTS = frozenset((vocabulary.EVALUATION_EVENT, guardrails.EVENT))
+_ALL = frozenset(ASPECTS)
+_BUT_TOKENS = frozenset(("calls", "chunks", "token_times", "choices", "retries", "rate_limits"))
 _ASPECT = {"agent": "agents", "tool": "tools", "workflow": "workflows", "step": "steps", "mcp": "mcp"}
 _DURATION = {
     "agent": conventions.INVOKE_AGENT_DURATION,
@@ -211,10 +213,14 @@ class SpanMetrics:
             around[0][0].take_over(node)
             if found.kind == "call":
                 _hand_up(found, node, outer, around[0][0])
+                node.say(_ALL)
             return
         if found.kind == "call" and node.has_call:
+            node.say(_ALL)
             return  # the inner one ended before anybody knew what this one is
         ended.left_alone = own | node.covered if node.covered else own
+        if found.kind == "call":
+            _leave_to_earlier(ended, node)
         _place(found, node, outer, around)
         self._record(ended, node, step)
 
@@ -438,6 +444,26 @@ def _count_in_agent(found: Seen, outer: list[Node], around: list[tuple[Node, See
         if kind is None:
             ancestor.count(found.kind)  # it may say at its end that it is one, as OpenInference's LangChain
     return 0
+
+
+def _leave_to_earlier(ended: Ended, node: Node) -> None:
+    """Leave alone what a span around this one has counted that has ended before, and tell those inside.
+
+    A call is one in any case. Its tokens are those of the first of its spans that says any.
+    """
+    around = node.said_around
+    if around is not None and not around.left_alone:
+        around = None  # what is around it is no call, or goes on
+    if around is not None:
+        ended.left_alone |= around.left_alone
+    if ended.found.usage.reported or ended.found.cost is not None:
+        node.say(_ALL)
+        if around is not None:
+            around.left_alone = _ALL
+    else:
+        node.say(ended.left_alone | _BUT_TOKENS)
+        if around is not None:
+            ended.left_alone = _ALL
 
 
 def _place(found: Seen, node: Node, outer: list[Node], around: list[tuple[Node, Seen]]) -> None:
