@@ -25,8 +25,8 @@ _MOST_CHECKS = 100
 _MOST_ANSWERS = 10_000  # each is kept until the outer span ends
 
 
-class Said:
-    """What a call tells the spans inside of it that end after its own: streams are closed late."""
+class CountedBefore:
+    """What a call tells the spans inside of it that end after its own, as where streams are closed late."""
 
     __slots__ = ("left_alone",)
 
@@ -38,8 +38,8 @@ class Node:
     """A span that goes on."""
 
     # Not the nodes themselves: a task that begins the next one and ends would keep all before it.
-    said: Said | None = None  # to the spans that have begun inside of it
-    said_around: Said | None = None  # to it, by the span around it
+    said: CountedBefore | None = None  # to the spans that have begun inside of it
+    said_around: CountedBefore | None = None  # to it, by the span around it
     covered: frozenset[str] = _NOTHING  # what was recorded of it by libraries inside
     has_agent = False  # an agent ran inside
     has_call = False  # a call of a model was recorded inside, or left to a span around both
@@ -125,7 +125,7 @@ class OpenSpans:
                 self._nodes.pop(next(iter(self._nodes)), None)
         around = None if node.parent is None else self._nodes.get((node.trace, node.parent))
         if around is not None:
-            node.said_around = around.said = around.said or Said()
+            node.said_around = around.said = around.said or CountedBefore()
         self._nodes[node.trace, node.about.span_id] = node
         return node
 
