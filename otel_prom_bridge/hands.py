@@ -67,6 +67,9 @@ class Hands:
         become with further runs. Then ``done`` is called.
         """
         perform = partial(self._perform, run, stays, done)
+        if sys.is_finalizing():  # no other thread runs any more, also if it waits for the next run
+            self._perform_here(perform)
+            return
         while (waiting := self._taken_out()) is not None:
             if time.monotonic() < waiting.until and waiting.take(partial(perform, waiting)):
                 return

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from typing import Any
@@ -82,3 +85,43 @@ def test_many_runs_leave_one_thread() -> None:
     assert len(hands._threads) == 1
     hands.rest()
     wait_for(lambda: left() == 0, seconds=5, what="the end of the last one")
+
+
+@pytest.mark.parametrize("asked", ["b'c_total' in reader.expose().body", "reader.force_flush(30_000)"])
+@pytest.mark.parametrize("door", ["sdk", "direct"])
+def test_at_the_end_of_the_interpreter_it_waits_for_no_thread(door: str, asked: str) -> None:
+    """Threads that stayed after a scrape run no more when what is left in ``__main__`` is finalized."""
+    program = f"""
+        import time
+        from opentelemetry.metrics import Observation
+        from opentelemetry.sdk.metrics import MeterProvider
+        from otel_prom_bridge import PrometheusMetricReader
+        from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
+
+        if {door!r} == "sdk":
+            reader = PrometheusMetricReader(registry=None)
+            provider = MeterProvider([reader], shutdown_on_exit=False)
+        else:
+            reader = DirectReader(registry=None)
+            provider = DirectMeterProvider(reader, shutdown_on_exit=False)
+        meter = provider.get_meter("test")
+        gauge = meter.create_observable_gauge("g", [lambda options: [Observation(1)]])
+        counter = meter.create_counter("c")
+        counter.add(1)
+        reader.expose()
+
+        class Last:
+            def __del__(self, reader=reader, clock=time.monotonic, say=print):
+                began = clock()
+                say({asked}, clock() - began < 2)
+
+        last = Last()
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("True True\n", "")
