@@ -1,21 +1,20 @@
 """Requests to models, and the attributes of their metrics, made once for each set of them.
 
 An application asks few models in few ways, and often. So what the metrics of a request are labelled with is
-kept: as many sets as an application can sensibly have. Then all are forgotten, since they can be made anew.
-What an application says in attributes of its own may be another thing each time, and is not kept.
+kept. What an application says in attributes of its own may be another thing each time, and is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from otel_prom_bridge.genai import vocabulary
+from otel_prom_bridge.genai.kept_words import Kept, is_short
 from otel_prom_bridge.recording.measurements import clean
 from otel_prom_bridge.recording.operations import ERROR_TYPE
 from otel_prom_bridge.recording.quick import CleanAttributes
 
-_MOST = 2000
 _MOST_REASONS = 10  # the conventions have five
 
 
@@ -65,30 +64,18 @@ class Labels:
             found = self._answered.get(reason)
             if found is None:
                 found = self.common.also(vocabulary.FINISH_REASON, reason)
-                if len(self._answered) < _MOST_REASONS:
+                if len(self._answered) < _MOST_REASONS and is_short(reason):
                     self._answered[reason] = found
             return found
         return clean(self.common, {vocabulary.FINISH_REASON: reason})
 
 
 class LabelSets:
-    """All that were needed so far. There is no lock: if two threads make one, either of them is kept."""
+    """All that were needed so far."""
 
     def __init__(self) -> None:
-        self._made: dict[Hashable, Labels] = {}
+        self._made: Kept[Labels] = Kept()
 
     def of(self, request: LLMRequest) -> Labels:
         """Those of a request."""
-        if request.attributes:
-            return Labels(request)
-        values = request[:-1]
-        key = (*values, *map(type, values))  # 1, 1.0 and True are equal, and other labels
-        try:
-            labels = self._made.get(key)
-        except TypeError:  # what an application gives as a model may have no hash
-            return Labels(request)
-        if labels is None:
-            if len(self._made) >= _MOST:
-                self._made = {}
-            labels = self._made[key] = Labels(request)
-        return labels
+        return Labels(request) if request.attributes else self._made.of(request[:-1], Labels, request)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+import tracemalloc
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from measured_spans import CALLS, CHAT, TABLE
-from opentelemetry import trace
+from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 
-from otel_prom_bridge.genai import SpanMetrics
+from otel_prom_bridge.genai import SpanMetrics, kept_words
 from otel_prom_bridge.genai.spans import attributes as module
+from otel_prom_bridge.genai.spans import dialects
 
 PORT = "server.port"
 
@@ -120,9 +123,9 @@ def test_spans_of_all_dialects_do_not_mix() -> None:
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Names without end, and names of great length, are read each time anew."""
-    outlines = module._Outlines()
+    outlines: kept_words.Kept[module.Seen | None] = kept_words.Kept()
     monkeypatch.setattr(module, "_OUTLINES", outlines)
-    for number in range(module._MOST_OUTLINES + 10):
+    for number in range(kept_words._MOST + 10):
         said = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": f"tool{number}"}
         found = module.outline("a", said)
         assert found is not None
@@ -133,6 +136,56 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found is not None
     assert found.name == "t" * 10_000
     assert len(outlines._made) == before
+
+
+LONG = 300_000
+TOOL = {"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "w"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        lambda text: {**TOOL, "gen_ai.tool.name": text},
+        lambda text: {**TOOL, "error.type": text},
+        lambda text: {**CHAT, "gen_ai.request.model": text},
+        lambda text: {**CHAT, "gen_ai.response.finish_reasons": (text,)},
+        lambda text: {**CHAT, text: 1},
+        lambda text: {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": text},
+    ],
+)
+def test_long_words_are_not_kept(said: Callable[[str], dict[str, Any]]) -> None:
+    """Whatever says them: values, types of errors, and names of attributes."""
+    tracers = TracerProvider(shutdown_on_exit=False)
+    tracers.add_span_processor(SpanMetrics(metrics.NoOpMeterProvider(), prices=None))
+    tracer = tracers.get_tracer("a.framework")
+    tracemalloc.start()
+    try:
+        for number in range(22):
+            if number == 2:
+                gc.collect()
+                before, _ = tracemalloc.get_traced_memory()
+            tracer.start_span("a", attributes=said(f"{number}" + "x" * LONG)).end()
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] - before < 2 * LONG
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_number_of_many_digits_is_no_reason_to_lose_a_span() -> None:
+    """It is a port that there is not, and cannot be written down."""
+    it = Recorded()
+    it.end({**CHAT, PORT: 10**5000})
+    assert sum(point.count for point in it.points(DURATION)) == 1
+
+
+def test_numbered_messages_make_no_difference() -> None:
+    """What says nothing of metrics has other names in each conversation."""
+    before = dialects._shape.cache_info()
+    for number in range(20):
+        said = {"openinference.span.kind": "LLM", "llm.model_name": "gpt-4o", "llm.provider": "openai"}
+        said |= {f"llm.input_messages.{index}.message.role": "user" for index in range(number)}
+        assert module.outline("a", said) is not None
+    assert dialects._shape.cache_info().misses <= before.misses + 1
 
 
 def test_words_without_a_hash_are_read_each_time() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -21,6 +21,7 @@ from opentelemetry import trace
 
 from otel_prom_bridge.genai import vocabulary
 from otel_prom_bridge.genai.emission import IMPOSSIBLE_AMOUNT, Usage
+from otel_prom_bridge.genai.kept_words import Kept
 from otel_prom_bridge.genai.requests import Labels, LLMRequest
 from otel_prom_bridge.genai.spans import guardrails, langfuse
 from otel_prom_bridge.genai.spans.dialects import ALL, NO_KEYS, SERVER, Attributes, Keys, shape_of
@@ -124,8 +125,7 @@ _FIRST_EVENTS = frozenset(
 )
 _NONE: Attributes = MappingProxyType({})
 _ERROR = trace.StatusCode.ERROR
-_MOST_OUTLINES = 2000
-_LONGEST_KEY = 2000
+_OUTLINES: Kept[Seen | None] = Kept()
 # Where the name is of what a span is about, by its kind.
 _NAMED: Mapping[Kind, str] = {
     "agent": "agent",
@@ -150,39 +150,14 @@ def outline(name: str, attributes: Attributes) -> Seen | None:
 
     Nobody changes it, as it is the same for spans that say the same.
     """
-    shape = shape_of(tuple(attributes))
+    shape = shape_of(attributes)
     if shape is None:
         return None
-    words = shape.words(attributes)
-    found = _OUTLINES.of((shape, name, words, *map(type, words)), name, attributes, shape.keys)
+    words = (shape, name, *shape.words(attributes))
+    found = _OUTLINES.of(words, _outlined, name, attributes, shape.keys)
     if found is not None and found.is_guess and not _usage(attributes, found.keys).reported:
         return None
     return found
-
-
-class _Outlines:
-    """What was made of the words of spans so far, as in :class:`LabelSets`."""
-
-    def __init__(self) -> None:
-        self._made: dict[Hashable, Seen | None] = {}
-
-    def of(self, key: Hashable, name: str, attributes: Attributes, keys: Keys) -> Seen | None:
-        """That of these attributes, which has this key: words, and their types since 1 and True are equal."""
-        made = self._made
-        try:
-            return made[key]
-        except KeyError:
-            found = _outlined(name, attributes, keys)
-            if len(repr(key)) < _LONGEST_KEY:
-                if len(made) >= _MOST_OUTLINES:
-                    made = self._made = {}
-                made[key] = found
-            return found
-        except TypeError:  # a value without a hash
-            return _outlined(name, attributes, keys)
-
-
-_OUTLINES = _Outlines()
 
 
 def _outlined(name: str, attributes: Attributes, keys: Keys) -> Seen | None:

@@ -183,7 +183,7 @@ ALL: Keys = Keys(
 NO_KEYS = Keys(*((),) * len(ALL))
 SERVER = (vocabulary.SERVER_ADDRESS, vocabulary.SERVER_PORT)
 # Attributes that only spans of these dialects have; without any of them nothing else is looked at.
-_KNOWN = frozenset(key for keys in ALL for key in keys)
+_SAID = frozenset((*(key for keys in ALL for key in keys), *SERVER))
 _ROOTS = (
     *("gen_ai.", "openinference.", "traceloop.", "llm.", "langfuse.", "ai.", "mcp.", "litellm.guardrail."),
     "validator_name",
@@ -218,16 +218,14 @@ class SpanShape:
         self.words: Callable[[Attributes], Any] = itemgetter(*words, words[0]) if words else tuple
 
 
-@lru_cache(maxsize=500)
-def shape_of(names: tuple[str, ...]) -> SpanShape | None:
-    """That of a span with attributes of these names; None if it is about something else."""
-    keys = _keys(tuple([key for key in names if key in _KNOWN]))
-    return None if keys is None else SpanShape(keys, names)
+def shape_of(attributes: Attributes) -> SpanShape | None:
+    """That of a span with these attributes; None if it is about something else."""
+    # Those that say nothing here may have other names each time, such as those of messages with a number.
+    return _shape(tuple([key for key in attributes if key in _SAID]))
 
 
 @lru_cache(maxsize=1000)
-def _keys(present: tuple[str, ...]) -> Keys | None:
-    # By themselves, as attributes that say nothing may have other names each time.
-    if not any(key.startswith(_ROOTS) for key in present):
+def _shape(said: tuple[str, ...]) -> SpanShape | None:
+    if not any(key.startswith(_ROOTS) for key in said):
         return None
-    return Keys(*(tuple(key for key in keys if key in present) for keys in ALL))
+    return SpanShape(Keys(*(tuple(key for key in keys if key in said) for keys in ALL)), said)

@@ -7,7 +7,6 @@ class. What a span says is recorded when it ends, with the span itself as the ex
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from otel_prom_bridge.genai.agents import in_step
 from otel_prom_bridge.genai.cost import Costs
 from otel_prom_bridge.genai.emission import CURRENT, per_token
 from otel_prom_bridge.genai.evaluations import record_event
+from otel_prom_bridge.genai.kept_words import Kept
 from otel_prom_bridge.genai.rate_limits import RateLimits
 from otel_prom_bridge.genai.requests import Labels, LabelSets
 from otel_prom_bridge.genai.spans import guardrails
@@ -47,6 +47,7 @@ from otel_prom_bridge.recording.quick import CleanAttributes
 from otel_prom_bridge.recording.reports import failed
 
 _NOTHING: Attributes = MappingProxyType({})
+_LABELS: Kept[CleanAttributes] = Kept()
 _RETRY_EVENT = "retry"  # of OpenLIT, for LangChain
 _DETAILS = "gen_ai.client.inference.operation.details"  # an event with all that a span of a call may say
 _EVENTS = frozenset((vocabulary.EVALUATION_EVENT, guardrails.EVENT))
@@ -391,7 +392,6 @@ class SpanMetrics:
         record(conventions.TOOL_CALLS_BY_STEP, 1, labels, ended.context)
 
 
-@lru_cache(maxsize=2000, typed=True)
 def _labels(
     kind: str,
     agent: str | None,
@@ -401,15 +401,14 @@ def _labels(
     error: str | None = None,
 ) -> CleanAttributes:
     """The attributes of a metric of an agent, a tool, a workflow or a step."""
-    return clean(
-        {
-            vocabulary.AGENT_NAME: agent,
-            _NAME[kind]: name,
-            vocabulary.TOOL_TYPE: tool_type,
-            vocabulary.REQUEST_MODEL: model,
-            ERROR_TYPE: error,
-        }
-    )
+    words = {
+        vocabulary.AGENT_NAME: agent,
+        _NAME[kind]: name,
+        vocabulary.TOOL_TYPE: tool_type,
+        vocabulary.REQUEST_MODEL: model,
+        ERROR_TYPE: error,
+    }
+    return _LABELS.of((kind, agent, name, tool_type, model, error), clean, words)
 
 
 def _detailed(name: str, attributes: Attributes, events: Sequence[Any]) -> tuple[Attributes, Seen | None]:
