@@ -102,7 +102,11 @@ class Cell:
 
     @abstractmethod
     def add(self, value: float, sampled: Sampled | None) -> None:
-        """Count a value, and have its exemplar, if there is one."""
+        """Count a value, and have its exemplar, if there is one.
+
+        Raises:
+            OverflowError: no float can hold it, and this shows values as they are.
+        """
 
     @abstractmethod
     def take(self, before: int, now: int) -> Any:
@@ -158,7 +162,13 @@ class GaugeCell(Cell):
         self.order = self.place = 0
 
     def add(self, value: float, sampled: Sampled | None) -> None:
-        """Have this as the value."""
+        """Have this as the value.
+
+        Raises:
+            OverflowError: no float can hold it.
+        """
+        if type(value) is int:
+            float(value)
         self.order = next(self._ORDER)
         self.value = value
 

@@ -158,7 +158,11 @@ class Synchronous:
         taken = None
         if self._samples and ((context := context or get_current()) or self._samples_all):
             taken = self._sampled(amount, attributes, context)
-        cell.add(amount, taken)
+        try:
+            cell.add(amount, taken)
+        except OverflowError:  # that of a gauge, whose value before stays
+            self._refused(amount, "too large for a float")
+            return
         if not cell.changed:
             cell.changed = True
             self._changed.append(cell)

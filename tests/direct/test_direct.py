@@ -169,7 +169,10 @@ def test_an_observation_that_is_none_is_passed_over(value: Any, caplog: pytest.L
 def test_a_number_that_no_float_can_hold_destroys_nothing(
     beside: list[float], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What was recorded with it between two scrapes is left out, said once, and the series go on."""
+    """What was recorded with it between two scrapes is left out, said once, and the series go on.
+
+    A gauge has the value before.
+    """
     direct = Direct(
         ExportView(instrument_name="e", buckets="exponential"), ExportView(instrument_name="[!e]")
     )
@@ -191,11 +194,34 @@ def test_a_number_that_no_float_can_hold_destroys_nothing(
         }
 
     assert shown(1) == {"c": 1, "u": 1, "g": 1, "h": 1, "e": 1}
-    assert shown(*beside, 10**400) == {"c": 1, "u": 1, "g": 1, "h": 1, "e": 1}
-    assert shown(10**400) == {"c": 1, "u": 1, "g": 1, "h": 1, "e": 1}
+    before = 2.5 if 2.5 in beside else 1
+    assert shown(*beside, 10**400) == {"c": 1, "u": 1, "g": before, "h": 1, "e": 1}
+    assert shown(10**400) == {"c": 1, "u": 1, "g": before, "h": 1, "e": 1}
     assert shown(2) == {"c": 3, "u": 3, "g": 2, "h": 3, "e": 3}
     assert direct.shown()["h_count"] == 4 + len(beside)
     assert len(caplog.records) == 5
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), 2 * 10**308])
+def test_a_gauge_is_set_to_nothing_that_no_float_can_hold(
+    value: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is no series of it. The value before stays, also within one scrape, and the log says it once."""
+    direct = Direct()
+    gauge = direct.meter.create_gauge("g")
+    gauge.set(value)
+    gauge.set(value, {"k": "a"})
+    assert direct.shown() == {}
+    gauge.set(1)
+    gauge.set(value)
+    assert direct.shown() == {"g": 1}
+    gauge.set(value)
+    assert direct.shown() == {"g": 1}
+    gauge.set(2)
+    assert direct.shown() == {"g": 2}
+    assert [record.message for record in caplog.records] == [
+        f"instrument 'g': a value that is too large for a float is passed over, the first one is {value}"
+    ]
 
 
 @pytest.mark.parametrize("value", [Decimal("1.5"), 1.5, True, 10**20])
