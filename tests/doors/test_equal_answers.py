@@ -18,7 +18,7 @@ from otel_prom_bridge.errors import ConfigurationError
 # Of each option of the endpoint: values that cannot be, and what is said to be allowed.
 WRONG: list[tuple[str, Any, str]] = [
     *(("cache_ttl", value, "a number of seconds up to 1000000, 0 for never") for value in (1e9, -1, "1")),
-    *(("addr", value, "a host name or an IP address") for value in ("", " ", 5)),
+    *(("addr", value, "a host name or an IP address, without a port") for value in ("", " ", 5)),
     *(("port", value, "a whole number from 0 to 65535") for value in (-1, 65536, "9464", True)),
     *(("unix_socket", value, "a path with a slash in it") for value in ("m.sock", Path("m.sock"), 5, "")),
     *(("health", value, "true or false") for value in ("yes", 0)),

@@ -7,6 +7,8 @@ import gc
 import logging
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -184,24 +186,45 @@ def test_the_child_of_a_callback_scrapes(door: str) -> None:
     assert codes == [0]
 
 
+# In a process of its own: what other tests left behind may start threads in each forked child.
+FORKING = """
+import os, sys
+from test_collecting_threads import observing
+from opentelemetry.metrics import Observation
+
+children = []
+
+def forking(_):
+    if not children:
+        children.append(os.fork())
+    return [Observation(1)]
+
+reader, provider = observing(sys.argv[1], forking)
+for _ in range(2):
+    assert b"g 1\\n" in reader.expose().body
+print(children[0], flush=True)
+os.waitpid(children[0], 0)
+print("ended", flush=True)
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks here")
 @pytest.mark.parametrize("door", ["sdk", "direct"])
 def test_the_child_of_a_callback_that_forks_ends(door: str) -> None:
     """The thread of the callback is the only one that it has, and waits for no scrape."""
-    children: list[int] = []
-
-    def forking(_: CallbackOptions) -> Iterable[Observation]:
-        if not children:
-            children.append(os.fork())
-        return [Observation(1)]
-
-    reader, provider = observing(door, forking)
-    for _ in range(2):
-        assert b"g 1\n" in reader.expose().body
-    provider.shutdown()
-    try:
-        wait_for(lambda: os.waitpid(children[0], os.WNOHANG)[0], seconds=5, what="the end of the child")
-    except AssertionError:
-        os.kill(children[0], signal.SIGKILL)
-        os.waitpid(children[0], 0)
-        raise
+    paths = os.pathsep.join(sys.path)
+    program = subprocess.Popen(
+        [sys.executable, "-c", FORKING, door],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{os.path.dirname(__file__)}{os.pathsep}{paths}"},
+    )
+    assert program.stdout is not None
+    with program:
+        child = int(program.stdout.readline())
+        try:
+            wait_for(lambda: program.poll() is not None, seconds=10, what="the end of the child")
+        finally:
+            if program.poll() is None:
+                os.kill(child, signal.SIGKILL)
+        assert program.stdout.read() == "ended\n"

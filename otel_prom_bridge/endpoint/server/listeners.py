@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
 from otel_prom_bridge.native import Socket
+from otel_prom_bridge.values.checks import HOST
 
 SYSTEMD = "systemd"
 BACKLOG = 128
@@ -86,7 +87,7 @@ def open_tcp(addr: str, port: int) -> Listener:
         )
         raise EndpointError(error.errno, _message(addr, port, error.strerror, advice)) from error
     except UnicodeError as error:  # a host name that cannot be one, such as "a..b"
-        raise ConfigurationError("addr", addr, "a host name or an IP address") from error
+        raise ConfigurationError("addr", addr, HOST.allowed) from error
     address, port = sock.getsockname()[:2]
     return Listener(sock, str(address), int(port))
 
