@@ -15,6 +15,7 @@ from opentelemetry.sdk.metrics._internal import instrument as instruments_of_sdk
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from otel_prom_bridge import PrometheusMetricReader
+from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
 from otel_prom_bridge.genai.attributed import attributed
 from otel_prom_bridge.instruments import Metric
 from otel_prom_bridge.recording.measurements import Measurements, clean
@@ -158,6 +159,25 @@ def test_a_filter_that_comes_later(place: Callable[[Any], Any] | None, setup: Se
         setup.record()
     assert setup.exemplars() == 0
     assert setup.shown("asked") == {"": 1, "yes": 2}
+
+
+@pytest.mark.parametrize("recording", [MeterProvider, DirectMeterProvider])
+def test_an_instrument_that_was_patched_before(recording: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may change the attributes of one recording, and no more than that."""
+    is_direct = recording is DirectMeterProvider
+    provider = recording(DirectReader(registry=None)) if is_direct else recording(shutdown_on_exit=False)
+    counter, seen = type(provider.get_meter("a").create_counter("a")), []
+
+    def add(self: Any, amount: float, attributes: Any, context: Any) -> None:
+        seen.append({**attributes})
+        put(attributes, "x")
+
+    monkeypatch.setattr(counter, "add", add)
+    measurements, attributes = Measurements(provider, scope="a", schema_url=""), clean({"a": "b"})
+    for _ in range(2):
+        measurements.record(JOBS, 1, attributes)
+    assert seen == [{"a": "b"}] * 2
+    provider.shutdown()
 
 
 @pytest.mark.parametrize("is_of_one", [True, False])
