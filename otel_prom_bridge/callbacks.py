@@ -23,8 +23,6 @@ from otel_prom_bridge.native import Event, Lock
 
 # A callback may take half of the time that is left, and never less than this.
 _LEAST_WAIT = 0.1
-
-
 # How many observations a callback may say. A generator without an end would fill the memory.
 MOST_OBSERVATIONS = 1_000_000
 

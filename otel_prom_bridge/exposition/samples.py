@@ -35,9 +35,9 @@ _LEAST = -_PLAIN
 # What stands for the labels in a pattern of lines: a byte that no text has in UTF-8.
 _ANY_BYTE = b"\xff"
 _ANY = _ANY_BYTE.decode(errors="surrogateescape")
-# How values after the buckets are written. That of a sum is only for a plain number.
-_SUM = "%a"
-_FORMATS = {"_count": "%d", "_gcount": "%d", "_sum": _SUM, "_gsum": _SUM, "_created": "%.3f"}
+# How values after the buckets are written. Those of sums are only for plain numbers.
+_SUMS = ("_sum", "_gsum")
+_FORMATS = {"_count": "%d", "_gcount": "%d", "_created": "%.3f"} | dict.fromkeys(_SUMS, "%a")
 
 
 def milliseconds(seconds: float) -> str:
@@ -169,6 +169,7 @@ class _HistogramLines:
         self._limits = [f'le="{limit}"}} ' for limit in (*map(bound, bounds), "+Inf")]
         self._totals = [Name.of(name + suffix) for suffix in suffixes]
         self._formats = ["%d"] * len(self._limits) + list(map(_FORMATS.__getitem__, suffixes))
+        self._are_sums = [False] * len(self._limits) + list(map(_SUMS.__contains__, suffixes))
         beginnings = [each.replace("%", "%%") for each in self._beginnings(_ANY)]
         pattern = "".join(map("{}{}\n".format, beginnings, self._formats))
         self._pattern = pattern.encode(errors="surrogateescape")
@@ -182,10 +183,13 @@ class _HistogramLines:
     ) -> bytes:
         """The lines of any series, each with this timestamp and, one after the other, these exemplars."""
         lines = [
-            f"{beginning}{number(value) if how == _SUM else how % value}{stamp}"
-            for beginning, how, value in zip(self._beginnings(labels), self._formats, values, strict=True)
+            f"{beginning}{number(value) if is_sum else how % value}{stamp}"
+            for beginning, how, is_sum, value in zip(
+                self._beginnings(labels), self._formats, self._are_sums, values, strict=True
+            )
         ]
-        for index, item in enumerate(exemplars):
+        of_buckets = range(len(self._limits)) if exemplars else ()
+        for index, item in zip(of_buckets, exemplars, strict=True):
             if item is not None:
                 lines[index] += exemplar(item)
         lines.append("")

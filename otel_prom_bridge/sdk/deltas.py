@@ -141,8 +141,8 @@ class SumMatch(DeltaMatch):
         value = value if type(value) in _NUMBERS else _number(value)
         taken = None
         if should_sample_exemplar and keeps:
-            when = measurement.time_unix_nano
-            taken = sampled(value, measurement.context, always=True, left_out=attributes, when=when)
+            given, when = measurement.value, measurement.time_unix_nano
+            taken = sampled(given, measurement.context, always=True, left_out=attributes, when=when)
         while True:
             table = self._attributes_aggregation
             series = self.series_of(measurement, table)
@@ -167,8 +167,8 @@ class HistogramMatch(DeltaMatch):
         value = value if type(value) in _NUMBERS else _number(value)
         taken = None
         if should_sample_exemplar and keeps:
-            when = measurement.time_unix_nano
-            taken = sampled(value, measurement.context, always=True, left_out=attributes, when=when)
+            given, when = measurement.value, measurement.time_unix_nano
+            taken = sampled(given, measurement.context, always=True, left_out=attributes, when=when)
         bucket = bisect_left(deltas.bounds, value)
         while True:
             table = self._attributes_aggregation

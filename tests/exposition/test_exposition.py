@@ -407,3 +407,20 @@ def test_gauges_and_text_have_no_exemplars(bridge: Make) -> None:
         setup.meter.create_counter("c").add(1)
     assert set(exemplars(setup.reader)) == {("c_total", "")}
     assert "trace_id" not in setup.text()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_histogram_with_another_number_of_exemplars_than_buckets_is_an_error(count: int) -> None:
+    """None of them ends on a line that is no bucket's."""
+    render = samples.buckets(
+        "h",
+        when=samples.seconds,
+        totals=samples.count_and_sum(openmetrics=True),
+        exemplars=True,
+        native_bounds=None,
+    )
+    found = Exemplar((), 1.0, None)
+    point = HistogramPoint((), (1.0,), (1, 2), 3.0, (found, found))
+    assert render(point, "").count(b" # {") == 2
+    with pytest.raises(ValueError, match="zip"):
+        render(point._replace(exemplars=(found,) * count), "")

@@ -217,3 +217,20 @@ def test_a_number_of_another_type_adds_up_with_others(kind: str, number: Any, to
     said = [float(line.split()[1]) for line in lines if line.startswith(("i ", "i_total ", "i_sum "))]
     assert said == [total]
     reader.shutdown()
+
+
+@pytest.mark.parametrize(("value", "shown"), [(True, "1.0"), (1, "1"), (1.0, "1.0")])
+def test_an_exemplar_has_the_value_as_it_was_recorded(value: float, shown: str) -> None:
+    """A boolean adds up as the integer that it is, and as an exemplar it is written as a float."""
+    reader = PrometheusMetricReader(registry=None, self_metrics=False, disable_target_info=True)
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    meter = provider.get_meter("t")
+    with TracerProvider().get_tracer("t").start_as_current_span("s"):
+        meter.create_counter("c").add(value)
+        meter.create_histogram("h").record(value)
+    text = reader.expose("application/openmetrics-text").body.decode()
+    exemplars = [
+        line.partition(" # ")[2].partition("} ")[2].split()[0] for line in text.splitlines() if " # {" in line
+    ]
+    assert exemplars == [shown, shown]
+    provider.shutdown()
