@@ -308,7 +308,7 @@ def test_while_the_application_collects_it_is_waited_for(monkeypatch: pytest.Mon
     """It has taken what was recorded, and not handed it over yet."""
     recording = Recording(monkeypatch, "sdk", scrape_timeout=0.2)
     recording.counter.add(1)
-    shown = recording.text()
+    shown, begun = recording.text(), recording.begun
     collections, took, go_on = recording.reader._collections, threading.Event(), threading.Event()
     guards = collections._guards
 
@@ -321,6 +321,6 @@ def test_while_the_application_collects_it_is_waited_for(monkeypatch: pytest.Mon
     by_hand.start()
     took.wait(10)
     found = recording.reader.expose()
-    assert (found.body.decode(), found.complete, recording.begun) == (shown, False, 2)
+    assert (found.body.decode(), found.complete, recording.begun) == (shown, False, begun + 1)
     go_on.set()
     by_hand.join(10)
