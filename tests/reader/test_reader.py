@@ -29,6 +29,7 @@ from otel_prom_bridge import ConfigurationError, PrometheusMetricReader, Transla
 from otel_prom_bridge.exposition.openmetrics import OpenMetricsWriter
 from otel_prom_bridge.families import MetricFamily
 from otel_prom_bridge.points import Stream
+from otel_prom_bridge.sdk import versions
 from otel_prom_bridge.store.series import NumberSeries
 from otel_prom_bridge.store.series.current import CurrentNumber
 from otel_prom_bridge.translate import Translation
@@ -367,7 +368,8 @@ def test_a_scrape_without_changes_takes_nothing_from_the_sdk(
         else 0
         for data in taken
     ]
-    assert points == [200, 1]
+    # Before 1.45.2 the SDK keeps the series that it once had, so it has to be asked.
+    assert points == ([200, 1] if versions.HAS_LIMITS else [200, 0, 1])
 
 
 # --- what a scrape shows ------------------------------------------------------------------------------

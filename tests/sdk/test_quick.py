@@ -24,6 +24,7 @@ from opentelemetry.sdk.metrics import (
 from opentelemetry.sdk.metrics._internal import instrument as instruments_of_sdk
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from properties import examples
+from setups import RECORDERS_ARE_QUICK
 
 from otel_prom_bridge.genai import conventions
 from otel_prom_bridge.instruments import METHODS, InstrumentKind, Metric, Record, recording
@@ -31,8 +32,6 @@ from otel_prom_bridge.recording.measurements import Measurements, clean
 from otel_prom_bridge.recording.quick import CleanAttributes, InSpan, is_awaited, quick
 from otel_prom_bridge.sdk import versions
 
-# Before that instruments have no switch, and are called as anybody calls them.
-IS_KNOWN = hasattr(instruments_of_sdk.Counter, "_is_enabled")
 CLEANS = tuple(map(int, versions.RELEASE.split(".")[:2])) >= (1, 45)
 
 
@@ -110,7 +109,7 @@ def test_the_same_is_handed_over(given_attributes: dict[Any, Any], kind: Instrum
     assert [each.context for each in ours] == [context, get_current()]
 
 
-@pytest.mark.skipif(not IS_KNOWN, reason="these instruments are called as anybody calls them")
+@pytest.mark.skipif(not RECORDERS_ARE_QUICK, reason="these instruments are called as anybody calls them")
 @pytest.mark.parametrize("kind", METHODS)
 def test_it_is_in_use(kind: InstrumentKind) -> None:
     """Instruments of this SDK are known, so that recorders are as quick as docs/performance.md says."""
@@ -123,7 +122,7 @@ def test_exporters_may_change_what_they_get() -> None:
     record, instrument = made("counter")
     heard = Heard(instrument)
     attributes = clean({"a": "b"})
-    if not IS_KNOWN:
+    if not RECORDERS_ARE_QUICK:
         assert quick(record) is record
         return
     quick(record)(1, attributes, None)
@@ -266,7 +265,7 @@ def test_who_recorded_before_there_was_an_sdk_is_quick_with_it(kind: InstrumentK
     stand_in.on_set_meter_provider(MeterProvider(shutdown_on_exit=False))
     assert not is_awaited(record)
     heard = Heard(record.__self__._real_instrument)  # type: ignore[attr-defined]
-    assert (quick(record) is not record) == IS_KNOWN
+    assert (quick(record) is not record) == RECORDERS_ARE_QUICK
     quick(record)(VALUE[kind], clean({"a": "b"}), None)
     assert [dict(each.attributes) for each in heard.measurements] == [{"a": "b"}]
 
@@ -280,7 +279,7 @@ def test_what_was_recorded_early_does_not_stay_slow(monkeypatch: pytest.MonkeyPa
     reader = InMemoryMetricReader()
     stand_in.on_set_meter_provider(MeterProvider([reader], shutdown_on_exit=False))
     assert counted(measurements, reader) == 2
-    assert (measurements._quick[JOBS.name] is not measurements.recorder(JOBS)) == IS_KNOWN
+    assert (measurements._quick[JOBS.name] is not measurements.recorder(JOBS)) == RECORDERS_ARE_QUICK
 
 
 FILTERS = (TraceBasedExemplarFilter, AlwaysOnExemplarFilter, AlwaysOffExemplarFilter)
