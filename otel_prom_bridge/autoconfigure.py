@@ -16,13 +16,12 @@ from typing import Any
 
 from opentelemetry import metrics
 from opentelemetry.environment_variables import OTEL_METRICS_EXPORTER, OTEL_PYTHON_METER_PROVIDER
-from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_prom_bridge.configuration.pushing import Pushing, has_hub, push_options
 from otel_prom_bridge.configuration.settings import Settings, from_environment, from_mapping, log_error
 from otel_prom_bridge.configuration.watch import Watch, watch_of
 from otel_prom_bridge.diagnostics import logger
-from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
+from otel_prom_bridge.direct import DirectMeterProvider, DirectPushReader, DirectReader
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
@@ -137,18 +136,20 @@ _NO_FALSE_ALARM = _NoFalseAlarm()
 
 
 def meter_provider() -> metrics.MeterProvider:
-    """The provider that ``OTEL_PYTHON_METER_PROVIDER=prometheus_bridge`` asks for, with an endpoint."""
-    settings = from_environment(log_error)
-    if has_hub(settings):
-        return MeterProvider(metric_readers=[_PushingReader(settings)])
-    return _direct(settings)
+    """The provider of ``OTEL_PYTHON_METER_PROVIDER=prometheus_bridge``, with an endpoint or with a hub."""
+    return _direct(from_environment(log_error))
 
 
 def _direct(settings: Settings) -> DirectMeterProvider:
-    reader = DirectReader(**settings.reader)
-    watch = Watch(reader, settings, by_itself=True)
-    watch.serve_if_possible()
-    provider = DirectMeterProvider(reader)
+    watch: Watch | Pushing
+    if has_hub(settings):
+        pushing = DirectPushReader(**push_options(settings))
+        provider, watch = DirectMeterProvider(pushing), Pushing(pushing, settings, by_itself=True)
+    else:
+        reader = DirectReader(**settings.reader)
+        watch = Watch(reader, settings, by_itself=True)
+        watch.serve_if_possible()
+        provider = DirectMeterProvider(reader)
     watch.begin(provider)
     return provider
 
@@ -168,8 +169,6 @@ def _is_direct(settings: Settings) -> bool:
 
 def _made(kind: type[_ServingReader], settings: Settings) -> BridgeReader:
     """A reader that serves, which is to be initialized, or another one, which is no instance of it."""
-    if has_hub(settings):
-        return _PushingReader(settings)
     if kind is DeclarativePrometheusMetricReader:
         if settings.recording == "direct":
             logger.error(
@@ -181,6 +180,8 @@ def _made(kind: type[_ServingReader], settings: Settings) -> BridgeReader:
         logging.getLogger(metrics._internal.__name__).addFilter(_NO_FALSE_ALARM)
         metrics.set_meter_provider(provider)
         return _Elsewhere(provider)
+    if has_hub(settings):
+        return _PushingReader(settings)
     reader = object.__new__(kind)
     reader._settings = settings
     return reader

@@ -21,7 +21,6 @@ from otel_prom_bridge import direct, push
 from otel_prom_bridge.configuration.pushing import Pushing, has_hub, push_options
 from otel_prom_bridge.configuration.settings import Settings, from_arguments
 from otel_prom_bridge.configuration.watch import Watch, watch_of, watches
-from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.direct.exemplar_filter import FILTER
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
@@ -32,7 +31,7 @@ from otel_prom_bridge.values.checks import BOOLEAN, instance_of, list_of
 
 if TYPE_CHECKING:
     from otel_prom_bridge.configuration.arguments import Options
-    from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
+    from otel_prom_bridge.direct import DirectMeterProvider, DirectPushReader, DirectReader
     from otel_prom_bridge.push import PushReader
 
 # What start() takes that is no option.
@@ -67,11 +66,11 @@ class Bridge:
     """A running bridge; made by :func:`start`.
 
     With ``recording="direct"``, ``reader`` is a ``DirectReader``, which has the same methods, and
-    ``meter_provider`` is one of ours. With a hub, ``reader`` is a :class:`PushReader`, and
-    ``server.is_serving`` is False, since the hub has the endpoint.
+    ``meter_provider`` is one of ours. With a hub, ``reader`` is a :class:`PushReader` or a
+    ``DirectPushReader``, and ``server.is_serving`` is False, since the hub has the endpoint.
     """
 
-    reader: PrometheusMetricReader | DirectReader | PushReader
+    reader: PrometheusMetricReader | DirectReader | PushReader | DirectPushReader
     meter_provider: MeterProvider | DirectMeterProvider
     server: MetricsServer
 
@@ -179,9 +178,6 @@ def _is_direct(settings: Settings, reader: PrometheusMetricReader | None, sdk_vi
     """
     if settings.recording != "direct":
         return False
-    if has_hub(settings):
-        logger.warning("recording='direct' does nothing with a hub: what is pushed is recorded by the SDK")
-        return False
     if reader is not None or sdk_views:
         given = "`reader`" if reader is not None else "`sdk_views`"
         raise ConfigurationError("recording", "direct", f"'sdk', or no {given} beside it")
@@ -199,7 +195,8 @@ def _attached(
     """The reader that the provider is to use; with a hub it has the policy of the application's own."""
     if has_hub(settings):
         policy = None if reader is None else reader.policy
-        pushing = push.PushReader(**push_options(settings, policy))
+        options = push_options(settings, policy)
+        pushing = direct.DirectPushReader(**options) if is_direct else push.PushReader(**options)
         undo.callback(pushing.shutdown)
         return Pushing(pushing, settings)
     if is_direct:
@@ -269,7 +266,8 @@ def _inherited_push() -> Bridge | None:
     """
     current: Any = metrics.get_meter_provider()
     watch = watch_of(current)
-    if TAKES_READERS_LATER or not isinstance(watch, Pushing) or not watch.is_inherited:
+    takes_readers = TAKES_READERS_LATER or direct.is_provider(current)
+    if takes_readers or not isinstance(watch, Pushing) or not watch.is_inherited:
         return None
     watch.adopt()
     return Bridge(watch.reader, current, watch.server)
@@ -280,7 +278,7 @@ def _refused(reason: str) -> ConfigurationError:
 
 
 def _recording(
-    reader: PrometheusMetricReader | DirectReader | PushReader,
+    reader: PrometheusMetricReader | DirectReader | PushReader | DirectPushReader,
     resource: Resource,
     sdk_views: Sequence[View],
     *,
@@ -307,7 +305,9 @@ def _provider(
         raise
 
 
-def _direct(reader: DirectReader, resource: Resource, *, is_global: bool) -> DirectMeterProvider:
+def _direct(
+    reader: DirectReader | DirectPushReader, resource: Resource, *, is_global: bool
+) -> DirectMeterProvider:
     """A provider of ours that records for this reader. The global one goes on with it, if it is one.
 
     Raises:

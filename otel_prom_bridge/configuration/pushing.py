@@ -19,6 +19,7 @@ from otel_prom_bridge.pipeline.options import PipelineOptions
 from otel_prom_bridge.views.policy import Policy
 
 if TYPE_CHECKING:
+    from otel_prom_bridge.direct import DirectPushReader
     from otel_prom_bridge.push import PushReader
 
 _findings = Findings()
@@ -36,7 +37,9 @@ class Pushing(Attached):
 
     server: MetricsServer
 
-    def __init__(self, reader: PushReader, settings: Settings, *, by_itself: bool = False) -> None:
+    def __init__(
+        self, reader: PushReader | DirectPushReader, settings: Settings, *, by_itself: bool = False
+    ) -> None:
         super().__init__(reader)
         self._settings = settings
         self._by_itself = by_itself
@@ -64,7 +67,7 @@ def has_hub(settings: Settings) -> bool:
 
 
 def push_options(settings: Settings, policy: Policy | None = None) -> dict[str, Any]:
-    """The arguments of the :class:`PushReader` that the settings describe."""
+    """The arguments of the reader that pushes as the settings describe."""
     worker = settings.worker
     return {
         "hub": worker["hub"],

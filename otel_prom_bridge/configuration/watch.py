@@ -28,7 +28,7 @@ from otel_prom_bridge.prices import PriceTable, show
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
 
 if TYPE_CHECKING:
-    from otel_prom_bridge.direct import DirectReader
+    from otel_prom_bridge.direct import DirectPushReader, DirectReader
     from otel_prom_bridge.push import PushReader
 
 # The last one of each provider. Also one whose reader was shut down, since its provider may get another
@@ -41,7 +41,7 @@ class Attached:
 
     server: MetricsServer | None = None
 
-    def __init__(self, reader: PrometheusMetricReader | DirectReader | PushReader) -> None:
+    def __init__(self, reader: PrometheusMetricReader | DirectReader | PushReader | DirectPushReader) -> None:
         self.reader = reader
         self._process = os.getpid()
 

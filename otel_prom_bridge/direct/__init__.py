@@ -12,13 +12,19 @@ from otel_prom_bridge.lazy import names_of
 
 if TYPE_CHECKING:
     from otel_prom_bridge.direct.provider import DirectMeterProvider
+    from otel_prom_bridge.direct.push_reader import DirectPushReader
     from otel_prom_bridge.direct.reader import DirectReader
 
-__all__ = ["DirectMeterProvider", "DirectReader"]
+__all__ = ["DirectMeterProvider", "DirectPushReader", "DirectReader"]
 
-_PROVIDERS, _READERS = "otel_prom_bridge.direct.provider", "otel_prom_bridge.direct.reader"
+_PROVIDERS = "otel_prom_bridge.direct.provider"
+_HOMES = {
+    _PROVIDERS: ("DirectMeterProvider",),
+    "otel_prom_bridge.direct.push_reader": ("DirectPushReader",),
+    "otel_prom_bridge.direct.reader": ("DirectReader",),
+}
 if not TYPE_CHECKING:  # so that checkers refuse a name that is not there
-    __getattr__ = names_of(__name__, {_PROVIDERS: ("DirectMeterProvider",), _READERS: ("DirectReader",)})
+    __getattr__ = names_of(__name__, _HOMES)
 
 
 def is_provider(provider: object) -> TypeGuard[DirectMeterProvider]:

@@ -6,7 +6,7 @@ import atexit
 import os
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics
 from opentelemetry.sdk import resources
@@ -16,18 +16,22 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge.diagnostics import logger
+from otel_prom_bridge.direct.attachable import Attachable
 from otel_prom_bridge.direct.exemplar_filter import FILTER, ExemplarFilter, filter_of_environment
 from otel_prom_bridge.direct.meter import Meter
 from otel_prom_bridge.direct.observed import Observed
 from otel_prom_bridge.direct.plans import RecordingPlans
-from otel_prom_bridge.direct.reader import DirectReader
 from otel_prom_bridge.direct.synchronous import Synchronous
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.values.checks import instance_of
 
-_READER = instance_of(DirectReader, "a DirectReader")
+if TYPE_CHECKING:
+    from otel_prom_bridge.direct.push_reader import DirectPushReader
+    from otel_prom_bridge.direct.reader import DirectReader
+
+_READER = instance_of(Attachable, "a DirectReader or a DirectPushReader")
 _RESOURCE = instance_of(Resource | Mapping, "a Resource, or a mapping of attributes")
 
 
@@ -35,7 +39,7 @@ class DirectMeterProvider(metrics.MeterProvider):
     """Gives meters whose instruments record straight for ``reader``, without the SDK.
 
     Args:
-        reader: what exposes the metrics. It belongs to this provider alone.
+        reader: what exposes the metrics, or pushes them. It belongs to this provider alone.
         resource: what ``target_info`` says: a ``Resource``, or attributes to add to the SDK's own.
         exemplar_filter: which measurements become exemplars: ``trace_based``, ``always_on`` or
             ``always_off``; without it ``OTEL_METRICS_EXEMPLAR_FILTER``, else those of sampled spans.
@@ -47,7 +51,7 @@ class DirectMeterProvider(metrics.MeterProvider):
 
     def __init__(
         self,
-        reader: DirectReader,
+        reader: DirectReader | DirectPushReader,
         *,
         resource: Resource | Mapping[str, AttributeValue] | None = None,
         exemplar_filter: ExemplarFilter | None = None,
@@ -66,7 +70,9 @@ class DirectMeterProvider(metrics.MeterProvider):
             _shut_down_at_exit(self)
 
     def attach(
-        self, reader: DirectReader, resource: Resource | Mapping[str, AttributeValue] | None = None
+        self,
+        reader: DirectReader | DirectPushReader,
+        resource: Resource | Mapping[str, AttributeValue] | None = None,
     ) -> None:
         """Record for this reader from now on, from nothing. All instruments go on.
 
@@ -75,7 +81,7 @@ class DirectMeterProvider(metrics.MeterProvider):
         """
         _RESOURCE.optional("resource", resource)
         if not reader.is_free_for(self):  # what the other one records would be lost
-            raise ConfigurationError("reader", reader, "a DirectReader that no other provider records for")
+            raise ConfigurationError("reader", reader, "a reader that no other provider records for")
         if not isinstance(resource, Resource):
             resource = Resource.create(dict(resource or {}))
         self.resource = resource

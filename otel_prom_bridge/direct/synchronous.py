@@ -135,6 +135,16 @@ class Synchronous:
         if not HAS_GLOBAL_LOCK:
             self.forget()
 
+    def discard(self, now: int) -> None:
+        """Forget what was recorded and not taken, as in a forked child, whose parent takes it."""
+        for cell in [*self._changed]:
+            cell.take(now, now)  # in its place, since the recording that goes on here may have found it
+        self._changed = deque()
+        self._overflow = None
+        self._drained = now
+        # Another thread of the parent may have added to a cell, and not have marked it yet.
+        self.forget()
+
     def measure(self, amount: float, attributes: Any = None, context: Context | None = None) -> None:
         """Record a measurement."""
         kind = type(amount)
@@ -329,6 +339,10 @@ class Synchronous:
             self._refused(value, "negative")
             return None
         return number
+
+
+# What a signal handler may interrupt that has a lock of the cells, for which a collection would wait.
+RECORDS = frozenset({Synchronous.find.__code__, Guard.add.__code__})
 
 
 def _measuring(name: str) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""What the SDK hands over, as the bytes of an ``ExportMetricsServiceRequest`` of OTLP.
+"""Streams of points, as the bytes of an ``ExportMetricsServiceRequest`` of OTLP.
 
 https://github.com/open-telemetry/opentelemetry-proto/blob/v1.5.0/opentelemetry/proto/metrics/v1/metrics.proto
 
@@ -17,29 +17,28 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from opentelemetry.sdk.metrics import export as sdk
-from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.families import Kind
+from otel_prom_bridge.points import Shape, SourcePoint, Stream
 from otel_prom_bridge.protobuf_fields import double, field, int64, varint, zigzag
 
 # Tags, by message.
 _MESSAGE_1, _TEXT_1, _TEXT_2, _TEXT_3 = b"\x0a", b"\x0a", b"\x12", b"\x1a"
 _SCOPE_METRICS, _METRIC, _SCHEMA_URL = b"\x12", b"\x12", b"\x1a"
 _GAUGE, _SUM, _HISTOGRAM, _EXPONENTIAL = b"\x2a", b"\x3a", b"\x4a", b"\x52"  # Metric
-_TEMPORALITY, _MONOTONIC = b"\x10", b"\x18\x01"
+_DELTA, _CUMULATIVE, _MONOTONIC = b"\x10\x01", b"\x10\x02", b"\x18\x01"
 _RESOURCE_ATTRIBUTE, _SCOPE_ATTRIBUTE, _NUMBER_ATTRIBUTE = b"\x0a", b"\x1a", b"\x3a"
 _HISTOGRAM_ATTRIBUTE, _EXPONENTIAL_ATTRIBUTE, _EXEMPLAR_ATTRIBUTE = b"\x4a", b"\x0a", b"\x3a"
 _NUMBER_EXEMPLAR, _HISTOGRAM_EXEMPLAR, _EXPONENTIAL_EXEMPLAR = b"\x2a", b"\x42", b"\x5a"
 _STRING, _BOOL, _INT, _DOUBLE = b"\x0a", b"\x10", b"\x18", b"\x21"  # AnyValue
 _ARRAY, _TABLE, _BYTES = b"\x2a", b"\x32", b"\x3a"
 
-_DELTA, _CUMULATIVE = AggregationTemporality.DELTA, AggregationTemporality.CUMULATIVE
 # Start and time, which have the numbers 2 and 3 in every kind of point.
 _times = struct.Struct("<cQcQ").pack
 _as_double, _as_int = struct.Struct("<cd").pack, struct.Struct("<cq").pack
-_count_and_sum = struct.Struct("<cQcd").pack
+_fixed = struct.Struct("<Q").pack
 _min_and_max = struct.Struct("<cdcd").pack
 _LONGEST_KEPT = 128  # characters of a value whose bytes are kept
 
@@ -52,7 +51,7 @@ class OtlpEncoder:
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
-        self._said: dict[tuple[object, ...], dict[bytes, float]] = {}  # by asynchronous counters
+        self._said: dict[Stream, dict[bytes, float]] = {}  # by asynchronous counters
         # In a forked child: the counters of which only the next total says what the parent has counted. None
         # stands for all of them.
         self._inherited: frozenset[str] | None = frozenset()
@@ -64,70 +63,63 @@ class OtlpEncoder:
         self._inherited = None
 
     def request(
-        self, data: MetricsData | None, renewed: Mapping[str, Any], failing: frozenset[str] = frozenset()
+        self,
+        resource: Mapping[str, Any],
+        streams: Iterable[tuple[Stream, Sequence[SourcePoint]]],
+        failing: frozenset[str] = frozenset(),
+        *,
+        schema_url: str = "",
     ) -> tuple[bytes, int]:
         """The request, and the number of its points; no bytes if there is nothing to say.
 
-        ``renewed`` are attributes that resources have anew, and ``failing`` the instruments of which
-        something is missing.
+        ``resource`` has the attributes of what the streams are a part of, and ``schema_url`` is that of their
+        names. ``failing`` are the instruments of which something is missing.
         """
-        parts: list[bytes] = []
+        scopes: dict[InstrumentationScope, list[bytes]] = {}
         count, self.has_news = 0, False
-        for resource_metrics in data.resource_metrics if data is not None else ():
-            attributes = dict(resource_metrics.resource.attributes)
-            attributes |= {key: value for key, value in renewed.items() if key in attributes}
-            content = [field(_MESSAGE_1, self._attributes(_RESOURCE_ATTRIBUTE, attributes))]
-            for scope_metrics in resource_metrics.scope_metrics:
-                scope, points = self._scope(scope_metrics)
-                content.append(field(_SCOPE_METRICS, scope))
-                count += points
-            content.append(_text(_SCHEMA_URL, resource_metrics.schema_url))
-            parts.append(field(_MESSAGE_1, b"".join(content)))
-        self._inherited = failing if self._inherited is None else self._inherited & failing
-        return b"".join(parts), count
-
-    def _scope(self, data: sdk.ScopeMetrics) -> tuple[bytes, int]:
-        scope = data.scope
-        name = _text(_TEXT_1, scope.name) + _text(_TEXT_2, scope.version)
-        name += self._attributes(_SCOPE_ATTRIBUTE, scope.attributes)
-        content, count = [field(_MESSAGE_1, name)], 0
-        for metric in data.metrics:
+        for stream, points in streams:
+            content = scopes.get(stream.scope)
+            if content is None:
+                content = scopes[stream.scope] = [field(_MESSAGE_1, self._scope(stream.scope))]
             try:
-                encoded, points = self._metric(scope, metric)
+                encoded, points_written = self._metric(stream, points)
             except Exception as error:
                 self._findings.report(
-                    ("encode", metric.name), "metric %r is not sent: %r", metric.name, error
+                    ("encode", stream.name), "metric %r is not sent: %r", stream.name, error
                 )
             else:
                 content.append(field(_METRIC, encoded))
-                count += points
-        content.append(_text(_SCHEMA_URL, data.schema_url))
-        return b"".join(content), count
+                count += points_written
+        self._inherited = failing if self._inherited is None else self._inherited & failing
+        if not scopes:
+            return b"", 0
+        parts = [field(_MESSAGE_1, self._attributes(_RESOURCE_ATTRIBUTE, resource))]
+        for scope, content in scopes.items():
+            parts.append(field(_SCOPE_METRICS, b"".join(content) + _text(_SCHEMA_URL, scope.schema_url)))
+        parts.append(_text(_SCHEMA_URL, schema_url))
+        return field(_MESSAGE_1, b"".join(parts)), count
 
-    def _metric(self, scope: InstrumentationScope, metric: sdk.Metric) -> tuple[bytes, int]:
-        data: Any = metric.data
+    def _scope(self, scope: InstrumentationScope) -> bytes:
+        name = _text(_TEXT_1, scope.name) + _text(_TEXT_2, scope.version)
+        return name + self._attributes(_SCOPE_ATTRIBUTE, scope.attributes)
+
+    def _metric(self, stream: Stream, points: Sequence[SourcePoint]) -> tuple[bytes, int]:
+        kind, accumulates, additive, shape = stream.meaning
         encode: Callable[[Any], bytes] = self._number
-        end = b""
-        if isinstance(data, sdk.Sum):
-            tag = _SUM
-            is_total = data.is_monotonic and data.aggregation_temporality is _CUMULATIVE
-            if is_total:
-                encode = self._difference(scope, metric)
-            end = _temporality(_DELTA if is_total else data.aggregation_temporality)
-            end += _MONOTONIC if data.is_monotonic else b""
-        elif isinstance(data, sdk.Gauge):
-            tag, encode = _GAUGE, self._gauge
-        elif isinstance(data, sdk.Histogram):
-            tag, encode, end = _HISTOGRAM, self._histogram, _temporality(data.aggregation_temporality)
-        elif isinstance(data, sdk.ExponentialHistogram):
-            tag, encode, end = _EXPONENTIAL, self._exponential, _temporality(data.aggregation_temporality)
-        else:
-            raise TypeError(f"OTLP has no {type(data).__name__}")
-        points = self._points(metric.name, encode, data.data_points)
-        is_delta = getattr(data, "aggregation_temporality", None) is _DELTA
-        self.has_news = self.has_news or (is_delta and bool(points))
-        head = _text(_TEXT_1, metric.name) + _text(_TEXT_2, metric.description) + _text(_TEXT_3, metric.unit)
-        return head + field(tag, b"".join(points) + end), len(points)
+        tag, end = _SUM, _DELTA if accumulates else _CUMULATIVE
+        if kind is Kind.HISTOGRAM and shape is Shape.EXPONENTIAL:
+            tag, encode = _EXPONENTIAL, self._exponential
+        elif kind is Kind.HISTOGRAM:
+            tag, encode = _HISTOGRAM, self._histogram
+        elif not additive:
+            tag, encode, end = _GAUGE, self._gauge, b""
+        elif kind is Kind.COUNTER:
+            encode = self._number if accumulates else self._difference(stream)
+            end = _DELTA + _MONOTONIC
+        encoded = self._points(stream.name, encode, points)
+        self.has_news = self.has_news or (accumulates and bool(encoded))
+        head = _text(_TEXT_1, stream.name) + _text(_TEXT_2, stream.description) + _text(_TEXT_3, stream.unit)
+        return head + field(tag, b"".join(encoded) + end), len(encoded)
 
     def _points(self, name: str, encode: Callable[[Any], bytes], points: Sequence[Any]) -> list[bytes]:
         encoded = []
@@ -152,10 +144,10 @@ class OtlpEncoder:
         content += struct.pack("<cQ", b"\x19", point.time_unix_nano) + _value(point.value, b"\x21")
         return content + self._exemplars(_NUMBER_EXEMPLAR, point)
 
-    def _difference(self, scope: InstrumentationScope, metric: sdk.Metric) -> Callable[[Any], bytes]:
+    def _difference(self, stream: Stream) -> Callable[[Any], bytes]:
         """Encodes points of an asynchronous counter as what was added since it was last asked."""
-        said = self._said.setdefault((scope, metric.name, metric.unit, metric.description), {})
-        is_inherited = self._inherited is None or metric.name in self._inherited
+        said = self._said.setdefault(stream, {})
+        is_inherited = self._inherited is None or stream.name in self._inherited
 
         def encode(point: Any) -> bytes:
             attributes, value = self._attributes(_NUMBER_ATTRIBUTE, point.attributes), point.value
@@ -175,11 +167,11 @@ class OtlpEncoder:
             (
                 self._attributes(_HISTOGRAM_ATTRIBUTE, point.attributes),
                 _times(b"\x11", point.start_time_unix_nano, b"\x19", point.time_unix_nano),
-                _count_and_sum(b"\x21", point.count, b"\x29", point.sum),
+                b"\x21" + _fixed(point.count) + b"\x29" + double(point.sum),
                 field(b"\x32", struct.pack(f"<{len(counts)}Q", *counts)) if counts else b"",
                 _bounds(tuple(point.explicit_bounds)),
                 self._exemplars(_HISTOGRAM_EXEMPLAR, point),
-                _min_and_max(b"\x59", point.min, b"\x61", point.max),
+                _extremes(b"\x59", b"\x61", point),
             )
         )
 
@@ -188,14 +180,13 @@ class OtlpEncoder:
             (
                 self._attributes(_EXPONENTIAL_ATTRIBUTE, point.attributes),
                 _times(b"\x11", point.start_time_unix_nano, b"\x19", point.time_unix_nano),
-                _count_and_sum(b"\x21", point.count, b"\x29", point.sum),
+                b"\x21" + _fixed(point.count) + b"\x29" + double(point.sum),
                 b"\x30" + zigzag(point.scale),
-                b"\x39" + struct.pack("<Q", point.zero_count),
+                b"\x39" + _fixed(point.zero_count),
                 _side(b"\x42", point.positive),
                 _side(b"\x4a", point.negative),
-                b"\x50" + varint(point.flags),
                 self._exemplars(_EXPONENTIAL_EXEMPLAR, point),
-                _min_and_max(b"\x61", point.min, b"\x69", point.max),
+                _extremes(b"\x61", b"\x69", point),
             )
         )
 
@@ -289,5 +280,6 @@ def _side(tag: bytes, buckets: Any) -> bytes:
     return field(tag, b"\x08" + zigzag(buckets.offset) + counts)
 
 
-def _temporality(value: AggregationTemporality) -> bytes:
-    return _TEMPORALITY + varint(value.value)
+def _extremes(lowest: bytes, highest: bytes, point: Any) -> bytes:
+    """The least and the largest value, with these tags, where they are known."""
+    return _min_and_max(lowest, point.min, highest, point.max) if hasattr(point, "min") else b""

@@ -33,6 +33,7 @@ _SECONDS = 2.0
 _BUSY = (
     "logging",
     "opentelemetry.sdk.metrics",
+    "otel_prom_bridge.direct",
     "otel_prom_bridge.native",
     "otel_prom_bridge.once",
     "otel_prom_bridge.push",

@@ -36,9 +36,14 @@ class BridgeReader(MetricReader):
         self._shutdown = shutdown or Shutdown()
 
     @property
+    def is_attached(self) -> bool:
+        """A provider records for this reader, or did when it was shut down."""
+        return self._collect is not None
+
+    @property
     def is_ready(self) -> bool:
-        """A provider uses this reader, and it was not shut down."""
-        return self._collect is not None and not self.is_shut_down
+        """A provider records for this reader, and it was not shut down."""
+        return self.is_attached and not self.is_shut_down
 
     @property
     def is_shut_down(self) -> bool:

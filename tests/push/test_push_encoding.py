@@ -34,6 +34,7 @@ from properties import examples
 
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.push.encoding import OtlpEncoder
+from otel_prom_bridge.sdk.batches import streams_of
 
 DELTA, CUMULATIVE = AggregationTemporality.DELTA, AggregationTemporality.CUMULATIVE
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=200)
@@ -91,13 +92,13 @@ def made(data: Any, **resource: Any) -> MetricsData:
     return MetricsData([ResourceMetrics(Resource({"service.name": "shop", **resource}, "x"), scopes, "x")])
 
 
-def read(
-    data: MetricsData, encoder: OtlpEncoder | None = None, **renewed: Any
-) -> ExportMetricsServiceRequest:
+def read(data: MetricsData, encoder: OtlpEncoder | None = None) -> ExportMetricsServiceRequest:
     """What the official messages make of our bytes."""
-    return ExportMetricsServiceRequest.FromString(
-        (encoder or OtlpEncoder(Findings())).request(data, renewed)[0]
-    )
+    (found,) = data.resource_metrics
+    streams = streams_of(found, findings := Findings())
+    encoder = encoder or OtlpEncoder(findings)
+    body, _ = encoder.request(found.resource.attributes, streams, schema_url=found.schema_url)
+    return ExportMetricsServiceRequest.FromString(body)
 
 
 def points(data: MetricsData, encoder: OtlpEncoder) -> list[float]:
@@ -171,9 +172,8 @@ def test_what_cannot_be_encoded(caplog: pytest.LogCaptureFixture) -> None:
     metrics.append(Metric("odd", "", "", "nothing"))  # type: ignore[arg-type]
     (metric,) = read(batch).resource_metrics[0].scope_metrics[0].metrics
     assert [point.as_int for point in metric.gauge.data_points] == [3]
-    assert ["a point of 'jobs' is not sent" in caplog.text, "metric 'odd' is not sent" in caplog.text] == [
-        True
-    ] * 2
+    assert "a point of 'jobs' is not sent" in caplog.text
+    assert "not exported: metric 'odd' of scope 'shop'" in caplog.text
 
 
 def total(*values: float) -> MetricsData:
@@ -202,9 +202,3 @@ def test_totals_in_a_forked_child() -> None:
     encoder.begin_anew()
     assert points(total(9), encoder) == [0]
     assert points(total(10, 4), encoder) == [1, 4]
-
-
-def test_attributes_of_the_resource_that_are_new() -> None:
-    """Only those that it has."""
-    resource = read(made(Gauge([])), **{"service.name": "bar", "process.pid": 5}).resource_metrics[0].resource
-    assert [(pair.key, pair.value.string_value) for pair in resource.attributes] == [("service.name", "bar")]

@@ -1,0 +1,99 @@
+"""Pushes what a :class:`DirectMeterProvider` records to a hub (``push/pushed.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from time import time_ns
+from typing import TYPE_CHECKING
+
+from otel_prom_bridge.direct.asking import Asking
+from otel_prom_bridge.direct.attachable import Attachable
+from otel_prom_bridge.direct.cells import Number
+from otel_prom_bridge.direct.levels import Levels, added_up
+from otel_prom_bridge.direct.observed import Observed
+from otel_prom_bridge.direct.synchronous import RECORDS, Synchronous
+from otel_prom_bridge.families import Kind
+from otel_prom_bridge.forks import whole
+from otel_prom_bridge.interrupts import is_within
+from otel_prom_bridge.pipeline.background import background
+from otel_prom_bridge.pipeline.options import takes
+from otel_prom_bridge.points import SourcePoint, Stream
+from otel_prom_bridge.push.pushed import Pushed, PushOptions
+
+if TYPE_CHECKING:
+    from otel_prom_bridge.direct.provider import DirectMeterProvider
+
+
+class DirectPushReader(Pushed, Attachable):
+    """Pushes what a :class:`DirectMeterProvider` records to the hub of ``otel-prom-bridge run``.
+
+    It has the options of ``PushReader``. The limits of its ``policy`` are those of the attribute sets that an
+    instrument may hold between two pushes, and of the levels that up-down counters and gauges may have.
+
+    Raises:
+        ConfigurationError: an option has a value that cannot work.
+    """
+
+    @takes(PushOptions)
+    def __init__(self, options: PushOptions) -> None:
+        super().__init__()
+        self._levels: dict[Synchronous, Levels] = {}
+        self._begin_pushing(options)
+        self._asking = Asking(self._callbacks, self._findings)
+
+    def attached(self, provider: DirectMeterProvider) -> None:
+        """This is the provider that records for it."""
+        super().attached(provider)
+        background.add(self)
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """Push what was recorded so far. False if the hub did not take it in time; then it is kept."""
+        return not is_within(RECORDS) and super().force_flush(timeout_millis)
+
+    def _take(self) -> None:
+        provider = self._provider
+        if provider is None:
+            return
+        # What a callback records is taken along. And a fork must not wait for callbacks.
+        said, failing = self._asking.ask(provider.observed, self._patience())
+        with whole():
+            batch = self._batch(provider.synchronous, said)
+            names = frozenset(stream.name for stream in failing)
+            schema_url = provider.resource.schema_url
+            self._keep(provider.described, batch, names, schema_url=schema_url)
+
+    def _batch(
+        self, synchronous: Sequence[Synchronous], said: Sequence[tuple[Observed, Sequence[Number]]]
+    ) -> Iterator[tuple[Stream, Sequence[SourcePoint]]]:
+        """All that there is to push, taken from the cells when the encoder asks for it."""
+        now = time_ns()
+        for instrument in synchronous:
+            stream = instrument.stream
+            if stream.meaning.kind is not Kind.GAUGE:
+                for points in instrument.drain(now):
+                    yield stream, points
+            elif levels := self._levels_of(instrument, now).points(now):
+                # As a level, which the hub has for as long as it is said.
+                yield stream._replace(meaning=stream.meaning._replace(accumulates=False)), levels
+        for observed, points in said:
+            stream = observed.stream
+            yield stream, added_up(points) if stream.meaning.additive else points
+
+    def _levels_of(self, instrument: Synchronous, now: int) -> Levels:
+        levels = self._levels.get(instrument)
+        if levels is None:
+            plan, findings = instrument.plan, self._findings
+            levels = self._levels[instrument] = Levels(plan.stream, limit=plan.limit, findings=findings)
+        for points in instrument.drain(now):
+            levels.take(points)
+        return levels
+
+    def _begin_anew(self) -> bool:
+        self._levels.clear()
+        provider = self._provider
+        if provider is None or not self.is_attached:
+            return False
+        now = time_ns()
+        for instrument in provider.synchronous:
+            instrument.discard(now)
+        return bool(provider.observed)
