@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
+from hubs import push
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from opentelemetry import trace
@@ -18,8 +20,11 @@ from opentelemetry.sdk.resources import Resource
 from oracles import OPENMETRICS, samples
 from properties import examples
 
-from otel_prom_bridge import ExportView, PrometheusMetricReader
-from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
+from otel_prom_bridge import ExportView, PrometheusMetricReader, PushReader
+from otel_prom_bridge.direct import DirectMeterProvider, DirectPushReader, DirectReader
+from otel_prom_bridge.hub.hub import Hub
+from otel_prom_bridge.pipeline.options import PipelineOptions
+from otel_prom_bridge.push.hub_connection import HubAnswer
 from otel_prom_bridge.rules import Allow
 from otel_prom_bridge.testing import Clock
 from otel_prom_bridge.testing.probe import ALONE
@@ -73,8 +78,9 @@ GAUGES = (2, 6)  # by their number among those that record
 class Door:
     """An application whose instruments record through one door."""
 
-    def __init__(self, reader: Any, provider: AnyProvider) -> None:
+    def __init__(self, reader: Any, provider: AnyProvider, hub: Hub | None = None) -> None:
         self.reader = reader
+        self.hub = hub
         self.said: list[Sequence[tuple[float, Attributes | None]]] = [(), (), ()]
         meters = [provider.get_meter("one", "1"), provider.get_meter("two", attributes={"x": "y"})]
         self.record: list[Callable[..., None]] = [
@@ -85,6 +91,12 @@ class Door:
         for number, kind in enumerate(("counter", "up_down_counter", "gauge")):
             create = getattr(meters[0], f"create_observable_{kind}")
             create(f"observed_{kind}", [lambda options, number=number: self._observed(number)])
+
+    def shutdown(self) -> None:
+        """End it, and its hub."""
+        self.reader.shutdown()
+        if self.hub is not None:
+            self.hub.shutdown()
 
     def _observed(self, number: int) -> list[Observation]:
         return [Observation(value, attributes) for value, attributes in self.said[number]]
@@ -100,8 +112,10 @@ class Door:
             self.record[number](value, attributes)
 
     def shown(self) -> dict[Any, float]:
-        """The samples of a scrape."""
-        exposition = self.reader.expose()
+        """The samples of a scrape, also of the hub to which it pushes."""
+        if self.hub is not None:
+            assert self.reader.force_flush()
+        exposition = (self.hub or self.reader).expose()
         assert exposition.complete
         return samples(exposition.content_type, exposition.body)
 
@@ -116,6 +130,43 @@ def doors(views: Sequence[ExportView], options: Mapping[str, Any]) -> tuple[Door
         Door(reader, sdk),
         Door(direct, DirectMeterProvider(direct, resource=resource, shutdown_on_exit=False)),
     )
+
+
+class Wire:
+    """Takes pushes straight to a hub in this process."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def post(self, body: bytes, headers: Mapping[str, str], seconds: float) -> HubAnswer:
+        """Push it."""
+        return HubAnswer(push(self._hub, body, **headers).status)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def pushing_doors(views: Sequence[ExportView], options: Mapping[str, Any]) -> tuple[Door, Door]:
+    """The same application with a hub, whose options are also those of the process."""
+    given = {**ALONE, "views": views, **options}
+    policy, found = PipelineOptions(**given).policy(), list[Door]()
+    for kind in (PushReader, DirectPushReader):
+        hub = Hub({**given, "gauges": "newest"})
+        reader: Any = kind("unix:/nowhere", policy=policy, interval=3600, flush_on_sigterm=False)
+        reader._connection = Wire(hub)
+        resource, provider = Resource({}), None
+        if kind is PushReader:
+            provider = MeterProvider(
+                [reader], resource=resource, views=policy.sdk_views(), shutdown_on_exit=False
+            )
+        found.append(
+            Door(
+                reader,
+                provider or DirectMeterProvider(reader, resource=resource, shutdown_on_exit=False),
+                hub,
+            )
+        )
+    return found[0], found[1]
 
 
 def instrument(step: Any) -> Any:
@@ -135,6 +186,20 @@ def test_equal_recordings_give_equal_expositions(
     steps: list[Any], views: list[ExportView], options: dict[str, Any]
 ) -> None:
     """Whatever is recorded and observed, with whichever views and limits, and scrapes in between."""
+    recorded_alike(in_one_order(steps, options), partial(doors, views, options))
+
+
+@settings(max_examples=examples(60))
+@given(steps=st.lists(STEP, max_size=25), views=VIEWS, options=OPTIONS)
+def test_equal_recordings_are_equal_at_a_hub(
+    steps: list[Any], views: list[ExportView], options: dict[str, Any]
+) -> None:
+    """The same through a push, whichever door has recorded it."""
+    recorded_alike(in_one_order(steps, options), partial(pushing_doors, views, options))
+
+
+def in_one_order(steps: list[Any], options: Mapping[str, Any]) -> list[Any]:
+    """The steps, without those that the doors take in different orders where that matters."""
     if "max_series" in options:  # The last place is his who comes first; each door has an order of its own.
         recorded = [step for step in steps if not isinstance(step, str)]
         steps = [
@@ -144,9 +209,14 @@ def test_equal_recordings_give_equal_expositions(
         steps = [step for step in steps if step[0] != "observe" or step == first_observed(steps, step[1])]
     if "expire_after" in options:  # With the SDK's door a gauge that was set stays.
         steps = [step for step in steps if step[0] not in GAUGES]
+    return steps
+
+
+def recorded_alike(steps: Sequence[Any], made: Callable[[], tuple[Door, Door]]) -> None:
+    """Do these steps in both, and compare each scrape."""
     clock = Clock()
     with clock.standing():
-        both = doors(views, options)
+        both = made()
         try:
             for step in (*steps, "scrape"):
                 if step == "wait":
@@ -159,7 +229,7 @@ def test_equal_recordings_give_equal_expositions(
                         door.does(step)
         finally:
             for door in both:
-                door.reader.shutdown()
+                door.shutdown()
 
 
 @settings(max_examples=examples(20))
