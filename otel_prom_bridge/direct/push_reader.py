@@ -11,6 +11,7 @@ from otel_prom_bridge.direct.attachable import Attachable
 from otel_prom_bridge.direct.cells import Number
 from otel_prom_bridge.direct.levels import Levels, added_up
 from otel_prom_bridge.direct.observed import Observed
+from otel_prom_bridge.direct.plans import RecordingPlan
 from otel_prom_bridge.direct.synchronous import RECORDS, Synchronous
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.forks import whole
@@ -76,8 +77,9 @@ class DirectPushReader(Pushed, Attachable):
                 # As a level, which the hub has for as long as it is said.
                 yield stream._replace(meaning=stream.meaning._replace(accumulates=False)), levels
         for observed, points in said:
-            stream = observed.stream
-            yield stream, added_up(points) if stream.meaning.additive else points
+            reduced = [_needed(point, observed.plan) for point in points]
+            is_sum = observed.stream.meaning.additive
+            yield observed.stream, added_up(reduced) if is_sum else observed.together(reduced)
 
     def _levels_of(self, instrument: Synchronous, now: int) -> Levels:
         levels = self._levels.get(instrument)
@@ -97,3 +99,13 @@ class DirectPushReader(Pushed, Attachable):
         for instrument in provider.synchronous:
             instrument.discard(now)
         return bool(provider.observed)
+
+
+def _needed(point: Number, plan: RecordingPlan) -> Number:
+    """The point without attributes that no view needs. Those stay with its exemplars, as when recording."""
+    left_out = {name: value for name, value in point.attributes.items() if not plan.needs(name)}
+    if not left_out:
+        return point
+    kept = {name: value for name, value in point.attributes.items() if name not in left_out}
+    exemplars = [each._replace(filtered_attributes=left_out) for each in point.exemplars]
+    return point._replace(attributes=kept, exemplars=exemplars)

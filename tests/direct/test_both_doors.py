@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -195,7 +196,21 @@ def test_equal_recordings_are_equal_at_a_hub(
     steps: list[Any], views: list[ExportView], options: dict[str, Any]
 ) -> None:
     """The same through a push, whichever door has recorded it."""
+    steps = [step for step in steps if is_told_alike(step)]
     recorded_alike(in_one_order(steps, options), partial(pushing_doors, views, options))
+
+
+def is_told_alike(step: Any) -> bool:
+    """Whether a push says the same of it in both ways: not of counters below zero, nor of levels without end.
+
+    The hub refuses a total below zero, which the SDK has added to others before. Levels of the SDK become
+    infinite where they are added up, before there is a hub.
+    """
+    if step[:2] == ("observe", 0):
+        return all(value >= 0 for value, _ in step[2])
+    if step[0] == "observe":
+        return all(not math.isfinite(value) or abs(value) < 1e300 for value, _ in step[2])
+    return isinstance(step, str) or step[0] % 4 != 1 or not abs(step[1]) >= 1e300
 
 
 def in_one_order(steps: list[Any], options: Mapping[str, Any]) -> list[Any]:
