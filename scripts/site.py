@@ -18,9 +18,14 @@ ROOT = Path(__file__).parents[1]
 # Pages that are not below docs/, by the name that they get there.
 OUTSIDE = {"readme.md": "README.md", "changelog.md": "CHANGELOG.md"}
 REFERENCE = "reference"
-# Whose constructors take the fields of a class of options as their arguments.
-OPTIONS = "pipeline.options.PipelineOptions"
-READERS = ("reader.reader.PrometheusMetricReader", "direct.reader.DirectReader")
+# Classes of options, and whose constructors take their fields as arguments.
+OPTIONS = {
+    "pipeline.options.PipelineOptions": (
+        "reader.reader.PrometheusMetricReader",
+        "direct.reader.DirectReader",
+    ),
+    "push.pushed.PushOptions": ("push.reader.PushReader", "direct.push_reader.DirectPushReader"),
+}
 _EXAMPLE = re.compile(r"^>>> (?:.+\n?)+", re.MULTILINE)
 
 
@@ -84,13 +89,16 @@ class Docstrings(griffe.Extension):
 
     def on_package(self, *, pkg: griffe.Module, **_: object) -> None:
         """Show the arguments of readers, which a decorator makes of the fields of their options."""
-        kind = griffe.ParameterKind.positional_or_keyword
-        arguments = [griffe.Parameter("self", kind=kind)]
-        for name, field in pkg[OPTIONS].attributes.items():
-            if name == "_":  # a dataclass takes what follows by its name only
-                kind = griffe.ParameterKind.keyword_only
-            else:
-                argument = griffe.Parameter(name, annotation=field.annotation, kind=kind, default=field.value)
-                arguments.append(argument)
-        for reader in READERS:
-            pkg[reader]["__init__"].parameters = griffe.Parameters(*arguments)
+        for options, readers in OPTIONS.items():
+            kind = griffe.ParameterKind.positional_or_keyword
+            arguments = [griffe.Parameter("self", kind=kind)]
+            for name, field in pkg[options].attributes.items():
+                if name == "_":  # a dataclass takes what follows by its name only
+                    kind = griffe.ParameterKind.keyword_only
+                else:
+                    argument = griffe.Parameter(
+                        name, annotation=field.annotation, kind=kind, default=field.value
+                    )
+                    arguments.append(argument)
+            for reader in readers:
+                pkg[reader]["__init__"].parameters = griffe.Parameters(*arguments)

@@ -12,8 +12,8 @@ from time import time_ns
 from typing import TYPE_CHECKING
 
 from otel_prom_bridge.callbacks import Callbacks
-from otel_prom_bridge.direct.asking import Asking
 from otel_prom_bridge.direct.observed import ObservedCallback
+from otel_prom_bridge.direct.observing import Observing
 from otel_prom_bridge.direct.synchronous import RECORDS
 from otel_prom_bridge.forks import renew_in_child, whole
 from otel_prom_bridge.interrupts import is_within
@@ -38,7 +38,7 @@ class DirectCollections(Collections):
         self._provider = provider
         self._callbacks = Callbacks[ObservedCallback]()
         super().__init__(pipeline, interval=interval, stays=lambda: math.inf)
-        self._asking = Asking(self._callbacks, self._findings, self._self_metrics.callback_failed)
+        self._observing = Observing(self._callbacks, self._findings, self._self_metrics.callback_failed)
         renew_in_child(self)
 
     def renew(self) -> None:
@@ -63,7 +63,7 @@ class DirectCollections(Collections):
             # Until callbacks have answered, nobody knows what is gone.
             self._take(provider, self._recorded(provider), failing=None if observed else ())
         if observed:
-            said, failing = self._asking.ask(observed, self._pipeline.scrape_timeout)
+            said, failing = self._observing.ask(observed, self._pipeline.scrape_timeout)
             batch = ((instrument.stream, points) for instrument, points in said)
             with whole():
                 self._take(provider, batch, failing=failing)

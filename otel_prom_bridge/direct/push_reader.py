@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from time import time_ns
 from typing import TYPE_CHECKING
 
-from otel_prom_bridge.direct.asking import Asking
 from otel_prom_bridge.direct.attachable import Attachable
 from otel_prom_bridge.direct.cells import Number
 from otel_prom_bridge.direct.levels import Levels, added_up
 from otel_prom_bridge.direct.observed import Observed
+from otel_prom_bridge.direct.observing import Observing
 from otel_prom_bridge.direct.plans import RecordingPlan
 from otel_prom_bridge.direct.synchronous import RECORDS, Synchronous
 from otel_prom_bridge.families import Kind
@@ -40,7 +41,7 @@ class DirectPushReader(Pushed, Attachable):
         super().__init__()
         self._levels: dict[Synchronous, Levels] = {}
         self._begin_pushing(options)
-        self._asking = Asking(self._callbacks, self._findings)
+        self._observing = Observing(self._callbacks, self._findings)
 
     def attached(self, provider: DirectMeterProvider) -> None:
         """This is the provider that records for it."""
@@ -56,7 +57,7 @@ class DirectPushReader(Pushed, Attachable):
         if provider is None:
             return
         # What a callback records is taken along. And a fork must not wait for callbacks.
-        said, failing = self._asking.ask(provider.observed, self._patience())
+        said, failing = self._observing.ask(provider.observed, self._patience())
         with whole():
             batch = self._batch(provider.synchronous, said)
             names = frozenset(stream.name for stream in failing)
@@ -65,14 +66,13 @@ class DirectPushReader(Pushed, Attachable):
 
     def _batch(
         self, synchronous: Sequence[Synchronous], said: Sequence[tuple[Observed, Sequence[Number]]]
-    ) -> Iterator[tuple[Stream, Sequence[SourcePoint]]]:
+    ) -> Iterator[tuple[Stream, Iterable[SourcePoint]]]:
         """All that there is to push, taken from the cells when the encoder asks for it."""
         now = time_ns()
         for instrument in synchronous:
             stream = instrument.stream
             if stream.meaning.kind is not Kind.GAUGE:
-                for points in instrument.drain(now):
-                    yield stream, points
+                yield stream, chain.from_iterable(instrument.drain(now))
             elif levels := self._levels_of(instrument, now).points(now):
                 # As a level, which the hub has for as long as it is said.
                 yield stream._replace(meaning=stream.meaning._replace(accumulates=False)), levels
@@ -86,8 +86,7 @@ class DirectPushReader(Pushed, Attachable):
         if levels is None:
             plan, findings = instrument.plan, self._findings
             levels = self._levels[instrument] = Levels(plan.stream, limit=plan.limit, findings=findings)
-        for points in instrument.drain(now):
-            levels.take(points)
+        levels.take(chain.from_iterable(instrument.drain(now)))
         return levels
 
     def _begin_anew(self) -> bool:

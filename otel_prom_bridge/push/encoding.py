@@ -65,7 +65,7 @@ class OtlpEncoder:
     def request(
         self,
         resource: Mapping[str, Any],
-        streams: Iterable[tuple[Stream, Sequence[SourcePoint]]],
+        streams: Iterable[tuple[Stream, Iterable[SourcePoint]]],
         failing: frozenset[str] = frozenset(),
         *,
         schema_url: str = "",
@@ -78,24 +78,22 @@ class OtlpEncoder:
         scopes: dict[InstrumentationScope, list[bytes]] = {}
         count, self.has_news = 0, False
         for stream, points in streams:
-            content = scopes.get(stream.scope)
-            if content is None:
-                content = scopes[stream.scope] = [field(_MESSAGE_1, self._scope(stream.scope))]
             try:
-                encoded, points_written = self._metric(stream, points)
+                encoded = self._metric(stream, points)
             except Exception as error:
-                self._findings.report(
-                    ("encode", stream.name), "metric %r is not sent: %r", stream.name, error
-                )
-            else:
-                content.append(field(_METRIC, encoded))
-                count += points_written
+                name = stream.name
+                self._findings.report(("encode", name), "metric %r is not sent: %r", name, error)
+                continue
+            if encoded is not None:
+                scopes.setdefault(stream.scope, []).append(field(_METRIC, encoded[0]))
+                count += encoded[1]
         self._inherited = failing if self._inherited is None else self._inherited & failing
         if not scopes:
             return b"", 0
         parts = [field(_MESSAGE_1, self._attributes(_RESOURCE_ATTRIBUTE, resource))]
-        for scope, content in scopes.items():
-            parts.append(field(_SCOPE_METRICS, b"".join(content) + _text(_SCHEMA_URL, scope.schema_url)))
+        for scope, metrics in scopes.items():
+            content = [field(_MESSAGE_1, self._scope(scope)), *metrics, _text(_SCHEMA_URL, scope.schema_url)]
+            parts.append(field(_SCOPE_METRICS, b"".join(content)))
         parts.append(_text(_SCHEMA_URL, schema_url))
         return field(_MESSAGE_1, b"".join(parts)), count
 
@@ -103,7 +101,7 @@ class OtlpEncoder:
         name = _text(_TEXT_1, scope.name) + _text(_TEXT_2, scope.version)
         return name + self._attributes(_SCOPE_ATTRIBUTE, scope.attributes)
 
-    def _metric(self, stream: Stream, points: Sequence[SourcePoint]) -> tuple[bytes, int]:
+    def _metric(self, stream: Stream, points: Iterable[SourcePoint]) -> tuple[bytes, int] | None:
         kind, accumulates, additive, shape = stream.meaning
         encode: Callable[[Any], bytes] = self._number
         tag, end = _SUM, _DELTA if accumulates else _CUMULATIVE
@@ -117,11 +115,13 @@ class OtlpEncoder:
             encode = self._number if accumulates else self._difference(stream)
             end = _DELTA + _MONOTONIC
         encoded = self._points(stream.name, encode, points)
-        self.has_news = self.has_news or (accumulates and bool(encoded))
+        if not encoded:
+            return None
+        self.has_news = self.has_news or accumulates
         head = _text(_TEXT_1, stream.name) + _text(_TEXT_2, stream.description) + _text(_TEXT_3, stream.unit)
         return head + field(tag, b"".join(encoded) + end), len(encoded)
 
-    def _points(self, name: str, encode: Callable[[Any], bytes], points: Sequence[Any]) -> list[bytes]:
+    def _points(self, name: str, encode: Callable[[Any], bytes], points: Iterable[Any]) -> list[bytes]:
         encoded = []
         for point in points:
             try:

@@ -21,7 +21,7 @@ import os
 import time
 import weakref
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -281,7 +281,7 @@ class Pushed(Elsewhere):
     def _keep(
         self,
         resource: Mapping[str, Any],
-        streams: Iterable[tuple[Stream, Sequence[SourcePoint]]],
+        streams: Iterable[tuple[Stream, Iterable[SourcePoint]]],
         failing: frozenset[str],
         *,
         schema_url: str = "",

@@ -1,4 +1,4 @@
-"""Asks the callbacks of a provider of ours, and says which of them did not answer."""
+"""Asks the callbacks of a provider of ours, and says which of them failed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from otel_prom_bridge.points import Stream
 _TIMEOUT = "timeout"
 
 
-class Asking:
+class Observing:
     """Asks ``callbacks``. ``findings`` hears of those that fail, each once for each reason.
 
     ``failed`` is called each time, with the name of the instrument and the reason.
