@@ -1,0 +1,307 @@
+"""What is recorded without the SDK and pushed: levels, forks, callbacks, and the ends of processes.
+
+All other tests of this folder run with direct recording, too, in ``make slow``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_hub import FakeHub, fake_hub, listening
+from instrumented import EXPORTERS, instrumented
+from opentelemetry.metrics import Observation
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from pushing import Program, run
+from servers import wait_for
+
+from otel_prom_bridge import ExportView, start
+from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.direct import DirectMeterProvider, DirectPushReader
+from otel_prom_bridge.direct.cells import Number
+from otel_prom_bridge.direct.levels import Levels, added_up
+from otel_prom_bridge.families import Kind
+from otel_prom_bridge.pipeline.options import PipelineOptions
+from otel_prom_bridge.points import Meaning, Stream
+
+LEVEL = Stream(InstrumentationScope("shop"), "level", "", "", Meaning(Kind.GAUGE, True, True))
+GAUGE = Stream(InstrumentationScope("shop"), "gauge", "", "", Meaning(Kind.GAUGE, True, False))
+DIRECT = {"OTEL_PROM_BRIDGE_RECORDING": "direct"}
+
+
+@contextmanager
+def pushing(hub: FakeHub, *, interval: float = 60, **options: Any) -> Iterator[tuple[DirectPushReader, Any]]:
+    """A reader that pushes to this hub, and a meter for it."""
+    policy = PipelineOptions(**options).policy()
+    reader = DirectPushReader(hub.address, interval=interval, policy=policy, flush_on_sigterm=False)
+    provider = DirectMeterProvider(reader, resource={"service.name": "shop"}, shutdown_on_exit=False)
+    try:
+        yield reader, provider.get_meter("shop", "1", "https://example.com/schema", {"a": "b"})
+    finally:
+        provider.shutdown()
+
+
+def point(value: float, **attributes: object) -> Number:
+    """What a collection says."""
+    return Number(attributes, value, (), 1, 2)
+
+
+def said(levels: Levels, *points: Number) -> list[tuple[dict[str, object], float]]:
+    """All levels, after these were taken."""
+    levels.take(points)
+    found = levels.points(9)
+    assert {each.time_unix_nano for each in found} <= {9}
+    return [(dict(each.attributes), each.value) for each in found]
+
+
+def test_changes_become_levels() -> None:
+    """Those of one attribute set add up, in whichever order its attributes come; the others stay."""
+    levels = Levels(LEVEL, limit=10, findings=Findings())
+    assert said(levels, point(3, a="1", b="2"), point(5)) == [({"a": "1", "b": "2"}, 3), ({}, 5)]
+    assert said(levels, point(-1, b="2", a="1")) == [({"a": "1", "b": "2"}, 2), ({}, 5)]
+    assert said(levels) == [({"a": "1", "b": "2"}, 2), ({}, 5)]
+
+
+def test_the_gauge_that_was_set_last_is_the_last_one() -> None:
+    """As several may become one series."""
+    levels = Levels(GAUGE, limit=10, findings=Findings())
+    said(levels, point(1, k="a"), point(2, k="b"))
+    assert said(levels, point(1, k="a")) == [({"k": "b"}, 2), ({"k": "a"}, 1)]
+
+
+def test_levels_past_the_limit() -> None:
+    """They have one level together, and those that were there before keep theirs."""
+    levels = Levels(LEVEL, limit=2, findings=Findings())
+    said(levels, point(1, k="a"), point(2, k="b"), point(3, k="c"))
+    overflow = {"otel.metric.overflow": True}
+    assert said(levels, point(4, k="d"), point(5, k="a")) == [({"k": "a"}, 6), ({"k": "b"}, 2), (overflow, 7)]
+
+
+def test_no_level_becomes_infinite(caplog: pytest.LogCaptureFixture) -> None:
+    """What would make it so is left out, and said once."""
+    levels = Levels(LEVEL, limit=2, findings=Findings())
+    assert said(levels, point(1e308), point(1e308), point(1e308)) == [({}, 1e308)]
+    assert said(levels, point(10**400)) == [({}, 1e308)]
+    assert said(levels, point(-1e308)) == [({}, 0)]
+    (line,) = caplog.messages
+    assert "'level'" in line
+
+
+def test_observations_of_one_attribute_set_add_up() -> None:
+    """Since a total that is said twice would look like one that began anew."""
+    found = added_up([point(3, a="1"), point(1), point(4, a="1")])
+    assert [(dict(each.attributes), each.value) for each in found] == [({"a": "1"}, 7), ({}, 1)]
+
+
+def test_it_pushes_what_it_records(tmp_path: Path) -> None:
+    """Of all kinds, with scope and resource: deltas once, levels each time."""
+    with fake_hub(tmp_path) as hub, pushing(hub) as (reader, meter):
+        jobs, level = meter.create_counter("jobs"), meter.create_up_down_counter("level")
+        sizes, load = meter.create_histogram("sizes"), meter.create_gauge("load")
+        meter.create_observable_counter("ticks", [lambda _: [Observation(7), Observation(1)]])
+        meter.create_observable_up_down_counter("open", [lambda _: [Observation(2, {"k": "a"})]])
+        meter.create_observable_gauge("heat", [lambda _: [Observation(4.5)]])
+        for _ in range(2):
+            jobs.add(2, {"k": "a"})
+            level.add(3)
+            sizes.record(5)
+            load.set(0.25)
+            assert reader.force_flush()
+        assert reader.force_flush()
+        assert (hub.total("jobs"), hub.total("ticks"), hub.observations("sizes")) == (4, 8, 2)
+        assert (hub.level("level"), hub.level("open")) == (6, 2)
+        assert (hub.values("load"), hub.values("heat")) == ([0.25], [4.5])
+        assert "jobs" not in hub.pushes[-1].metrics
+        (resource,) = hub.pushes[-1].request.resource_metrics
+        (scope,) = resource.scope_metrics
+        assert (scope.scope.name, scope.scope.version, scope.schema_url) == (
+            "shop",
+            "1",
+            "https://example.com/schema",
+        )
+        assert hub.pushes[-1].resource["service.name"] == "shop"
+    assert hub.ended == hub.sources()
+
+
+def test_what_no_view_needs_is_not_pushed(tmp_path: Path) -> None:
+    """Neither what is recorded nor what is observed: it may be what the hub should not know."""
+    views = [ExportView(instrument_name="*", keep=["k"])]
+    with fake_hub(tmp_path) as hub, pushing(hub, views=views) as (reader, meter):
+        jobs = meter.create_counter("jobs")
+        for user in ("ann", "bob"):
+            jobs.add(1, {"k": "a", "user.email": user})
+        users = [Observation(value, {"k": "a", "user.email": str(value)}) for value in (3, 4)]
+        meter.create_observable_counter("seen", [lambda _: users])
+        meter.create_observable_gauge("newest", [lambda _: users])
+        assert reader.force_flush()
+        assert (hub.total("jobs", k="a"), hub.total("seen", k="a")) == (2, 7)
+        assert hub.values("newest") == [4]
+        assert b"user.email" not in b"".join(push.body for push in hub.pushes)
+
+
+def test_callbacks_that_fail(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """One that hangs is waited for once, and one that raises says so; the rest is pushed."""
+    stop = threading.Event()
+
+    def broken(_: object) -> Any:
+        yield Observation(1, {"k": "a"})
+        raise RuntimeError("out of order")
+
+    def hanging(_: object) -> list[Observation]:
+        stop.wait(30)
+        return [Observation(5)]
+
+    with fake_hub(tmp_path) as hub, pushing(hub) as (reader, meter):
+        meter.create_observable_gauge("broken", [broken])
+        meter.create_observable_gauge("hanging", [hanging])
+        jobs = meter.create_counter("jobs")
+        for _ in range(2):
+            jobs.add(1)
+            assert reader.force_flush()
+        assert hub.total("jobs") == 2
+        assert hub.pushes[-1].failing == "broken,hanging"
+        stop.set()
+        wait_for(lambda: reader.force_flush() and hub.values("hanging") == [5], seconds=5, what="its answer")
+        assert hub.pushes[-1].failing == "broken"
+    assert sum("out of order" in line for line in caplog.messages) == 1
+    assert sum("has not returned in time" in line for line in caplog.messages) == 1
+
+
+def test_an_outage(tmp_path: Path) -> None:
+    """Nothing is lost, and nothing piles up: the cells add it up."""
+    hub = FakeHub(f"unix:{tmp_path}/hub.sock")
+    with pushing(hub, interval=0.02) as (reader, meter):
+        jobs, level = meter.create_counter("jobs"), meter.create_up_down_counter("level")
+        for _ in range(50):
+            jobs.add(1)
+            level.add(1)
+            assert not reader.force_flush(5)
+        with listening(hub):
+            wait_for(lambda: hub.total("jobs") == 50, seconds=5, what="all jobs")
+            assert hub.level("level") == 50
+            assert len(hub.pushes) < 10
+
+
+def test_what_no_float_can_hold(tmp_path: Path) -> None:
+    """A sum of a histogram is infinite on the wire, so that the counts are there; the hub leaves it out."""
+    with fake_hub(tmp_path) as hub, pushing(hub) as (reader, meter):
+        meter.create_histogram("sizes").record(10**400)
+        assert reader.force_flush()
+        assert (hub.observations("sizes"), hub.total("sizes")) == (1, math.inf)
+
+
+def test_start(tmp_path: Path) -> None:
+    """`recording="direct"` counts with a hub, too; what only the SDK has is refused as without one."""
+    with (
+        fake_hub(tmp_path) as hub,
+        start(
+            recording="direct", hub=hub.address, set_global=False, resource={"service.name": "x"}
+        ) as bridge,
+    ):
+        assert isinstance(bridge.reader, DirectPushReader)
+        assert isinstance(bridge.meter_provider, DirectMeterProvider)
+        assert not bridge.server.is_serving
+        bridge.meter_provider.get_meter("m").create_counter("c").add(1)
+        assert bridge.meter_provider.force_flush()
+        assert hub.total("c") == 1
+        assert b"Scrape the hub" in bridge.reader.expose().body
+    assert bridge.reader.is_shut_down
+    assert hub.ended == hub.sources()
+
+
+FORKS = """
+jobs.add(1); level.add(3)
+gauge = meter.create_gauge("gauge")
+gauge.set(1)
+meter.create_observable_counter("cpu", [lambda options: [metrics.Observation(2 * os.getpid())]])
+def fork(depth):
+    pid = os.fork()
+    if pid == 0:
+        work(10); level.add(1); level.add(-1)
+        if depth:
+            fork(depth - 1)
+        bridge.meter_provider.force_flush()
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+for _ in range(5):
+    fork(1)
+say(total=5 * 2 * 10, kind=type(bridge.meter_provider).__name__)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this program forks")
+def test_forked_children(tmp_path: Path) -> None:
+    """What the parent has recorded is its own: counters, levels, gauges and observed totals."""
+    with fake_hub(tmp_path) as hub:
+        found, log = run(FORKS, tmp_path, hub, **DIRECT)
+        assert found["kind"] == "DirectMeterProvider"
+        assert hub.total("jobs", kind="0") + hub.total("jobs", kind="1") + hub.total("jobs", kind="2") == 100
+        assert (hub.total("jobs"), hub.observations("sizes")) == (101, 100)
+        assert sum(value for levels in hub.levels.values() for value in levels.values()) == 3
+        assert sorted(len(gauges) for gauges in hub.gauges.values()) == [0] * 10 + [1]
+        assert len(hub.sources()) == 11
+        assert log == ""
+
+
+RECORDS = """
+count = 0
+say(ready=True)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+def end(number, frame):
+    os.kill(os.getpid(), signal.SIGTERM)
+    end.count = count
+signal.signal(signal.SIGALRM, end)
+path = os.environ["COUNTED"]
+with open(path, "wb", buffering=0) as file:
+    while True:
+        jobs.add(1, {"kind": str(count % 5000)})
+        count += 1
+        file.seek(0)
+        file.write(str(count).encode())
+"""
+
+
+def test_sigterm_while_it_records(tmp_path: Path) -> None:
+    """Our handler waits for the recording that it has interrupted: what was counted has arrived."""
+    with fake_hub(tmp_path) as hub:
+        path = tmp_path / "counted"
+        code, _, log = Program(RECORDS, tmp_path, hub, COUNTED=str(path), **DIRECT).end()
+        assert code == -signal.SIGTERM, log
+        counted = int(path.read_text())
+        assert counted <= hub.total("jobs") <= counted + 1
+        assert counted > 100
+        assert hub.ended == hub.sources()
+
+
+@pytest.mark.parametrize(
+    "how", [{"OTEL_PROM_BRIDGE_RECORDING": "direct"}, {"OTEL_PYTHON_METER_PROVIDER": "prometheus_bridge"}]
+)
+@pytest.mark.slow
+def test_without_code(tmp_path: Path, how: dict[str, str]) -> None:
+    """Under `opentelemetry-instrument`, in each process by itself."""
+    code = """
+import os
+from opentelemetry import metrics
+print(type(metrics.get_meter_provider()).__name__)
+jobs = metrics.get_meter("app").create_counter("jobs")
+jobs.add(5)
+pid = os.fork()
+if pid == 0:
+    jobs.add(10)
+    metrics.get_meter_provider().force_flush()
+    os._exit(0)
+os.waitpid(pid, 0)
+"""
+    with fake_hub(tmp_path) as hub:
+        done = instrumented(tmp_path, code, **EXPORTERS, **how, OTEL_PROM_BRIDGE_HUB=hub.address)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout == "DirectMeterProvider\n"
+        assert hub.total("jobs") == 15
+        assert len(hub.sources()) == 2
