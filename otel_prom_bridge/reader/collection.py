@@ -21,6 +21,7 @@ from otel_prom_bridge.pipeline.collection import Collections
 from otel_prom_bridge.pipeline.pipeline import Pipeline
 from otel_prom_bridge.sdk.batches import streams_of
 from otel_prom_bridge.sdk.failures import CallbackFailures, CallbackGuards
+from otel_prom_bridge.sdk.locks import is_recording
 
 
 class SdkCollections(Collections):
@@ -48,6 +49,14 @@ class SdkCollections(Collections):
         super().__init__(pipeline, interval=interval, stays=self._stays)
         renew_in_child(self)
 
+    def run(self, seconds: float, *, fresh: bool = False) -> bool:
+        """Collect; see there. Who scrapes in the middle of a recording gets False at once.
+
+        So does who scrapes in a collection of its own. The thread has locks for which ours would wait.
+        """
+        has_locks = self._order._is_owned() or is_recording()  # type: ignore[attr-defined]
+        return not has_locks and super().run(seconds, fresh=fresh)
+
     def _collect(self) -> bool:
         self._taken = False
         with whole(), self._failures:
@@ -70,10 +79,13 @@ class SdkCollections(Collections):
 
         Collections that the application starts in threads of its own may reach :meth:`take` in another
         order. The times of the points do not say which one is later, since the clock may be set back.
+        In the middle of a recording it collects nothing, and the next collection brings what there is.
         """
         guards = self._guards = CallbackGuards(getattr(collect, "__self__", None))
 
         def numbered(*args: Any, **kwargs: Any) -> Any:
+            if is_recording():
+                return None
             with self._order:
                 self._begun += 1
                 number = self._begun

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -185,6 +186,56 @@ def test_a_recording_in_the_middle(place: str, same: bool) -> None:
 
     in_time(run)
     assert {name: sum(values) for name, values in setup.shown().items()} == {"c_total": 6, "h": 6, "e": 6}
+    setup.reader.shutdown()
+
+
+@pytest.mark.parametrize("place", ["__init__", "collect"])
+@pytest.mark.parametrize("scrape", ["expose", "families", "force_flush", "collect"])
+def test_a_scrape_in_the_middle_waits_for_nothing(place: str, scrape: str) -> None:
+    """A finalizer that scrapes within a recording, or within a collection that the application makes.
+
+    That thread has locks for which another one would wait that collects, and it would wait for that one.
+    """
+    setup, took = Setup(place), list[float]()
+
+    def between() -> None:
+        start = time.monotonic()
+        getattr(setup.reader, scrape)()
+        took.append(time.monotonic() - start)
+
+    def run() -> None:
+        for number in range(3):
+            for record in (setup.counter.add, setup.histograms[0].record, setup.histograms[1].record):
+                setup.between = between
+                record(1, {"k": number})
+                if place == "collect":
+                    setup.reader.collect()
+
+    in_time(run)
+    assert len(took) == 9
+    assert max(took) < SECONDS / 10
+    assert {name: sum(values) for name, values in setup.shown().items()} == {"c_total": 3, "h": 3, "e": 3}
+    setup.reader.shutdown()
+
+
+def test_a_collection_in_the_middle_of_a_recording_waits_for_no_other_one() -> None:
+    """Another thread collects, and waits for what is being recorded."""
+    setup = Setup("__init__")
+
+    def between() -> None:
+        other = threading.Thread(target=setup.reader.collect, daemon=True)
+        other.start()
+        other.join(0.2)  # until it waits, if it does
+        setup.reader.collect()
+
+    def run() -> None:
+        for record in (setup.counter.add, setup.histograms[0].record, setup.histograms[1].record):
+            record(1, {"k": "before"})
+            setup.between = between
+            record(1, {"k": "v"})
+
+    in_time(run)
+    assert {name: sum(values) for name, values in setup.shown().items()} == {"c_total": 2, "h": 2, "e": 2}
     setup.reader.shutdown()
 
 
