@@ -8,7 +8,8 @@ object as last time, it hands out the same pieces again (``unchanged.py``).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, compress, count, repeat
+from operator import attrgetter, is_not
 from typing import Any, NamedTuple
 
 from otel_prom_bridge.diagnostics import Findings
@@ -17,7 +18,7 @@ from otel_prom_bridge.exposition.pieces import Pieces
 from otel_prom_bridge.exposition.rendered import Rendered
 from otel_prom_bridge.exposition.unchanged import Memory, made_anew
 from otel_prom_bridge.exposition.writer import Writer
-from otel_prom_bridge.families import MetricFamily
+from otel_prom_bridge.families import Kind, MetricFamily
 
 
 class _Page(NamedTuple):
@@ -34,13 +35,18 @@ class _Page(NamedTuple):
     parts: Pieces
 
 
+_NO_PAGE = _Page(MetricFamily("", Kind.UNKNOWN, "", "", ()), b"", None, [], Rendered(), Pieces())
+_NAME, _FAMILY, _PARTS, _SIZE = map(attrgetter, ("name", "family", "parts", "size"))
+
+
 class Encoder:
     """Renders families in one format and remembers what it rendered. Safe to use from any thread."""
 
     def __init__(self, writer: Writer, *, findings: Findings) -> None:
         self._writer = writer
         self._findings = findings
-        self._memory = Memory[_Page, Pieces](nothing=Pieces((writer.trailer,)))
+        self._trailer = Pieces((writer.trailer,))
+        self._memory = Memory[_Page, Pieces](nothing=self._trailer)
 
     def encode(self, families: Sequence[MetricFamily]) -> Pieces:
         """The exposition of these families, in this order. Pieces that did not change are the same objects.
@@ -50,25 +56,23 @@ class Encoder:
         return self._memory.whole(tuple(families), self._pieces)
 
     def _pieces(self, families: tuple[MetricFamily, ...]) -> Pieces:
-        known, pages = self._memory.pages, list[Pieces]()
-        for family in families:
-            page = known.get(family.name)
-            if page is None or page.family is not family:
-                del page  # or its parts, too, would keep the old lines while the new ones are made
-                page = self._page_or_none(family)
-            if page is not None:
-                pages.append(page.parts)
-        pages.append(Pieces((self._writer.trailer,)))
-        return Pieces(chain.from_iterable(pages), size=sum([page.size for page in pages]))
+        # Of most families nothing changed, so Python code looks only at the others.
+        pages = list(map(self._memory.pages.get, map(_NAME, families), repeat(_NO_PAGE)))
+        stale = list(compress(count(), map(is_not, map(_FAMILY, pages), families)))
+        for place in stale:
+            pages[place] = _NO_PAGE  # or it would keep the old lines while the new ones are made
+            pages[place] = self._page_or_none(families[place])
+        parts = [*map(_PARTS, pages), self._trailer]
+        return Pieces(chain.from_iterable(parts), size=sum(map(_SIZE, parts)))
 
-    def _page_or_none(self, family: MetricFamily) -> _Page | None:
+    def _page_or_none(self, family: MetricFamily) -> _Page:
         try:
             page = self._memory.pages[family.name] = self._updated(family)
             return page
         except Exception as error:
             finding = ("encode", family.name, type(error))
             self._findings.report(finding, "%s", SerializationError(family.name, error))
-            return None
+            return _NO_PAGE
 
     def _updated(self, family: MetricFamily) -> _Page:
         """The page of a family that is another object than last time."""

@@ -21,6 +21,7 @@ import enum
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from operator import attrgetter
 from typing import NamedTuple
 
 from otel_prom_bridge.arithmetic.merging import merged
@@ -43,6 +44,7 @@ from otel_prom_bridge.families import (
 
 _NAMES_REMEMBERED = 8192
 _IDS = ("trace_id", "span_id")
+_FOREIGN = attrgetter("foreign")
 
 
 class Escaping(enum.Enum):
@@ -119,7 +121,7 @@ class Escaper:
         """
         if self._scheme is Escaping.ALLOW_UTF_8:
             return families
-        if self._scheme is Escaping.DOTS or any(family.foreign for family in families):
+        if self._scheme is Escaping.DOTS or any(map(_FOREIGN, families)):
             return self._memory.whole(families, self._distinct)
         return families
 

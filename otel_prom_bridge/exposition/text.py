@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from otel_prom_bridge.exposition import samples
@@ -26,6 +27,7 @@ _TYPES = {
     Kind.GAUGE_HISTOGRAM: "histogram",
     Kind.UNKNOWN: "untyped",
 }
+_KIND, _SHOWS_CREATED = map(attrgetter, ("kind", "shows_created"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def with_companions(families: tuple[MetricFamily, ...]) -> tuple[MetricFamily, .
     These are start times (``_created``) where the family shows them, and the count and the sum of a gauge
     histogram. prometheus_client writes the same gauges.
     """
-    if not any(family.shows_created or family.kind is Kind.GAUGE_HISTOGRAM for family in families):
+    if Kind.GAUGE_HISTOGRAM not in map(_KIND, families) and not any(map(_SHOWS_CREATED, families)):
         return families
     result: list[MetricFamily] = []
     for family in families:

@@ -27,6 +27,7 @@ import copy
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, repeat
 from time import time_ns
 from typing import Any
 
@@ -107,11 +108,10 @@ class Locks:
         """
         if self._matches is None:
             return False
-        now, found = time_ns(), [match for matches in self._matches.values() for match in matches]
-        for match in found:
-            table = getattr(match, "_attributes_aggregation", None)
-            if table or type(table) is not _Once:
-                return False
+        now, found = time_ns(), list(chain.from_iterable(self._matches.values()))
+        tables = list(map(getattr, found, repeat("_attributes_aggregation"), repeat(None)))
+        if any(tables) or not {*map(type, tables)} <= {_Once}:
+            return False
         for match in found:
             match._previous_collection_start_nanos = now
         return True

@@ -98,8 +98,9 @@ class Store:
         self._has_prices = policy.has_prices  # not at every scrape: it asks all views
         self._waiting: list[Series] = []  # series that wait for a place in a family
         self._deferred: list[Callable[[], None]] = []
-        self._shown: tuple[MetricFamily, ...] = ()
         self._version = 0  # another one when a change has ended
+        self._shown: tuple[MetricFamily, ...] = ()
+        self._shown_version = -1
         self._counted = -1, State()
         renew_in_child(self)
 
@@ -342,16 +343,18 @@ class Store:
                 return self._shown
             try:
                 if not self._entered:
-                    self._shown = self._show()
+                    self._show()
                 return self._shown
             finally:
                 self._lock.release()
 
-    def _show(self) -> tuple[MetricFamily, ...]:
+    def _show(self) -> None:
         try:
             self._entered = True
             self._place_waiting()
-            return self._origins.families() + self._families.freeze()
+            if self._shown_version != self._version:
+                self._shown = self._origins.families() + self._families.freeze()
+                self._shown_version = self._version
         finally:
             self._entered = False
 

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
-from operator import is_not
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -50,6 +50,8 @@ _MAX_FEW = 20
 
 _NOTHING: Mapping[Any, int] = MappingProxyType({})
 _COLLECTION = metadata.COLLECTION.name
+# What is asked of each table at each scrape, whether it changed or not.
+_IS_STALE, _SHOWN, _POINTS = map(attrgetter, ("is_stale", "shown", "points"))
 _PREFIXES = ("otel_prom_bridge_", "otel_sdk_", "otel.sdk.")
 
 _FORMATS = {
@@ -117,7 +119,8 @@ class SelfMetrics:
         self._lock = RLock()
         self._prefixes = (*_PREFIXES, *(names or {}).values())
         self._joined: dict[str, tuple[MetricFamily, MetricFamily, MetricFamily]] = {}
-        self._counted: tuple[Mapping[Any, int] | None, ...] = (None, None, None)  # what was taken over last
+        self._seen: tuple[Sequence[MetricFamily], Mapping[str, MetricFamily]] = ((), {})
+        self._state: State | tuple[()] = ()  # what was taken over last
         self._create_tables(time.time())
         self._rename(names or {})
         renew_in_child(self)
@@ -267,29 +270,34 @@ class SelfMetrics:
         if not self.enabled:
             return ()
         with self._lock:
-            counted = state.series, state.overflowed, state.folded
-            if any(map(is_not, counted, self._counted)):  # the store counts anew where something changed
-                self._total.set((), sum(state.series.values()))
-                self._series.set_all(state.series)
-                self._overflowed.raise_all(state.overflowed)
-                self._folded.raise_all(state.folded)
-                self._counted = counted
-            self._dropped.set((), state.dropped)
-            self._conflicting.set((), state.conflicting)
-            self._exemplars.set((), state.exemplars)
-            self._prices.set_all(state.prices)
-            if state.limit is not None:
-                self._limit.set((), state.limit)
-            if state.collected is not None:
-                self._collected.set((), int(state.collected))
-            if state.stuck is not None:
-                self._stuck.set((), state.stuck)
-            if state.sources is not None:
-                self._sources.set((), state.sources)
-                self._push_age.set((), state.push_age or 0.0)
-                if state.rest:
-                    self._rest.raise_all({(): state.rest})
-            return tuple([family for table in self._tables if (family := table.family()).points])
+            if state != self._state:
+                self._take_over(state)
+                self._state = state
+            for table in filter(_IS_STALE, self._tables):  # few change between two scrapes
+                table.family()
+            return tuple(filter(_POINTS, map(_SHOWN, self._tables)))
+
+    def _take_over(self, state: State) -> None:
+        if state[:3] != self._state[:3]:
+            self._total.set((), sum(state.series.values()))
+            self._series.set_all(state.series)
+            self._overflowed.raise_all(state.overflowed)
+            self._folded.raise_all(state.folded)
+        self._dropped.set((), state.dropped)
+        self._conflicting.set((), state.conflicting)
+        self._exemplars.set((), state.exemplars)
+        self._prices.set_all(state.prices)
+        if state.limit is not None:
+            self._limit.set((), state.limit)
+        if state.collected is not None:
+            self._collected.set((), int(state.collected))
+        if state.stuck is not None:
+            self._stuck.set((), state.stuck)
+        if state.sources is not None:
+            self._sources.set((), state.sources)
+            self._push_age.set((), state.push_age or 0.0)
+            if state.rest:
+                self._rest.raise_all({(): state.rest})
 
     def beside(self, others: Sequence[MetricFamily], state: State) -> tuple[MetricFamily, ...]:
         """The families of the application, and ours after them. The application's come first if names meet.
@@ -302,8 +310,7 @@ class SelfMetrics:
 
         https://opentelemetry.io/docs/specs/semconv/otel/sdk-metrics/#metric-otelsdkmetric_readercollectionduration
         """
-        own = self.families(state)
-        near = {family.name: family for family in others if family.name.startswith(self._prefixes)}
+        own, near = self.families(state), self._near(others)
         if not near:
             return (*others, *own)
         joined: dict[str, MetricFamily] = {}
@@ -320,6 +327,14 @@ class SelfMetrics:
                 what = f"{family.kind.value} {family.name!r} of the bridge itself"
                 self._findings.conflict(Conflict(family.name, what, "its name is taken"))
         return (*(joined.get(family.name, family) for family in others), *kept)
+
+    def _near(self, others: Sequence[MetricFamily]) -> Mapping[str, MetricFamily]:
+        """Those of the families by their names whose names are like ours."""
+        seen, near = self._seen
+        if seen is not others:
+            near = {family.name: family for family in others if family.name.startswith(self._prefixes)}
+            self._seen = others, near
+        return near
 
     def _join(self, known: MetricFamily, family: MetricFamily) -> MetricFamily:
         last = self._joined.get(family.name)

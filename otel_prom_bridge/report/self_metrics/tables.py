@@ -38,27 +38,27 @@ class Table:
     """
 
     def __init__(self, family: MetricFamily, *labels: str, created: float, limit: int = MAX_SERIES) -> None:
-        self._family = family
+        self.shown = family  # as it was when it was asked for last
+        self.is_stale = False  # it has other points now
         self._names = labels
         self._created = created
         self._limit = limit
         self._points: dict[LabelValues, Any] = {}
-        self._is_shown = True  # the family has the points as they are
 
     def rename(self, name: str) -> None:
         """Give the family another name."""
-        self._family = replace(self._family, name=name)
+        self.shown = replace(self.shown, name=name)
 
     def family(self) -> MetricFamily:
         """The family as it is now. It is the same object as before if all of its points are."""
-        if not self._is_shown:  # few tables change between two scrapes
-            self._is_shown = True  # first: a signal handler may change it meanwhile
-            self._family = self._family.with_points(tuple(self._points.values()))
-        return self._family
+        if self.is_stale:
+            self.is_stale = False  # first: a signal handler may change it meanwhile
+            self.shown = self.shown.with_points(tuple(self._points.values()))
+        return self.shown
 
     def _put(self, key: LabelValues, point: Any) -> None:
         self._points[key] = point
-        self._is_shown = False
+        self.is_stale = True
 
     def _room(self, key: LabelValues) -> LabelValues:
         return key if key in self._points or len(self._points) < self._limit else _REST
@@ -126,7 +126,7 @@ class Gauges(Table):
             points[_REST] = known if known and known.value == rest else GaugePoint(_OVERFLOW, rest)
         if points != self._points:  # a signal handler that scrapes sees all of the old ones or all of the new
             self._points = points
-            self._is_shown = False
+            self.is_stale = True
 
     def _set(self, key: LabelValues, value: float) -> None:
         point = self._points.get(key)
