@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator
 from functools import reduce
 from typing import Any, NamedTuple
 
+from otel_prom_bridge.exposition import Pieces
+
 # Level 1 is seven times faster than zlib's default, and its result is larger by 1 % of the plain size.
 _LEVEL = 1
 # Twice as much would make the result smaller by a twentieth, and would be compressed anew more often. Blocks
@@ -49,7 +51,7 @@ class Compression:
     def __init__(self) -> None:
         self._last: dict[str, list[_Block]] = {}
 
-    def gzip(self, pieces: Iterable[bytes], *, kind: str) -> bytes:
+    def gzip(self, pieces: Pieces, *, kind: str) -> bytes:
         """The body that these pieces are, compressed. What did not change are to be the same objects.
 
         Raises:
@@ -58,8 +60,7 @@ class Compression:
         """
         blocks = list(_blocks(pieces, self._last.get(kind, [])))
         self._keep(kind, blocks)
-        size = sum(len(piece) for block in blocks for piece in block.pieces)
-        end = struct.pack("<II", blocks[-1].checksum if blocks else 0, size % 2**32)
+        end = struct.pack("<II", blocks[-1].checksum if blocks else 0, pieces.size % 2**32)
         return b"".join((_HEADER, *(block.compressed for block in blocks), _LAST_BLOCK, end))
 
     def _keep(self, kind: str, blocks: list[_Block]) -> None:
@@ -69,12 +70,14 @@ class Compression:
             self._last.pop(other, None)  # another thread may have taken the same one
 
 
-def _blocks(pieces: Iterable[bytes], last: list[_Block]) -> Iterator[_Block]:
+def _blocks(pieces: Pieces, last: list[_Block]) -> Iterator[_Block]:
     """The blocks of a body; those that are in the last one, too, are not made again."""
-    known = {_identity(block.pieces): block for block in last}
+    same = list(_beginning(pieces, last))
+    yield from same
+    known = {_identity(block.pieces): block for block in last[len(same) :]}
     compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _RAW)
-    checksum = 0
-    for group in _groups(pieces):
+    checksum = same[-1].checksum if same else 0
+    for group in _groups(pieces[sum(len(block.pieces) for block in same) :]):
         block = known.get(_identity(group))
         if block is None or block.before != checksum:
             compressed = _compressed(compressor, group) if block is None else block.compressed
@@ -82,6 +85,17 @@ def _blocks(pieces: Iterable[bytes], last: list[_Block]) -> Iterator[_Block]:
             block = _Block(group, compressed, checksum, after)
         checksum = block.checksum
         yield block
+
+
+def _beginning(pieces: Pieces, last: list[_Block]) -> Iterator[_Block]:
+    """The blocks of the last body as far as this one begins as that did: nearly all, if nothing changed."""
+    place = 0
+    for block in last[:-1]:  # that one may be small, and more belong into it now
+        end = place + len(block.pieces)
+        if pieces[place:end] != block.pieces:
+            return
+        yield block
+        place = end
 
 
 def _groups(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, ...]]:

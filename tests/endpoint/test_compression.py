@@ -15,6 +15,7 @@ from otel_prom_bridge.endpoint import compression
 from otel_prom_bridge.endpoint.compression import Compression
 from otel_prom_bridge.endpoint.messages import Request
 from otel_prom_bridge.endpoint.scrape import Scrape
+from otel_prom_bridge.exposition import Pieces
 
 Make = Callable[..., Setup]
 # Nothing, less than a block, a block and more; with text that repeats, as that of series does.
@@ -51,7 +52,7 @@ def test_whatever_was_before(data: st.DataObject) -> None:
     pieces = data.draw(st.lists(PIECES, min_size=1, max_size=12))
     remembering = Compression()
     for _ in range(4):
-        assert plain(remembering.gzip(pieces, kind="text")) == b"".join(pieces)
+        assert plain(remembering.gzip(Pieces(pieces), kind="text")) == b"".join(pieces)
         others = data.draw(st.lists(PIECES, max_size=4))
         kept = data.draw(st.permutations(pieces))[: len(pieces) - 1] if data.draw(st.booleans()) else pieces
         pieces = [*kept, *others] if data.draw(st.booleans()) else [*others, *kept]
@@ -59,7 +60,7 @@ def test_whatever_was_before(data: st.DataObject) -> None:
 
 def test_no_pieces() -> None:
     """A body without a byte is one, too."""
-    assert plain(Compression().gzip((), kind="text")) == b""
+    assert plain(Compression().gzip(Pieces(), kind="text")) == b""
 
 
 def test_the_same_piece_more_than_once() -> None:
@@ -67,20 +68,20 @@ def test_the_same_piece_more_than_once() -> None:
     block = b"x" * 100_000
     remembering = Compression()
     for pieces in ([block], [block, block, b"y"], [b"y", block, block], [block]):
-        assert plain(remembering.gzip(pieces, kind="text")) == b"".join(pieces)
+        assert plain(remembering.gzip(Pieces(pieces), kind="text")) == b"".join(pieces)
 
 
 def test_what_did_not_change_is_not_compressed_again(compressed: list[int]) -> None:
     """Of a hundred blocks the one that has another piece, and none where nothing has."""
     pieces = [b"%d" % number * 20_000 for number in range(10, 110)]
     remembering = Compression()
-    first = remembering.gzip(pieces, kind="text")
+    first = remembering.gzip(Pieces(pieces), kind="text")
     assert len(compressed) == 100
     compressed.clear()
-    assert remembering.gzip(pieces, kind="text") == first
+    assert remembering.gzip(Pieces(pieces), kind="text") == first
     assert compressed == []
     pieces[50] = b"other" * 10_000
-    assert plain(remembering.gzip(pieces, kind="text")) == b"".join(pieces)
+    assert plain(remembering.gzip(Pieces(pieces), kind="text")) == b"".join(pieces)
     assert compressed == [50_000]
 
 
@@ -90,10 +91,10 @@ def test_formats_do_not_make_each_other_forget(compressed: list[int]) -> None:
     remembering = Compression()
     for again in (False, True):
         for kind in list(bodies)[:4]:
-            assert gzip.decompress(remembering.gzip(bodies[kind], kind=kind)) == bodies[kind][0]
+            assert gzip.decompress(remembering.gzip(Pieces(bodies[kind]), kind=kind)) == bodies[kind][0]
         assert len(compressed) == 4, again
     for kind in bodies:
-        remembering.gzip(bodies[kind], kind=kind)
+        remembering.gzip(Pieces(bodies[kind]), kind=kind)
     assert len(remembering._last) == 4
 
 
