@@ -198,7 +198,7 @@ def idle(party: Party, quick: bool) -> dict[str, float]:
             party.scrape()
         times: list[float] = []
         waited: list[float] = []
-        for _ in range(10 if quick or party.name in ("exporter", "client", "bound") else 200):
+        for _ in range(10 if party.name in ("exporter", "client", "bound") else 200):
             start = time.perf_counter()
             times.append(scraped(party) * 1000)
             waited.append((time.perf_counter() - start) * 1000)
