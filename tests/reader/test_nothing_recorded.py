@@ -240,14 +240,14 @@ def test_who_scrapes_forgets_nothing(
         recording = Recording(monkeypatch, door, expire_after=expire_after)
         recording.counter.add(1)
         recording.text()
-        store, forgot_in = recording.reader._pipeline.store, list[int]()
-        forget = store._forget
+        leaving, forgot_in = recording.reader._pipeline.store._leaving, list[int]()
+        forget = leaving._forget
 
         def watched(*arguments: Any, **options: Any) -> None:
             forgot_in.append(threading.get_ident())
             forget(*arguments, **options)
 
-        monkeypatch.setattr(store, "_forget", watched)
+        monkeypatch.setattr(leaving, "_forget", watched)
         for _ in range(3):
             clock.advance(400)
             recording.text()

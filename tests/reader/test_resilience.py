@@ -27,7 +27,7 @@ from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.exposition import Exposer
 from otel_prom_bridge.families import CounterPoint, Kind, MetricFamily
 from otel_prom_bridge.store import growing
-from otel_prom_bridge.store.store import Store
+from otel_prom_bridge.store.placing import Placing
 
 Make = Callable[..., Setup]
 
@@ -41,14 +41,14 @@ def test_an_interrupt_while_series_are_shown_loses_none(
     """Ctrl-C in the middle of a scrape leaves the rest of the series for the next one."""
     setup = bridge()
     counter = setup.meter.create_counter("c")
-    original, calls = Store._place, iter(range(100))
+    original, calls = Placing._place, iter(range(100))
 
-    def place(self: Store, series: Any) -> None:
+    def place(self: Placing, series: Any) -> None:
         if next(calls) == 5:
             raise KeyboardInterrupt
         original(self, series)
 
-    monkeypatch.setattr(Store, "_place", place)
+    monkeypatch.setattr(Placing, "_place", place)
     for number in range(10):
         counter.add(1, {"k": str(number)})
     with pytest.raises(KeyboardInterrupt):

@@ -16,7 +16,7 @@ from setups import Setup, maxima
 
 from otel_prom_bridge import ExportView, PrometheusMetricReader, Tenants
 from otel_prom_bridge.rules import Allow
-from otel_prom_bridge.store.store import Expiry
+from otel_prom_bridge.store.expiry import Expiry
 from otel_prom_bridge.views.bounds import comes_from_clients
 
 Make = Callable[..., Setup]
@@ -310,7 +310,7 @@ class Now:
 def with_clock(setup: Setup) -> Now:
     """Let the store measure by a clock of the test's how long series are silent."""
     now = Now()
-    store_of(setup.reader)._silence = Expiry(900, now)
+    store_of(setup.reader)._leaving._silence = Expiry(900, now)
     return now
 
 

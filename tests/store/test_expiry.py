@@ -18,8 +18,8 @@ from properties import examples
 from setups import Setup, values
 
 from otel_prom_bridge import ConfigurationError, ExportView, Tenants
+from otel_prom_bridge.store.expiry import Expiry
 from otel_prom_bridge.store.series import Series, Slot
-from otel_prom_bridge.store.store import Expiry
 from otel_prom_bridge.testing import Clock
 
 Make = Callable[..., Setup]

@@ -66,7 +66,7 @@ def forget_remembered(store: Store) -> None:
 def waiting(store: Store) -> int:
     """How many series wait to be shown anew."""
     families = {projection.family for projection in projections(store)} - {None}
-    return len(store._waiting) + sum(len(family.stale) for family in families)
+    return len(store._placing._waiting) + sum(len(family.stale) for family in families)
 
 
 def budgets(store: Store) -> tuple[SeriesBudget, ...]:
