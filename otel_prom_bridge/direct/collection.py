@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from operator import methodcaller
 from time import time_ns
 from typing import TYPE_CHECKING
 
@@ -76,7 +77,7 @@ class DirectCollections(Collections):
         now, provider = time_ns(), self._provider()
         if provider is None or provider.observed:
             return False
-        return all(instrument.nothing_to_drain(now) for instrument in provider.synchronous)
+        return all(map(methodcaller("nothing_to_drain", now), provider.synchronous))
 
     def _resource(self) -> Mapping[str, object] | None:
         provider = self._provider()

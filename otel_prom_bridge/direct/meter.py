@@ -37,25 +37,31 @@ class Meter(metrics.Meter):
         self._scope = scope
         self._plans = plans
         self._lock = RLock()  # a signal handler may make instruments, too
-        self._instruments: dict[tuple[object, ...], Any] = {}
+        self._synchronous: dict[tuple[object, ...], Any] = {}
+        self._observable: dict[tuple[object, ...], Any] = {}
         self._advised: dict[int, Sequence[float] | None] = {}
 
     @property
-    def instruments(self) -> list[Any]:
-        """All instruments that were made so far."""
-        return list(self._instruments.values())
+    def synchronous(self) -> list[Synchronous]:
+        """The instruments so far that record."""
+        return list(self._synchronous.values())
+
+    @property
+    def observable(self) -> list[Observed]:
+        """The instruments so far that callbacks observe."""
+        return list(self._observable.values())
 
     def begin(self) -> None:
         """Record for another reader."""
-        for instrument in self.instruments:
+        instrument: Any
+        for instrument in (*self.synchronous, *self.observable):
             instrument.begin(self._recording_of(instrument))
 
     def renew(self) -> None:
         """In a forked child: wait for no thread of the parent."""
         renew_lock(self)
-        for instrument in self.instruments:
-            if isinstance(instrument, Synchronous):
-                instrument.renew()
+        for instrument in self.synchronous:
+            instrument.renew()
 
     def create_counter(self, name: str, unit: str = "", description: str = "") -> Counter:
         """A counter. The same arguments give the same instrument."""
@@ -104,12 +110,12 @@ class Meter(metrics.Meter):
     ) -> R:
         stream, plans = self._stream(kind, name, unit, description), self._plans
         with self._lock:
-            found: Any = self._instruments.get((kind, *stream))
+            found: Any = self._synchronous.get((kind, *stream))
             if found is None:
                 plan, findings = plans.of(stream, advised), plans.findings
                 found = kind(stream, plan, recorded=plans.heard, findings=findings)
                 self._advised[id(found)] = advised
-                self._instruments[(kind, *stream)] = found
+                self._synchronous[(kind, *stream)] = found
         if self._advised[id(found)] != advised:
             message = "histogram %r of scope %r is there already with other buckets (%r), which count"
             before = self._advised[id(found)]
@@ -120,11 +126,11 @@ class Meter(metrics.Meter):
     def _observed(self, kind: type[A], name: str, callbacks: Any, unit: str, description: str) -> A:
         stream = self._stream(kind, name, unit, description)
         with self._lock:
-            found: Any = self._instruments.get((kind, *stream))
+            found: Any = self._observable.get((kind, *stream))
             if found is None:
                 plan, findings = self._plans.of(stream, None), self._plans.findings
                 found = kind(stream, plan, callbacks=callbacks, findings=findings)
-                self._instruments[(kind, *stream)] = found
+                self._observable[(kind, *stream)] = found
         made: A = found
         return made
 

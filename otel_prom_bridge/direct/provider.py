@@ -6,7 +6,8 @@ import atexit
 import os
 import weakref
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from opentelemetry import metrics
 from opentelemetry.sdk import resources
@@ -121,19 +122,16 @@ class DirectMeterProvider(metrics.MeterProvider):
         return {} if self._is_disabled else self.resource.attributes
 
     @property
-    def instruments(self) -> list[Any]:
-        """All instruments that were made so far."""
-        return [each for meter in list(self._meters.values()) for each in meter.instruments]
-
-    @property
     def synchronous(self) -> list[Synchronous]:
-        """Those of them that record."""
-        return [each for each in self.instruments if isinstance(each, Synchronous)]
+        """The instruments so far that record."""
+        return list(chain.from_iterable(meter.synchronous for meter in list(self._meters.values())))
 
     @property
     def observed(self) -> list[Observed]:
-        """Those of them that views show and callbacks observe."""
-        return [each for each in self.instruments if isinstance(each, Observed) and each.plan.is_shown]
+        """Those that callbacks observe and views show."""
+        return [
+            each for meter in list(self._meters.values()) for each in meter.observable if each.plan.is_shown
+        ]
 
     def at_next_recording(self, call: Callable[[], object]) -> None:
         """Call ``call`` once, when something is recorded next, in the thread that records."""
