@@ -2,7 +2,8 @@
 
 Each party runs in processes of its own:
 
-* ``hub``: workers with ``PushReader`` of this package, and ``otel-prom-bridge hub``;
+* ``hub``: workers with the SDK and ``PushReader`` of this package, and ``otel-prom-bridge hub``;
+* ``direct``: workers with ``DirectMeterProvider`` and ``DirectPushReader``, and the same hub;
 * ``client``: the multiprocess mode of ``prometheus_client``, whose workers write files that a scrape reads;
 * ``extension``: the same mode behind the API of OpenTelemetry, through
   ``opentelemetry-sdk-extension-prometheus-multiprocess``;
@@ -30,10 +31,12 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-PARTIES = ("hub", "client", "extension", "reader")
-# Which of them have workers. The extension writes the client's files.
+PARTIES = ("hub", "direct", "client", "extension", "reader")
+PUSHING = ("hub", "direct")
+# Which of them have workers. A hub cannot tell who records, and the extension writes the client's files.
 SHARING = ("hub", "client")
 SERIES, COUNTERS = 1000, 900
 BUCKETS = tuple(float(10 * 2**step) for step in range(15))
@@ -59,8 +62,10 @@ class Recorder:
             from opentelemetry.sdk.extension import prometheus_multiprocess
 
             self._use(prometheus_multiprocess.provider.PrometheusMeterProvider())
+        elif party == "direct":
+            self._use_direct(hub, interval)
         else:
-            self._use_bridge(party, hub, interval)
+            self._use_sdk(party, hub, interval)
 
     def _use_client(self) -> None:
         import prometheus_client
@@ -76,7 +81,15 @@ class Recorder:
         self.add = meter.create_counter("c").add
         self.record = meter.create_histogram("h", explicit_bucket_boundaries_advisory=BUCKETS).record
 
-    def _use_bridge(self, party: str, hub: str, interval: float) -> None:
+    def _use_direct(self, hub: str, interval: float) -> None:
+        from otel_prom_bridge.direct import DirectMeterProvider, DirectPushReader
+
+        pushing = DirectPushReader(hub, interval=interval)
+        provider = DirectMeterProvider(pushing)
+        self.flush, self.close = pushing.force_flush, provider.shutdown
+        self._use(provider)
+
+    def _use_sdk(self, party: str, hub: str, interval: float) -> None:
         from opentelemetry.sdk.metrics import MeterProvider
 
         from otel_prom_bridge import PrometheusMetricReader, PushReader
@@ -103,6 +116,12 @@ class Recorder:
 def attributes(number: int) -> dict[str, str]:
     """Those of one series."""
     return {"method": "GET", "route": f"/things/{number}", "status": "200"}
+
+
+def megabytes() -> float:
+    """What this process has in memory."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
 def processor_seconds(process: int) -> float:
@@ -261,7 +280,7 @@ def serving(party: str) -> Iterator[tuple[Workers, Served]]:
 def recordings(party: str, quick: bool) -> dict[str, float]:
     """Microseconds of one recording."""
     calls, rounds = (2000, 2) if quick else (20_000, 5)
-    with hub() if party == "hub" else nullcontext(Served("", "", 0)) as served:
+    with hub() if party in PUSHING else nullcontext(Served("", "", 0)) as served:
         recorder = Recorder(party, served.address)
         given = attributes(0)
         found = {
@@ -285,26 +304,23 @@ def _each(calls: int, rounds: int, work: Callable[[], object]) -> float:
     return best / calls * 1e6
 
 
-def pushes(quick: bool) -> dict[str, float]:
-    """What pushes of 1,000 changed series cost both sides."""
+def pushes(party: str, quick: bool) -> dict[str, float]:
+    """What pushes of 1,000 changed series cost both sides, and what the worker has of memory then."""
     sets = [attributes(number) for number in range(SERIES)]
     rounds, seconds = (10, 3) if quick else (50, 20)
     with hub() as served:
-        recorder = Recorder("hub", served.address)
+        recorder = Recorder(party, served.address)
         for _ in range(2):  # the first ones make the series
             recorder.record_all(sets)
             recorder.flush()
-        ours: list[float] = []
         theirs = processor_seconds(served.process)
-        for _ in range(rounds):
-            recorder.record_all(sets)
-            start = time.process_time()
-            recorder.flush()
-            ours.append((time.process_time() - start) * 1000)
+        recording, changed = zip(*(_pushed(recorder, sets) for _ in range(rounds)), strict=True)
         theirs = (processor_seconds(served.process) - theirs) / rounds * 1000
+        _, idle = zip(*(_pushed(recorder, ()) for _ in range(rounds)), strict=True)
+        memory = megabytes()
         recorder.close()
         # As it is by default: once a second, or less often if that costs too much.
-        recorder = Recorder("hub", served.address, interval=1.0)
+        recorder = Recorder(party, served.address, interval=1.0)
         used, own = time.process_time(), time.thread_time()
         for _ in range(seconds):
             recorder.record_all(sets)
@@ -312,10 +328,22 @@ def pushes(quick: bool) -> dict[str, float]:
         used = (time.process_time() - used) - (time.thread_time() - own)
         recorder.close()
     return {
-        "a push, its worker, ms": statistics.median(ours),
+        "recording them before a push, ms": statistics.median(recording),
+        "a push, its worker, ms": statistics.median(changed),
         "a push, the hub, ms": theirs,
+        "with nothing changed, its worker, ms": statistics.median(idle),
         "pushing, % of the worker's time": used / seconds * 100,
+        "the worker, MB": memory,
     }
+
+
+def _pushed(recorder: Recorder, sets: Sequence[dict[str, str]]) -> tuple[float, float]:
+    """Milliseconds of the processor that it takes to record these series, and to push them."""
+    start = time.process_time()
+    recorder.record_all(sets)
+    recorded = time.process_time()
+    recorder.flush()
+    return (recorded - start) * 1000, (time.process_time() - recorded) * 1000
 
 
 def scrapes(party: str, count: int, quick: bool) -> dict[str, float]:
@@ -406,7 +434,7 @@ def measured(party: str, what: str, count: int, *, quick: bool) -> dict[str, flo
         case "recordings":
             return recordings(party, quick)
         case "pushes":
-            return pushes(quick)
+            return pushes(party, quick)
         case "scrapes":
             return scrapes(party, count, quick)
         case "load":
@@ -461,7 +489,9 @@ def main() -> None:
 def report(quick: bool) -> None:
     """All tables."""
     table("µs for one recording", {name: elsewhere(name, "recordings", quick=quick) for name in PARTIES})
-    table("pushes of 1,000 changed series", {"hub": elsewhere("hub", "pushes", quick=quick)})
+    table(
+        "pushes of 1,000 changed series", {name: elsewhere(name, "pushes", quick=quick) for name in PUSHING}
+    )
     for count in (4, 32):
         found = {name: elsewhere(name, "scrapes", count, quick=quick) for name in SHARING}
         found["hub"] |= elsewhere("hub", "load", count, quick=quick)

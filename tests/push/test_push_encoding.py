@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -33,6 +35,7 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from properties import examples
 
 from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.points import AttributeSet
 from otel_prom_bridge.push.encoding import OtlpEncoder
 from otel_prom_bridge.sdk.batches import streams_of
 
@@ -146,6 +149,39 @@ def test_equal_values_of_different_types() -> None:
     """True, 1 and 1.0 are equal, and are three values."""
     data = [NumberDataPoint({"a": value}, 1, 2, 3) for value in (True, 1, 1.0, "1", -0.0, 0.0)]
     assert read(made(Gauge(data))) == encode_metrics(made(Gauge(data)))
+
+
+@given(
+    st.lists(st.dictionaries(TEXT, st.one_of(TEXT, st.booleans(), INT64, st.binary(max_size=9)), max_size=4))
+)
+@settings(max_examples=examples(50))
+def test_attributes_that_are_their_key(sets: list[dict[str, Any]]) -> None:
+    """They are what they are as dictionaries, in each kind of point, the first time and later."""
+    encoder = OtlpEncoder(Findings())
+
+    def batch(attributes: Any) -> Iterator[MetricsData]:
+        yield made(Gauge([NumberDataPoint(attributes, 1, 2, 3)]))
+        yield made(Histogram([HistogramDataPoint(attributes, 1, 2, 3, 4.0, [1, 2], [1.0], 1, 1)], DELTA))
+
+    for attributes in (*sets, *sets):
+        keyed = AttributeSet.of(attributes, (*attributes.values(),))
+        for ours, theirs in zip(batch(keyed), batch(attributes), strict=True):
+            assert read(ours, encoder) == encode_metrics(theirs)
+
+
+def test_attributes_are_kept_within_bounds() -> None:
+    """Neither many attribute sets nor long texts are held for the next push."""
+    encoder = OtlpEncoder(Findings())
+    ((gauge, _),) = streams_of(made(Gauge([])).resource_metrics[0], Findings())
+    sizes = (*[300] * 10_000, *[1_000_000] * 10)
+    keys: Any = (AttributeSet(("a", f"{number:0{size}}")) for number, size in enumerate(sizes))
+    tracemalloc.start()
+    try:
+        encoder.request({}, [(gauge, (NumberDataPoint(key, 1, 2, 3) for key in keys))])
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 6_000_000
 
 
 @pytest.mark.parametrize("value", [1 << 70, -(1 << 70), math.nan, math.inf, 10**400])
