@@ -211,8 +211,11 @@ class Event:
 
     def wait_here(self, seconds: float = _TIMEOUT_MAX) -> bool:
         """Whether it happens within so many seconds; greenlets of this thread do not go on meanwhile."""
-        if self._gate.acquire(timeout=seconds):
-            self._open()
+        try:
+            self._gate.acquire(timeout=seconds)
+        finally:  # also if a signal handler raises as soon as it is acquired
+            if self.is_set:
+                self._open()
         return self.is_set
 
     def _open(self) -> None:

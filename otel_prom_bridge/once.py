@@ -143,16 +143,29 @@ class Coalesced:
     def _current(self) -> tuple[_Run, bool]:
         """The run that is going on (started, if there is none), and whether somebody else started it."""
         new = _Run()  # outside of the lock: a signal handler may come in here, and the garbage collector
-        with self._lock:
-            run = self._last
-            if run is None or run.done.is_set:
-                run = self._last = new
-        # It may also be that of a frame that this one interrupts, and that has not come to begin it.
-        if run.beginner == get_ident() and not run.is_taken:
-            stays, done = partial(self._may_stay, run), partial(self._end, run)
-            self._hands.do(partial(self._perform, run), stays=stays, done=done)
-            run.beginner = None  # so that no other greenlet of this thread begins it again
+        try:
+            with self._lock:
+                run = self._last
+                if run is None or run.done.is_set:
+                    run = self._last = new
+            # It may also be that of a frame that this one interrupts, and that has not come to begin it.
+            if run.beginner == get_ident() and not run.is_taken:
+                self._begin(run)
+        except BaseException:
+            self._drop_unbegun()
+            raise
         return run, run is not new
+
+    def _begin(self, run: _Run) -> None:
+        stays, done = partial(self._may_stay, run), partial(self._end, run)
+        self._hands.do(partial(self._perform, run), stays=stays, done=done)
+        run.beginner = None  # so that no other greenlet of this thread begins it again
+
+    def _drop_unbegun(self) -> None:
+        """Have nobody wait for a run that a signal handler has kept this thread from beginning."""
+        run = self._last
+        if run is not None and run.beginner == get_ident() and run.take():
+            run.done.set()
 
     def _is_late(self, run: _Run) -> bool:
         return run.late or time.monotonic() - run.began >= self._too_long

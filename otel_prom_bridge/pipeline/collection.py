@@ -73,9 +73,9 @@ class Collections:
         """Collect, or share the collection that is going on; False if that failed or did not end in time.
 
         With ``fresh``, a collection that began before this call is not shared. A callback that scrapes its
-        own process gets False at once, as does code that runs under the lock of the store.
+        own process gets False at once, as does code that runs under a lock that a collection needs.
         """
-        if self._pipeline.store.is_entered:
+        if self._pipeline.store.is_entered or self._self_metrics.is_entered:
             return False
         if self._found_nothing():
             return True

@@ -150,7 +150,7 @@ class Store:
         something interrupts whoever scrapes.
         """
         with postponed():
-            if not self._lock.acquire(blocking=False):
+            if not self._entering(0):
                 return False
             try:
                 speaker = self._speakers.get(source)
@@ -279,7 +279,7 @@ class Store:
         (OpenMetrics 1.0, "Supporting Target Metadata").
         """
         with postponed():
-            if not self._lock.acquire(timeout=seconds):
+            if not self._entering(seconds):
                 return self._shown
             try:
                 if not self._entered:
@@ -305,6 +305,19 @@ class Store:
             self._placing.place()
         finally:
             self._version += is_change
+
+    def _entering(self, seconds: float) -> bool:
+        """Take the lock, which the caller has to release; False if others have it for so many seconds.
+
+        A signal handler that raises (a time limit, Ctrl-C) does so when it was taken and nobody has come to
+        release it, more often than anywhere else. All scrapes after that would wait for it.
+        """
+        try:
+            return self._lock.acquire(timeout=seconds)
+        except BaseException:
+            if self.is_entered:
+                self._lock.release()
+            raise
 
     @property
     def is_entered(self) -> bool:
@@ -340,7 +353,7 @@ class Store:
     def origin(self, name: str, labels: Labels | None, *, seconds: float) -> tuple[StreamOrigin, ...]:
         """Where a family comes from, and the series with these labels; nothing if there is no time for it."""
         with postponed():
-            if not self._lock.acquire(timeout=seconds):
+            if not self._entering(seconds):
                 return ()
             try:
                 feeding = self.feeding(name)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import signal
+import time
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -14,7 +17,10 @@ from opentelemetry.sdk.resources import Resource
 from setups import Setup, values
 
 from otel_prom_bridge import ExportView, PrometheusMetricReader
+from otel_prom_bridge.hands import Hands
 from otel_prom_bridge.interrupts import RaisedAgainError, keep, postponed, sheltered
+from otel_prom_bridge.native import Event
+from otel_prom_bridge.report.self_metrics.tables import Gauges
 from otel_prom_bridge.store.projections import Projection
 from otel_prom_bridge.store.series import NumberSeries, Series
 
@@ -229,6 +235,118 @@ def test_an_interrupt_of_a_scrape_gets_out_when_all_is_shown(bridge: Make) -> No
             setup.reader.expose()
     assert len(calls) == 10
     assert values(setup, "c_total") == {str(number): 1 for number in range(10)}
+
+
+class Raising:
+    """A lock out of whose ``acquire`` a signal handler raises once, as soon as the lock is taken.
+
+    CPython runs handlers when a function of C's has returned, before the caller can store what it returned.
+    """
+
+    def __init__(self, lock: Any, error: type[BaseException]) -> None:
+        self._lock, self._errors = lock, [error]
+        self.release, self._is_owned = lock.release, getattr(lock, "_is_owned", None)
+
+    def acquire(self, *args: Any, **options: Any) -> bool:
+        """Take it, and raise the first time."""
+        taken: bool = self._lock.acquire(*args, **options)
+        if self._errors:
+            raise self._errors.pop()
+        return taken
+
+    def __enter__(self) -> bool:
+        return bool(self._lock.__enter__())
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.__exit__(*error)
+
+
+def shown_elsewhere(setup: Setup, name: str) -> tuple[float, bool]:
+    """What a scrape in another thread shows, and whether it is complete."""
+    with ThreadPoolExecutor(1) as pool:
+        exposition = pool.submit(setup.reader.expose).result(30)
+    lines = [line for line in exposition.body.decode().splitlines() if line.startswith(f"{name} ")]
+    return sum(float(line.split(" ")[1]) for line in lines), exposition.complete
+
+
+@pytest.mark.parametrize("amount", [0, 1])
+def test_an_interrupt_leaves_no_lock_taken(bridge: Make, error: type[BaseException], amount: int) -> None:
+    """It comes out of a scrape that has just taken the lock of the store, with or without a collection."""
+    setup = bridge(scrape_timeout=1)
+    counter = setup.meter.create_counter("c")
+    counter.add(1)
+    assert total(setup) == 1
+    if amount:
+        counter.add(amount)
+    store: Any = setup.reader._pipeline.store
+    store._lock = Raising(store._lock, error)
+    with pytest.raises(error):
+        setup.reader.expose()
+    counter.add(1)
+    assert shown_elsewhere(setup, "c_total") == (2 + amount, True)
+
+
+def test_an_interrupt_before_a_collection_begins_ends_none(
+    bridge: Make, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes out of a scrape that was about to wake the thread that collects; others get theirs."""
+    setup = bridge(scrape_timeout=1)
+    setup.meter.create_counter("c").add(1)
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Hands, "do", interrupted)
+        with pytest.raises(error):
+            setup.reader.expose()
+    assert shown_elsewhere(setup, "c_total") == (1, True)
+
+
+def test_an_interrupt_of_a_wait_keeps_no_other_one_waiting(error: type[BaseException]) -> None:
+    """It comes out of a wait whose end has just come."""
+    event = Event()
+    event.set()
+    event.is_set = False  # so that it looks at the gate
+    gate: Any = Raising(event._gate, error)
+    event._gate = gate
+
+    def wait() -> None:
+        with pytest.raises(error):
+            event.wait(5)
+
+    def set_meanwhile(*args: Any, **options: Any) -> bool:
+        event.is_set = True
+        return bool(Raising.acquire(gate, *args, **options))
+
+    gate.acquire = set_meanwhile
+    wait()
+    assert event._gate.acquire(timeout=0)  # it is open
+
+
+@pytest.mark.parametrize("call", ["force_flush", "families", "expose"])
+def test_a_handler_that_interrupts_a_scrape_waits_for_nothing(
+    bridge: Make, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """It came in where the scrape has the lock of what the bridge says of itself."""
+    setup = bridge(self_metrics=True)
+    counter = setup.meter.create_counter("c")
+    counter.add(1)
+    took, original = list[float](), Gauges.set_all
+
+    def interrupted(table: Gauges, values: Mapping[Any, int]) -> None:
+        if not took:
+            took.append(0)
+            counter.add(1)
+            start = time.monotonic()
+            getattr(setup.reader, call)()
+            took.append(time.monotonic() - start)
+        original(table, values)
+
+    monkeypatch.setattr(Gauges, "set_all", interrupted)
+    setup.text()
+    assert took[1] < 1
+    assert total(setup) == 2
 
 
 # --- the words themselves --------------------------------------------------------------------------------

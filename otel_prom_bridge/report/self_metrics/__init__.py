@@ -178,6 +178,12 @@ class SelfMetrics:
         self._worker_dropped = Counters(metadata.WORKER_DROPPED, created=created)
         self._tables = tuple(value for value in vars(self).values() if isinstance(value, Table))
 
+    @property
+    def is_entered(self) -> bool:
+        """Whether this very thread has the lock already, so that others may wait for it."""
+        owned: bool = self._lock._is_owned()  # type: ignore[attr-defined]
+        return owned
+
     @contextmanager
     def phase(self, name: Phase) -> Iterator[None]:
         """Measure how long a part of a scrape takes, also if it raises."""
