@@ -87,6 +87,8 @@ _ISOLATED = (
 get_ident: Callable[[], int] = _thread.get_ident
 sleep: Callable[[float], None] = _fresh("time").sleep
 _TIMEOUT_MAX: float = _thread.TIMEOUT_MAX
+# How long a thread waits to be shown in ``threading.enumerate()``.
+_SHOWN_SECONDS = 0.1
 # How long a greenlet sleeps before it looks again: at first, and at last.
 _GLANCE_SECONDS, _LONGEST_GLANCE_SECONDS = 0.0005, 0.01
 
@@ -116,6 +118,8 @@ class Thread:
             RuntimeError: there can be no more threads, the interpreter is ending, or it allows no daemon
                 threads.
         """
+        if sys.is_finalizing():  # before Python 3.12 it would be made, and never run
+            raise RuntimeError("the interpreter is ending")
         if not _daemons_allowed():  # such a thread would abort the process when the interpreter ends
             raise RuntimeError(_ISOLATED)
         self._pid = os.getpid()
@@ -164,12 +168,21 @@ class Thread:
         if is_patched():
             return  # there, a thread is a greenlet
         with contextlib.suppress(Exception):
-            shown: Any = threading.current_thread()
-            shown.name, shown.join, shown.is_alive = self.name, self.join, self.is_alive
+            self._show()
             if trace := threading.gettrace():
                 sys.settrace(trace)
             if profile := threading.getprofile():
                 sys.setprofile(profile)
+
+    def _show(self) -> None:
+        # Who waits until this runs may be a signal handler whose thread holds the lock of that list.
+        lock: Any = threading._active_limbo_lock  # type: ignore[attr-defined]
+        if lock.acquire(timeout=_SHOWN_SECONDS):
+            try:
+                shown: Any = threading.current_thread()
+                shown.name, shown.join, shown.is_alive = self.name, self.join, self.is_alive
+            finally:
+                lock.release()
 
 
 def _after_fork() -> None:

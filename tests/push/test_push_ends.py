@@ -54,6 +54,20 @@ def test_sigterm_that_nobody_handles(tmp_path: Path, number: int) -> None:
     assert left == set()
 
 
+def test_sigterm_that_interrupts_the_start_of_a_thread(tmp_path: Path) -> None:
+    """The main thread holds the lock of the list of all threads, in which the one that pushes is to be."""
+    program = """
+work(5)
+with threading._active_limbo_lock:
+    signal.raise_signal(signal.SIGTERM)
+"""
+    with fake_hub(tmp_path) as hub:
+        code, _, log = Program(program, tmp_path, hub, OTEL_PROM_BRIDGE_PUSH_INTERVAL="10").end(10)
+        assert (code, log) == (-signal.SIGTERM, "")
+        assert hub.total("jobs") == 5
+        assert hub.ended == hub.sources()
+
+
 def test_sigterm_while_threads_record(tmp_path: Path) -> None:
     """Threads go on while the main thread pushes, so only what they recorded after that is missing."""
     code = """
