@@ -3,7 +3,8 @@
 One thread does it all for one push: it sends what the hub has not taken yet, collects, encodes, and sends
 that. So a batch is always either where it was recorded or among the unsent ones, and whoever flushes
 meanwhile waits for the push that is going on and for the next one. Nobody waits for longer than they want to,
-and whoever records waits for nothing.
+and whoever records waits for nothing. The thread stays from push to push: one that starts another may take a
+signal away from the main thread (``sigterm.py``).
 
 Counters and histograms go as deltas, which the hub adds up for all processes. What is a level (up-down
 counters, gauges) goes as it is, so that a hub that was started anew knows it with the next push.
@@ -142,7 +143,9 @@ class Pushed(Elsewhere):
         self._findings = Findings()
         self._encoder = OtlpEncoder(self._findings)
         self._callbacks = Callbacks[Any]()
-        self._pushes = Coalesced(self._push, name="otel-prom-bridge-push", too_long=_LATE_SECONDS)
+        self._pushes = Coalesced(
+            self._push, name="otel-prom-bridge-push", too_long=_LATE_SECONDS, stays=lambda: math.inf
+        )
         self._notice = Coalesced(self._say_late, name="otel-prom-bridge-log")
         self._cost = 0.0
         self._succeeded: bool | None = None
@@ -225,6 +228,7 @@ class Pushed(Elsewhere):
         is_known = self.is_attached or self._unsent.has_begun
         if self._process == os.getpid() and is_known:
             self._end(LAST_SECONDS)
+        self._pushes.rest()
         self._callbacks.rest()
         self._connection.close()
 

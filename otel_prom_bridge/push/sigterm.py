@@ -7,7 +7,12 @@
 | it is ignored, or code in C handles it | nothing |
 
 A handler in Python runs when the main thread comes to its next instruction. So a process whose main thread
-hangs in C would end by SIGKILL only; that is why there is an option against it.
+hangs in C would end by SIGKILL only; that is why there is an option against it. The main thread also goes on
+waiting in a system call that the signal does not interrupt:
+
+- The signal comes just before the system call begins. Nothing that Python offers tells of it.
+- Another thread takes it. Linux wakes the main thread, and gives the signal to whichever thread is first, and
+  one that starts a thread looks for signals then. So pushes start none.
 
 The main thread may have been interrupted where it holds a lock that the push needs: while it records, or in
 the log. Then the handler comes back when that function returns.

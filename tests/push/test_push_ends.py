@@ -68,6 +68,26 @@ with threading._active_limbo_lock:
         assert hub.ended == hub.sources()
 
 
+def test_pushes_start_no_threads(tmp_path: Path) -> None:
+    """Who starts one may take a signal, of which a main thread that waits in the system hears nothing."""
+    program = """
+def threads():
+    return sorted(thread.native_id for thread in threading.enumerate())
+bridge.reader.force_flush()
+before = threads()
+for _ in range(5):
+    work(1)
+    bridge.reader.force_flush()
+say(new=len(set(threads()) - set(before)), before=len(before))
+"""
+    with fake_hub(tmp_path) as hub:
+        found, _ = run(program, tmp_path, hub, OTEL_PROM_BRIDGE_PUSH_INTERVAL="0.01")
+        assert found == {
+            "new": 0,
+            "before": 3,
+        }  # the main one, the one that pushes, and the one that says when
+
+
 def test_sigterm_while_threads_record(tmp_path: Path) -> None:
     """Threads go on while the main thread pushes, so only what they recorded after that is missing."""
     code = """
