@@ -1,4 +1,4 @@
-"""Fixtures, and the rule that every exposition a test produces is judged by independent parsers."""
+"""Fixtures. ``judging`` has the rule that independent parsers judge every exposition that a test produces."""
 
 from __future__ import annotations
 
@@ -14,13 +14,10 @@ from types import ModuleType
 import pytest
 from genai_points import Recorded
 from hypothesis import settings
-from metrics_messages import decode
 from opentelemetry.sdk.metrics import ExemplarFilter, MeterProvider
 from opentelemetry.sdk.resources import Resource
-from oracles import parse
 from prometheus_client import REGISTRY
-from promtool import promtool_complaint
-from properties import WHOLE, examples
+from properties import examples
 from registries import collectors
 from servers import missing
 from setups import Setup
@@ -28,18 +25,15 @@ from setups import Setup
 from otel_prom_bridge import PrometheusMetricReader
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.endpoint import scrape
-from otel_prom_bridge.exposition import Exposer, Exposition
 from otel_prom_bridge.genai import LLMRecorder
 from otel_prom_bridge.recording import reports
 from otel_prom_bridge.testing import Clock
 
-pytest_plugins = ["otel_prom_bridge.pytest_plugin"]
+pytest_plugins = ["otel_prom_bridge.pytest_plugin", "judging"]
 settings.register_profile("project", max_examples=examples(100), deadline=None)  # machines are shared
 settings.load_profile("project")
 # While tests are read, hardly anything is garbage: looking for it would be a tenth of the time.
 gc.disable()
-# It takes 40 ms each, and property tests produce thousands of expositions.
-PROMTOOL_RUNS_PER_TEST = 5 if WHOLE else 2
 # What starts programs as forks. `make slow` runs the tests of those who use it with real interpreters, too.
 STARTERS = {"programs", "pushing", "hub_processes", "instrumented"}
 
@@ -101,61 +95,22 @@ _forget_variables()
 
 
 @pytest.fixture(autouse=True)
-def clean_environment() -> Iterator[None]:
-    """Whatever is set where the tests run, or was left by another test, no test or fixture sees it."""
-    yield
-    _forget_variables()
+def isolated() -> Iterator[None]:
+    """No test sees what others left. It is one fixture: each takes a quarter of a millisecond of every test.
 
-
-@pytest.fixture(autouse=True)
-def registered() -> Iterator[None]:
-    """What a test leaves in prometheus_client's registry is taken out; other readers share its place."""
+    What recorders reported in other tests is reported again. Tests scrape more often than once a second, and
+    want to see what they recorded. What a test leaves in prometheus_client's registry is taken out; other
+    readers share its place. What is set where the tests run, or was left by another, no test or fixture sees.
+    """
+    reports._findings = Findings(log=reports.logger)
+    kept, scrape.DEFAULT_CACHE_TTL = scrape.DEFAULT_CACHE_TTL, 0.0
     before = collectors(REGISTRY)
     yield
+    scrape.DEFAULT_CACHE_TTL = kept
     for collector in collectors(REGISTRY):
         if collector not in before:
             REGISTRY.unregister(collector)
-
-
-@pytest.fixture(autouse=True)
-def judged(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Parse every exposition that the test produces, in any thread, and fail the test if one is wrong."""
-    faults: list[str] = []
-    seen: set[int] = set()
-    texts: list[bytes] = []
-    original = Exposer.expose
-
-    def expose(self: Exposer, *args: object, **options: object) -> Exposition:
-        result = original(self, *args, **options)  # type: ignore[arg-type]
-        if hash(result.body) not in seen:
-            seen.add(hash(result.body))
-            try:
-                is_protobuf = result.content_type.startswith("application/vnd.google.protobuf")
-                decode(result.body) if is_protobuf else parse(result.content_type, result.body)
-            except ValueError as error:
-                faults.append(f"{error!r} in\n{result.body.decode(errors='replace')}")
-            # Debian's promtool is older than quoted names.
-            quoted = result.content_type.endswith("escaping=allow-utf-8")
-            if result.content_type.startswith("text/") and not quoted and len(texts) < PROMTOOL_RUNS_PER_TEST:
-                texts.append(result.body)
-        return result
-
-    monkeypatch.setattr(Exposer, "expose", expose)
-    yield
-    faults += [complaint for text in texts if (complaint := promtool_complaint(text)) is not None]
-    assert not faults, "\n\n".join(faults)
-
-
-@pytest.fixture(autouse=True)
-def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests scrape more often than once a second, and want to see what they recorded."""
-    monkeypatch.setattr(scrape, "DEFAULT_CACHE_TTL", 0.0)
-
-
-@pytest.fixture(autouse=True)
-def unreported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What recorders reported in other tests is reported again."""
-    monkeypatch.setattr(reports, "_findings", Findings(log=reports.logger))
+    _forget_variables()
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from servers import missing
@@ -13,6 +15,8 @@ from otel_prom_bridge.snapshots import Finding, Snapshot
 
 PROMTOOL = shutil.which("promtool")
 _well_formed: set[int] = set()  # the hashes of texts that had no fault: many tests record the same
+# The first character of the name that a line of an exposition begins with, or that it describes.
+_NAME = re.compile(rb"^((?:# (?:HELP|TYPE) )?[^#\s])", re.MULTILINE)
 
 
 def promtool(
@@ -23,7 +27,14 @@ def promtool(
         missing("promtool", package="prometheus")
     command = [PROMTOOL, *arguments]
     return subprocess.run(
-        command, input=text, cwd=folder, capture_output=True, encoding="utf-8", timeout=30, check=False
+        command,
+        input=text,
+        cwd=folder,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        timeout=30,
+        check=False,
     )
 
 
@@ -42,11 +53,33 @@ def promtool_complaint(body: bytes) -> str | None:
     """
     if PROMTOOL is None or hash(body) in _well_formed:
         return None
-    done = promtool("check", "metrics", text=body.decode())
+    done = promtool("check", "metrics", text=body.decode(errors="surrogateescape"))
     if done.returncode not in (0, 3):
         return done.stderr
     _well_formed.add(hash(body))
     return None
+
+
+def promtool_complaints(texts: Sequence[bytes]) -> list[str | None]:
+    """What `promtool_complaint` says of each text.
+
+    It takes 40 ms to start and hardly any to read, so it reads all of them as one text, and each half by
+    itself if it has a complaint.
+    """
+    if len(texts) < 2:
+        return [promtool_complaint(text) for text in texts]
+    if all(text.endswith(b"\n") for text in texts) and promtool_complaint(_joined(texts)) is None:
+        return [None] * len(texts)
+    half = len(texts) // 2
+    return promtool_complaints(texts[:half]) + promtool_complaints(texts[half:])
+
+
+def _joined(texts: Sequence[bytes]) -> bytes:
+    """One text that is well-formed if each of these is: all names in a text get its number, and are its own.
+
+    The number stands behind the first character, for which there is another rule than for the rest.
+    """
+    return b"".join(_NAME.sub(rb"\g<1>q%06d_" % number, text) for number, text in enumerate(texts))
 
 
 def agrees(body: bytes, *, tool: str | None = None) -> None:
