@@ -16,6 +16,8 @@ from otel_prom_bridge import native
 from otel_prom_bridge.hands import Hands
 from otel_prom_bridge.once import Coalesced
 
+SCRAPE, FLUSH = "b'c_total' in reader.expose().body", "reader.force_flush(30_000)"
+
 
 def test_who_asks_in_the_thread_outside_of_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """The garbage collector may call a finalizer that scrapes wherever a thread is: it waits for itself."""
@@ -87,8 +89,15 @@ def test_many_runs_leave_one_thread() -> None:
     wait_for(lambda: left() == 0, seconds=5, what="the end of the last one")
 
 
-@pytest.mark.parametrize("asked", ["b'c_total' in reader.expose().body", "reader.force_flush(30_000)"])
-@pytest.mark.parametrize("door", ["sdk", "direct"])
+@pytest.mark.parametrize(
+    ("door", "asked"),
+    [
+        ("sdk", SCRAPE),
+        ("direct", FLUSH),
+        pytest.param("sdk", FLUSH, marks=pytest.mark.slow),
+        pytest.param("direct", SCRAPE, marks=pytest.mark.slow),
+    ],
+)
 def test_at_the_end_of_the_interpreter_it_waits_for_no_thread(door: str, asked: str) -> None:
     """Threads that stayed after a scrape run no more when what is left in ``__main__`` is finalized."""
     program = f"""

@@ -227,7 +227,7 @@ def _check_kinds(views: Sequence[ExportView]) -> None:
             continue
         for name in sorted(claimed_names(view.name or "", view.kind)):
             owner = owners.setdefault(name, view)
-            if (owner.name, owner.kind) != (view.name, view.kind):
+            if owner is not view and (owner.name, owner.kind) != (view.name, view.kind):
                 taken = f"{name!r} is of the {_kind(owner)} that {owner.title} makes"
                 expected = f"another name for {view.title}: {taken}"
                 raise ConfigurationError(f"{view.title}.name", f"{view.name} ({_kind(view)})", expected)

@@ -223,7 +223,8 @@ class ExportView:
 
     def selects_instrument(self, name: str, unit: str, meter: str, classes: tuple[type, ...]) -> bool:
         """Whether the view selects an instrument, which may be of one of these ``classes``."""
-        if self.classes and not set(self.classes) & set(classes):
+        wanted = self.classes
+        if wanted and set(wanted).isdisjoint(classes):
             return False
         if self.instrument_unit is not None and self.instrument_unit != unit:
             return False

@@ -348,9 +348,13 @@ SEMCONV = [
     ),
 ]
 CASES = [*ENDPOINTS, *TACHIKOMA, *INCIDENTS, *RESEARCH, *SEMCONV]
+# Promtool takes its time for each. Dialects have alerts of the same kinds as the conventions.
+OF_DIALECTS = [pytest.param(case, marks=pytest.mark.slow) for case in (*TACHIKOMA, *INCIDENTS, *RESEARCH)]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.profile}-{case.alert}")
+@pytest.mark.parametrize(
+    "case", [*ENDPOINTS, *SEMCONV, *OF_DIALECTS], ids=lambda case: f"{case.profile}-{case.alert}"
+)
 def test_alerts_fire_when_they_should(case: Case, tmp_path: Path) -> None:
     """After its time the alert is there with labels and texts; before, or with harmless series, it is not."""
     judged(case, tmp_path)

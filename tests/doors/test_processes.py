@@ -395,7 +395,14 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+@pytest.mark.parametrize(
+    "method",
+    [
+        # Where there are forks, new programs start as those of a server of forks do, and take longer.
+        pytest.param(method, marks=[pytest.mark.slow] if method == "spawn" and hasattr(os, "fork") else [])
+        for method in multiprocessing.get_all_start_methods()
+    ],
+)
 def test_start_in_each_of_several_workers(tmp_path: Path, method: str) -> None:
     """As `uvicorn --workers` imports an application: the second worker is not killed by its metrics."""
     (found, shown), log = run(SPAWNED, tmp_path, METHOD=method, OPTIONS="[{}, {}, {}]")

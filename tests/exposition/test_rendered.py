@@ -6,6 +6,7 @@ import pytest
 from any_families import POINTS, texts
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import examples
 
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.exposition.encoder import Encoder
@@ -48,7 +49,7 @@ def histories(draw: st.DrawFn) -> list[MetricFamily]:
 
 
 @pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: type(writer).__name__)
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(histories())
 def test_whatever_was_before(writer: TextWriter | ProtobufWriter, history: list[MetricFamily]) -> None:
     """Points that stay, and labels that do, are taken from the body before, wherever they stand in it."""

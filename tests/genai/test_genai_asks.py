@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.trace import TracerProvider
+from properties import examples
 
 from otel_prom_bridge.genai import AgentRecorder, EvaluationMetrics, LLMRecorder, SpanMetrics
 from otel_prom_bridge.genai.rate_limits import RateLimits, parsed
@@ -91,7 +92,7 @@ def test_headers_of_providers_are_read(headers: Any, expected: Mapping[str, Any]
     }
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     st.dictionaries(
         st.sampled_from(sorted({*OPENAI, *ANTHROPIC, "x-ratelimit-", "ratelimit", "x" * 5000})), st.text()

@@ -46,7 +46,7 @@ for line in body.splitlines():
     "missing",
     [
         [],
-        ["_hash_attributes"],
+        pytest.param(["_hash_attributes"], marks=pytest.mark.slow),
         ["_ViewInstrumentMatch"],
         pytest.param(["_SumAggregation"], marks=pytest.mark.slow),
         pytest.param(["_ExplicitBucketHistogramAggregation"], marks=pytest.mark.slow),
