@@ -159,7 +159,6 @@ class Pushed(Elsewhere):
 
     def _begin(self) -> None:
         """In this process: nothing is unsent, and nobody knows it yet."""
-        self._process = os.getpid()
         self._source = SourceName()
         self._unsent = Unsent()
         self._connection = HubConnection(self._address, self._token)
@@ -170,6 +169,8 @@ class Pushed(Elsewhere):
         self._is_out = False  # the hub does not answer
         self._hurry_until = self._not_before = -math.inf
         self._ended = self._started = time.monotonic()
+        # Last: in a forked child a thread may be there already that pushes, and does nothing before this.
+        self._process = os.getpid()
 
     @property
     def policy(self) -> Policy:
@@ -383,11 +384,12 @@ class Pushed(Elsewhere):
         self._connection.close()
         if self.is_shut_down:
             return
-        self._begin()
         self._callbacks.renew()
         self._encoder.begin_anew()
+        is_observed = self._begin_anew()
+        self._begin()
         ends.watch(self)
-        if self._begin_anew():
+        if is_observed:
             # Asynchronous counters go on from what they say now. Only callbacks can tell, and they may wait
             # for something that another thread of the parent held. So a thread asks them.
             self._pushes.start()

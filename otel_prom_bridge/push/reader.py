@@ -58,9 +58,9 @@ class PushReader(Pushed, BridgeReader):
         self._shutdown.add(self._failures.close)
 
     def _begin(self) -> None:
-        super()._begin()
         # The order of collections. A signal handler may collect while its thread does.
         self._order = RLock()
+        super()._begin()
 
     def _take(self) -> None:
         with whole():

@@ -49,6 +49,13 @@ def root(server: MetricsServer) -> str:
     return server.url.removesuffix("metrics")
 
 
+def milliseconds_until(browser: Browser, what: str) -> float:
+    """When this was, since the page was opened. The browser says it a little later than it was."""
+    entries = f"performance.getEntriesByName('{what}')"
+    browser.until(lambda: browser.run(f"return {entries}.length"), what)
+    return float(browser.run(f"return {entries}[0].startTime"))
+
+
 @pytest.mark.clocked
 def test_ten_thousand_series_are_there_at_once(browser: Browser, serve: Serve) -> None:
     """With 10,000 series in 500 families something is seen within 100 ms, and the list soon after."""
@@ -57,10 +64,8 @@ def test_ten_thousand_series_are_there_at_once(browser: Browser, serve: Serve) -
     for _ in range(5):
         browser.open(root(server))
         browser.wait_for("metric_0_total", "#families")
-        painted.append(
-            browser.run("return performance.getEntriesByName('first-contentful-paint')[0].startTime")
-        )
-        listed.append(browser.run("return performance.getEntriesByName('families')[0].startTime"))
+        painted.append(milliseconds_until(browser, "first-contentful-paint"))
+        listed.append(milliseconds_until(browser, "families"))
     assert min(painted) < 100
     assert statistics.median(listed) < 500
 

@@ -147,18 +147,44 @@ for _ in range(25):
     pid = os.fork()
     if pid == 0:
         work(20)
-        assert bridge.reader.force_flush()
+        assert bridge.reader.force_flush(60_000)
         os._exit(0)
     assert os.waitpid(pid, 0)[1] == 0
 stop.set()
 for thread in threads:
     thread.join()
+assert bridge.reader.force_flush(60_000)  # an end waits no longer than it should, however slow the machine is
 say(total=sum(counts) + 25 * 20)
 """
     with fake_hub(tmp_path) as hub:
         found, log = run(code, tmp_path, hub, OTEL_PROM_BRIDGE_PUSH_INTERVAL="0.02")
         total = found["total"]
         assert (hub.total("jobs"), hub.observations("sizes"), log) == (total, total, "")
+
+
+def test_a_child_pushes_nothing_before_it_has_begun_anew(tmp_path: Path) -> None:
+    """A thread may want to push while the child still forgets what its parent recorded, and will push."""
+    code = """
+begin_anew = bridge.reader._begin_anew
+def slowly():
+    time.sleep(0.6)
+    return begin_anew()
+bridge.reader._begin_anew = slowly
+bridge.reader.force_flush()
+work(100)
+pid = os.fork()
+if pid == 0:
+    work(10)
+    assert bridge.reader.force_flush(30_000)
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+assert bridge.reader.force_flush(30_000)
+say(total=100 + 10)
+"""
+    with fake_hub(tmp_path) as hub:
+        found, _ = run(code, tmp_path, hub, OTEL_PROM_BRIDGE_PUSH_INTERVAL="0.2")
+        assert (hub.total("jobs"), hub.observations("sizes")) == (found["total"], found["total"])
+        assert len(hub.sources()) == 2
 
 
 def test_asynchronous_counters_in_children(tmp_path: Path) -> None:
