@@ -240,8 +240,8 @@ def read_slowly(server: Port) -> bytes:
 def gets_all(read: Callable[[], bytes], size: int, longest_gap: Callable[[], float]) -> None:
     """Who reads gets a response of more than this size.
 
-    A busy machine may stop the server or those who read for longer than one may stop who is not to be cut off.
-    Then who was cut off asks again, as a scraper does.
+    A busy machine may stop the server or readers for longer than one may stop who is not to be cut off. Then
+    who was cut off asks again, as a scraper does.
     """
     for _ in range(10):
         answer = read()
