@@ -16,6 +16,9 @@ TEXT = frozenset({str})
 _UNCHANGING = frozenset({str, bool, int, float, bytes, type(None)})
 _KNOWN = _UNCHANGING | {bytearray, list, tuple, dict}
 _LIKE_KNOWN = (str, int, float, Sequence, Mapping)
+_WITH_CHARACTERS = (str, bytes, bytearray)
+# As many characters take about the memory of one number in a list, of which the key has another one.
+_PER_ELEMENT = 64
 
 
 def usable(given: Any, stream: Stream, findings: Findings) -> Mapping[str, object]:
@@ -27,6 +30,22 @@ def usable(given: Any, stream: Stream, findings: Findings) -> Mapping[str, objec
     if TEXT.issuperset(map(type, given)) and "" not in given and _KNOWN.issuperset(map(type, given.values())):
         return given
     return {key if isinstance(key, str) else str(key): _said(value) for key, value in given.items() if key}
+
+
+def size_of(attributes: Mapping[str, Any]) -> int:
+    """About how many bytes the attributes take, in characters: of their names, and of all that is in them."""
+    values = attributes.values()
+    return sum(map(len, attributes)) + sum([len(each) if type(each) is str else _size(each) for each in values])
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, _WITH_CHARACTERS):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum([_PER_ELEMENT + _size(key) + _size(each) for key, each in value.items()])
+    if isinstance(value, Sequence):
+        return sum([_PER_ELEMENT + _size(each) for each in value])
+    return 0
 
 
 def lasting(value: Any) -> Any:

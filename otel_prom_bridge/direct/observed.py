@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from time import time_ns
 from typing import Any
 
@@ -18,6 +18,7 @@ from otel_prom_bridge.direct.plans import RecordingPlan
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.points import Meaning, Stream, sampled
 from otel_prom_bridge.store.keys import items_key
+from otel_prom_bridge.views.mapped import OVERFLOW_ATTRIBUTES
 
 _INFINITY = float("inf")
 
@@ -54,9 +55,7 @@ class Observed:
                 found = observation.context or get_current()
                 taken = sampled(value, found, always=plan.samples_all, left_out=None)
                 exemplars = () if taken is None else (taken,)
-            given = observation.attributes
-            attributes = dict(usable(given, self.stream, self._findings)) if given else {}
-            yield Number(attributes, value, exemplars, now, now)
+            yield Number(self._attributes(observation.attributes), value, exemplars, now, now)
 
     def together(self, points: Sequence[Number]) -> Sequence[Number]:
         """The points of all callbacks, each attribute set once where only the last one stands.
@@ -71,6 +70,15 @@ class Observed:
             known.pop(key, None)
             known[id(point) if key is None else key] = point
         return [*known.values()]
+
+    def _attributes(self, given: Any) -> Mapping[str, object]:
+        """The attributes of an observation. If they cannot be read, the others lose nothing by that."""
+        try:
+            return dict(usable(given, self.stream, self._findings)) if given else {}
+        except Exception as error:
+            message = "instrument %r: attributes that are none are left out: %r"
+            self._findings.report(("attributes", self.stream), message, self.name, error)
+            return OVERFLOW_ATTRIBUTES
 
     def _number(self, value: Any) -> float | None:
         try:

@@ -41,7 +41,7 @@ from otel_prom_bridge.direct.cells import (
     HistogramCell,
     SumCell,
 )
-from otel_prom_bridge.direct.given_attributes import TEXT, lasting, usable
+from otel_prom_bridge.direct.given_attributes import TEXT, lasting, size_of, usable
 from otel_prom_bridge.direct.plans import RecordingPlan
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.forks import Process, renew_lock
@@ -52,8 +52,7 @@ from otel_prom_bridge.views.mapped import OVERFLOW_ATTRIBUTES
 
 _INFINITY = math.inf
 _NUMBERS = (int, float)
-_WITH_CHARACTERS = (str, bytes, bytearray)
-# The cell of an attribute set whose texts have more characters is kept until the next collection only.
+# The cell of an attribute set with more characters (see `size_of`) is kept until the next collection only.
 _LONGEST = 4096
 # How many characters such cells may have together.
 _MOST_CHARACTERS = 16_000_000
@@ -123,7 +122,7 @@ class Synchronous:
     def _forget_long(self) -> None:
         """Find no cell of a long attribute set any more. What these have is not lost."""
         self._long: dict[tuple[object, ...], Cell] = {}
-        self._characters = 0  # of all their texts
+        self._characters = 0  # of all of them
 
     def renew(self) -> None:
         """In a forked child: wait for no thread of the parent."""
@@ -258,7 +257,7 @@ class Synchronous:
             return self._past_limit()
         # The same set in another order gets a cell of its own: what both have ends in one series.
         kept = self._kept(attributes, key)
-        size = sum([len(value) for value in attributes.values() if isinstance(value, _WITH_CHARACTERS)])
+        size = size_of(attributes)
         with self._lock:
             if self._characters > _MOST_CHARACTERS:
                 return self._past_limit()

@@ -40,6 +40,10 @@ def label_name(key: str) -> str:
     return f"key_{name}" if name[0].isdigit() else name
 
 
+# What JSON has as it is.
+_JSON = frozenset({str, int, bool, type(None)})
+
+
 def label_value(value: object) -> str:
     """The text of an attribute value, by the common rules of the specification.
 
@@ -215,6 +219,8 @@ def attribute_identity(attributes: Mapping[str, object]) -> str:
 
 
 def _json_value(value: object) -> object:
+    if type(value) in _JSON:  # as nearly all that is in a list
+        return value
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, (bytes, bytearray)):

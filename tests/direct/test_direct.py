@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import ChainMap, UserList, UserString, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from types import MappingProxyType
@@ -149,6 +149,14 @@ def test_a_value_that_is_none_is_passed_over(value: Any, caplog: pytest.LogCaptu
     counter.add(1)
     assert direct.shown() == {"c_total": 1}
     assert len(caplog.records) == 2
+
+
+def test_an_observation_whose_attributes_cannot_be_read_costs_the_others_nothing() -> None:
+    """It goes where a measurement with such attributes goes."""
+    direct = Direct()
+    said = [Observation(1, _Broken()), Observation(2, {"k": "a"})]
+    direct.meter.create_observable_counter("c", [lambda options: said])
+    assert direct.shown() == {"c_total,otel_metric_overflow=true": 1, "c_total,k=a": 2}
 
 
 @pytest.mark.parametrize(
@@ -471,6 +479,27 @@ def test_a_flood_is_bounded() -> None:
         direct.reader.force_flush()
         assert len(counter._cells) == 0
     assert sum(direct.shown().values()) == 6002
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda number: {"k": f"{number}" + 2_000_000 * "x"},
+        lambda number: {"k": [f"{number}" + 2_000_000 * "x"]},
+        lambda number: {"k": {f"{number}": 2_000_000 * "x"}},
+        lambda number: {f"k{number}" + 2_000_000 * "x": 1},
+        lambda number: {"k": [number] * 40_000},
+    ],
+    ids=["text", "text in a list", "text in a mapping", "name", "numbers"],
+)
+def test_a_flood_of_long_sets_is_bounded(make: Callable[[int], Any]) -> None:
+    """Of sets with more than some megabytes in them few are kept at a time; totals are exact."""
+    direct = Direct()
+    counter: Any = direct.meter.create_counter("c")
+    for number in range(15):
+        counter.add(1, make(number))
+    assert len(counter._cells) + len(counter._long) < 10
+    assert sum(direct.shown().values()) == 15
 
 
 @pytest.mark.clocked
