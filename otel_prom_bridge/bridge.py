@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from weakref import WeakSet
 
 from opentelemetry import metrics
+from opentelemetry.environment_variables import OTEL_PYTHON_METER_PROVIDER
 from opentelemetry.sdk.environment_variables import OTEL_METRICS_EXEMPLAR_FILTER
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import View
@@ -48,6 +49,9 @@ _free: WeakSet[object] = WeakSet()
 # Why a provider of ours cannot be the global one, and what to do about it.
 _RUNNING = "one bridge is running already; use that one, or call its shutdown() before"
 _AUTOMATIC = "opentelemetry-instrument has started a bridge already; leave start() out"
+_BY_VARIABLE = (
+    f"{OTEL_PYTHON_METER_PROVIDER} has started a bridge already; leave out start(), or the variable"
+)
 _ENDED = "the global meter provider was shut down; call shutdown() of the Bridge instead"
 _OTHERWISE = "the global meter provider records otherwise; keep the `recording` that the first start() had"
 _ONLY_ONCE = (
@@ -248,7 +252,9 @@ def _check_global() -> None:
     if takes_readers and (current in _free or is_inherited):
         return
     if watch is not None and watch.reader.is_ready and not is_inherited:
-        raise _refused(_RUNNING if current in _ours else _AUTOMATIC)
+        by_variable = os.environ.get(OTEL_PYTHON_METER_PROVIDER) == "prometheus_bridge"
+        others = _BY_VARIABLE if by_variable else _AUTOMATIC
+        raise _refused(_RUNNING if current in _ours else others)
     if is_inherited and isinstance(watch, Pushing):
         return
     if not TAKES_READERS_LATER and (current in _ours or is_inherited):

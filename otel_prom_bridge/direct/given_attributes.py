@@ -35,7 +35,9 @@ def usable(given: Any, stream: Stream, findings: Findings) -> Mapping[str, objec
 def size_of(attributes: Mapping[str, Any]) -> int:
     """About how many bytes the attributes take, in characters: of their names, and of all that is in them."""
     values = attributes.values()
-    return sum(map(len, attributes)) + sum([len(each) if type(each) is str else _size(each) for each in values])
+    return sum(map(len, attributes)) + sum(
+        [len(each) if type(each) is str else _size(each) for each in values]
+    )
 
 
 def _size(value: Any) -> int:

@@ -62,6 +62,11 @@ jobs = metrics.get_meter("app").create_counter("jobs")
 jobs.add(5)
 print(type(metrics.get_meter_provider()).__name__)
 print(build_opener(ProxyHandler({})).open(sys.argv[1], timeout=5).read().decode())
+import otel_prom_bridge
+try:
+    otel_prom_bridge.start()
+except otel_prom_bridge.ConfigurationError as error:
+    print(error)
 """
 
 
@@ -113,7 +118,7 @@ def test_the_name_that_was_meant_is_in_the_message() -> None:
 
 
 def test_the_api_finds_the_provider(tmp_path: Path) -> None:
-    """By its entry point, in an application that nobody instruments."""
+    """By its entry point, in an application that nobody instruments, which may then not start another one."""
     metadata = tmp_path / "ours-1.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: ours\nVersion: 1\n")
@@ -130,6 +135,9 @@ def test_the_api_finds_the_provider(tmp_path: Path) -> None:
     )
     assert text.startswith("DirectMeterProvider\n")
     assert "jobs_total{" in text
+    assert (
+        "OTEL_PYTHON_METER_PROVIDER has started a bridge already; leave out start(), or the variable" in text
+    )
 
 
 # It asks from outside and from inside, as any application could.
