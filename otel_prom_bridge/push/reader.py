@@ -18,6 +18,7 @@ from otel_prom_bridge.sdk.base_reader import BridgeReader
 from otel_prom_bridge.sdk.batches import streams_of
 from otel_prom_bridge.sdk.failures import CallbackFailures, CallbackGuards
 from otel_prom_bridge.sdk.inherited import forget, has_callbacks
+from otel_prom_bridge.sdk.locks import is_recording
 from otel_prom_bridge.sdk.meanings import INSTRUMENTS
 from otel_prom_bridge.sdk.versions import PUSHES, reader_options
 from otel_prom_bridge.views.policy import Policy
@@ -70,6 +71,8 @@ class PushReader(Pushed, BridgeReader):
         guards = CallbackGuards(getattr(collect, "__self__", None))
 
         def collect_in_order(*args: Any, **kwargs: Any) -> None:
+            if is_recording():  # what pushes may be waiting for a lock of this recording
+                return
             # What is taken from the SDK is among the unsent batches before anybody else can take the next.
             # So the SDK finds nothing left to hand over.
             with self._order:

@@ -20,6 +20,7 @@ from opentelemetry.sdk.metrics import (
 )
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 
+from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
 from otel_prom_bridge.sdk import locks
 from otel_prom_bridge.sdk.versions import HAS_LIMITS
@@ -116,7 +117,7 @@ def in_time(work: Callable[[], object]) -> None:
 class Setup:
     """A provider with two kinds of reservoirs that call ``self.between`` in the middle of something."""
 
-    def __init__(self, place: str) -> None:
+    def __init__(self, place: str, reader: PrometheusMetricReader | PushReader | None = None) -> None:
         def called(original: Callable[..., Any]) -> Callable[..., Any]:
             def method(*arguments: Any, **options: Any) -> Any:
                 result = original(*arguments, **options)
@@ -135,7 +136,9 @@ class Setup:
             return type("Reservoir", (base,), {place: called(getattr(base, place))})
 
         self.between: Callable[[], object] = lambda: None
-        self.reader = PrometheusMetricReader(registry=None, self_metrics=False, disable_target_info=True)
+        self.reader: Any = reader or PrometheusMetricReader(
+            registry=None, self_metrics=False, disable_target_info=True
+        )
         exponential = ExponentialBucketHistogramAggregation()
         views = [
             View(instrument_name="e", aggregation=exponential, exemplar_reservoir_factory=factory),
@@ -218,9 +221,12 @@ def test_a_scrape_in_the_middle_waits_for_nothing(place: str, scrape: str) -> No
     setup.reader.shutdown()
 
 
-def test_a_collection_in_the_middle_of_a_recording_waits_for_no_other_one() -> None:
+@pytest.mark.parametrize("pushes", [False, True])
+def test_a_collection_in_the_middle_of_a_recording_waits_for_no_other_one(
+    tmp_path: Path, *, pushes: bool
+) -> None:
     """Another thread collects, and waits for what is being recorded."""
-    setup = Setup("__init__")
+    setup = Setup("__init__", PushReader(f"unix:{tmp_path / 'nobody'}", interval=60) if pushes else None)
 
     def between() -> None:
         other = threading.Thread(target=setup.reader.collect, daemon=True)
@@ -235,7 +241,9 @@ def test_a_collection_in_the_middle_of_a_recording_waits_for_no_other_one() -> N
             record(1, {"k": "v"})
 
     in_time(run)
-    assert {name: sum(values) for name, values in setup.shown().items()} == {"c_total": 2, "h": 2, "e": 2}
+    if not pushes:
+        shown = {name: sum(values) for name, values in setup.shown().items()}
+        assert shown == {"c_total": 2, "h": 2, "e": 2}
     setup.reader.shutdown()
 
 
