@@ -1,4 +1,4 @@
-"""A ``MeterProvider`` whose instruments write straight into the store, without the SDK's metrics.
+"""A ``MeterProvider`` whose instruments record without the SDK's metrics, for the store or for a hub.
 
 Each name is imported when it is used: most processes record with the SDK.
 """

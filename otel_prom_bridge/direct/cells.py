@@ -1,8 +1,8 @@
-"""Where an instrument adds up what it records of one attribute set, until a scrape takes it away.
+"""Where an instrument adds up what it records of one attribute set, until a collection takes it away.
 
-A cell knows no series: what a view makes of its attributes is decided by the store, when a scrape hands
-over what the cell has. So a recorder does no more than to find its cell and to add. A cell is emptied and
-stays, so recording after a scrape costs what it did before.
+A cell knows no series: what a view makes of its attributes is decided by the store, when a collection has
+handed over what the cell has. So a recorder does no more than to find its cell and to add. A cell is emptied
+and stays, so recording after a scrape costs what it did before.
 
 Cells of most kinds need no lock, which would be a third of what it costs to record. CPython gives another
 thread its turn, and runs signal handlers, where a function is called or a loop begins anew, and nowhere

@@ -302,10 +302,6 @@ class Pushed(Elsewhere):
         until = self._until
         return _CALLBACKS_SECONDS if until is None else max(0.0, (until - time.monotonic()) / 2)
 
-    def _say_which_hang(self, late: Iterable[str]) -> None:
-        for name in sorted(late):
-            self._findings.report(("hangs", name), _HANGS, name)
-
     # What the hub says.
 
     def _deliver(self) -> bool:
@@ -404,10 +400,6 @@ _NO_HUB = "the hub at %s does not take metrics (%s); they are kept, and sent whe
 _NOT_LET_IN = (
     "the hub at %s does not let this process in (%d); metrics are kept. Set OTEL_PROM_BRIDGE_HUB_TOKEN to "
     "what the hub expects"
-)
-_HANGS = (
-    "a callback of instrument %r has not returned in time. Its series show what it said last, and it is not "
-    "called again before it returns"
 )
 _NOT_TAKEN = "the hub at %s will never take a batch of %d points (%d); it is dropped"
 

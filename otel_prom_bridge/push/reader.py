@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from opentelemetry.sdk.metrics import Counter, Histogram
@@ -29,6 +29,10 @@ TEMPORALITY: dict[type, AggregationTemporality] = {
     Counter: AggregationTemporality.DELTA,
     Histogram: AggregationTemporality.DELTA,
 }
+_HANGS = (
+    "a callback of instrument %r has not returned in time. Its series show what it said last, and it is not "
+    "called again before it returns"
+)
 
 
 class PushReader(Pushed, BridgeReader):
@@ -84,6 +88,10 @@ class PushReader(Pushed, BridgeReader):
                 self._encode(data, failing)
 
         return collect_in_order
+
+    def _say_which_hang(self, late: Iterable[str]) -> None:
+        for name in sorted(late):
+            self._findings.report(("hangs", name), _HANGS, name)
 
     def _encode(self, data: MetricsData | None, failing: frozenset[str]) -> None:
         """Keep what the SDK has handed over, which has one resource, that of the provider."""

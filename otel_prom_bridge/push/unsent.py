@@ -5,7 +5,7 @@ that it has it. It keeps its number and its bytes then, so that the hub knows on
 answer was lost.
 
 There is seldom more than one. While the hub does not answer nothing is collected, so what is recorded adds up
-in the tables of the SDK, which lose nothing however long it takes. Only what the application collects by
+where it was recorded, and nothing is lost however long that takes. Only what the application collects by
 itself comes on top of that, and is bounded here.
 """
 
