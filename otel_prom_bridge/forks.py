@@ -71,6 +71,11 @@ class whole:  # noqa: N801 - reads as a verb: with whole()
             _doing.pop(self._thread, None)
 
 
+def is_forking() -> bool:
+    """Whether this thread is forking: whoever interrupts it must not wait for what is ``whole``."""
+    return get_ident() in _forking
+
+
 class Renewed(Protocol):
     """Something with locks."""
 

@@ -14,8 +14,8 @@ waiting in a system call that the signal does not interrupt:
 - Another thread takes it. Linux wakes the main thread, and gives the signal to whichever thread is first, and
   one that starts a thread looks for signals then. So pushes start none.
 
-The main thread may have been interrupted where it holds a lock that the push needs: while it records, or in
-the log. Then the handler comes back when that function returns.
+The main thread may have been interrupted where it holds a lock that the push needs: while it records, in the
+log, or while it forks. Then the handler comes back when that is done.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ import weakref
 from types import FrameType
 from typing import Any, Protocol
 
+from otel_prom_bridge.forks import is_forking
 from otel_prom_bridge.interrupts import outwards
 from otel_prom_bridge.native import Thread, sleep
 
@@ -113,10 +114,10 @@ def _end(frame: FrameType | None) -> None:
     if _ending_since is None:
         _ending_since = time.monotonic()
         busy = _outermost_busy(frame)
-        if busy is None:
+        if busy is None and not is_forking():
             _push_and_die()
         else:
-            _when_it_returns(busy)
+            _when_it_is_done(busy)
     elif time.monotonic() - _ending_since > _SECONDS:
         _die()
 
@@ -129,9 +130,16 @@ def _outermost_busy(frame: FrameType | None) -> FrameType | None:
     return found
 
 
-def _when_it_returns(busy: FrameType) -> None:
+def _when_it_is_done(busy: FrameType | None) -> None:
+    process = os.getpid()
+
     def profile(frame: FrameType, event: str, _: object) -> None:
-        if frame is busy and event == "return":
+        nonlocal busy
+        if event == "return" and frame is busy:
+            busy = None
+        if os.getpid() != process:  # a child, which is not meant
+            sys.setprofile(None)
+        elif event == "return" and busy is None and not is_forking():
             sys.setprofile(None)
             _push_and_die()
 

@@ -68,6 +68,27 @@ with threading._active_limbo_lock:
         assert hub.ended == hub.sources()
 
 
+def test_sigterm_that_interrupts_a_fork(tmp_path: Path) -> None:
+    """What is collected waits for the fork. And the child that is made meanwhile goes on."""
+    program = """
+work(5)
+from otel_prom_bridge import forks
+class Forking(set):
+    def add(self, thread):
+        super().add(thread)
+        signal.raise_signal(signal.SIGTERM)
+forks._forking = Forking()
+os.fork()
+work(4)  # in the child
+"""
+    with fake_hub(tmp_path) as hub:
+        running = Program(program, tmp_path, hub, OTEL_PROM_BRIDGE_PUSH_INTERVAL="10")
+        code, _, log = running.end(20)
+        assert (code, log) == (-signal.SIGTERM, "")
+        wait_for(lambda: hub.total("jobs") == 9, seconds=10, what="what both have recorded")
+        wait_for(lambda: hub.ended == hub.sources(), seconds=10, what="the end of both")
+
+
 def test_pushes_start_no_threads(tmp_path: Path) -> None:
     """Who starts one may take a signal, of which a main thread that waits in the system hears nothing."""
     program = """
