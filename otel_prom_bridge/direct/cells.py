@@ -282,21 +282,25 @@ class Guard:
         if self._process.is_another():
             self.renew()
         with self._lock:
-            waiting = self._waiting
-            waiting.append((cell, value, sampled))
-            while waiting and not self._is_adding:
-                self._is_adding = True
-                try:
-                    if waiting:  # what came in before we were adding may have done it
-                        cell, value, sampled = waiting.popleft()
-                        cell.add(value, sampled)
-                finally:
-                    self._is_adding = False
+            self._waiting.append((cell, value, sampled))
+            self._add_waiting()
 
     def take(self, cell: Cell, before: int, now: int) -> Any:
-        """What the cell has."""
+        """What the cell has, with what a handler has added and then raised out of whoever was adding."""
         with self._lock:
+            self._add_waiting()
             return cell.take(before, now)
+
+    def _add_waiting(self) -> None:
+        waiting = self._waiting
+        while waiting and not self._is_adding:
+            self._is_adding = True
+            try:
+                if waiting:  # what came in before we were adding may have done it
+                    cell, value, sampled = waiting.popleft()
+                    cell.add(value, sampled)
+            finally:
+                self._is_adding = False
 
 
 class GuardedCell(Cell):

@@ -372,13 +372,22 @@ class _Exponential(
         with self._lock:
             waiting = self.__dict__.setdefault("_waiting", deque())
             waiting.append((measurement, should_sample_exemplar))
-            while waiting and not self._busy:
-                self._busy = True
-                try:
-                    if waiting:  # what came in before we were busy may have done it
-                        super().aggregate(*waiting.popleft())
-                finally:
-                    self._busy = False
+            self._aggregate_waiting(waiting)
+
+    def collect(self, temporality: Any, start: int) -> Any:
+        with self._lock:
+            # A handler has recorded, and then raised out of the recording that it has interrupted.
+            self._aggregate_waiting(self.__dict__.get("_waiting"))
+            return super().collect(temporality, start)
+
+    def _aggregate_waiting(self, waiting: deque[tuple[Any, bool]] | None) -> None:
+        while waiting and not self._busy:
+            self._busy = True
+            try:
+                if waiting:  # what came in before we were busy may have done it
+                    super().aggregate(*waiting.popleft())
+            finally:
+                self._busy = False
 
 
 class _Gauge(private_class(".aggregation", "_LastValueAggregation")):  # type: ignore[misc]

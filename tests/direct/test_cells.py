@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
-from otel_prom_bridge.direct.cells import HAS_GLOBAL_LOCK, GaugeCell, HistogramCell, SumCell
+from otel_prom_bridge.direct.cells import HAS_GLOBAL_LOCK, ExponentialCell, GaugeCell, HistogramCell, SumCell
 from otel_prom_bridge.testing.probe import ALONE
+from otel_prom_bridge.views.view import ExportView
 
 # Where CPython lets other threads and signal handlers in: it calls something, or goes back in a loop.
 _LETS_IN = ("CALL", "JUMP_BACKWARD", "SEND", "RESUME", "FOR_ITER", "YIELD")
@@ -89,4 +90,22 @@ def test_threads_that_change_all_the_time_lose_nothing() -> None:
     assert float(shown['c_total{k="v"}']) == 6 * turns
     assert float(shown["c_total"]) == 3 * turns
     assert float(shown['h_count{k="v"}']) == 6 * turns
+    reader.shutdown()
+
+
+def test_what_a_handler_records_before_it_raises_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for the recording of an exponential histogram that it interrupts, and that ends there."""
+    reader = DirectReader(views=[ExportView(instrument_name="e", buckets="exponential")], **ALONE)
+    histogram = DirectMeterProvider(reader, shutdown_on_exit=False).get_meter("t").create_histogram("e")
+    add = ExponentialCell.add
+
+    def interrupted(*_: object) -> None:
+        monkeypatch.setattr(ExponentialCell, "add", add)
+        histogram.record(1, {"k": "handler"})
+        raise TimeoutError
+
+    monkeypatch.setattr(ExponentialCell, "add", interrupted)
+    with pytest.raises(TimeoutError):
+        histogram.record(1, {"k": "interrupted"})
+    assert 'e_count{k="handler"} 1' in reader.expose().body.decode().splitlines()
     reader.shutdown()

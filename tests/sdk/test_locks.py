@@ -247,6 +247,24 @@ def test_a_collection_in_the_middle_of_a_recording_waits_for_no_other_one(
     setup.reader.shutdown()
 
 
+def test_what_a_handler_records_before_it_raises_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits for the recording of an exponential histogram that it interrupts, and that ends there."""
+    setup = Setup("collect")
+    exponential: Any = locks._Exponential.__base__
+    aggregate = exponential.aggregate
+
+    def interrupted(series: Any, *arguments: Any) -> None:
+        monkeypatch.setattr(exponential, "aggregate", aggregate)
+        setup.histograms[1].record(1, {"k": "v"})
+        raise TimeoutError
+
+    monkeypatch.setattr(exponential, "aggregate", interrupted)
+    with pytest.raises(TimeoutError):
+        setup.histograms[1].record(1, {"k": "v"})
+    assert setup.shown() == {"e": [1]}
+    setup.reader.shutdown()
+
+
 def test_a_child_waits_for_nobody() -> None:
     """A lock that another thread holds is new in a child; what that thread had half recorded is left out."""
     setup = Setup("collect")
