@@ -357,8 +357,9 @@ def _global(
             raise _refused(_FOREIGN)
         _ours.add(provider)
         return provider
-    if current not in _free:
-        current.remove_metric_reader(watch.reader)  # it is that of the process that this one was forked from
+    if current not in _free:  # it is that of the process that this one was forked from
+        watch.reader.shutdown()  # now, while it can still collect and push what this one recorded with it
+        current.remove_metric_reader(watch.reader)
     _free.discard(current)
     _ours.add(current)
     # The SDK reads these two when an instrument first records for a reader.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import weakref
 from collections.abc import Callable, Mapping
@@ -159,8 +160,10 @@ class DirectMeterProvider(metrics.MeterProvider):
             meter.renew()
         # The number of the process, say. The SDK's provider does the same, and has no public way to it.
         about_process = getattr(resources, "_get_process_dependent_resource", None)
-        if about_process is not None:
-            self.resource = self.resource.merge(about_process())
+        # It asks in threads, of which there are no new ones while the interpreter ends.
+        with contextlib.suppress(Exception):
+            if about_process is not None:
+                self.resource = self.resource.merge(about_process())
 
 
 def _shut_down_at_exit(provider: DirectMeterProvider) -> None:

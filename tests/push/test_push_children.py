@@ -13,6 +13,8 @@ import pytest
 from fake_hub import FakeHub, fake_hub
 from pushing import run
 
+from otel_prom_bridge.sdk.versions import TAKES_READERS_LATER
+
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="these programs fork")
 
 
@@ -310,6 +312,26 @@ say(child=pid)
         assert push.resource["process.pid"] == found["child"]
         assert push.resource["service.name"] == "shop"
         assert len(hub.sources()) == 3  # that before bridge.shutdown(), that after it, and the child
+
+
+@pytest.mark.skipif(not TAKES_READERS_LATER, reason="then the provider keeps the reader that it has")
+def test_a_start_after_recording(tmp_path: Path) -> None:
+    """What a child has recorded before it calls `start()` is pushed, too."""
+    code = """
+jobs.add(1)
+for _ in range(2):
+    pid = os.fork()
+    if pid == 0:
+        work(10)
+        own = start()
+        work(20)
+        own.shutdown()
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+"""
+    with fake_hub(tmp_path) as hub:
+        _, log = run(code, tmp_path, hub)
+        assert (hub.total("jobs"), log) == (61, "")
 
 
 @pytest.mark.parametrize("where", ["start", "serve_inherited"])

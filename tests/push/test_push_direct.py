@@ -251,6 +251,27 @@ def test_forked_children(tmp_path: Path) -> None:
         assert log == ""
 
 
+AT_EXIT = """
+def fork():
+    pid = os.fork()
+    if pid == 0:
+        work(10)
+        assert metrics.get_meter_provider().force_flush()
+        os._exit(0)
+    say(total=13, code=os.waitpid(pid, 0)[1])
+atexit.register(fork)
+work(3)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this program forks")
+def test_a_fork_while_the_interpreter_ends(tmp_path: Path) -> None:
+    """The SDK can ask nobody then what a resource says of the new process. All else begins anew there."""
+    with fake_hub(tmp_path) as hub:
+        found, log = run(AT_EXIT, tmp_path, hub, **DIRECT)
+        assert (found["code"], hub.total("jobs"), log) == (0, 13, "")
+
+
 RECORDS = """
 from otel_prom_bridge.direct.synchronous import Synchronous
 made = Synchronous._made  # is called with a lock that a push needs
