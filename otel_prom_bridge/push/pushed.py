@@ -150,6 +150,7 @@ class Pushed(Elsewhere):
         self._cost = 0.0
         self._succeeded: bool | None = None
         self._told_at = -math.inf
+        self._is_inherited = False  # from the process that this one was forked from
         self._begin()
         self._shutdown.add(self._close)
         _readers.add(self)
@@ -293,8 +294,10 @@ class Pushed(Elsewhere):
     ) -> None:
         """Put what was taken among the unsent batches. ``failing`` instruments have not said all."""
         body, points = self._encoder.request(resource, streams, failing, schema_url=schema_url)
-        # A second end of a process has no more to say than what was recorded since the first.
-        if not self._has_said_goodbye or self._encoder.has_news:
+        # A second end of a process has no more to say than what was recorded since the first. And a forked
+        # child that has nothing need not make itself known to say goodbye: it may have a reader of its own.
+        is_unknown = self._is_inherited and self._until is not None and not self._unsent.has_begun
+        if self._encoder.has_news if self._has_said_goodbye else body or not is_unknown:
             self._unsent.append(body, points, failing)
 
     def _patience(self) -> float:
@@ -380,6 +383,7 @@ class Pushed(Elsewhere):
         self._connection.close()
         if self.is_shut_down:
             return
+        self._is_inherited = True
         self._callbacks.renew()
         self._encoder.begin_anew()
         is_observed = self._begin_anew()
