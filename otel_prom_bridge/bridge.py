@@ -168,6 +168,9 @@ def start(
         # After the server, which says better that there are no threads.
         if not isinstance(resource, Resource):
             resource = Resource.create(dict(resource or {}))
+        before = watch_of(metrics.get_meter_provider()) if set_global else None
+        if isinstance(watch, Pushing) and isinstance(before, Pushing):
+            watch.reader.go_on_from(before.reader)
         provider = _recording(watch.reader, resource, sdk_views, is_global=set_global)
         undo.pop_all()
     watch.begin(provider)

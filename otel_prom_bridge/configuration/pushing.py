@@ -41,6 +41,7 @@ class Pushing(Attached):
         self, reader: PushReader | DirectPushReader, settings: Settings, *, by_itself: bool = False
     ) -> None:
         super().__init__(reader)
+        self.reader: PushReader | DirectPushReader = reader
         self._settings = settings
         self._by_itself = by_itself
         self.server = unserved(settings, None)

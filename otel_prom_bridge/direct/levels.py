@@ -1,42 +1,71 @@
-"""What up-down counters and gauges stand at, where collections say only what was recorded since the last.
+"""What a process says at each push, where collections say what is new, or say one thing in several parts.
 
-A hub has to be told all levels of a process again and again: what a process does not mention is gone there,
-and a hub that was started anew knows nothing.
+A hub has to be told all levels of a process (up-down counters, gauges) again and again: what a process does
+not mention is gone there, and a hub that was started anew knows nothing. Of what is observed it has to be
+told one sum for each attribute set, since a total that is said twice would look like one that began anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.direct.cells import Number
-from otel_prom_bridge.points import Stream
+from otel_prom_bridge.direct.given_attributes import size_of
+from otel_prom_bridge.points import Stream, plain
 from otel_prom_bridge.store.keys import set_key
 from otel_prom_bridge.store.series.base import total_of
 from otel_prom_bridge.views.mapped import OVERFLOW_ATTRIBUTES
 
+# How many characters the attribute sets of one stream may have together (see `size_of`).
+_MOST_CHARACTERS = 16_000_000
+_OVERFLOW = set_key(OVERFLOW_ATTRIBUTES)
 
-class Levels:
-    """The levels of one stream, of ``limit`` attribute sets. Those past it have one level together.
 
-    They are in the order in which they were set, since several may become one series.
-    """
+class _Sets:
+    """The attribute sets of one stream that are told apart: ``limit`` of them, which stay. Others are one."""
 
     def __init__(self, stream: Stream, *, limit: int, findings: Findings) -> None:
         self._stream = stream
         self._limit = limit
         self._findings = findings
+        self._told_apart: set[Hashable] = set()
+        self._characters = 0
+
+    def _found(self, attributes: Mapping[str, object]) -> tuple[Mapping[str, object], Hashable]:
+        key = set_key(attributes)
+        if key in self._told_apart:
+            return attributes, key
+        if len(self._told_apart) >= self._limit or self._characters > _MOST_CHARACTERS:
+            return OVERFLOW_ATTRIBUTES, _OVERFLOW
+        self._told_apart.add(key)
+        self._characters += size_of(plain(attributes))
+        return attributes, key
+
+    def _sum(self, before: float, change: float) -> float:
+        try:
+            return total_of(before, change)
+        except OverflowError as error:
+            message = "instrument %r: what would make a sum infinite is not pushed: %s"
+            self._findings.report(("total", self._stream), message, self._stream.name, error)
+            return before
+
+
+class Levels(_Sets):
+    """The levels of one stream.
+
+    They are in the order in which they were set, since several may become one series.
+    """
+
+    def __init__(self, stream: Stream, *, limit: int, findings: Findings) -> None:
+        super().__init__(stream, limit=limit, findings=findings)
         self._known: dict[Hashable, tuple[Mapping[str, object], float, int]] = {}
 
     def take(self, points: Iterable[Number]) -> None:
         """Take what was recorded since the last time."""
         for point in points:
-            attributes, start = point.attributes, point.start_time_unix_nano or 0
-            key = set_key(attributes)
-            if key not in self._known and len(self._known) >= self._limit:
-                attributes = OVERFLOW_ATTRIBUTES
-                key = set_key(attributes)
-            value = point.value
+            attributes, key = self._found(point.attributes)
+            value, start = point.value, point.start_time_unix_nano or 0
             if self._stream.meaning.additive:
                 _, before, start = self._known.get(key, (None, 0, start))
                 value = self._sum(before, point.value)
@@ -44,31 +73,23 @@ class Levels:
                 self._known.pop(key, None)  # it becomes the last one
             self._known[key] = (attributes, value, start)
 
-    def _sum(self, before: float, change: float) -> float:
-        try:
-            return total_of(before, change)
-        except OverflowError as error:
-            message = "instrument %r: what was recorded since the last push is left out: %s"
-            self._findings.report(("total", self._stream), message, self._stream.name, error)
-            return before
-
-    def points(self, now: int) -> Sequence[Number]:
+    def points(self, now: int) -> Iterator[Number]:
         """All levels, as they are now."""
-        return [
-            Number(attributes, value, (), start, now) for attributes, value, start in self._known.values()
-        ]
+        for attributes, value, start in self._known.values():
+            yield Number(attributes, value, (), start, now)
 
 
-def added_up(points: Sequence[Number]) -> Sequence[Number]:
-    """Observations of sums, each attribute set once."""
-    if len(points) < 2:
-        return points
-    found: dict[Hashable, Number] = {}
-    for point in points:
-        key = set_key(point.attributes)
-        before = found.get(key)
-        if before is not None:
-            exemplars = [*before.exemplars, *point.exemplars]
-            point = point._replace(value=before.value + point.value, exemplars=exemplars)
-        found[key] = point
-    return [*found.values()]
+class ObservedSums(_Sets):
+    """What callbacks say of one stream whose observations add up."""
+
+    def added_up(self, points: Iterable[Number]) -> Iterable[Number]:
+        """The observations, each attribute set once."""
+        found: dict[Hashable, Number] = {}
+        for point in points:
+            attributes, key = self._found(point.attributes)
+            before = found.get(key)
+            if before is not None:
+                exemplars = [*before.exemplars, *point.exemplars]
+                point = point._replace(value=self._sum(before.value, point.value), exemplars=exemplars)
+            found[key] = point._replace(attributes=attributes)
+        return found.values()

@@ -84,7 +84,8 @@ class Observed:
         try:
             number = value if isinstance(value, int | float) else value.__float__()
             if -_INFINITY < float(number) < _INFINITY:
-                found: float = number
+                # As a plain number: those of a subclass may add up in whichever way.
+                found: float = int(number) if isinstance(number, int) else float.__float__(number)
                 return found
             why = "not finite"
         except OverflowError:  # an int that no float can hold

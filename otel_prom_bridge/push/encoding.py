@@ -58,6 +58,7 @@ class OtlpEncoder:
         # In a forked child: the counters of which only the next total says what the parent has counted. None
         # stands for all of them.
         self._inherited: frozenset[str] | None = frozenset()
+        self._failing: frozenset[str] = frozenset()  # of the batch that is encoded
         self.has_news = False  # the last batch had something to add up
 
     def begin_anew(self) -> None:
@@ -79,7 +80,7 @@ class OtlpEncoder:
         names. ``failing`` are the instruments of which something is missing.
         """
         scopes: dict[InstrumentationScope, list[bytes]] = {}
-        count, self.has_news = 0, False
+        count, self.has_news, self._failing = 0, False, failing
         for stream, points in streams:
             try:
                 encoded = self._metric(stream, points)
@@ -151,10 +152,13 @@ class OtlpEncoder:
         """Encodes points of an asynchronous counter as what was added since it was last asked."""
         said = self._said.setdefault(stream, {})
         is_inherited = self._inherited is None or stream.name in self._inherited
+        is_part = stream.name in self._failing
 
         def encode(point: Any) -> bytes:
             attributes, value = self._attributes(_NUMBER_ATTRIBUTE, point.attributes), point.value
             before = said.get(attributes, value if is_inherited else 0)
+            if is_part and value < before:  # what it has not said may be a part of this sum
+                value = before
             # "resets": less than before means that what it counts began anew.
             added = value - before if value >= before else value
             said[attributes] = value

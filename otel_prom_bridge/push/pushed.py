@@ -195,6 +195,13 @@ class Pushed(Elsewhere):
     def _pause(self) -> float:
         return max(self._interval, min(_PARTS * self._cost, _LONGEST_INTERVAL))
 
+    def go_on_from(self, before: Pushed) -> None:
+        """Push in the place of this reader of the same provider, which has ended.
+
+        Asynchronous counters go on from what they have said there.
+        """
+        self._encoder = before._encoder
+
     def start(self) -> None:
         """See that a push is going on."""
         if self._process != os.getpid():  # a forked child, which is about to begin anew
@@ -250,6 +257,7 @@ class Pushed(Elsewhere):
             with postponed(ours=True):
                 done = self._deliver()
                 if done:
+                    done = False
                     self._collect_now()
                     self._goodbye = self._unsent.last if is_last else None
                     done = self._deliver()

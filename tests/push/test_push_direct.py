@@ -27,12 +27,14 @@ from otel_prom_bridge import ExportView, start
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.direct import DirectMeterProvider, DirectPushReader
 from otel_prom_bridge.direct.cells import Number
-from otel_prom_bridge.direct.levels import Levels, added_up
+from otel_prom_bridge.direct.levels import Levels, ObservedSums
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.pipeline.options import PipelineOptions
 from otel_prom_bridge.points import Meaning, Stream
+from otel_prom_bridge.push.encoding import OtlpEncoder
 
 LEVEL = Stream(InstrumentationScope("shop"), "level", "", "", Meaning(Kind.GAUGE, True, True))
+TOTAL = Stream(InstrumentationScope("shop"), "total", "", "", Meaning(Kind.COUNTER, False, True))
 GAUGE = Stream(InstrumentationScope("shop"), "gauge", "", "", Meaning(Kind.GAUGE, True, False))
 DIRECT = {"OTEL_PROM_BRIDGE_RECORDING": "direct"}
 
@@ -57,7 +59,7 @@ def point(value: float, **attributes: object) -> Number:
 def said(levels: Levels, *points: Number) -> list[tuple[dict[str, object], float]]:
     """All levels, after these were taken."""
     levels.take(points)
-    found = levels.points(9)
+    found = list(levels.points(9))
     assert {each.time_unix_nano for each in found} <= {9}
     return [(dict(each.attributes), each.value) for each in found]
 
@@ -95,10 +97,34 @@ def test_no_level_becomes_infinite(caplog: pytest.LogCaptureFixture) -> None:
     assert "'level'" in line
 
 
+def test_levels_of_long_attribute_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are bounded by their characters, too."""
+    monkeypatch.setattr("otel_prom_bridge.direct.levels._MOST_CHARACTERS", 1000)
+    levels = Levels(LEVEL, limit=1000, findings=Findings())
+    found = said(levels, *(point(1, k=f"{each}{'x' * 300}") for each in range(20)), point(1))
+    assert len(found) < 7
+    assert sum(value for _, value in found) == 21
+
+
+def summed(sums: ObservedSums, *points: Number) -> list[tuple[dict[str, object], float]]:
+    """What is pushed of these observations."""
+    return [(dict(each.attributes), each.value) for each in sums.added_up(points)]
+
+
 def test_observations_of_one_attribute_set_add_up() -> None:
-    """Since a total that is said twice would look like one that began anew."""
-    found = added_up([point(3, a="1"), point(1), point(4, a="1")])
-    assert [(dict(each.attributes), each.value) for each in found] == [({"a": "1"}, 7), ({}, 1)]
+    """Since a total that is said twice would look like one that began anew. No sum is infinite."""
+    sums = ObservedSums(TOTAL, limit=10, findings=Findings())
+    assert summed(sums, point(3, a="1"), point(1), point(4, a="1")) == [({"a": "1"}, 7), ({}, 1)]
+    assert summed(sums, point(10**308), point(10**308), point(0.5)) == [({}, 1e308)]
+
+
+def test_what_callbacks_say_is_bounded() -> None:
+    """What was told apart once is so for good; later attribute sets are one together."""
+    sums = ObservedSums(TOTAL, limit=2, findings=Findings())
+    overflow = {"otel.metric.overflow": True}
+    assert summed(sums, point(1, k="a")) == [({"k": "a"}, 1)]
+    assert summed(sums, point(1, k="b"), point(2, k="c"), point(3, k="d")) == [({"k": "b"}, 1), (overflow, 5)]
+    assert summed(sums, point(4, k="a"), point(1, k="e")) == [({"k": "a"}, 4), (overflow, 1)]
 
 
 def test_it_pushes_what_it_records(tmp_path: Path) -> None:
@@ -175,6 +201,68 @@ def test_callbacks_that_fail(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     assert sum("has not returned in time" in line for line in caplog.messages) == 1
 
 
+class Odd(float):
+    """A number that does not add up."""
+
+    def __add__(self, other: object) -> float:
+        raise RuntimeError
+
+
+def test_one_instrument_that_cannot_be_pushed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes nothing along, and numbers of other classes are plain ones here."""
+    with fake_hub(tmp_path) as hub, pushing(hub) as (reader, meter):
+        jobs, level = meter.create_counter("jobs"), meter.create_up_down_counter("level")
+        meter.create_observable_counter("odd", [lambda _: [Observation(Odd(1)), Observation(Odd(2))]])
+        monkeypatch.setattr(Levels, "take", lambda self, points: 1 / 0)
+        jobs.add(2)
+        level.add(3)
+        assert reader.force_flush()
+        assert (hub.total("jobs"), hub.total("odd"), hub.level("level")) == (2, 3, 0)
+        monkeypatch.undo()
+        assert reader.force_flush()
+        assert hub.level("level") == 3
+    assert sum("'level' is not sent" in line for line in caplog.messages) == 1
+
+
+@pytest.mark.parametrize("door", ["direct", "sdk"])
+def test_a_push_that_fails_did_not_succeed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: Any
+) -> None:
+    """`force_flush()` says so."""
+    with fake_hub(tmp_path) as hub, start(recording=door, hub=hub.address, set_global=False) as bridge:
+        bridge.meter_provider.get_meter("m").create_counter("c").add(1)
+        with monkeypatch.context() as patch:
+            patch.setattr(OtlpEncoder, "request", lambda *_, **__: 1 / 0)
+            assert not bridge.reader.force_flush()
+            assert not bridge.reader.is_healthy
+        assert bridge.reader.force_flush()
+
+
+@pytest.mark.parametrize("door", ["direct", "sdk"])
+def test_a_part_of_a_sum(tmp_path: Path, door: Any) -> None:
+    """A callback that says less because it raises has not begun anew, if a view adds its sets up."""
+    steps = iter([(100, True), (100, False), (110, True), (110, False), (120, True)])
+
+    def read(_: object) -> Any:
+        total, is_whole = next(steps)
+        yield Observation(total, {"disk": "a"})
+        if not is_whole:
+            raise OSError("disk b")
+        yield Observation(total, {"disk": "b"})
+
+    views = [ExportView(instrument_name="read", drop=["disk"])]
+    with (
+        fake_hub(tmp_path) as hub,
+        start(recording=door, hub=hub.address, set_global=False, views=views, push_interval=60) as bridge,
+    ):
+        bridge.meter_provider.get_meter("m").create_observable_counter("read", [read])
+        for _ in range(5):
+            assert bridge.reader.force_flush()
+        assert hub.total("read") == 240
+
+
 def test_an_outage(tmp_path: Path) -> None:
     """Nothing is lost, and nothing piles up: the cells add it up."""
     hub = FakeHub(f"unix:{tmp_path}/hub.sock")
@@ -215,6 +303,33 @@ def test_start(tmp_path: Path) -> None:
         assert b"Scrape the hub" in bridge.reader.expose().body
     assert bridge.reader.is_shut_down
     assert hub.ended == hub.sources()
+
+
+RESTART = """
+bridge.shutdown()
+said = 100
+total = meter.create_observable_counter("total", [lambda options: [metrics.Observation(said)]])
+for said in (100, 130):
+    bridge = start()
+    jobs.add(1); level.add(1)
+    bridge.shutdown()
+pid = os.fork()
+if pid == 0:
+    said = 137
+    with start():
+        jobs.add(1)
+    os._exit(0)
+os.waitpid(pid, 0)
+"""
+
+
+@pytest.mark.parametrize("door", ["direct", "sdk"])
+def test_one_bridge_after_the_other(tmp_path: Path, door: str) -> None:
+    """An asynchronous counter goes on from what it has said, also in a child."""
+    with fake_hub(tmp_path) as hub:
+        _, log = run(RESTART, tmp_path, hub, OTEL_PROM_BRIDGE_RECORDING=door)
+        assert log == ""
+        assert (hub.total("jobs"), hub.total("total")) == (3, 137)
 
 
 FORKS = """
