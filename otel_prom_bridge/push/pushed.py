@@ -157,6 +157,8 @@ class Pushed(Elsewhere):
         ends.watch(self)
         if self._flush_on_sigterm:
             sigterm.watch(self)
+            if sigterm.has_come():
+                self._hurry_until = time.monotonic() + _HURRY_SECONDS
 
     def _begin(self) -> None:
         """In this process: nothing is unsent, and nobody knows it yet."""

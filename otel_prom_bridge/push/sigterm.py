@@ -86,6 +86,19 @@ def install() -> None:
             signal.signal(signal.SIGTERM, _Handler(signal.getsignal(signal.SIGTERM)))
 
 
+def has_come() -> bool:
+    """Whether the application knows of a SIGTERM that came before our handler, and will die from it.
+
+    uvicorn handles the signal while it imports the application in a worker. Then it starts and stops the server,
+    puts the default handler back, and raises the signal again.
+    """
+    found = signal.getsignal(signal.SIGTERM)
+    before = found._before if isinstance(found, _Handler) else found
+    with contextlib.suppress(Exception):  # anything may handle a signal
+        return getattr(getattr(before, "__self__", None), "should_exit", False) is True
+    return False
+
+
 class _Handler:
     """Handles SIGTERM before what did so until now. There may be several in a process, for different ones."""
 

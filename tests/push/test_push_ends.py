@@ -172,6 +172,32 @@ signal.raise_signal(signal.SIGTERM)
         assert hub.total("jobs") == 20
 
 
+@pytest.mark.parametrize("recording", ["sdk", "direct"])
+def test_a_signal_that_came_before_ours_was_there(tmp_path: Path, recording: str) -> None:
+    """As in a worker of uvicorn that is told to end while it imports the application."""
+    server = """
+import signal
+class Server:
+    should_exit = False
+    def handle_exit(self, *_):
+        self.should_exit = True
+server = Server()
+signal.signal(signal.SIGTERM, server.handle_exit)
+signal.raise_signal(signal.SIGTERM)
+"""
+    program = """
+work(5)
+time.sleep(0.5)  # it does so, a little shorter, when it stops the server
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+signal.raise_signal(signal.SIGTERM)
+"""
+    with fake_hub(tmp_path) as hub:
+        running = Program(program, tmp_path, hub, head=server + HEAD, OTEL_PROM_BRIDGE_RECORDING=recording)
+        code, _, log = running.end()
+        assert (code, log) == (-signal.SIGTERM, "")
+        assert hub.total("jobs") == 5
+
+
 @pytest.mark.slow
 def test_a_handler_that_calls_ours(tmp_path: Path) -> None:
     """Who calls what was there before decides alone when the process ends."""
