@@ -89,8 +89,8 @@ def install() -> None:
 def has_come() -> bool:
     """Whether the application knows of a SIGTERM that came before our handler, and will die from it.
 
-    uvicorn handles the signal while it imports the application in a worker. Then it starts and stops the server,
-    puts the default handler back, and raises the signal again.
+    uvicorn handles the signal while it imports the application in a worker. Then it starts and stops the
+    server, puts the default handler back, and raises the signal again.
     """
     found = signal.getsignal(signal.SIGTERM)
     before = found._before if isinstance(found, _Handler) else found
