@@ -50,9 +50,8 @@ class DirectPushReader(Pushed, Attachable):
         super().attached(provider)
         background.add(self)
 
-    def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Push what was recorded so far. False if the hub did not take it in time; then it is kept."""
-        return not is_within(RECORDS) and super().force_flush(timeout_millis)
+    def _is_recording(self) -> bool:
+        return is_within(RECORDS)
 
     def _take(self) -> None:
         provider = self._provider

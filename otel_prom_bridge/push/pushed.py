@@ -15,6 +15,7 @@ recorded without it.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import math
@@ -147,6 +148,8 @@ class Pushed(Elsewhere):
             self._push, name="otel-prom-bridge-push", too_long=_LATE_SECONDS, stays=lambda: math.inf
         )
         self._notice = Coalesced(self._say_late, name="otel-prom-bridge-log")
+        self._last = Coalesced(self._end_later, name="otel-prom-bridge-last")
+        self._is_left = False  # the last push, by a shutdown that could not wait for it
         self._cost = 0.0
         self._succeeded: bool | None = None
         self._told_at = -math.inf
@@ -218,14 +221,17 @@ class Pushed(Elsewhere):
         background.add(self)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Push what was recorded so far. False if the hub did not take it in time; then it is kept."""
-        # A callback must not wait for the push that waits for it.
-        is_possible = self.is_ready and not self._callbacks.is_here
-        return is_possible and self._pushes.wait(timeout_millis / 1000, fresh=True)
+        """Push what was recorded so far. False if the hub did not take it in time; then it is kept.
+
+        So does who asks in the middle of a recording of its own thread, at once.
+        """
+        # Neither a callback nor a recording must wait for the push that waits for it.
+        is_awaited = self._callbacks.is_here or self._is_recording()
+        return self.is_ready and not is_awaited and self._pushes.wait(timeout_millis / 1000, fresh=True)
 
     def end(self, seconds: float = LAST_SECONDS, *, here: bool = False) -> None:
         """Push what is left, and say goodbye. ``here``: in a signal handler."""
-        if self._process != os.getpid() or self.is_shut_down:
+        if self._process != os.getpid() or (self.is_shut_down and not self._is_left):
             return
         self._end(seconds, here=here)
 
@@ -238,7 +244,34 @@ class Pushed(Elsewhere):
         # In a child that let go of the reader it inherited, there is nobody to say goodbye.
         is_known = self.is_attached or self._unsent.has_begun
         if self._process == os.getpid() and is_known:
+            if self._is_recording():
+                self._leave()
+                return
             self._end(LAST_SECONDS)
+        self._rest()
+
+    def _leave(self) -> None:
+        """Have the last push made when the recording that a handler has interrupted here is done.
+
+        It may be done when the process ends, if the handler raises ``SystemExit``.
+        """
+        self._is_left = True
+        atexit.register(self.end)
+        self._last.start()
+
+    def _end_later(self) -> bool:
+        self._end(_HURRY_SECONDS)
+        if self._unsent.first is None and self._has_said_goodbye:
+            self._is_left = False
+            atexit.unregister(self.end)
+            self._rest()
+        return True
+
+    @abstractmethod
+    def _is_recording(self) -> bool:
+        """Whether this thread is in the middle of a recording, which may have a lock that a push waits for."""
+
+    def _rest(self) -> None:
         self._pushes.rest()
         self._callbacks.rest()
         self._connection.close()
@@ -313,7 +346,9 @@ class Pushed(Elsewhere):
     def _patience(self) -> float:
         """How many seconds callbacks may take: less than all that is left at the end of the process."""
         until = self._until
-        return _CALLBACKS_SECONDS if until is None else max(0.0, (until - time.monotonic()) / 2)
+        if until is None:
+            return _CALLBACKS_SECONDS
+        return min(_CALLBACKS_SECONDS, max(0.0, (until - time.monotonic()) / 2))
 
     # What the hub says.
 

@@ -67,6 +67,9 @@ class PushReader(Pushed, BridgeReader):
         self._order = RLock()
         super()._begin()
 
+    def _is_recording(self) -> bool:
+        return is_recording()
+
     def _take(self) -> None:
         with whole():
             self.collect()

@@ -411,6 +411,39 @@ def test_sigterm_while_it_records(tmp_path: Path) -> None:
         assert time.monotonic() - before < 15
 
 
+ENDS = """
+from otel_prom_bridge.direct.synchronous import Synchronous
+made = Synchronous._made  # is called with a lock that a push needs
+def shut_down(self, attributes):
+    Synchronous._made = made
+    before = time.monotonic()
+    metrics.get_meter_provider().shutdown()
+    say(took=time.monotonic() - before)
+    if leaves:
+        sys.exit()
+    return made(self, attributes)
+work(100)
+Synchronous._made = shut_down
+jobs.add(5, {"kind": "new"})
+os.kill(os.getpid(), signal.SIGTERM) if dies else time.sleep(0.5)
+"""
+
+
+@pytest.mark.parametrize(
+    ("leaves", "dies", "total"), [(True, False, 100), (False, False, 105), (False, True, 105)]
+)
+def test_shutdown_in_the_middle_of_a_recording(
+    tmp_path: Path, *, leaves: bool, dies: bool, total: int
+) -> None:
+    """It waits for nothing. What is left is pushed when the recording is done, or with the process."""
+    with fake_hub(tmp_path) as hub:
+        code = f"leaves, dies = {leaves}, {dies}\n{ENDS}"
+        found, _ = run(code, tmp_path, hub, **DIRECT)
+        assert found["took"] < 1
+        assert hub.total("jobs") == total
+        assert hub.ended == hub.sources()
+
+
 @pytest.mark.parametrize(
     "how", [{"OTEL_PROM_BRIDGE_RECORDING": "direct"}, {"OTEL_PYTHON_METER_PROVIDER": "prometheus_bridge"}]
 )

@@ -247,6 +247,36 @@ def test_a_collection_in_the_middle_of_a_recording_waits_for_no_other_one(
     setup.reader.shutdown()
 
 
+@pytest.mark.parametrize("ask", ["force_flush", "shutdown"])
+def test_a_push_in_the_middle_of_a_recording_waits_for_nothing_and_loses_nothing(
+    tmp_path: Path, ask: str
+) -> None:
+    """A handler flushes or shuts down. What is pushed waits for a lock of the recording."""
+    took = list[float]()
+    with fake_hub(tmp_path) as hub:
+        setup = Setup("__init__", PushReader(hub.address, interval=60, flush_on_sigterm=False))
+
+        def between() -> None:
+            start = time.monotonic()
+            assert not getattr(setup.reader, ask)()
+            took.append(time.monotonic() - start)
+
+        def run() -> None:
+            setup.counter.add(1, {"k": "before"})
+            setup.between = between
+            setup.counter.add(2, {"k": "v"})
+
+        in_time(run)
+        if ask == "force_flush":
+            assert setup.reader.force_flush()
+            assert not hub.ended
+            setup.reader.shutdown()
+        wait_for(lambda: hub.ended)
+        assert max(took) < SECONDS / 10
+        assert hub.total("c") == 3
+        assert hub.ended == hub.sources()
+
+
 def test_what_a_handler_records_before_it_raises_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits for the recording of an exponential histogram that it interrupts, and that ends there."""
     setup = Setup("collect")
