@@ -59,6 +59,8 @@ _MOST_CHARACTERS = 16_000_000
 # How many cells a collection takes at once: fewer than there must be new objects (700) before the garbage
 # collector looks for cycles.
 _AT_ONCE = 256
+# How long a collection waits to tidy up a table. Whoever has its lock may be a thread that waits for it.
+_TIDY_SECONDS = 0.1
 
 
 class Synchronous:
@@ -83,7 +85,8 @@ class Synchronous:
         self.instrumentation_scope = stream.scope
         self._recorded = recorded
         self._findings = findings
-        self._lock = RLock()
+        self._lock = RLock()  # of the table, for those who record something new
+        self._turn = RLock()  # of those who drain, for whom a recording must not have to wait
         self._process = Process()
         self._guard = Guard()
         self.begin(plan)
@@ -128,6 +131,7 @@ class Synchronous:
         """In a forked child: wait for no thread of the parent."""
         self._process = Process()
         renew_lock(self)
+        renew_lock(self, "_turn")
         self._guard.renew()
         # Without a global lock, each object has one. Those that other threads held at a fork stay taken in
         # the child (CPython 3.13.5, whatever is forked), and the table is what threads read all the time.
@@ -189,11 +193,9 @@ class Synchronous:
         So few of them are there at once, which the garbage collector would count. What nobody asks for waits
         for the next time.
         """
-        with self._lock:
+        with self._turn:
             before, self._drained = self._drained, now
-            self._forget_long()
-            if 2 * len(self._cells) > self.plan.limit:
-                self.forget()
+        self._tidy_up()
         changed, cells, done = self._changed, list[Cell](), 0
         try:
             with contextlib.suppress(IndexError):  # somebody else has just taken them
@@ -205,6 +207,20 @@ class Synchronous:
                 yield points
         finally:
             changed.extend(cells[done:])
+
+    def _tidy_up(self) -> None:
+        """Make room in the table, unless a recording that a signal handler has interrupted is changing it.
+
+        Then the next collection does it.
+        """
+        if not self._lock.acquire(timeout=_TIDY_SECONDS):
+            return
+        try:
+            self._forget_long()
+            if 2 * len(self._cells) > self.plan.limit:
+                self.forget()
+        finally:
+            self._lock.release()
 
     def _arranged(self, cells: list[Cell]) -> list[Cell]:
         """The cells in the order in which they are to be taken."""
@@ -341,7 +357,7 @@ class Synchronous:
 
 
 # What a signal handler may interrupt that has a lock of the cells, for which a collection would wait.
-RECORDS = frozenset({Synchronous.find.__code__, Guard.add.__code__})
+RECORDS = frozenset({Guard.add.__code__})
 
 
 def _measuring(name: str) -> Callable[..., None]:

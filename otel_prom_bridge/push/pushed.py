@@ -269,7 +269,7 @@ class Pushed(Elsewhere):
 
     @abstractmethod
     def _is_recording(self) -> bool:
-        """Whether this thread is in the middle of a recording, which may have a lock that a push waits for."""
+        """Whether this thread is in the middle of a recording that may have a lock which a push needs."""
 
     def _rest(self) -> None:
         self._pushes.rest()

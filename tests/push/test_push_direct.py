@@ -412,33 +412,42 @@ def test_sigterm_while_it_records(tmp_path: Path) -> None:
 
 
 ENDS = """
+from otel_prom_bridge.direct.cells import SumCell
 from otel_prom_bridge.direct.synchronous import Synchronous
-made = Synchronous._made  # is called with a lock that a push needs
-def shut_down(self, attributes):
-    Synchronous._made = made
+SumCell.IS_ATOMIC = not guarded
+owner, name = (SumCell, "add") if guarded else (Synchronous, "_made")  # is called with a lock
+original = getattr(owner, name)
+def shut_down(self, *arguments):
+    setattr(owner, name, original)
     before = time.monotonic()
     metrics.get_meter_provider().shutdown()
     say(took=time.monotonic() - before)
-    if leaves:
-        sys.exit()
-    return made(self, attributes)
+    then()
+    return original(self, *arguments)
 work(100)
-Synchronous._made = shut_down
+setattr(owner, name, shut_down)
 jobs.add(5, {"kind": "new"})
-os.kill(os.getpid(), signal.SIGTERM) if dies else time.sleep(0.5)
+at_last()
 """
 
 
 @pytest.mark.parametrize(
-    ("leaves", "dies", "total"), [(True, False, 100), (False, False, 105), (False, True, 105)]
+    ("guarded", "then", "at_last", "total"),
+    [
+        (False, "os._exit(0)", "", 100),
+        (True, "sys.exit()", "", 100),
+        (True, "", "", 105),
+        (True, "", "os.kill(os.getpid(), signal.SIGTERM)", 105),
+    ],
 )
 def test_shutdown_in_the_middle_of_a_recording(
-    tmp_path: Path, *, leaves: bool, dies: bool, total: int
+    tmp_path: Path, *, guarded: bool, then: str, at_last: str, total: int
 ) -> None:
-    """It waits for nothing. What is left is pushed when the recording is done, or with the process."""
+    """What it can have it pushes at once, and what is left when the recording is done or the process ends."""
+    begin = f"guarded, then, at_last = {guarded}, lambda: {then or None}, lambda: {at_last or None}\n"
     with fake_hub(tmp_path) as hub:
-        code = f"leaves, dies = {leaves}, {dies}\n{ENDS}"
-        found, _ = run(code, tmp_path, hub, **DIRECT)
+        code, found, log = Program(begin + ENDS, tmp_path, hub, **DIRECT).end()
+        assert code == (-signal.SIGTERM if at_last else 0), log
         assert found["took"] < 1
         assert hub.total("jobs") == total
         assert hub.ended == hub.sources()

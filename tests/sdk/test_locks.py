@@ -12,6 +12,7 @@ from typing import Any
 
 import programs
 import pytest
+from fake_hub import fake_hub
 from opentelemetry.sdk.metrics import (
     AlignedHistogramBucketExemplarReservoir,
     AlwaysOnExemplarFilter,
@@ -19,6 +20,7 @@ from opentelemetry.sdk.metrics import (
     SimpleFixedSizeExemplarReservoir,
 )
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
+from servers import wait_for
 
 from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
@@ -271,7 +273,7 @@ def test_a_push_in_the_middle_of_a_recording_waits_for_nothing_and_loses_nothing
             assert setup.reader.force_flush()
             assert not hub.ended
             setup.reader.shutdown()
-        wait_for(lambda: hub.ended)
+        wait_for(lambda: hub.ended, seconds=SECONDS, what="the goodbye")
         assert max(took) < SECONDS / 10
         assert hub.total("c") == 3
         assert hub.ended == hub.sources()
