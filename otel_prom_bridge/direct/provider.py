@@ -27,7 +27,7 @@ from otel_prom_bridge.direct.synchronous import Synchronous
 from otel_prom_bridge.errors import ConfigurationError
 from otel_prom_bridge.forks import renew_in_child, renew_lock
 from otel_prom_bridge.native import RLock
-from otel_prom_bridge.values.checks import instance_of
+from otel_prom_bridge.values.checks import BOOLEAN, instance_of
 
 if TYPE_CHECKING:
     from otel_prom_bridge.direct.push_reader import DirectPushReader
@@ -61,6 +61,7 @@ class DirectMeterProvider(metrics.MeterProvider):
     ) -> None:
         _READER.value("reader", reader)
         given = FILTER.optional("exemplar_filter", exemplar_filter)
+        is_shut_down_at_exit = BOOLEAN.value("shutdown_on_exit", shutdown_on_exit)
         self._plans = RecordingPlans(reader.policy, exemplar_filter=given or filter_of_environment())
         self._is_disabled = os.environ.get(OTEL_SDK_DISABLED, "").strip().lower() == "true"
         self._is_shut_down = False
@@ -68,7 +69,7 @@ class DirectMeterProvider(metrics.MeterProvider):
         self._meters: dict[InstrumentationScope, Meter] = {}
         self.attach(reader, resource)
         renew_in_child(self)
-        if shutdown_on_exit:
+        if is_shut_down_at_exit:
             _shut_down_at_exit(self)
 
     def attach(

@@ -32,6 +32,7 @@ _KNOWN = (
     "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
     "OTEL_PYTHON_METER_PROVIDER",
 )
+_NAME = "prometheus_bridge"  # of our entry points
 _CONFIG_FILES = ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
 
 
@@ -57,6 +58,7 @@ def examine_options() -> tuple[Settings | None, list[Symptom]]:
         Symptom("problem", "options", str(error), "docs/configuration.md has every option")
         for error in errors
     ]
+    found += _recording(settings, os.environ)
     return settings, found or [Symptom("ok", "options", "every option has a value that works")]
 
 
@@ -88,16 +90,45 @@ def _switched_off(env: Mapping[str, str]) -> Iterator[Symptom]:
                 )
 
 
+def _recording(settings: Settings | None, env: Mapping[str, str]) -> Iterator[Symptom]:
+    chosen = _chosen(env)
+    others = [name for name in chosen if name != _NAME]
+    is_wanted = _is_provider(env) or (settings is not None and settings.recording == "direct")
+    if is_wanted and others and _NAME in chosen:  # without ours they are a symptom by themselves
+        yield Symptom(
+            "problem",
+            "options",
+            f"OTEL_METRICS_EXPORTER names {', '.join(others)}, too: under opentelemetry-instrument the SDK"
+            " records, and not the bridge directly",
+            "export OTEL_METRICS_EXPORTER=prometheus_bridge, or leave out recording=direct",
+        )
+
+
+def _chosen(env: Mapping[str, str]) -> list[str]:
+    return [name.strip() for name in env.get("OTEL_METRICS_EXPORTER", "").split(",") if name.strip()]
+
+
+def _is_provider(env: Mapping[str, str]) -> bool:
+    return env.get("OTEL_PYTHON_METER_PROVIDER") == _NAME
+
+
 def _exporters(env: Mapping[str, str]) -> Iterator[Symptom]:
-    chosen = [name.strip() for name in env.get("OTEL_METRICS_EXPORTER", "").split(",") if name.strip()]
-    if not chosen:
+    chosen = _chosen(env)
+    if _is_provider(env) and _NAME not in chosen:  # the API loads ours, unless somebody sets another before
+        yield Symptom(
+            "ok",
+            "environment",
+            f"OTEL_PYTHON_METER_PROVIDER={_NAME}; under opentelemetry-instrument it needs"
+            f" OTEL_METRICS_EXPORTER={_NAME}, too",
+        )
+    elif not chosen:
         yield Symptom(
             "note",
             "environment",
             "OTEL_METRICS_EXPORTER is not set; under opentelemetry-instrument metrics would go to OTLP",
             "export OTEL_METRICS_EXPORTER=prometheus_bridge, unless the code calls otel_prom_bridge.start()",
         )
-    elif "prometheus_bridge" not in chosen:
+    elif _NAME not in chosen:
         yield Symptom(
             "problem",
             "environment",
@@ -106,7 +137,7 @@ def _exporters(env: Mapping[str, str]) -> Iterator[Symptom]:
         )
     else:
         yield Symptom("ok", "environment", f"OTEL_METRICS_EXPORTER={','.join(chosen)}")
-    if {"prometheus", "prometheus_bridge"} <= set(chosen):
+    if {"prometheus", _NAME} <= set(chosen):
         yield Symptom(
             "problem",
             "environment",

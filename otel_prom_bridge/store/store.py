@@ -81,21 +81,18 @@ class Store:
         self._findings = findings
         self._origins = Origins(translation, findings, info=target_info, most=max_services)
         self._speakers: dict[Source, Speaker] = {}  # the sources that are there
-        self._placing = Placing(findings, taken={"target_info": Kind.INFO} if target_info else {})
-        unplaced = self._placing.unplaced
-        self._shared = Shared(policy, translation, self._budgets, findings, self._shift, unplaced)
+        self._placing = placing = Placing(findings, taken={"target_info": Kind.INFO} if target_info else {})
+        self._shared = Shared(policy, translation, self._budgets, findings, self._shift, placing.unplaced)
         self._leaving = Leaving(
             policy=policy,
             findings=findings,
             origins=self._origins,
-            placing=self._placing,
+            placing=placing,
             speakers=self._speakers,
             clock=clock,
         )
-        self._applying = Applying(findings, self._placing, self._leaving)
-        # Code that runs under the lock may be interrupted by a signal handler, or call a log handler, that
-        # asks us for families or flushes. Re-entrant, the lock lets it in, and it finds that its thread is
-        # here.
+        self._applying = Applying(findings, placing, self._leaving)
+        # Re-entrant: a signal or log handler that asks us for families or flushes finds its thread here.
         self._lock = RLock()
         self._entered = False  # the thread that has the lock is at work here
         self._collection = 0

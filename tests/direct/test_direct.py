@@ -771,6 +771,8 @@ def test_what_makes_no_sense_is_refused() -> None:
     reader = DirectReader(**ALONE)
     with pytest.raises(ConfigurationError, match="exemplar_filter"):
         DirectMeterProvider(reader, exemplar_filter="on")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="shutdown_on_exit"):
+        DirectMeterProvider(reader, shutdown_on_exit="no")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="reader"):
         DirectMeterProvider(object())  # type: ignore[arg-type]
     direct, other = Direct(), Direct()

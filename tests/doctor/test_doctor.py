@@ -13,7 +13,7 @@ from certificates import CA, write_authority, write_pair
 
 from otel_prom_bridge import start, start_http_server
 from otel_prom_bridge.cli import main
-from otel_prom_bridge.doctor.environment import examine_environment
+from otel_prom_bridge.doctor.environment import examine_environment, examine_options
 from otel_prom_bridge.testing import MetricsProbe
 
 Capture = pytest.CaptureFixture[str]
@@ -48,6 +48,36 @@ def test_a_good_environment() -> None:
     """Nothing to complain of."""
     env = {"OTEL_METRICS_EXPORTER": "prometheus_bridge", "OTEL_SERVICE_NAME": "x"}
     assert [symptom.weight for symptom in examine_environment(env)] == ["ok"]
+
+
+@pytest.mark.parametrize("exporters", ["", "otlp"])
+def test_the_provider_of_the_bridge_is_enough(exporters: str) -> None:
+    """The API loads it by itself; only opentelemetry-instrument reads the other variable."""
+    env = {"OTEL_PYTHON_METER_PROVIDER": "prometheus_bridge", "OTEL_METRICS_EXPORTER": exporters}
+    (found,) = examine_environment(env)
+    assert found.weight == "ok"
+    assert "under opentelemetry-instrument it needs OTEL_METRICS_EXPORTER=prometheus_bridge" in found.text
+
+
+@pytest.mark.parametrize(
+    ("exporters", "weight"),
+    [("prometheus_bridge, otlp,console", "problem"), ("prometheus_bridge,", "ok"), ("", "ok")],
+)
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("OTEL_PROM_BRIDGE_RECORDING", "direct"), ("OTEL_PYTHON_METER_PROVIDER", "prometheus_bridge")],
+)
+def test_direct_recording_beside_other_exporters(
+    variable: str, value: str, exporters: str, weight: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They must not stay empty, so the SDK records: the doctor says that as the log does."""
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", exporters)
+    (found,) = examine_options()[1]
+    assert found.weight == "ok"
+    monkeypatch.setenv(variable, value)
+    (found,) = examine_options()[1]
+    assert found.weight == weight
+    assert ("names otlp, console, too: under opentelemetry-instrument" in found.text) == (weight == "problem")
 
 
 def doctor(capsys: Capture, *arguments: str) -> tuple[int, dict[str, list[str]]]:

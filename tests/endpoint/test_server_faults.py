@@ -237,14 +237,15 @@ def read_slowly(server: Port) -> bytes:
     return b"".join(pieces)
 
 
-def gets_all(read: Callable[[], bytes], size: int, longest_gap: Callable[[], float]) -> None:
+def gets_all(read: Callable[[], bytes], size: int) -> None:
     """Who reads gets a response of more than this size.
 
     A busy machine may stop the server or readers for longer than one may stop who is not to be cut off. Then
-    who was cut off asks again, as a scraper does.
+    who was cut off meanwhile asks again, as a scraper does.
     """
     for _ in range(10):
-        answer = read()
+        with ticking() as longest_gap:
+            answer = read()
         if statuses(answer[:1000]) == [b"200"] and len(answer) > size:
             return
         assert longest_gap() > waiting._STALLED_SECONDS, answer[:1000]
@@ -284,13 +285,12 @@ def test_6_readers_that_do_not_read_give_way(scrapes: int) -> None:
     with (
         looping(Kept(size), limits=limits) as server,
         ThreadPoolExecutor() as pool,
-        ticking() as longest_gap,
         flood(server),
     ):
-        slow = pool.submit(gets_all, lambda: read_slowly(server), size, longest_gap)
+        slow = pool.submit(gets_all, lambda: read_slowly(server), size)
         time.sleep(1.5)
         for _ in range(scrapes):
-            gets_all(lambda: exchange(server, LAST_GET), size, longest_gap)
+            gets_all(lambda: exchange(server, LAST_GET), size)
         slow.result(120)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import threading
 from collections.abc import ItemsView, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
+from typing import Any
 
 import pytest
 from opentelemetry.metrics import CallbackOptions, Observation
@@ -29,7 +31,7 @@ from otel_prom_bridge.families import (
     claimed_names,
 )
 from otel_prom_bridge.report.self_metrics import COMPONENT_TYPE, SelfMetrics, State
-from otel_prom_bridge.report.self_metrics.tables import BOUNDS, MAX_SERIES
+from otel_prom_bridge.report.self_metrics.tables import BOUNDS, MAX_SERIES, Gauges
 from otel_prom_bridge.sdk.failures import CallbackFailures
 
 STATE = State(
@@ -259,6 +261,46 @@ def test_a_scrape_in_the_middle_of_another_one(metrics: SelfMetrics) -> None:
     for state in (State(series=Interrupted(series)), State(series=series)):
         found = values(metrics.families(state), "otel_prom_bridge_metric_series")
         assert found == shown
+
+
+@pytest.mark.parametrize("inner", [State(stuck=1, collected=False), STATE, State(stuck=0, collected=True)])
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt])
+@pytest.mark.parametrize("number", range(6))
+def test_a_signal_handler_that_scrapes(
+    metrics: SelfMetrics,
+    monkeypatch: pytest.MonkeyPatch,
+    inner: State,
+    error: type[BaseException] | None,
+    number: int,
+) -> None:
+    """Wherever it comes in between, also if it raises then: the next scrape shows what the store says."""
+    outer = STATE._replace(collected=True, stuck=0, dropped=5, series={"jobs_total": 4})
+    expected = all_values(SelfMetrics(findings=Findings()).families(outer))
+    set_value, calls = Gauges.set, count()
+
+    def interrupted(table: Gauges, *arguments: Any) -> None:
+        if next(calls) == number:
+            metrics.families(inner)
+            if error is not None:
+                raise error
+        set_value(table, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Gauges, "set", interrupted)
+        with contextlib.suppress(KeyboardInterrupt):
+            metrics.families(outer)
+    assert next(calls) > number
+    shown = all_values(metrics.families(outer))
+    assert {name: shown[name] for name in expected} == expected
+
+
+def all_values(families: Iterable[MetricFamily]) -> dict[str, list[object]]:
+    """The values of all gauges and counters, by the names of their families."""
+    return {
+        family.name: [getattr(point, "value", None) for point in family.points]
+        for family in families
+        if "overflow" not in family.name
+    }
 
 
 def test_names_without_end(metrics: SelfMetrics) -> None:

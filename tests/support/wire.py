@@ -278,8 +278,9 @@ def ticking() -> Iterator[Callable[[], float]]:
     gaps, done = [0.0], threading.Event()
 
     def tick() -> None:
-        last = time.monotonic()
-        while not done.wait(0.005):
+        last, ended = time.monotonic(), False
+        while not ended:  # also how long it had to wait at last
+            ended = done.wait(0.005)
             now = time.monotonic()
             gaps[0] = max(gaps[0], now - last)
             last = now

@@ -120,7 +120,10 @@ class SelfMetrics:
         self._prefixes = (*_PREFIXES, *(names or {}).values())
         self._joined: dict[str, tuple[MetricFamily, MetricFamily, MetricFamily]] = {}
         self._seen: tuple[Sequence[MetricFamily], Mapping[str, MetricFamily]] = ((), {})
-        self._state: State | tuple[()] = ()  # what was taken over last
+        # The last change of the tables that began, and the last one that ended with what they show since.
+        # Only if it is the same one, that is still so.
+        self._takeover = object()
+        self._settled: tuple[object, State | tuple[()]] = (self._takeover, ())
         self._create_tables(time.time())
         self._rename(names or {})
         renew_in_child(self)
@@ -276,15 +279,30 @@ class SelfMetrics:
         if not self.enabled:
             return ()
         with self._lock:
-            if state != self._state:
+            if self._settled != (self._takeover, state):
                 self._take_over(state)
-                self._state = state
             for table in filter(_IS_STALE, self._tables):  # few change between two scrapes
                 table.family()
             return tuple(filter(_POINTS, map(_SHOWN, self._tables)))
 
     def _take_over(self, state: State) -> None:
-        if state[:3] != self._state[:3]:
+        """Bring the tables to this state.
+
+        A signal handler or a finalizer may scrape in between, on this very thread, and bring some of them to
+        a state of its own. Then nobody knows what they show, and the next scrape does all of it again.
+        """
+        mine = object()
+        before, self._takeover = self._takeover, mine
+        whose, known = self._settled
+        settled: State | tuple[()] = ()
+        try:
+            self._fill(state, known if whose is before else ())
+            settled = state
+        finally:
+            self._settled = mine, settled
+
+    def _fill(self, state: State, last: State | tuple[()]) -> None:
+        if state[:3] != last[:3]:
             self._total.set((), sum(state.series.values()))
             self._series.set_all(state.series)
             self._overflowed.raise_all(state.overflowed)
