@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from otel_prom_bridge.once import Shutdown
+from otel_prom_bridge.provider_reader import ProviderReader
 
 if TYPE_CHECKING:
     from otel_prom_bridge.direct.provider import DirectMeterProvider
 
 
-class Attachable:
+class Attachable(ProviderReader):
     """A reader that one :class:`DirectMeterProvider` records for. ``shutdown`` is its end."""
 
     def __init__(self, *, shutdown: Shutdown | None = None) -> None:
@@ -32,23 +33,9 @@ class Attachable:
         provider = self._provider
         return provider is not None and provider.reader is self
 
-    @property
-    def is_ready(self) -> bool:
-        """A provider records for this reader, and it was not shut down."""
-        return self.is_attached and not self.is_shut_down
-
-    @property
-    def is_shut_down(self) -> bool:
-        """:meth:`shutdown` was called."""
-        return self._shutdown.has_begun
-
     def shutdown(self) -> None:
         """End everything that there is for this reader. A second call does nothing."""
         self._shutdown.begin()
-
-    def on_shutdown(self, hook: Callable[[], None]) -> Callable[[], None]:
-        """Call ``hook`` when this reader shuts down, at once if it has; the result takes that back."""
-        return self._shutdown.add(hook)
 
     def at_next_recording(self, call: Callable[[], object]) -> bool:
         """Call ``call`` once, when something is recorded next. False if nothing records for this reader."""

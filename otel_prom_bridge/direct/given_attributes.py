@@ -17,6 +17,9 @@ _UNCHANGING = frozenset({str, bool, int, float, bytes, type(None)})
 _KNOWN = _UNCHANGING | {bytearray, list, tuple, dict}
 _LIKE_KNOWN = (str, int, float, Sequence, Mapping)
 _WITH_CHARACTERS = (str, bytes, bytearray)
+# How many characters (see `size_of`) may be in the long attribute sets of a table together, or in all that a
+# stream tells apart at a hub.
+MOST_CHARACTERS = 16_000_000
 # As many characters take about the memory of one number in a list, of which the key has another one.
 _PER_ELEMENT = 64
 

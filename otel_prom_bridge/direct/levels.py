@@ -11,14 +11,12 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.direct.cells import Number
-from otel_prom_bridge.direct.given_attributes import size_of
+from otel_prom_bridge.direct.given_attributes import MOST_CHARACTERS, size_of
 from otel_prom_bridge.points import Stream, plain
 from otel_prom_bridge.store.keys import set_key
 from otel_prom_bridge.store.series.base import total_of
 from otel_prom_bridge.views.mapped import OVERFLOW_ATTRIBUTES
 
-# How many characters the attribute sets of one stream may have together (see `size_of`).
-_MOST_CHARACTERS = 16_000_000
 _OVERFLOW = set_key(OVERFLOW_ATTRIBUTES)
 
 
@@ -36,7 +34,7 @@ class _Sets:
         key = set_key(attributes)
         if key in self._told_apart:
             return attributes, key
-        if len(self._told_apart) >= self._limit or self._characters > _MOST_CHARACTERS:
+        if len(self._told_apart) >= self._limit or self._characters > MOST_CHARACTERS:
             return OVERFLOW_ATTRIBUTES, _OVERFLOW
         self._told_apart.add(key)
         self._characters += size_of(plain(attributes))

@@ -41,7 +41,7 @@ from otel_prom_bridge.direct.cells import (
     HistogramCell,
     SumCell,
 )
-from otel_prom_bridge.direct.given_attributes import TEXT, lasting, size_of, usable
+from otel_prom_bridge.direct.given_attributes import MOST_CHARACTERS, TEXT, lasting, size_of, usable
 from otel_prom_bridge.direct.plans import RecordingPlan
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.forks import Process, renew_lock
@@ -54,8 +54,6 @@ _INFINITY = math.inf
 _NUMBERS = (int, float)
 # The cell of an attribute set with more characters (see `size_of`) is kept until the next collection only.
 _LONGEST = 4096
-# How many characters such cells may have together.
-_MOST_CHARACTERS = 16_000_000
 # How many cells a collection takes at once: fewer than there must be new objects (700) before the garbage
 # collector looks for cycles.
 _AT_ONCE = 256
@@ -275,7 +273,7 @@ class Synchronous:
         kept = self._kept(attributes, key)
         size = size_of(attributes)
         with self._lock:
-            if self._characters > _MOST_CHARACTERS:
+            if self._characters > MOST_CHARACTERS:
                 return self._past_limit()
             if size <= _LONGEST:
                 return self._cells.setdefault(key, self._made(kept))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from otel_prom_bridge.diagnostics import Conflict
 from otel_prom_bridge.exposition import Exposition
@@ -14,24 +14,18 @@ from otel_prom_bridge.pipeline.collection import Collections
 from otel_prom_bridge.pipeline.inside import Inside
 from otel_prom_bridge.pipeline.pipeline import Collected, Pipeline
 from otel_prom_bridge.prices import PriceTable
+from otel_prom_bridge.provider_reader import ProviderReader
 from otel_prom_bridge.report.cardinality import CardinalityReport
 from otel_prom_bridge.report.self_metrics import SelfMetrics
 from otel_prom_bridge.views.policy import Policy
 from otel_prom_bridge.views.written import PRICES
 
 
-class Exposed:
+class Exposed(ProviderReader):
     """Collects by ``_collections`` into ``_pipeline`` when somebody asks, and exposes what is there."""
 
     _pipeline: Pipeline
     _collections: Collections
-
-    if TYPE_CHECKING:  # it stands before what has this already
-
-        @property
-        def is_ready(self) -> bool:
-            """There is something to collect from."""
-            ...
 
     @property
     def policy(self) -> Policy:

@@ -25,16 +25,17 @@ import weakref
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from otel_prom_bridge.callbacks import Callbacks
 from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.errors import CollectionError, CollectionTimeoutError
 from otel_prom_bridge.interrupts import postponed
 from otel_prom_bridge.native import Event, sleep
-from otel_prom_bridge.once import Coalesced, Shutdown
+from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.pipeline.background import background
 from otel_prom_bridge.points import SourcePoint, Stream
+from otel_prom_bridge.provider_reader import ProviderReader
 from otel_prom_bridge.push import ends, sigterm
 from otel_prom_bridge.push.elsewhere import Elsewhere
 from otel_prom_bridge.push.encoding import OtlpEncoder
@@ -103,34 +104,11 @@ class PushOptions:
         check_fields(self, _CHECKS)
 
 
-class Pushed(Elsewhere):
+class Pushed(Elsewhere, ProviderReader):
     """Pushes what :meth:`_take` takes from where it was recorded, at its time, and until all has arrived.
 
     What stands beside it in a reader knows the provider that records for the reader, and how it ends.
     """
-
-    _shutdown: Shutdown
-
-    if TYPE_CHECKING:  # what stands beside it has these
-
-        @property
-        def is_attached(self) -> bool:
-            """A provider records for this reader, or did when it was shut down."""
-            ...
-
-        @property
-        def is_ready(self) -> bool:
-            """A provider records for this reader, and it was not shut down."""
-            ...
-
-        @property
-        def is_shut_down(self) -> bool:
-            """:meth:`shutdown` was called."""
-            ...
-
-        def at_next_recording(self, call: Any) -> bool:
-            """Call it once, when something is recorded next."""
-            ...
 
     def _begin_pushing(self, options: PushOptions) -> None:
         """To be called by the constructor, when everything else is there."""

@@ -11,6 +11,7 @@ from opentelemetry.sdk.metrics.export import MetricReader
 from otel_prom_bridge.attribution import FromContext
 from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.once import Shutdown
+from otel_prom_bridge.provider_reader import ProviderReader
 from otel_prom_bridge.sdk.completing import complete_measurements
 from otel_prom_bridge.sdk.locks import Locks
 from otel_prom_bridge.sdk.next_recording import at_next_recording
@@ -19,7 +20,7 @@ from otel_prom_bridge.sdk.versions import RELEASE
 _NO_CONTEXT = "context_labels do nothing: opentelemetry-sdk %s hands over measurements in another way"
 
 
-class BridgeReader(MetricReader):
+class BridgeReader(ProviderReader, MetricReader):
     """A reader of ours. ``options`` are those of a ``MetricReader``, and ``shutdown`` is its end.
 
     ``completing`` completes the attributes of what is recorded for it.
@@ -40,23 +41,9 @@ class BridgeReader(MetricReader):
         """A provider records for this reader, or did when it was shut down."""
         return self._collect is not None
 
-    @property
-    def is_ready(self) -> bool:
-        """A provider records for this reader, and it was not shut down."""
-        return self.is_attached and not self.is_shut_down
-
-    @property
-    def is_shut_down(self) -> bool:
-        """:meth:`shutdown` was called."""
-        return self._shutdown.has_begun
-
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
         """End everything that there is for this reader. A second call does nothing."""
         self._shutdown.begin()
-
-    def on_shutdown(self, hook: Callable[[], None]) -> Callable[[], None]:
-        """Call ``hook`` when this reader shuts down, at once if it has; the result takes that back."""
-        return self._shutdown.add(hook)
 
     def at_next_recording(self, call: Callable[[], object]) -> bool:
         """Call ``call`` once, when something is recorded next. False if this SDK does not let us."""

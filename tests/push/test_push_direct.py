@@ -99,7 +99,7 @@ def test_no_level_becomes_infinite(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_levels_of_long_attribute_sets(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are bounded by their characters, too."""
-    monkeypatch.setattr("otel_prom_bridge.direct.levels._MOST_CHARACTERS", 1000)
+    monkeypatch.setattr("otel_prom_bridge.direct.levels.MOST_CHARACTERS", 1000)
     levels = Levels(LEVEL, limit=1000, findings=Findings())
     found = said(levels, *(point(1, k=f"{each}{'x' * 300}") for each in range(20)), point(1))
     assert len(found) < 7
