@@ -104,6 +104,20 @@ def is_within(codes: Container[CodeType]) -> bool:
     return any(frame.f_code in codes for frame in outwards(sys._getframe(2)))
 
 
+def outermost(codes: Container[CodeType]) -> FrameType | None:
+    """The outermost of the functions that :func:`is_within` looks for."""
+    return next((frame for frame in [*outwards(sys._getframe(2))][::-1] if frame.f_code in codes), None)
+
+
+def is_over(frame: FrameType) -> bool:
+    """Whether the function has returned or raised. Then its variables are let go of."""
+    try:
+        frame.clear()
+    except RuntimeError:
+        return False
+    return True
+
+
 def outwards(frame: FrameType | None) -> Iterator[FrameType]:
     """This frame, the one that called it or that it interrupts, and so on to the outermost one."""
     while frame is not None:

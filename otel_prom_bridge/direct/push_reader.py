@@ -16,7 +16,6 @@ from otel_prom_bridge.direct.plans import RecordingPlan
 from otel_prom_bridge.direct.synchronous import RECORDS, Synchronous
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.forks import whole
-from otel_prom_bridge.interrupts import is_within
 from otel_prom_bridge.pipeline.background import background
 from otel_prom_bridge.pipeline.options import takes
 from otel_prom_bridge.points import SourcePoint, Stream
@@ -37,6 +36,8 @@ class DirectPushReader(Pushed, Attachable):
         ConfigurationError: an option has a value that cannot work.
     """
 
+    _RECORDS = RECORDS
+
     @takes(PushOptions)
     def __init__(self, options: PushOptions) -> None:
         super().__init__()
@@ -49,9 +50,6 @@ class DirectPushReader(Pushed, Attachable):
         """This is the provider that records for it."""
         super().attached(provider)
         background.add(self)
-
-    def _is_recording(self) -> bool:
-        return is_within(RECORDS)
 
     def _take(self) -> None:
         provider = self._provider

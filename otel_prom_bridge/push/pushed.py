@@ -23,14 +23,15 @@ import os
 import time
 import weakref
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from types import CodeType, FrameType
+from typing import Any, ClassVar
 
 from otel_prom_bridge.callbacks import Callbacks
 from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.errors import CollectionError, CollectionTimeoutError
-from otel_prom_bridge.interrupts import postponed
+from otel_prom_bridge.interrupts import is_over, is_within, outermost, postponed
 from otel_prom_bridge.native import Event, sleep
 from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.pipeline.background import background
@@ -110,6 +111,9 @@ class Pushed(Elsewhere, ProviderReader):
     What stands beside it in a reader knows the provider that records for the reader, and how it ends.
     """
 
+    # The functions of a recording that may have a lock which a push needs.
+    _RECORDS: ClassVar[Container[CodeType]]
+
     def _begin_pushing(self, options: PushOptions) -> None:
         """To be called by the constructor, when everything else is there."""
         address: Any = options.hub
@@ -126,8 +130,8 @@ class Pushed(Elsewhere, ProviderReader):
             self._push, name="otel-prom-bridge-push", too_long=_LATE_SECONDS, stays=lambda: math.inf
         )
         self._notice = Coalesced(self._say_late, name="otel-prom-bridge-log")
+        self._interrupted: FrameType | None = None  # the recording that the shutdown could not wait for
         self._last = Coalesced(self._end_later, name="otel-prom-bridge-last")
-        self._is_left = False  # the last push, by a shutdown that could not wait for it
         self._cost = 0.0
         self._succeeded: bool | None = None
         self._told_at = -math.inf
@@ -204,12 +208,12 @@ class Pushed(Elsewhere, ProviderReader):
         So does who asks in the middle of a recording of its own thread, at once.
         """
         # Neither a callback nor a recording must wait for the push that waits for it.
-        is_awaited = self._callbacks.is_here or self._is_recording()
+        is_awaited = self._callbacks.is_here or is_within(self._RECORDS)
         return self.is_ready and not is_awaited and self._pushes.wait(timeout_millis / 1000, fresh=True)
 
     def end(self, seconds: float = LAST_SECONDS, *, here: bool = False) -> None:
         """Push what is left, and say goodbye. ``here``: in a signal handler."""
-        if self._process != os.getpid() or (self.is_shut_down and not self._is_left):
+        if self._process != os.getpid() or (self.is_shut_down and self._interrupted is None):
             return
         self._end(seconds, here=here)
 
@@ -222,32 +226,25 @@ class Pushed(Elsewhere, ProviderReader):
         # In a child that let go of the reader it inherited, there is nobody to say goodbye.
         is_known = self.is_attached or self._unsent.has_begun
         if self._process == os.getpid() and is_known:
-            if self._is_recording():
-                self._leave()
+            self._interrupted = outermost(self._RECORDS)
+            if self._interrupted is not None:
+                # The last push is made when that recording is done, be it because the process ends.
+                atexit.register(self.end)
+                self._last.start()
                 return
             self._end(LAST_SECONDS)
         self._rest()
 
-    def _leave(self) -> None:
-        """Have the last push made when the recording that a handler has interrupted here is done.
-
-        It may be done when the process ends, if the handler raises ``SystemExit``.
-        """
-        self._is_left = True
-        atexit.register(self.end)
-        self._last.start()
-
     def _end_later(self) -> bool:
+        recording, until = self._interrupted, time.monotonic() + _HURRY_SECONDS
+        while recording is not None and not is_over(recording) and time.monotonic() < until:
+            sleep(_AGAIN_SECONDS)
         self._end(_HURRY_SECONDS)
         if self._unsent.first is None and self._has_said_goodbye:
-            self._is_left = False
+            self._interrupted = None
             atexit.unregister(self.end)
             self._rest()
         return True
-
-    @abstractmethod
-    def _is_recording(self) -> bool:
-        """Whether this thread is in the middle of a recording that may have a lock which a push needs."""
 
     def _rest(self) -> None:
         self._pushes.rest()

@@ -10,6 +10,7 @@ from opentelemetry.sdk.metrics.export import AggregationTemporality, MetricsData
 
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.forks import whole
+from otel_prom_bridge.interrupts import is_within
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.pipeline.background import background
 from otel_prom_bridge.pipeline.options import takes
@@ -18,7 +19,7 @@ from otel_prom_bridge.sdk.base_reader import BridgeReader
 from otel_prom_bridge.sdk.batches import streams_of
 from otel_prom_bridge.sdk.failures import CallbackFailures, CallbackGuards
 from otel_prom_bridge.sdk.inherited import forget, has_callbacks
-from otel_prom_bridge.sdk.locks import is_recording
+from otel_prom_bridge.sdk.locks import RECORDS
 from otel_prom_bridge.sdk.meanings import INSTRUMENTS
 from otel_prom_bridge.sdk.versions import PUSHES, reader_options
 from otel_prom_bridge.views.policy import Policy
@@ -49,6 +50,8 @@ class PushReader(Pushed, BridgeReader):
         ConfigurationError: an argument has a value that cannot work.
     """
 
+    _RECORDS = RECORDS
+
     @takes(PushOptions)
     def __init__(self, options: PushOptions) -> None:
         policy = options.policy or Policy()
@@ -67,9 +70,6 @@ class PushReader(Pushed, BridgeReader):
         self._order = RLock()
         super()._begin()
 
-    def _is_recording(self) -> bool:
-        return is_recording()
-
     def _take(self) -> None:
         with whole():
             self.collect()
@@ -78,7 +78,7 @@ class PushReader(Pushed, BridgeReader):
         guards = CallbackGuards(getattr(collect, "__self__", None))
 
         def collect_in_order(*args: Any, **kwargs: Any) -> None:
-            if is_recording():  # what pushes may be waiting for a lock of this recording
+            if is_within(RECORDS):  # what pushes may be waiting for a lock of this recording
                 return
             # What is taken from the SDK is among the unsent batches before anybody else can take the next.
             # So the SDK finds nothing left to hand over.

@@ -16,12 +16,13 @@ from opentelemetry.sdk.metrics.export import MetricsData
 
 from otel_prom_bridge.forks import renew_in_child, whole
 from otel_prom_bridge.hands import CALLBACKS_SECONDS
+from otel_prom_bridge.interrupts import is_within
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.pipeline.collection import Collections
 from otel_prom_bridge.pipeline.pipeline import Pipeline
 from otel_prom_bridge.sdk.batches import streams_of
 from otel_prom_bridge.sdk.failures import CallbackFailures, CallbackGuards
-from otel_prom_bridge.sdk.locks import is_recording
+from otel_prom_bridge.sdk.locks import RECORDS
 
 
 class SdkCollections(Collections):
@@ -54,7 +55,7 @@ class SdkCollections(Collections):
 
         So does who scrapes in a collection of its own. The thread has locks for which ours would wait.
         """
-        has_locks = self._order._is_owned() or is_recording()  # type: ignore[attr-defined]
+        has_locks = self._order._is_owned() or is_within(RECORDS)  # type: ignore[attr-defined]
         return not has_locks and super().run(seconds, fresh=fresh)
 
     def _collect(self) -> bool:
@@ -84,7 +85,7 @@ class SdkCollections(Collections):
         guards = self._guards = CallbackGuards(getattr(collect, "__self__", None))
 
         def numbered(*args: Any, **kwargs: Any) -> Any:
-            if is_recording():
+            if is_within(RECORDS):
                 return None
             with self._order:
                 self._begun += 1

@@ -11,7 +11,7 @@ So, of a provider that takes in our reader:
 - locks that a recording holds are re-entrant, and what comes in between is counted exactly;
 - a collection of ours reads what was recorded without the lock of the instrument: it first puts an empty
   table in its place. So nothing that runs within a collection can wait for it, and recordings do not either;
-- nobody collects in the middle of a recording of its own thread (:func:`is_recording`). Another collection
+- nobody collects in the middle of a recording of its own thread (:data:`RECORDS`). Another collection
   may be going on, and that waits for a lock of this very thread;
 - a forked child gets new locks for those that another thread held, also those of other readers.
 
@@ -34,7 +34,6 @@ from typing import Any
 from opentelemetry.sdk.metrics import view as sdk
 
 from otel_prom_bridge.forks import renew_in_child, renew_lock
-from otel_prom_bridge.interrupts import is_within
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import plain
 from otel_prom_bridge.sdk import versions
@@ -62,19 +61,14 @@ _MAPPINGS = {
     private(".exponential_histogram.mapping.logarithm_mapping", "LogarithmMapping"): range(1, 21),
 }
 _MAPPINGS.pop(None, None)
-# What has a lock while it records.
-_RECORDS = frozenset(
+# What has a lock while it records, be it that a handler or a finalizer has interrupted it.
+RECORDS = frozenset(
     [
         kind.consume_measurement.__code__
         for kind in (LastingMatch.__base__, LastingMatch, QuickMatch, SumMatch, HistogramMatch)
         if hasattr(kind, "consume_measurement")
     ]
 )
-
-
-def is_recording() -> bool:
-    """Whether this thread is in the middle of a recording, which a handler or a finalizer has interrupted."""
-    return is_within(_RECORDS)
 
 
 class Locks:
