@@ -17,6 +17,7 @@ from typing import Any
 from opentelemetry import metrics
 from opentelemetry.environment_variables import OTEL_METRICS_EXPORTER, OTEL_PYTHON_METER_PROVIDER
 
+from otel_prom_bridge.configuration.exporters import NAME, others
 from otel_prom_bridge.configuration.pushing import Pushing, has_hub, push_options
 from otel_prom_bridge.configuration.settings import Settings, from_environment, from_mapping, log_error
 from otel_prom_bridge.configuration.watch import Watch, watch_of
@@ -27,9 +28,6 @@ from otel_prom_bridge.push.reader import PushReader
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
 from otel_prom_bridge.sdk.base_reader import BridgeReader
 from otel_prom_bridge.sdk.versions import TELLS_PROVIDER
-
-# The name of the bridge's entry points.
-_NAME = "prometheus_bridge"
 
 
 class _Watched(BridgeReader):
@@ -156,15 +154,15 @@ def _direct(settings: Settings) -> DirectMeterProvider:
 
 def _is_direct(settings: Settings) -> bool:
     """Whether to record without the SDK; the log says why not if that was asked for."""
-    wanted = settings.recording == "direct" or os.environ.get(OTEL_PYTHON_METER_PROVIDER) == _NAME
-    others = {name.strip() for name in os.environ.get(OTEL_METRICS_EXPORTER, "").split(",")} - {_NAME, ""}
-    if wanted and others:
+    wanted = settings.recording == "direct" or os.environ.get(OTEL_PYTHON_METER_PROVIDER) == NAME
+    beside = others(os.environ)
+    if wanted and beside:
         logger.error(
             "recording='direct' has no other exporters of metrics beside it, and %s names %s: recording with"
             " the SDK",
-            *(OTEL_METRICS_EXPORTER, ", ".join(sorted(others))),
+            *(OTEL_METRICS_EXPORTER, beside),
         )
-    return wanted and not others
+    return wanted and not beside
 
 
 def _made(kind: type[_ServingReader], settings: Settings) -> BridgeReader:

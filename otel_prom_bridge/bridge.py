@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from weakref import WeakSet
 
 from opentelemetry import metrics
-from opentelemetry.environment_variables import OTEL_PYTHON_METER_PROVIDER
+from opentelemetry.environment_variables import OTEL_METRICS_EXPORTER, OTEL_PYTHON_METER_PROVIDER
 from opentelemetry.sdk.environment_variables import OTEL_METRICS_EXEMPLAR_FILTER
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.view import View
@@ -19,9 +19,11 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge import direct, push
+from otel_prom_bridge.configuration.exporters import others
 from otel_prom_bridge.configuration.pushing import Pushing, has_hub, push_options
 from otel_prom_bridge.configuration.settings import Settings, from_arguments
 from otel_prom_bridge.configuration.watch import Watch, watch_of, watches
+from otel_prom_bridge.diagnostics import logger
 from otel_prom_bridge.direct.exemplar_filter import FILTER
 from otel_prom_bridge.endpoint.server.server import MetricsServer
 from otel_prom_bridge.errors import ConfigurationError, EndpointError
@@ -57,6 +59,10 @@ _OTHERWISE = "the global meter provider records otherwise; keep the `recording` 
 _ONLY_ONCE = (
     f"opentelemetry-sdk {RELEASE} cannot give the global meter provider another reader, which 1.43 and newer "
     "can; in a forked child, serve_inherited() works with this one, too"
+)
+_NOT_THERE = (
+    "%s names %s, where nothing goes that recording='direct' records. Unset it, or leave start() out and "
+    "take opentelemetry-instrument with recording='sdk'"
 )
 _FOREIGN = (
     "another meter provider is the global one already; call start() before that one is set, or give it a "
@@ -188,6 +194,8 @@ def _is_direct(settings: Settings, reader: PrometheusMetricReader | None, sdk_vi
     if reader is not None or sdk_views:
         given = "`reader`" if reader is not None else "`sdk_views`"
         raise ConfigurationError("recording", "direct", f"'sdk', or no {given} beside it")
+    if beside := others(os.environ):
+        logger.warning(_NOT_THERE, OTEL_METRICS_EXPORTER, beside)
     return True
 
 

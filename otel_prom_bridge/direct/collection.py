@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from otel_prom_bridge.callbacks import Callbacks
 from otel_prom_bridge.direct.observed import ObservedCallback
 from otel_prom_bridge.direct.observing import Observing
-from otel_prom_bridge.direct.synchronous import RECORDS
+from otel_prom_bridge.direct.synchronous import LOCKS
 from otel_prom_bridge.forks import renew_in_child, whole
 from otel_prom_bridge.interrupts import is_within
 from otel_prom_bridge.pipeline.collection import Collections
@@ -53,7 +53,7 @@ class DirectCollections(Collections):
 
     def run(self, seconds: float, *, fresh: bool = False) -> bool:
         """Collect; see there. Who scrapes within a callback gets False at once, or within a recording."""
-        return not (self._callbacks.is_here or is_within(RECORDS)) and super().run(seconds, fresh=fresh)
+        return not (self._callbacks.is_here or is_within(LOCKS)) and super().run(seconds, fresh=fresh)
 
     def _collect(self) -> bool:
         provider = self._provider()

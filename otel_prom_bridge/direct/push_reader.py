@@ -13,7 +13,7 @@ from otel_prom_bridge.direct.levels import Levels, ObservedSums
 from otel_prom_bridge.direct.observed import Observed
 from otel_prom_bridge.direct.observing import Observing
 from otel_prom_bridge.direct.plans import RecordingPlan
-from otel_prom_bridge.direct.synchronous import RECORDS, Synchronous
+from otel_prom_bridge.direct.synchronous import LOCKS, RECORDS, Synchronous
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.forks import whole
 from otel_prom_bridge.pipeline.background import background
@@ -36,7 +36,7 @@ class DirectPushReader(Pushed, Attachable):
         ConfigurationError: an option has a value that cannot work.
     """
 
-    _RECORDS = RECORDS
+    _RECORDS, _LOCKS = RECORDS, LOCKS
 
     @takes(PushOptions)
     def __init__(self, options: PushOptions) -> None:

@@ -354,10 +354,6 @@ class Synchronous:
         return number
 
 
-# What a signal handler may interrupt that has a lock of the cells, for which a collection would wait.
-RECORDS = frozenset({Guard.add.__code__})
-
-
 def _measuring(name: str) -> Callable[..., None]:
     """:meth:`Synchronous.measure` as a function by itself, with this name.
 
@@ -441,6 +437,13 @@ def _completed(record: Callable[..., None], labels: FromContext) -> Callable[...
         record(amount, complete(attributes, context), context)
 
     return record_completed
+
+
+# What a signal handler may interrupt that records, and what of it has a lock of the cells, for which a
+# collection would wait.
+_METHODS = [getattr(kind, kind.METHOD) for kind in (Counter, UpDownCounter, Gauge, Histogram)]
+RECORDS = frozenset(method.__code__ for method in (Synchronous.measure, *_METHODS))
+LOCKS = frozenset({Guard.add.__code__})
 
 
 def _nothing(amount: float, attributes: Any = None, context: Context | None = None) -> None:

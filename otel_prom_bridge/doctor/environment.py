@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
+from otel_prom_bridge.configuration.exporters import NAME, exporters, others
 from otel_prom_bridge.configuration.settings import Settings, from_environment
 from otel_prom_bridge.doctor.symptoms import Symptom
 from otel_prom_bridge.errors import ConfigurationError
@@ -32,7 +33,6 @@ _KNOWN = (
     "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
     "OTEL_PYTHON_METER_PROVIDER",
 )
-_NAME = "prometheus_bridge"  # of our entry points
 _CONFIG_FILES = ("OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE")
 
 
@@ -91,35 +91,30 @@ def _switched_off(env: Mapping[str, str]) -> Iterator[Symptom]:
 
 
 def _recording(settings: Settings | None, env: Mapping[str, str]) -> Iterator[Symptom]:
-    chosen = _chosen(env)
-    others = [name for name in chosen if name != _NAME]
+    beside = others(env)
     is_wanted = _is_provider(env) or (settings is not None and settings.recording == "direct")
-    if is_wanted and others and _NAME in chosen:  # without ours they are a symptom by themselves
+    if is_wanted and beside and NAME in exporters(env):  # without ours they are a symptom by themselves
         yield Symptom(
             "problem",
             "options",
-            f"OTEL_METRICS_EXPORTER names {', '.join(others)}, too: under opentelemetry-instrument the SDK"
+            f"OTEL_METRICS_EXPORTER names {beside}, too: under opentelemetry-instrument the SDK"
             " records, and not the bridge directly",
             "export OTEL_METRICS_EXPORTER=prometheus_bridge, or leave out recording=direct",
         )
 
 
-def _chosen(env: Mapping[str, str]) -> list[str]:
-    return [name.strip() for name in env.get("OTEL_METRICS_EXPORTER", "").split(",") if name.strip()]
-
-
 def _is_provider(env: Mapping[str, str]) -> bool:
-    return env.get("OTEL_PYTHON_METER_PROVIDER") == _NAME
+    return env.get("OTEL_PYTHON_METER_PROVIDER") == NAME
 
 
 def _exporters(env: Mapping[str, str]) -> Iterator[Symptom]:
-    chosen = _chosen(env)
-    if _is_provider(env) and _NAME not in chosen:  # the API loads ours, unless somebody sets another before
+    chosen = exporters(env)
+    if _is_provider(env) and NAME not in chosen:  # the API loads ours, unless somebody sets another before
         yield Symptom(
             "ok",
             "environment",
-            f"OTEL_PYTHON_METER_PROVIDER={_NAME}; under opentelemetry-instrument it needs"
-            f" OTEL_METRICS_EXPORTER={_NAME}, too",
+            f"OTEL_PYTHON_METER_PROVIDER={NAME}; under opentelemetry-instrument it needs"
+            f" OTEL_METRICS_EXPORTER={NAME}, too",
         )
     elif not chosen:
         yield Symptom(
@@ -128,7 +123,7 @@ def _exporters(env: Mapping[str, str]) -> Iterator[Symptom]:
             "OTEL_METRICS_EXPORTER is not set; under opentelemetry-instrument metrics would go to OTLP",
             "export OTEL_METRICS_EXPORTER=prometheus_bridge, unless the code calls otel_prom_bridge.start()",
         )
-    elif _NAME not in chosen:
+    elif NAME not in chosen:
         yield Symptom(
             "problem",
             "environment",
@@ -137,7 +132,7 @@ def _exporters(env: Mapping[str, str]) -> Iterator[Symptom]:
         )
     else:
         yield Symptom("ok", "environment", f"OTEL_METRICS_EXPORTER={','.join(chosen)}")
-    if {"prometheus", _NAME} <= set(chosen):
+    if {"prometheus", NAME} <= set(chosen):
         yield Symptom(
             "problem",
             "environment",

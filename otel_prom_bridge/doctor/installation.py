@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, entry_points, version
 
+from otel_prom_bridge.configuration.exporters import NAME
 from otel_prom_bridge.doctor.symptoms import Symptom
 
 _GROUPS = ("opentelemetry_metrics_exporter", "opentelemetry_pull_metric_exporter")
 _OLDEST = (1, 39)
-_NAME = "prometheus_bridge"
 
 
 def examine_installation() -> Iterator[Symptom]:
@@ -52,18 +52,18 @@ def _sdk() -> Iterator[Symptom]:
 
 def _entry_points() -> Iterator[Symptom]:
     for group in _GROUPS:
-        found = [entry for entry in entry_points(group=group) if entry.name == _NAME]
+        found = [entry for entry in entry_points(group=group) if entry.name == NAME]
         if not found:
             yield Symptom(
                 "problem",
                 "entry points",
-                f"{_NAME} is not among those of {group}, so auto-instrumentation cannot find it",
+                f"{NAME} is not among those of {group}, so auto-instrumentation cannot find it",
                 "pip install otel-prom-bridge into the environment of the application, not beside it",
             )
         elif len(found) > 1 and len({entry.value for entry in found}) > 1:
-            yield Symptom("problem", "entry points", f"{_NAME} is there {len(found)} times in {group}")
+            yield Symptom("problem", "entry points", f"{NAME} is there {len(found)} times in {group}")
         else:
-            yield Symptom("ok", "entry points", f"{_NAME} in {group}")
+            yield Symptom("ok", "entry points", f"{NAME} in {group}")
 
 
 def _version(package: str) -> str | None:

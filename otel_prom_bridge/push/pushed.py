@@ -111,8 +111,9 @@ class Pushed(Elsewhere, ProviderReader):
     What stands beside it in a reader knows the provider that records for the reader, and how it ends.
     """
 
-    # The functions of a recording that may have a lock which a push needs.
+    # The functions that record, and those of them that may have a lock which a push needs.
     _RECORDS: ClassVar[Container[CodeType]]
+    _LOCKS: ClassVar[Container[CodeType]]
 
     def _begin_pushing(self, options: PushOptions) -> None:
         """To be called by the constructor, when everything else is there."""
@@ -130,7 +131,7 @@ class Pushed(Elsewhere, ProviderReader):
             self._push, name="otel-prom-bridge-push", too_long=_LATE_SECONDS, stays=lambda: math.inf
         )
         self._notice = Coalesced(self._say_late, name="otel-prom-bridge-log")
-        self._interrupted: FrameType | None = None  # the recording that the shutdown could not wait for
+        self._interrupted: FrameType | None = None  # the recording that the shutdown came into
         self._last = Coalesced(self._end_later, name="otel-prom-bridge-last")
         self._cost = 0.0
         self._succeeded: bool | None = None
@@ -208,7 +209,7 @@ class Pushed(Elsewhere, ProviderReader):
         So does who asks in the middle of a recording of its own thread, at once.
         """
         # Neither a callback nor a recording must wait for the push that waits for it.
-        is_awaited = self._callbacks.is_here or is_within(self._RECORDS)
+        is_awaited = self._callbacks.is_here or is_within(self._LOCKS)
         return self.is_ready and not is_awaited and self._pushes.wait(timeout_millis / 1000, fresh=True)
 
     def end(self, seconds: float = LAST_SECONDS, *, here: bool = False) -> None:
@@ -226,13 +227,14 @@ class Pushed(Elsewhere, ProviderReader):
         # In a child that let go of the reader it inherited, there is nobody to say goodbye.
         is_known = self.is_attached or self._unsent.has_begun
         if self._process == os.getpid() and is_known:
+            if not is_within(self._LOCKS):
+                self._end(LAST_SECONDS)
             self._interrupted = outermost(self._RECORDS)
             if self._interrupted is not None:
-                # The last push is made when that recording is done, be it because the process ends.
+                # Another push is made when that recording is done, be it because the process ends.
                 atexit.register(self.end)
                 self._last.start()
                 return
-            self._end(LAST_SECONDS)
         self._rest()
 
     def _end_later(self) -> bool:

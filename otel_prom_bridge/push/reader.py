@@ -19,7 +19,7 @@ from otel_prom_bridge.sdk.base_reader import BridgeReader
 from otel_prom_bridge.sdk.batches import streams_of
 from otel_prom_bridge.sdk.failures import CallbackFailures, CallbackGuards
 from otel_prom_bridge.sdk.inherited import forget, has_callbacks
-from otel_prom_bridge.sdk.locks import RECORDS
+from otel_prom_bridge.sdk.locks import LOCKS, RECORDS
 from otel_prom_bridge.sdk.meanings import INSTRUMENTS
 from otel_prom_bridge.sdk.versions import PUSHES, reader_options
 from otel_prom_bridge.views.policy import Policy
@@ -50,7 +50,7 @@ class PushReader(Pushed, BridgeReader):
         ConfigurationError: an argument has a value that cannot work.
     """
 
-    _RECORDS = RECORDS
+    _RECORDS, _LOCKS = RECORDS, LOCKS
 
     @takes(PushOptions)
     def __init__(self, options: PushOptions) -> None:
@@ -78,7 +78,7 @@ class PushReader(Pushed, BridgeReader):
         guards = CallbackGuards(getattr(collect, "__self__", None))
 
         def collect_in_order(*args: Any, **kwargs: Any) -> None:
-            if is_within(RECORDS):  # what pushes may be waiting for a lock of this recording
+            if is_within(LOCKS):  # what pushes may be waiting for a lock of this recording
                 return
             # What is taken from the SDK is among the unsent batches before anybody else can take the next.
             # So the SDK finds nothing left to hand over.

@@ -22,7 +22,7 @@ from otel_prom_bridge.pipeline.collection import Collections
 from otel_prom_bridge.pipeline.pipeline import Pipeline
 from otel_prom_bridge.sdk.batches import streams_of
 from otel_prom_bridge.sdk.failures import CallbackFailures, CallbackGuards
-from otel_prom_bridge.sdk.locks import RECORDS
+from otel_prom_bridge.sdk.locks import LOCKS
 
 
 class SdkCollections(Collections):
@@ -55,7 +55,7 @@ class SdkCollections(Collections):
 
         So does who scrapes in a collection of its own. The thread has locks for which ours would wait.
         """
-        has_locks = self._order._is_owned() or is_within(RECORDS)  # type: ignore[attr-defined]
+        has_locks = self._order._is_owned() or is_within(LOCKS)  # type: ignore[attr-defined]
         return not has_locks and super().run(seconds, fresh=fresh)
 
     def _collect(self) -> bool:
@@ -85,7 +85,7 @@ class SdkCollections(Collections):
         guards = self._guards = CallbackGuards(getattr(collect, "__self__", None))
 
         def numbered(*args: Any, **kwargs: Any) -> Any:
-            if is_within(RECORDS):
+            if is_within(LOCKS):
                 return None
             with self._order:
                 self._begun += 1

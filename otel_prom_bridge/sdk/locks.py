@@ -11,7 +11,7 @@ So, of a provider that takes in our reader:
 - locks that a recording holds are re-entrant, and what comes in between is counted exactly;
 - a collection of ours reads what was recorded without the lock of the instrument: it first puts an empty
   table in its place. So nothing that runs within a collection can wait for it, and recordings do not either;
-- nobody collects in the middle of a recording of its own thread (:data:`RECORDS`). Another collection
+- nobody collects in the middle of a recording of its own thread (:data:`LOCKS`). Another collection
   may be going on, and that waits for a lock of this very thread;
 - a forked child gets new locks for those that another thread held, also those of other readers.
 
@@ -29,8 +29,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, repeat
 from time import time_ns
+from types import FunctionType
 from typing import Any
 
+from opentelemetry.sdk.metrics import Counter, Histogram, UpDownCounter
+from opentelemetry.sdk.metrics import _Gauge as Gauge
 from opentelemetry.sdk.metrics import view as sdk
 
 from otel_prom_bridge.forks import renew_in_child, renew_lock
@@ -62,13 +65,21 @@ _MAPPINGS = {
 }
 _MAPPINGS.pop(None, None)
 # What has a lock while it records, be it that a handler or a finalizer has interrupted it.
-RECORDS = frozenset(
+LOCKS = frozenset(
     [
         kind.consume_measurement.__code__
         for kind in (LastingMatch.__base__, LastingMatch, QuickMatch, SumMatch, HistogramMatch)
         if hasattr(kind, "consume_measurement")
     ]
 )
+# What records.
+RECORDS = LOCKS | {
+    method.__code__
+    for kind in (Counter, UpDownCounter, Histogram, Gauge)
+    for name in ("add", "record", "set")
+    for method in (getattr(kind, name, None),)
+    if isinstance(method, FunctionType)
+}
 
 
 class Locks:

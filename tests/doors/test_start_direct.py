@@ -252,3 +252,21 @@ def test_beside_other_exporters_the_sdk_records(tmp_path: Path) -> None:
     assert result.returncode == 0
     assert result.stdout.startswith("MeterProvider\n")
     assert "OTEL_METRICS_EXPORTER names console: recording with the SDK" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [("otlp,prometheus_bridge", "otlp"), ("console, otlp", "console, otlp"), ("none", ""), ("", "")],
+)
+def test_start_beside_other_exporters(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, named: str, said: str
+) -> None:
+    """Nobody hands them anything, which the log says, and direct recording goes on."""
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", named)
+    with start(recording="direct", port=0, set_global=False) as bridge:
+        bridge.meter_provider.get_meter("m").create_counter("c").add(1)
+        assert b"c_total{" in bridge.reader.expose().body
+    found = [line for line in caplog.messages if "OTEL_METRICS_EXPORTER" in line]
+    assert [line.split(", where")[0] for line in found] == [f"OTEL_METRICS_EXPORTER names {said}"] * bool(
+        said
+    )

@@ -435,6 +435,9 @@ at_last()
     ("guarded", "then", "at_last", "total"),
     [
         (False, "os._exit(0)", "", 100),
+        (False, "sys.exit()", "", 100),
+        (False, "", "", 105),
+        (False, "", "os.kill(os.getpid(), signal.SIGTERM)", 105),
         (True, "sys.exit()", "", 100),
         (True, "", "", 105),
         (True, "", "os.kill(os.getpid(), signal.SIGTERM)", 105),

@@ -311,6 +311,36 @@ say(total=total, deepest=deepest)
         assert found["deepest"] < 40
 
 
+@pytest.mark.parametrize("recording", ["sdk", "direct"])
+def test_a_signal_handler_that_shuts_down(tmp_path: Path, recording: str) -> None:
+    """The recording that it has interrupted is pushed, too, wherever that was."""
+    program = """
+bridge.shutdown()
+total = 0
+for number in range(30):
+    one = start(set_global=False, flush_on_sigterm=False, push_interval=60)
+    meter = one.meter_provider.get_meter("shop")
+    record = meter.create_counter("jobs").add if number % 2 else meter.create_histogram("sizes").record
+    is_down = False
+    def handle(*_):
+        global is_down
+        one.shutdown()
+        is_down = True
+    signal.signal(signal.SIGALRM, handle)
+    signal.setitimer(signal.ITIMER_REAL, 0.01 + number * 0.0000017)
+    while True:
+        if is_down:
+            break  # here, since a handler may come in after the condition of a loop
+        record(1, {"kind": "one"})
+        total += 1
+say(total=total)
+"""
+    with fake_hub(tmp_path) as hub:
+        found, log = run(program, tmp_path, hub, OTEL_PROM_BRIDGE_RECORDING=recording)
+        assert hub.total("jobs") + hub.observations("sizes") == found["total"], log
+        assert hub.ended == hub.sources()
+
+
 def test_a_signal_handler_that_records(tmp_path: Path) -> None:
     """It may interrupt anything, also whoever waits for a push."""
     program = """
