@@ -238,6 +238,8 @@ class Pushed(Elsewhere, ProviderReader):
         self._rest()
 
     def _end_later(self) -> bool:
+        if is_within(self._RECORDS):  # there can be no more threads, so this is the one that records
+            return False
         recording, until = self._interrupted, time.monotonic() + _HURRY_SECONDS
         while recording is not None and not is_over(recording) and time.monotonic() < until:
             sleep(_AGAIN_SECONDS)

@@ -456,6 +456,27 @@ def test_shutdown_in_the_middle_of_a_recording(
         assert hub.ended == hub.sources()
 
 
+NO_THREADS = """
+from otel_prom_bridge import native
+def none_left(*_):
+    raise RuntimeError("can't start new thread")
+native._thread.start_new_thread = none_left
+"""
+
+
+def test_shutdown_in_the_middle_of_a_recording_without_threads(tmp_path: Path) -> None:
+    """What cannot be left to a thread is left to the end of the process."""
+    begin = "guarded, then, at_last = False, lambda: None, lambda: None\n"
+    program = ENDS.replace(
+        "setattr(owner, name, shut_down)\n", f"{NO_THREADS}\nsetattr(owner, name, shut_down)\n"
+    )
+    with fake_hub(tmp_path) as hub:
+        code, found, log = Program(begin + program, tmp_path, hub, **DIRECT).end()
+        assert code == 0, log
+        assert found["took"] < 1
+        assert hub.total("jobs") == 105
+
+
 @pytest.mark.parametrize(
     "how", [{"OTEL_PROM_BRIDGE_RECORDING": "direct"}, {"OTEL_PYTHON_METER_PROVIDER": "prometheus_bridge"}]
 )
