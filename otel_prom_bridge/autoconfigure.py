@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 from opentelemetry import metrics
-from opentelemetry.environment_variables import OTEL_METRICS_EXPORTER, OTEL_PYTHON_METER_PROVIDER
+from opentelemetry.environment_variables import OTEL_METRICS_EXPORTER
 
-from otel_prom_bridge.configuration.exporters import NAME, others
+from otel_prom_bridge.configuration.exporters import exporters_beside, names_our_provider
 from otel_prom_bridge.configuration.pushing import Pushing, has_hub, push_options
 from otel_prom_bridge.configuration.settings import Settings, from_environment, from_mapping, log_error
 from otel_prom_bridge.configuration.watch import Watch, watch_of
@@ -154,8 +154,8 @@ def _direct(settings: Settings) -> DirectMeterProvider:
 
 def _is_direct(settings: Settings) -> bool:
     """Whether to record without the SDK; the log says why not if that was asked for."""
-    wanted = settings.recording == "direct" or os.environ.get(OTEL_PYTHON_METER_PROVIDER) == NAME
-    beside = others(os.environ)
+    wanted = settings.recording == "direct" or names_our_provider(os.environ)
+    beside = exporters_beside(os.environ)
     if wanted and beside:
         logger.error(
             "recording='direct' has no other exporters of metrics beside it, and %s names %s: recording with"

@@ -19,7 +19,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.util.types import AttributeValue
 
 from otel_prom_bridge import direct, push
-from otel_prom_bridge.configuration.exporters import others
+from otel_prom_bridge.configuration.exporters import exporters_beside, names_our_provider
 from otel_prom_bridge.configuration.pushing import Pushing, has_hub, push_options
 from otel_prom_bridge.configuration.settings import Settings, from_arguments
 from otel_prom_bridge.configuration.watch import Watch, watch_of, watches
@@ -95,15 +95,13 @@ class Bridge:
             return
         provider: Any = self.meter_provider
         is_global = provider is metrics.get_meter_provider()
-        if direct.is_provider(provider) and is_global:
-            self.reader.shutdown()
-            _free.add(provider)
-        elif isinstance(self.reader, BridgeReader) and TAKES_READERS_LATER and is_global:
-            self.reader.shutdown()  # now, while it can still collect and push
-            provider.remove_metric_reader(self.reader)
-            _free.add(provider)
-        else:
+        if not is_global or not _takes_another_reader(provider):
             provider.shutdown()
+            return
+        self.reader.shutdown()  # now, while it can still collect and push
+        if isinstance(self.reader, BridgeReader):
+            provider.remove_metric_reader(self.reader)
+        _free.add(provider)
 
     def __enter__(self) -> Bridge:
         return self
@@ -194,7 +192,7 @@ def _is_direct(settings: Settings, reader: PrometheusMetricReader | None, sdk_vi
     if reader is not None or sdk_views:
         given = "`reader`" if reader is not None else "`sdk_views`"
         raise ConfigurationError("recording", "direct", f"'sdk', or no {given} beside it")
-    if beside := others(os.environ):
+    if beside := exporters_beside(os.environ):
         logger.warning(_NOT_THERE, OTEL_METRICS_EXPORTER, beside)
     return True
 
@@ -259,13 +257,11 @@ def _check_global() -> None:
     current = metrics.get_meter_provider()
     watch = watch_of(current)
     is_inherited = watch is not None and watch.is_inherited
-    takes_readers = TAKES_READERS_LATER or direct.is_provider(current)
-    if takes_readers and (current in _free or is_inherited):
+    if _takes_another_reader(current) and (current in _free or is_inherited):
         return
     if watch is not None and watch.reader.is_ready and not is_inherited:
-        by_variable = os.environ.get(OTEL_PYTHON_METER_PROVIDER) == "prometheus_bridge"
-        others = _BY_VARIABLE if by_variable else _AUTOMATIC
-        raise _refused(_RUNNING if current in _ours else others)
+        by_itself = _BY_VARIABLE if names_our_provider(os.environ) else _AUTOMATIC
+        raise _refused(_RUNNING if current in _ours else by_itself)
     if is_inherited and isinstance(watch, Pushing):
         return
     if not TAKES_READERS_LATER and (current in _ours or is_inherited):
@@ -283,11 +279,15 @@ def _inherited_push() -> Bridge | None:
     """
     current: Any = metrics.get_meter_provider()
     watch = watch_of(current)
-    takes_readers = TAKES_READERS_LATER or direct.is_provider(current)
-    if takes_readers or not isinstance(watch, Pushing) or not watch.is_inherited:
+    if _takes_another_reader(current) or not isinstance(watch, Pushing) or not watch.is_inherited:
         return None
     watch.adopt()
     return Bridge(watch.reader, current, watch.server)
+
+
+def _takes_another_reader(provider: object) -> bool:
+    """Whether a provider that has had a reader of ours can go on with another one."""
+    return TAKES_READERS_LATER or direct.is_provider(provider)
 
 
 def _refused(reason: str) -> ConfigurationError:
@@ -307,12 +307,25 @@ def _recording(
         ConfigurationError: it cannot be the global one.
     """
     if not isinstance(reader, BridgeReader):
-        return _direct(reader, resource, is_global=is_global)
+        return _direct_provider(reader, resource, is_global=is_global)
     views = [*sdk_views, *reader.policy.sdk_views(beside=sdk_views)]
-    return (_global if is_global else _provider)(reader, resource, views)
+    return (_global_sdk_provider if is_global else _sdk_provider)(reader, resource, views)
 
 
-def _provider(
+def _set_global(provider: MeterProvider | DirectMeterProvider) -> None:
+    """Make this the global provider, which is possible once for each process.
+
+    Raises:
+        ConfigurationError: the application has set another one.
+    """
+    metrics.set_meter_provider(provider)
+    if metrics.get_meter_provider() is not provider:
+        provider.shutdown()
+        raise _refused(_FOREIGN)
+    _ours.add(provider)
+
+
+def _sdk_provider(
     reader: PrometheusMetricReader | PushReader, resource: Resource, views: Sequence[View]
 ) -> MeterProvider:
     try:
@@ -322,7 +335,7 @@ def _provider(
         raise
 
 
-def _direct(
+def _direct_provider(
     reader: DirectReader | DirectPushReader, resource: Resource, *, is_global: bool
 ) -> DirectMeterProvider:
     """A provider of ours that records for this reader. The global one goes on with it, if it is one.
@@ -341,14 +354,11 @@ def _direct(
         raise _refused(_OTHERWISE)
     provider = direct.DirectMeterProvider(reader, resource=resource)
     if is_global:
-        metrics.set_meter_provider(provider)
-        if metrics.get_meter_provider() is not provider:
-            raise _refused(_FOREIGN)
-        _ours.add(provider)
+        _set_global(provider)
     return provider
 
 
-def _global(
+def _global_sdk_provider(
     reader: PrometheusMetricReader | PushReader, resource: Resource, views: Sequence[View]
 ) -> MeterProvider:
     """The global provider, which gets this reader. There can be only one for each process.
@@ -361,12 +371,8 @@ def _global(
     if direct.is_provider(current):
         raise _refused(_OTHERWISE)
     if watch is None:
-        provider = _provider(reader, resource, views)
-        metrics.set_meter_provider(provider)
-        if metrics.get_meter_provider() is not provider:
-            provider.shutdown()
-            raise _refused(_FOREIGN)
-        _ours.add(provider)
+        provider = _sdk_provider(reader, resource, views)
+        _set_global(provider)
         return provider
     if current not in _free:  # it is that of the process that this one was forked from
         watch.reader.shutdown()  # now, while it can still collect and push what this one recorded with it

@@ -10,20 +10,17 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import methodcaller
 from time import time_ns
-from typing import TYPE_CHECKING
 
 from otel_prom_bridge.callbacks import Callbacks
 from otel_prom_bridge.direct.observed import ObservedCallback
 from otel_prom_bridge.direct.observing import Observing
+from otel_prom_bridge.direct.provider import DirectMeterProvider
 from otel_prom_bridge.direct.synchronous import LOCKS
 from otel_prom_bridge.forks import renew_in_child, whole
 from otel_prom_bridge.interrupts import is_within
 from otel_prom_bridge.pipeline.collection import Collections
 from otel_prom_bridge.pipeline.pipeline import Pipeline
 from otel_prom_bridge.points import SourcePoint, Stream
-
-if TYPE_CHECKING:
-    from otel_prom_bridge.direct.provider import DirectMeterProvider
 
 
 class DirectCollections(Collections):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from time import time_ns
-from typing import TYPE_CHECKING
+from typing import Any, TypeVar
 
 from otel_prom_bridge.direct.attachable import Attachable
 from otel_prom_bridge.direct.cells import Number
@@ -13,6 +13,7 @@ from otel_prom_bridge.direct.levels import Levels, ObservedSums
 from otel_prom_bridge.direct.observed import Observed
 from otel_prom_bridge.direct.observing import Observing
 from otel_prom_bridge.direct.plans import RecordingPlan
+from otel_prom_bridge.direct.provider import DirectMeterProvider
 from otel_prom_bridge.direct.synchronous import LOCKS, RECORDS, Synchronous
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.forks import whole
@@ -21,8 +22,7 @@ from otel_prom_bridge.pipeline.options import takes
 from otel_prom_bridge.points import SourcePoint, Stream
 from otel_prom_bridge.push.pushed import Pushed, PushOptions
 
-if TYPE_CHECKING:
-    from otel_prom_bridge.direct.provider import DirectMeterProvider
+S = TypeVar("S", Levels, ObservedSums)
 
 
 class DirectPushReader(Pushed, Attachable):
@@ -41,8 +41,7 @@ class DirectPushReader(Pushed, Attachable):
     @takes(PushOptions)
     def __init__(self, options: PushOptions) -> None:
         super().__init__()
-        self._levels: dict[Synchronous, Levels] = {}
-        self._sums: dict[Observed, ObservedSums] = {}
+        self._told_apart: dict[Synchronous | Observed, Any] = {}
         self._begin_pushing(options)
         self._observing = Observing(self._callbacks, self._findings)
 
@@ -82,10 +81,7 @@ class DirectPushReader(Pushed, Attachable):
     # What fails in these two is one metric, since they begin when that is encoded.
 
     def _levels_of(self, instrument: Synchronous, now: int) -> Iterator[Number]:
-        levels = self._levels.get(instrument)
-        if levels is None:
-            plan, findings = instrument.plan, self._findings
-            levels = self._levels[instrument] = Levels(plan.stream, limit=plan.limit, findings=findings)
+        levels = self._sets(Levels, instrument)
         levels.take(chain.from_iterable(instrument.drain(now)))
         yield from levels.points(now)
 
@@ -94,15 +90,19 @@ class DirectPushReader(Pushed, Attachable):
         if not observed.stream.meaning.additive:
             yield from observed.together(reduced)
             return
-        sums = self._sums.get(observed)
-        if sums is None:
-            plan, findings = observed.plan, self._findings
-            sums = self._sums[observed] = ObservedSums(plan.stream, limit=plan.limit, findings=findings)
-        yield from sums.added_up(reduced)
+        yield from self._sets(ObservedSums, observed).added_up(reduced)
+
+    def _sets(self, kind: type[S], instrument: Synchronous | Observed) -> S:
+        """The attribute sets of an instrument that pushes so far have told apart."""
+        found: S | None = self._told_apart.get(instrument)
+        if found is None:
+            plan = instrument.plan
+            found = kind(plan.stream, limit=plan.limit, findings=self._findings)
+            self._told_apart[instrument] = found
+        return found
 
     def _begin_anew(self) -> bool:
-        self._levels.clear()
-        self._sums.clear()
+        self._told_apart.clear()
         provider = self._provider
         if provider is None or not self.is_attached:
             return False

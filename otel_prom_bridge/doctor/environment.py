@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
-from otel_prom_bridge.configuration.exporters import NAME, exporters, others
+from otel_prom_bridge.configuration.exporters import NAME, exporters, exporters_beside, names_our_provider
 from otel_prom_bridge.configuration.settings import Settings, from_environment
 from otel_prom_bridge.doctor.symptoms import Symptom
 from otel_prom_bridge.errors import ConfigurationError
@@ -91,8 +91,8 @@ def _switched_off(env: Mapping[str, str]) -> Iterator[Symptom]:
 
 
 def _recording(settings: Settings | None, env: Mapping[str, str]) -> Iterator[Symptom]:
-    beside = others(env)
-    is_wanted = _is_provider(env) or (settings is not None and settings.recording == "direct")
+    beside = exporters_beside(env)
+    is_wanted = names_our_provider(env) or (settings is not None and settings.recording == "direct")
     if is_wanted and beside and NAME in exporters(env):  # without ours they are a symptom by themselves
         yield Symptom(
             "problem",
@@ -103,13 +103,11 @@ def _recording(settings: Settings | None, env: Mapping[str, str]) -> Iterator[Sy
         )
 
 
-def _is_provider(env: Mapping[str, str]) -> bool:
-    return env.get("OTEL_PYTHON_METER_PROVIDER") == NAME
-
-
 def _exporters(env: Mapping[str, str]) -> Iterator[Symptom]:
     chosen = exporters(env)
-    if _is_provider(env) and NAME not in chosen:  # the API loads ours, unless somebody sets another before
+    if (
+        names_our_provider(env) and NAME not in chosen
+    ):  # the API loads ours, unless somebody sets another before
         yield Symptom(
             "ok",
             "environment",

@@ -1,9 +1,8 @@
 """One collection at a time, for all who ask, and what it says of itself.
 
 A collection runs callbacks of the application. They may take long, never return, or scrape their own
-process.
-Whoever asks for a collection while one runs shares it (``once.py``). When nobody asks for a while, one runs
-on its own (``background.py``).
+process. Whoever asks for a collection while one runs shares it (``once.py``). When nobody asks for a while,
+one runs on its own (``background.py``).
 """
 
 from __future__ import annotations
