@@ -92,14 +92,20 @@ if __name__ == "__main__":
         assert log == ""
 
 
-def test_children_that_flush_and_leave_at_once(tmp_path: Path) -> None:
-    """`os._exit` runs nothing, so a child that uses it flushes before. Grandchildren count once, too."""
+@pytest.mark.parametrize("recording", ["sdk", "direct"])
+def test_children_that_flush_and_leave_at_once(tmp_path: Path, recording: str) -> None:
+    """`os._exit` runs nothing, so a child that uses it flushes before. Grandchildren count once, too.
+
+    What the parent has recorded is its own: counters, levels, gauges and observed totals.
+    """
     code = """
 jobs.add(1); level.add(3)
+meter.create_gauge("gauge").set(1)
+meter.create_observable_counter("cpu", [lambda options: [metrics.Observation(2 * os.getpid())]])
 def fork(depth):
     pid = os.fork()
     if pid == 0:
-        work(10); level.add(1)
+        work(10); level.add(2); level.add(-1)
         if depth:
             fork(depth - 1)
         bridge.meter_provider.force_flush()
@@ -107,12 +113,17 @@ def fork(depth):
     assert os.waitpid(pid, 0)[1] == 0
 for _ in range(5):
     fork(1)
-say(total=1 + 5 * 2 * 10)
+say(total=5 * 2 * 10, kind=type(bridge.meter_provider).__name__)
 """
     with fake_hub(tmp_path) as hub:
-        found, _ = run(code, tmp_path, hub)
-        assert hub.total("jobs") == found["total"]
+        found, log = run(code, tmp_path, hub, OTEL_PROM_BRIDGE_RECORDING=recording)
+        assert found["kind"] == ("DirectMeterProvider" if recording == "direct" else "MeterProvider")
+        assert sum(hub.total("jobs", kind=kind) for kind in "012") == found["total"]
+        assert (hub.total("jobs"), hub.observations("sizes")) == (found["total"] + 1, found["total"])
         assert all_levels(hub) == 3 + 10
+        assert sorted(len(gauges) for gauges in hub.gauges.values()) == [0] * 10 + [1]
+        assert len(hub.sources()) == 11
+        assert log == ""
 
 
 def test_children_that_leave_without_a_flush(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 from fake_hub import FakeHub, fake_hub, listening
-from instrumented import EXPORTERS, instrumented
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from pushing import Program, run
@@ -332,40 +331,6 @@ def test_one_bridge_after_the_other(tmp_path: Path, door: str) -> None:
         assert (hub.total("jobs"), hub.total("total")) == (3, 137)
 
 
-FORKS = """
-jobs.add(1); level.add(3)
-gauge = meter.create_gauge("gauge")
-gauge.set(1)
-meter.create_observable_counter("cpu", [lambda options: [metrics.Observation(2 * os.getpid())]])
-def fork(depth):
-    pid = os.fork()
-    if pid == 0:
-        work(10); level.add(1); level.add(-1)
-        if depth:
-            fork(depth - 1)
-        bridge.meter_provider.force_flush()
-        os._exit(0)
-    assert os.waitpid(pid, 0)[1] == 0
-for _ in range(5):
-    fork(1)
-say(total=5 * 2 * 10, kind=type(bridge.meter_provider).__name__)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this program forks")
-def test_forked_children(tmp_path: Path) -> None:
-    """What the parent has recorded is its own: counters, levels, gauges and observed totals."""
-    with fake_hub(tmp_path) as hub:
-        found, log = run(FORKS, tmp_path, hub, **DIRECT)
-        assert found["kind"] == "DirectMeterProvider"
-        assert hub.total("jobs", kind="0") + hub.total("jobs", kind="1") + hub.total("jobs", kind="2") == 100
-        assert (hub.total("jobs"), hub.observations("sizes")) == (101, 100)
-        assert sum(value for levels in hub.levels.values() for value in levels.values()) == 3
-        assert sorted(len(gauges) for gauges in hub.gauges.values()) == [0] * 10 + [1]
-        assert len(hub.sources()) == 11
-        assert log == ""
-
-
 AT_EXIT = """
 def fork():
     pid = os.fork()
@@ -475,30 +440,3 @@ def test_shutdown_in_the_middle_of_a_recording_without_threads(tmp_path: Path) -
         assert code == 0, log
         assert found["took"] < 1
         assert hub.total("jobs") == 105
-
-
-@pytest.mark.parametrize(
-    "how", [{"OTEL_PROM_BRIDGE_RECORDING": "direct"}, {"OTEL_PYTHON_METER_PROVIDER": "prometheus_bridge"}]
-)
-@pytest.mark.slow
-def test_without_code(tmp_path: Path, how: dict[str, str]) -> None:
-    """Under `opentelemetry-instrument`, in each process by itself."""
-    code = """
-import os
-from opentelemetry import metrics
-print(type(metrics.get_meter_provider()).__name__)
-jobs = metrics.get_meter("app").create_counter("jobs")
-jobs.add(5)
-pid = os.fork()
-if pid == 0:
-    jobs.add(10)
-    metrics.get_meter_provider().force_flush()
-    os._exit(0)
-os.waitpid(pid, 0)
-"""
-    with fake_hub(tmp_path) as hub:
-        done = instrumented(tmp_path, code, **EXPORTERS, **how, OTEL_PROM_BRIDGE_HUB=hub.address)
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == "DirectMeterProvider\n"
-        assert hub.total("jobs") == 15
-        assert len(hub.sources()) == 2

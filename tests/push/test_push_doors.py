@@ -162,11 +162,25 @@ def test_without_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str)
         assert not made.server.is_serving  # type: ignore[attr-defined]
 
 
-def test_under_opentelemetry_instrument(tmp_path: Path) -> None:
-    """A program that knows nothing of us, and its children."""
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [
+        ({"OTEL_PROM_BRIDGE_RECORDING": "sdk"}, "MeterProvider"),
+        *(
+            pytest.param(how, "DirectMeterProvider", marks=pytest.mark.slow)
+            for how in (
+                {"OTEL_PROM_BRIDGE_RECORDING": "direct"},
+                {"OTEL_PYTHON_METER_PROVIDER": "prometheus_bridge"},
+            )
+        ),
+    ],
+)
+def test_under_opentelemetry_instrument(tmp_path: Path, how: dict[str, str], kind: str) -> None:
+    """A program that knows nothing of us, and its children, each by itself."""
     code = """
 import json, os
 from opentelemetry import metrics
+print(json.dumps({"kind": type(metrics.get_meter_provider()).__name__}), flush=True)
 jobs = metrics.get_meter("shop").create_counter("jobs")
 jobs.add(1)
 pid = os.fork()
@@ -181,10 +195,11 @@ jobs.add(100)
         (tmp_path / "program.py").write_text(code)
         instrument = str(Path(sys.executable).with_name("opentelemetry-instrument"))
         command = [instrument, sys.executable, "program.py"]
-        program = Program(code, tmp_path, hub, *command, head="", **EXPORTERS, **NO_OTHERS)
-        found, _, log = program.end()
-        assert (found, log) == (0, "")
+        program = Program(code, tmp_path, hub, *command, head="", **EXPORTERS, **NO_OTHERS, **how)
+        found, said, log = program.end()
+        assert (found, said, log) == (0, {"kind": kind}, "")
         assert hub.total("jobs") == 111
+        assert len(hub.sources()) == 2
 
 
 def test_a_second_start(tmp_path: Path) -> None:

@@ -152,6 +152,7 @@ class Setup:
         meter = self.provider.get_meter("t")
         self.counter, self.gauge = meter.create_counter("c"), meter.create_gauge("g")
         self.histograms = [meter.create_histogram("h"), meter.create_histogram("e")]
+        self.adding = [self.counter.add, *(histogram.record for histogram in self.histograms)]
 
     def record(self, **attributes: str) -> None:
         """Once with each instrument."""
@@ -172,6 +173,10 @@ class Setup:
             for family in self.reader.families()
         }
 
+    def totals(self) -> dict[str, float]:
+        """The family → the sum of what its series say."""
+        return {name: sum(values) for name, values in self.shown().items()}
+
 
 @pytest.mark.parametrize("same", [True, False])
 @pytest.mark.parametrize("place", ["__init__", "collect"])
@@ -181,7 +186,7 @@ def test_a_recording_in_the_middle(place: str, same: bool) -> None:
 
     def run() -> None:
         for number in range(3):
-            for record in (setup.counter.add, setup.histograms[0].record, setup.histograms[1].record):
+            for record in setup.adding:
                 attributes = {"k": number}
                 between = attributes if same else {"k": -1 - number}
                 setup.between = partial(record, 1, between)
@@ -190,7 +195,7 @@ def test_a_recording_in_the_middle(place: str, same: bool) -> None:
                     setup.reader.collect()
 
     in_time(run)
-    assert {name: sum(values) for name, values in setup.shown().items()} == {"c_total": 6, "h": 6, "e": 6}
+    assert setup.totals() == {"c_total": 6, "h": 6, "e": 6}
     setup.reader.shutdown()
 
 
@@ -210,7 +215,7 @@ def test_a_scrape_in_the_middle_waits_for_nothing(place: str, scrape: str) -> No
 
     def run() -> None:
         for number in range(3):
-            for record in (setup.counter.add, setup.histograms[0].record, setup.histograms[1].record):
+            for record in setup.adding:
                 setup.between = between
                 record(1, {"k": number})
                 if place == "collect":
@@ -219,7 +224,7 @@ def test_a_scrape_in_the_middle_waits_for_nothing(place: str, scrape: str) -> No
     in_time(run)
     assert len(took) == 9
     assert max(took) < SECONDS / 10
-    assert {name: sum(values) for name, values in setup.shown().items()} == {"c_total": 3, "h": 3, "e": 3}
+    assert setup.totals() == {"c_total": 3, "h": 3, "e": 3}
     setup.reader.shutdown()
 
 
@@ -237,15 +242,14 @@ def test_a_collection_in_the_middle_of_a_recording_waits_for_no_other_one(
         setup.reader.collect()
 
     def run() -> None:
-        for record in (setup.counter.add, setup.histograms[0].record, setup.histograms[1].record):
+        for record in setup.adding:
             record(1, {"k": "before"})
             setup.between = between
             record(1, {"k": "v"})
 
     in_time(run)
     if not pushes:
-        shown = {name: sum(values) for name, values in setup.shown().items()}
-        assert shown == {"c_total": 2, "h": 2, "e": 2}
+        assert setup.totals() == {"c_total": 2, "h": 2, "e": 2}
     setup.reader.shutdown()
 
 

@@ -49,7 +49,7 @@ class Program:
         # A program that does something before it imports the packages has an interpreter that has not.
         start = programs.Program if head is HEAD else subprocess.Popen[Any]
         self._process = start(
-            [*(command or (sys.executable,)), str(self._path)] if not command else [*command],
+            [*command] if command else [sys.executable, str(self._path)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
