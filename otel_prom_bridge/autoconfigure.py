@@ -96,7 +96,7 @@ class DeclarativePrometheusMetricReader(_ServingReader):
         super().__init__(self._settings)
 
 
-class _Elsewhere(BridgeReader):
+class _Unused(BridgeReader):
     """The reader of a provider of the SDK's that nobody uses, as one of ours is the global one."""
 
     def __init__(self, provider: DirectMeterProvider) -> None:
@@ -177,7 +177,7 @@ def _made(kind: type[_ServingReader], settings: Settings) -> BridgeReader:
         provider = _direct(settings)
         logging.getLogger(metrics._internal.__name__).addFilter(_NO_FALSE_ALARM)
         metrics.set_meter_provider(provider)
-        return _Elsewhere(provider)
+        return _Unused(provider)
     if has_hub(settings):
         return _PushingReader(settings)
     reader = object.__new__(kind)

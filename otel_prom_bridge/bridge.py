@@ -175,7 +175,7 @@ def start(
         before = watch_of(metrics.get_meter_provider()) if set_global else None
         if isinstance(watch, Pushing) and isinstance(before, Pushing):
             watch.reader.go_on_from(before.reader)
-        provider = _recording(watch.reader, resource, sdk_views, is_global=set_global)
+        provider = _provider(watch.reader, resource, sdk_views, is_global=set_global)
         undo.pop_all()
     watch.begin(provider)
     return Bridge(watch.reader, provider, server)
@@ -294,7 +294,7 @@ def _refused(reason: str) -> ConfigurationError:
     return ConfigurationError("set_global", True, f"False, because {reason}")
 
 
-def _recording(
+def _provider(
     reader: PrometheusMetricReader | DirectReader | PushReader | DirectPushReader,
     resource: Resource,
     sdk_views: Sequence[View],

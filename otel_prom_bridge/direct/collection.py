@@ -6,8 +6,7 @@ What was recorded is taken first, so it does not wait for any callback.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import methodcaller
 from time import time_ns
 
@@ -59,13 +58,14 @@ class DirectCollections(Collections):
         observed = provider.observed
         with whole():
             # Until callbacks have answered, nobody knows what is gone.
-            self._take(provider, self._recorded(provider), failing=None if observed else ())
+            failing = None if observed else ()
+            self._take(self._recorded(provider), resource=provider.described, failing=failing)
         if observed:
-            said, failing = self._observing.ask(observed, self._pipeline.scrape_timeout)
+            said, silent = self._observing.ask(observed, self._pipeline.scrape_timeout)
             batch = ((instrument.stream, points) for instrument, points in said)
             with whole():
-                self._take(provider, batch, failing=failing)
-            self.is_whole = not failing
+                self._take(batch, resource=provider.described, failing=silent)
+            self.is_whole = not silent
         else:
             self.is_whole = True
         return True
@@ -79,19 +79,6 @@ class DirectCollections(Collections):
     def _resource(self) -> Mapping[str, object] | None:
         provider = self._provider()
         return None if provider is None else provider.described
-
-    def _take(
-        self,
-        provider: DirectMeterProvider,
-        batch: Iterator[tuple[Stream, Sequence[SourcePoint]]],
-        *,
-        failing: Collection[str | Stream] | None,
-    ) -> None:
-        start = time.perf_counter()
-        try:
-            self._pipeline.take(self._source, batch, resource=provider.described, failing=failing)
-        finally:
-            self._take_seconds += time.perf_counter() - start
 
     def _recorded(self, provider: DirectMeterProvider) -> Iterator[tuple[Stream, Sequence[SourcePoint]]]:
         """What was recorded, taken from the cells when the store asks for it."""

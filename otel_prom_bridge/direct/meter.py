@@ -39,7 +39,7 @@ class Meter(metrics.Meter):
         self._lock = RLock()  # a signal handler may make instruments, too
         self._synchronous: dict[tuple[object, ...], Any] = {}
         self._observable: dict[tuple[object, ...], Any] = {}
-        self._advised: dict[int, Sequence[float] | None] = {}
+        self._advised: dict[Synchronous, Sequence[float] | None] = {}
 
     @property
     def synchronous(self) -> list[Synchronous]:
@@ -114,11 +114,11 @@ class Meter(metrics.Meter):
             if found is None:
                 plan, findings = plans.of(stream, advised), plans.findings
                 found = kind(stream, plan, recorded=plans.heard, findings=findings)
-                self._advised[id(found)] = advised
+                self._advised[found] = advised
                 self._synchronous[(kind, *stream)] = found
-        if self._advised[id(found)] != advised:
+        if self._advised[found] != advised:
             message = "histogram %r of scope %r is there already with other buckets (%r), which count"
-            before = self._advised[id(found)]
+            before = self._advised[found]
             self._plans.findings.report(("advised", stream), message, name, self._scope.name, before)
         made: R = found
         return made
@@ -137,7 +137,7 @@ class Meter(metrics.Meter):
     def _recording_of(self, instrument: Any) -> RecordingPlan:
         meaning = instrument.MEANING
         stream = instrument.stream._replace(meaning=meaning)
-        return self._plans.of(stream, self._advised.get(id(instrument)))
+        return self._plans.of(stream, self._advised.get(instrument))
 
     def _stream(self, kind: Any, name: str, unit: str, description: str) -> Stream:
         """The stream of an instrument.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from otel_prom_bridge.diagnostics import Findings, endpoint_logger
 from otel_prom_bridge.errors import CollectionError, CollectionTimeoutError
@@ -18,7 +18,7 @@ from otel_prom_bridge.interrupts import postponed
 from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.pipeline.background import background
 from otel_prom_bridge.pipeline.pipeline import Pipeline
-from otel_prom_bridge.points import Source
+from otel_prom_bridge.points import Source, SourcePoint, Stream
 
 
 class Collections:
@@ -90,6 +90,21 @@ class Collections:
     @abstractmethod
     def _collect(self) -> bool:
         """Bring what there is into the pipeline; False if there is nothing to collect from."""
+
+    def _take(
+        self,
+        batch: Iterable[tuple[Stream, Sequence[SourcePoint]]],
+        *,
+        number: int | None = None,
+        resource: Mapping[str, object] | None = None,
+        failing: Collection[str | Stream] | None = (),
+    ) -> None:
+        """Put points into the store; see there. What that takes is timed apart from the rest."""
+        start = time.perf_counter()
+        try:
+            self._pipeline.take(self._source, batch, number=number, resource=resource, failing=failing)
+        finally:
+            self._take_seconds += time.perf_counter() - start
 
     def _has_nothing(self) -> bool:
         """Whether there is nothing to collect, and none of the application's code to call."""

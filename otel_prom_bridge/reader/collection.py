@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -64,7 +63,7 @@ class SdkCollections(Collections):
             if not self._pull():
                 return False
             if not self._taken:  # the SDK stays silent when no instrument has a point
-                self._pipeline.take(self._source, (), number=self._here.number, failing=self._failures.names)
+                self._take((), number=self._here.number, failing=self._failures.names)
             self.is_whole = not self._failures.names
         return True
 
@@ -114,23 +113,12 @@ class SdkCollections(Collections):
 
     def take(self, data: MetricsData) -> None:
         """Put into the store what the SDK hands over, whoever made it collect."""
-        # What the store does with a collection is timed apart, because that part is not the SDK's. Which
-        # callbacks failed is known of our own collections only, in the thread that makes them.
+        # Which callbacks failed is known of our own collections only, in the thread that makes them.
         self._taken = True
-        start = time.perf_counter()
-        try:
-            for resource in data.resource_metrics:
-                streams = streams_of(resource, self._pipeline.findings)
-                attributes = resource.resource.attributes
-                self._pipeline.take(
-                    self._source,
-                    streams,
-                    number=self._here.number,
-                    resource=attributes,
-                    failing=self._failures.names,
-                )
-        finally:
-            self._take_seconds += time.perf_counter() - start
+        number, failing = self._here.number, self._failures.names
+        for resource in data.resource_metrics:
+            streams = streams_of(resource, self._pipeline.findings)
+            self._take(streams, number=number, resource=resource.resource.attributes, failing=failing)
 
     def close(self) -> None:
         """Collect no more, and watch no callbacks."""

@@ -100,7 +100,7 @@ def start_http_server(
     """Serve a reader over HTTP, from a daemon thread. It closes when the reader shuts down.
 
     Args:
-        source: a ``PrometheusMetricReader``.
+        source: a ``PrometheusMetricReader``, or another reader of this package.
         port: the TCP port, 9464 unless told; 0 for a free one (see ``.port`` of the result).
         addr: a host name or an IPv4 or IPv6 address. The default, ``localhost``, keeps the endpoint on
             this machine; ``0.0.0.0`` or ``::`` opens it to the network. ``systemd`` takes the sockets that
