@@ -16,6 +16,8 @@ from typing import Any
 from opentelemetry import baggage
 from opentelemetry.context import Context, create_key
 
+from otel_prom_bridge.interrupts import raise_interrupt
+
 ATTRIBUTED = create_key("otel_prom_bridge-attributed")
 """The key in a context of what ``attributed`` says there, by labels."""
 
@@ -45,13 +47,14 @@ class FromContext:
         return found
 
     def complete(self, attributes: Any, context: Context) -> Any:
-        """The attributes with what the context says and they do not. Never raises.
+        """The attributes with what the context says and they do not. Raises only what interrupts it.
 
         The result is the same object if the context says nothing.
         """
         try:
             return self._completed(attributes, context)
-        except Exception:  # attributes that are none, which is said where they are looked at
+        except Exception as error:  # attributes that are none, which is said where they are looked at
+            raise_interrupt(error, self._completed, attributes, context)
             return attributes
 
     def _completed(self, attributes: Any, context: Context) -> Any:

@@ -8,6 +8,10 @@ there they are kept, and raised when the batch is safe.
 
 Code of the application may also raise one of them by itself, for example a rule that calls ``sys.exit()``.
 It is called once more to tell the two apart: what was interrupted succeeds then.
+
+A time limit may be an ``Exception``, too: that of a task queue, which a signal handler or another thread
+raises in the thread that works. Where what is recorded may raise any ``Exception``, as attributes of some
+class may, it is told apart in the same way (:func:`raise_interrupt`).
 """
 
 from __future__ import annotations
@@ -94,6 +98,31 @@ def sheltered(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -
         raise RaisedAgainError(first) from error
     keep(first)
     return result
+
+
+def raise_interrupt(error: Exception, function: Callable[..., object], *args: object) -> None:
+    """Raise this again if it was not the function that raised it, which is called once more to find out.
+
+    A function that is at fault raises the same again. What the interpreter itself finds wrong there
+    interrupts nobody: another thread may have changed a dictionary.
+    """
+    if type(error).__module__ == "builtins" and _is_found_by_us(error):
+        return
+    try:
+        function(*args)
+    except Exception as again:
+        if type(again) is type(error):
+            return
+    raise error
+
+
+def _is_found_by_us(error: Exception) -> bool:
+    """Whether it was raised in a line of ours, and not in a function that was called from there."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    package = __name__.partition(".")[0]
+    return last is not None and str(last.tb_frame.f_globals.get("__name__")).startswith(package)
 
 
 def is_within(codes: Container[CodeType]) -> bool:

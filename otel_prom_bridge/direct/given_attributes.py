@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from otel_prom_bridge.diagnostics import Findings
+from otel_prom_bridge.interrupts import raise_interrupt
 from otel_prom_bridge.points import Stream
 
 TEXT = frozenset({str})
@@ -60,7 +61,8 @@ def lasting(value: Any) -> Any:
     """
     try:
         return _lasting(value)
-    except Exception:
+    except Exception as error:
+        raise_interrupt(error, _lasting, value)
         return None
 
 
@@ -92,5 +94,6 @@ def _said(value: object) -> object:
     has_text = kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__
     try:
         return str(value) if has_text else None
-    except Exception:
+    except Exception as error:
+        raise_interrupt(error, str, value)
         return None

@@ -13,6 +13,7 @@ from typing import Literal
 from otel_prom_bridge.diagnostics import Findings
 from otel_prom_bridge.direct.exemplar_filter import ExemplarFilter
 from otel_prom_bridge.families import Kind
+from otel_prom_bridge.interrupts import raise_interrupt
 from otel_prom_bridge.points import Shape, Stream
 from otel_prom_bridge.views.buckets import recorded_buckets
 from otel_prom_bridge.views.mapping import AttributeMap
@@ -66,12 +67,16 @@ class RecordingPlan:
         found = self.needed.get(key)
         if found is None:
             try:
-                found = any(each.needs(key) for each in self._maps)
-            except Exception:  # a fault of ours, or a key that is no text
+                found = self._is_needed(key)
+            except Exception as error:  # a fault of ours, or a key that is no text
+                raise_interrupt(error, self._is_needed, key)
                 found = True
             if len(self.needed) < _MOST_KEYS:
                 self.needed[key] = found
         return found
+
+    def _is_needed(self, key: str) -> bool:
+        return any(each.needs(key) for each in self._maps)
 
 
 class RecordingPlans:

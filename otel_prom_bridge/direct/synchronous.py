@@ -45,6 +45,7 @@ from otel_prom_bridge.direct.given_attributes import MOST_CHARACTERS, TEXT, last
 from otel_prom_bridge.direct.plans import RecordingPlan
 from otel_prom_bridge.families import Kind
 from otel_prom_bridge.forks import Process, renew_lock
+from otel_prom_bridge.interrupts import raise_interrupt
 from otel_prom_bridge.native import RLock
 from otel_prom_bridge.points import PLAIN_TYPES, AttributeSet, Meaning, Sampled, Shape, Stream, sampled
 from otel_prom_bridge.store.keys import items_key
@@ -162,8 +163,8 @@ class Synchronous:
                 cell = self._cells.get((*attributes, *values, *map(type, values)))
             else:
                 cell = self._cells.get((*attributes, *attributes.values()))
-        except Exception:
-            cell = None
+        except Exception as error:
+            cell = self._find_after(error, attributes)
         if cell is None:
             cell = self.find(attributes)
         taken = None
@@ -238,26 +239,31 @@ class Synchronous:
         """A cell of this attribute set."""
 
     def find(self, attributes: Any) -> Cell:
-        """The cell of an attribute set that was not found in the fast way. Never raises."""
+        """The cell of an attribute set that was not found in the fast way. Raises only what interrupts it."""
         if self._process.is_another():
             self.renew()
         self._recorded()
         try:
-            if not attributes:
-                with self._lock:
-                    if self._bare is None:
-                        self._bare = self._made({})
-                    return self._bare
-            return self._found(usable(attributes, self.stream, self._findings))
+            return self._found(attributes)
         except Exception as error:
+            raise_interrupt(error, self._found, attributes)
             message = "instrument %r: attributes that are none are left out: %r"
             self._findings.report(("attributes", self.stream), message, self.name, error)
             return self._past_limit()
 
-    def _found(self, attributes: Mapping[str, object]) -> Cell:
-        attributes = self._needed(attributes)
+    def _find_after(self, error: Exception, attributes: Any) -> Cell:
+        """The cell, if it was the attributes that raised this in the fast way."""
+        if type(error) is not TypeError:  # as a list has no hash
+            raise_interrupt(error, _hashed, attributes)
+        return self.find(attributes)
+
+    def _found(self, given: Any) -> Cell:
+        attributes = self._needed(usable(given, self.stream, self._findings)) if given else None
         if not attributes:
-            return self.find(None)
+            with self._lock:
+                if self._bare is None:
+                    self._bare = self._made({})
+                return self._bare
         key = self._key(attributes)
         if key is None:
             attributes = {name: lasting(value) for name, value in attributes.items()}
@@ -319,15 +325,19 @@ class Synchronous:
 
     def _sampled(self, value: float, attributes: Any, context: Context | None) -> Sampled | None:
         try:
-            left_out = None
-            if self._reduces and attributes:
-                needs, given = self.plan.needs, usable(attributes, self.stream, self._findings)
-                left_out = {name: lasting(each) for name, each in given.items() if not needs(name)}
-            return sampled(value, context, always=self._samples_all, left_out=left_out)
+            return self._taken_sample(value, attributes, context)
         except Exception as error:  # a span that is made otherwise
+            raise_interrupt(error, self._taken_sample, value, attributes, context)
             message = "instrument %r: an exemplar could not be taken: %r"
             self._findings.report(("exemplar", self.stream), message, self.name, error)
             return None
+
+    def _taken_sample(self, value: float, attributes: Any, context: Context | None) -> Sampled | None:
+        left_out = None
+        if self._reduces and attributes:
+            needs, given = self.plan.needs, usable(attributes, self.stream, self._findings)
+            left_out = {name: lasting(each) for name, each in given.items() if not needs(name)}
+        return sampled(value, context, always=self._samples_all, left_out=left_out)
 
     def _refused(self, value: object, why: str) -> None:
         message = "instrument %r: a value that is %s is passed over, the first one is %r"
@@ -339,10 +349,9 @@ class Synchronous:
             down: float = value
             return down
         try:
-            # float() would read a text, too.
-            number = value if isinstance(value, int | float) else value.__float__()
-            number = int(number) if isinstance(number, int) else float.__float__(number)
-        except Exception:
+            number = _plain(value)
+        except Exception as error:
+            raise_interrupt(error, _plain, value)
             self._refused(value, "no number")
             return None
         if number != number or number in (_INFINITY, -_INFINITY):
@@ -352,6 +361,18 @@ class Synchronous:
             self._refused(value, "negative")
             return None
         return number
+
+
+def _hashed(attributes: Any) -> None:
+    """Do with attributes what is done to find their cell in the fast way."""
+    if attributes:
+        hash((*attributes, *attributes.values()))
+
+
+def _plain(value: Any) -> float:
+    """The number that some object is. ``float()`` would read a text, too."""
+    number = value if isinstance(value, int | float) else value.__float__()
+    return int(number) if isinstance(number, int) else float.__float__(number)
 
 
 def _measuring(name: str) -> Callable[..., None]:
