@@ -30,28 +30,17 @@ _NOT_HERE = (
 
 
 class Pushing(Attached):
-    """A reader that pushes to the hub of the settings. Its policy is that of the settings unless given.
-
-    ``by_itself``: nobody has called for it, and the providers are somebody else's.
-    """
+    """A reader that pushes to the hub of the settings."""
 
     server: MetricsServer
 
     def __init__(
         self, reader: PushReader | DirectPushReader, settings: Settings, *, by_itself: bool = False
     ) -> None:
-        super().__init__(reader)
+        super().__init__(reader, settings, by_itself=by_itself)
         self.reader: PushReader | DirectPushReader = reader
-        self._settings = settings
-        self._by_itself = by_itself
         self.server = unserved(settings, None)
         _say_what_does_nothing(settings)
-
-    def begin(self, provider: object) -> None:
-        """Measure the spans of this process, too, where that is asked for."""
-        super().begin(provider)
-        if self._settings.endpoint["span_metrics"]:
-            self._measure_spans(provider, self.reader.policy.pricing.table, by_itself=self._by_itself)
 
     def serve(self) -> MetricsServer:
         """The endpoint that this process would have. It is not serving."""
@@ -68,7 +57,7 @@ def has_hub(settings: Settings) -> bool:
 
 
 def push_options(settings: Settings, policy: Policy | None = None) -> dict[str, Any]:
-    """The arguments of the reader that pushes as the settings describe."""
+    """The arguments of the reader that pushes as the settings describe; their policy, unless one is given."""
     worker = settings.worker
     return {
         "hub": worker["hub"],

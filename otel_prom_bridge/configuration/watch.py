@@ -37,12 +37,23 @@ _watches: weakref.WeakKeyDictionary[object, Attached] = weakref.WeakKeyDictionar
 
 
 class Attached:
-    """A reader that a provider uses: in the process that made it, and in those that were forked from it."""
+    """A reader that a provider uses: in the process that made it, and in those that were forked from it.
+
+    ``by_itself``: nobody has called for it, and the providers are somebody else's.
+    """
 
     server: MetricsServer | None = None
 
-    def __init__(self, reader: PrometheusMetricReader | DirectReader | PushReader | DirectPushReader) -> None:
+    def __init__(
+        self,
+        reader: PrometheusMetricReader | DirectReader | PushReader | DirectPushReader,
+        settings: Settings,
+        *,
+        by_itself: bool,
+    ) -> None:
         self.reader = reader
+        self._settings = settings
+        self._by_itself = by_itself
         self._process = os.getpid()
 
     @property
@@ -62,14 +73,17 @@ class Attached:
     def begin(self, provider: object) -> None:
         """The provider uses the reader by now. If nobody tells which provider, the reader stands for it."""
         _watches[provider] = self
-        show(provider, self.reader.policy.pricing)
+        pricing = self.reader.policy.pricing
+        show(provider, pricing)
+        if self._settings.endpoint["span_metrics"]:
+            self._measure_spans(provider, pricing.table)
 
-    def _measure_spans(self, provider: object, prices: PriceTable | None, *, by_itself: bool) -> None:
-        """Record metrics of spans for this provider. ``by_itself``: somebody else makes the providers."""
+    def _measure_spans(self, provider: object, prices: PriceTable | None) -> None:
+        """Record metrics of the spans of this process, too."""
         # Few ask for it, and recorders with all that they know of models take a tenth of the time to start.
         from otel_prom_bridge.configuration.spans import measure_spans, measure_spans_later
 
-        if by_itself or not isinstance(provider, SdkMeterProvider):
+        if self._by_itself or not isinstance(provider, SdkMeterProvider):
             measure_spans_later(prices)
         else:
             measure_spans(provider, prices)
@@ -95,10 +109,8 @@ class Watch(Attached):
         by_itself: bool = False,
         is_main: bool = True,
     ) -> None:
-        super().__init__(reader)
+        super().__init__(reader, settings, by_itself=by_itself)
         self.reader: PrometheusMetricReader | DirectReader = reader
-        self._settings = settings
-        self._by_itself = by_itself
         self._is_main = is_main
         self._records = False
 
@@ -126,8 +138,6 @@ class Watch(Attached):
     def begin(self, provider: object) -> None:
         """Notice the next recording in this process, too."""
         super().begin(provider)
-        if self._settings.endpoint["span_metrics"]:
-            self._measure_spans(provider, self.reader.prices, by_itself=self._by_itself)
         if self.server is None or self.is_serving:  # else the log says already that nothing is served
             renew_in_child(self)
             self.renew()
