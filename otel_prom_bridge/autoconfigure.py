@@ -131,6 +131,7 @@ class _NoFalseAlarm(logging.Filter):
 
 
 _NO_FALSE_ALARM = _NoFalseAlarm()
+_API_LOGGER = "opentelemetry.metrics._internal"
 
 
 def meter_provider() -> metrics.MeterProvider:
@@ -175,7 +176,7 @@ def _made(kind: type[_ServingReader], settings: Settings) -> BridgeReader:
             )
     elif _is_direct(settings):
         provider = _direct(settings)
-        logging.getLogger(metrics._internal.__name__).addFilter(_NO_FALSE_ALARM)
+        logging.getLogger(_API_LOGGER).addFilter(_NO_FALSE_ALARM)
         metrics.set_meter_provider(provider)
         return _Unused(provider)
     if has_hub(settings):
