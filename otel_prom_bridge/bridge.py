@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 from weakref import WeakSet
 
@@ -100,7 +101,7 @@ class Bridge:
             return
         self.reader.shutdown()  # now, while it can still collect and push
         if isinstance(self.reader, BridgeReader):
-            provider.remove_metric_reader(self.reader)
+            self.reader.on_end(partial(_let_go, provider, self.reader))
         _free.add(provider)
 
     def __enter__(self) -> Bridge:
@@ -290,6 +291,12 @@ def _takes_another_reader(provider: object) -> bool:
     return TAKES_READERS_LATER or direct.is_provider(provider)
 
 
+def _let_go(provider: Any, reader: Any) -> None:
+    """Have the SDK's provider record no more for a reader, unless it has let go of it."""
+    if reader.is_attached:
+        provider.remove_metric_reader(reader)
+
+
 def _refused(reason: str) -> ConfigurationError:
     return ConfigurationError("set_global", True, f"False, because {reason}")
 
@@ -374,9 +381,8 @@ def _global_sdk_provider(
         provider = _sdk_provider(reader, resource, views)
         _set_global(provider)
         return provider
-    if current not in _free:  # it is that of the process that this one was forked from
-        watch.reader.shutdown()  # now, while it can still collect and push what this one recorded with it
-        current.remove_metric_reader(watch.reader)
+    watch.reader.shutdown()  # now, while it can still collect and push what this one recorded with it
+    _let_go(current, watch.reader)  # it is that of the process that this one was forked from
     _free.discard(current)
     _ours.add(current)
     # The SDK reads these two when an instrument first records for a reader.

@@ -32,6 +32,10 @@ class ProviderReader:
         """Call ``hook`` when this reader shuts down, at once if it has; the result takes that back."""
         return self._shutdown.add(hook)
 
+    def on_end(self, hook: Callable[[], None]) -> None:
+        """Call ``hook`` when nothing more is to be taken for this reader: when it shuts down."""
+        self._shutdown.add(hook)
+
     @abstractmethod
     def at_next_recording(self, call: Callable[[], object]) -> bool:
         """Call ``call`` once, when something is recorded next. False if that cannot be."""

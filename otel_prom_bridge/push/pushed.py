@@ -23,7 +23,7 @@ import os
 import time
 import weakref
 from abc import abstractmethod
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from types import CodeType, FrameType
 from typing import Any, ClassVar
@@ -33,7 +33,7 @@ from otel_prom_bridge.diagnostics import Findings, logger
 from otel_prom_bridge.errors import CollectionError, CollectionTimeoutError
 from otel_prom_bridge.interrupts import is_over, is_within, outermost, postponed
 from otel_prom_bridge.native import Event, sleep
-from otel_prom_bridge.once import Coalesced
+from otel_prom_bridge.once import Coalesced, Shutdown
 from otel_prom_bridge.pipeline.background import background
 from otel_prom_bridge.points import SourcePoint, Stream
 from otel_prom_bridge.provider_reader import ProviderReader
@@ -133,6 +133,8 @@ class Pushed(Elsewhere, ProviderReader):
         self._notice = Coalesced(self._say_late, name="otel-prom-bridge-log")
         self._interrupted: FrameType | None = None  # the recording that the shutdown came into
         self._last = Coalesced(self._end_later, name="otel-prom-bridge-last")
+        self._over = Shutdown()
+        self._over.add(self._rest)
         self._cost = 0.0
         self._succeeded: bool | None = None
         self._told_at = -math.inf
@@ -183,11 +185,16 @@ class Pushed(Elsewhere, ProviderReader):
     def _pause(self) -> float:
         return max(self._interval, min(_PARTS * self._cost, _LONGEST_INTERVAL))
 
+    def on_end(self, hook: Callable[[], None]) -> None:
+        """Call ``hook`` when nothing more is to be taken, which may be some time after the shutdown."""
+        self._over.add(hook)
+
     def go_on_from(self, before: Pushed) -> None:
         """Push in the place of this reader of the same provider, which has ended.
 
         Asynchronous counters go on from what they have said there.
         """
+        before._end_interrupted(LAST_SECONDS)
         self._encoder = before._encoder
 
     def start(self) -> None:
@@ -235,7 +242,7 @@ class Pushed(Elsewhere, ProviderReader):
                 atexit.register(self.end)
                 self._last.start()
                 return
-        self._rest()
+        self._over.begin()
 
     def _end_later(self) -> bool:
         if is_within(self._RECORDS):  # there can be no more threads, so this is the one that records
@@ -243,12 +250,18 @@ class Pushed(Elsewhere, ProviderReader):
         recording, until = self._interrupted, time.monotonic() + _HURRY_SECONDS
         while recording is not None and not is_over(recording) and time.monotonic() < until:
             sleep(_AGAIN_SECONDS)
-        self._end(_HURRY_SECONDS)
+        self._end_interrupted(_HURRY_SECONDS)
+        return True
+
+    def _end_interrupted(self, seconds: float) -> None:
+        """Push what the recording has left that the shutdown came into, unless that was done."""
+        if self._interrupted is None:
+            return
+        self._end(seconds)
         if self._unsent.first is None and self._has_said_goodbye:
             self._interrupted = None
             atexit.unregister(self.end)
-            self._rest()
-        return True
+            self._over.begin()
 
     def _rest(self) -> None:
         self._pushes.rest()

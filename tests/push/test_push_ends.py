@@ -311,14 +311,15 @@ say(total=total, deepest=deepest)
         assert found["deepest"] < 40
 
 
+@pytest.mark.parametrize("set_global", [False, True])
 @pytest.mark.parametrize("recording", ["sdk", "direct"])
-def test_a_signal_handler_that_shuts_down(tmp_path: Path, recording: str) -> None:
+def test_a_signal_handler_that_shuts_down(tmp_path: Path, recording: str, *, set_global: bool) -> None:
     """The recording that it has interrupted is pushed, too, wherever that was."""
     program = """
 bridge.shutdown()
 total = 0
 for number in range(30):
-    one = start(set_global=False, flush_on_sigterm=False, push_interval=60)
+    one = start(set_global=SET_GLOBAL, flush_on_sigterm=False, push_interval=60)
     meter = one.meter_provider.get_meter("shop")
     record = meter.create_counter("jobs").add if number % 2 else meter.create_histogram("sizes").record
     is_down = False
@@ -336,6 +337,7 @@ for number in range(30):
 say(total=total)
 """
     with fake_hub(tmp_path) as hub:
+        program = program.replace("SET_GLOBAL", repr(set_global))
         found, log = run(program, tmp_path, hub, OTEL_PROM_BRIDGE_RECORDING=recording)
         assert hub.total("jobs") + hub.observations("sizes") == found["total"], log
         assert hub.ended == hub.sources()
