@@ -381,8 +381,10 @@ def _global_sdk_provider(
         provider = _sdk_provider(reader, resource, views)
         _set_global(provider)
         return provider
-    watch.reader.shutdown()  # now, while it can still collect and push what this one recorded with it
-    _let_go(current, watch.reader)  # it is that of the process that this one was forked from
+    # It may be that of the process that this one was forked from: now, while it can still collect and push
+    # what this one recorded with it.
+    watch.reader.shutdown()
+    _let_go(current, watch.reader)
     _free.discard(current)
     _ours.add(current)
     # The SDK reads these two when an instrument first records for a reader.

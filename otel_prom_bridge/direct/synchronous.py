@@ -23,7 +23,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import repeat, starmap
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, ClassVar
 
 from opentelemetry import metrics
@@ -463,7 +463,8 @@ def _completed(record: Callable[..., None], labels: FromContext) -> Callable[...
 # What a signal handler may interrupt that records, and what of it has a lock of the cells, for which a
 # collection would wait.
 _METHODS = [getattr(kind, kind.METHOD) for kind in (Counter, UpDownCounter, Gauge, Histogram)]
-RECORDS = frozenset(method.__code__ for method in (Synchronous.measure, *_METHODS))
+_COMPLETING = next(code for code in _completed.__code__.co_consts if isinstance(code, CodeType))
+RECORDS = frozenset([_COMPLETING, *(method.__code__ for method in (Synchronous.measure, *_METHODS))])
 LOCKS = frozenset({Guard.add.__code__})
 
 

@@ -318,10 +318,13 @@ def test_a_signal_handler_that_shuts_down(tmp_path: Path, recording: str, *, set
     program = """
 bridge.shutdown()
 total = 0
-for number in range(30):
-    one = start(set_global=SET_GLOBAL, flush_on_sigterm=False, push_interval=60)
+for number in range(40):
+    labels = {"team": "app.team"}
+    one = start(set_global=SET_GLOBAL, flush_on_sigterm=False, push_interval=60, context_labels=labels)
     meter = one.meter_provider.get_meter("shop")
-    record = meter.create_counter("jobs").add if number % 2 else meter.create_histogram("sizes").record
+    about = ["", "gen_ai."][number // 2 % 2]  # the context completes the latter
+    counter, histogram = meter.create_counter(about + "jobs"), meter.create_histogram(about + "sizes")
+    record = counter.add if number % 2 else histogram.record
     is_down = False
     def handle(*_):
         global is_down
@@ -339,7 +342,7 @@ say(total=total)
     with fake_hub(tmp_path) as hub:
         program = program.replace("SET_GLOBAL", repr(set_global))
         found, log = run(program, tmp_path, hub, OTEL_PROM_BRIDGE_RECORDING=recording)
-        assert hub.total("jobs") + hub.observations("sizes") == found["total"], log
+        assert sum(map(hub.total, ("jobs", "sizes", "gen_ai.jobs", "gen_ai.sizes"))) == found["total"], log
         assert hub.ended == hub.sources()
 
 
