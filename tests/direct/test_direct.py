@@ -644,7 +644,10 @@ def test_threads_lose_nothing() -> None:
 
 
 def test_a_callback_that_raises_costs_its_own_series(caplog: pytest.LogCaptureFixture) -> None:
-    """They keep what it said last; another scope's instrument of that name is not taken for it."""
+    """They keep what it said last; another scope's instrument of that name is not taken for it.
+
+    Each time is counted, and the log says once which callback it was, what it raised, and where.
+    """
     direct = Direct(scope_info_enabled=True, self_metrics=True)
     said = {"mine": True}
 
@@ -664,13 +667,27 @@ def test_a_callback_that_raises_costs_its_own_series(caplog: pytest.LogCaptureFi
     gauges = {name: value for name, value in shown.items() if name.startswith("g,")}
     assert list(gauges.values()) == [1]
     assert "otel_scope_name=test" in next(iter(gauges))
-    assert shown["otel_prom_bridge_callback_failures_total,error_type=SystemExit,instrument=g"] == 1
+    failures = "otel_prom_bridge_callback_failures_total,error_type=SystemExit,instrument=g"
+    assert shown[failures] == 1
+    assert direct.shown()[failures] == 2
+    (line,) = caplog.messages
+    where = f"{__file__}, line {mine.__code__.co_firstlineno + 2}"
+    assert line.startswith("a callback of instrument 'g' of scope 'test' failed")
+    assert line.endswith(f"SystemExit(3) ({where})")
 
 
 def test_a_callback_that_hangs_costs_time_once() -> None:
     """Its series show what it said last, others are fresh, and what it says in the end is shown then."""
-    direct = Direct(scrape_timeout=0.6)
+    direct = Direct(scrape_timeout=0.6, self_metrics=True)
     gate, calls = threading.Event(), []
+    failures = "otel_prom_bridge_callback_failures_total,error_type=timeout,instrument=hangs"
+
+    def shown() -> dict[str, float]:
+        return {
+            name: value
+            for name, value in direct.shown().items()
+            if name in ("hangs", "works", "c_total", failures)
+        }
 
     def hanging(options: CallbackOptions) -> list[Observation]:
         calls.append(1)
@@ -681,19 +698,19 @@ def test_a_callback_that_hangs_costs_time_once() -> None:
     direct.meter.create_observable_gauge("hangs", [hanging])
     direct.meter.create_observable_gauge("works", [lambda options: [Observation(len(calls))]])
     counter = direct.meter.create_counter("c")
-    assert direct.shown() == {"hangs": 1, "works": 1}
+    assert shown() == {"hangs": 1, "works": 1}
     counter.add(1)
-    direct.shown()
+    shown()
     counter.add(1)
     began = time.monotonic()
-    assert direct.shown() == {"hangs": 1, "works": 2, "c_total": 2}
+    assert shown() == {"hangs": 1, "works": 2, "c_total": 2, failures: 2}
     assert time.monotonic() - began < 0.3
     assert not direct.reader.expose().complete
     gate.set()
     deadline = time.monotonic() + 10
-    while direct.shown()["hangs"] == 1 and time.monotonic() < deadline:
+    while shown()["hangs"] == 1 and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert direct.shown()["hangs"] in (2, 3)
+    assert shown()["hangs"] in (2, 3)
     assert direct.reader.expose().complete
 
 

@@ -56,10 +56,10 @@ def point(value: float, **attributes: object) -> Number:
 
 
 def said(levels: Levels, *points: Number) -> list[tuple[dict[str, object], float]]:
-    """All levels, after these were taken."""
+    """All levels, after these were taken: as they are now, since they began."""
     levels.take(points)
     found = list(levels.points(9))
-    assert {each.time_unix_nano for each in found} <= {9}
+    assert {(each.start_time_unix_nano, each.time_unix_nano) for each in found} <= {(1, 9)}
     return [(dict(each.attributes), each.value) for each in found]
 
 
