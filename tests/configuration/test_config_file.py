@@ -226,7 +226,7 @@ def test_a_reader_of_ones_own_and_a_file(monkeypatch: pytest.MonkeyPatch, write:
         assert bridge.reader is reader
 
 
-def test_the_example_is_a_file_that_works(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_is_a_file_that_works() -> None:
     """`examples/bridge.toml` bounds what an LLM service records, and all of its views are used."""
     found = from_arguments({"config_file": ROOT / "examples" / "bridge.toml"})
     assert (found.endpoint["host"], found.endpoint["port"]) == ("127.0.0.1", 9464)

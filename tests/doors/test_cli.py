@@ -286,7 +286,7 @@ def test_what_a_real_prometheus_federates(real_prometheus: str, tmp_path: Path, 
         ("", {}),
     ],
 )
-def test_odd_expositions(text: str, expected: dict[str, tuple[str, int, int]], tmp_path: Path) -> None:
+def test_odd_expositions(text: str, expected: dict[str, tuple[str, int, int]]) -> None:
     """What other exporters write, with the names and types that queries know."""
     found = counted(text.encode())
     assert {item.metric: (item.kind, item.series, item.samples) for item in found} == expected

@@ -427,7 +427,7 @@ def test_quick_counts_once() -> None:
 
 
 @pytest.mark.clocked
-def test_wrong_passwords_do_not_hold_up_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_passwords_do_not_hold_up_others() -> None:
     """A thousand wrong passwords at a time are refused, and a known scraper is answered at once meanwhile."""
     slow = bcrypt.hashpw(SECRET.encode(), bcrypt.gensalt(6)).decode()
     guarded = Guards(basic_users={"alice": slow}).wrap(Handler())

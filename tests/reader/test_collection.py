@@ -539,7 +539,7 @@ def test_work_without_a_thread_to_run_in_is_done_here(monkeypatch: pytest.Monkey
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @STAYS
-def test_a_forked_child_collects_by_itself(bridge: Make, hanging: Hanging, stays: float) -> None:
+def test_a_forked_child_collects_by_itself(hanging: Hanging, stays: float) -> None:
     """A collection that hung in the parent at the fork does not hang the child's work."""
     work = Coalesced(lambda: bool(hanging.call()) or True, name="test", stays=lambda: stays)
     hanging.hang()
