@@ -790,6 +790,8 @@ def test_what_makes_no_sense_is_refused() -> None:
         DirectMeterProvider(reader, exemplar_filter="on")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="shutdown_on_exit"):
         DirectMeterProvider(reader, shutdown_on_exit="no")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="a mapping of attributes"):
+        DirectMeterProvider(reader, resource="shop")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="reader"):
         DirectMeterProvider(object())  # type: ignore[arg-type]
     direct, other = Direct(), Direct()
