@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from opentelemetry import _logs as logs
@@ -19,6 +19,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from otel_prom_bridge.genai import EvaluationMetrics, SpanMetrics
 from otel_prom_bridge.prices import PriceTable
 
+if TYPE_CHECKING:
+    from otel_prom_bridge.direct import DirectMeterProvider
+
 Processor: TypeAlias = SpanMetrics | EvaluationMetrics
 
 logger = logging.getLogger("otel_prom_bridge")
@@ -29,14 +32,15 @@ _added: WeakKeyDictionary[Any, Processor] = WeakKeyDictionary()
 _waiting: list[Processor] = []
 
 
-def measure_spans(provider: MeterProvider, prices: PriceTable | None) -> None:
+def measure_spans(provider: MeterProvider | DirectMeterProvider, prices: PriceTable | None) -> None:
     """Record metrics of the spans of the global tracer provider. If there is none yet, one is made.
 
     Spans are not exported by that. Who wants that sets a tracer provider before the bridge starts. The events
     of evaluations are those of the global logger provider, as soon as there is one.
     """
     if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
-        trace.set_tracer_provider(TracerProvider(resource=provider._sdk_config.resource))
+        described: Any = getattr(provider, "_sdk_config", provider)  # ours has the resource itself
+        trace.set_tracer_provider(TracerProvider(resource=described.resource))
     own = None if provider is metrics.get_meter_provider() else provider
     get_meter = metrics.get_meter if own is None else own.get_meter
     _add_later(

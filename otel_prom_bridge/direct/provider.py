@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from opentelemetry import metrics
 from opentelemetry.sdk import resources
 from opentelemetry.sdk.environment_variables import OTEL_SDK_DISABLED
+from opentelemetry.sdk.metrics import MeterProvider as SdkMeterProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.util.types import AttributeValue
@@ -165,6 +166,11 @@ class DirectMeterProvider(metrics.MeterProvider):
         with contextlib.suppress(Exception):
             if about_process is not None:
                 self.resource = self.resource.merge(about_process())
+
+
+# Libraries ask whether the global provider is one of the SDK's, as LiteLLM does. If it is none, they make one
+# of their own, which nobody scrapes.
+SdkMeterProvider.register(DirectMeterProvider)
 
 
 def _shut_down_at_exit(provider: DirectMeterProvider) -> None:

@@ -13,7 +13,7 @@ from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 
 from otel_prom_bridge.reader.reader import PrometheusMetricReader
-from otel_prom_bridge.sdk.versions import RELEASE, TAKES_READERS_LATER
+from otel_prom_bridge.sdk.versions import RELEASE
 from otel_prom_bridge.testing.probe import ALONE, MetricsProbe
 
 
@@ -26,7 +26,7 @@ def global_probe() -> Iterator[MetricsProbe]:
     """
     reader = PrometheusMetricReader(**ALONE)
     provider = metrics.get_meter_provider()
-    if isinstance(provider, MeterProvider) and TAKES_READERS_LATER:
+    if isinstance(provider, MeterProvider) and hasattr(provider, "add_metric_reader"):  # ours has not
         provider.add_metric_reader(reader)
         try:
             yield MetricsProbe(reader)

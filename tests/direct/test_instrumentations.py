@@ -29,6 +29,7 @@ from oracles import OPENMETRICS, samples
 
 from otel_prom_bridge import PrometheusMetricReader
 from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
+from otel_prom_bridge.testing.probe import ALONE
 
 SUPPORT = Path(__file__).parents[1] / "support"
 SCOPE = {
@@ -229,6 +230,16 @@ def test_an_instrumentation_shows_the_same_series(
     if use is not system:
         assert counts[0] == counts[1]
         assert sum(counts[0].values()) > 0
+
+
+def test_a_library_that_asks_for_a_provider_of_the_sdk_records_with_ours() -> None:
+    """As LiteLLM asks, which otherwise makes a provider of its own that nobody scrapes."""
+    reader = DirectReader(**ALONE)
+    there = DirectMeterProvider(reader, shutdown_on_exit=False)
+    provider = there if isinstance(there, MeterProvider) else MeterProvider(shutdown_on_exit=False)
+    provider.get_meter("litellm").create_counter("calls").add(1)
+    assert b"calls_total 1\n" in reader.expose().body
+    provider.shutdown()
 
 
 # It wants a SQLAlchemy before 2.1, so it has an environment of its own.

@@ -886,13 +886,14 @@ if {again}:
 """
 
 
-@pytest.mark.parametrize("how", ["argument", "variable", "again"])
+@pytest.mark.parametrize("how", ["argument", "variable", "again", "direct"])
 def test_start_has_it(how: str) -> None:
-    """One argument, or one variable; after a second start each span is counted once.
+    """One argument, or one variable, whoever records; after a second start each span is counted once.
 
     Events of evaluations are recorded, too, whether the provider of logs was there before or comes after.
     """
     options = 'profile="llmdevops"' + (", span_metrics=True" if how != "variable" else "")
+    options += ', recording="direct"' if how == "direct" else ""
     code = EVALUATE + PROGRAM.format(options=options, again=how == "again", early=how != "variable")
     environment = {"OTEL_PROM_BRIDGE_SPAN_METRICS": "true"} if how == "variable" else {}
     done = programs.run(
