@@ -89,6 +89,8 @@ sleep: Callable[[float], None] = _fresh("time").sleep
 _TIMEOUT_MAX: float = _thread.TIMEOUT_MAX
 # How long a thread waits to be shown in ``threading.enumerate()``.
 _SHOWN_SECONDS = 0.1
+# How long whoever starts a thread waits for it to begin.
+_BEGIN_SECONDS = 5.0
 # How long a greenlet sleeps before it looks again: at first, and at last.
 _GLANCE_SECONDS, _LONGEST_GLANCE_SECONDS = 0.0005, 0.01
 
@@ -108,6 +110,7 @@ class Thread:
         self.name = name
         self._work = work
         self._began, self._ended = Event(), Event()
+        self._turn = Lock()  # taken by itself when it begins, or by whoever waits for that no more
         self._pid: int | None = None
         self._ident: int | None = None
 
@@ -115,8 +118,8 @@ class Thread:
         """Start it, and wait until it runs.
 
         Raises:
-            RuntimeError: there can be no more threads, the interpreter is ending, or it allows no daemon
-                threads.
+            RuntimeError: there can be no more threads, not even one that begins (no memory is left for it),
+                the interpreter is ending, or it allows no daemon threads.
         """
         if sys.is_finalizing():  # before Python 3.12 it would be made, and never run
             raise RuntimeError("the interpreter is ending")
@@ -128,7 +131,9 @@ class Thread:
         except RuntimeError as error:
             self._pid = None
             raise RuntimeError(_ISOLATED if "subinterpreter" in str(error) else str(error)) from error
-        self._began.wait_here()
+        if not self._began.wait_here(_BEGIN_SECONDS) and self._turn.acquire(blocking=False):
+            self._pid = None
+            raise RuntimeError("a new thread does not begin")
 
     def is_alive(self) -> bool:
         """Whether it was started, in this process, and has not ended."""
@@ -149,6 +154,8 @@ class Thread:
         self._ended.wait(_TIMEOUT_MAX if timeout is None else timeout)
 
     def _run(self) -> None:
+        if not self._turn.acquire(blocking=False):
+            return
         self._ident = get_ident()
         _ours.add(self._ident)
         try:

@@ -64,6 +64,19 @@ def test_without_more_threads_it_is_here_meanwhile(monkeypatch: pytest.MonkeyPat
     assert not hands.is_here
 
 
+def test_a_thread_that_does_not_begin_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where memory is short, a new thread may end before it begins. One that is late does nothing."""
+    begin: list[Any] = []
+    monkeypatch.setattr(native._thread, "start_new_thread", lambda function, _: begin.append(function))
+    monkeypatch.setattr(native, "_BEGIN_SECONDS", 0.01)
+    hands, found = Hands("test"), list[str]()
+    hands.do(lambda: found.append("run"), stays=lambda: 10.0, done=lambda: found.append("done"))
+    assert found == ["run", "done"]
+    begin[0]()
+    assert found == ["run", "done"]
+    assert not hands.is_here
+
+
 def test_many_runs_leave_one_thread() -> None:
     """Of runs at the same time, the threads of all but one end; it is known of none that has ended."""
     hands, go_on = Hands("test-hands"), threading.Event()
