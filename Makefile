@@ -47,7 +47,7 @@ slow: .venv/dev docs
 	export PROGRAMS=whole; $(call tests,-m slow -n 2)
 	export PROGRAMS=whole; $(call tests,-m "programs and not slow and not clocked" -n 2)
 	export PROPERTIES=whole; $(call tests,-m "hypothesis and not slow" -n $(JOBS))
-	export OTEL_PROM_BRIDGE_RECORDING=direct; $(call tests,tests/push tests/hub -m "not slow" -n $(JOBS))
+	export RECORDING=direct; $(call tests,tests/push tests/hub -m "not slow" -n $(JOBS))
 	PYTHON=$(BIN)/python sh scripts/test-older-sdks
 	$(BIN)/python -m benchmarks.scrape --quick
 	$(BIN)/python -m benchmarks.views --quick

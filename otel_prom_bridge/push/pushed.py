@@ -328,6 +328,8 @@ class Pushed(Elsewhere, ProviderReader):
         schema_url: str = "",
     ) -> None:
         """Put what was taken among the unsent batches. ``failing`` instruments have not said all."""
+        if "process.pid" in resource:  # perhaps of the process that this one was forked from
+            resource = {**resource, "process.pid": self._process}
         body, points = self._encoder.request(resource, streams, failing, schema_url=schema_url)
         # A second end of a process has no more to say than what was recorded since the first. And a forked
         # child that has nothing need not make itself known to say goodbye: it may have a reader of its own.

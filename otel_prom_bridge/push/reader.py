@@ -102,10 +102,8 @@ class PushReader(Pushed, BridgeReader):
         if found is None:
             self._keep({}, (), failing)
             return
-        resource = dict(found.resource.attributes)
-        if "process.pid" in resource:  # the SDK has that of the process in which the provider was made
-            resource["process.pid"] = self._process
-        self._keep(resource, streams_of(found, self._findings), failing, schema_url=found.schema_url)
+        streams = streams_of(found, self._findings)
+        self._keep(found.resource.attributes, streams, failing, schema_url=found.schema_url)
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any

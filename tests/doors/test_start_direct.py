@@ -81,6 +81,25 @@ def printed(code: str, *arguments: str, **environment: str) -> str:
     return done.stdout
 
 
+ENDS = """
+from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
+
+def provider(name, **options):
+    reader = DirectReader(registry=None)
+    reader.on_shutdown(lambda: print(name))
+    return DirectMeterProvider(reader, **options)
+
+before, then, never = provider("before"), provider("then"), provider("never", shutdown_on_exit=False)
+before.shutdown()
+print("the end")
+"""
+
+
+def test_a_provider_is_shut_down_when_the_interpreter_ends() -> None:
+    """Not if it was before, of which the log says nothing, nor if it is not to be."""
+    assert printed(ENDS).split("\n") == ["before", "the end", "then", ""]
+
+
 def test_one_bridge_after_the_other() -> None:
     """Instruments go on with the next one, from nothing; two at a time and two ways are refused."""
     first, twice, second, otherwise = json.loads(printed(STARTED))

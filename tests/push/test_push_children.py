@@ -300,7 +300,8 @@ say()
         assert hub.total("done") == 107
 
 
-def test_each_child_is_a_source_of_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recording", ["sdk", "direct"])
+def test_each_child_is_a_source_of_its_own(tmp_path: Path, recording: str) -> None:
     """It has a name of its own, its number begins with 1, and the resource has its process."""
     code = """
 from opentelemetry.sdk.resources import Resource
@@ -317,7 +318,7 @@ os.waitpid(pid, 0)
 say(child=pid)
 """
     with fake_hub(tmp_path) as hub:
-        found, _ = run(code, tmp_path, hub)
+        found, _ = run(code, tmp_path, hub, OTEL_PROM_BRIDGE_RECORDING=recording)
         (push,) = (push for push in hub.pushes if push.pid == found["child"])
         assert push.number == 1
         assert push.resource["process.pid"] == found["child"]

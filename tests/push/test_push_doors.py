@@ -12,7 +12,7 @@ import pytest
 from fake_hub import fake_hub
 from instrumented import EXPORTERS, NO_OTHERS
 from opentelemetry.sdk.metrics import Counter, MeterProvider
-from pushing import HEAD, Program
+from pushing import HEAD, Program, run
 
 from otel_prom_bridge import (
     ConfigurationError,
@@ -28,12 +28,29 @@ from otel_prom_bridge.autoconfigure import AutoPrometheusMetricReader, Declarati
 NOWHERE = "unix:/tmp/otel-prom-bridge-none/hub.sock"
 
 
+@pytest.fixture
+def _sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No direct recording, also where all tests of this folder run with it."""
+    monkeypatch.delenv("OTEL_PROM_BRIDGE_RECORDING", raising=False)
+
+
+by_the_sdk = pytest.mark.usefixtures("_sdk")
+
+
 @pytest.fixture(autouse=True)
 def no_signals(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests' own process keeps what handles its signals."""
     monkeypatch.setenv("OTEL_PROM_BRIDGE_FLUSH_ON_SIGTERM", "false")
 
 
+def test_how_programs_of_these_tests_record(tmp_path: Path) -> None:
+    """With the SDK. `make slow` says `RECORDING=direct`, and then it is so for all that do not say it."""
+    expected = "DirectPushReader" if os.environ.get("RECORDING") == "direct" else "PushReader"
+    with fake_hub(tmp_path) as hub:
+        assert run("say(reader=type(bridge.reader).__name__)", tmp_path, hub) == ({"reader": expected}, "")
+
+
+@by_the_sdk
 @pytest.mark.parametrize("way", ["argument", "variable", "file"])
 def test_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """The option says where the hub is, as any option: then the bridge pushes, and serves nothing."""
@@ -92,6 +109,7 @@ def test_options_of_the_endpoint(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert "'port', 'prefix', 'views'" in others.message
 
 
+@by_the_sdk
 def test_what_the_sdk_leaves_out(tmp_path: Path) -> None:
     """Views still say what the SDK need not keep, and how histograms are counted."""
     views = [
@@ -116,6 +134,7 @@ def test_what_the_sdk_leaves_out(tmp_path: Path) -> None:
             assert list(metrics["sizes"].histogram.data_points[0].explicit_bounds) == [1, 2]
 
 
+@by_the_sdk
 def test_limits_of_the_sdk() -> None:
     """They are those of the options, as without a hub."""
     bridge = start(set_global=False, hub=NOWHERE, cardinality_limits={"counter": 30_000})
@@ -131,6 +150,7 @@ def test_limits_of_the_sdk() -> None:
     )
 
 
+@by_the_sdk
 def test_a_hub_that_is_none(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A wrong address is an error of `start()`; without code it is logged, and the process serves itself."""
     monkeypatch.setenv("OTEL_PROM_BRIDGE_HUB", "hub.sock")
@@ -143,6 +163,7 @@ def test_a_hub_that_is_none(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogC
     reader.shutdown()
 
 
+@by_the_sdk
 @pytest.mark.parametrize("way", ["variable", "launcher", "yaml"])
 def test_without_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """What auto-instrumentation and the declarative configuration make is a reader that pushes."""
