@@ -221,27 +221,37 @@ class Pushed(Elsewhere, ProviderReader):
 
     def end(self, seconds: float = LAST_SECONDS, *, here: bool = False) -> None:
         """Push what is left, and say goodbye. ``here``: in a signal handler."""
-        if self._process != os.getpid() or (self.is_shut_down and self._interrupted is None):
-            return
-        self._end(seconds, here=here)
+        if self._process == os.getpid() and not self._over.has_begun:
+            self._end(seconds, here=here)
 
     def _end(self, seconds: float, *, here: bool = False) -> None:
-        background.discard(self)
-        self._until = time.monotonic() + seconds
-        self._pushes.wait(seconds, fresh=True, here=here)
+        until = time.monotonic() + seconds
+        interruption: SystemExit | None = None
+        while interruption is None or time.monotonic() < until:
+            try:
+                background.discard(self)
+                self._until = until
+                self._pushes.wait(max(0.0, until - time.monotonic()), fresh=True, here=here)
+                break
+            except SystemExit as error:  # of a signal handler: the process is to end, as it does here
+                interruption = error
+        if interruption is not None:
+            raise interruption
 
     def _close(self) -> None:
         # In a child that let go of the reader it inherited, there is nobody to say goodbye.
         is_known = self.is_attached or self._unsent.has_begun
         if self._process == os.getpid() and is_known:
+            # What a handler raises may get out of all that follows. And after a recording that the shutdown
+            # came into there is another push, be it because the process ends.
+            atexit.register(self.end)
+            self._interrupted = outermost(self._RECORDS)
             if not is_within(self._LOCKS):
                 self._end(LAST_SECONDS)
-            self._interrupted = outermost(self._RECORDS)
             if self._interrupted is not None:
-                # Another push is made when that recording is done, be it because the process ends.
-                atexit.register(self.end)
                 self._last.start()
                 return
+            atexit.unregister(self.end)
         self._over.begin()
 
     def _end_later(self) -> bool:

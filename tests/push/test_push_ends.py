@@ -346,6 +346,38 @@ say(total=total)
         assert hub.ended == hub.sources()
 
 
+@pytest.mark.parametrize("shutdown", ["", "bridge.shutdown()"])
+@pytest.mark.parametrize("recording", ["sdk", "direct"])
+def test_signals_that_come_again_while_the_rest_is_pushed(
+    tmp_path: Path, recording: str, shutdown: str
+) -> None:
+    """A supervisor may send more than one, and each raises SystemExit. None of them gets in between."""
+    program = f"""
+def handle(*_):
+    {shutdown}
+    sys.exit()
+signal.signal(signal.SIGTERM, handle)
+total = work(5)
+say(total=total)
+def send():
+    for _ in range(3):
+        time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=send, daemon=True).start()
+time.sleep(5)
+"""
+    with fake_hub(tmp_path) as hub:
+        hub.status = 503
+        running = Program(program, tmp_path, hub, OTEL_PROM_BRIDGE_RECORDING=recording)
+        total = running.line()["total"]
+        time.sleep(0.6)
+        hub.status = 200
+        code, _, log = running.end()
+        assert code == 0
+        assert hub.total("jobs") == total, log
+        assert hub.ended == hub.sources()
+
+
 def test_a_signal_handler_that_records(tmp_path: Path) -> None:
     """It may interrupt anything, also whoever waits for a push."""
     program = """
