@@ -81,6 +81,24 @@ def test_orders(global_metrics, number):
     assert "4 passed" in done.stdout, done.stdout + done.stderr
 
 
+DIRECT = """
+from opentelemetry import metrics
+from otel_prom_bridge.direct import DirectMeterProvider, DirectReader
+
+metrics.set_meter_provider(DirectMeterProvider(DirectReader(registry=None)))
+
+def test_orders(global_metrics):
+    pass
+"""
+
+
+def test_global_metrics_have_one_reader_with_a_direct_provider(tmp_path: Path) -> None:
+    """Which takes no second one; the error says what to do instead."""
+    done = run(tmp_path, code=DIRECT)
+    assert "1 error" in done.stdout, done.stdout + done.stderr
+    assert "ask for global_metrics before the application sets its own" in done.stdout
+
+
 SNAPSHOTS = """
 import os
 
