@@ -101,6 +101,7 @@ def is_patched() -> bool:
 
 
 _ours: set[int] = set()  # the identities of our threads that run
+_shown: dict[int, Any] = {}  # what ``threading`` shows of them
 
 
 class Thread:
@@ -164,6 +165,7 @@ class Thread:
             self._work()
         finally:
             _forget(self._ident)
+            _shown.pop(self._ident, None)
             _ours.discard(self._ident)
             self._ended.set()
 
@@ -188,16 +190,32 @@ class Thread:
             try:
                 shown: Any = threading.current_thread()
                 shown.name, shown.join, shown.is_alive = self.name, self.join, self.is_alive
+                _shown[get_ident()] = shown
             finally:
                 lock.release()
 
 
+def _before_fork() -> None:
+    # The thread that forks is the main thread of the child. If it is in the list of ``threading``, but was
+    # started by somebody else, that child cannot end well until Python 3.12: multiprocessing says it failed.
+    if get_ident() in _shown:
+        _forget(get_ident())
+
+
+def _after_fork_in_parent() -> None:
+    if (shown := _shown.get(get_ident())) is not None:
+        threading._active[get_ident()] = shown  # type: ignore[attr-defined]
+
+
 def _after_fork() -> None:
     _ours.intersection_update({get_ident()})
+    _shown.clear()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork
+    )
 
 
 def _forget(ident: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import gc
+import multiprocessing
 import os
 import threading
 import time
@@ -220,3 +221,24 @@ def test_the_reader_ends_it() -> None:
     known = weakref.ref(reader)
     del reader, provider
     wait_for(lambda: gc.collect() >= 0 and known() is None, seconds=5, what="the end of the reader")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+def test_a_child_that_a_callback_forks_ends_well() -> None:
+    """There the thread that has forked is the main thread, and in the parent it is shown as before."""
+    codes: list[int | None] = []
+    shown: list[bool] = []
+
+    def work() -> None:
+        before = threading.current_thread()
+        process = multiprocessing.get_context("fork").Process(target=int)
+        process.start()
+        process.join(30)
+        codes.append(process.exitcode)
+        shown.append(before in threading.enumerate() and threading.current_thread() is before)
+
+    thread = native.Thread(work, name=NAME)
+    thread.start()
+    thread.join(60)
+    assert codes == [0]
+    assert shown == [True]
