@@ -103,26 +103,18 @@ def sheltered(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -
 def raise_interrupt(error: Exception, function: Callable[..., object], *args: object) -> None:
     """Raise this again if it was not the function that raised it, which is called once more to find out.
 
-    A function that is at fault raises the same again. What the interpreter itself finds wrong there
-    interrupts nobody: another thread may have changed a dictionary.
+    A function that is at fault raises the same again. What Python itself has a class for interrupts nobody,
+    also if it comes once: another thread may have changed a dictionary. Hosts raise two of these classes.
     """
-    if type(error).__module__ == "builtins" and _is_found_by_us(error):
+    kind = type(error)
+    if kind.__module__ == "builtins" and kind not in (Exception, TimeoutError):
         return
     try:
         function(*args)
     except Exception as again:
-        if type(again) is type(error):
+        if type(again) is kind:
             return
     raise error
-
-
-def _is_found_by_us(error: Exception) -> bool:
-    """Whether it was raised in a line of ours, and not in a function that was called from there."""
-    last = error.__traceback__
-    while last is not None and last.tb_next is not None:
-        last = last.tb_next
-    package = __name__.partition(".")[0]
-    return last is not None and str(last.tb_frame.f_globals.get("__name__")).startswith(package)
 
 
 def is_within(codes: Container[CodeType]) -> bool:

@@ -194,3 +194,34 @@ def test_a_dictionary_that_changes_meanwhile_interrupts_nobody(host: _Host) -> N
     """The interpreter finds fault with it once. That is no time limit."""
     host.counter.add(1, _Changing(k="v"))
     assert len(host.series()) == 1
+
+
+class _Once(dict[str, Any]):
+    """Raises once when its values are read."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(k="v")
+        self._error: Exception | None = error
+
+    def values(self) -> Any:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+        return super().values()
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), Exception("time is up"), TimeLimitError()])
+def test_what_hosts_raise_gets_out(host: _Host, error: Exception) -> None:
+    """As if a handler had raised it there."""
+    with pytest.raises(type(error)) as raised:
+        host.counter.add(1, _Once(error))
+    assert raised.value is error
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("changed size"), KeyError("k"), ValueError(), OSError(), AttributeError()]
+)
+def test_a_fault_that_comes_once_interrupts_nobody(host: _Host, error: Exception) -> None:
+    """Attributes of a class of the application's, which another thread changes meanwhile."""
+    host.counter.add(1, _Once(error))
+    assert len(host.series()) == 1
