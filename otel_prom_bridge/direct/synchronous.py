@@ -463,8 +463,8 @@ def _completed(record: Callable[..., None], labels: FromContext) -> Callable[...
 # What a signal handler may interrupt that records, and what of it has a lock of the cells, for which a
 # collection would wait.
 _METHODS = [getattr(kind, kind.METHOD) for kind in (Counter, UpDownCounter, Gauge, Histogram)]
-_COMPLETING = next(code for code in _completed.__code__.co_consts if isinstance(code, CodeType))
-RECORDS = frozenset([_COMPLETING, *(method.__code__ for method in (Synchronous.measure, *_METHODS))])
+_COMPLETING = [code for code in _completed.__code__.co_consts if isinstance(code, CodeType)]
+RECORDS = frozenset([*_COMPLETING, *(method.__code__ for method in (Synchronous.measure, *_METHODS))])
 LOCKS = frozenset({Guard.add.__code__})
 
 
