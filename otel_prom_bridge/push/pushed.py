@@ -20,6 +20,7 @@ import contextlib
 import logging
 import math
 import os
+import threading
 import time
 import weakref
 from abc import abstractmethod
@@ -298,7 +299,11 @@ class Pushed(Elsewhere, ProviderReader):
                     self._collect_now()
                     self._goodbye = self._unsent.last if is_last else None
                     done = self._deliver()
-        except BaseException as error:  # this thread is ours: not even SystemExit is meant for it
+        except BaseException as error:
+            # Not even SystemExit is meant for a thread of ours. But where there can be no more threads, this
+            # is the main one, and that is of a signal handler.
+            if isinstance(error, SystemExit) and threading.current_thread() is threading.main_thread():
+                raise
             self._findings.report(("push", type(error)), "%s", CollectionError(error))
         finally:
             self._collected.set()

@@ -19,7 +19,7 @@ import pytest
 from fake_hub import FakeHub, fake_hub, listening
 from opentelemetry.metrics import Observation
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from pushing import Program, run
+from pushing import NO_THREADS, Program, run
 from servers import wait_for
 
 from otel_prom_bridge import ExportView, start
@@ -419,14 +419,6 @@ def test_shutdown_in_the_middle_of_a_recording(
         assert found["took"] < 1
         assert hub.total("jobs") == total
         assert hub.ended == hub.sources()
-
-
-NO_THREADS = """
-from otel_prom_bridge import native
-def none_left(*_):
-    raise RuntimeError("can't start new thread")
-native._thread.start_new_thread = none_left
-"""
 
 
 def test_shutdown_in_the_middle_of_a_recording_without_threads(tmp_path: Path) -> None:

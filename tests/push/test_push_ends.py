@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fake_hub import fake_hub
-from pushing import HEAD, Program, run
+from pushing import HEAD, NO_THREADS, Program, run
 from servers import wait_for
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="signals as Linux has them")
@@ -346,13 +346,17 @@ say(total=total)
         assert hub.ended == hub.sources()
 
 
-@pytest.mark.parametrize("shutdown", ["", "bridge.shutdown()"])
+@pytest.mark.parametrize(
+    ("shutdown", "before"),
+    [("", ""), ("bridge.shutdown()", ""), ("", NO_THREADS)],
+    ids=["exit", "call", "alone"],
+)
 @pytest.mark.parametrize("recording", ["sdk", "direct"])
 def test_signals_that_come_again_while_the_rest_is_pushed(
-    tmp_path: Path, recording: str, shutdown: str
+    tmp_path: Path, recording: str, shutdown: str, before: str
 ) -> None:
     """A supervisor may send more than one, and each raises SystemExit. None of them gets in between."""
-    program = f"""
+    program = f"""{before}
 def handle(*_):
     {shutdown}
     sys.exit()

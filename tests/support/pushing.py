@@ -36,6 +36,14 @@ def say(**found):
     print(json.dumps(found), flush=True)
 """
 
+# From here on the program's process can start no more threads, as CPython 3.12 cannot when it ends.
+NO_THREADS = """
+from otel_prom_bridge import native
+def none_left(*_):
+    raise RuntimeError("can't start new thread")
+native._thread.start_new_thread = none_left
+"""
+
 
 class Program:
     """A program that was started, with all that it starts itself."""
