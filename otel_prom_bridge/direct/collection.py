@@ -59,12 +59,14 @@ class DirectCollections(Collections):
         with whole():
             # Until callbacks have answered, nobody knows what is gone.
             failing = None if observed else ()
-            self._take(self._recorded(provider), resource=provider.described, failing=failing)
+            self._pipeline.take(
+                self._source, self._recorded(provider), resource=provider.described, failing=failing
+            )
         if observed:
             said, silent = self._observing.ask(observed, self._pipeline.scrape_timeout)
             batch = ((instrument.stream, points) for instrument, points in said)
             with whole():
-                self._take(batch, resource=provider.described, failing=silent)
+                self._pipeline.take(self._source, batch, resource=provider.described, failing=silent)
             self.is_whole = not silent
         else:
             self.is_whole = True

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from otel_prom_bridge.diagnostics import Findings, endpoint_logger
 from otel_prom_bridge.errors import CollectionError, CollectionTimeoutError
@@ -18,7 +18,7 @@ from otel_prom_bridge.interrupts import postponed
 from otel_prom_bridge.once import Coalesced
 from otel_prom_bridge.pipeline.background import background
 from otel_prom_bridge.pipeline.pipeline import Pipeline
-from otel_prom_bridge.points import Source, SourcePoint, Stream
+from otel_prom_bridge.points import Source
 
 
 class Collections:
@@ -36,7 +36,6 @@ class Collections:
         self._findings = Findings(log=endpoint_logger)
         self._self_metrics = pipeline.self_metrics
         self.is_whole = True  # no callback failed in the last collection
-        self._take_seconds = 0.0  # how long the store took for the collection that is going on
         self._succeeded: bool | None = None
         self._task = Coalesced(
             self._run,
@@ -91,21 +90,6 @@ class Collections:
     def _collect(self) -> bool:
         """Bring what there is into the pipeline; False if there is nothing to collect from."""
 
-    def _take(
-        self,
-        batch: Iterable[tuple[Stream, Sequence[SourcePoint]]],
-        *,
-        number: int | None = None,
-        resource: Mapping[str, object] | None = None,
-        failing: Collection[str | Stream] | None = (),
-    ) -> None:
-        """Put points into the store; see there. What that takes is timed apart from the rest."""
-        start = time.perf_counter()
-        try:
-            self._pipeline.take(self._source, batch, number=number, resource=resource, failing=failing)
-        finally:
-            self._take_seconds += time.perf_counter() - start
-
     def _has_nothing(self) -> bool:
         """Whether there is nothing to collect, and none of the application's code to call."""
         return False
@@ -147,7 +131,7 @@ class Collections:
     def _run(self) -> bool:
         self._started = time.monotonic()
         start, failure = time.perf_counter(), ""
-        self._take_seconds = 0.0
+        before = self._pipeline.take_seconds
         try:
             with postponed(ours=True):
                 if not self._collect():
@@ -156,7 +140,8 @@ class Collections:
             # Nothing is lost: what was recorded is handed over last, after whatever can fail.
             self._findings.report(("collect", type(error)), "%s", CollectionError(error))
             failure = type(error).__qualname__
-        self._ended(time.perf_counter() - start - self._take_seconds, failure)
+        taking = self._pipeline.take_seconds - before
+        self._ended(time.perf_counter() - start - taking, failure)
         return not failure
 
     def _ended(self, seconds: float, failure: str = "") -> None:

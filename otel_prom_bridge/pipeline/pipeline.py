@@ -72,7 +72,8 @@ class Pipeline:
         self._exposer = Exposer(findings=self.findings, options=self._writer_options)
         self.shutdown = Shutdown()
         self._others: OtherCollectors | None = None
-        self._taking = 0.0  # seconds that the store took for points since somebody last asked for families
+        self.take_seconds = 0.0  # how long the store took for points, of all times together
+        self._told_seconds = 0.0  # of these, what the self-metrics know
 
     @property
     def patience(self) -> float:
@@ -108,7 +109,7 @@ class Pipeline:
         try:
             self.store.take(source, batch, number=number, resource=resource, failing=failing)
         finally:
-            self._taking += time.perf_counter() - start
+            self.take_seconds += time.perf_counter() - start
 
     def take_nothing(self, source: Source, *, resource: Mapping[str, object] | None) -> bool:
         """Tell the store that a collection brought nothing, if that can be done at once; see there."""
@@ -117,7 +118,7 @@ class Pipeline:
             with whole():
                 return self.store.take_nothing(source, resource=resource)
         finally:
-            self._taking += time.perf_counter() - start
+            self.take_seconds += time.perf_counter() - start
 
     def end(self, source: Source) -> None:
         """Let go what this source said of the present; see the store."""
@@ -130,7 +131,8 @@ class Pipeline:
             with whole():
                 return self.store.families(seconds=max(seconds, _LEAST_WAIT))
         finally:
-            taking, self._taking = self._taking, 0.0
+            told, self._told_seconds = self._told_seconds, self.take_seconds
+            taking = self._told_seconds - told
             self.self_metrics.observe("apply", taking + time.perf_counter() - start)
 
     def expose(

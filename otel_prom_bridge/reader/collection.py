@@ -63,7 +63,7 @@ class SdkCollections(Collections):
             if not self._pull():
                 return False
             if not self._taken:  # the SDK stays silent when no instrument has a point
-                self._take((), number=self._here.number, failing=self._failures.names)
+                self._pipeline.take(self._source, (), number=self._here.number, failing=self._failures.names)
             self.is_whole = not self._failures.names
         return True
 
@@ -118,7 +118,10 @@ class SdkCollections(Collections):
         number, failing = self._here.number, self._failures.names
         for resource in data.resource_metrics:
             streams = streams_of(resource, self._pipeline.findings)
-            self._take(streams, number=number, resource=resource.resource.attributes, failing=failing)
+            resource_attributes = resource.resource.attributes
+            self._pipeline.take(
+                self._source, streams, number=number, resource=resource_attributes, failing=failing
+            )
 
     def close(self) -> None:
         """Collect no more, and watch no callbacks."""
